@@ -1,0 +1,1 @@
+"""What a model is: signal specs, architectures, artefacts and the compiled engine. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""How windows become events: contract, settings, transport, worker, episodes, dead letters, replay."""

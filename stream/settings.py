@@ -1,0 +1,192 @@
+"""The one settings class. Every field is an environment variable ``FAULTLINE_<NAME>`` or a line in ``.env``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stream.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """What a Faultline process may be told from outside. Units are in the names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FAULTLINE_", env_file=".env", extra="ignore", frozen=True, validate_default=True
+    )
+
+    # Broker
+    broker: str = Field("localhost:9092", description="Bootstrap servers, host:port, separated by commas.")
+    group: str = Field(
+        "faultline", description="Consumer group of the workers; a worker only knows its peers by it."
+    )
+    client_id: str = Field(
+        "faultline", description="Name under which the broker logs and limits this client."
+    )
+    instance_id: str | None = Field(
+        None, description="Static group membership: a stable name lets a restart keep its partitions."
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How the broker is spoken to; SASL_SSL is the safe choice beyond loopback."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
+        "SCRAM-SHA-512", description="Used when security_protocol starts with SASL."
+    )
+    sasl_username: str | None = Field(None, description="User for PLAIN and SCRAM.")
+    sasl_password: SecretStr | None = Field(None, description="Password for PLAIN and SCRAM; never logged.")
+    sasl_oauth_token_url: str | None = Field(
+        None, description="Token endpoint for OAUTHBEARER (client credentials)."
+    )
+    sasl_oauth_client_id: str | None = Field(None, description="Client id at the token endpoint.")
+    sasl_oauth_client_secret: SecretStr | None = Field(None, description="Client secret; never logged.")
+    sasl_oauth_scope: str | None = Field(None, description="Scope asked for at the token endpoint.")
+    ssl_cafile: Path | None = Field(None, description="CA bundle (PEM); the system's own when unset.")
+    ssl_certfile: Path | None = Field(None, description="Client certificate (PEM) for mutual TLS.")
+    ssl_keyfile: Path | None = Field(None, description="Client key (PEM) for mutual TLS.")
+    ssl_key_password: SecretStr | None = Field(
+        None, description="Passphrase of the client key; never logged."
+    )
+
+    # Topics
+    topic_windows: str = Field("sensor-windows", description="Windows come from here.")
+    topic_faults_prefix: str = Field("faults.", description="Events go to <prefix><type>.")
+    topic_window_classes: str = Field(
+        "window-classes", description="Classes of every window, when switched on."
+    )
+    topic_dead_letters: str = Field("sensor-windows.dlq", description="Records that cannot be judged.")
+    topic_line_states: str = Field("line-states", description="Compacted; open episodes per line.")
+    topic_labels: str = Field("window-labels", description="Operators' verdicts.")
+    topic_retrain: str = Field("retrain-requests", description="Requests for a retraining.")
+    topic_reports: str = Field("training-reports", description="Progress and verdicts of retrainings.")
+    topic_models: str = Field("models", description="Compacted; the champion's artefact.")
+    partitions: int = Field(
+        8, ge=1, description="Partitions of sensor-windows, line-states and what follows them."
+    )
+    replication_factor: int = Field(1, ge=1, description="Copies of each topic; 3 on a cluster.")
+
+    # Model
+    spec: str = Field("line", description="Signal spec: a shipped name or a path to a TOML file.")
+    model: str | None = Field(
+        None, description="Artefact to start with: a path; the shipped one of the spec when unset."
+    )
+    inference_threads: int | None = Field(
+        None, ge=1, description="Threads of the engine; one per core when unset."
+    )
+
+    # Micro-batch
+    batch_windows: int = Field(
+        2048,
+        ge=1,
+        le=65536,
+        description="A micro-batch closes at this many windows: enough to fill the engine's buckets.",
+    )
+    batch_deadline_ms: float = Field(
+        5.0, ge=0, description="…or this long after its oldest record arrived: a quarter of a 50 Hz cycle."
+    )
+    max_poll_records: int = Field(512, ge=1, description="Records of one fetched partition batch.")
+    fetch_max_wait_ms: int = Field(
+        100, ge=1, description="Longest wait of a fetch; an idle partition delays a hot one by as much."
+    )
+    max_message_bytes: int = Field(
+        1_000_000, ge=1024, description="A larger window message is dead-lettered by reference, not by value."
+    )
+    window_classes: bool = Field(False, description="Publish classes and probabilities of every window.")
+
+    # Episodes (the spec's policy unless set)
+    episode_confirm: int | None = Field(None, ge=1, description="Faulty windows needed (m of n).")
+    episode_of: int | None = Field(None, ge=1, description="…among this many windows (n).")
+    episode_clear: int | None = Field(None, ge=1, description="Quiet windows that end an episode.")
+
+    # Delivery
+    commit_interval_s: float = Field(
+        1.0, gt=0, description="Offsets of finished batches are committed this often."
+    )
+    session_timeout_s: float = Field(
+        15.0, ge=6, description="A dead worker's partitions move after this long."
+    )
+    heartbeat_interval_s: float = Field(3.0, gt=0, description="A fifth of the session timeout.")
+    rebalance_timeout_s: float = Field(45.0, gt=0, description="Longest batch plus publish must stay below.")
+    request_timeout_s: float = Field(30.0, gt=0, description="At least the session timeout.")
+    publish_retry_s: float = Field(
+        1.0, gt=0, description="Pause before a failed publish is tried again; for ever."
+    )
+    linger_ms: int = Field(1, ge=0, description="The producer gathers this long: events are few and urgent.")
+    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
+        "none", description="Compression of what we produce."
+    )
+    offset_reset: Literal["earliest", "latest"] = Field(
+        "earliest", description="Where a new group starts; earliest loses nothing."
+    )
+
+    # Life and death
+    stuck_timeout_s: float = Field(
+        90.0,
+        gt=0,
+        description="Ends a worker that has lag and made no progress for so long outside a rebalance.",
+    )
+    shutdown_timeout_s: float = Field(
+        25.0, gt=0, description="A stop that hangs is ended; below Kubernetes' 30 s."
+    )
+    web_host: str = Field("127.0.0.1", description="Health and metrics; loopback unless told.")
+    web_port: int = Field(8066, ge=0, le=65535, description="0 takes a free port.")
+
+    # Logs
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: console on a terminal, else JSON."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+
+    @field_validator("broker")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        for server in value.split(","):
+            host, _, port = server.strip().rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                raise ValueError(f"'{server}' is not host:port, e.g. localhost:9092")
+        return ",".join(server.strip() for server in value.split(","))
+
+    @model_validator(mode="after")
+    def _timeouts_fit(self) -> Settings:
+        if self.session_timeout_s > self.request_timeout_s:
+            raise ValueError("request_timeout_s must be at least session_timeout_s")
+        if self.heartbeat_interval_s * 2 > self.session_timeout_s:
+            raise ValueError("heartbeat_interval_s must be at most half of session_timeout_s")
+        if (self.episode_confirm or 0) > (self.episode_of or 1 << 30):
+            raise ValueError("episode_confirm must not exceed episode_of")
+        return self
+
+    @property
+    def bootstrap_servers(self) -> list[str]:
+        """Bootstrap servers as a list of ``host:port``."""
+        return self.broker.split(",")
+
+    def topic_faults(self, fault_type: str) -> str:
+        """Topic of one fault type, e.g. ``faults.lg``."""
+        return f"{self.topic_faults_prefix}{fault_type}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment and ``.env``; ``overrides`` that are not None win.
+
+    Raises:
+        SettingsError: one line that names each wrong variable and what is allowed.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        findings = []
+        for finding in error.errors(include_url=False, include_input=False):
+            name = "_".join(str(part) for part in finding["loc"]).upper()
+            variable = f"FAULTLINE_{name}: " if name else ""
+            findings.append(variable + finding["msg"].removeprefix("Value error, "))
+        raise SettingsError("wrong setting: " + "; ".join(findings)) from None
+
+
+def settings_in_environment() -> tuple[str, ...]:
+    """Names (never values) of the ``FAULTLINE_`` variables that are set."""
+    return tuple(sorted(name for name in os.environ if name.startswith("FAULTLINE_")))

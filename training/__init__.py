@@ -1,0 +1,1 @@
+"""How a model comes to be: line simulator, data sets, fit, evaluation."""
