@@ -1,4 +1,4 @@
-"""The one settings class. Every field is an environment variable ``FAULTLINE_<NAME>`` or a line in ``.env``."""
+"""The one settings class: every field is an environment variable ``FAULTLINE_<NAME>`` or a line in ``.env``."""
 
 from __future__ import annotations
 

@@ -1,0 +1,159 @@
+"""The contract: what travels on which topic. JSON Schema and AsyncAPI are generated from these models.
+
+Hot paths do not build these models per record (26 µs against 0.6 µs by msgspec, see ``stream.decode``); tests
+hold the two to each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MSGPACK = "application/msgpack"
+JSON = "application/json"
+HEADER_CONTENT_TYPE = "content-type"
+HEADER_PREFIX = "faultline."
+"""Our own headers. Dead letters use the names of Kafka Connect's error headers behind this prefix."""
+
+EpisodeState = Literal["onset", "update", "clear"]
+QualityFlag = Literal["missing-channel", "saturation", "gap", "late", "source-restart"]
+MAX_NS = 2**63 - 1
+MAX_SEQUENCE = 2**63 - 1
+
+
+class Message(BaseModel):
+    """Base of everything that travels: frozen, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _known_encoding(value: bytes | str | list[Any]) -> bytes | str | list[Any]:
+    if isinstance(value, list) and not value:
+        raise ValueError("at least one window")
+    return value
+
+
+class WindowMessage(Message):
+    """Value of ``sensor-windows``: n ≥ 1 consecutive windows of one line. The record's key is the line's id."""
+
+    spec: str = Field(description="Name of the signal spec that the windows keep.")
+    sequence: int = Field(
+        ge=0, le=MAX_SEQUENCE, description="Number of the first window on its line; +1 per window."
+    )
+    start_ns: int = Field(
+        ge=0, le=MAX_NS, description="Unix time in ns of the first sample of the first window."
+    )
+    rate_hz: float = Field(gt=0, description="Samples per second.")
+    count: int = Field(ge=1, description="Number of windows in `data`.")
+    data: Annotated[bytes | str | list[Any], AfterValidator(_known_encoding)] = Field(
+        description="float32 little-endian block (count, samples, channels), per unit of nominal peak values: "
+        "bytes in MessagePack; in JSON base64 text or nested lists."
+    )
+    labels: list[int] | None = Field(
+        None, description="Class index of every window, where the source knows it."
+    )
+
+
+class SourceRecord(Message):
+    """Where a window came from."""
+
+    topic: str
+    partition: int = Field(ge=0)
+    offset: int = Field(ge=0)
+
+
+class FaultEvent(Message):
+    """Value of ``faults.<type>``: one step in the life of an episode. The record's key is the line's id."""
+
+    event_id: str = Field(
+        description="Deterministic: the same input gives the same id, whatever is replayed."
+    )
+    episode_id: str = Field(description="Shared by all events of one episode.")
+    line: str
+    state: EpisodeState
+    fault_class: str = Field(description="Class of the spec, e.g. AG.")
+    fault_type: str = Field(description="Type, which is also the topic: lg, ll, llg, lll, lllg or unknown.")
+    phases: str = Field(description="Phases involved, e.g. AB; empty where the spec does not resolve them.")
+    ground: bool = Field(description="Whether the class involves ground.")
+    ground_probability: float = Field(
+        ge=0, le=1, description="Sum of the probabilities of classes with ground."
+    )
+    confidence: float = Field(
+        ge=0, le=1, description="Calibrated probability of the class, mean over its windows."
+    )
+    probabilities: dict[str, float] = Field(
+        description="Probability of every class, mean over the same windows."
+    )
+    inception_ns: int = Field(description="Estimated time of the fault's inception, Unix ns.")
+    detection_ns: int = Field(description="Time of the last sample that the decision needed, Unix ns.")
+    duration_s: float | None = Field(None, description="From inception to clearing; on clear events.")
+    duration_cycles: float | None = Field(None, description="The same in cycles of the line.")
+    quality: list[QualityFlag] = Field(
+        default_factory=list, description="What was wrong with the windows, if anything."
+    )
+    spec: str
+    model_id: str
+    sequence: int = Field(description="Number of the window that completed the decision.")
+    source: SourceRecord
+
+
+class WindowClasses(Message):
+    """Value of ``window-classes`` (MessagePack): the answer to one record of ``sensor-windows``."""
+
+    spec: str
+    model_id: str
+    sequence: int
+    start_ns: int
+    rate_hz: float
+    count: int
+    classes: bytes = Field(description="uint8 (count,): index of the most probable class of every window.")
+    probabilities: bytes = Field(description="float32 little-endian (count, classes).")
+    source: SourceRecord
+
+
+DeadLetterReason = Literal[
+    "empty", "tombstone", "bad-key", "bad-bytes", "wrong-shape", "wrong-spec", "not-finite", "oversize"
+]
+
+
+class DeadLetterHeaders(Message):
+    """Headers of ``sensor-windows.dlq`` beside those received; key and value are as received."""
+
+    topic: str
+    partition: int
+    offset: int
+    stage: Literal["decode"]
+    reason: DeadLetterReason
+    message: str = Field(description="One line for a person.")
+    by_reference: bool = Field(
+        description="True when the value was too large to copy: fetch it at its origin."
+    )
+    timestamp_ms: int = Field(description="Time of the record as received.")
+
+
+def event_id(line: str, spec: str, state: EpisodeState, sequence: int, start_ns: int) -> str:
+    """Deterministic id of an event: a hash of the line, the spec, the step and the window that completed it.
+
+    The model is left out on purpose: a repeat after a crash carries the first's id even if the model changed between.
+
+    Example:
+        >>> event_id("feeder-1", "line", "onset", 7, 1_000) == event_id("feeder-1", "line", "onset", 7, 1_000)
+        True
+    """
+    text = f"{spec}\x1f{line}\x1f{state}\x1f{sequence}\x1f{start_ns}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def cloud_event_headers(event: FaultEvent, time_text: str) -> list[tuple[str, bytes]]:
+    """CloudEvents 1.0 headers in Kafka's binary mode (``ce_`` prefix) for one fault event."""
+    return [
+        (HEADER_CONTENT_TYPE, JSON.encode()),
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event.event_id.encode()),
+        ("ce_type", f"faultline.fault.{event.state}".encode()),
+        ("ce_source", b"/faultline/worker"),
+        ("ce_subject", event.line.encode()),
+        ("ce_time", time_text.encode()),
+    ]
