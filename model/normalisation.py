@@ -1,0 +1,51 @@
+"""What is done to a window before the first trained layer. It travels in the artefact's manifest."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, model_validator
+
+__all__ = ["Normalisation"]
+
+
+class Normalisation(BaseModel):
+    """Per-channel conditioning: ``(x - centre) / scale``, and for ``"asinh"`` the inverse hyperbolic sine of it.
+
+    ``"asinh"`` is linear around the centre and logarithmic far from it, so that a fault current of thirty times
+    the rating does not drown everything else. One centre and one scale per channel, per unit.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: Literal["standard", "asinh"] = "standard"
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _can_be_applied(self) -> Self:
+        if len(self.centre) != len(self.scale):
+            raise ValueError(f"centre has {len(self.centre)} channels but scale has {len(self.scale)}")
+        if any(scale <= 0 for scale in self.scale):
+            raise ValueError("every scale must be greater than 0")
+        return self
+
+    @classmethod
+    def fitted(cls, windows: NDArray[np.float32], kind: Literal["standard", "asinh"] = "standard") -> Self:
+        """Mean and standard deviation of the training windows alone, over all but the last axis.
+
+        Args:
+            windows: float32 (..., channels), per unit. A channel that never changes gets scale 1.
+            kind: which conditioning the numbers are for.
+        """
+        rows = np.asarray(windows, dtype=np.float64).reshape(-1, windows.shape[-1])
+        deviation = rows.std(axis=0)
+        scale = np.where(deviation > 1e-12, deviation, 1.0)
+        return cls(kind=kind, centre=tuple(rows.mean(axis=0).tolist()), scale=tuple(scale.tolist()))
+
+    @classmethod
+    def identity(cls, channels: int) -> Self:
+        """Leaves windows of ``channels`` channels as they are."""
+        return cls(kind="standard", centre=(0.0,) * channels, scale=(1.0,) * channels)
