@@ -36,24 +36,23 @@ def _known_encoding(value: bytes | str | list[Any]) -> bytes | str | list[Any]:
 
 
 class WindowMessage(Message):
-    """Value of ``sensor-windows``: n ≥ 1 consecutive windows of one line. The record's key is the line's id."""
+    """Value of ``sensor-windows``: n ≥ 1 consecutive windows of one line. The record's key is the line's id.
+
+    Unknown fields are ignored, so that a gateway may add its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     spec: str = Field(description="Name of the signal spec that the windows keep.")
-    sequence: int = Field(
-        ge=0, le=MAX_SEQUENCE, description="Number of the first window on its line; +1 per window."
-    )
-    start_ns: int = Field(
-        ge=0, le=MAX_NS, description="Unix time in ns of the first sample of the first window."
-    )
+    sequence: int = Field(ge=0, le=MAX_SEQUENCE, description="Number of the first window on its line; +1 per window.")
+    start_ns: int = Field(ge=0, le=MAX_NS, description="Unix time in ns of the first sample of the first window.")
     rate_hz: float = Field(gt=0, description="Samples per second.")
     count: int = Field(ge=1, description="Number of windows in `data`.")
     data: Annotated[bytes | str | list[Any], AfterValidator(_known_encoding)] = Field(
         description="float32 little-endian block (count, samples, channels), per unit of nominal peak values: "
         "bytes in MessagePack; in JSON base64 text or nested lists."
     )
-    labels: list[int] | None = Field(
-        None, description="Class index of every window, where the source knows it."
-    )
+    labels: list[int] | None = Field(None, description="Class index of every window, where the source knows it.")
 
 
 class SourceRecord(Message):
@@ -67,9 +66,7 @@ class SourceRecord(Message):
 class FaultEvent(Message):
     """Value of ``faults.<type>``: one step in the life of an episode. The record's key is the line's id."""
 
-    event_id: str = Field(
-        description="Deterministic: the same input gives the same id, whatever is replayed."
-    )
+    event_id: str = Field(description="Deterministic: the same input gives the same id, whatever is replayed.")
     episode_id: str = Field(description="Shared by all events of one episode.")
     line: str
     state: EpisodeState
@@ -77,15 +74,9 @@ class FaultEvent(Message):
     fault_type: str = Field(description="Type, which is also the topic: lg, ll, llg, lll, lllg or unknown.")
     phases: str = Field(description="Phases involved, e.g. AB; empty where the spec does not resolve them.")
     ground: bool = Field(description="Whether the class involves ground.")
-    ground_probability: float = Field(
-        ge=0, le=1, description="Sum of the probabilities of classes with ground."
-    )
-    confidence: float = Field(
-        ge=0, le=1, description="Calibrated probability of the class, mean over its windows."
-    )
-    probabilities: dict[str, float] = Field(
-        description="Probability of every class, mean over the same windows."
-    )
+    ground_probability: float = Field(ge=0, le=1, description="Sum of the probabilities of classes with ground.")
+    confidence: float = Field(ge=0, le=1, description="Calibrated probability of the class, mean over its windows.")
+    probabilities: dict[str, float] = Field(description="Probability of every class, mean over the same windows.")
     inception_ns: int = Field(description="Estimated time of the fault's inception, Unix ns.")
     detection_ns: int = Field(description="Time of the last sample that the decision needed, Unix ns.")
     duration_s: float | None = Field(None, description="From inception to clearing; on clear events.")
@@ -127,9 +118,7 @@ class DeadLetterHeaders(Message):
     stage: Literal["decode"]
     reason: DeadLetterReason
     message: str = Field(description="One line for a person.")
-    by_reference: bool = Field(
-        description="True when the value was too large to copy: fetch it at its origin."
-    )
+    by_reference: bool = Field(description="True when the value was too large to copy: fetch it at its origin.")
     timestamp_ms: int = Field(description="Time of the record as received.")
 
 

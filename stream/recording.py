@@ -1,4 +1,4 @@
-"""Recordings: any topic's records in Parquet, byte for byte, readable up to the last row group whatever happened."""
+"""Recordings: the records of any topic in Parquet, byte for byte."""
 
 from __future__ import annotations
 

@@ -21,12 +21,8 @@ class Settings(BaseSettings):
 
     # Broker
     broker: str = Field("localhost:9092", description="Bootstrap servers, host:port, separated by commas.")
-    group: str = Field(
-        "faultline", description="Consumer group of the workers; a worker only knows its peers by it."
-    )
-    client_id: str = Field(
-        "faultline", description="Name under which the broker logs and limits this client."
-    )
+    group: str = Field("faultline", description="Consumer group of the workers; a worker only knows its peers by it.")
+    client_id: str = Field("faultline", description="Name under which the broker logs and limits this client.")
     instance_id: str | None = Field(
         None, description="Static group membership: a stable name lets a restart keep its partitions."
     )
@@ -38,34 +34,26 @@ class Settings(BaseSettings):
     )
     sasl_username: str | None = Field(None, description="User for PLAIN and SCRAM.")
     sasl_password: SecretStr | None = Field(None, description="Password for PLAIN and SCRAM; never logged.")
-    sasl_oauth_token_url: str | None = Field(
-        None, description="Token endpoint for OAUTHBEARER (client credentials)."
-    )
+    sasl_oauth_token_url: str | None = Field(None, description="Token endpoint for OAUTHBEARER (client credentials).")
     sasl_oauth_client_id: str | None = Field(None, description="Client id at the token endpoint.")
     sasl_oauth_client_secret: SecretStr | None = Field(None, description="Client secret; never logged.")
     sasl_oauth_scope: str | None = Field(None, description="Scope asked for at the token endpoint.")
     ssl_cafile: Path | None = Field(None, description="CA bundle (PEM); the system's own when unset.")
     ssl_certfile: Path | None = Field(None, description="Client certificate (PEM) for mutual TLS.")
     ssl_keyfile: Path | None = Field(None, description="Client key (PEM) for mutual TLS.")
-    ssl_key_password: SecretStr | None = Field(
-        None, description="Passphrase of the client key; never logged."
-    )
+    ssl_key_password: SecretStr | None = Field(None, description="Passphrase of the client key; never logged.")
 
     # Topics
     topic_windows: str = Field("sensor-windows", description="Windows come from here.")
     topic_faults_prefix: str = Field("faults.", description="Events go to <prefix><type>.")
-    topic_window_classes: str = Field(
-        "window-classes", description="Classes of every window, when switched on."
-    )
+    topic_window_classes: str = Field("window-classes", description="Classes of every window, when switched on.")
     topic_dead_letters: str = Field("sensor-windows.dlq", description="Records that cannot be judged.")
     topic_line_states: str = Field("line-states", description="Compacted; open episodes per line.")
     topic_labels: str = Field("window-labels", description="Operators' verdicts.")
     topic_retrain: str = Field("retrain-requests", description="Requests for a retraining.")
     topic_reports: str = Field("training-reports", description="Progress and verdicts of retrainings.")
     topic_models: str = Field("models", description="Compacted; the champion's artefact.")
-    partitions: int = Field(
-        8, ge=1, description="Partitions of sensor-windows, line-states and what follows them."
-    )
+    partitions: int = Field(8, ge=1, description="Partitions of sensor-windows, line-states and what follows them.")
     replication_factor: int = Field(1, ge=1, description="Copies of each topic; 3 on a cluster.")
 
     # Model
@@ -73,9 +61,7 @@ class Settings(BaseSettings):
     model: str | None = Field(
         None, description="Artefact to start with: a path; the shipped one of the spec when unset."
     )
-    inference_threads: int | None = Field(
-        None, ge=1, description="Threads of the engine; one per core when unset."
-    )
+    inference_threads: int | None = Field(None, ge=1, description="Threads of the engine; one per core when unset.")
 
     # Micro-batch
     batch_windows: int = Field(
@@ -102,18 +88,12 @@ class Settings(BaseSettings):
     episode_clear: int | None = Field(None, ge=1, description="Quiet windows that end an episode.")
 
     # Delivery
-    commit_interval_s: float = Field(
-        1.0, gt=0, description="Offsets of finished batches are committed this often."
-    )
-    session_timeout_s: float = Field(
-        15.0, ge=6, description="A dead worker's partitions move after this long."
-    )
+    commit_interval_s: float = Field(1.0, gt=0, description="Offsets of finished batches are committed this often.")
+    session_timeout_s: float = Field(15.0, ge=6, description="A dead worker's partitions move after this long.")
     heartbeat_interval_s: float = Field(3.0, gt=0, description="A fifth of the session timeout.")
     rebalance_timeout_s: float = Field(45.0, gt=0, description="Longest batch plus publish must stay below.")
     request_timeout_s: float = Field(30.0, gt=0, description="At least the session timeout.")
-    publish_retry_s: float = Field(
-        1.0, gt=0, description="Pause before a failed publish is tried again; for ever."
-    )
+    publish_retry_s: float = Field(1.0, gt=0, description="Pause before a failed publish is tried again; for ever.")
     linger_ms: int = Field(1, ge=0, description="The producer gathers this long: events are few and urgent.")
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
         "none", description="Compression of what we produce."
@@ -128,9 +108,7 @@ class Settings(BaseSettings):
         gt=0,
         description="Ends a worker that has lag and made no progress for so long outside a rebalance.",
     )
-    shutdown_timeout_s: float = Field(
-        25.0, gt=0, description="A stop that hangs is ended; below Kubernetes' 30 s."
-    )
+    shutdown_timeout_s: float = Field(25.0, gt=0, description="A stop that hangs is ended; below Kubernetes' 30 s.")
     web_host: str = Field("127.0.0.1", description="Health and metrics; loopback unless told.")
     web_port: int = Field(8066, ge=0, le=65535, description="0 takes a free port.")
 

@@ -1,0 +1,232 @@
+"""Bytes of a whole micro-batch → arrays, in one pass. A guilty record is singled out; its neighbours go on."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from stream.contract import HEADER_CONTENT_TYPE, JSON, MAX_NS, MAX_SEQUENCE, DeadLetterReason
+from stream.errors import ContractError
+
+VALUE_BYTES = 4
+"""A sample is one float32."""
+
+
+class IncomingRecord(Protocol):
+    """What is read of a consumed record (aiokafka's ``ConsumerRecord`` has it all)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class WindowBody(msgspec.Struct, frozen=True, gc=False):
+    """``contract.WindowMessage`` in MessagePack, as fast as it can be read."""
+
+    spec: str
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)]
+    start_ns: Annotated[int, msgspec.Meta(ge=0, le=MAX_NS)]
+    rate_hz: float
+    count: Annotated[int, msgspec.Meta(ge=1)]
+    data: bytes
+    labels: list[int] | None = None
+
+
+class JsonWindowBody(msgspec.Struct, frozen=True, gc=False):
+    """The same in JSON, where the block is base64 text or nested lists."""
+
+    spec: str
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)]
+    start_ns: Annotated[int, msgspec.Meta(ge=0, le=MAX_NS)]
+    rate_hz: float
+    count: Annotated[int, msgspec.Meta(ge=1)]
+    data: str | list[Any]
+    labels: list[int] | None = None
+
+
+_decode_msgpack = msgspec.msgpack.Decoder(WindowBody).decode
+_decode_json = msgspec.json.Decoder(JsonWindowBody).decode
+
+
+class GuiltyRecordError(ContractError):
+    """One record cannot be judged; ``reason`` is its dead letter's."""
+
+    def __init__(self, reason: DeadLetterReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class LineWindows:
+    """The windows of one record: rows ``first … first + count`` of the batch's block, all of one line."""
+
+    record: IncomingRecord
+    line: str
+    sequence: int
+    start_ns: int
+    rate_hz: float
+    first: int
+    count: int
+    labels: list[int] | None
+
+
+@dataclass(slots=True)
+class DeadRecord:
+    """A record that cannot be judged, and why."""
+
+    record: IncomingRecord
+    reason: DeadLetterReason
+    message: str
+
+
+@dataclass(slots=True)
+class DecodedBatch:
+    """A micro-batch as arrays: ``windows`` float32 (n, samples, channels), per unit, in the order of ``records``."""
+
+    windows: NDArray[np.float32]
+    records: list[LineWindows]
+    dead: list[DeadRecord]
+
+
+def _content_type(record: IncomingRecord) -> str | None:
+    for name, value in record.headers:
+        if name.lower() == HEADER_CONTENT_TYPE:
+            return value.decode("ascii", "replace").split(";")[0].strip().lower()
+    return None
+
+
+def _is_json(record: IncomingRecord, value: bytes) -> bool:
+    kind = _content_type(record) if record.headers else None
+    # Without a header the first byte tells: a MessagePack map never starts with "{" or white space.
+    return kind == JSON or (kind is None and value[:1] in b"{ \t\r\n")
+
+
+def _json_block(data: str | list[Any]) -> bytes:
+    if isinstance(data, str):
+        try:
+            return base64.b64decode(data, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise GuiltyRecordError("bad-bytes", f"data is not base64: {error}") from None
+    try:
+        with np.errstate(over="ignore"):
+            return np.asarray(data, np.float64).astype("<f4").tobytes()
+    except (ValueError, TypeError, OverflowError):
+        raise GuiltyRecordError("wrong-shape", "data is not a regular nested list of numbers") from None
+
+
+def _check_shape(body: WindowBody | JsonWindowBody, block: bytes, spec: SignalSpec) -> None:
+    window_bytes = spec.samples * len(spec.channels) * VALUE_BYTES
+    if len(block) != body.count * window_bytes:
+        raise GuiltyRecordError(
+            "wrong-shape",
+            f"data has {len(block)} bytes, but {body.count} windows of ({spec.samples}, {len(spec.channels)}) float32 "
+            f"have {body.count * window_bytes}",
+        )
+    labels = body.labels
+    if labels is not None and (
+        len(labels) != body.count or not all(0 <= label < len(spec.classes) for label in labels)
+    ):
+        raise GuiltyRecordError(
+            "wrong-shape", f"labels must be {body.count} class indices from 0 to {len(spec.classes) - 1}"
+        )
+
+
+def decode_record(
+    record: IncomingRecord, spec: SignalSpec, max_bytes: int
+) -> tuple[str, WindowBody | JsonWindowBody, bytes]:
+    """Line id, body and float32 block of one record.
+
+    Raises:
+        GuiltyRecordError: with the dead letter's reason, for whatever the record may be.
+    """
+    value, key = record.value, record.key
+    if value is None:
+        raise GuiltyRecordError("tombstone", "the record has no value")
+    if not value:
+        raise GuiltyRecordError("empty", "the value has no bytes")
+    if len(value) > max_bytes:
+        raise GuiltyRecordError("oversize", f"the value has {len(value)} bytes, more than {max_bytes}")
+    if not key:
+        raise GuiltyRecordError("bad-key", "the record has no key; the key is the line's id")
+    try:
+        line = key.decode("utf-8")
+    except UnicodeDecodeError:
+        raise GuiltyRecordError("bad-key", "the key is not UTF-8") from None
+    body: WindowBody | JsonWindowBody
+    try:
+        body = _decode_json(value) if _is_json(record, value) else _decode_msgpack(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise GuiltyRecordError("bad-bytes", f"not a window message: {error}") from None
+    if body.spec != spec.name:
+        raise GuiltyRecordError("wrong-spec", f"spec {body.spec[:64]!r}, but this worker judges {spec.name!r}")
+    if not (math.isfinite(body.rate_hz) and body.rate_hz > 0):
+        raise GuiltyRecordError("wrong-shape", f"rate_hz must be a positive number, not {body.rate_hz}")
+    block = body.data if isinstance(body, WindowBody) else _json_block(body.data)
+    _check_shape(body, block, spec)
+    return line, body, block
+
+
+def decode_batch(records: Sequence[IncomingRecord], spec: SignalSpec, *, max_bytes: int) -> DecodedBatch:
+    """Decode the records of a micro-batch.
+
+    Args:
+        records: consumed records, in order.
+        spec: what their windows must be.
+        max_bytes: a larger value is guilty.
+
+    Returns:
+        The windows of all good records as one block, and the guilty records.
+    """
+    good: list[LineWindows] = []
+    dead: list[DeadRecord] = []
+    blocks: list[bytes] = []
+    first = 0
+    for record in records:
+        try:
+            line, body, block = decode_record(record, spec, max_bytes)
+        except GuiltyRecordError as error:
+            dead.append(DeadRecord(record, error.reason, str(error)))
+            continue
+        good.append(
+            LineWindows(record, line, body.sequence, body.start_ns, body.rate_hz, first, body.count, body.labels)
+        )
+        blocks.append(block)
+        first += body.count
+    shape = (first, spec.samples, len(spec.channels))
+    windows = np.frombuffer(b"".join(blocks), "<f4").reshape(shape)
+    batch = DecodedBatch(windows, good, dead)
+    return batch if np.isfinite(windows).all() else _without_infinities(batch)
+
+
+def _without_infinities(batch: DecodedBatch) -> DecodedBatch:
+    """Single out the records that hold NaN or infinity. Rare, so written for clarity."""
+    finite: NDArray[np.bool_] = np.isfinite(batch.windows).all(axis=(1, 2))
+    kept: list[LineWindows] = []
+    rows: list[NDArray[np.float32]] = []
+    first = 0
+    for entry in batch.records:
+        span = slice(entry.first, entry.first + entry.count)
+        if finite[span].all():
+            rows.append(batch.windows[span])
+            entry.first = first
+            first += entry.count
+            kept.append(entry)
+        else:
+            wrong = int((~finite[span]).sum())
+            message = f"{wrong} of {entry.count} windows hold NaN or infinity"
+            batch.dead.append(DeadRecord(entry.record, "not-finite", message))
+    windows = np.concatenate(rows) if rows else batch.windows[:0]
+    return DecodedBatch(windows, kept, batch.dead)

@@ -1,0 +1,84 @@
+"""What is remembered of a line between windows: small, serialisable, enough to go on after a kill or a rebalance."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stream.errors import ContractError
+
+VERSION = 1
+
+
+class RecentWindow(msgspec.Struct, array_like=True):
+    """One of the last n windows: its class and, if faulty, what an onset needs of it."""
+
+    fault_class: int
+    sequence: int
+    start_ns: int
+    inception_ns: int
+    """Estimated inception if the fault began in this window; 0 for a quiet window."""
+    probabilities: list[float]
+    """Of every class; empty for a quiet window."""
+
+
+class OpenEpisode(msgspec.Struct, array_like=True):
+    """An episode between its onset and its clear."""
+
+    episode_id: str
+    fault_class: int
+    inception_ns: int
+    last_fault_end_ns: int
+    """Time after the last sample of the last faulty window."""
+    quiet: int = 0
+    """Quiet windows in a row."""
+    rival_class: int = -1
+    """Another class that the last faulty windows agreed on."""
+    rivals: int = 0
+    """How many of them in a row."""
+    rival_probabilities: list[float] = []
+    """Sum of their probabilities."""
+    quality: list[str] = []
+
+
+class LineState(msgspec.Struct, array_like=True):
+    """State of one line. ``sequence`` and ``start_ns`` are the last judged window's."""
+
+    version: int = VERSION
+    sequence: int = -1
+    start_ns: int = -1
+    recent: list[RecentWindow] = []
+    episode: OpenEpisode | None = None
+    flags: list[str] = []
+    """Quality flags gathered since the line was last idle."""
+    restored: bool = False
+    """Whether windows may have passed since this state was written: idle lines are not written every time."""
+
+    @property
+    def idle(self) -> bool:
+        """True when forgetting everything but the sequence would change no later event."""
+        return self.episode is None and all(not window.probabilities for window in self.recent)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(LineState).decode
+
+
+def encode_state(state: LineState) -> bytes:
+    """Value of ``line-states``."""
+    return _encode(state)
+
+
+def decode_state(value: bytes) -> LineState:
+    """The inverse of ``encode_state``; marked as restored.
+
+    Raises:
+        ContractError: the value is not a line state of this version.
+    """
+    try:
+        state = _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ContractError(f"not a line state: {error}") from None
+    if state.version != VERSION:
+        raise ContractError(f"line state of version {state.version}; this worker knows {VERSION}")
+    state.restored = True
+    return state

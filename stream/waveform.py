@@ -1,0 +1,65 @@
+"""What an event says about the waveform itself: where the fault began in a window, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+
+INCEPTION_SHARE = 0.3
+"""The inception is where the kink first reaches this share of its maximum: above noise, before the maximum."""
+FLAT_SAMPLES = 4
+"""So many equal samples at a current's extreme are a clipped converter: a sine at 32 samples a cycle has two."""
+DEAD_SHARE = 1e-4
+"""A channel whose swing is below this share of its group's is missing."""
+
+
+def inception_sample(window: NDArray[np.float32], spec: SignalSpec) -> int:
+    """Sample of a window at which the waveform left its steady state.
+
+    A sampled sine obeys x[t] − 2·cos(ω)·x[t−1] + x[t−2] = 0 (the second-order annihilating filter of Prony's
+    method), so what this filter leaves is the kink at the inception, whatever amplitude and phase were before.
+
+    Args:
+        window: float32 (samples, channels), per unit; the first window of a suspected fault.
+        spec: gives samples per cycle and which channels are currents and voltages.
+
+    Returns:
+        Index in 0 … samples − 1; 0 where the window is too short to tell.
+    """
+    if len(window) < 4:
+        return 0
+    x = window.astype(np.float64)
+    kink = x[2:] - 2.0 * np.cos(2.0 * np.pi / spec.samples_per_cycle) * x[1:-1] + x[:-2]
+    total = np.zeros(len(kink))
+    for group in (spec.currents, spec.voltages):
+        if group:
+            part = np.abs(kink[:, list(group)]).max(axis=1)
+            swing = float(np.abs(x[:, list(group)]).max())
+            if swing > 0.0:
+                total = np.maximum(total, part / swing)
+    peak = float(total.max(initial=0.0))
+    if peak <= 0.0:
+        return 0
+    return int(np.argmax(total >= INCEPTION_SHARE * peak)) + 2
+
+
+def waveform_flags(window: NDArray[np.float32], spec: SignalSpec) -> set[Literal["missing-channel", "saturation"]]:
+    """Quality flags of one window, float32 (samples, channels), per unit."""
+    flags: set[Literal["missing-channel", "saturation"]] = set()
+    if len(window) < FLAT_SAMPLES:
+        return flags
+    swing = np.ptp(window, axis=0)
+    for group in (spec.currents, spec.voltages):
+        of_group = swing[list(group)]
+        if len(of_group) and 0.0 < of_group.max() and of_group.min() < DEAD_SHARE * of_group.max():
+            flags.add("missing-channel")
+    for channel in spec.currents:
+        values = np.abs(window[:, channel])
+        top = values >= values.max() * (1.0 - 1e-6)
+        if swing[channel] > 0.0 and int(top.sum()) >= FLAT_SAMPLES:
+            flags.add("saturation")
+    return flags
