@@ -19,3 +19,31 @@ class RecordingError(FaultlineError):
 
 class WorkerError(FaultlineError):
     """The worker cannot go on; nothing unconfirmed was committed."""
+
+
+class BrokerError(FaultlineError):
+    """The broker cannot be used as asked."""
+
+
+class BrokerUnreachableError(BrokerError):
+    """Nobody answers as a Kafka broker at the address."""
+
+
+class AuthenticationError(BrokerError):
+    """The broker (or the token endpoint) did not accept who we say we are."""
+
+
+class TlsError(BrokerError):
+    """No trusted TLS connection: certificate, host name, or a side that speaks no TLS."""
+
+
+class AccessDeniedError(BrokerError):
+    """We are known but lack a right; the message names the ACL to grant."""
+
+
+class TopicError(BrokerError):
+    """Topics are missing or not as they must be."""
+
+
+class KafkaServerError(FaultlineError):
+    """Our own Apache Kafka (``faultline kafka``) cannot be started or stopped."""
