@@ -213,7 +213,7 @@ def decode_batch(records: Sequence[IncomingRecord], spec: SignalSpec, *, max_byt
 
 def _without_infinities(batch: DecodedBatch) -> DecodedBatch:
     """Single out the records that hold NaN or infinity. Rare, so written for clarity."""
-    finite: NDArray[np.bool_] = np.isfinite(batch.windows).all(axis=(1, 2))
+    finite = np.logical_and.reduce(np.isfinite(batch.windows), axis=(1, 2))
     kept: list[LineWindows] = []
     rows: list[NDArray[np.float32]] = []
     first = 0

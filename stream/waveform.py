@@ -55,7 +55,7 @@ def waveform_flags(window: NDArray[np.float32], spec: SignalSpec) -> set[Literal
     swing = np.ptp(window, axis=0)
     for group in (spec.currents, spec.voltages):
         of_group = swing[list(group)]
-        if len(of_group) and 0.0 < of_group.max() and of_group.min() < DEAD_SHARE * of_group.max():
+        if len(of_group) and of_group.max() > 0.0 and of_group.min() < DEAD_SHARE * of_group.max():
             flags.add("missing-channel")
     for channel in spec.currents:
         values = np.abs(window[:, channel])

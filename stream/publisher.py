@@ -1,0 +1,131 @@
+"""Publishing that is confirmed: nothing counts as sent before the broker has said so, and nothing is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
+
+from stream.errors import WorkerError
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record to publish. ``partition`` None leaves the choice to the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    partition: int | None = None
+
+
+class Producer(Protocol):
+    """What is needed of a producer: Faust's, or aiokafka's behind the same signature."""
+
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: Any,
+    ) -> Awaitable[Any]:
+        """Buffer a record; the returned future is the broker's word."""
+
+
+class Publisher:
+    """Sends records in order and waits for the broker's word on each; what fails is tried again for ever.
+
+    An idempotent producer keeps the order per partition through its own retries. What it gives up — no such topic,
+    no right to write, a broker away too long — is sent again here after a pause, while the worker is not ready.
+
+    Args:
+        producer: called lazily, since Faust makes its producer at start.
+        retry_s: pause before another try.
+        on_trouble: told True when a publish begins to fail and False when it went through again.
+    """
+
+    def __init__(
+        self, producer: Callable[[], Producer], *, retry_s: float, on_trouble: Callable[[bool], None] = lambda _: None
+    ) -> None:
+        self._producer = producer
+        self._retry_s = retry_s
+        self._on_trouble = on_trouble
+        self.waiting = 0
+        """Publishes that are failing at the moment; the watchdog lets such a worker wait."""
+
+    async def send(self, records: Sequence[Outgoing]) -> list[Awaitable[Any] | None]:
+        """Buffer records in order; pass what is returned to ``confirm``. None marks a record to be sent again."""
+        sent: list[Awaitable[Any] | None] = []
+        for record in records:
+            if sent and sent[-1] is None:
+                # Keep the order: nothing overtakes a record that could not even be buffered.
+                sent.append(None)
+                continue
+            try:
+                sent.append(await self._send(record))
+            except (KafkaError, ProducerSendError) as error:
+                log.warning("publish-not-buffered", topic=record.topic, error=repr(error))
+                sent.append(None)
+        return sent
+
+    def _send(self, record: Outgoing) -> Awaitable[Awaitable[Any]]:
+        return self._producer().send(record.topic, record.key, record.value, record.partition, None, record.headers)
+
+    async def confirm(self, records: Sequence[Outgoing], sent: Sequence[Awaitable[Any] | None]) -> None:
+        """Return when the broker has confirmed every record; failed ones are sent again, in order, until it has.
+
+        Raises:
+            WorkerError: the producer itself cannot go on (fenced, or its sequence was lost); restart the worker.
+        """
+        for record, future in zip(records, sent, strict=True):
+            try:
+                if future is not None:
+                    await future
+                    continue
+            except KafkaError as error:
+                self._log_failure(record, error)
+            await self._until_confirmed(record)
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        """``send`` and ``confirm`` in one."""
+        await self.confirm(records, await self.send(records))
+
+    async def _until_confirmed(self, record: Outgoing) -> None:
+        self.waiting += 1
+        self._on_trouble(True)
+        try:
+            while True:
+                await asyncio.sleep(self._retry_s)
+                try:
+                    await (await self._send(record))
+                    return
+                except (KafkaError, ProducerSendError) as error:
+                    self._log_failure(record, error)
+        finally:
+            self.waiting -= 1
+            self._on_trouble(self.waiting > 0)
+
+    def _log_failure(self, record: Outgoing, error: Exception) -> None:
+        cause = error.__cause__ if isinstance(error, ProducerSendError) else error
+        if isinstance(cause, KafkaError) and type(cause).__name__ in _FATAL:
+            raise WorkerError(f"the producer cannot go on ({cause!r}); restart the worker, nothing is lost") from error
+        log.warning(
+            "publish-failed",
+            topic=record.topic,
+            error=repr(cause),
+            then=f"tried again in {self._retry_s} s; nothing is dropped",
+        )
+
+
+_FATAL = frozenset({"ProducerFenced", "OutOfOrderSequenceNumber", "InvalidProducerEpoch", "UnknownProducerId"})
+"""After these an idempotent producer refuses every further record."""
