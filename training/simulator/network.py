@@ -1,0 +1,174 @@
+"""Lines and the grids behind their two ends, drawn at random within the sweep of DESIGN "Signals".
+
+Everything is per unit of the line's nominal phase voltage and rated current (both peak), so that impedances are
+per unit of their ratio, while time stays in seconds: an inductance is a reactance per unit over 2π·50 or 2π·60.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+SAMPLES_PER_CYCLE = 32
+OVERSAMPLING = 4  # resonances of line capacitance and source inductance lie above the output's Nyquist frequency
+HIGHEST_RESONANCE_HZ = 1800.0
+
+
+@dataclass(frozen=True)
+class Level:
+    """What is usual at one voltage level: length in km, rated current in A, X/R of the line."""
+
+    kilovolt: float
+    length_km: tuple[float, float]
+    rated_a: tuple[float, float]
+    x_over_r: tuple[float, float]
+
+
+LEVELS = (
+    Level(10, (2, 15), (200, 400), (1, 2.5)),
+    Level(20, (4, 30), (200, 500), (1, 3)),
+    Level(66, (10, 60), (300, 600), (2, 5)),
+    Level(110, (10, 100), (400, 800), (2.5, 6)),
+    Level(220, (20, 180), (600, 1200), (5, 10)),
+    Level(400, (40, 300), (1000, 2500), (8, 15)),
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """``n`` lines. Vectors have shape (n,), matrices (n, 3, 3); see the module for units.
+
+    ``position`` is where along the line (0…1 from the measured end) the fault node lies; the line's capacitance
+    is lumped there. ``line_vt`` says that the voltage transformers sit on the line's side of the breaker.
+    """
+
+    nominal_hz: Array
+    frequency_hz: Array
+    angle: Array  # rad, of the local source's phase A at time zero
+    load_angle: Array  # rad, by which the remote source leads
+    emf_local: Array
+    emf_remote: Array
+    position: Array
+    line_vt: NDArray[np.bool_]
+    base_ohm: Array
+    base_kv: Array
+    r_local: Array
+    l_local: Array
+    r_remote: Array
+    l_remote: Array
+    r_line: Array
+    l_line: Array
+    c_line: Array
+    leak: Array  # conductance to ground per phase: line insulation and the voltage transformers
+
+    def __len__(self) -> int:
+        return len(self.frequency_hz)
+
+    @property
+    def step_s(self) -> Array:
+        """The solver's time step in seconds, (n,)."""
+        return np.asarray(1.0 / (self.nominal_hz * SAMPLES_PER_CYCLE * OVERSAMPLING))
+
+    def take(self, index: NDArray[np.intp]) -> Network:
+        """Return the lines at ``index``, in that order and as often as named."""
+        return Network(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def moved(self, *, position: Array, angle: Array) -> Network:
+        """Return the same lines with other fault positions and another phase at time zero."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Network(**{**values, "position": position, "angle": angle})
+
+
+def sequence_matrix(positive: Array, zero: Array) -> Array:
+    """Return the phase-domain matrices (n, 3, 3) of balanced elements from their sequence values (n,)."""
+    mutual = (zero - positive) / 3.0
+    return np.asarray(positive[:, None, None] * np.eye(3) + mutual[:, None, None] * np.ones((3, 3)))
+
+
+def _untransposed(matrix: Array, spread: Array) -> Array:
+    """Unbalance symmetric matrices by relative deviations ``spread`` (n, 3, 3), kept symmetric."""
+    return np.asarray(matrix * (1.0 + 0.5 * (spread + spread.transpose(0, 2, 1))))
+
+
+def _log_uniform(rng: np.random.Generator, low: Array | float, high: Array | float, n: int) -> Array:
+    return np.asarray(np.exp(rng.uniform(np.log(low), np.log(high), n)))
+
+
+def draw_networks(n: int, rng: np.random.Generator, nominal_hz: float | None = None) -> Network:
+    """Draw ``n`` lines of all voltage levels.
+
+    Args:
+        n: how many.
+        rng: the source of randomness.
+        nominal_hz: 50 or 60; ``None`` draws both.
+    """
+    level = rng.integers(0, len(LEVELS), n)
+    bounds = np.array([(*v.length_km, *v.rated_a, *v.x_over_r) for v in LEVELS])[level]
+    kilovolt = np.array([v.kilovolt for v in LEVELS])[level]
+    nominal = np.full(n, nominal_hz) if nominal_hz else rng.choice([50.0, 60.0], n)
+    omega = 2 * np.pi * nominal
+    length = _log_uniform(rng, bounds[:, 0], bounds[:, 1], n)
+    base_ohm = kilovolt * 1e3 / np.sqrt(3) / _log_uniform(rng, bounds[:, 2], bounds[:, 3], n)
+
+    x1 = rng.uniform(0.28, 0.42, n) * nominal / 50.0
+    r1 = x1 / rng.uniform(bounds[:, 4], bounds[:, 5])
+    x0, r0 = x1 * rng.uniform(2.2, 3.6, n), r1 + rng.uniform(0.12, 0.3, n)
+    c1 = rng.uniform(8e-9, 14e-9, n)
+    per_unit = length / base_ohm
+
+    # Short-circuit current of each end in multiples of the rated one; a sixth of the lines feed hardly any load
+    # that could feed back, as radial feeders do.
+    strength_local = _log_uniform(rng, 4.0, 40.0, n)
+    radial = rng.random(n) < 1 / 6
+    strength_remote = np.where(radial, _log_uniform(rng, 1.0, 3.0, n), _log_uniform(rng, 4.0, 40.0, n))
+    r_local, l_local = _source(rng, strength_local, omega)
+    r_remote, l_remote = _source(rng, strength_remote, omega)
+
+    # Short lines have cables and other feeders on their buses, whose capacitance counts here too: without it the
+    # node would ring above what the solver's step resolves.
+    x_near, x_far = 1 / strength_local + x1 * per_unit / 2, 1 / strength_remote + x1 * per_unit / 2
+    loop_l = x_near * x_far / (x_near + x_far) / omega
+    c1_line = np.maximum(c1 * length * base_ohm, 1 / ((2 * np.pi * HIGHEST_RESONANCE_HZ) ** 2 * loop_l))
+
+    spread = rng.uniform(-0.04, 0.04, (n, 3, 3))
+    l_line = _untransposed(sequence_matrix(x1 * per_unit / omega, x0 * per_unit / omega), spread)
+    c_line = _untransposed(sequence_matrix(c1_line, c1_line * rng.uniform(0.45, 0.7, n)), -spread)
+
+
+    total = 1 / strength_local + 1 / strength_remote + np.hypot(x1, r1) * per_unit
+    load = np.where(rng.random(n) < 0.25, _log_uniform(rng, 0.005, 0.05, n), rng.uniform(0.05, 1.1, n))
+    drop = np.minimum(load * total, 2 * np.sin(np.radians(15)))  # load angle within ±30°
+    emf_local = rng.uniform(0.95, 1.06, n)
+    return Network(
+        nominal_hz=nominal,
+        frequency_hz=nominal + rng.uniform(-1, 1, n),
+        angle=rng.uniform(0, 2 * np.pi, n),
+        load_angle=rng.choice([-1.0, 1.0], n) * 2 * np.arcsin(drop / 2),
+        emf_local=emf_local,
+        emf_remote=emf_local + np.minimum(drop, 0.15) * rng.uniform(-0.4, 0.4, n),
+        position=rng.uniform(0.05, 0.95, n),
+        line_vt=rng.random(n) < 0.5,
+        base_ohm=base_ohm,
+        base_kv=kilovolt,
+        r_local=r_local,
+        l_local=l_local,
+        r_remote=r_remote,
+        l_remote=l_remote,
+        r_line=sequence_matrix(r1 * per_unit, r0 * per_unit),
+        l_line=l_line,
+        c_line=c_line,
+        leak=c1_line / _log_uniform(rng, 0.01, 0.5, n),  # trapped charge decays in 10–500 ms
+    )
+
+
+def _source(rng: np.random.Generator, strength: Array, omega: Array) -> tuple[Array, Array]:
+    """Resistance and inductance matrices behind an end whose short-circuit current is ``strength`` per unit."""
+    n = len(strength)
+    phi = np.arctan(rng.uniform(5, 25, n))
+    r1, x1 = np.cos(phi) / strength, np.sin(phi) / strength
+    zero_ratio = rng.uniform(0.6, 3.0, n)
+    return sequence_matrix(r1, r1 * zero_ratio), sequence_matrix(x1 / omega, x1 * zero_ratio / omega)
