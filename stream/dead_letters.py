@@ -8,6 +8,9 @@ from stream.publisher import Outgoing
 
 MESSAGE_LIMIT = 500
 """Characters of the cause kept: enough for a person, harmless in a header."""
+COPY_LIMIT = 1_010_000
+"""Bytes of key, value and headers that still fit, with ours, below Kafka's default limit of 1,048,588 a record."""
+KEY_LIMIT = 900_000
 
 
 def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
@@ -16,7 +19,9 @@ def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
     The value of an oversize record stays where it is: the headers say topic, partition and offset.
     """
     record = dead.record
-    by_reference = dead.reason == "oversize"
+    key, received = record.key or b"", [(name, value) for name, value in record.headers]
+    size = len(key) + len(record.value or b"") + sum(len(name) + len(value or b"") for name, value in received)
+    by_reference = dead.reason == "oversize" or size > COPY_LIMIT
     cause = DeadLetterHeaders(
         topic=record.topic,
         partition=record.partition,
@@ -27,8 +32,13 @@ def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
         by_reference=by_reference,
         timestamp_ms=record.timestamp,
     )
-    headers = [(name, value) for name, value in record.headers]
+    headers = [] if by_reference else received
     for name, value in cause.model_dump().items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         headers.append((f"{HEADER_PREFIX}error.{name.replace('_', '.')}", text.encode("utf-8", "replace")))
-    return Outgoing(topic, record.key, None if by_reference else record.value, headers)
+    return Outgoing(
+        topic,
+        record.key if len(key) <= KEY_LIMIT else None,
+        None if by_reference else record.value,
+        headers,
+    )

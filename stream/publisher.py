@@ -62,9 +62,13 @@ class Publisher:
         self._on_trouble = on_trouble
         self.waiting = 0
         """Publishes that are failing at the moment; the watchdog lets such a worker wait."""
+        self._untroubled = asyncio.Event()
+        self._untroubled.set()
 
     async def send(self, records: Sequence[Outgoing]) -> list[Awaitable[Any] | None]:
         """Buffer records in order; pass what is returned to ``confirm``. None marks a record to be sent again."""
+        # While a record is being tried again, nothing of later batches overtakes it.
+        await self._untroubled.wait()
         sent: list[Awaitable[Any] | None] = []
         for record in records:
             if sent and sent[-1] is None:
@@ -102,6 +106,7 @@ class Publisher:
 
     async def _until_confirmed(self, record: Outgoing) -> None:
         self.waiting += 1
+        self._untroubled.clear()
         self._on_trouble(True)
         try:
             while True:
@@ -113,6 +118,8 @@ class Publisher:
                     self._log_failure(record, error)
         finally:
             self.waiting -= 1
+            if self.waiting == 0:
+                self._untroubled.set()
             self._on_trouble(self.waiting > 0)
 
     def _log_failure(self, record: Outgoing, error: Exception) -> None:
