@@ -191,8 +191,9 @@ class KafkaServer:
             command, capture_output=True, text=True, timeout=FORMAT_DEADLINE_S
         )
         if done.returncode != 0:
-            reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
-            raise KafkaServerError(f"Apache Kafka could not format {self.data_dir}: {reason[0]}")
+            said = (done.stderr or done.stdout).splitlines()
+            reason = next((line for line in said if "Exception" in line), (said or ["no message"])[-1])
+            raise KafkaServerError(f"Apache Kafka could not format {self.data_dir}: {reason.strip()}")
 
     def _spawn(self, java: str, classpath: str, settings: Path, detached: bool) -> None:
         command = [java, f"-Xmx{self._heap_mb}m", "-XX:+UseSerialGC"]

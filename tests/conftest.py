@@ -1,0 +1,135 @@
+"""Fixtures that many tests share: real brokers, the embedded broker, data kept outside the repository."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from stream.embedded import EmbeddedBroker
+from stream.errors import KafkaServerError
+from stream.kafka_jars import REPOSITORY, java_command, prepare_jars
+from stream.kafka_server import KafkaServer
+
+REQUIRED = os.environ.get("FAULTLINE_REQUIRE_KAFKA") == "1"
+SKIPPED = "no Apache Kafka: "
+KAFKA_FIXTURES = {"kafka", "kafka_server"}
+TOPIC_DEADLINE_S = 20.0
+
+_topic_numbers = itertools.count()
+
+
+class Kafka:
+    """What a test needs of a running broker."""
+
+    def __init__(self, server: KafkaServer) -> None:
+        self.server = server
+
+    @property
+    def bootstrap(self) -> str:
+        return self.server.bootstrap
+
+    def new_topic(self, name: str = "topic", partitions: int = 4, config: Mapping[str, str] | None = None) -> str:
+        """Create a topic under a name of its own (``name`` and a number) and return that name."""
+        unique = f"{name}-{os.getpid()}-{next(_topic_numbers)}"
+        self.create_topic(unique, partitions, config)
+        return unique
+
+    def create_topic(self, name: str, partitions: int = 4, config: Mapping[str, str] | None = None) -> None:
+        """Create a topic of exactly this name and return when every partition has a leader."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        topic = NewTopic(name, partitions, 1, config=dict(config or {}))
+        admin.create_topics([topic])[name].result(TOPIC_DEADLINE_S)
+        end = time.monotonic() + TOPIC_DEADLINE_S
+        while time.monotonic() < end:
+            seen = admin.list_topics(name, timeout=TOPIC_DEADLINE_S).topics[name].partitions
+            if len(seen) == partitions and all(partition.leader >= 0 for partition in seen.values()):
+                return
+            time.sleep(0.05)
+        raise TimeoutError(f"{name} has no leaders after {TOPIC_DEADLINE_S:.0f} s")
+
+
+@functools.cache
+def why_no_kafka() -> str | None:
+    """Why Apache Kafka cannot be started here; None when it can."""
+    try:
+        java_command()
+        prepare_jars()
+    except KafkaServerError as error:
+        return str(error)
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that asks for a broker needs the marker; nobody has to remember it."""
+    for item in items:
+        if KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("kafka")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("kafka") is None:
+        return
+    reason = why_no_kafka()
+    if reason is not None and REQUIRED:
+        pytest.fail(f"FAULTLINE_REQUIRE_KAFKA=1, but {reason}", pytrace=False)
+    if reason is not None:
+        pytest.skip(SKIPPED + reason)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = [text for report in skipped if SKIPPED in (text := str(report.longrepr))]
+    if reasons:
+        why = reasons[0].partition(SKIPPED)[2].rstrip("')")
+        terminalreporter.write_line(f"{len(reasons)} kafka tests skipped: {why}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """One Apache Kafka for the whole run: use topics and groups of your own, never stop it."""
+    with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
+        yield Kafka(server)
+
+
+@pytest.fixture
+def kafka_server(tmp_path: Path) -> Iterator[Callable[..., Kafka]]:
+    """Factory of brokers that a test may kill and restart; takes the keywords of ``KafkaServer``.
+
+    Example: ``broker = kafka_server(); broker.server.restart(kill=True)``
+    """
+    started: list[KafkaServer] = []
+
+    def start(**options: Any) -> Kafka:
+        server = KafkaServer(tmp_path / f"kafka-{len(started)}", **options)
+        started.append(server)
+        server.start()
+        return Kafka(server)
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+def embedded_broker() -> Iterator[EmbeddedBroker]:
+    """An embedded broker (librdkafka's mock cluster) of this test alone; see its docstring for its limits."""
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the data that tests may read but the repository must not hold."""
+    given = os.environ.get("FAULTLINE_DATA")
+    folder = Path(given) if given else REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no test data in {folder}: set FAULTLINE_DATA to the folder that has it")
+    return folder
