@@ -143,7 +143,8 @@ class Pipeline:
     async def drain(self) -> None:
         """Return when everything begun is finished, or the pipeline has failed."""
         idle = asyncio.ensure_future(self._idle.wait())
-        await asyncio.wait({idle, self.failure}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {idle, self.failure}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
 
     async def _guarded(self, stage: Callable[[], Awaitable[None]]) -> None:

@@ -1,0 +1,48 @@
+"""The command line. Heavy imports (TensorFlow, Faust) happen inside the commands, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from faultline import __version__
+from model.errors import FaultlineError
+
+app = typer.Typer(
+    name="faultline",
+    help="Streaming fault detection for power lines: windows of currents and voltages in, fault events out.\n\n"
+    "Settings come from the environment (FAULTLINE_…) or a .env file; `faultline doctor` tells what is missing.",
+    epilog="First run: `faultline demo`.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"faultline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")] = (
+        False
+    ),
+) -> None: ...
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line on standard error and its exit status."""
+    from faultline.cli.commands import register
+
+    register(app)
+    try:
+        app()
+    except FaultlineError as error:
+        print(f"faultline: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)

@@ -1,0 +1,20 @@
+"""Which commands there are, in the order of a first visit."""
+
+from __future__ import annotations
+
+import typer
+
+from faultline.cli import broker, doctor, kafka, replay, simulate, subscribe, topics, train, worker
+
+
+def register(app: typer.Typer) -> None:
+    """Add every command to the app."""
+    app.command()(worker.worker)
+    app.command()(subscribe.subscribe)
+    app.command()(replay.replay)
+    app.command()(simulate.simulate)
+    app.command()(train.train)
+    app.add_typer(topics.app, name="topics")
+    app.command()(broker.broker)
+    app.add_typer(kafka.app, name="kafka")
+    app.command()(doctor.doctor)

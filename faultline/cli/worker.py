@@ -1,0 +1,32 @@
+"""`faultline worker`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def worker(
+    broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…].")] = None,
+    group: Annotated[str | None, typer.Option(help="Consumer group shared by all workers of this job.")] = None,
+    model: Annotated[str | None, typer.Option(help="Artefact to use instead of the shipped one (a path).")] = None,
+    spec: Annotated[str | None, typer.Option(help="Signal spec: line, instant, or a TOML file.")] = None,
+    web_port: Annotated[int | None, typer.Option(help="Port of /healthz, /readyz, /metrics; 0 takes any.")] = None,
+    window_classes: Annotated[
+        bool | None, typer.Option("--window-classes/--no-window-classes", help="Publish classes of every window.")
+    ] = None,
+) -> None:
+    """Judge windows and publish fault events, until SIGTERM or Ctrl-C.
+
+    Options win over FAULTLINE_ variables. A stop finishes what is in flight; a kill loses nothing.
+
+    Example: `faultline worker --broker localhost:9092`
+    """
+    from faultline.run_worker import run_worker
+    from stream.settings import load_settings
+
+    settings = load_settings(
+        broker=broker, group=group, model=model, spec=spec, web_port=web_port, window_classes=window_classes
+    )
+    raise typer.Exit(run_worker(settings))

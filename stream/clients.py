@@ -1,0 +1,168 @@
+"""Settings → keyword arguments of aiokafka's clients and of the Faust app: addresses, trust, login, timeouts.
+
+Passwords leave their ``SecretStr`` only here, on their way into a client; nothing here logs or shows them.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import structlog
+from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
+
+from stream.errors import SettingsError
+from stream.settings import Settings
+from stream.tokens import ClientCredentialsTokens
+
+# What a record adds to its value: key, headers, batch framing. Dead letters carry the value plus our headers.
+RECORD_OVERHEAD_BYTES = 64 * 1024
+
+log = structlog.get_logger()
+
+
+def ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    """TLS with the broker's certificate and host name verified; None when the protocol has no TLS.
+
+    Raises:
+        SettingsError: a file cannot be read or is not what it should be.
+    """
+    if not settings.security_protocol.endswith("SSL"):
+        return None
+    context = _trust(settings)
+    if settings.ssl_certfile is not None:
+        password = settings.ssl_key_password
+        try:
+            context.load_cert_chain(
+                settings.ssl_certfile,
+                settings.ssl_keyfile,
+                # An empty passphrase fails at once where None would ask on the terminal.
+                password.get_secret_value() if password is not None else "",
+            )
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"the client certificate cannot be used ({_in_words(error)}): check FAULTLINE_SSL_CERTFILE, "
+                "FAULTLINE_SSL_KEYFILE and FAULTLINE_SSL_KEY_PASSWORD"
+            ) from None
+    return context
+
+
+def _trust(settings: Settings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(
+            cafile=str(settings.ssl_cafile) if settings.ssl_cafile is not None else None
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"the CA bundle {settings.ssl_cafile} cannot be used ({_in_words(error)}): "
+            "FAULTLINE_SSL_CAFILE must name a PEM file"
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def client_kwargs(settings: Settings) -> dict[str, Any]:
+    """What every aiokafka client takes, the admin client included.
+
+    Call it in the event loop that will use the client.
+
+    Raises:
+        SettingsError: a setting that the security protocol needs is missing or unusable.
+    """
+    return {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "client_id": settings.client_id,
+        "request_timeout_ms": int(settings.request_timeout_s * 1000),
+        "security_protocol": settings.security_protocol,
+        "ssl_context": ssl_context(settings),
+        **_sasl_kwargs(settings),
+    }
+
+
+def consumer_kwargs(settings: Settings, *, group: str | None = None) -> dict[str, Any]:
+    """For ``AIOKafkaConsumer``: offsets are committed by hand, or never without a ``group``."""
+    # The largest message must fit into a partition's share of a fetch, else it is fetched alone.
+    partition_bytes = max(1 << 20, settings.max_message_bytes + RECORD_OVERHEAD_BYTES)
+    membership = {
+        "group_id": group,
+        "group_instance_id": settings.instance_id,
+        "session_timeout_ms": int(settings.session_timeout_s * 1000),
+        "heartbeat_interval_ms": int(settings.heartbeat_interval_s * 1000),
+        "rebalance_timeout_ms": int(settings.rebalance_timeout_s * 1000),
+    }
+    return {
+        **client_kwargs(settings),
+        "enable_auto_commit": False,
+        "auto_offset_reset": settings.offset_reset,
+        "fetch_max_wait_ms": settings.fetch_max_wait_ms,
+        "max_partition_fetch_bytes": partition_bytes,
+        "max_poll_records": settings.max_poll_records,
+        **(membership if group is not None else {}),
+    }
+
+
+def producer_kwargs(settings: Settings) -> dict[str, Any]:
+    """For ``AIOKafkaProducer``: every record on all replicas, in order, no repeats by retries."""
+    return {
+        **client_kwargs(settings),
+        "acks": "all",
+        "enable_idempotence": True,
+        "linger_ms": settings.linger_ms,
+        "compression_type": None if settings.compression == "none" else settings.compression,
+        "max_request_size": max(1 << 20, settings.max_message_bytes + RECORD_OVERHEAD_BYTES),
+    }
+
+
+def faust_broker_credentials(settings: Settings) -> Credentials | None:
+    """For ``faust.App(broker_credentials=…)``; None for a plain connection.
+
+    Raises:
+        SettingsError: a setting that the security protocol needs is missing or unusable.
+    """
+    context = ssl_context(settings)
+    if settings.security_protocol == "PLAINTEXT":
+        return None
+    if settings.security_protocol == "SSL":
+        return SSLCredentials(context)
+    sasl = _sasl_kwargs(settings)
+    if settings.sasl_mechanism == "OAUTHBEARER":
+        return OAuthCredentials(oauth_cb=sasl["sasl_oauth_token_provider"], ssl_context=context)
+    return SASLCredentials(
+        mechanism=settings.sasl_mechanism,
+        username=sasl["sasl_plain_username"],
+        password=sasl["sasl_plain_password"],
+        ssl_context=context,
+    )
+
+
+def _sasl_kwargs(settings: Settings) -> dict[str, Any]:
+    if not settings.security_protocol.startswith("SASL"):
+        return {}
+    mechanism = settings.sasl_mechanism
+    if settings.security_protocol == "SASL_PLAINTEXT" and not mechanism.startswith("SCRAM"):
+        log.warning("credentials_in_the_clear", mechanism=mechanism, advice="set FAULTLINE_SECURITY_PROTOCOL=SASL_SSL")
+    if mechanism == "OAUTHBEARER":
+        return {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": _token_provider(settings)}
+    if settings.sasl_username is None or settings.sasl_password is None:
+        raise SettingsError(f"{mechanism} needs FAULTLINE_SASL_USERNAME and FAULTLINE_SASL_PASSWORD: set both")
+    return {
+        "sasl_mechanism": mechanism,
+        "sasl_plain_username": settings.sasl_username,
+        "sasl_plain_password": settings.sasl_password.get_secret_value(),
+    }
+
+
+def _token_provider(settings: Settings) -> ClientCredentialsTokens:
+    url, client = settings.sasl_oauth_token_url, settings.sasl_oauth_client_id
+    secret = settings.sasl_oauth_client_secret
+    if url is None or client is None or secret is None:
+        raise SettingsError(
+            "OAUTHBEARER needs FAULTLINE_SASL_OAUTH_TOKEN_URL, FAULTLINE_SASL_OAUTH_CLIENT_ID and "
+            "FAULTLINE_SASL_OAUTH_CLIENT_SECRET: set all three"
+        )
+    trust = _trust(settings) if url.startswith("https:") and settings.ssl_cafile is not None else None
+    return ClientCredentialsTokens(url, client, secret, settings.sasl_oauth_scope, ssl_context=trust)
+
+
+def _in_words(error: BaseException) -> str:
+    return str(error) or type(error).__name__

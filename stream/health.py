@@ -1,0 +1,102 @@
+"""Health, readiness and metrics over HTTP, on loopback unless told otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from stream.errors import WorkerError
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Why a worker is or is not ready."""
+
+    model: bool
+    """The artefact is verified, compiled and warmed."""
+    assigned: bool
+    """The group has given this worker its share (which may be none)."""
+    publishing: bool
+    """Nothing is waiting for a topic that cannot be written."""
+    failed: bool
+    """The pipeline has failed; the process is about to end."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether windows sent now would be judged."""
+        return self.model and self.assigned and self.publishing and not self.failed
+
+
+class HealthServer:
+    """Serves ``/healthz`` (the event loop answers), ``/readyz`` (windows are judged) and ``/metrics``.
+
+    Args:
+        host, port: where to listen; port 0 takes a free one, see ``port`` after ``start``.
+        readiness: asked on every ``/readyz``.
+        registry: metrics to expose.
+        refresh: called before metrics are rendered.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        readiness: Callable[[], Readiness],
+        registry: CollectorRegistry,
+        refresh: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._host, self.port = host, port
+        self._readiness = readiness
+        self._registry = registry
+        self._refresh = refresh
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            WorkerError: the port is taken.
+        """
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise WorkerError(
+                f"cannot listen on {self._host}:{self.port} ({error.strerror or error}); "
+                "set FAULTLINE_WEB_PORT to a free port, or 0 to take any"
+            ) from error
+        self.port = self._runner.addresses[0][1]
+        log.info("web-listening", host=self._host, port=self.port)
+
+    async def stop(self) -> None:
+        """Cease to listen."""
+        await self._runner.cleanup()
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        readiness = self._readiness()
+        body = {"ready": readiness.ready, **asdict(readiness)}
+        return web.json_response(body, status=200 if readiness.ready else 503)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        self._refresh()
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

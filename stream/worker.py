@@ -1,0 +1,227 @@
+"""The worker: a Faust agent that hands fetched batches to the pipeline, and what lets it live and die well."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+
+from model.spec import EpisodePolicy, SignalSpec
+from stream.clients import consumer_options, faust_security
+from stream.episodes import EpisodeTracker
+from stream.errors import WorkerError
+from stream.health import HealthServer, Readiness
+from stream.lag import LagProbe
+from stream.ledger import Partition
+from stream.line_states import LineStates, TopicStateReader
+from stream.metrics import WorkerMetrics
+from stream.pipeline import Classifier, Pipeline
+from stream.publisher import Publisher
+from stream.settings import Settings
+from stream.transport import BatchApp, BatchSchema
+from stream.watchdog import StopWatchdog, StuckWatchdog, Vitals
+
+log = structlog.get_logger(__name__)
+
+
+def episode_policy(spec: SignalSpec, settings: Settings) -> EpisodePolicy:
+    """The spec's episode policy with what the settings override."""
+    chosen = {
+        "confirm": settings.episode_confirm,
+        "of": settings.episode_of,
+        "clear": settings.episode_clear,
+    }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    merged = {**spec.episode.model_dump(), **given}
+    if merged["confirm"] > merged["of"]:
+        raise WorkerError(
+            f"cannot confirm {merged['confirm']} of {merged['of']} windows: "
+            "set FAULTLINE_EPISODE_CONFIRM and FAULTLINE_EPISODE_OF so that m ≤ n"
+        )
+    return EpisodePolicy(**merged)
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        settings: ours.
+        spec: what windows must be.
+        engine: verified, compiled and warmed.
+    """
+
+    def __init__(self, settings: Settings, spec: SignalSpec, engine: Classifier) -> None:
+        self.settings = settings
+        self.metrics = WorkerMetrics()
+        self.metrics.model.labels(engine.model_id, spec.name).set(1)
+        self._assigned: set[Partition] | None = None
+        self._stopping = asyncio.Event()
+        self._started = False
+        self.app = BatchApp(
+            settings,
+            drain=self._drain,
+            on_new_assignment=self._on_new_assignment,
+            **faust_security(settings),
+        )
+        self._publisher = Publisher(
+            lambda: self.app.producer,
+            retry_s=settings.publish_retry_s,
+            on_trouble=lambda _: self.metrics.publish_waiting.set(self._publisher.waiting),
+        )
+        self._state_reader = TopicStateReader(settings.topic_line_states, self._groupless_consumer)
+        self._states = LineStates(self._state_reader)
+        self.pipeline = Pipeline(
+            settings,
+            engine=engine,
+            tracker=EpisodeTracker(spec, episode_policy(spec, settings)),
+            publisher=self._publisher,
+            states=self._states,
+            knows=lambda batch: self.app.batch_consumer.ledger.knows(batch),
+            finish=lambda batch: self.app.batch_consumer.finish(batch),
+            metrics=self.metrics,
+        )
+        self._lag = LagProbe(self._groupless_consumer, settings.offset_reset)
+        self.health = HealthServer(
+            settings.web_host,
+            settings.web_port,
+            readiness=self.readiness,
+            registry=self.metrics.registry,
+            refresh=self._refresh_metrics,
+        )
+        self._add_agent()
+
+    def _add_agent(self) -> None:
+        topic = self.app.topic(self.settings.topic_windows, schema=BatchSchema())
+
+        @self.app.agent(topic, name="judge")  # type: ignore[untyped-decorator]
+        async def judge(batches: Any) -> None:
+            # noack: the pipeline finishes batches itself, after their events are confirmed.
+            async for event in batches.noack().events():
+                await self.pipeline.submit(event.value)
+
+    def _groupless_consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            **consumer_options(self.settings),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+
+    # Assignment ---------------------------------------------------------------------------------------------------
+
+    def _on_new_assignment(self, partitions: Iterable[Partition]) -> None:
+        self._assigned = set(partitions)
+        self._states.forget()
+        self.metrics.partitions.set(len(self._assigned))
+        log.info("partitions-assigned", partitions=sorted(p.partition for p in self._assigned))
+
+    async def _drain(self) -> None:
+        """Finish what is begun, within the time that the group gives for a rebalance."""
+        try:
+            async with asyncio.timeout(self.settings.rebalance_timeout_s * 0.8):
+                await self.pipeline.drain()
+        except TimeoutError:
+            log.warning("drain-timed-out", then="the rest is repeated by the partitions' next owner")
+
+    # Health -------------------------------------------------------------------------------------------------------
+
+    def readiness(self) -> Readiness:
+        """Whether windows sent now would be judged, and if not, why."""
+        return Readiness(
+            model=True,
+            assigned=self._started and self._assigned is not None and not self.app.rebalancing,
+            publishing=self._publisher.waiting == 0,
+            failed=self.pipeline.failure.done() or self._stopping.is_set(),
+        )
+
+    def _refresh_metrics(self) -> None:
+        self.metrics.ready.set(self.readiness().ready)
+        self.metrics.lag.set(self._lag.lag)
+
+    def _vitals(self) -> Vitals:
+        excused = (
+            not self._started
+            or self._stopping.is_set()
+            or self._assigned is None
+            or bool(self.app.rebalancing)
+            or self._publisher.waiting > 0
+            or not self._lag.reachable
+        )
+        return Vitals(self.pipeline.progress, self._lag.lag, excused)
+
+    def _positions(self) -> dict[Partition, int | None]:
+        ledger = self.app.batch_consumer.ledger
+        return {
+            partition: self._first_position(partition) if (known := ledger.position(partition)) is None else known
+            for partition in self._assigned or ()
+        }
+
+    def _first_position(self, partition: Partition) -> int | None:
+        """What was committed when the partition was assigned; None when nothing ever was."""
+        committed = self.app.batch_consumer._committed_offset
+        value = next((offset for tp, offset in committed.items() if tuple(tp) == tuple(partition)), None)
+        return None if value is None else int(value)
+
+    # Life ---------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Begin to stop: fetching ends, what is in flight is finished and committed."""
+        if not self._stopping.is_set():
+            log.info("worker-stopping")
+            self._stopping.set()
+
+    async def run(self) -> int:
+        """Run until a signal, a failure or ``stop``; returns the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        stuck = StuckWatchdog(self._vitals, self.settings.stuck_timeout_s)
+        await self.health.start()
+        self.pipeline.start()
+        stuck.start()
+        lag = asyncio.create_task(self._lag.run(self._positions), name="lag-probe")
+        try:
+            await self.app.start()
+            self._started = True
+            log.info("worker-started", group=self.settings.group, broker=self.settings.broker)
+            cause = await self._until_stopped()
+        finally:
+            self._stopping.set()
+            stop_watchdog = StopWatchdog(self.settings.shutdown_timeout_s)
+            stop_watchdog.start()
+            await self._shut_down(lag)
+            stuck.stop()
+            stop_watchdog.stop()
+        if cause is not None:
+            log.error("worker-ended", cause=repr(cause), then="restart it; what was not committed is repeated")
+            return 1
+        log.info("worker-ended", cause=None)
+        return 0
+
+    async def _until_stopped(self) -> BaseException | None:
+        """The cause of a failure, or None for an ordinary stop."""
+        stop = asyncio.ensure_future(self._stopping.wait())
+        crash = asyncio.ensure_future(self.app._crashed.wait())
+        waits: set[asyncio.Future[Any]] = {stop, crash, self.pipeline.failure}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        crash.cancel()
+        if self.pipeline.failure.done():
+            return self.pipeline.failure.result()
+        if self.app.crashed:
+            return self.app.crash_reason or WorkerError("Faust crashed without a reason")
+        return None
+
+    async def _shut_down(self, lag: asyncio.Task[None]) -> None:
+        lag.cancel()
+        await asyncio.gather(lag, return_exceptions=True)
+        # Faust stops fetching, awaits our drain, commits, leaves the group.
+        await self.app.stop()
+        await self.pipeline.stop()
+        await self._lag.close()
+        await self._state_reader.close()
+        await self.health.stop()
