@@ -1,23 +1,20 @@
-"""The catalogue of our topics, and what makes them so: create where we may, check where others did."""
+"""The catalogue of our topics, and the command that creates them where it may."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
-from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.admin import NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from stream.clients import RECORD_OVERHEAD_BYTES, client_kwargs
-from stream.embedded import is_embedded
+from stream.admin import DENIED_CODE, UNKNOWN_CODE, admin_client, describe_topics, has_leaders
+from stream.clients import RECORD_OVERHEAD_BYTES
 from stream.errors import TopicError
-from stream.reachability import broker_errors, check_reachable, who_needs
+from stream.reachability import check_reachable
 from stream.settings import Settings
 
 FAULT_TYPES = ("lg", "ll", "llg", "lll", "lllg", "unknown")
@@ -26,9 +23,7 @@ DAY_MS = 24 * HOUR_MS
 FOR_EVER = -1
 LEADER_DEADLINE_S = 15.0
 LEADER_POLL_S = 0.1
-DENIED_CODE = TopicAuthorizationFailedError.errno
 EXISTS_CODE = TopicAlreadyExistsError.errno
-UNKNOWN_CODE = 3
 
 
 @dataclass(frozen=True)
@@ -61,15 +56,6 @@ class TopicResult:
     name: str
     outcome: Literal["created", "exists", "denied", "failed"]
     detail: str = ""
-
-
-@dataclass(frozen=True)
-class TopicFinding:
-    """What ``check_topics`` found about one topic; ``message`` says what to do unless it is ok."""
-
-    name: str
-    level: Literal["ok", "warn", "fail"]
-    message: str
 
 
 def catalogue(settings: Settings) -> tuple[TopicPlan, ...]:
@@ -129,11 +115,12 @@ async def create_topics(settings: Settings, names: Collection[str] | None = None
     """
     plans = [plan for plan in catalogue(settings) if names is None or plan.name in names]
     broker = await check_reachable(settings, settings.request_timeout_s)
-    async with _admin(settings) as admin:
+    async with admin_client(settings) as admin:
         if broker.embedded:
-            await _describe(admin, [plan.name for plan in plans], create=True)
-            return [TopicResult(plan.name, "created", "on the embedded broker") for plan in plans]
-        seen = await _describe(admin, [plan.name for plan in plans])
+            present = set(await admin.list_topics())
+            await describe_topics(admin, [plan.name for plan in plans], create=True)
+            return [TopicResult(plan.name, "exists" if plan.name in present else "created") for plan in plans]
+        seen = await describe_topics(admin, [plan.name for plan in plans])
         missing = [plan for plan in plans if seen[plan.name]["error_code"] in (UNKNOWN_CODE, DENIED_CODE)]
         results = {plan.name: TopicResult(plan.name, "exists") for plan in plans}
         if missing:
@@ -165,159 +152,11 @@ async def _wait_for_leaders(admin: Any, names: list[str]) -> None:
     """A topic can be used when its partitions have leaders, a moment after CreateTopics says yes."""
     end = time.monotonic() + LEADER_DEADLINE_S
     while names:
-        seen = await _describe(admin, names)
-        names = [name for name in names if not _has_leaders(seen[name])]
+        seen = await describe_topics(admin, names)
+        names = [name for name in names if not has_leaders(seen[name])]
         if names and time.monotonic() > end:
             raise TopicError(
                 f"{', '.join(names)} created, but without a leader after {LEADER_DEADLINE_S:.0f} s: look at the "
                 "broker's log, then: faultline topics check"
             )
         await asyncio.sleep(LEADER_POLL_S if names else 0)
-
-
-def _has_leaders(topic: dict[str, Any]) -> bool:
-    partitions = topic["partitions"]
-    return bool(partitions) and all(partition["leader"] >= 0 for partition in partitions)
-
-
-def grant_advice(settings: Settings, topics: Iterable[str], *operations: str) -> str:
-    """The ACLs to grant, as a command for whoever may."""
-    sasl = settings.security_protocol.startswith("SASL")
-    user = (settings.sasl_username or settings.sasl_oauth_client_id if sasl else None) or "<principal>"
-    wanted = " ".join(f"--operation {operation}" for operation in operations)
-    named = " ".join(f"--topic {topic}" for topic in topics)
-    return (
-        f"{who_needs(settings)} {', '.join(operations)}: kafka-acls --bootstrap-server {settings.broker} --add "
-        f"--allow-principal User:{user} {wanted} {named}"
-    )
-
-
-async def check_topics(settings: Settings, names: Collection[str] | None = None) -> list[TopicFinding]:
-    """Compare the broker's topics with the catalogue; nothing is changed.
-
-    Args:
-        settings: broker and names.
-        names: only these of the catalogue.
-
-    Returns:
-        One finding or more per topic, in the catalogue's order.
-
-    Raises:
-        BrokerError: no connection or no login.
-    """
-    plans = [plan for plan in catalogue(settings) if names is None or plan.name in names]
-    broker = await check_reachable(settings, settings.request_timeout_s)
-    async with _admin(settings) as admin:
-        # A topic that others follow is looked at even when it is not asked for.
-        wanted = {plan.name for plan in plans} | {plan.follows for plan in plans if plan.follows}
-        seen = await _describe(admin, sorted(wanted), create=broker.embedded)
-        present = [plan.name for plan in plans if seen[plan.name]["error_code"] == 0]
-        configs = {} if broker.embedded else await _describe_configs(admin, present)
-    findings = []
-    for plan in plans:
-        found = list(_problems(plan, seen, configs.get(plan.name), settings, embedded=broker.embedded))
-        count = len(seen[plan.name]["partitions"])
-        where = " (embedded broker: in memory only, never compacted)" if broker.embedded else ""
-        findings += found or [TopicFinding(plan.name, "ok", f"{count} partitions{where}")]
-    return findings
-
-
-def _problems(
-    plan: TopicPlan,
-    seen: dict[str, dict[str, Any]],
-    config: dict[str, str] | None,
-    settings: Settings,
-    *,
-    embedded: bool,
-) -> Iterable[TopicFinding]:
-    code = seen[plan.name]["error_code"]
-    if code == UNKNOWN_CODE and plan.optional:
-        yield TopicFinding(plan.name, "ok", "missing, and not used: FAULTLINE_WINDOW_CLASSES is off")
-    elif code == UNKNOWN_CODE:
-        yield TopicFinding(plan.name, "fail", "missing: faultline topics create")
-    elif code == DENIED_CODE:
-        yield TopicFinding(plan.name, "fail", "not visible: " + grant_advice(settings, [plan.name], "Describe"))
-    elif code != 0:
-        yield TopicFinding(plan.name, "fail", f"{for_code(code).__name__}: look at the broker's log")
-    else:
-        yield from _partition_problems(plan, seen)
-        if not embedded:
-            yield from _config_problems(plan, config, settings)
-
-
-def _partition_problems(plan: TopicPlan, seen: dict[str, dict[str, Any]]) -> Iterable[TopicFinding]:
-    if not _has_leaders(seen[plan.name]):
-        yield TopicFinding(plan.name, "fail", "a partition has no leader: look at the brokers")
-    other = seen[plan.follows] if plan.follows else None
-    if plan.follows and other is not None and other["error_code"] == 0:
-        ours, theirs = len(seen[plan.name]["partitions"]), len(other["partitions"])
-        if ours != theirs:
-            yield TopicFinding(
-                plan.name,
-                "fail",
-                f"{ours} partitions but {plan.follows} has {theirs}: a line's state would not be found; create "
-                f"{plan.name} again with {theirs} partitions",
-            )
-
-
-def _config_problems(plan: TopicPlan, config: dict[str, str] | None, settings: Settings) -> Iterable[TopicFinding]:
-    if config is None:
-        advice = grant_advice(settings, [plan.name], "DescribeConfigs")
-        yield TopicFinding(plan.name, "warn", f"its settings cannot be read: {advice}")
-        return
-    change = f"kafka-configs --bootstrap-server {settings.broker} --alter --topic {plan.name} --add-config"
-    policy = config.get("cleanup.policy", "")
-    if plan.compacted and policy != "compact":
-        yield TopicFinding(
-            plan.name, "fail", f"cleanup.policy is {policy}, which forgets: {change} cleanup.policy=compact"
-        )
-    if not plan.compacted and "compact" in policy:
-        yield TopicFinding(
-            plan.name,
-            "fail",
-            f"cleanup.policy is {policy}, which drops records of the same line: {change} cleanup.policy=delete",
-        )
-    size = int(config.get("max.message.bytes", 0))
-    if size < settings.max_message_bytes:
-        yield TopicFinding(
-            plan.name,
-            "warn",
-            f"max.message.bytes is {size}, below FAULTLINE_MAX_MESSAGE_BYTES={settings.max_message_bytes}: "
-            f"{change} max.message.bytes={settings.max_message_bytes + RECORD_OVERHEAD_BYTES}",
-        )
-
-
-@asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[Any]:
-    admin = AIOKafkaAdminClient(**client_kwargs(settings))
-    with broker_errors(settings):
-        try:
-            await admin.start()
-            yield admin
-        finally:
-            await admin.close()
-
-
-async def _describe(admin: Any, names: list[str], *, create: bool = False) -> dict[str, dict[str, Any]]:
-    """Metadata per topic. Without ``create`` a broker that makes topics on demand must not make these."""
-    # The admin client's own describe_topics always allows creation.
-    response = await admin._send_request(MetadataRequest(names, allow_auto_topic_creation=create))
-    return {topic["topic"]: topic for topic in response.to_object()["topics"]}
-
-
-async def _describe_configs(admin: Any, names: list[str]) -> dict[str, dict[str, str] | None]:
-    """The settings we care for, per topic; None where reading them is denied."""
-    if not names:
-        return {}
-    keys = {"cleanup.policy": None, "max.message.bytes": None}
-    try:
-        responses = await admin.describe_configs(
-            [ConfigResource(ConfigResourceType.TOPIC, name, configs=keys) for name in names]
-        )
-    except KafkaError:
-        return {}
-    return {
-        resource[3]: {entry[0]: entry[1] for entry in resource[4]} if resource[0] == 0 else None
-        for response in responses
-        for resource in response.resources
-    }
