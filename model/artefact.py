@@ -1,0 +1,290 @@
+"""The artefact: manifest plus weights in one safetensors file. Never code, never pickle.
+
+The file is the safetensors format (https://huggingface.co/docs/safetensors), so other tools read it. Its metadata
+holds the manifest as canonical JSON and that text's SHA-256; the manifest holds the SHA-256 of the weights. Every
+byte is therefore either hashed, or compared with what the hashed manifest says it must be.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from model import container
+from model.errors import ArtefactError, CorruptArtefactError, OversizeArtefactError, ShapeArtefactError
+from model.normalisation import Normalisation
+from model.spec import SignalSpec
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["DEFAULT_MAX_BYTES", "Artefact", "Manifest", "Tensor", "build_model", "shipped"]
+
+# A hundred times the shipped model's size, and far below what would hurt a worker that reads it from a topic.
+DEFAULT_MAX_BYTES = 8 * 1024 * 1024
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Tensor(_Model):
+    """Name and shape of one float32 tensor."""
+
+    name: str = Field(min_length=1, max_length=200)
+    shape: tuple[Annotated[int, Field(ge=0)], ...]
+    dtype: Literal["F32"] = "F32"
+
+    @property
+    def bytes(self) -> int:
+        """Size in the file."""
+        return 4 * math.prod(self.shape)
+
+
+class Manifest(_Model):
+    """All that is known of a model except its weights.
+
+    ``metrics`` are its scores and ``provenance`` how it came to be (command, seed, versions, commit).
+    ``temperature`` divides the logits before the softmax, which calibrates the probabilities.
+    """
+
+    schema_version: Literal[1] = 1
+    spec: SignalSpec
+    architecture: str
+    normalisation: Normalisation
+    temperature: float = Field(default=1.0, gt=0)
+    tensors: tuple[Tensor, ...]
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    metrics: dict[str, JsonValue] = {}
+    provenance: dict[str, JsonValue] = {}
+
+    @model_validator(mode="after")
+    def _fits_its_spec(self) -> Self:
+        if len(self.normalisation.centre) != len(self.spec.channels):
+            raise ValueError(
+                f"normalisation has {len(self.normalisation.centre)} channels, the spec {len(self.spec.channels)}"
+            )
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Artefact:
+    """A verified manifest with its weights, float32 arrays by the name of their tensor.
+
+    Constructing one checks the weights against the manifest: ShapeArtefactError for names, shapes or types,
+    CorruptArtefactError for a hash that differs, ArtefactError for weights that are not finite.
+    """
+
+    manifest: Manifest
+    weights: Mapping[str, NDArray[np.float32]]
+    manifest_json: str = ""
+    """The manifest exactly as it was hashed. Kept, so that a model's id outlives a change of defaults."""
+
+    def __post_init__(self) -> None:
+        _verify(self.manifest, self.weights)
+        if not self.manifest_json:
+            object.__setattr__(self, "manifest_json", _canonical(self.manifest))
+
+    @classmethod
+    def create(
+        cls,
+        weights: Mapping[str, NDArray[np.float32]],
+        *,
+        spec: SignalSpec,
+        architecture: str,
+        normalisation: Normalisation,
+        temperature: float = 1.0,
+        metrics: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """An artefact around weights; hashes and tensor list are taken from them, in the mapping's order."""
+        kept = {name: np.ascontiguousarray(tensor) for name, tensor in weights.items()}
+        try:
+            manifest = Manifest(
+                spec=spec,
+                architecture=architecture,
+                normalisation=normalisation,
+                temperature=temperature,
+                tensors=tuple(Tensor(name=name, shape=tensor.shape) for name, tensor in kept.items()),
+                weights_sha256=container.hash_tensors(kept),
+                metrics=dict(metrics or {}),
+                provenance=dict(provenance or {}),
+            )
+        except ValidationError as error:
+            raise ArtefactError(f"no artefact can be made of this: {_in_one_line(error)}") from error
+        return cls(manifest, kept)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: keras.Model,
+        spec: SignalSpec,
+        *,
+        normalisation: Normalisation,
+        architecture: str = "gru",
+        temperature: float = 1.0,
+        metrics: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """An artefact of a trained Keras model that ``architectures.build`` made."""
+        import keras
+
+        return cls.create(
+            {weight.path: keras.ops.convert_to_numpy(weight.value) for weight in model.weights},
+            spec=spec,
+            architecture=architecture,
+            normalisation=normalisation,
+            temperature=temperature,
+            metrics=metrics,
+            provenance=provenance,
+        )
+
+    @cached_property
+    def model_id(self) -> str:
+        """Spec name and a short hash of the manifest, hence of the weights too: ``line-0f3a91c27d5e``."""
+        return f"{self.manifest.spec.name}-{container.sha256(self.manifest_json.encode())[:12]}"
+
+    def to_bytes(self) -> bytes:
+        """The file's bytes. The same artefact gives the same bytes."""
+        return container.write(self.manifest_json, self.weights)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Self:
+        """Verify and decode.
+
+        Raises:
+            OversizeArtefactError: longer than ``max_bytes``; nothing of it was looked at.
+            TruncatedArtefactError: it ends early.
+            CorruptArtefactError: a hash differs, or the container says other than the hashed manifest.
+            ShapeArtefactError: manifest and weights disagree on names, shapes or types.
+            ArtefactError: a manifest of another version, or weights that are not finite.
+        """
+        if len(data) > max_bytes:
+            raise OversizeArtefactError(_oversize("the artefact", len(data), max_bytes))
+        header, blob_start = container.read_header(data)
+        manifest_json = container.manifest_of(header)
+        try:
+            manifest = Manifest.model_validate_json(manifest_json)
+        except ValidationError as error:
+            raise ArtefactError(
+                f"manifest not understood, was it made by another version?: {_in_one_line(error)}"
+            ) from error
+        sizes = {tensor.name: (tensor.shape, tensor.bytes) for tensor in manifest.tensors}
+        return cls(manifest, container.read_tensors(data, blob_start, header, sizes), manifest_json)
+
+    def save(self, path: str | Path) -> None:
+        """Write atomically: a reader sees the old file or the whole new one, also after a power cut."""
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+        try:
+            with partial.open("xb") as file:
+                file.write(self.to_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise ArtefactError(f"{target}: cannot write the artefact: {error.strerror or error}") from error
+
+    @classmethod
+    def load(cls, path: str | Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Self:
+        """Read and verify a file. Raises as ``from_bytes`` does, with the path in front."""
+        source = Path(path)
+        try:
+            size = source.stat().st_size
+            if size > max_bytes:
+                raise OversizeArtefactError(_oversize(str(source), size, max_bytes))
+            data = source.read_bytes()
+        except OSError as error:
+            raise ArtefactError(f"{source}: cannot read the artefact: {error.strerror or error}") from error
+        try:
+            return cls.from_bytes(data, max_bytes=max_bytes)
+        except ArtefactError as error:
+            raise type(error)(f"{source}: {error}") from error
+
+
+def shipped(name: str) -> Artefact:
+    """The trained artefact of that name inside the package. Raises ArtefactError naming those there are."""
+    folder = resources.files("model") / "artefacts"
+    names = sorted(
+        entry.name[: -len(".safetensors")] for entry in folder.iterdir() if entry.name.endswith(".safetensors")
+    )
+    if name not in names:
+        raise ArtefactError(
+            f"no trained model {name!r} ships with the package; there are: {', '.join(names) or 'none'}."
+            " Train one with `faultline train` and give its path."
+        )
+    return Artefact.from_bytes((folder / f"{name}.safetensors").read_bytes())
+
+
+def build_model(artefact: Artefact) -> keras.Model:
+    """The Keras model with the artefact's weights: float32 (n, samples, channels) → logits (n, classes).
+
+    Raises:
+        ShapeArtefactError: the tensors are not those that the architecture has for this spec; nothing is
+            loaded then.
+    """
+    from model.architectures import build
+
+    manifest = artefact.manifest
+    model = build(manifest.architecture, manifest.spec, manifest.normalisation)
+    required = {weight.path: tuple(weight.shape) for weight in model.weights}
+    found = {tensor.name: tensor.shape for tensor in manifest.tensors}
+    for name in sorted(required.keys() | found.keys()):
+        if required.get(name) != found.get(name):
+            raise ShapeArtefactError(
+                f"{manifest.architecture!r} for spec {manifest.spec.name!r} needs tensor {name!r} of shape"
+                f" {required.get(name, 'none')}, the artefact has {found.get(name, 'none')}"
+            )
+    for weight in model.weights:
+        weight.assign(artefact.weights[weight.path])
+    return model
+
+
+def _verify(manifest: Manifest, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    expected = [(tensor.name, tensor.shape, "float32") for tensor in manifest.tensors]
+    found = [(name, tensor.shape, tensor.dtype.name) for name, tensor in weights.items()]
+    if expected != found:
+        raise ShapeArtefactError(f"the manifest lists tensors {expected}, the weights are {found}")
+    if container.hash_tensors(weights) != manifest.weights_sha256:
+        raise CorruptArtefactError("weights do not match their SHA-256: fetch or train the artefact again")
+    broken = [name for name, tensor in weights.items() if not np.isfinite(tensor).all()]
+    if broken:
+        raise ArtefactError(f"weights are not finite in {', '.join(broken)}: the training diverged, train again")
+
+
+def _canonical(manifest: Manifest) -> str:
+    try:
+        return container.canonical_json(manifest.model_dump(mode="json"))
+    except ValueError as error:
+        raise ArtefactError(f"metrics and provenance must be finite JSON values: {error}") from error
+
+
+def _oversize(what: str, size: int, limit: int) -> str:
+    return f"{what} is {size:,} bytes, the limit is {limit:,}: no model of ours is that large"
+
+
+def _in_one_line(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
