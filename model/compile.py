@@ -1,0 +1,103 @@
+"""The one place where a Keras backend is named: compiling a function of arrays for one fixed shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Call", "compile_call", "has_accelerator", "one_thread_per_call"]
+
+Call = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def compile_call(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Call:
+    """A compiled ``function`` for float32 arrays of exactly ``shape``, run once so that the first call is fast.
+
+    Args:
+        function: written in ``keras.ops``, from one tensor to one tensor, without side effects.
+        shape: of every array it will be given.
+
+    Returns:
+        A thread-safe function from float32 array to float32 array.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        call = _for_tensorflow(function, shape)
+    elif backend == "jax":
+        call = _for_jax(function)
+    else:
+        call = _for_torch(function)
+    call(np.zeros(shape, np.float32))
+    return call
+
+
+def _for_tensorflow(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Call:
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(shape, tf.float32)]
+    compiled = tf.function(function, input_signature=signature, jit_compile=True).get_concrete_function()
+
+    def call(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = compiled(tf.constant(windows)).numpy()
+        return result
+
+    return call
+
+
+def _for_jax(function: Callable[[Any], Any]) -> Call:
+    import jax
+
+    compiled = jax.jit(function)
+
+    def call(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(compiled(windows))
+
+    return call
+
+
+def _for_torch(function: Callable[[Any], Any]) -> Call:
+    import torch
+
+    def call(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            result: NDArray[np.float32] = keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(windows)))
+        return result
+
+    return call
+
+
+def has_accelerator() -> bool:
+    """Whether the backend computes on a GPU or TPU."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    if backend == "jax":
+        import jax
+
+        return bool(jax.default_backend() != "cpu")
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def one_thread_per_call() -> bool:
+    """Ask the backend for one thread inside a call, because the engine runs one call per core.
+
+    Has to come before the backend has computed anything in this process, and holds for all of the process.
+    Returns whether it could still be set; where not, answers are the same and throughput is lower.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    except RuntimeError:
+        return bool(tf.config.threading.get_intra_op_parallelism_threads() == 1)
+    return True
