@@ -179,20 +179,20 @@ class Sources:
         """Return the inputs (count, n, 9) at the steps ``first`` … ``first + count - 1``."""
         net = self.network
         t = np.arange(first, first + count)[:, None] * net.step_s  # (count, n)
-        theta = (2 * np.pi * net.frequency_hz * t + net.angle)[:, :, None] + PHASE_LAG
-        u = np.empty((count, len(net), 9))
-        u[:, :, 0:3] = net.emf_local[:, None] * np.cos(theta)
-        u[:, :, 3:6] = net.emf_remote[:, None] * np.cos(theta + net.load_angle[:, None])
-        u[:, :, 6:9] = 0.0
+        turned = 2 * np.pi * net.frequency_hz * t
+        phasors = self.phasors()
+        u = np.cos(turned)[:, :, None] * phasors.real
+        u -= np.sin(turned)[:, :, None] * phasors.imag
         for n, modulations in enumerate(self.modulations):
             begin, end = float(t[0, n]), float(t[-1, n])
             active = [m for m in modulations if m.start_s <= end and m.stop_s >= begin]
             if active:
-                self._modulate(u, n, t[:, n], theta[:, n], active)
+                self._modulate(u, n, t[:, n], active)
         return u
 
-    def _modulate(self, u: Array, n: int, t: Array, theta: Array, active: Sequence[Modulation]) -> None:
+    def _modulate(self, u: Array, n: int, t: Array, active: Sequence[Modulation]) -> None:
         net = self.network
+        theta = (2 * np.pi * net.frequency_hz[n] * t + net.angle[n])[:, None] + PHASE_LAG
         drive = Drive(
             t=t,
             theta=theta,

@@ -15,7 +15,7 @@ from training.simulator.network import SAMPLES_PER_CYCLE, Network, draw_networks
 from training.simulator.occurrence import BRISK, Occurrence, Site, Tempo, cycles
 from training.simulator.solver import Plan, Waveforms, solve
 
-CHUNK = 512  # lines solved together: enough to amortise a step's overhead, few enough to stay in the cache
+CHUNK = 1024  # lines solved together: enough to amortise a step's overhead, few enough to stay in the cache
 EVOLVING_SHARE = 0.15
 SWITCHED_OUT_SHARE = 0.02  # of the episodes without a fault: a dead line
 
@@ -54,7 +54,12 @@ def draw_occurrences(site: Site, rng: np.random.Generator, mix: Mix, start: int)
         return (fault(site, rng, start, name, evolving=evolving),)
     earlier = max(0, start - int(rng.integers(0, 4 * SAMPLES_PER_CYCLE)))
     kind = str(rng.choice(["load_step", "swing", "motor_start"]))
-    return NON_FAULTS[kind](site, rng, earlier), fault(site, rng, start, name, evolving=evolving)
+    # A load is a current that is drawn whatever happens: it must not be cut off by a trip.
+    clearing = None if kind == "swing" else "arc"
+    return (
+        NON_FAULTS[kind](site, rng, earlier),
+        fault(site, rng, start, name, evolving=evolving, clearing=clearing),
+    )
 
 
 def plan_of(occurrences: Sequence[Occurrence], *, energised: bool = True) -> Plan:

@@ -1,0 +1,161 @@
+"""The simulator against circuit theory: an independent phasor solution of the same network, and symmetries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.signal import butter, sosfreqz
+
+from training.simulator.faults import CLASSES, star
+from training.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network, draw_networks
+from training.simulator.solver import FILTER_CORNER, Command, Plan, solve
+
+LAG = np.exp(-2j * np.pi / 3 * np.arange(3))
+SETTLED_CYCLES = 40
+
+
+def lines(n: int, seed: int = 3, nominal_hz: float = 50.0) -> Network:
+    """Lines at exactly nominal frequency, so that one cycle is 32 samples and a phasor one DFT bin."""
+    network = draw_networks(n, np.random.default_rng(seed), nominal_hz)
+    return Network(**{**vars(network), "frequency_hz": network.nominal_hz.copy()})
+
+
+def with_fault(network: Network, ohms: np.ndarray, sample: int = 16) -> list[Plan]:
+    return [Plan((Command(sample, "fault", tuple(star_)),)) for star_ in ohms]
+
+
+def last_cycle_phasors(samples: np.ndarray) -> np.ndarray:
+    """Phasors (n, 6) of the last cycle, the anti-aliasing filter's response taken out."""
+    window = samples[:, -SAMPLES_PER_CYCLE:].astype(float)
+    turn = np.exp(-2j * np.pi * np.arange(SAMPLES_PER_CYCLE) / SAMPLES_PER_CYCLE)
+    phasors = 2 / SAMPLES_PER_CYCLE * np.einsum("ntc,t->nc", window, turn)
+    corner = butter(2, FILTER_CORNER / OVERSAMPLING, output="sos")
+    _, response = sosfreqz(corner, [2 * np.pi / (SAMPLES_PER_CYCLE * OVERSAMPLING)])
+    return phasors / response[0]
+
+
+def nodal_phasors(network: Network, ohms: np.ndarray) -> np.ndarray:
+    """Measured phasors (n, 6) by one nodal equation per line, the fault as branches to an explicit star node."""
+    measured = []
+    for k in range(len(network)):
+        w = 2j * np.pi * network.frequency_hz[k]
+        m = network.position[k]
+        line = network.r_line[k] + w * network.l_line[k]
+        source = network.r_local[k] + w * network.l_local[k]
+        y1 = np.linalg.inv(source + m * line)
+        y2 = np.linalg.inv(network.r_remote[k] + w * network.l_remote[k] + (1 - m) * line)
+        e1 = network.emf_local[k] * np.exp(1j * network.angle[k]) * LAG
+        e2 = network.emf_remote[k] * np.exp(1j * (network.angle[k] + network.load_angle[k])) * LAG
+        nodal = np.zeros((4, 4), complex)  # phases A, B, C and the star point
+        nodal[:3, :3] = y1 + y2 + w * network.c_line[k] + network.leak[k] * np.eye(3)
+        for phase in range(3):
+            g = network.base_ohm[k] / ohms[k, phase] if np.isfinite(ohms[k, phase]) else 0.0
+            nodal[phase, phase] += g
+            nodal[3, 3] += g
+            nodal[phase, 3] -= g
+            nodal[3, phase] -= g
+        nodal[3, 3] += network.base_ohm[k] / max(ohms[k, 3], 1e-9) if np.isfinite(ohms[k, 3]) else 1e-12
+        v = np.linalg.solve(nodal, np.append(y1 @ e1 + y2 @ e2, 0))[:3]
+        current = y1 @ (e1 - v)
+        at_vt = v + m * line @ current if network.line_vt[k] else e1 - source @ current
+        measured.append(np.concatenate([current, at_vt]))
+    return np.array(measured)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_steady_state_phasors_of_every_fault_agree_with_a_nodal_solution(name: str) -> None:
+    network = lines(12)
+    positions = np.tile([0.05, 0.5, 0.95], 4)
+    network = network.moved(position=positions, angle=network.angle)
+    resistance = np.repeat([0.01, 0.5, 3.0, 10.0], 3)
+    ohms = np.array([star(name, np.array([r, 1.3 * r, 0.8 * r]), 0.6 * r) for r in resistance])
+    waves = solve(network, with_fault(network, ohms), SETTLED_CYCLES * SAMPLES_PER_CYCLE)
+    cycle = waves.samples[:, -SAMPLES_PER_CYCLE:].mean(axis=1)
+    simulated, expected = last_cycle_phasors(waves.samples), nodal_phasors(network, ohms)
+    for part in (slice(0, 3), slice(3, 6)):
+        error = np.abs(simulated[:, part] - expected[:, part]).max(axis=1)
+        assert (error / np.abs(expected[:, part]).max(axis=1)).max() < 0.01, cycle
+
+
+def test_the_record_begins_in_steady_state() -> None:
+    network = lines(40)
+    waves = solve(network, [Plan()] * 40, 3 * SAMPLES_PER_CYCLE)
+    first, last = waves.samples[:, :SAMPLES_PER_CYCLE], waves.samples[:, -SAMPLES_PER_CYCLE:]
+    np.testing.assert_allclose(first, last, atol=2e-3)
+    none = np.full((40, 4), np.inf)
+    np.testing.assert_allclose(last_cycle_phasors(waves.samples), nodal_phasors(network, none), atol=2e-3)
+
+
+def test_a_balanced_fault_drives_the_same_currents_with_and_without_ground() -> None:
+    network = lines(8)
+    symmetric = {name: _transposed(getattr(network, name)) for name in ("l_line", "c_line")}
+    network = Network(**{**vars(network), **symmetric})
+    free, grounded = (
+        solve(network, with_fault(network, np.tile(star(name, np.full(3, 0.5), 0.5), (8, 1))), 256).samples
+        for name in ("ABC", "ABCG")
+    )
+    scale = np.abs(grounded).max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(free / scale, grounded / scale, atol=1e-4)
+
+
+def _transposed(matrices: np.ndarray) -> np.ndarray:
+    diagonal = np.trace(matrices, axis1=1, axis2=2) / 3
+    mutual = (matrices.sum(axis=(1, 2)) - 3 * diagonal) / 6
+    return (diagonal - mutual)[:, None, None] * np.eye(3) + mutual[:, None, None] * np.ones((3, 3))
+
+
+@pytest.mark.parametrize("name", ["AG", "BC", "CAG", "ABC"])
+def test_a_fault_of_growing_resistance_tends_to_no_fault(name: str) -> None:
+    network = lines(6)
+    quiet = solve(network, [Plan()] * 6, 160).samples
+    distances = []
+    for ohm in (1.0, 1e3, 1e6):
+        faulty = with_fault(network, np.tile(star(name, np.full(3, ohm), ohm), (6, 1)))
+        distances.append(float(np.abs(solve(network, faulty, 160).samples - quiet).max()))
+    assert distances[0] > 10 * distances[1] > 100 * distances[2]
+    assert distances[2] < 1e-3
+
+
+def test_permuting_the_phases_of_a_transposed_line_permutes_its_waveforms() -> None:
+    network = lines(5)
+    symmetric = {name: _transposed(getattr(network, name)) for name in ("l_line", "c_line")}
+    network = Network(**{**vars(network), **symmetric})
+    turned = network.moved(position=network.position, angle=network.angle - 2 * np.pi / 3)
+    ag, bg = (np.tile(star(name, np.full(3, 0.4), 0.0), (5, 1)) for name in ("AG", "BG"))
+    a = solve(turned, with_fault(turned, ag), 160).samples
+    b = solve(network, with_fault(network, bg), 160).samples
+    # Phase B of the one sees what phase A of the other sees, and so on round.
+    np.testing.assert_allclose(b[:, :, [1, 2, 0, 4, 5, 3]], a, atol=1e-3 * float(np.abs(a).max()))
+
+
+def test_an_opened_pole_carries_no_current_and_only_after_its_zero() -> None:
+    network = lines(30, seed=5)
+    trip = 64
+    plans = [Plan((Command(trip, "open_local", (1, 0, 0)),))] * 30
+    waves = solve(network, plans, 320).samples
+    assert np.abs(waves[:, trip + 40 :, 0]).max() < 1e-3
+    steps = np.abs(np.diff(waves[:, trip - 32 : trip + 32, 0], axis=1)).max(axis=1)
+    usual = np.abs(np.diff(waves[:, :trip, 0], axis=1)).max(axis=1)
+    assert (steps < 3 * usual + 0.05).all()  # no chopping: the current ends where it crosses zero
+
+
+def test_sixty_hertz_is_fifty_hertz_in_faster_time() -> None:
+    fifty = lines(5)
+    ratio = 60.0 / 50.0
+    scaled = {name: getattr(fifty, name) / ratio for name in ("l_local", "l_remote", "l_line", "c_line")}
+    sixty = Network(
+        **{**vars(fifty), **scaled, "nominal_hz": fifty.nominal_hz * ratio, "frequency_hz": fifty.frequency_hz * ratio}
+    )
+    ohms = np.tile(star("BC", np.full(3, 0.4), 0.0), (5, 1))
+    a = solve(fifty, with_fault(fifty, ohms), 160).samples
+    b = solve(sixty, with_fault(sixty, ohms), 160).samples
+    np.testing.assert_allclose(a, b, atol=1e-4 * float(np.abs(a).max()))
+
+
+def test_no_waveform_runs_away() -> None:
+    network = lines(200, seed=11)
+    ohms = np.tile(star("ABG", np.full(3, 0.01), 0.01), (200, 1))
+    waves = solve(network, with_fault(network, ohms), 20 * SAMPLES_PER_CYCLE).samples
+    # No source delivers more than its own short-circuit current, twice over with full offset.
+    assert np.abs(waves[:, :, :3]).max() < 2 * 40 * 1.2 * 1.1
+    assert np.abs(waves[:, :, 3:]).max() < 3.5

@@ -1,0 +1,132 @@
+"""Episodes → labelled windows, their weights in training, and splits that never part an episode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from training.errors import TrainingError
+from training.simulator.episodes import Episodes
+
+# After a change the windows of so many cycles hold a transient: they are many times rarer than quiet ones and
+# many times more instructive.
+EVENTFUL_CYCLES = 2.5
+EVENTFUL_SHARE, UNDERWAY_SHARE, QUIET_SHARE = 0.5, 0.2, 0.06
+LATE_FAULT_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Windows:
+    """``data`` float32 (n, samples, channels) per unit; ``labels`` int32 (n,), of the last sample; ``weights``
+    float32 (n,), 0 where no class is right; ``episode`` int64 (n,), which episode a window comes from."""
+
+    data: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    episode: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
+        """Return the windows at ``index`` (positions or a mask)."""
+        return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return all windows of ``parts`` in their order."""
+        return cls(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)})
+
+
+def window_ends(length: int, spec: SignalSpec) -> NDArray[np.intp]:
+    """Return the last sample of every window of a record of ``length`` samples."""
+    return np.arange(spec.samples - 1, length, spec.hop)
+
+
+def cut(samples: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float32]:
+    """Return every window of records (n, t, channels) as a view (n, windows, samples, channels)."""
+    view = np.lib.stride_tricks.sliding_window_view(samples, spec.samples, axis=1)[:, :: spec.hop]
+    return view.transpose(0, 1, 3, 2)
+
+
+def judge(
+    labels: NDArray[np.int8], settled: NDArray[np.bool_], spec: SignalSpec
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the class and the weight of every window, both (n, windows), of labelled records (n, t).
+
+    A faulty window weighs as much of it as its class covers: right after inception nothing can be known yet. It
+    weighs nothing where another fault class or a half interrupted fault is in it to a large part. A window
+    without a fault at its end weighs nothing as long as the past fault is still in it.
+    """
+    truth = np.lib.stride_tricks.sliding_window_view(labels, spec.samples, axis=1)[:, :: spec.hop]
+    calm = np.lib.stride_tricks.sliding_window_view(settled, spec.samples, axis=1)[:, :: spec.hop].all(axis=2)
+    label = truth[:, :, -1]
+    cover = (truth == label[:, :, None]).mean(axis=2)
+    other = ((truth != label[:, :, None]) & (truth != spec.none_index)).mean(axis=2)
+    faulty = label != spec.none_index
+    weight = np.where(faulty, np.where(other > 0.5, 0.0, cover), (other == 0).astype(float))
+    return label.astype(np.int32), (weight * calm).astype(np.float32)
+
+
+def interest(episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:
+    """Return with which probability a window (n, windows) is worth keeping: rare moments more than quiet ones."""
+    ends = window_ends(episodes.samples.shape[1], spec)
+    share = np.full((len(episodes), len(ends)), QUIET_SHARE, np.float32)
+    after = int(EVENTFUL_CYCLES * spec.samples_per_cycle)
+    for row, occurrences in zip(share, episodes.occurrences, strict=True):
+        for what in occurrences:
+            row[(ends >= what.start) & (ends < what.stop + after)] = UNDERWAY_SHARE
+        for what in occurrences:
+            for moment in (what.start, what.stop, *(c.sample for c in what.commands)):
+                row[(ends >= moment) & (ends < moment + after)] = EVENTFUL_SHARE
+    faulty = episodes.labels[:, ends] != spec.none_index
+    early = faulty & ~np.roll(faulty, after // spec.hop, axis=1)
+    share[faulty] = LATE_FAULT_SHARE
+    share[early] = 1.0
+    return share
+
+
+def select(
+    episodes: Episodes, spec: SignalSpec, *, first_episode: int = 0, seed: int | None = None
+) -> Windows:
+    """Cut episodes into windows.
+
+    Args:
+        episodes: what to cut.
+        spec: window length and hop.
+        first_episode: number of the first of the episodes.
+        seed: where given, windows are kept at random by their interest; otherwise all are kept.
+    """
+    labels, weights = judge(episodes.labels, episodes.settled, spec)
+    keep = weights > 0
+    if seed is not None:
+        keep &= np.random.default_rng(seed).random(keep.shape) < interest(episodes, spec)
+    row, _ = np.nonzero(keep)
+    data = np.ascontiguousarray(cut(episodes.samples, spec)[keep])
+    return Windows(data, labels[keep], weights[keep], row.astype(np.int64) + first_episode)
+
+
+def split_by_episode(windows: Windows, shares: Sequence[float], seed: int) -> list[Windows]:
+    """Split windows so that all of an episode go the same way.
+
+    Args:
+        windows: what to split.
+        shares: parts of the episodes, adding up to 1.
+        seed: of the shuffle.
+
+    Raises:
+        TrainingError: the shares do not add up, or there are fewer episodes than parts.
+    """
+    numbers = np.unique(windows.episode)
+    if not np.isclose(sum(shares), 1.0):
+        raise TrainingError(f"the shares of a split must add up to 1, not {sum(shares):g}")
+    if len(numbers) < len(shares):
+        raise TrainingError(f"{len(numbers)} episodes cannot be split in {len(shares)} parts; use more episodes")
+    shuffled = np.random.default_rng(seed).permutation(numbers)
+    bounds = np.round(np.cumsum(shares)[:-1] * len(numbers)).astype(int)
+    return [windows.take(np.isin(windows.episode, part)) for part in np.split(shuffled, bounds)]
