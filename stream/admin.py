@@ -11,8 +11,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 from aiokafka.protocol.metadata import MetadataRequest
 
+from stream.broker_errors import broker_errors, who_needs
 from stream.clients import client_kwargs
-from stream.reachability import broker_errors, who_needs
 from stream.settings import Settings
 
 DENIED_CODE = TopicAuthorizationFailedError.errno

@@ -1,22 +1,32 @@
-"""Settings → keyword arguments of aiokafka's clients and of the Faust app: addresses, trust, login, timeouts.
+"""Settings → keyword arguments of aiokafka's clients and of the Faust app, and whether a broker lets us in.
 
 Passwords leave their ``SecretStr`` only here, on their way into a client; nothing here logs or shows them.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.protocol.metadata import MetadataRequest
 from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
 
-from stream.errors import SettingsError
+from stream.broker_errors import broker_errors, translate
+from stream.embedded import is_embedded
+from stream.errors import BrokerError, BrokerUnreachableError, SettingsError
 from stream.settings import Settings
 from stream.tokens import ClientCredentialsTokens
 
 # What a record adds to its value: key, headers, batch framing. Dead letters carry the value plus our headers.
 RECORD_OVERHEAD_BYTES = 64 * 1024
+RETRY_PAUSE_S = 0.5
 
 log = structlog.get_logger()
 
@@ -138,6 +148,7 @@ def faust_broker_credentials(settings: Settings) -> Credentials | None:
 def _sasl_kwargs(settings: Settings) -> dict[str, Any]:
     if not settings.security_protocol.startswith("SASL"):
         return {}
+    logging.getLogger("aiokafka.conn").addFilter(_carries_no_login)
     mechanism = settings.sasl_mechanism
     if settings.security_protocol == "SASL_PLAINTEXT" and not mechanism.startswith("SCRAM"):
         log.warning("credentials_in_the_clear", mechanism=mechanism, advice="set FAULTLINE_SECURITY_PROTOCOL=SASL_SSL")
@@ -150,6 +161,12 @@ def _sasl_kwargs(settings: Settings) -> dict[str, Any]:
         "sasl_plain_username": settings.sasl_username,
         "sasl_plain_password": settings.sasl_password.get_secret_value(),
     }
+
+
+def _carries_no_login(record: logging.LogRecord) -> bool:
+    """At debug level aiokafka logs every request whole: a PLAIN password and a token stand in this one."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return not any(type(argument).__name__.startswith("SaslAuthenticate") for argument in arguments)
 
 
 def _token_provider(settings: Settings) -> ClientCredentialsTokens:
@@ -166,3 +183,85 @@ def _token_provider(settings: Settings) -> ClientCredentialsTokens:
 
 def _in_words(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+@dataclass(frozen=True)
+class BrokerInfo:
+    """What a broker that let us in told about itself.
+
+    Attributes:
+        bootstrap: the address that answered.
+        cluster_id: None where the broker does not tell.
+        nodes: ``host:port`` of every broker, as advertised.
+        api_versions: API key → (lowest, highest) version.
+    """
+
+    bootstrap: str
+    cluster_id: str | None
+    nodes: tuple[str, ...]
+    api_versions: Mapping[int, tuple[int, int]]
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is an embedded broker, which takes no topic settings."""
+        return is_embedded(self.cluster_id)
+
+
+async def check_reachable(settings: Settings, deadline_s: float = 10.0, *, retry: bool = False) -> BrokerInfo:
+    """Log in at one of the bootstrap servers and at one address that it advertises.
+
+    Args:
+        settings: who and where.
+        deadline_s: seconds for everything.
+        retry: wait for a broker that is not up yet, until the deadline. A refused login never becomes right
+            by waiting and is raised at once.
+
+    Raises:
+        BrokerUnreachableError: nobody answers, or what is advertised does not.
+        TlsError: no trusted connection.
+        AuthenticationError: login refused.
+        SettingsError: a setting that the security protocol needs is missing.
+    """
+    end = time.monotonic() + deadline_s
+    connection = client_kwargs(settings)
+    connection.pop("bootstrap_servers")
+    while True:
+        error: BrokerError | None = None
+        for address in settings.bootstrap_servers:
+            left_s = max(end - time.monotonic(), 0.1)
+            connection["request_timeout_ms"] = int(left_s * 1000)
+            try:
+                return await asyncio.wait_for(_describe(address, connection, settings), left_s)
+            except TimeoutError:
+                error = translate(TimeoutError(), settings, address)
+            except BrokerUnreachableError as unreachable:
+                error = unreachable
+        if error is not None and (not retry or time.monotonic() + RETRY_PAUSE_S > end):
+            raise error
+        await asyncio.sleep(RETRY_PAUSE_S)
+
+
+async def _describe(address: str, connection: dict[str, Any], settings: Settings) -> BrokerInfo:
+    first = await _log_in(address, connection, settings)
+    try:
+        with broker_errors(settings, address):
+            answer = (await first.send(MetadataRequest([]))).to_object()
+        nodes = tuple(f"{broker['host']}:{broker['port']}" for broker in answer["brokers"])
+        # The classic trap of containers: the bootstrap answers and sends everybody to a name of its own.
+        if nodes and address not in nodes:
+            try:
+                (await _log_in(nodes[0], connection, settings)).close()
+            except BrokerUnreachableError:
+                raise BrokerUnreachableError(
+                    f"{address} answers but sends clients to {nodes[0]}, which does not: set "
+                    "advertised.listeners of the broker to an address that is reachable from here"
+                ) from None
+        return BrokerInfo(address, answer.get("cluster_id"), nodes, dict(first._versions))
+    finally:
+        first.close()
+
+
+async def _log_in(address: str, connection: dict[str, Any], settings: Settings) -> AIOKafkaConnection:
+    host, _, port = address.rpartition(":")
+    with broker_errors(settings, address):
+        return await create_conn(host.strip("[]"), int(port), **connection)

@@ -1,4 +1,4 @@
-"""The catalogue of our topics, and the command that creates them where it may."""
+"""Create our topics where we may, and refuse to start without those that a worker needs."""
 
 from __future__ import annotations
 
@@ -8,45 +8,22 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import structlog
 from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from stream.admin import DENIED_CODE, UNKNOWN_CODE, admin_client, describe_topics, has_leaders
-from stream.clients import RECORD_OVERHEAD_BYTES
+from stream.catalogue import TopicPlan, catalogue, topic_settings
+from stream.clients import check_reachable
 from stream.errors import TopicError
-from stream.reachability import check_reachable
 from stream.settings import Settings
+from stream.topics_check import check_topics
 
-FAULT_TYPES = ("lg", "ll", "llg", "lll", "lllg", "unknown")
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
-FOR_EVER = -1
 LEADER_DEADLINE_S = 15.0
 LEADER_POLL_S = 0.1
+
+log = structlog.get_logger()
 EXISTS_CODE = TopicAlreadyExistsError.errno
-
-
-@dataclass(frozen=True)
-class TopicPlan:
-    """A topic as it should be.
-
-    Attributes:
-        name: as in the settings.
-        purpose: one line for people.
-        partitions: at creation; afterwards whoever runs the broker may add some.
-        compacted: only the newest record of a key is kept, for ever.
-        retention_ms: how long records are kept when not compacted; -1 for ever.
-        follows: a topic that must have the same number of partitions, since both are joined by key.
-        optional: nothing of ours fails without it.
-    """
-
-    name: str
-    purpose: str
-    partitions: int
-    compacted: bool = False
-    retention_ms: int = FOR_EVER
-    follows: str | None = None
-    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,46 +33,6 @@ class TopicResult:
     name: str
     outcome: Literal["created", "exists", "denied", "failed"]
     detail: str = ""
-
-
-def catalogue(settings: Settings) -> tuple[TopicPlan, ...]:
-    """All topics of ours, under the names and with the partitions of the settings."""
-    many = settings.partitions
-    windows = settings.topic_windows
-    events = "fault events; a subscriber back after a month still finds its faults"
-    return (
-        TopicPlan(windows, "windows of all lines; a day outlasts a night's outage", many, retention_ms=DAY_MS),
-        *(TopicPlan(settings.topic_faults(kind), events, many, retention_ms=30 * DAY_MS) for kind in FAULT_TYPES),
-        TopicPlan(settings.topic_dead_letters, "records that could not be judged", many, retention_ms=14 * DAY_MS),
-        TopicPlan(settings.topic_line_states, "state of every line", many, compacted=True, follows=windows),
-        TopicPlan(settings.topic_models, "the champion's artefact per spec", 1, compacted=True),
-        TopicPlan(
-            settings.topic_window_classes,
-            "classes of every window",
-            many,
-            retention_ms=DAY_MS,
-            optional=not settings.window_classes,
-        ),
-        TopicPlan(settings.topic_labels, "verdicts of operators; retraining needs all of them", many),
-        TopicPlan(settings.topic_retrain, "requests for a retraining", 1, retention_ms=30 * DAY_MS),
-        TopicPlan(settings.topic_reports, "progress and verdicts of retrainings", 1, retention_ms=365 * DAY_MS),
-    )
-
-
-def topic_settings(plan: TopicPlan, settings: Settings) -> dict[str, str]:
-    """Kafka's topic configuration for ``plan``."""
-    # A dead letter is a record of at most max_message_bytes plus our headers, so every topic has that room.
-    size = {"max.message.bytes": str(settings.max_message_bytes + RECORD_OVERHEAD_BYTES)}
-    if not plan.compacted:
-        return {"cleanup.policy": "delete", "retention.ms": str(plan.retention_ms), **size}
-    # A restart reads a compacted topic to its end: closing segments hourly and compacting at 20 % of repeats
-    # keeps that end near. Kafka's defaults are a week and 50 %.
-    return {
-        "cleanup.policy": "compact",
-        "segment.ms": str(HOUR_MS),
-        "min.cleanable.dirty.ratio": "0.2",
-        **size,
-    }
 
 
 async def create_topics(settings: Settings, names: Collection[str] | None = None) -> list[TopicResult]:
@@ -160,3 +97,23 @@ async def _wait_for_leaders(admin: Any, names: list[str]) -> None:
                 "broker's log, then: faultline topics check"
             )
         await asyncio.sleep(LEADER_POLL_S if names else 0)
+
+
+async def require_topics(settings: Settings) -> None:
+    """Make sure that what a worker reads and writes is there; an embedded broker makes it by being asked.
+
+    Raises:
+        TopicError: a topic is missing or would lose something; one line that names them all.
+        BrokerError: no connection or no login.
+    """
+    needed = [plan.name for plan in catalogue(settings) if plan.worker]
+    findings = await check_topics(settings, needed)
+    for finding in findings:
+        if finding.level == "warn":
+            log.warning("topic_setting", topic=finding.name, message=finding.message)
+    failed = [finding for finding in findings if finding.level == "fail"]
+    missing = [finding.name for finding in failed if finding.missing]
+    if missing:
+        raise TopicError(f"missing topics {', '.join(missing)}: faultline topics create")
+    if failed:
+        raise TopicError("; ".join(f"{finding.name}: {finding.message}" for finding in failed))

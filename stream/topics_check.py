@@ -17,10 +17,9 @@ from stream.admin import (
     grant_advice,
     has_leaders,
 )
-from stream.clients import RECORD_OVERHEAD_BYTES
-from stream.reachability import check_reachable
+from stream.catalogue import TopicPlan, catalogue
+from stream.clients import RECORD_OVERHEAD_BYTES, check_reachable
 from stream.settings import Settings
-from stream.topics import TopicPlan, catalogue
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class TopicFinding:
     name: str
     level: Literal["ok", "warn", "fail"]
     message: str
+    missing: bool = False
 
 
 async def check_topics(settings: Settings, names: Collection[str] | None = None) -> list[TopicFinding]:
@@ -58,7 +58,7 @@ async def check_topics(settings: Settings, names: Collection[str] | None = None)
         found = list(_problems(plan, seen, configs.get(plan.name), settings, embedded=broker.embedded))
         count = len(seen[plan.name]["partitions"])
         where = " (embedded broker: in memory only, never compacted)" if broker.embedded else ""
-        findings += found or [TopicFinding(plan.name, "ok", f"{count} partitions{where}")]
+        findings += found or [TopicFinding(plan.name, "ok", f"partitions: {count}{where}")]
     return findings
 
 
@@ -74,7 +74,7 @@ def _problems(
     if code == UNKNOWN_CODE and plan.optional:
         yield TopicFinding(plan.name, "ok", "missing, and not used: FAULTLINE_WINDOW_CLASSES is off")
     elif code == UNKNOWN_CODE:
-        yield TopicFinding(plan.name, "fail", "missing: faultline topics create")
+        yield TopicFinding(plan.name, "fail", "missing: faultline topics create", missing=True)
     elif code == DENIED_CODE:
         yield TopicFinding(plan.name, "fail", "not visible: " + grant_advice(settings, [plan.name], "Describe"))
     elif code != 0:

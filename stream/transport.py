@@ -8,6 +8,7 @@ offset) ours replaces it: only ``MicroBatchConsumer.finish`` moves a partition's
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
@@ -27,6 +28,9 @@ from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+FAUST_LOGGER = logging.getLogger("faust")
+"""Services log under their module's name: ours are still Faust's services."""
+
 
 class BatchSchema(Schema):  # type: ignore[misc]
     """Hands the fetched batch through: decoding is the agent's, where a guilty record can be singled out."""
@@ -44,6 +48,8 @@ class BatchSchema(Schema):  # type: ignore[misc]
 class QuietMonitor(Monitor):  # type: ignore[misc]
     """A monitor whose hot methods do nothing: metrics are ours, per batch."""
 
+    logger = FAUST_LOGGER
+
     def on_message_in(self, tp: TP, offset: int, message: Any) -> None: ...
     def on_stream_event_in(self, tp: TP, offset: int, stream: Any, event: Any) -> None: ...
     def on_stream_event_out(self, tp: TP, offset: int, stream: Any, event: Any, state: Any = None) -> None: ...
@@ -56,6 +62,8 @@ class QuietMonitor(Monitor):  # type: ignore[misc]
 
 class _FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust's consumer thread with the longest wait of a fetch under our control (Faust fixes it at 1.5 s)."""
+
+    logger = FAUST_LOGGER
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -84,6 +92,8 @@ class _FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer, one message per fetched partition batch, committing from an ``OffsetLedger``."""
+
+    logger = FAUST_LOGGER
 
     app: BatchApp
 
@@ -190,6 +200,8 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
 class IdempotentProducer(driver.Producer):  # type: ignore[misc]
     """Faust's producer with ``acks=all`` and idempotence, which Faust reserves for exactly-once."""
 
+    logger = FAUST_LOGGER
+
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
 
@@ -210,6 +222,8 @@ class BatchApp(faust.App):  # type: ignore[misc]
         on_new_assignment: told the partitions of every new assignment, before their first batch.
         faust_options: further Faust settings, e.g. ``broker_credentials``.
     """
+
+    logger = FAUST_LOGGER
 
     def __init__(
         self,
@@ -274,5 +288,7 @@ def faust_settings(settings: Settings) -> dict[str, Any]:
         "broker_request_timeout": settings.request_timeout_s,
         "producer_linger": settings.linger_ms / 1000,
         "producer_compression_type": None if settings.compression == "none" else settings.compression,
+        # Faust's default is below what a topic takes, and a dead letter is a little larger than its record.
+        "producer_max_request_size": 1_048_576,
         "producer_request_timeout": settings.request_timeout_s,
     }

@@ -11,7 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 
 from model.spec import EpisodePolicy, SignalSpec
-from stream.clients import consumer_options, faust_security
+from stream.clients import client_kwargs, faust_broker_credentials
 from stream.episodes import EpisodeTracker
 from stream.errors import WorkerError
 from stream.health import HealthServer, Readiness
@@ -65,7 +65,7 @@ class Worker:
             settings,
             drain=self._drain,
             on_new_assignment=self._on_new_assignment,
-            **faust_security(settings),
+            broker_credentials=faust_broker_credentials(settings),
         )
         self._publisher = Publisher(
             lambda: self.app.producer,
@@ -105,7 +105,7 @@ class Worker:
 
     def _groupless_consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
-            **consumer_options(self.settings),
+            **client_kwargs(self.settings),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -1,0 +1,75 @@
+"""A worker process for delivery tests: the real worker around ``MarkedClassifier``, with a place to die in.
+
+``FAULTLINE_TEST_DIE`` names the place and after how many batches, e.g. ``before-finish:5``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from faultline.logs import configure_logs
+from stream.settings import Settings, load_settings
+from stream.worker import Worker
+from tests.delivery.marked import SPEC, MarkedClassifier, die
+
+
+def arm(worker: Worker, order: str) -> None:
+    """Kill this process at a place of the record path, after a number of batches went by it."""
+    place, _, count = order.partition(":")
+    left = int(count)
+
+    def passing() -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            die()
+
+    pipeline: Any = worker.pipeline
+    publisher: Any = worker._publisher
+    if place == "before-publish":
+        real_send = publisher.send
+
+        async def send(records: Any) -> Any:
+            passing()
+            return await real_send(records)
+
+        publisher.send = send
+    elif place == "after-publish":
+        real_confirm = publisher.confirm
+
+        async def confirm(records: Any, sent: Any) -> None:
+            await real_confirm(records, sent)
+            passing()
+
+        publisher.confirm = confirm
+    elif place == "before-finish":
+        real_finish = pipeline._finish
+
+        def finish(batch: Any) -> bool:
+            passing()
+            return bool(real_finish(batch))
+
+        pipeline._finish = finish
+    else:
+        raise ValueError(f"no such place: {place}")
+
+
+async def run(settings: Settings) -> int:
+    """Run the worker with what the test's environment asks of it."""
+    engine = MarkedClassifier(
+        raise_at=int(os.environ.get("FAULTLINE_TEST_RAISE_AT", "0")),
+        delay_s=float(os.environ.get("FAULTLINE_TEST_DELAY_S", "0")),
+    )
+    worker = Worker(settings, SPEC, engine)
+    if order := os.environ.get("FAULTLINE_TEST_DIE"):
+        arm(worker, order)
+    return await worker.run()
+
+
+if __name__ == "__main__":
+    settings = load_settings()
+    configure_logs(settings)
+    sys.exit(asyncio.run(run(settings)))

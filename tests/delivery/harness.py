@@ -1,0 +1,333 @@
+"""Worker processes, load and the account of what was sent, answered, dead-lettered, lost and repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from stream.contract import HEADER_PREFIX
+from tests.delivery.marked import class_of, marked_message
+
+FAULT_TYPES = ("lg", "ll", "llg", "lll", "lllg", "unknown")
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEADLINE_S = 90.0
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Topics:
+    """A set of topics of one test's own on a shared broker."""
+
+    bootstrap: str
+    prefix: str
+    partitions: int = 4
+
+    @property
+    def windows(self) -> str:
+        return f"{self.prefix}-windows"
+
+    @property
+    def classes(self) -> str:
+        return f"{self.prefix}-classes"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.prefix}-dlq"
+
+    @property
+    def states(self) -> str:
+        return f"{self.prefix}-states"
+
+    @property
+    def faults(self) -> list[str]:
+        return [f"{self.prefix}.faults.{name}" for name in FAULT_TYPES]
+
+    def environment(self) -> dict[str, str]:
+        """Settings of a worker on these topics."""
+        return {
+            "FAULTLINE_BROKER": self.bootstrap,
+            "FAULTLINE_GROUP": self.prefix,
+            "FAULTLINE_TOPIC_WINDOWS": self.windows,
+            "FAULTLINE_TOPIC_WINDOW_CLASSES": self.classes,
+            "FAULTLINE_TOPIC_DEAD_LETTERS": self.dead_letters,
+            "FAULTLINE_TOPIC_LINE_STATES": self.states,
+            "FAULTLINE_TOPIC_FAULTS_PREFIX": f"{self.prefix}.faults.",
+            "FAULTLINE_PARTITIONS": str(self.partitions),
+            "FAULTLINE_WINDOW_CLASSES": "true",
+            "FAULTLINE_SESSION_TIMEOUT_S": "6",
+            "FAULTLINE_HEARTBEAT_INTERVAL_S": "1",
+            "FAULTLINE_COMMIT_INTERVAL_S": "0.5",
+            "FAULTLINE_LOG_FORMAT": "json",
+        }
+
+    def create(self) -> Topics:
+        """Create them all and return when they have leaders."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        new = [
+            NewTopic(name, self.partitions, 1) for name in (self.windows, self.classes, self.dead_letters, *self.faults)
+        ]
+        new.append(NewTopic(self.states, self.partitions, 1, config={"cleanup.policy": "compact"}))
+        for future in admin.create_topics(new).values():
+            future.result(20)
+        wait_until(lambda: set(admin.list_topics(timeout=10).topics) >= {topic.topic for topic in new}, "topics")
+        return self
+
+
+def wait_until(holds: Any, what: str, deadline_s: float = DEADLINE_S, pause_s: float = 0.1) -> None:
+    """Return when ``holds()`` is true; fail the test when it is not in time."""
+    end = time.monotonic() + deadline_s
+    while not holds():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {deadline_s:.0f} s in vain for {what}")
+        time.sleep(pause_s)
+
+
+class WorkerProcess:
+    """A worker of the tests (``tests.delivery.child``) or the real one (``command``), with its log in a file."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        log: Path,
+        *,
+        command: Sequence[str] = (sys.executable, "-m", "tests.delivery.child"),
+        **environment: str,
+    ) -> None:
+        self.port = free_port()
+        self.log = log
+        settings = {**topics.environment(), "FAULTLINE_WEB_PORT": str(self.port), **environment}
+        with log.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                list(command), cwd=REPOSITORY, env={**os.environ, **settings}, stdout=stderr, stderr=stderr
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def ready(self) -> bool:
+        """Whether /readyz says so."""
+        if not self.alive:
+            raise AssertionError(f"the worker ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2) as answer:
+                return bool(json.load(answer)["ready"])
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def wait_ready(self) -> WorkerProcess:
+        wait_until(self.ready, "the worker to be ready")
+        return self
+
+    def wait_ended(self, deadline_s: float = DEADLINE_S) -> int:
+        return self.process.wait(deadline_s)
+
+    def kill(self) -> None:
+        if self.alive:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self, deadline_s: float = 40.0) -> int:
+        if self.alive:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(deadline_s)
+
+
+class Load:
+    """Sends marked windows of several lines, whatever happens to the workers meanwhile."""
+
+    def __init__(self, topics: Topics, lines: int = 12, windows_per_message: int = 3) -> None:
+        self._topics = topics
+        self._lines = lines
+        self._per_message = windows_per_message
+        self._next = [0] * lines
+        self._start_ns = time.time_ns()
+        self._producer = Producer(
+            {"bootstrap.servers": topics.bootstrap, "enable.idempotence": True, "linger.ms": 5, "log_level": 0}
+        )
+        self._failed: list[str] = []
+
+    def send(self, messages_per_line: int) -> None:
+        """Send so many messages on every line and wait until the broker has them."""
+        for _ in range(messages_per_line):
+            for line in range(self._lines):
+                sequence = self._next[line]
+                classes = [class_of(line, sequence + index) for index in range(self._per_message)]
+                self.send_raw(f"line-{line:02d}", marked_message(sequence, classes, self._start_ns))
+                self._next[line] += self._per_message
+        self.flush()
+
+    def send_raw(
+        self, key: str | bytes | None, value: bytes | None, headers: list[tuple[str, bytes]] | None = None
+    ) -> None:
+        """Send any record."""
+        while True:
+            try:
+                self._producer.produce(
+                    self._topics.windows, value, key, headers=headers or [], on_delivery=self._delivered
+                )
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+        self._producer.poll(0)
+
+    def _delivered(self, error: Any, _: Any) -> None:
+        if error is not None:
+            self._failed.append(str(error))
+
+    def flush(self) -> None:
+        left = self._producer.flush(60)
+        if left or self._failed:
+            raise AssertionError(f"the load itself failed: {left} unsent, {self._failed[:3]}")
+
+    def expected_steps(self) -> Counter[tuple[str, str]]:
+        """(line, state) → how many onsets and clears the windows sent so far must give, by the policy 3 of 4, 8."""
+        steps: Counter[tuple[str, str]] = Counter()
+        for line in range(self._lines):
+            faulty = quiet = 0
+            for sequence in range(self._next[line]):
+                if class_of(line, sequence):
+                    faulty, quiet = faulty + 1, 0
+                    steps[f"line-{line:02d}", "onset"] += faulty == 3
+                else:
+                    quiet += 1
+                    if quiet == 8 and faulty >= 3:
+                        steps[f"line-{line:02d}", "clear"] += 1
+                    if quiet == 8:
+                        faulty = 0
+        return +steps
+
+
+@dataclass
+class Account:
+    """What really went through the topics."""
+
+    sent: set[tuple[int, int]] = field(default_factory=set)
+    answered: Counter[tuple[int, int]] = field(default_factory=Counter)
+    dead: Counter[tuple[int, int]] = field(default_factory=Counter)
+    dead_reasons: Counter[str] = field(default_factory=Counter)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def lost(self) -> set[tuple[int, int]]:
+        """Records neither answered nor dead-lettered."""
+        return self.sent - set(self.answered) - set(self.dead)
+
+    @property
+    def foreign(self) -> set[tuple[int, int]]:
+        """Answers to records that were never sent."""
+        return (set(self.answered) | set(self.dead)) - self.sent
+
+    @property
+    def repeated(self) -> int:
+        """Answers and dead letters beyond the first."""
+        return sum(self.answered.values()) - len(self.answered) + sum(self.dead.values()) - len(self.dead)
+
+    @property
+    def repeated_events(self) -> int:
+        return len(self.events) - len({event["event_id"] for event in self.events})
+
+    def steps(self) -> Counter[tuple[str, str]]:
+        """(line, state) → number of different events."""
+        distinct = {event["event_id"]: (event["line"], event["state"]) for event in self.events}
+        return Counter(distinct.values())
+
+    def same_step_has_same_id(self) -> bool:
+        """Every step of an episode, however often published, has one id."""
+        ids: dict[tuple[str, str, int], set[str]] = {}
+        for event in self.events:
+            ids.setdefault((event["line"], event["state"], event["sequence"]), set()).add(event["event_id"])
+        return all(len(found) == 1 for found in ids.values())
+
+    def summary(self) -> str:
+        """One line of figures."""
+        return (
+            f"sent {len(self.sent)}, answered {len(self.answered)}, dead-lettered {len(self.dead)}, "
+            f"lost {len(self.lost)}, repeated answers {self.repeated}, events {len(self.events)}, "
+            f"repeated events {self.repeated_events}"
+        )
+
+
+def account(topics: Topics) -> Account:
+    """Read all topics from beginning to end."""
+    found = Account()
+    for message in read_all(topics.bootstrap, [topics.windows]):
+        found.sent.add((message.partition(), message.offset()))
+    for message in read_all(topics.bootstrap, [topics.classes]):
+        source = msgspec.msgpack.decode(message.value())["source"]
+        found.answered[source["partition"], source["offset"]] += 1
+    for message in read_all(topics.bootstrap, [topics.dead_letters]):
+        headers = dict(message.headers())
+        place = tuple(int(headers[f"{HEADER_PREFIX}error.{name}"]) for name in ("partition", "offset"))
+        found.dead[place[0], place[1]] += 1
+        found.dead_reasons[headers[f"{HEADER_PREFIX}error.reason"].decode()] += 1
+    found.events = [json.loads(message.value()) for message in read_all(topics.bootstrap, topics.faults)]
+    return found
+
+
+def read_all(bootstrap: str, names: Iterable[str]) -> list[Any]:
+    """Every record of some topics, up to their present ends."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "account",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,
+            "log_level": 0,
+        }
+    )
+    try:
+        partitions = [
+            TopicPartition(name, number, 0)
+            for name in names
+            for number in consumer.list_topics(name, timeout=20).topics[name].partitions
+        ]
+        records: list[Any] = []
+        consumer.assign(partitions)
+        unread = {(partition.topic, partition.partition) for partition in partitions}
+        end = time.monotonic() + DEADLINE_S
+        while unread and time.monotonic() < end:
+            for message in consumer.consume(5000, 0.1):
+                if message.error() is None:
+                    records.append(message)
+                elif message.error().name() == "_PARTITION_EOF":
+                    unread.discard((message.topic(), message.partition()))
+                elif message.error().fatal():
+                    raise KafkaException(message.error())
+        assert not unread, f"did not reach the end of {sorted(unread)}"
+        return records
+    finally:
+        consumer.close()
+
+
+def wait_answered(topics: Topics, deadline_s: float = DEADLINE_S) -> Account:
+    """Wait until every record sent is answered or dead-lettered (or the deadline has passed), then account."""
+    end = time.monotonic() + deadline_s
+    while True:
+        found = account(topics)
+        if not found.lost or time.monotonic() > end:
+            return found
+        time.sleep(0.5)

@@ -1,0 +1,74 @@
+"""Windows that carry their own class, so that every delivery test knows what must come out of the worker.
+
+The classifier is exact where a network is not: a missing or doubled event is the record path's doing, never the
+model's. The record path around it is the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec, load_spec
+from stream.windowing import encode_windows
+
+SPEC: SignalSpec = load_spec("line")
+RATE_HZ = SPEC.rate_hz
+HOP_NS = round(SPEC.hop * 1e9 / RATE_HZ)
+
+
+class MarkedClassifier:
+    """Reads the class that ``marked_windows`` wrote into the first sample.
+
+    Args:
+        raise_at: raise on this call (1 is the first); 0 never.
+        delay_s: time that every call takes, to have batches in flight.
+    """
+
+    model_id = "marked"
+
+    def __init__(self, raise_at: int = 0, delay_s: float = 0.0) -> None:
+        self._raise_at = raise_at
+        self._delay_s = delay_s
+        self._calls = 0
+
+    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability .9 for the marked class, the rest shared."""
+        self._calls += 1
+        if self._calls == self._raise_at:
+            raise RuntimeError("the engine raises, as the test asked")
+        time.sleep(self._delay_s)
+        classes = len(SPEC.classes)
+        answer = np.full((len(windows), classes), 0.1 / (classes - 1), np.float32)
+        answer[np.arange(len(windows)), windows[:, 0, 0].astype(int)] = 0.9
+        return answer
+
+
+def marked_windows(classes: list[int]) -> NDArray[np.float32]:
+    """Windows of a sine whose first sample is the class."""
+    phase = 2 * np.pi * np.arange(SPEC.samples) / SPEC.samples_per_cycle
+    windows = np.tile(np.sin(phase)[None, :, None], (len(classes), 1, len(SPEC.channels))).astype(np.float32)
+    windows[:, 0, 0] = classes
+    return windows
+
+
+def marked_message(sequence: int, classes: list[int], start_ns: int) -> bytes:
+    """One value of ``sensor-windows`` whose windows carry these classes; ``start_ns`` is that of sequence 0."""
+    return encode_windows(
+        marked_windows(classes), SPEC, sequence=sequence, start_ns=start_ns + sequence * HOP_NS, rate_hz=RATE_HZ
+    )
+
+
+def class_of(line: int, sequence: int) -> int:
+    """A fault of ten windows in every fifty, another class each time, shifted from line to line."""
+    period, place = divmod(sequence + 7 * line, 50)
+    return 1 + (period + line) % (len(SPEC.classes) - 2) if place < 10 else SPEC.none_index
+
+
+def die(number: int = signal.SIGKILL) -> None:
+    """End this process as a power cut would."""
+    os.kill(os.getpid(), number)
