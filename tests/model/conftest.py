@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import pytest
+from model_samples import artefact_of
+
+from model.artefact import Artefact
+from model.spec import load_spec
+
+
+@pytest.fixture(scope="session", params=["line", "instant"])
+def artefact(request: pytest.FixtureRequest) -> Artefact:
+    return artefact_of(load_spec(request.param))
+
+
+@pytest.fixture(scope="session")
+def line_artefact() -> Artefact:
+    return artefact_of(load_spec("line"))

@@ -1,0 +1,29 @@
+"""Artefacts and windows that the tests of models share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.architectures import Normalisation, build
+from model.artefact import Artefact
+from model.spec import SignalSpec
+
+
+def artefact_of(spec: SignalSpec, *, seed: int = 5, temperature: float = 1.3) -> Artefact:
+    """Weights wide enough that probabilities are far from uniform, so that comparing them means something."""
+    count = len(spec.channels)
+    normalisation = Normalisation(kind="asinh", centre=(0.1,) * count, scale=(0.5,) * count)
+    model = build("gru", spec, normalisation, seed=seed)
+    model.set_weights([weight * 2 for weight in model.get_weights()])
+    return Artefact.from_model(
+        model,
+        spec,
+        normalisation=normalisation,
+        temperature=temperature,
+        metrics={"macro_f1": 0.5},
+        provenance={"command": "pytest", "seed": seed},
+    )
+
+
+def windows_of(spec: SignalSpec, count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, *spec.window_shape)).astype(np.float32)

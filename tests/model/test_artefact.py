@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_samples import windows_of
+
+from model import artefact as artefact_module
+from model import container
+from model.architectures import Normalisation
+from model.artefact import Artefact, build_model, shipped
+from model.errors import (
+    ArtefactError,
+    CorruptArtefactError,
+    OversizeArtefactError,
+    ShapeArtefactError,
+    TruncatedArtefactError,
+)
+from model.spec import load_spec
+
+SMALL = Artefact.create(
+    {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(3, np.float32)},
+    spec=load_spec("instant"),
+    architecture="gru",
+    normalisation=Normalisation.identity(6),
+    provenance={"command": "pytest"},
+)
+SMALL_BYTES = SMALL.to_bytes()
+
+
+def test_an_artefact_survives_bytes_with_the_same_id_weights_and_bytes(artefact: Artefact) -> None:
+    data = artefact.to_bytes()
+    again = Artefact.from_bytes(data)
+    assert again.model_id == artefact.model_id
+    assert again.manifest == artefact.manifest
+    assert again.to_bytes() == data
+    for name, tensor in artefact.weights.items():
+        np.testing.assert_array_equal(again.weights[name], tensor)
+
+
+def test_the_rebuilt_model_answers_as_the_saved_one(artefact: Artefact) -> None:
+    windows = windows_of(artefact.manifest.spec, 9)
+    first = np.asarray(build_model(artefact)(windows))
+    np.testing.assert_array_equal(np.asarray(build_model(Artefact.from_bytes(artefact.to_bytes()))(windows)), first)
+
+
+def test_the_file_is_readable_by_the_safetensors_package(artefact: Artefact) -> None:
+    tensors = safetensors.numpy.load(artefact.to_bytes())
+    assert tensors.keys() == artefact.weights.keys()
+    for name, tensor in artefact.weights.items():
+        np.testing.assert_array_equal(tensors[name], tensor)
+
+
+def test_the_models_id_changes_with_a_weight_and_with_the_manifest() -> None:
+    def variant(first: float, temperature: float) -> str:
+        weights = {"a": np.full(3, first, np.float32)}
+        return Artefact.create(
+            weights,
+            spec=load_spec("instant"),
+            architecture="gru",
+            normalisation=Normalisation.identity(6),
+            temperature=temperature,
+        ).model_id
+
+    assert variant(1, 1) == variant(1, 1)
+    assert len({variant(1, 1), variant(2, 1), variant(1, 2)}) == 3
+    assert variant(1, 1).startswith("instant-")
+
+
+@given(st.integers(0, len(SMALL_BYTES) - 1), st.integers(1, 255))
+@settings(max_examples=600, deadline=None)
+def test_a_changed_byte_anywhere_is_corrupt(position: int, change: int) -> None:
+    data = bytearray(SMALL_BYTES)
+    data[position] ^= change
+    with pytest.raises(CorruptArtefactError):
+        Artefact.from_bytes(bytes(data))
+
+
+def test_every_single_bit_flip_is_corrupt() -> None:
+    for position in range(len(SMALL_BYTES)):
+        for bit in range(8):
+            data = bytearray(SMALL_BYTES)
+            data[position] ^= 1 << bit
+            with pytest.raises(CorruptArtefactError):
+                Artefact.from_bytes(bytes(data))
+
+
+def test_an_artefact_cut_anywhere_is_truncated() -> None:
+    for length in range(len(SMALL_BYTES)):
+        with pytest.raises(TruncatedArtefactError):
+            Artefact.from_bytes(SMALL_BYTES[:length])
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_are_never_an_artefact(data: bytes) -> None:
+    with pytest.raises(ArtefactError):
+        Artefact.from_bytes(data)
+
+
+def test_appended_bytes_are_corrupt() -> None:
+    with pytest.raises(CorruptArtefactError, match="1 bytes too many"):
+        Artefact.from_bytes(SMALL_BYTES + b"\0")
+
+
+def test_a_safetensors_file_without_our_manifest_is_refused() -> None:
+    text = container.canonical_json({"__metadata__": {"format": "pt"}}).encode()
+    text += b" " * (-len(text) % 8)
+    with pytest.raises(CorruptArtefactError, match="no artefact of ours"):
+        Artefact.from_bytes(len(text).to_bytes(8, "little") + text)
+
+
+def test_a_manifest_of_another_version_says_so() -> None:
+    manifest = SMALL.manifest_json.replace('"schema_version":1', '"schema_version":2')
+    with pytest.raises(ArtefactError, match=r"another version.*schema_version"):
+        Artefact.from_bytes(container.write(manifest, SMALL.weights))
+
+
+def test_an_oversize_artefact_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OversizeArtefactError, match="the limit is 100"):
+        Artefact.from_bytes(SMALL_BYTES, max_bytes=100)
+    huge = tmp_path / "huge.safetensors"
+    with huge.open("wb") as file:
+        file.truncate(artefact_module.DEFAULT_MAX_BYTES + 1)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
+    with pytest.raises(OversizeArtefactError, match=r"huge\.safetensors is 8,388,609 bytes"):
+        Artefact.load(huge)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"a": np.zeros((3, 2), np.float32), "b": np.ones(3, np.float32)},
+        {"a": np.zeros((2, 3), np.float64), "b": np.ones(3, np.float32)},
+        {"a": np.zeros((2, 3), np.float32)},
+        {"b": np.ones(3, np.float32), "a": np.zeros((2, 3), np.float32)},
+    ],
+)
+def test_weights_other_than_the_manifest_lists_are_of_wrong_shape(weights: dict[str, np.ndarray]) -> None:
+    with pytest.raises(ShapeArtefactError, match="the manifest lists tensors"):
+        Artefact(SMALL.manifest, weights)
+
+
+def test_an_intact_artefact_whose_tensors_do_not_fit_its_architecture_is_of_wrong_shape(
+    line_artefact: Artefact,
+) -> None:
+    weights = dict(line_artefact.weights)
+    weights["hidden/bias"] = np.zeros(31, np.float32)
+    manifest = line_artefact.manifest
+    wrong = Artefact.create(
+        weights, spec=manifest.spec, architecture=manifest.architecture, normalisation=manifest.normalisation
+    )
+    intact = Artefact.from_bytes(wrong.to_bytes())
+    with pytest.raises(ShapeArtefactError, match=r"needs tensor 'hidden/bias' of shape \(32,\).*has \(31,\)"):
+        build_model(intact)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_refused(bad: float) -> None:
+    with pytest.raises(ArtefactError, match="not finite in a"):
+        Artefact.create(
+            {"a": np.array([1, bad], np.float32)},
+            spec=load_spec("instant"),
+            architecture="gru",
+            normalisation=Normalisation.identity(6),
+        )
+
+
+def test_metrics_that_are_no_json_are_refused() -> None:
+    with pytest.raises(ArtefactError, match="finite"):
+        Artefact.create(
+            {"a": np.ones(1, np.float32)},
+            spec=load_spec("instant"),
+            architecture="gru",
+            normalisation=Normalisation.identity(6),
+            metrics={"macro_f1": float("nan")},
+        )
+
+
+def test_saving_replaces_the_file_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"old")
+    SMALL.save(path)
+    assert Artefact.load(path).model_id == SMALL.model_id
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
+    assert stat.S_IMODE(path.stat().st_mode) & 0o400
+
+
+def test_a_save_that_fails_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ArtefactError, match="cannot write the artefact: No space left"):
+        SMALL.save(path)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_loading_names_the_file_and_keeps_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "short.safetensors"
+    path.write_bytes(SMALL_BYTES[:-1])
+    with pytest.raises(TruncatedArtefactError, match=r"short\.safetensors: the artefact ends early"):
+        Artefact.load(path)
+    with pytest.raises(ArtefactError, match=r"absent\.safetensors: cannot read the artefact"):
+        Artefact.load(tmp_path / "absent.safetensors")
+
+
+def test_an_unknown_shipped_model_names_those_there_are() -> None:
+    with pytest.raises(ArtefactError, match="no trained model 'nowhere' ships"):
+        shipped("nowhere")
+
+
+def test_each_reason_has_its_own_metric_label() -> None:
+    kinds = [ArtefactError, *ArtefactError.__subclasses__()]
+    assert len({kind.reason for kind in kinds}) == len(kinds)
