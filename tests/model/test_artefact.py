@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -106,6 +107,14 @@ def test_arbitrary_bytes_are_never_an_artefact(data: bytes) -> None:
 def test_appended_bytes_are_corrupt() -> None:
     with pytest.raises(CorruptArtefactError, match="1 bytes too many"):
         Artefact.from_bytes(SMALL_BYTES + b"\0")
+
+
+def test_the_same_header_in_another_spelling_is_corrupt() -> None:
+    length = int.from_bytes(SMALL_BYTES[:8], "little")
+    header = json.loads(SMALL_BYTES[8 : 8 + length])
+    spelled = json.dumps(header, indent=1).encode()
+    with pytest.raises(CorruptArtefactError, match="not as it was written"):
+        Artefact.from_bytes(len(spelled).to_bytes(8, "little") + spelled + SMALL_BYTES[8 + length :])
 
 
 def test_a_safetensors_file_without_our_manifest_is_refused() -> None:
