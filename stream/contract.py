@@ -21,6 +21,11 @@ EpisodeState = Literal["onset", "update", "clear"]
 QualityFlag = Literal["missing-channel", "saturation", "gap", "late", "source-restart"]
 MAX_NS = 2**63 - 1
 MAX_SEQUENCE = 2**63 - 1
+MIN_RATE_HZ = 1e-3
+MAX_RATE_HZ = 1e9
+"""One sample a nanosecond: times in ns cannot tell faster ones apart."""
+MAX_LINE_BYTES = 255
+"""Of a line's id in UTF-8: it is copied into every event, header and state."""
 
 
 class Message(BaseModel):
@@ -46,7 +51,7 @@ class WindowMessage(Message):
     spec: str = Field(description="Name of the signal spec that the windows keep.")
     sequence: int = Field(ge=0, le=MAX_SEQUENCE, description="Number of the first window on its line; +1 per window.")
     start_ns: int = Field(ge=0, le=MAX_NS, description="Unix time in ns of the first sample of the first window.")
-    rate_hz: float = Field(gt=0, description="Samples per second.")
+    rate_hz: float = Field(ge=MIN_RATE_HZ, le=MAX_RATE_HZ, description="Samples per second.")
     count: int = Field(ge=1, description="Number of windows in `data`.")
     data: Annotated[bytes | str | list[Any], AfterValidator(_known_encoding)] = Field(
         description="float32 little-endian block (count, samples, channels), per unit of nominal peak values: "

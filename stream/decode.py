@@ -14,11 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
-from stream.contract import HEADER_CONTENT_TYPE, JSON, MAX_NS, MAX_SEQUENCE, DeadLetterReason
+from stream.contract import (
+    HEADER_CONTENT_TYPE,
+    JSON,
+    MAX_LINE_BYTES,
+    MAX_NS,
+    MAX_RATE_HZ,
+    MAX_SEQUENCE,
+    MIN_RATE_HZ,
+    DeadLetterReason,
+)
 from stream.errors import ContractError
 
 VALUE_BYTES = 4
 """A sample is one float32."""
+NS = 1_000_000_000
 
 
 class IncomingRecord(Protocol):
@@ -30,7 +40,8 @@ class IncomingRecord(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
+    """A header's value may be null."""
 
 
 class WindowBody(msgspec.Struct, frozen=True, gc=False):
@@ -39,7 +50,7 @@ class WindowBody(msgspec.Struct, frozen=True, gc=False):
     spec: str
     sequence: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)]
     start_ns: Annotated[int, msgspec.Meta(ge=0, le=MAX_NS)]
-    rate_hz: float
+    rate_hz: Annotated[float, msgspec.Meta(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)]
     count: Annotated[int, msgspec.Meta(ge=1)]
     data: bytes
     labels: list[int] | None = None
@@ -51,7 +62,7 @@ class JsonWindowBody(msgspec.Struct, frozen=True, gc=False):
     spec: str
     sequence: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)]
     start_ns: Annotated[int, msgspec.Meta(ge=0, le=MAX_NS)]
-    rate_hz: float
+    rate_hz: Annotated[float, msgspec.Meta(ge=MIN_RATE_HZ, le=MAX_RATE_HZ)]
     count: Annotated[int, msgspec.Meta(ge=1)]
     data: str | list[Any]
     labels: list[int] | None = None
@@ -104,7 +115,7 @@ class DecodedBatch:
 def _content_type(record: IncomingRecord) -> str | None:
     for name, value in record.headers:
         if name.lower() == HEADER_CONTENT_TYPE:
-            return value.decode("ascii", "replace").split(";")[0].strip().lower()
+            return (value or b"").decode("ascii", "replace").split(";")[0].strip().lower() or None
     return None
 
 
@@ -114,17 +125,33 @@ def _is_json(record: IncomingRecord, value: bytes) -> bool:
     return kind == JSON or (kind is None and value[:1] in b"{ \t\r\n")
 
 
-def _json_block(data: str | list[Any]) -> bytes:
+def _json_block(data: str | list[Any], shape: tuple[int, ...]) -> bytes:
     if isinstance(data, str):
         try:
             return base64.b64decode(data, validate=True)
         except (binascii.Error, ValueError) as error:
             raise GuiltyRecordError("bad-bytes", f"data is not base64: {error}") from None
     try:
-        with np.errstate(over="ignore"):
-            return np.asarray(data, np.float64).astype("<f4").tobytes()
-    except (ValueError, TypeError, OverflowError):
+        # No type is asked for: NumPy would read text and null as numbers.
+        values = np.asarray(data)
+    except (ValueError, OverflowError):
         raise GuiltyRecordError("wrong-shape", "data is not a regular nested list of numbers") from None
+    if values.dtype.kind not in "iuf" or values.shape != shape:
+        raise GuiltyRecordError(
+            "wrong-shape", f"data must be numbers in lists nested as {shape}, not {values.dtype} {values.shape}"
+        )
+    with np.errstate(over="ignore"):
+        return values.astype("<f4").tobytes()
+
+
+def _check_times(body: WindowBody | JsonWindowBody, spec: SignalSpec) -> None:
+    """Everything that is computed from the body's numbers must still be a number that can be stored."""
+    if not math.isfinite(body.rate_hz):
+        raise GuiltyRecordError("bad-bytes", f"rate_hz must be a number, not {body.rate_hz}")
+    samples = (body.count - 1) * spec.hop + spec.samples
+    end_ns = body.start_ns + round(samples * NS / body.rate_hz)
+    if end_ns > MAX_NS or body.sequence + body.count - 1 > MAX_SEQUENCE:
+        raise GuiltyRecordError("bad-bytes", "the last window's time or sequence is beyond 63 bits")
 
 
 def _check_shape(body: WindowBody | JsonWindowBody, block: bytes, spec: SignalSpec) -> None:
@@ -161,6 +188,8 @@ def decode_record(
         raise GuiltyRecordError("oversize", f"the value has {len(value)} bytes, more than {max_bytes}")
     if not key:
         raise GuiltyRecordError("bad-key", "the record has no key; the key is the line's id")
+    if len(key) > MAX_LINE_BYTES:
+        raise GuiltyRecordError("bad-key", f"the key has {len(key)} bytes, more than {MAX_LINE_BYTES}")
     try:
         line = key.decode("utf-8")
     except UnicodeDecodeError:
@@ -172,10 +201,13 @@ def decode_record(
         raise GuiltyRecordError("bad-bytes", f"not a window message: {error}") from None
     if body.spec != spec.name:
         raise GuiltyRecordError("wrong-spec", f"spec {body.spec[:64]!r}, but this worker judges {spec.name!r}")
-    if not (math.isfinite(body.rate_hz) and body.rate_hz > 0):
-        raise GuiltyRecordError("wrong-shape", f"rate_hz must be a positive number, not {body.rate_hz}")
-    block = body.data if isinstance(body, WindowBody) else _json_block(body.data)
+    block = (
+        body.data
+        if isinstance(body, WindowBody)
+        else _json_block(body.data, (body.count, spec.samples, len(spec.channels)))
+    )
     _check_shape(body, block, spec)
+    _check_times(body, spec)
     return line, body, block
 
 
@@ -229,4 +261,5 @@ def _without_infinities(batch: DecodedBatch) -> DecodedBatch:
             message = f"{wrong} of {entry.count} windows hold NaN or infinity"
             batch.dead.append(DeadRecord(entry.record, "not-finite", message))
     windows = np.concatenate(rows) if rows else batch.windows[:0]
+    batch.dead.sort(key=lambda dead: dead.record.offset)
     return DecodedBatch(windows, kept, batch.dead)

@@ -1,0 +1,202 @@
+"""What stands in for a broker, a network or an engine in the stream's tests, named after what it does or fails to do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.structs import ConsumerRecord
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from stream.decode import LineWindows
+from stream.windowing import MSGPACK_HEADERS, encode_windows
+
+START_NS = 1_700_000_000_000_000_000
+RATE_HZ = 1600.0
+WINDOWS_TOPIC = "sensor-windows"
+
+
+def record(
+    key: bytes | None,
+    value: bytes | None,
+    *,
+    offset: int = 0,
+    partition: int = 0,
+    headers: Sequence[tuple[str, bytes | None]] = MSGPACK_HEADERS,
+    timestamp: int = 1_700_000_000_000,
+) -> Any:
+    """A consumed record, of aiokafka's own class."""
+    return ConsumerRecord(
+        WINDOWS_TOPIC, partition, offset, timestamp, 0, key, value, None, len(key or b""), len(value or b""), headers
+    )
+
+
+def marked_windows(classes: Sequence[int], spec: SignalSpec) -> NDArray[np.float32]:
+    """Windows that say their class in their first value, for ``ClassReader``."""
+    windows = np.zeros((len(classes), *spec.window_shape), np.float32)
+    windows[:, 0, 0] = classes
+    return windows
+
+
+def hop_ns(spec: SignalSpec) -> int:
+    return round(spec.hop * 1e9 / RATE_HZ)
+
+
+def marked_record(
+    line: str, classes: Sequence[int], spec: SignalSpec, *, sequence: int = 0, offset: int = 0, partition: int = 0
+) -> Any:
+    """One record of windows of the given classes, timed by its sequence."""
+    value = encode_windows(
+        marked_windows(classes, spec),
+        spec,
+        sequence=sequence,
+        start_ns=START_NS + sequence * hop_ns(spec),
+        rate_hz=RATE_HZ,
+    )
+    return record(line.encode(), value, offset=offset, partition=partition)
+
+
+def line_windows(
+    count: int, *, sequence: int = 0, start_ns: int | None = None, line: str = "feeder-1", spec: SignalSpec
+) -> LineWindows:
+    """What decoding makes of one record."""
+    start_ns = START_NS + sequence * hop_ns(spec) if start_ns is None else start_ns
+    return LineWindows(record(line.encode(), b"x"), line, sequence, start_ns, RATE_HZ, 0, count, None)
+
+
+def certain(classes: Sequence[int], spec: SignalSpec, share: float = 0.9) -> NDArray[np.float32]:
+    """Probabilities that give each window's class ``share`` and the others the rest."""
+    count = len(spec.classes)
+    rows = np.full((len(classes), count), (1 - share) / (count - 1), np.float32)
+    rows[np.arange(len(classes)), np.asarray(classes, int)] = share
+    return rows
+
+
+class ClassReader:
+    """A classifier that reads a window's class out of the window."""
+
+    def __init__(self, spec: SignalSpec, model_id: str = "model-a") -> None:
+        self.spec = spec
+        self.model_id = model_id
+        self.calls: list[int] = []
+
+    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.calls.append(len(windows))
+        return certain(windows[:, 0, 0].astype(int).tolist(), self.spec)
+
+
+class NumberlessClassifier(ClassReader):
+    """Its arithmetic overflows: every answer is NaN."""
+
+    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.full((len(windows), len(self.spec.classes)), np.nan, np.float32)
+
+
+class RaisingClassifier(ClassReader):
+    """Out of memory, a lost GPU, a bug: the engine raises."""
+
+    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise MemoryError("no room for the batch")
+
+
+@dataclass
+class Sent:
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int | None
+    headers: list[tuple[str, bytes]]
+    answer: asyncio.Future[None] = field(repr=False)
+
+
+class PromptBroker:
+    """A producer whose broker confirms everything at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: Any,
+    ) -> asyncio.Future[None]:
+        sent = Sent(topic, key, value, partition, headers, asyncio.get_running_loop().create_future())
+        self.sent.append(sent)
+        self.answer(sent)
+        return sent.answer
+
+    def answer(self, sent: Sent) -> None:
+        sent.answer.set_result(None)
+
+    def confirmed(self) -> list[Sent]:
+        return [sent for sent in self.sent if sent.answer.done() and sent.answer.exception() is None]
+
+    def topics(self) -> list[str]:
+        return [sent.topic for sent in self.sent]
+
+
+class SilentBroker(PromptBroker):
+    """Takes records and says nothing about them before ``confirm`` is called."""
+
+    def answer(self, sent: Sent) -> None:
+        """Not yet."""
+
+    def confirm(self, topic: str | None = None) -> None:
+        for sent in self.sent:
+            if not sent.answer.done() and topic in (None, sent.topic):
+                sent.answer.set_result(None)
+
+
+class RefusingBroker(PromptBroker):
+    """Answers the first ``times`` records with an error, and confirms what comes after."""
+
+    def __init__(self, times: int, error: type[KafkaError] = TopicAuthorizationFailedError) -> None:
+        super().__init__()
+        self.times = times
+        self.error = error
+
+    def answer(self, sent: Sent) -> None:
+        if self.times > 0:
+            self.times -= 1
+            sent.answer.set_exception(self.error())
+        else:
+            sent.answer.set_result(None)
+
+
+class FullBuffer(PromptBroker):
+    """Does not even take the records whose value is in ``refuse``, until ``refuse`` is emptied."""
+
+    def __init__(self, refuse: Iterable[bytes], error: KafkaError) -> None:
+        super().__init__()
+        self.refuse = set(refuse)
+        self.error = error
+
+    async def send(self, topic: str, key: bytes | None, value: bytes | None, *rest: Any) -> asyncio.Future[None]:
+        if value in self.refuse:
+            raise self.error
+        return await super().send(topic, key, value, *rest)
+
+
+async def until(condition: Any, within_s: float = 10.0) -> None:
+    """Let the loop run until something holds; a test that waits for nothing fails instead of hanging."""
+    end = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("what the test waits for did not happen")
+        await asyncio.sleep(0.001)
+
+
+async def settle() -> None:
+    """Let everything that can run at once run."""
+    for _ in range(50):
+        await asyncio.sleep(0)
