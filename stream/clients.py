@@ -15,7 +15,14 @@ from typing import Any
 
 import structlog
 from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
+from aiokafka.protocol.coordination import FindCoordinatorRequest
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.offset import OffsetRequest
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.transaction import InitProducerIdRequest
 from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
 
 from stream.broker_errors import broker_errors, translate
@@ -27,6 +34,20 @@ from stream.tokens import ClientCredentialsTokens
 # What a record adds to its value: key, headers, batch framing. Dead letters carry the value plus our headers.
 RECORD_OVERHEAD_BYTES = 64 * 1024
 RETRY_PAUSE_S = 0.5
+WORKER_REQUESTS = (
+    MetadataRequest,
+    ProduceRequest,
+    InitProducerIdRequest,  # idempotence
+    FetchRequest,
+    OffsetRequest,
+    FindCoordinatorRequest,
+    JoinGroupRequest,
+    SyncGroupRequest,
+    HeartbeatRequest,
+    LeaveGroupRequest,
+    OffsetCommitRequest,
+    OffsetFetchRequest,
+)
 
 log = structlog.get_logger()
 
@@ -265,3 +286,13 @@ async def _log_in(address: str, connection: dict[str, Any], settings: Settings) 
     host, _, port = address.rpartition(":")
     with broker_errors(settings, address):
         return await create_conn(host.strip("[]"), int(port), **connection)
+
+
+def unspoken_requests(broker: BrokerInfo) -> list[str]:
+    """Requests that a worker makes and this broker speaks in no version of aiokafka's."""
+    unspoken = []
+    for request in WORKER_REQUESTS:
+        lowest, highest = broker.api_versions.get(request.API_KEY, (0, -1))
+        if not any(lowest <= version.API_VERSION <= highest for version in request._CLASSES):
+            unspoken.append(request.__name__.removesuffix("Request"))
+    return unspoken

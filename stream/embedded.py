@@ -115,5 +115,4 @@ def serve(*, port_file: Path | None = None, with_parent: bool = False) -> None:
         print(broker.bootstrap, flush=True)
         while not asked_to_stop.wait(PARENT_POLL_S):
             if with_parent and os.getppid() != parent:
-                log.info("embedded_broker_parent_gone", parent=parent)
                 break

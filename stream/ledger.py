@@ -74,7 +74,8 @@ class OffsetLedger:
             if not finished:
                 break
             outstanding.popitem(last=False)
-            self._position[batch.partition] = oldest.next
+            # A batch fetched twice may end before its original: a position never goes back.
+            self._position[batch.partition] = max(oldest.next, self._position.get(batch.partition, 0))
         self.finished_batches += 1
         return True
 

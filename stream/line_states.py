@@ -71,6 +71,8 @@ class TopicStateReader:
         while await consumer.position(tp) < end:
             for records in (await consumer.getmany(tp, timeout_ms=500)).values():
                 rows += [(record.key, record.value) for record in records if record.offset < end and record.key]
+        # Else it would go on fetching, and the next partition's first request would wait behind that fetch.
+        consumer.unsubscribe()
         return rows
 
     async def close(self) -> None:

@@ -60,15 +60,38 @@ class QuietMonitor(Monitor):  # type: ignore[misc]
     def on_send_completed(self, *args: Any, **kwargs: Any) -> None: ...
 
 
+class _Fetched(dict[TP, list[Any]]):
+    """Records of a fetch, and the assignment whose positions they moved."""
+
+    assignment: object = None
+
+
 class _FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Faust's consumer thread with the longest wait of a fetch under our control (Faust fixes it at 1.5 s)."""
+    """Faust's consumer thread: a shorter fetch, and records that know which assignment they belong to."""
 
     logger = FAUST_LOGGER
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
+        # Faust fixes it at 1.5 s.
         consumer._fetch_max_wait_ms = self.app.settings.fetch_max_wait_ms
         return consumer
+
+    def assignment_token(self) -> object:
+        """Identity of the present assignment; every rebalance makes another, with positions read anew."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        return None if subscription is None else subscription.assignment
+
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> _Fetched:
+        # No await lies between aiokafka's moving the positions and the note of the assignment.
+        fetched = _Fetched(await super()._fetch_records(*args, **kwargs))
+        fetched.assignment = self.assignment_token()
+        return fetched
+
+    async def seek_back(self, tp: TP, offset: int, assignment: object) -> None:
+        """Fetch again from ``offset``, unless the assignment has changed and its position with it."""
+        if self.assignment_token() is assignment:
+            self._ensure_consumer().seek(TopicPartition(tp.topic, tp.partition), offset)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit; a broker that is away for a while is no reason to crash, the ledger offers the offsets again."""
@@ -90,6 +113,17 @@ class _FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return True
 
 
+class _NothingRead(dict[TP, None]):
+    """Forgets what it is told, so that nothing counts as read before."""
+
+    def __missing__(self, tp: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: Any) -> None: ...
+
+    def update(self, *args: Any, **kwargs: Any) -> None: ...
+
+
 class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's consumer, one message per fetched partition batch, committing from an ``OffsetLedger``."""
 
@@ -100,37 +134,31 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ledger = OffsetLedger()
+        # Faust drops records below what it has read; after a seek back that would be records not yet judged.
+        self._read_offset = _NothingRead()
 
     def _new_consumer_thread(self) -> _FetchThread:
         return _FetchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 – Faust's signature
-        """Yield one message per partition of a fetch; its value is a ``FetchedBatch``."""
-        generation = self.app.consumer_generation_id
-        records, active = await self._wait_next_records(timeout)
-        if records is None or self.should_stop:
+        """Yield one message per partition of a fetch; its value is a ``FetchedBatch``.
+
+        A fetch that waits through a rebalance returns records of the new assignment, before flow resumes or after
+        positions were set. What cannot be handed out is fetched again: stock Faust drops it, and it is lost.
+        """
+        fetched, active = await self._wait_next_records(timeout)
+        if not fetched or self.should_stop:
             return
         arrived_s = time.monotonic()
-        for tp, batch_records in records.items():
-            if not batch_records:
-                continue
-            # Flow stops and the generation changes only in a rebalance, after which every position is read anew:
-            # what is dropped here is fetched again.
-            if not self.flow_active or self.app.consumer_generation_id != generation:
+        for tp, records in fetched.items():
+            if fetched.assignment is not self._thread.assignment_token():
                 break
-            if not (active is None or tp in active or tp in self._buffered_partitions):
-                await self._seek_back(tp, batch_records[0].offset)
-                continue
-            batch = FetchedBatch(Partition(tp.topic, tp.partition), batch_records, arrived_s)
-            self.ledger.hand_out(batch)
-            yield tp, self._batch_message(tp, batch)
-
-    async def _seek_back(self, tp: TP, offset: int) -> None:
-        """A partition paused while its records were on the way: fetch them again when it resumes."""
-        try:
-            await self.seek(tp, offset)
-        except IllegalStateError:
-            log.info("partition-left-before-seek", topic=tp.topic, partition=tp.partition)
+            if self.flow_active and (tp in active or tp in self._buffered_partitions):
+                batch = FetchedBatch(Partition(tp.topic, tp.partition), records, arrived_s)
+                self.ledger.hand_out(batch)
+                yield tp, self._batch_message(tp, batch)
+            else:
+                await self._thread.call_thread(self._thread.seek_back, tp, records[0].offset, fetched.assignment)
 
     def _batch_message(self, tp: TP, batch: FetchedBatch) -> Any:
         first = batch.records[0]

@@ -109,6 +109,8 @@ class Worker:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            # Short: other requests to the same broker wait behind a fetch.
+            fetch_max_wait_ms=20,
         )
 
     # Assignment ---------------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ class Scenario:
     rate_hz: float
 
 
-def scenario(lines: int, seconds: float, seed: int, hz: float = 50) -> Scenario:
+def scenario(lines: int, seconds: float, seed: int, hz: float = 50, *, fault_share: float = FAULT_SHARE) -> Scenario:
     """Simulate ``lines`` lines for ``seconds`` each.
 
     Every combination of phases and every kind of non-fault occurs as soon as there is room for all.
@@ -64,6 +64,7 @@ def scenario(lines: int, seconds: float, seed: int, hz: float = 50) -> Scenario:
         seconds: length of the record.
         seed: the same seed gives the same record.
         hz: nominal frequency, 50 or 60.
+        fault_share: part of the occurrences that are faults.
 
     Raises:
         TrainingError: nothing to simulate.
@@ -80,7 +81,7 @@ def scenario(lines: int, seconds: float, seed: int, hz: float = 50) -> Scenario:
     total, stretch = round(seconds * rate), round(STRETCH_S * rate)
     per_line = -(-total // stretch)
     network = draw_networks(lines, rng, hz)
-    occurrences, solved = _stretches(network, per_line, stretch, rng)
+    occurrences, solved = _stretches(network, per_line, stretch, fault_share, rng)
     samples, labels, settled = _joined(network, solved, occurrences, per_line, stretch)
     samples = measure(samples[:, :total], draw_chains(lines, rng, NOISE_DB), rng)
     labels, settled = labels[:, :total], settled[:, :total]
@@ -89,12 +90,12 @@ def scenario(lines: int, seconds: float, seed: int, hz: float = 50) -> Scenario:
 
 
 def _stretches(
-    network: Network, per_line: int, stretch: int, rng: np.random.Generator
+    network: Network, per_line: int, stretch: int, fault_share: float, rng: np.random.Generator
 ) -> tuple[list[Occurrence | None], Network]:
     """Draw one occurrence per stretch, lines first, and the network as it is at each stretch's beginning."""
     lines = len(network)
     count = lines * per_line
-    faults = round(FAULT_SHARE * count)
+    faults = round(fault_share * count)
     kinds = _dealt(FAULT_CLASSES, faults, rng) + _dealt(tuple(NON_FAULTS), count - faults, rng)
     kinds = [kinds[k] for k in rng.permutation(count)]
     which = np.repeat(np.arange(lines), per_line)

@@ -111,7 +111,7 @@ def detected_episodes(probabilities: NDArray[np.float32], spec: SignalSpec) -> l
         rival = none
         for k in np.flatnonzero(np.convolve(faulty, np.ones(policy.clear + policy.of))[: len(row)] > 0):
             if now is None:
-                recent = np.arange(max(0, k - policy.of + 1), k + 1)
+                recent = np.arange(max(0, int(k) - policy.of + 1), int(k) + 1)
                 recent = recent[faulty[recent]]
                 if len(recent) >= policy.confirm:
                     mean = probabilities[record, recent].mean(axis=0)

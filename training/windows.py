@@ -16,7 +16,7 @@ from training.simulator.episodes import Episodes
 # After a change the windows of so many cycles hold a transient: they are many times rarer than quiet ones and
 # many times more instructive.
 EVENTFUL_CYCLES = 2.5
-EVENTFUL_SHARE, UNDERWAY_SHARE, QUIET_SHARE = 0.5, 0.2, 0.06
+EVENTFUL_SHARE, UNDERWAY_SHARE, QUIET_SHARE = 0.35, 0.15, 0.03
 LATE_FAULT_SHARE = 0.4
 
 
@@ -91,9 +91,7 @@ def interest(episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:
     return share
 
 
-def select(
-    episodes: Episodes, spec: SignalSpec, *, first_episode: int = 0, seed: int | None = None
-) -> Windows:
+def select(episodes: Episodes, spec: SignalSpec, *, first_episode: int = 0, seed: int | None = None) -> Windows:
     """Cut episodes into windows.
 
     Args:

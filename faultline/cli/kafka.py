@@ -41,13 +41,18 @@ def start(
 
     Example: faultline kafka start --detach && faultline topics create && faultline worker
     """
+    from faultline.logs import configure_logs
     from stream.errors import KafkaServerError
     from stream.kafka_server import KafkaServer
+    from stream.settings import load_settings
 
+    configure_logs(load_settings())  # the address is the one line on standard output
     folder = _folder(data_dir)
     running = _running(folder)
     if running is not None:
-        raise KafkaServerError(f"already running at {running[1]} (process {running[0]}): use it, or end it by: faultline kafka stop")
+        raise KafkaServerError(
+            f"already running at {running[1]} (process {running[0]}): use it, or end it by: faultline kafka stop"
+        )
     server = KafkaServer(folder, port=port or (DEFAULT_PORT if _is_free(DEFAULT_PORT) else None))
     server.start(detached=detach)
     _pid_file(folder).write_text(f"{server.pid} {server.bootstrap}\n")

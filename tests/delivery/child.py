@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from typing import Any
 
@@ -66,7 +67,14 @@ async def run(settings: Settings) -> int:
     worker = Worker(settings, SPEC, engine)
     if order := os.environ.get("FAULTLINE_TEST_DIE"):
         arm(worker, order)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, explain)
     return await worker.run()
+
+
+def explain() -> None:
+    """Print where every task waits, when a test sends SIGUSR1 to a worker that hangs."""
+    for task in asyncio.all_tasks():
+        task.print_stack(limit=4)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What stands in for a broker, a network or an engine in the stream's tests, named after what it does or fails to do."""
+"""What stands in for broker, network or engine in the stream's tests, named after what it does or fails to do."""
 
 from __future__ import annotations
 

@@ -31,10 +31,15 @@ class Drive:
 
 
 class Modulation(Protocol):
-    """A change of the drive; ``start_s`` and ``stop_s`` bound the times at which it does anything."""
+    """A change of the drive; bounded in time."""
 
-    start_s: float
-    stop_s: float
+    @property
+    def start_s(self) -> float:
+        """Before it there is no change."""
+
+    @property
+    def stop_s(self) -> float:
+        """From it on there is no change."""
 
     def apply(self, drive: Drive) -> None:
         """Change ``drive`` in place."""
@@ -150,9 +155,7 @@ class Inrush:
         since = drive.t - self.start_s
         on = ((since >= 0) & (drive.t < self.stop_s))[:, None]
         theta0 = drive.theta - (drive.omega * since)[:, None]
-        offset = (np.array(self.remanence) - np.sin(theta0)) * np.exp(
-            -np.clip(since, 0, None) / self.decay_s
-        )[:, None]
+        offset = (np.array(self.remanence) - np.sin(theta0)) * np.exp(-np.clip(since, 0, None) / self.decay_s)[:, None]
         flux = np.sin(drive.theta) + offset
         over = np.sign(flux) * np.clip(np.abs(flux) - self.knee, 0, None) * self.air_core
         if self.delta:  # no path for the zero sequence

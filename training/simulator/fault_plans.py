@@ -12,7 +12,7 @@ from training.simulator.solver import Command
 FAULT_CLASSES = CLASSES[1:]
 RESISTANCE_OHM = (0.01, 10.0)
 # An arc between phases is short: on a line of low voltage ten ohms in each phase would be a load, not a fault.
-ARC_PER_UNIT = 0.35
+ARC_PER_UNIT = 0.2
 
 # What a fault may spread to; the ground joins or stays.
 SPREADS = {

@@ -30,7 +30,7 @@ CLASS_OF = _class_table()
 def classes_of(resistance: NDArray[np.float64]) -> NDArray[np.int8]:
     """Return the class indices (n,) of fault stars ``resistance`` (n, 4): phases A, B, C and ground, inf = open."""
     joined = np.isfinite(resistance).astype(int)
-    return CLASS_OF[joined[:, 0], joined[:, 1], joined[:, 2], joined[:, 3]]
+    return np.asarray(CLASS_OF[joined[:, 0], joined[:, 1], joined[:, 2], joined[:, 3]])
 
 
 def star(name: str, phase_ohm: NDArray[np.float64], ground_ohm: float) -> NDArray[np.float64]:

@@ -138,7 +138,6 @@ def draw_networks(n: int, rng: np.random.Generator, nominal_hz: float | None = N
     l_line = _untransposed(sequence_matrix(x1 * per_unit / omega, x0 * per_unit / omega), spread)
     c_line = _untransposed(sequence_matrix(c1_line, c1_line * rng.uniform(0.45, 0.7, n)), -spread)
 
-
     total = 1 / strength_local + 1 / strength_remote + np.hypot(x1, r1) * per_unit
     load = np.where(rng.random(n) < 0.25, _log_uniform(rng, 0.005, 0.05, n), rng.uniform(0.05, 1.1, n))
     drop = np.minimum(load * total, 2 * np.sin(np.radians(15)))  # load angle within ±30°

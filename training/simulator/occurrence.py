@@ -94,9 +94,7 @@ def cycles(count: float) -> int:
 ALL = (1.0, 1.0, 1.0)
 
 
-def scattered_close(
-    rng: np.random.Generator, end: str, sample: int, poles: tuple[float, ...] = ALL
-) -> list[Command]:
+def scattered_close(rng: np.random.Generator, end: str, sample: int, poles: tuple[float, ...] = ALL) -> list[Command]:
     """Close the poles of one end, each within a quarter of a cycle of the others (pole scatter)."""
     commands = []
     for phase in range(3):
