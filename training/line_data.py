@@ -1,0 +1,81 @@
+"""The windows that the `line` model learns from, and the hard ones that are added when a first model has judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from training.simulator.episodes import Episodes, Mix, simulate
+from training.windows import Windows, select
+
+PART = 1024  # episodes simulated and cut at a time, so that whole records never pile up in memory
+MIXED_CYCLES, BRIEF_CYCLES = 36.0, 8.0
+MIXED = Mix(fault_share=0.5)
+FAULTS_ONLY = Mix(fault_share=1.0)  # short records around the inception, where classes are hardest to tell
+NON_FAULTS_ONLY = Mix(fault_share=0.0)
+DOUBTFUL = 0.7  # a window whose right class has less probability than this is hard
+MOST_MINED = 40_000
+
+Classifier = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Numbers of episodes: mixed long ones, brief ones around a fault, fresh ones to be searched for hard windows."""
+
+    mixed: int
+    brief: int
+    mined: int
+
+    @classmethod
+    def of(cls, episodes: int) -> Batches:
+        """Share ``episodes`` out."""
+        return cls(mixed=int(0.35 * episodes), brief=int(0.4 * episodes), mined=int(0.25 * episodes))
+
+
+def training_windows(batches: Batches, spec: SignalSpec, seed: int) -> Windows:
+    """Simulate episodes and keep their instructive windows."""
+    mixed = _parts(batches.mixed, seed, MIXED_CYCLES, MIXED)
+    brief = _parts(batches.brief, seed + 1, BRIEF_CYCLES, FAULTS_ONLY)
+    parts = []
+    first = 0
+    for number, episodes in enumerate((*mixed, *brief)):
+        parts.append(select(episodes, spec, first_episode=first, seed=seed + number))
+        first += len(episodes)
+    return Windows.joined(parts)
+
+
+def hard_windows(count: int, spec: SignalSpec, seed: int, classify: Classifier, first_episode: int) -> Windows:
+    """Simulate fresh episodes, mostly without a fault, and keep the windows that ``classify`` doubts.
+
+    Args:
+        count: of episodes.
+        spec: of the windows.
+        seed: other than that of the training windows.
+        classify: probabilities (n, classes) of windows.
+        first_episode: number of the first of the episodes.
+    """
+    quiet = _parts(count - count // 4, seed, MIXED_CYCLES, NON_FAULTS_ONLY)
+    faulty = _parts(count // 4, seed + 1, MIXED_CYCLES, FAULTS_ONLY)
+    merged = np.array(spec.merged_three_phase())
+    parts = []
+    for episodes in (*quiet, *faulty):
+        windows = select(episodes, spec, first_episode=first_episode)
+        first_episode += len(episodes)
+        # The two three-phase faults cannot be told apart: doubt between them is no fault of the model.
+        right = (classify(windows.data) * (merged == merged[windows.labels][:, None])).sum(axis=1)
+        parts.append(windows.take((right < DOUBTFUL) & (windows.weights > 0.2)))
+    hard = Windows.joined(parts)
+    chosen = np.random.default_rng(seed).permutation(len(hard))[:MOST_MINED]
+    return hard.take(np.sort(chosen))
+
+
+def _parts(count: int, seed: int, length_cycles: float, mix: Mix) -> Iterator[Episodes]:
+    seeds = np.random.SeedSequence(seed).generate_state(max(1, -(-count // PART)))
+    for number in range(-(-count // PART)):
+        size = min(PART, count - number * PART)
+        yield simulate(size, int(seeds[number]), length_cycles=length_cycles, mix=mix)
