@@ -260,15 +260,26 @@ def _free_ports(count: int) -> list[int]:
 
 def stop_process(pid: int, *, deadline_s: float = STOP_DEADLINE_S) -> None:
     """End a broker that another process started: SIGTERM, and SIGKILL after ``deadline_s``."""
-    end = time.monotonic() + deadline_s
-    sent = signal.SIGTERM
-    try:
-        os.kill(pid, sent)
-        while True:
-            os.kill(pid, 0)
-            if time.monotonic() > end and sent is signal.SIGTERM:
-                sent = signal.SIGKILL
-                os.kill(pid, sent)
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.kill(pid, sent)
+        except ProcessLookupError:
+            return
+        end = time.monotonic() + deadline_s
+        while is_alive(pid) and time.monotonic() < end:
             time.sleep(0.1)
+        if not is_alive(pid):
+            return
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that no parent has collected does not."""
+    try:
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return
+        return False
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:  # no /proc on this system, or gone in between
+        return not Path("/proc/self").exists()
+    return state != "Z"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from stream.embedded import PARTITIONS, EmbeddedBroker, is_embedded
-from stream.kafka_server import answers_clients
+from stream.kafka_server import answers_clients, is_alive
 
 SERVE = "from stream.embedded import serve; from pathlib import Path; "
 
@@ -22,9 +21,7 @@ SERVE = "from stream.embedded import serve; from pathlib import Path; "
 def _gone(pid: int, deadline_s: float = 20.0) -> bool:
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if not is_alive(pid):
             return True
         time.sleep(0.05)
     return False

@@ -1,0 +1,214 @@
+"""The doctor names what is wrong and what to do, and its exit status is fit for a script."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+from typer.testing import CliRunner
+
+from faultline import diagnosis
+from faultline.cli.doctor import doctor
+from faultline.diagnosis import Line
+from stream import kafka_jars
+from stream.catalogue import catalogue
+from stream.clients import BrokerInfo, unspoken_requests
+from stream.embedded import EmbeddedBroker
+from stream.kafka_properties import Security
+from stream.rights import needed_rights
+from stream.settings import Settings
+
+PASSWORD = "correct-horse"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Run ``doctor --json --quick`` with exactly these variables, away from any .env file."""
+    for name in list(os.environ):
+        if name.startswith("FAULTLINE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer()
+    app.command()(doctor)
+
+    def invoke(**environment: str) -> dict[str, Any]:
+        done = CliRunner(env=environment).invoke(app, ["--json", "--quick"])
+        answer: dict[str, Any] = json.loads(done.stdout)
+        assert done.exit_code == (0 if answer["ok"] else 1)
+        assert answer["ok"] == all(line["level"] != "fail" for line in answer["lines"])
+        return answer
+
+    return invoke
+
+
+def lines(answer: dict[str, Any], area: str) -> list[tuple[str, str]]:
+    return [(line["level"], line["message"]) for line in answer["lines"] if line["area"] == area]
+
+
+def test_an_unreachable_broker_fails_with_the_way_to_one(run: Callable[..., dict[str, Any]]) -> None:
+    answer = run(FAULTLINE_BROKER="127.0.0.1:1")
+    ((level, message),) = lines(answer, "broker")
+    assert level == "fail"
+    assert "faultline broker" in message
+    assert lines(answer, "topics") == []
+
+
+def test_a_wrong_setting_is_named_and_the_rest_is_still_checked(run: Callable[..., dict[str, Any]]) -> None:
+    answer = run(FAULTLINE_BATCH_WINDOWS="0")
+    ((level, message),) = lines(answer, "settings")
+    assert level == "fail"
+    assert "FAULTLINE_BATCH_WINDOWS" in message
+    assert lines(answer, "disk")
+
+
+def test_secrets_are_masked_and_misspelt_variables_found(run: Callable[..., dict[str, Any]]) -> None:
+    answer = run(FAULTLINE_SASL_PASSWORD="hunter2", FAULTLINE_BROCKER="b", FAULTLINE_BROKER="127.0.0.1:1")
+    ((level, message),) = lines(answer, "settings")
+    assert level == "warn"
+    assert "FAULTLINE_BROCKER (no such setting)" in message
+    assert "FAULTLINE_BROKER=127.0.0.1:1" in message
+    assert "hunter2" not in json.dumps(answer)
+
+
+def test_the_embedded_broker_is_a_warning(run: Callable[..., dict[str, Any]], embedded_broker: EmbeddedBroker) -> None:
+    answer = run(FAULTLINE_BROKER=embedded_broker.bootstrap)
+    ((level, message),) = lines(answer, "broker")
+    assert level == "warn"
+    assert "embedded" in message
+    assert lines(answer, "topics") == [
+        ("ok", f"{len(catalogue(Settings(_env_file=None)))} topics are as they should be")
+    ]
+
+
+def test_an_artefact_that_is_none_fails(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    wrong = tmp_path / "model.safetensors"
+    wrong.write_bytes(b"no artefact")
+    answer = run(FAULTLINE_MODEL=str(wrong), FAULTLINE_BROKER="127.0.0.1:1")
+    ((level, _),) = lines(answer, "artefact")
+    assert level == "fail"
+
+
+@pytest.fixture
+def locked(kafka_server: Callable[..., Any]) -> tuple[Any, dict[str, str]]:
+    """A broker with ACLs, all topics created, and the environment of its user alice."""
+    kafka = kafka_server(security=Security(users={"alice": PASSWORD}, authorizer=True))
+    for plan in catalogue(Settings(_env_file=None)):
+        kafka.create_topic(plan.name, 2, {"cleanup.policy": "compact" if plan.compacted else "delete"})
+    environment = {
+        "FAULTLINE_BROKER": kafka.server.sasl_bootstrap,
+        "FAULTLINE_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "FAULTLINE_SASL_USERNAME": "alice",
+        "FAULTLINE_SASL_PASSWORD": PASSWORD,
+    }
+    return kafka, environment
+
+
+def grant(kafka: Any, kind: ResourceType, name: str, *operations: AclOperation) -> None:
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    bindings = [
+        AclBinding(kind, name, ResourcePatternType.LITERAL, "User:alice", "*", operation, AclPermissionType.ALLOW)
+        for operation in operations
+    ]
+    for future in admin.create_acls(bindings).values():
+        future.result(20)
+
+
+def test_rights_are_told_one_by_one_and_all_granted_is_ok(
+    run: Callable[..., dict[str, Any]], locked: tuple[Any, dict[str, str]]
+) -> None:
+    kafka, environment = locked
+    settings = Settings(_env_file=None)
+    everywhere = (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
+    for plan in catalogue(settings):
+        grant(kafka, ResourceType.TOPIC, plan.name, *everywhere)
+    answer = run(**environment)
+    assert [level for level, _ in lines(answer, "topics")] == ["ok"]
+    denied = dict(message.split(": ", 1) for _, message in lines(answer, "rights"))
+    assert set(denied) == {*needed_rights(settings), settings.group}
+    assert denied["line-states"].startswith("Read and Write denied; grant User:alice Read, Write: kafka-acls")
+    assert denied["faults.lg"].startswith("Write denied")
+    assert not answer["ok"]
+    assert PASSWORD not in json.dumps(answer)
+
+    for topic, operations in needed_rights(settings).items():
+        grant(kafka, ResourceType.TOPIC, topic, *operations)
+    grant(kafka, ResourceType.GROUP, settings.group, AclOperation.READ)
+    assert [level for level, _ in lines(run(**environment), "rights")] == ["ok"]
+
+
+def test_without_java_the_kafka_commands_are_a_warning_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_jars.shutil, "which", lambda name: None)
+    (line,) = diagnosis.check_kafka_commands()
+    assert line.level == "warn"
+    assert "install a JRE" in line.message
+
+
+@pytest.mark.slow
+def test_tensorflow_and_its_devices_are_named() -> None:
+    line = diagnosis.check_backend(quick=False)
+    assert line.level in {"ok", "warn"}
+    assert "CPU:0" in line.message
+
+
+def test_a_tensorflow_that_cannot_be_imported_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "PROBE", "import a_package_that_is_not_there")
+    line = diagnosis.check_backend(quick=False)
+    assert line.level == "fail"
+    assert "a_package_that_is_not_there" in line.message
+
+
+def test_another_keras_backend_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert diagnosis.check_backend(quick=True).level == "fail"
+
+
+def test_packages_of_other_versions_and_missing_ones_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ["aiokafka==0.0.1", "numpy>=99.0", "no-such-package>=1", "msgspec>=0.1"]
+    monkeypatch.setattr(diagnosis, "_requirements", lambda: wanted)
+    found = list(diagnosis.check_packages())
+    assert [line.level for line in found] == ["fail"] * 3
+    for line, advice in zip(found, ("aiokafka==0.0.1", "numpy>=99.0", "no-such-package>=1"), strict=True):
+        assert f"pip install '{advice}'" in line.message
+
+
+def test_the_installed_packages_are_those_that_are_asked_for() -> None:
+    assert [line.level for line in diagnosis.check_packages()] == ["ok"]
+
+
+@pytest.mark.parametrize(("free", "level"), [(100 << 20, "fail"), (1 << 30, "warn"), (9 << 30, "ok")])
+def test_a_full_disk_is_found(monkeypatch: pytest.MonkeyPatch, free: int, level: str) -> None:
+    usage = type("Usage", (), {"free": free})
+    monkeypatch.setattr(diagnosis.shutil, "disk_usage", lambda path: usage)
+    assert diagnosis.check_disk().level == level
+
+
+def test_a_broker_that_lacks_a_request_or_its_versions_is_found() -> None:
+    everything = dict.fromkeys(range(40), (0, 20))
+    assert unspoken_requests(BrokerInfo("b:1", None, (), everything)) == []
+    without = {key: versions for key, versions in everything.items() if key != 22}
+    assert unspoken_requests(BrokerInfo("b:1", None, (), without)) == ["InitProducerId"]
+    too_new = everything | {0: (15, 20)}
+    assert unspoken_requests(BrokerInfo("b:1", None, (), too_new)) == ["Produce"]
+
+
+def test_plain_lines_carry_level_area_and_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = [Line("disk", "ok", "room"), Line("broker", "fail", "no broker: start one")]
+    monkeypatch.setattr(diagnosis, "diagnose", lambda **_: iter(given))
+    app = typer.Typer()
+    app.command()(doctor)
+    done = CliRunner().invoke(app, [])
+    assert done.stdout == "ok   disk: room\nfail broker: no broker: start one\n"
+    assert done.exit_code == 1
