@@ -11,6 +11,8 @@ from model.spec import SignalSpec
 
 INCEPTION_SHARE = 0.3
 """The inception is where the kink first reaches this share of its maximum: above noise, before the maximum."""
+INCEPTION_OVER_NOISE = 3.5
+"""…and so many times what the filter leaves of noise: its median over the window, since a kink is short."""
 FLAT_SAMPLES = 4
 """So many equal samples at a current's extreme are a clipped converter: a sine at 32 samples a cycle has two."""
 DEAD_SHARE = 1e-4
@@ -44,14 +46,17 @@ def inception_sample(window: NDArray[np.float32], spec: SignalSpec) -> int:
     peak = float(total.max(initial=0.0))
     if peak <= 0.0:
         return 0
-    return int(np.argmax(total >= INCEPTION_SHARE * peak)) + 2
+    above = max(INCEPTION_SHARE * peak, INCEPTION_OVER_NOISE * float(np.median(total)))
+    return int(np.argmax(total >= min(above, peak))) + 2
 
 
-def waveform_flags(window: NDArray[np.float32], spec: SignalSpec) -> set[Literal["missing-channel", "saturation"]]:
+def waveform_flags(samples: NDArray[np.float32], spec: SignalSpec) -> set[Literal["missing-channel", "saturation"]]:
     """Quality flags of one window, float32 (samples, channels), per unit."""
     flags: set[Literal["missing-channel", "saturation"]] = set()
-    if len(window) < FLAT_SAMPLES:
+    if len(samples) < FLAT_SAMPLES:
         return flags
+    # The swing of extreme float32 values is beyond float32.
+    window = samples.astype(np.float64)
     swing = np.ptp(window, axis=0)
     for group in (spec.currents, spec.voltages):
         of_group = swing[list(group)]
