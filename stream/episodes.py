@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.spec import EpisodePolicy, SignalSpec
 from stream.contract import EpisodeState, QualityFlag
 from stream.decode import LineWindows
-from stream.line_state import LineState, OpenEpisode, RecentWindow
+from stream.line_state import LineState, OpenEpisode, RecentWindow, spec_key
 from stream.waveform import inception_sample, waveform_flags
 
 NS = 1_000_000_000
@@ -42,13 +42,15 @@ class EpisodeStep:
 
 @dataclass(slots=True)
 class Judgement:
-    """What one record did to its line."""
+    """What one record did to its line. Every window is counted once, as judged, repeated or late."""
 
     state: LineState
     steps: list[EpisodeStep] = field(default_factory=list)
     judged: int = 0
     repeated: int = 0
+    """Known by sequence, not judged again."""
     late: int = 0
+    """Judged, though their time is not after the line's last: their source is late or its clock was set back."""
 
 
 class EpisodeTracker:
@@ -63,6 +65,7 @@ class EpisodeTracker:
         self.policy = policy or spec.episode
         self.none = spec.none_index
         self._merged = list(spec.merged_three_phase())
+        self._spec_key = spec_key(spec)
 
     def judge(
         self,
@@ -84,62 +87,71 @@ class EpisodeTracker:
         Returns:
             The new state, the steps in order, and how many windows were judged, repeated or late.
         """
-        result = Judgement(state if state is not None else LineState())
+        if state is None or state.spec != self._spec_key:
+            state = LineState(spec=self._spec_key)
+        result = Judgement(state)
         hop_ns = self.spec.hop * NS / entry.rate_hz
-        skip = self._already_seen(result, entry, hop_ns)
-        result.judged = entry.count - skip
-        if result.judged == 0:
+        skip = result.repeated = self._repeated(state, entry, hop_ns)
+        if skip == entry.count:
             return result
-        self._note_continuity(result.state, entry, skip, hop_ns)
-        current = result.state
-        if current.idle and bool((classes[skip:] == self.none).all()):
-            current.recent = []
+        break_ = self._break(state, entry, skip, hop_ns)
+        if break_ == "late":
+            result.late = entry.count - skip
         else:
+            result.judged = entry.count - skip
+        if break_ is not None:
+            self._flag(state, break_)
+            if state.episode is None:
+                state.recent = []
+        state.restored = False
+        if not self._stays_idle(state, classes[skip:]):
             for index in range(skip, entry.count):
                 self._judge_window(result, entry, index, windows[index], int(classes[index]), probabilities[index])
-        last = entry.count - 1
-        current.sequence = entry.sequence + last
-        current.start_ns = entry.start_ns + round(last * hop_ns)
-        if current.idle:
-            current.recent, current.flags = [], []
+        state.sequence = entry.sequence + entry.count - 1
+        state.start_ns = self._start_ns(entry, entry.count - 1)
+        self._forget_when_idle(state)
         return result
 
-    def _already_seen(self, result: Judgement, entry: LineWindows, hop_ns: float) -> int:
-        """Count the leading windows that the line has passed: known by sequence and by time."""
-        state = result.state
-        if entry.sequence > state.sequence:
-            if state.start_ns < 0 or entry.start_ns > state.start_ns:
-                return 0
-            # A later number with an earlier time: its source is late or its clock was set back.
-            old = int((state.start_ns - entry.start_ns) // hop_ns) + 1
-            result.late = min(entry.count, old)
-            return result.late
-        if entry.start_ns > state.start_ns:
-            # An earlier number with a later time: the source restarted its count.
-            self._flag(state, "source-restart")
-            return 0
-        old = min(entry.count, state.sequence - entry.sequence + 1)
-        result.repeated = old
-        return old
-
-    def _note_continuity(self, state: LineState, entry: LineWindows, skip: int, hop_ns: float) -> None:
-        if state.start_ns < 0:
-            return
-        first = entry.sequence + skip
-        start_ns = entry.start_ns + round(skip * hop_ns)
-        expected_ns = state.start_ns + hop_ns
-        if first == state.sequence + 1 and abs(start_ns - expected_ns) <= hop_ns:
-            state.restored = False
-            return
-        # An idle line's state is not written after every batch, so a jump right after a restart is no gap.
-        if not (state.restored and state.idle):
-            self._flag(state, "gap")
-        state.restored = False
-        if state.episode is None:
-            state.recent = []
+    def _stays_idle(self, state: LineState, classes: NDArray[np.intp]) -> bool:
+        """Whether the windows can be passed over: nearly all lines are quiet nearly all the time."""
+        return state.idle and bool((classes == self.none).all())
 
     @staticmethod
-    def _flag(state: LineState, flag: str) -> None:
+    def _forget_when_idle(state: LineState) -> None:
+        """Quiet windows and flags before a suspicion change nothing, however the stream is cut into records."""
+        if state.idle:
+            state.recent, state.flags = [], []
+
+    def _start_ns(self, entry: LineWindows, index: int) -> int:
+        return entry.start_ns + round(index * self.spec.hop * NS / entry.rate_hz)
+
+    @staticmethod
+    def _repeated(state: LineState, entry: LineWindows, hop_ns: float) -> int:
+        """Count the leading windows that were judged before.
+
+        A higher number is new, whatever its time: clocks are set back, and one wrong time must not blind a line.
+        A known number with a time after the line's last (by more than rounding) is a source that restarted its count.
+        """
+        if entry.sequence > state.sequence or entry.start_ns > state.start_ns + hop_ns / 2:
+            return 0
+        return min(entry.count, state.sequence - entry.sequence + 1)
+
+    def _break(self, state: LineState, entry: LineWindows, skip: int, hop_ns: float) -> QualityFlag | None:
+        """How the first new window fails to follow the line's last one; None where it follows."""
+        if state.start_ns < 0:
+            return None
+        first, start_ns = entry.sequence + skip, self._start_ns(entry, skip)
+        if first == state.sequence + 1 and abs(start_ns - state.start_ns - hop_ns) <= hop_ns:
+            return None
+        if start_ns <= state.start_ns:
+            return "late"
+        if first <= state.sequence:
+            return "source-restart"
+        # An idle line's state is not written after every batch, so a jump right after a restart is no gap.
+        return None if state.restored and state.idle else "gap"
+
+    @staticmethod
+    def _flag(state: LineState, flag: QualityFlag) -> None:
         quality = state.episode.quality if state.episode is not None else state.flags
         if flag not in quality:
             # A new list: a decoded or default list may be shared.
@@ -160,7 +172,7 @@ class EpisodeTracker:
     ) -> None:
         state = result.state
         faulty = fault_class != self.none
-        start_ns = entry.start_ns + round(index * self.spec.hop * NS / entry.rate_hz)
+        start_ns = self._start_ns(entry, index)
         recent = RecentWindow(fault_class, entry.sequence + index, start_ns, 0, [])
         if faulty:
             recent.probabilities = [float(value) for value in probabilities]
@@ -173,8 +185,10 @@ class EpisodeTracker:
             self._continue(result, entry, recent, window)
         else:
             self._quiet(result, entry, recent)
+        self._forget_when_idle(state)
 
     def _end_ns(self, start_ns: int, rate_hz: float) -> int:
+        """Time after a window's last sample."""
         return start_ns + round(self.spec.samples * NS / rate_hz)
 
     def _maybe_onset(self, result: Judgement, entry: LineWindows, window: NDArray[np.float32]) -> None:
@@ -206,16 +220,18 @@ class EpisodeTracker:
         if self._merged[recent.fault_class] == self._merged[episode.fault_class]:
             episode.rival_class, episode.rivals = -1, 0
             return
-        if recent.fault_class == episode.rival_class:
+        if episode.rivals and self._merged[recent.fault_class] == self._merged[episode.rival_class]:
             episode.rivals += 1
-            episode.rival_probabilities = list(np.add(episode.rival_probabilities, recent.probabilities))
+            episode.rival_probabilities = np.add(episode.rival_probabilities, recent.probabilities).tolist()
         else:
             episode.rival_class, episode.rivals = recent.fault_class, 1
             episode.rival_probabilities = recent.probabilities
         if episode.rivals >= self.policy.confirm:
             previous = episode.fault_class
             mean = np.asarray(episode.rival_probabilities) / episode.rivals
-            episode.fault_class = episode.rival_class
+            rival = self._merged[episode.rival_class]
+            alike = [index for index, merged in enumerate(self._merged) if merged == rival]
+            episode.fault_class = max(alike, key=lambda index: float(mean[index]))
             episode.rival_class, episode.rivals, episode.rival_probabilities = -1, 0, []
             for flag in waveform_flags(window, self.spec):
                 self._flag(result.state, flag)
@@ -260,7 +276,7 @@ class EpisodeTracker:
             previous_class=previous,
             probabilities=probabilities,
             inception_ns=episode.inception_ns,
-            detection_ns=self._end_ns(recent.start_ns, entry.rate_hz),
+            detection_ns=recent.start_ns + round((self.spec.samples - 1) * NS / entry.rate_hz),
             cleared_ns=cleared_ns,
             sequence=recent.sequence,
             start_ns=recent.start_ns,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
+from model.spec import SignalSpec
 from stream.errors import ContractError
 
 VERSION = 1
@@ -52,11 +55,19 @@ class LineState(msgspec.Struct, array_like=True):
     """Quality flags gathered since the line was last idle."""
     restored: bool = False
     """Whether windows may have passed since this state was written: idle lines are not written every time."""
+    spec: str = ""
+    """Name and classes of the spec that the class indices are of, see ``spec_key``."""
 
     @property
     def idle(self) -> bool:
         """True when forgetting everything but the sequence would change no later event."""
         return self.episode is None and all(not window.probabilities for window in self.recent)
+
+
+def spec_key(spec: SignalSpec) -> str:
+    """What a spec must share with another one for its line states to mean the same."""
+    classes = hashlib.blake2b("\x1f".join(spec.class_names).encode(), digest_size=4).hexdigest()
+    return f"{spec.name}:{classes}"
 
 
 _encode = msgspec.msgpack.Encoder().encode

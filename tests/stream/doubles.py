@@ -38,9 +38,9 @@ def record(
 
 
 def marked_windows(classes: Sequence[int], spec: SignalSpec) -> NDArray[np.float32]:
-    """Windows that say their class in their first value, for ``ClassReader``."""
+    """Windows that say their class in their first sample, for ``ClassReader``."""
     windows = np.zeros((len(classes), *spec.window_shape), np.float32)
-    windows[:, 0, 0] = classes
+    windows[:, 0, :] = np.asarray(classes)[:, None]
     return windows
 
 
