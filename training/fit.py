@@ -27,12 +27,14 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a network is fitted. ``warm_up`` is the part of all steps in which the learning rate rises."""
+    """How a network is fitted. ``warm_up`` is the part of all steps in which the learning rate rises; it then
+    falls along a cosine to ``final_rate`` of its height."""
 
     epochs: int = 20
-    batch: int = 512
+    batch: int = 256
     learning_rate: float = 3e-3
     warm_up: float = 0.05
+    final_rate: float = 0.01
     seed: int = 0
     show_progress: bool = True
 
@@ -85,7 +87,7 @@ def fit(network: Any, train: Windows, validation: Windows, spec: SignalSpec, opt
     schedule = keras.optimizers.schedules.CosineDecay(
         options.learning_rate / 20,
         max(1, steps - warm_up),
-        alpha=0.01,
+        alpha=options.final_rate,
         warmup_target=options.learning_rate,
         warmup_steps=warm_up,
     )

@@ -13,7 +13,7 @@ from training.simulator.episodes import Episodes, Mix, simulate
 from training.windows import Windows, select
 
 PART = 1024  # episodes simulated and cut at a time, so that whole records never pile up in memory
-MIXED_CYCLES, BRIEF_CYCLES = 36.0, 8.0
+MIXED_CYCLES, BRIEF_CYCLES = 40.0, 8.0
 MIXED = Mix(fault_share=0.5)
 FAULTS_ONLY = Mix(fault_share=1.0)  # short records around the inception, where classes are hardest to tell
 NON_FAULTS_ONLY = Mix(fault_share=0.0)
@@ -29,12 +29,12 @@ class Batches:
 
     mixed: int
     brief: int
-    mined: int
+    mined: int  # in every round
 
     @classmethod
     def of(cls, episodes: int) -> Batches:
         """Share ``episodes`` out."""
-        return cls(mixed=int(0.35 * episodes), brief=int(0.4 * episodes), mined=int(0.25 * episodes))
+        return cls(mixed=int(0.3 * episodes), brief=int(0.4 * episodes), mined=int(0.15 * episodes))
 
 
 def training_windows(batches: Batches, spec: SignalSpec, seed: int) -> Windows:
@@ -68,7 +68,7 @@ def hard_windows(count: int, spec: SignalSpec, seed: int, classify: Classifier, 
         first_episode += len(episodes)
         # The two three-phase faults cannot be told apart: doubt between them is no fault of the model.
         right = (classify(windows.data) * (merged == merged[windows.labels][:, None])).sum(axis=1)
-        parts.append(windows.take((right < DOUBTFUL) & (windows.weights > 0.2)))
+        parts.append(windows.take((right < DOUBTFUL) & (windows.weights >= 0.5)))
     hard = Windows.joined(parts)
     chosen = np.random.default_rng(seed).permutation(len(hard))[:MOST_MINED]
     return hard.take(np.sort(chosen))

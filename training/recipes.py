@@ -32,9 +32,21 @@ ARCHITECTURE = "gru"
 # is known, hardly at all.
 LINE_NORMALISATION = Normalisation(kind="asinh", centre=(0.0,) * 6, scale=(0.2,) * 3 + (0.5,) * 3)
 LINE_SHARES = (0.90, 0.06, 0.04)  # training, validation, calibration
-FIRST_ROUND = 0.3  # of the epochs come before the search for hard windows
+
+
+@dataclass(frozen=True)
+class Round:
+    """A part of the epochs, and its learning rate at the height and, in parts of that, at the end."""
+
+    share: float
+    learning_rate: float
+    final_rate: float
+
+
+# After every round but the last, the windows that the model still gets wrong are searched in fresh episodes.
+ROUNDS = (Round(0.28, 3e-3, 0.3), Round(0.28, 2.5e-3, 0.3), Round(0.44, 2e-3, 0.01))
 # Seeds of what is simulated apart from the training set; any number beyond its own range of seeds will do.
-MINING_SEED, TEST_SEED = 500_000, 900_000
+MINING_SEED, TEST_SEED = 500_000, 9_000_000
 
 DEFAULT_SEED = 2024
 
@@ -70,19 +82,19 @@ def train_line(options: LineOptions) -> Artefact:
     log.info("training_windows_simulated", episodes=batches.mixed + batches.brief, windows=len(windows))
 
     network = build(ARCHITECTURE, spec, LINE_NORMALISATION, options.seed)
-    first = max(1, round(FIRST_ROUND * options.epochs))
-    how = FitOptions(epochs=first, seed=options.seed, show_progress=options.show_progress)
-    fit(network, train, validation, spec, how)
-    hard = hard_windows(
-        batches.mined,
-        spec,
-        options.seed + MINING_SEED,
-        _classifier(network, 1.0),
-        first_episode=batches.mixed + batches.brief,
-    )
-    log.info("hard_windows_found", episodes=batches.mined, windows=len(hard))
-    how = replace(how, epochs=max(1, options.epochs - first))
-    history = fit(network, Windows.joined([train, hard]), validation, spec, how)
+    how = FitOptions(seed=options.seed, show_progress=options.show_progress)
+    hard = train.take(np.array([], int))
+    first_episode = batches.mixed + batches.brief
+    for number, part in enumerate(ROUNDS):
+        epochs = max(1, round(part.share * options.epochs))
+        how = replace(how, epochs=epochs, learning_rate=part.learning_rate, final_rate=part.final_rate)
+        history = fit(network, Windows.joined([train, hard]), validation, spec, how)
+        if number + 1 < len(ROUNDS):
+            seed = options.seed + MINING_SEED * (number + 1)
+            found = hard_windows(batches.mined, spec, seed, _classifier(network, 1.0), first_episode)
+            first_episode += batches.mined
+            hard = Windows.joined([hard, found])
+            log.info("hard_windows_found", episodes=batches.mined, windows=len(found))
 
     sure = calibration.take(calibration.weights >= 1.0)
     temperature = fit_temperature(logits_of(network, sure.data), sure.labels)

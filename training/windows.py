@@ -15,15 +15,16 @@ from training.simulator.episodes import Episodes
 
 # After a change the windows of so many cycles hold a transient: they are many times rarer than quiet ones and
 # many times more instructive.
-EVENTFUL_CYCLES = 2.5
-EVENTFUL_SHARE, UNDERWAY_SHARE, QUIET_SHARE = 0.35, 0.15, 0.03
+EVENTFUL_CYCLES = 1.75
+EVENTFUL_SHARE, UNDERWAY_SHARE, QUIET_SHARE = 0.5, 0.15, 0.03
 LATE_FAULT_SHARE = 0.4
+FADING_WEIGHT = 0.3  # of windows in which a fault ends or changes
 
 
 @dataclass(frozen=True)
 class Windows:
     """``data`` float32 (n, samples, channels) per unit; ``labels`` int32 (n,), of the last sample; ``weights``
-    float32 (n,), 0 where no class is right; ``episode`` int64 (n,), which episode a window comes from."""
+    float32 (n,), 1 where all of a window is in one state; ``episode`` int64 (n,), which episode a window comes from."""
 
     data: NDArray[np.float32]
     labels: NDArray[np.int32]
@@ -59,18 +60,23 @@ def judge(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the class and the weight of every window, both (n, windows), of labelled records (n, t).
 
-    A faulty window weighs as much of it as its class covers: right after inception nothing can be known yet. It
-    weighs nothing where another fault class or a half interrupted fault is in it to a large part. A window
-    without a fault at its end weighs nothing as long as the past fault is still in it.
+    The class is that of the last sample, and a window weighs 1 where it is filled by one state. A window that a
+    fault has just entered weighs as much of it as the fault covers: right after inception nothing can be known
+    yet. A window that a fault has just left, or in which it is half interrupted, or in which one fault has just
+    become another, has no right answer, only wrong ones, namely further faults: it weighs ``FADING_WEIGHT``, and
+    its class is the state that fills most of it.
     """
     truth = np.lib.stride_tricks.sliding_window_view(labels, spec.samples, axis=1)[:, :: spec.hop]
     calm = np.lib.stride_tricks.sliding_window_view(settled, spec.samples, axis=1)[:, :: spec.hop].all(axis=2)
-    label = truth[:, :, -1]
-    cover = (truth == label[:, :, None]).mean(axis=2)
-    other = ((truth != label[:, :, None]) & (truth != spec.none_index)).mean(axis=2)
-    faulty = label != spec.none_index
-    weight = np.where(faulty, np.where(other > 0.5, 0.0, cover), (other == 0).astype(float))
-    return label.astype(np.int32), (weight * calm).astype(np.float32)
+    last, none = truth[:, :, -1], spec.none_index
+    own = (truth == last[:, :, None]).mean(axis=2)
+    foreign = ((truth != last[:, :, None]) & (truth != none)).mean(axis=2)
+    mostly_foreign = foreign > 0.5
+    earlier = np.where(last == none, np.where(truth == none, -1, truth).max(axis=2), truth[:, :, 0])
+    fading = ~calm | mostly_foreign | ((last == none) & (foreign > 0))
+    weight = np.where(last == none, 1.0, own)
+    weight = np.where(fading, FADING_WEIGHT * np.maximum(np.abs(own - foreign), 0.1), weight)
+    return np.where(mostly_foreign, earlier, last).astype(np.int32), weight.astype(np.float32)
 
 
 def interest(episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:

@@ -55,7 +55,8 @@ def load_step(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
         return Occurrence("load_step", start, stop, (), (step,))
     current = np.full(3, rng.uniform(0.05, 0.6))
     if rng.random() < 0.4:
-        current = rng.uniform(0, 0.25, 3) * (rng.random(3) < 0.6)
+        current = rng.uniform(0.05, 0.25, 3) * (rng.random(3) < 0.5)
+        current[rng.integers(3)] += 0.05
     load = Load(site.seconds(start), site.seconds(stop), _three(current), rng.uniform(-0.2, 0.6), rise)
     return Occurrence("load_step", start, stop, (), (load,))
 
@@ -112,7 +113,7 @@ def sag(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
     phases[rng.permutation(3)[: rng.integers(1, 4)]] = 1.0
     depth = phases * rng.uniform(0.08, 0.5) * rng.uniform(0.8, 1.0, 3)
     # The ends differ by less than what would drive a fault's current through the line.
-    apart = min(0.3, 0.35 * site.total_x / max(float(depth.max()), 1e-6))
+    apart = min(0.3, 0.1 * site.total_x / max(float(depth.max()), 1e-6))
     local, remote = depth * rng.uniform(1 - apart, 1), depth * rng.uniform(1 - apart, 1)
     rise = site.seconds(rng.uniform(2, SAMPLES_PER_CYCLE))
     modulation = Sag(site.seconds(start), site.seconds(stop), _three(local), _three(remote), rise)

@@ -26,8 +26,20 @@ class Chain:
     remanence: Array  # (n, 3) part of the knee
 
 
-def draw_chains(n: int, rng: np.random.Generator, noise_db: tuple[float, float] = (20.0, 60.0)) -> Chain:
-    """Draw ``n`` measurement chains; noise is ``noise_db`` below the nominal value or the record's own level."""
+def draw_chains(
+    n: int,
+    rng: np.random.Generator,
+    noise_db: tuple[float, float] = (20.0, 60.0),
+    knee: tuple[float, float] = (3.0, 40.0),
+) -> Chain:
+    """Draw ``n`` measurement chains.
+
+    Args:
+        n: how many records.
+        rng: the source of randomness.
+        noise_db: how far the noise lies below the nominal value or the record's own level.
+        knee: current, in multiples of the rated one, at which saturable transformers begin to saturate.
+    """
     saturable = rng.random(n) < SATURABLE
     bits = rng.choice([12, 14, 16], (n, 1))
     full_scale = np.where(np.arange(6) < 3, 40.0, 2.5)
@@ -37,7 +49,7 @@ def draw_chains(n: int, rng: np.random.Generator, noise_db: tuple[float, float] 
         offset=rng.normal(0, 0.003, (n, 6)).clip(-0.01, 0.01),
         noise=np.repeat(10 ** (-rng.uniform(*noise_db, (n, 1)) / 20), 6, axis=1),
         lsb=2 * full_scale / 2.0**bits,
-        knee_cycles=np.where(saturable, np.exp(rng.uniform(np.log(3), np.log(40), n)), np.inf),
+        knee_cycles=np.where(saturable, np.exp(rng.uniform(np.log(knee[0]), np.log(knee[1]), n)), np.inf),
         remanence=rng.uniform(-0.6, 0.6, (n, 3)),
     )
 

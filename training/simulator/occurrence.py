@@ -20,7 +20,7 @@ class Tempo:
     lasting: tuple[float, float]
 
 
-BRISK = Tempo(dead=(3, 14), lasting=(3, 16))
+BRISK = Tempo(dead=(3, 20), lasting=(3, 16))
 LIFELIKE = Tempo(dead=(12, 28), lasting=(8, 45))
 
 
