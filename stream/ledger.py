@@ -64,9 +64,12 @@ class OffsetLedger:
         return id(batch) in self._outstanding.get(batch.partition, ())
 
     def finish(self, batch: FetchedBatch) -> bool:
-        """Note a batch as finished; False when its partition was taken away meanwhile (it will be repeated)."""
+        """Note a batch as finished; False when its partition was taken away meanwhile (it will be repeated).
+
+        Also False when it was finished before.
+        """
         outstanding = self._outstanding.get(batch.partition)
-        if outstanding is None or id(batch) not in outstanding:
+        if outstanding is None or id(batch) not in outstanding or outstanding[id(batch)][1]:
             return False
         outstanding[id(batch)] = (batch, True)
         while outstanding:

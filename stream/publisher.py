@@ -62,13 +62,23 @@ class Publisher:
         self._on_trouble = on_trouble
         self.waiting = 0
         """Publishes that are failing at the moment; the watchdog lets such a worker wait."""
+        self._held_up = 0
+        """Batches of which some record is to be sent again: later ones must not overtake it."""
         self._untroubled = asyncio.Event()
         self._untroubled.set()
 
     async def send(self, records: Sequence[Outgoing]) -> list[Awaitable[Any] | None]:
-        """Buffer records in order; pass what is returned to ``confirm``. None marks a record to be sent again."""
-        # While a record is being tried again, nothing of later batches overtakes it.
+        """Buffer records in order; pass what is returned to ``confirm``. None marks a record to be sent again.
+
+        While a record of an earlier batch is still to be sent again, nothing of later batches overtakes it.
+        """
         await self._untroubled.wait()
+        sent = await self._buffer(records)
+        if None in sent:
+            self._hold_up(1)
+        return sent
+
+    async def _buffer(self, records: Sequence[Outgoing]) -> list[Awaitable[Any] | None]:
         sent: list[Awaitable[Any] | None] = []
         for record in records:
             if sent and sent[-1] is None:
@@ -91,22 +101,44 @@ class Publisher:
         Raises:
             WorkerError: the producer itself cannot go on (fenced, or its sequence was lost); restart the worker.
         """
-        for record, future in zip(records, sent, strict=True):
-            try:
-                if future is not None:
-                    await future
-                    continue
-            except KafkaError as error:
-                self._log_failure(record, error)
-            await self._until_confirmed(record)
+        await self._confirm(records, sent)
+        if None in sent:
+            self._hold_up(-1)
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
-        """``send`` and ``confirm`` in one."""
-        await self.confirm(records, await self.send(records))
+        """``send`` and ``confirm`` in one, not held back by the trouble of others.
+
+        The stage that publishes states is also the one that ends the trouble of a later batch's events.
+        """
+        await self._confirm(records, await self._buffer(records))
+
+    async def _confirm(self, records: Sequence[Outgoing], sent: Sequence[Awaitable[Any] | None]) -> None:
+        held_up = False
+        try:
+            for record, future in zip(records, sent, strict=True):
+                try:
+                    if future is not None:
+                        await future
+                        continue
+                except KafkaError as error:
+                    self._log_failure(record, error)
+                if not held_up:
+                    held_up = True
+                    self._hold_up(1)
+                await self._until_confirmed(record)
+        finally:
+            if held_up:
+                self._hold_up(-1)
+
+    def _hold_up(self, batches: int) -> None:
+        self._held_up += batches
+        if self._held_up:
+            self._untroubled.clear()
+        else:
+            self._untroubled.set()
 
     async def _until_confirmed(self, record: Outgoing) -> None:
         self.waiting += 1
-        self._untroubled.clear()
         self._on_trouble(True)
         try:
             while True:
@@ -118,8 +150,6 @@ class Publisher:
                     self._log_failure(record, error)
         finally:
             self.waiting -= 1
-            if self.waiting == 0:
-                self._untroubled.set()
             self._on_trouble(self.waiting > 0)
 
     def _log_failure(self, record: Outgoing, error: Exception) -> None:
