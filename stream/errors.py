@@ -17,6 +17,10 @@ class RecordingError(FaultlineError):
     """A recording cannot be read or written."""
 
 
+class ReplayError(FaultlineError):
+    """A replay could not send everything, or not confirmed."""
+
+
 class WorkerError(FaultlineError):
     """The worker cannot go on; nothing unconfirmed was committed."""
 

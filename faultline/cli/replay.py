@@ -1,0 +1,72 @@
+"""``faultline replay``: send a recording, or ``classData.csv``, to a topic of windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def replay(
+    source: Annotated[Path, typer.Argument(help="A Parquet recording of ours, or classData.csv.", show_default=False)],
+    topic: Annotated[
+        str | None, typer.Option(help="Where to send; the recording's own topics when not given.", show_default=False)
+    ] = None,
+    pace: Annotated[str, typer.Option(help="1: as recorded; N: N times as fast; max: as fast as possible.")] = "1",
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Begin again at the end, each pass later in time and sequence.")
+    ] = False,
+    restamp: Annotated[
+        bool,
+        typer.Option(
+            "--restamp/--original-times",
+            help="Move all times so that the replay begins now; otherwise the records are sent byte for byte.",
+        ),
+    ] = False,
+    max_in_flight: Annotated[int, typer.Option(help="Unconfirmed records at any time.", min=1)] = 2000,
+    max_lag: Annotated[
+        int | None,
+        typer.Option(help="Pause while the workers have more records to do than this.", min=1, show_default=False),
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Group of the workers, for --max-lag.", show_default=False)] = None,
+    windows_per_message: Annotated[
+        int | None, typer.Option(help="classData.csv: windows in one message (100).", min=1, show_default=False)
+    ] = None,
+    lines: Annotated[
+        int | None,
+        typer.Option(help="classData.csv: cut into so many lines; one per fault code otherwise.", min=1, max=1000),
+    ] = None,
+    broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…].", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The final count as one JSON object.")] = False,
+) -> None:
+    """Replay a file on Kafka and count exactly what the broker confirmed.
+
+    A line's records stay in order and on one partition (keyed by line, idempotent, acks=all). Ctrl-C stops after
+    what is in flight and prints the count. The exit status is 0 only if every record sent was confirmed.
+
+    An embedded broker keeps only the newest 5 MiB of each partition: use --max-lag there, e.g. 2000, when the pace
+    is max. Records with times older than a topic's retention may be deleted at once: use --restamp for those.
+
+    Examples:
+
+    `faultline replay night.parquet --pace 10 --restamp`
+
+    `FAULTLINE_SPEC=instant faultline replay classData.csv --pace max --max-lag 2000`
+    """
+    from faultline.replaying import parse_pace, replay_file
+    from stream.replay import ReplayOptions
+    from stream.settings import load_settings
+    from stream.sources import SourceOptions
+
+    settings = load_settings(broker=broker, group=group)
+    options = ReplayOptions(
+        topic=topic,
+        default_topic=settings.topic_windows,
+        speed=parse_pace(pace),
+        loop=loop,
+        restamp=restamp,
+        max_in_flight=max_in_flight,
+        max_lag=max_lag,
+    )
+    replay_file(settings, source, SourceOptions(windows_per_message, lines), options, as_json=as_json)

@@ -1,0 +1,190 @@
+"""What can be replayed: kinds of file, each known by its content."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from stream.errors import RecordingError
+from stream.recording import open_recording, read_recording
+from stream.retime import window_head
+from stream.windowing import MSGPACK_HEADERS, Headers, cut_windows, window_messages
+
+NS_PER_MS = 1_000_000
+DEFAULT_WINDOWS_PER_MESSAGE = 100
+"""Where we make the messages: 77 KB of `line` windows, 5 ms of `instant` ones at 20 kHz."""
+PARQUET_MAGIC = b"PAR1"
+
+
+class ReplayRecord(msgspec.Struct, frozen=True, gc=False):
+    """One record to send. ``due_ns`` is when it was sent, by the source's clock; ``windows`` 0 if not countable."""
+
+    topic: str | None
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int | None
+    due_ns: int
+    windows: int
+
+
+class Source(Protocol):
+    """Something that can be replayed, as often as wanted."""
+
+    @property
+    def total(self) -> int | None:
+        """Number of records, where it is known beforehand."""
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """Topics that the records name themselves; empty where they name none."""
+
+    def records(self) -> Iterator[ReplayRecord]:
+        """The records in the order in which they are to be sent."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What a source may be told; an option that its kind does not have is an error.
+
+    Attributes:
+        windows_per_message: windows grouped in one message, where we make the messages.
+        lines: number of lines to cut the rows into.
+        start_ns: Unix time of the first sample, where the file has no times.
+    """
+
+    windows_per_message: int | None = None
+    lines: int | None = None
+    start_ns: int | None = None
+
+
+class RecordingSource:
+    """A Parquet recording of ours: its records byte for byte."""
+
+    def __init__(self, path: Path, options: SourceOptions) -> None:
+        if options.lines is not None or options.windows_per_message is not None:
+            raise RecordingError(
+                f"{path} is a recording and replayed as it is: --lines and --windows-per-message are for classData.csv"
+            )
+        self._path = path
+        recording = open_recording(path)
+        self.total: int | None = int(recording.metadata.num_rows)
+        topics: set[str] = set()
+        for batch in recording.iter_batches(columns=["topic"]):
+            topics |= set(batch.column(0).unique().to_pylist())
+        self.topics = frozenset(topics)
+
+    def records(self) -> Iterator[ReplayRecord]:
+        """Records in the order of the file."""
+        for message in read_recording(self._path):
+            head = window_head(message.value)
+            yield ReplayRecord(
+                topic=message.topic,
+                key=message.key,
+                value=message.value,
+                headers=message.headers,
+                timestamp_ms=message.timestamp_ms,
+                due_ns=message.timestamp_ms * NS_PER_MS,
+                windows=0 if head is None else head.count,
+            )
+
+
+class SamplesSource:
+    """Labelled samples without times of their own, sent as windows of lines that run side by side.
+
+    Args:
+        lines: per line its id, samples float32 (n, channels), and class index of every sample (n,).
+        spec: of the windows.
+        rate_hz: samples per second.
+        options: windows per message, and when the first sample was.
+    """
+
+    def __init__(
+        self,
+        lines: Sequence[tuple[str, NDArray[np.float32], NDArray[np.integer]]],
+        spec: SignalSpec,
+        rate_hz: float,
+        options: SourceOptions,
+    ) -> None:
+        self._lines = lines
+        self._spec = spec
+        self._rate_hz = rate_hz
+        self._per_message = options.windows_per_message or DEFAULT_WINDOWS_PER_MESSAGE
+        self._start_ns = time.time_ns() if options.start_ns is None else options.start_ns
+        self.topics: frozenset[str] = frozenset()
+
+    @property
+    def total(self) -> int | None:
+        """Number of messages."""
+        windows = [len(cut_windows(samples, self._spec)) for _, samples, _ in self._lines]
+        return sum(-(-count // self._per_message) for count in windows)
+
+    def records(self) -> Iterator[ReplayRecord]:
+        """Messages of all lines in time order."""
+        lines = [
+            window_messages(
+                line,
+                samples,
+                self._spec,
+                rate_hz=self._rate_hz,
+                start_ns=self._start_ns,
+                windows_per_message=self._per_message,
+                labels=labels,
+            )
+            for line, samples, labels in self._lines
+        ]
+        for message in heapq.merge(*lines, key=lambda message: message.end_ns):
+            yield ReplayRecord(
+                topic=None,
+                key=message.line.encode(),
+                value=message.value,
+                headers=MSGPACK_HEADERS,
+                timestamp_ms=None,
+                due_ns=message.end_ns,
+                windows=message.count,
+            )
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """One kind of file."""
+
+    name: str
+    recognises: Callable[[Path], bool]
+    open: Callable[[Path, SourceOptions], Source]
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
+
+
+RECORDING = SourceKind("Parquet recording", _is_parquet, RecordingSource)
+
+
+def open_source(path: Path, options: SourceOptions | None = None, kinds: Sequence[SourceKind] = (RECORDING,)) -> Source:
+    """Open a file by what it holds, whatever it is called.
+
+    Args:
+        path: the file.
+        options: for the source.
+        kinds: what it may be; the command line knows more kinds than this package.
+
+    Raises:
+        RecordingError: no such file, of no kind that we know, damaged, or an option that it does not have.
+    """
+    if not path.is_file():
+        raise RecordingError(f"no such file to replay: {path}")
+    for kind in kinds:
+        if kind.recognises(path):
+            return kind.open(path, options or SourceOptions())
+    raise RecordingError(f"{path} is nothing that can be replayed; known are: {', '.join(kind.name for kind in kinds)}")
