@@ -1,0 +1,101 @@
+"""Training end to end, in small; and the artefact that ships, on lines that it has never seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.artefact import Artefact, shipped
+from model.engine import Engine
+from training.evaluation import classify_record, evaluate_silence
+from training.line_data import Batches, hard_windows, training_windows
+from training.recipes import InstantOptions, LineOptions, train_instant, train_line
+from training.scenario import scenario
+from training.scores import detected_episodes, injected_faults, score_events, window_scores
+from training.windows import judge
+
+QUICK = LineOptions(seed=5, epochs=3, episodes=100, test_lines=1, show_progress=False)
+
+
+def test_a_tiny_training_run_gives_a_verified_artefact_and_the_same_command_the_same_weights(tmp_path: Path) -> None:
+    artefact = train_line(QUICK)
+    artefact.save(tmp_path / "line.safetensors")
+    manifest = Artefact.load(tmp_path / "line.safetensors").manifest
+    assert manifest.provenance["command"] == QUICK.command
+    assert manifest.provenance["seed"] == 5
+    assert {"windows_fully_after_inception", "events", "non_faults"} <= manifest.metrics.keys()
+    assert 0.2 <= manifest.temperature <= 5
+    again = train_line(QUICK)
+    for name, tensor in artefact.weights.items():
+        np.testing.assert_array_equal(tensor, again.weights[name])
+
+
+def test_training_windows_of_different_episodes_have_different_numbers() -> None:
+    batches = Batches(mixed=20, brief=30, mined=10)
+    spec = shipped("line").manifest.spec
+    windows = training_windows(batches, spec, seed=1)
+    assert windows.episode.max() == 49
+    doubt = np.zeros(len(spec.classes), np.float32)
+    hard = hard_windows(8, spec, 2, lambda data: np.tile(doubt, (len(data), 1)), first_episode=50)
+    assert set(hard.episode.tolist()) == set(range(50, 58))
+
+
+def test_a_network_learns_from_made_up_class_data_and_both_splits_are_scored(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    rows = []
+    for code, level in (("0,0,0,0", 1.0), ("1,0,0,1", 9.0)):
+        drawn = rng.normal(level, 0.3, (150, 6))
+        rows += [code + "," + ",".join(f"{value:.4f}" for value in values) for values in drawn]
+    path = tmp_path / "classData.csv"
+    path.write_text("G,C,B,A,Ia,Ib,Ic,Va,Vb,Vc\n" + "\n".join(rows) + "\n")
+    artefact = train_instant(InstantOptions(path, seed=1, epochs=15, split="blocks", show_progress=False))
+    assert sum(tensor.size for tensor in artefact.weights.values()) == 15_175
+    assert artefact.manifest.metrics["split"] == "blocks"
+    for split in ("random", "blocks"):
+        scores: Any = artefact.manifest.metrics[split]
+        assert scores["test"]["accuracy"] > 0.95
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(shipped("line"), threads=1, buckets=(512,))
+
+
+def test_the_shipped_model_finds_and_names_the_faults_of_unseen_lines(engine: Engine) -> None:
+    record = scenario(12, 13, seed=20_250_101)
+    probabilities = classify_record(engine.classify, record.samples, engine.spec)
+    detected = detected_episodes(probabilities, engine.spec)
+    events = score_events(injected_faults(record.labels), detected, engine.spec, record.labels.size, record.rate_hz)
+    assert events.injected >= 20
+    assert events.missed == 0
+    assert events.correct >= 0.95 * events.injected
+    assert events.false_alarms <= 1
+    labels, weights = judge(record.labels, record.settled, engine.spec)
+    whole = weights >= 1
+    scores = window_scores(labels[whole], probabilities.argmax(axis=2)[whole], engine.spec)
+    assert scores["merged_macro_f1"] > 0.97
+
+
+def test_the_shipped_model_finds_faults_at_sixty_hertz_too(engine: Engine) -> None:
+    record = scenario(6, 10, seed=20_250_102, hz=60)
+    detected = detected_episodes(classify_record(engine.classify, record.samples, engine.spec), engine.spec)
+    events = score_events(injected_faults(record.labels), detected, engine.spec, record.labels.size, record.rate_hz)
+    assert events.injected >= 8
+    assert events.missed == 0
+
+
+def test_the_shipped_model_is_silent_on_what_is_no_fault(engine: Engine) -> None:
+    found = evaluate_silence(engine.classify, engine.spec, seed=20_250_103, lines=4)
+    assert found["disturbances"] >= 70
+    assert found["false_alarms"] <= 1, found["by_kind"]
+
+
+def test_the_shipped_artefact_says_how_it_was_made_and_how_good_it_is() -> None:
+    manifest = shipped("line").manifest
+    assert str(manifest.provenance["command"]).startswith("faultline train --spec line")
+    assert manifest.provenance["command"] == LineOptions().command
+    scores: Any = manifest.metrics["windows_fully_after_inception"]
+    assert scores["merged_macro_f1"] > 0.98
