@@ -51,9 +51,9 @@ class LagProbe:
         if not positions:
             return 0
         if self._consumer is None:
-            consumer = self._new_consumer()
-            await consumer.start()
-            self._consumer = consumer
+            # Kept before it is started: a consumer that fails to start is to be stopped as well.
+            self._consumer = self._new_consumer()
+            await self._consumer.start()
         partitions = {partition: TopicPartition(*partition) for partition in positions}
         ends = await self._consumer.end_offsets(list(partitions.values()))
         unknown = [partitions[partition] for partition, position in positions.items() if position is None]

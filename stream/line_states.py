@@ -8,8 +8,8 @@ from, whatever partitioner the gateway uses.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -60,9 +60,9 @@ class TopicStateReader:
 
     async def _read(self, partition: int) -> list[tuple[bytes, bytes | None]]:
         if self._consumer is None:
-            consumer = self._new_consumer()
-            await consumer.start()
-            self._consumer = consumer
+            # Kept before it is started: a consumer that fails to start is to be stopped as well.
+            self._consumer = self._new_consumer()
+            await self._consumer.start()
         consumer, tp = self._consumer, TopicPartition(self._topic, partition)
         consumer.assign([tp])
         await consumer.seek_to_beginning(tp)
@@ -97,16 +97,18 @@ class PartitionStates:
             line = key.decode()
             if value is None:
                 self.lines.pop(line, None)
+                self._busy.discard(line)
                 return
             state = decode_state(value)
         except (ContractError, UnicodeDecodeError) as error:
             log.warning("line-state-ignored", error=str(error))
             return
+        # Even a row that does not win says what the topic holds last.
+        (self._busy.discard if state.idle else self._busy.add)(line)
         known = self.lines.get(line)
-        # A worker that lost its partition may have written last: the state that saw the latest window wins.
-        if known is None or state.start_ns >= known.start_ns:
+        # A worker that lost its partition may have written last: a state that saw less, by number and by time, loses.
+        if known is None or state.sequence >= known.sequence or state.start_ns >= known.start_ns:
             self.lines[line] = state
-            (self._busy.discard if state.idle else self._busy.add)(line)
 
     def changes(self, touched: Iterable[str], topic: str, partition: int) -> list[Outgoing]:
         """Records that make the topic tell the present state of the touched lines.
@@ -130,19 +132,22 @@ class LineStates:
     def __init__(self, reader: StateReader) -> None:
         self._reader = reader
         self._partitions: dict[Partition, PartitionStates] = {}
+        self._assignment = 0
 
     def forget(self) -> None:
         """A new assignment: whatever is known may be another worker's past."""
         self._partitions.clear()
+        self._assignment += 1
 
     async def of(self, partition: Partition) -> PartitionStates:
         """States of a partition, read from the topic when it was not since the assignment."""
-        states = self._partitions.get(partition)
-        if states is None:
-            rows: Sequence[Any] = list(await self._reader.read(partition.partition))
-            states = PartitionStates(rows)
-            self._partitions[partition] = states
-            log.info("line-states-restored", partition=partition.partition, lines=len(states.lines))
+        while (states := self._partitions.get(partition)) is None:
+            assignment = self._assignment
+            restored = PartitionStates(await self._reader.read(partition.partition))
+            # What was read before a rebalance may be the past of a worker in between.
+            if assignment == self._assignment:
+                self._partitions[partition] = restored
+                log.info("line-states-restored", partition=partition.partition, lines=len(restored.lines))
         return states
 
     def count(self) -> int:

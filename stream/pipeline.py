@@ -32,7 +32,7 @@ from stream.events import fault_event, outgoing_events
 from stream.ledger import FetchedBatch
 from stream.line_states import LineStates, PartitionStates
 from stream.metrics import WorkerMetrics
-from stream.publisher import Outgoing, Publisher
+from stream.publisher import Outgoing, Publisher, Sent
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ class MicroBatch:
     model_id: str = ""
     probabilities: list[NDArray[np.float32]] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
-    sent: list[Awaitable[Any] | None] = field(default_factory=list)
+    sent: list[Sent | None] = field(default_factory=list)
     events: list[tuple[FaultEvent, int]] = field(default_factory=list)
     """Events with the timestamp (ms) of the record that completed them."""
     states: list[Outgoing] = field(default_factory=list)

@@ -11,8 +11,6 @@ import structlog
 from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 
-from stream.errors import WorkerError
-
 log = structlog.get_logger(__name__)
 
 
@@ -23,7 +21,7 @@ class Outgoing:
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
     partition: int | None = None
 
 
@@ -42,23 +40,49 @@ class Producer(Protocol):
         """Buffer a record; the returned future is the broker's word."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A buffered record: the broker's word to come, and which producer in succession took it."""
+
+    answer: Awaitable[Any]
+    succession: int
+
+
+async def _no_other() -> None:
+    """Go on with the producer there is."""
+
+
 class Publisher:
     """Sends records in order and waits for the broker's word on each; what fails is tried again for ever.
 
     An idempotent producer keeps the order per partition through its own retries. What it gives up — no such topic,
     no right to write, a broker away too long — is sent again here after a pause, while the worker is not ready.
+    aiokafka counts a record that it gave up as sent, after which the broker refuses every later one of that
+    partition (OutOfOrderSequenceNumber): a producer that gave up a record is therefore replaced. What both of them
+    deliver has one id.
 
     Args:
         producer: called lazily, since Faust makes its producer at start.
         retry_s: pause before another try.
+        timeout_s: idempotent records never expire; after this long without an answer one counts as given up.
+        renew: replaces the producer by a new one; may fail, is then tried again.
         on_trouble: told True when a publish begins to fail and False when it went through again.
     """
 
     def __init__(
-        self, producer: Callable[[], Producer], *, retry_s: float, on_trouble: Callable[[bool], None] = lambda _: None
+        self,
+        producer: Callable[[], Producer],
+        *,
+        retry_s: float,
+        timeout_s: float = 60.0,
+        renew: Callable[[], Awaitable[None]] = _no_other,
+        on_trouble: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._producer = producer
         self._retry_s = retry_s
+        self._timeout_s = timeout_s
+        self._renew = renew
+        self._succession = 0
         self._on_trouble = on_trouble
         self.waiting = 0
         """Publishes that are failing at the moment; the watchdog lets such a worker wait."""
@@ -67,7 +91,7 @@ class Publisher:
         self._untroubled = asyncio.Event()
         self._untroubled.set()
 
-    async def send(self, records: Sequence[Outgoing]) -> list[Awaitable[Any] | None]:
+    async def send(self, records: Sequence[Outgoing]) -> list[Sent | None]:
         """Buffer records in order; pass what is returned to ``confirm``. None marks a record to be sent again.
 
         While a record of an earlier batch is still to be sent again, nothing of later batches overtakes it.
@@ -78,15 +102,15 @@ class Publisher:
             self._hold_up(1)
         return sent
 
-    async def _buffer(self, records: Sequence[Outgoing]) -> list[Awaitable[Any] | None]:
-        sent: list[Awaitable[Any] | None] = []
+    async def _buffer(self, records: Sequence[Outgoing]) -> list[Sent | None]:
+        sent: list[Sent | None] = []
         for record in records:
             if sent and sent[-1] is None:
                 # Keep the order: nothing overtakes a record that could not even be buffered.
                 sent.append(None)
                 continue
             try:
-                sent.append(await self._send(record))
+                sent.append(Sent(await self._send(record), self._succession))
             except (KafkaError, ProducerSendError) as error:
                 log.warning("publish-not-buffered", topic=record.topic, error=repr(error))
                 sent.append(None)
@@ -95,12 +119,8 @@ class Publisher:
     def _send(self, record: Outgoing) -> Awaitable[Awaitable[Any]]:
         return self._producer().send(record.topic, record.key, record.value, record.partition, None, record.headers)
 
-    async def confirm(self, records: Sequence[Outgoing], sent: Sequence[Awaitable[Any] | None]) -> None:
-        """Return when the broker has confirmed every record; failed ones are sent again, in order, until it has.
-
-        Raises:
-            WorkerError: the producer itself cannot go on (fenced, or its sequence was lost); restart the worker.
-        """
+    async def confirm(self, records: Sequence[Outgoing], sent: Sequence[Sent | None]) -> None:
+        """Return when the broker has confirmed every record; failed ones are sent again, in order, until it has."""
         await self._confirm(records, sent)
         if None in sent:
             self._hold_up(-1)
@@ -112,23 +132,31 @@ class Publisher:
         """
         await self._confirm(records, await self._buffer(records))
 
-    async def _confirm(self, records: Sequence[Outgoing], sent: Sequence[Awaitable[Any] | None]) -> None:
+    async def _confirm(self, records: Sequence[Outgoing], sent: Sequence[Sent | None]) -> None:
         held_up = False
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
-            for record, future in zip(records, sent, strict=True):
-                try:
-                    if future is not None:
-                        await future
-                        continue
-                except KafkaError as error:
-                    self._log_failure(record, error)
+            for record, buffered in zip(records, sent, strict=True):
+                if buffered is not None and await self._answered(record, buffered, deadline_s):
+                    continue
                 if not held_up:
                     held_up = True
                     self._hold_up(1)
-                await self._until_confirmed(record)
+                await self._until_confirmed(record, None if buffered is None else buffered.succession)
         finally:
             if held_up:
                 self._hold_up(-1)
+
+    async def _answered(self, record: Outgoing, sent: Sent, deadline_s: float) -> bool:
+        """Whether the broker confirmed a record by the deadline; False when its producer gave it up."""
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                # Shielded: giving up waiting must not cancel what may yet be delivered.
+                await asyncio.shield(asyncio.ensure_future(sent.answer))
+        except (KafkaError, TimeoutError) as error:
+            self._log_failure(record, error)
+            return False
+        return True
 
     def _hold_up(self, batches: int) -> None:
         self._held_up += batches
@@ -137,32 +165,37 @@ class Publisher:
         else:
             self._untroubled.set()
 
-    async def _until_confirmed(self, record: Outgoing) -> None:
+    async def _until_confirmed(self, record: Outgoing, given_up_by: int | None) -> None:
         self.waiting += 1
         self._on_trouble(True)
         try:
             while True:
                 await asyncio.sleep(self._retry_s)
                 try:
-                    await (await self._send(record))
-                    return
-                except (KafkaError, ProducerSendError) as error:
+                    if given_up_by is not None:
+                        await self._replace(given_up_by)
+                    sent = Sent(await self._send(record), self._succession)
+                except (KafkaError, ProducerSendError, OSError) as error:
                     self._log_failure(record, error)
+                    continue
+                given_up_by = sent.succession
+                if await self._answered(record, sent, asyncio.get_running_loop().time() + self._timeout_s):
+                    return
         finally:
             self.waiting -= 1
             self._on_trouble(self.waiting > 0)
 
+    async def _replace(self, given_up_by: int) -> None:
+        """Replace the producer that gave up a record, unless that has been done."""
+        if given_up_by == self._succession:
+            await self._renew()
+            self._succession += 1
+
     def _log_failure(self, record: Outgoing, error: Exception) -> None:
         cause = error.__cause__ if isinstance(error, ProducerSendError) else error
-        if isinstance(cause, KafkaError) and type(cause).__name__ in _FATAL:
-            raise WorkerError(f"the producer cannot go on ({cause!r}); restart the worker, nothing is lost") from error
         log.warning(
             "publish-failed",
             topic=record.topic,
             error=repr(cause),
             then=f"tried again in {self._retry_s} s; nothing is dropped",
         )
-
-
-_FATAL = frozenset({"ProducerFenced", "OutOfOrderSequenceNumber", "InvalidProducerEpoch", "UnknownProducerId"})
-"""After these an idempotent producer refuses every further record."""

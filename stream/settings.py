@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     rebalance_timeout_s: float = Field(45.0, gt=0, description="Longest batch plus publish must stay below.")
     request_timeout_s: float = Field(30.0, gt=0, description="At least the session timeout.")
     publish_retry_s: float = Field(1.0, gt=0, description="Pause before a failed publish is tried again; for ever.")
+    publish_timeout_s: float = Field(
+        60.0, gt=0, description="A publish without an answer for so long is sent again by a new producer."
+    )
     linger_ms: int = Field(1, ge=0, description="The producer gathers this long: events are few and urgent.")
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
         "none", description="Compression of what we produce."

@@ -8,6 +8,7 @@ offset) ours replaces it: only ``MicroBatchConsumer.finish`` moves a partition's
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -230,8 +231,36 @@ class IdempotentProducer(driver.Producer):  # type: ignore[misc]
 
     logger = FAUST_LOGGER
 
+    app: BatchApp
+    _producer: aiokafka.AIOKafkaProducer | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._retiring: set[asyncio.Task[None]] = set()
+
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
+
+    async def renew(self) -> None:
+        """Go on with a new producer id; the old producer delivers what it still can and ends.
+
+        Raises:
+            KafkaError: no broker to start on; the old producer stays.
+        """
+        fresh = self._new_producer()
+        await fresh.start()
+        old, self._producer = self._producer, fresh
+        if old is not None:
+            self._retiring.add(task := asyncio.create_task(self._retire(old), name="retire-producer"))
+            task.add_done_callback(self._retiring.discard)
+        log.info("producer-renewed")
+
+    async def _retire(self, old: aiokafka.AIOKafkaProducer) -> None:
+        try:
+            async with asyncio.timeout(self.app.settings.request_timeout_s):
+                await old.stop()
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.info("old-producer-ended", error=repr(error))
 
 
 class MicroBatchTransport(driver.Transport):  # type: ignore[misc]
@@ -274,6 +303,10 @@ class BatchApp(faust.App):  # type: ignore[misc]
 
     def _create_directories(self) -> None:
         """Nothing is kept on disk: the per-line state lives in its topic."""
+
+    async def renew_producer(self) -> None:
+        """See ``IdempotentProducer.renew``."""
+        await cast(IdempotentProducer, self.producer).renew()
 
     @property
     def batch_consumer(self) -> MicroBatchConsumer:

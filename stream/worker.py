@@ -70,6 +70,8 @@ class Worker:
         self._publisher = Publisher(
             lambda: self.app.producer,
             retry_s=settings.publish_retry_s,
+            timeout_s=settings.publish_timeout_s,
+            renew=lambda: self.app.renew_producer(),
             on_trouble=lambda _: self.metrics.publish_waiting.set(self._publisher.waiting),
         )
         self._state_reader = TopicStateReader(settings.topic_line_states, self._groupless_consumer)

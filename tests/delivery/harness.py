@@ -91,7 +91,15 @@ class Topics:
         new.append(NewTopic(self.states, self.partitions, 1, config={"cleanup.policy": "compact"}))
         for future in admin.create_topics(new).values():
             future.result(20)
-        wait_until(lambda: set(admin.list_topics(timeout=10).topics) >= {topic.topic for topic in new}, "topics")
+
+        def all_have_leaders() -> bool:
+            known = admin.list_topics(timeout=10).topics
+            return all(
+                topic.topic in known and all(part.leader >= 0 for part in known[topic.topic].partitions.values())
+                for topic in new
+            )
+
+        wait_until(all_have_leaders, "leaders of the topics")
         return self
 
 

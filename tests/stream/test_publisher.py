@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaTimeoutError,
     NotLeaderForPartitionError,
     OutOfOrderSequenceNumber,
@@ -13,7 +14,6 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from stream.errors import WorkerError
 from stream.publisher import Outgoing, Publisher
 from tests.stream.doubles import FullBuffer, PromptBroker, RefusingBroker, SilentBroker, settle, until
 
@@ -115,10 +115,44 @@ async def test_a_batch_that_is_being_tried_again_holds_back_later_batches() -> N
     assert values(broker)[-1] == "b"
 
 
-@pytest.mark.parametrize("error", [ProducerFenced, OutOfOrderSequenceNumber])
-async def test_a_producer_that_cannot_go_on_ends_the_worker(error: type) -> None:
-    with pytest.raises(WorkerError, match="restart the worker"):
-        await publisher(RefusingBroker(1, error)).publish(outgoing("a"))
+@pytest.mark.parametrize("error", [ProducerFenced, OutOfOrderSequenceNumber, NotLeaderForPartitionError])
+async def test_a_producer_that_gave_up_a_record_is_replaced_once(error: type) -> None:
+    broken, fresh = RefusingBroker(1_000_000, error), PromptBroker()
+    producers: list[PromptBroker] = [broken]
+
+    async def renew() -> None:
+        producers.append(fresh)
+
+    ours = Publisher(lambda: producers[-1], retry_s=0.0, renew=renew)
+    await ours.publish(outgoing("a", "b", "c"))
+    assert producers == [broken, fresh]
+    assert values(fresh) == ["a", "b", "c"]
+
+
+async def test_a_record_without_an_answer_in_time_is_sent_again_by_a_new_producer() -> None:
+    silent, fresh = SilentBroker(), PromptBroker()
+    producers: list[PromptBroker] = [silent]
+
+    async def renew() -> None:
+        producers.append(fresh)
+
+    ours = Publisher(lambda: producers[-1], retry_s=0.0, timeout_s=0.01, renew=renew)
+    await ours.publish(outgoing("a", "b"))
+    assert values(fresh) == ["a", "b"]
+
+
+async def test_a_producer_that_cannot_be_replaced_yet_is_tried_again() -> None:
+    broken, fresh = RefusingBroker(1_000_000, OutOfOrderSequenceNumber), PromptBroker()
+    producers: list[PromptBroker] = [broken]
+    unreachable = iter([True, True, False])
+
+    async def renew() -> None:
+        if next(unreachable):
+            raise KafkaConnectionError("no broker")
+        producers.append(fresh)
+
+    await Publisher(lambda: producers[-1], retry_s=0.0, renew=renew).publish(outgoing("a"))
+    assert values(fresh) == ["a"]
 
 
 async def test_nothing_to_publish_is_nothing_to_wait_for() -> None:

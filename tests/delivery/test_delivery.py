@@ -1,0 +1,229 @@
+"""Nothing is lost, and what is repeated has the id of its first, on Apache Kafka, whatever happens to the worker."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from stream.kafka_properties import Security
+from tests.conftest import Kafka
+from tests.delivery.harness import Load, Topics, WorkerProcess, wait_answered, wait_until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def topics(kafka: Kafka) -> Topics:
+    return Topics(kafka.bootstrap, f"delivery-{os.getpid()}-{next(_numbers)}").create()
+
+
+@pytest.fixture
+def start(topics: Topics, tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
+    """Starts workers on the test's topics and ends what is left of them."""
+    started: list[WorkerProcess] = []
+
+    def start_one(**environment: str) -> WorkerProcess:
+        worker = WorkerProcess(topics, tmp_path / f"worker-{len(started)}.log", **environment)
+        started.append(worker)
+        return worker
+
+    yield start_one
+    for worker in started:
+        worker.kill()
+
+
+def grant(bootstrap: str, user: str, prefix: str, operations: Iterable[AclOperation]) -> None:
+    """Rights on topics and groups of a prefix, and no others: CreateTopics stays denied."""
+    bindings = [
+        AclBinding(kind, prefix, ResourcePatternType.PREFIXED, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
+        for kind in (ResourceType.TOPIC, ResourceType.GROUP)
+        for operation in operations
+        if not (kind is ResourceType.GROUP and operation is AclOperation.WRITE)
+    ]
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.create_acls(bindings).values():
+        future.result(20)
+
+
+def check_nothing_lost(topics: Topics, load: Load, deadline_s: float = 60.0) -> str:
+    """Every record is answered or dead-lettered, every expected step is published, repeats keep their ids."""
+    found = wait_answered(topics, deadline_s)
+    print(found.summary())
+    assert not found.lost, found.summary()
+    assert not found.foreign
+    assert found.steps() == load.expected_steps()
+    assert found.same_step_has_same_id()
+    return found.summary()
+
+
+def test_ten_kills_under_load_lose_nothing_and_repeats_keep_their_ids(
+    topics: Topics, start: Callable[..., WorkerProcess]
+) -> None:
+    load = Load(topics)
+    chance = random.Random(2026)
+    for round_ in range(10):
+        if round_ % 2:
+            place = ("after-publish", "before-finish", "before-publish")[round_ // 2 % 3]
+            worker = start(FAULTLINE_TEST_DIE=f"{place}:{chance.randint(3, 8)}")
+            while worker.alive:
+                load.send(1)
+                time.sleep(0.01)
+            assert worker.wait_ended() == -9, "it died where the test wanted it to"
+        else:
+            worker = start().wait_ready()
+            for _ in range(20):
+                load.send(1)
+            time.sleep(chance.uniform(0.0, 0.4))
+            worker.kill()
+    load.send(30)
+    start().wait_ready()
+    check_nothing_lost(topics, load)
+
+
+def test_a_sigterm_in_mid_batch_finishes_it_and_leaves_no_duplicate(
+    topics: Topics, start: Callable[..., WorkerProcess]
+) -> None:
+    load = Load(topics)
+    for _ in range(3):
+        # Every call of the engine takes a while, so that the signal finds batches in every stage.
+        worker = start(FAULTLINE_TEST_DELAY_S="0.2").wait_ready()
+        load.send(20)
+        assert worker.terminate() == 0
+    start().wait_ready()
+    found = wait_answered(topics)
+    assert not found.lost
+    assert (found.repeated, found.repeated_events) == (0, 0), found.summary()
+    assert found.steps() == load.expected_steps()
+
+
+def test_a_raising_engine_ends_the_worker_and_commits_nothing_of_its_batch(
+    topics: Topics, start: Callable[..., WorkerProcess]
+) -> None:
+    load = Load(topics)
+    for _ in range(3):
+        worker = start(FAULTLINE_TEST_RAISE_AT="4").wait_ready()
+        while worker.alive:
+            load.send(2)
+            time.sleep(0.02)
+        assert worker.wait_ended() == 1
+        assert "the engine raises, as the test asked" in worker.log.read_text()
+    start().wait_ready()
+    check_nothing_lost(topics, load)
+
+
+def test_a_second_worker_joins_and_leaves_under_load(topics: Topics, start: Callable[..., WorkerProcess]) -> None:
+    load = Load(topics)
+    running = threading.Event()
+
+    def keep_sending() -> None:
+        while not running.is_set():
+            load.send(1)
+            time.sleep(0.02)
+
+    sender = threading.Thread(target=keep_sending)
+    start().wait_ready()
+    sender.start()
+    try:
+        for leave in ("terminate", "kill", "terminate"):
+            second = start().wait_ready()
+            time.sleep(2.0)
+            getattr(second, leave)()
+    finally:
+        running.set()
+        sender.join()
+    check_nothing_lost(topics, load)
+
+
+def test_an_episode_open_at_a_kill_is_cleared_by_the_next_worker_under_its_own_id(
+    topics: Topics, start: Callable[..., WorkerProcess]
+) -> None:
+    load = Load(topics, lines=1, windows_per_message=1)
+    first = start().wait_ready()
+    load.send(6)  # the fault begins with the first window and lasts ten
+    wait_until(lambda: sum(wait_answered(topics).steps().values()) == 1, "the onset")
+    first.kill()
+    load.send(20)
+    start().wait_ready()
+    check_nothing_lost(topics, load)
+    onset, clear = sorted(wait_answered(topics).events, key=lambda event: event["sequence"])
+    assert (onset["state"], clear["state"]) == ("onset", "clear")
+    assert onset["episode_id"] == clear["episode_id"]
+
+
+def test_a_restarted_broker_is_waited_for(kafka_server: Callable[..., Kafka], tmp_path: Path) -> None:
+    broker = kafka_server()
+    topics = Topics(broker.bootstrap, "restart").create()
+    load = Load(topics)
+    worker = WorkerProcess(topics, tmp_path / "worker.log")
+    try:
+        worker.wait_ready()
+        load.send(10)
+        for end in (broker.server.kill, broker.server.stop):
+            end()
+            time.sleep(2.0)
+            broker.server.start()
+            load.send(10)
+        check_nothing_lost(topics, load)
+        assert worker.alive
+        assert worker.terminate() == 0
+    finally:
+        worker.kill()
+
+
+def test_a_worker_without_the_right_to_create_topics_works(kafka_server: Callable[..., Kafka], tmp_path: Path) -> None:
+    broker = kafka_server(security=Security(users={"worker": "worker-secret"}, authorizer=True))
+    topics = Topics(broker.bootstrap, "denied").create()
+    grant(broker.bootstrap, "worker", "denied", (AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE))
+    load = Load(topics)
+    worker = WorkerProcess(
+        topics,
+        tmp_path / "worker.log",
+        FAULTLINE_BROKER=broker.server.sasl_bootstrap,
+        FAULTLINE_SECURITY_PROTOCOL="SASL_PLAINTEXT",
+        FAULTLINE_SASL_MECHANISM="PLAIN",
+        FAULTLINE_SASL_USERNAME="worker",
+        FAULTLINE_SASL_PASSWORD="worker-secret",
+    )
+    try:
+        worker.wait_ready()
+        load.send(20)
+        check_nothing_lost(topics, load)
+        assert "worker-secret" not in worker.log.read_text()
+    finally:
+        worker.kill()
+
+
+def test_an_unreachable_dead_letter_topic_means_wait_never_drop(
+    topics: Topics, kafka: Kafka, start: Callable[..., WorkerProcess]
+) -> None:
+    elsewhere = f"{topics.prefix}-late-dlq"
+    worker = start(FAULTLINE_TOPIC_DEAD_LETTERS=elsewhere, FAULTLINE_REQUEST_TIMEOUT_S="6").wait_ready()
+    load = Load(topics)
+    load.send(5)
+    load.send_raw("line-00", b"poison")
+    load.send(20)
+    wait_until(lambda: not worker.ready(), "the worker to say that it waits", deadline_s=120)
+    waiting = wait_answered(topics, 3.0)
+    assert waiting.lost, "nothing beyond the poison is acknowledged while its dead letter cannot be written"
+    kafka.create_topic(elsewhere, topics.partitions)
+    wait_until(worker.ready, "the worker to be ready again", deadline_s=120)
+    found = wait_answered(topics)
+    assert len(found.lost) == 1, "all but the poison, which is in the late topic"
+    assert found.steps() == load.expected_steps()
