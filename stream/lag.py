@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from stream.ledger import Partition
 
@@ -42,7 +41,8 @@ class LagProbe:
                 async with asyncio.timeout(PROBE_TIMEOUT_S):
                     self.lag = await self._measure(positions())
                 self.reachable = True
-            except (KafkaError, OSError, TimeoutError) as error:
+            except Exception as error:
+                # Whatever it is: the watchdog lives on the lag, and must know that it is unknown.
                 self.reachable = False
                 log.warning("lag-unknown", error=repr(error))
                 await self.close()

@@ -81,8 +81,13 @@ class StuckWatchdog:
         self._stop.set()
 
     def _watch(self) -> None:
+        vitals = Vitals(progress=-1, lag=0, excused=True)
         while not self._stop.wait(CHECK_EVERY_S):
-            vitals = self._vitals()
+            try:
+                vitals = self._vitals()
+            except Exception as error:
+                # The last vitals stand, so that a worker whose vitals cannot be taken any more is ended too.
+                log.warning("vitals-unknown", error=repr(error))
             if self._detector.stuck(vitals, time.monotonic()):
                 log.critical(
                     "worker-stuck",
