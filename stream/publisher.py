@@ -170,7 +170,9 @@ class Publisher:
         self._on_trouble(True)
         try:
             while True:
-                await asyncio.sleep(self._retry_s)
+                if given_up_by is None or given_up_by == self._succession:
+                    # Not for records of a producer that was replaced meanwhile: its successor may be well.
+                    await asyncio.sleep(self._retry_s)
                 try:
                     if given_up_by is not None:
                         await self._replace(given_up_by)

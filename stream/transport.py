@@ -256,11 +256,63 @@ class IdempotentProducer(driver.Producer):  # type: ignore[misc]
         log.info("producer-renewed")
 
     async def _retire(self, old: aiokafka.AIOKafkaProducer) -> None:
-        try:
-            async with asyncio.timeout(self.app.settings.request_timeout_s):
-                await old.stop()
-        except (KafkaError, OSError, TimeoutError) as error:
-            log.info("old-producer-ended", error=repr(error))
+        await _stop_producer(old, self.app.settings.request_timeout_s)
+
+
+async def _stop_producer(producer: aiokafka.AIOKafkaProducer, timeout_s: float) -> None:
+    """Stop a producer that may never get rid of what it holds."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await producer.stop()
+    except (KafkaError, OSError, TimeoutError) as error:
+        log.info("producer-ended-with-records-left", error=repr(error))
+
+
+class SideProducer:
+    """A producer of its own, made when first needed, for a topic whose trouble must not become the events'.
+
+    A topic that does not exist keeps aiokafka's client refreshing its metadata, and meanwhile the records of every
+    other topic of the same client expire without a leader.
+
+    Args:
+        new: makes an aiokafka producer that is not started.
+        stop_timeout_s: longest wait for an old producer's last records.
+    """
+
+    def __init__(self, new: Callable[[], aiokafka.AIOKafkaProducer], stop_timeout_s: float) -> None:
+        self._new = new
+        self._stop_timeout_s = stop_timeout_s
+        self._producer: aiokafka.AIOKafkaProducer | None = None
+
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: Any,
+    ) -> Awaitable[Any]:
+        """See ``stream.publisher.Producer``."""
+        if self._producer is None:
+            await self.renew()
+        assert self._producer is not None
+        answer: Awaitable[Any] = await self._producer.send(topic, value, key, partition, headers=headers)
+        return answer
+
+    async def renew(self) -> None:
+        """Replace the producer."""
+        fresh = self._new()
+        await fresh.start()
+        old, self._producer = self._producer, fresh
+        if old is not None:
+            await _stop_producer(old, self._stop_timeout_s)
+
+    async def stop(self) -> None:
+        """Stop the producer, if there is one."""
+        old, self._producer = self._producer, None
+        if old is not None:
+            await _stop_producer(old, self._stop_timeout_s)
 
 
 class MicroBatchTransport(driver.Transport):  # type: ignore[misc]
@@ -307,6 +359,12 @@ class BatchApp(faust.App):  # type: ignore[misc]
     async def renew_producer(self) -> None:
         """See ``IdempotentProducer.renew``."""
         await cast(IdempotentProducer, self.producer).renew()
+
+    def side_producer(self) -> SideProducer:
+        """A producer with the settings of the events' producer."""
+        return SideProducer(
+            lambda: cast(IdempotentProducer, self.producer)._new_producer(), self.settings.request_timeout_s
+        )
 
     @property
     def batch_consumer(self) -> MicroBatchConsumer:
