@@ -96,7 +96,7 @@ class FaultEvent(Message):
 
 
 class WindowClasses(Message):
-    """Value of ``window-classes`` (MessagePack): the answer to one record of ``sensor-windows``."""
+    """Value of ``window-classes`` (MessagePack): the answer to one record of ``sensor-windows``, or a part of it."""
 
     spec: str
     model_id: str

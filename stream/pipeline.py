@@ -15,18 +15,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from stream.contract import HEADER_CONTENT_TYPE, MSGPACK, FaultEvent, SourceRecord
+from stream.answers import numbers_only, window_classes
+from stream.contract import FaultEvent, SourceRecord
 from stream.dead_letters import dead_letter
-from stream.decode import DecodedBatch, LineWindows, decode_batch
+from stream.decode import DeadRecord, DecodedBatch, LineWindows, decode_batch
 from stream.episodes import EpisodeTracker, Judgement
 from stream.events import fault_event, outgoing_events
 from stream.ledger import FetchedBatch
@@ -39,8 +40,6 @@ log = structlog.get_logger(__name__)
 
 QUEUED_MICRO_BATCHES = 2
 """Between stages: enough to overlap, little enough that memory and a revocation's wait stay short."""
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Classifier(Protocol):
@@ -61,6 +60,7 @@ class MicroBatch:
     fetched: list[FetchedBatch] = field(default_factory=list)
     decoded: list[DecodedBatch] = field(default_factory=list)
     windows: int = 0
+    records: int = 0
     model_id: str = ""
     probabilities: list[NDArray[np.float32]] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
@@ -68,7 +68,10 @@ class MicroBatch:
     events: list[tuple[FaultEvent, int]] = field(default_factory=list)
     """Events with the timestamp (ms) of the record that completed them."""
     states: list[Outgoing] = field(default_factory=list)
-    outcomes: dict[str, int] = field(default_factory=lambda: {"judged": 0, "repeated": 0, "late": 0})
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Windows by what became of them."""
+    dead: list[DeadRecord] = field(default_factory=list)
+    """Those of the records that were still ours to judge."""
 
 
 class Pipeline:
@@ -138,7 +141,16 @@ class Pipeline:
             raise RuntimeError("the pipeline has failed") from self.failure.result()
         self._begun += 1
         self._idle.clear()
-        await self._incoming.put(batch)
+        try:
+            await self._incoming.put(batch)
+        except BaseException:
+            self._end(1)
+            raise
+
+    def _end(self, batches: int) -> None:
+        self._begun -= batches
+        if self._begun == 0:
+            self._idle.set()
 
     async def drain(self) -> None:
         """Return when everything begun is finished, or the pipeline has failed."""
@@ -172,6 +184,10 @@ class Pipeline:
                 began = time.perf_counter()
                 answer = await loop.run_in_executor(None, engine.classify, block)
                 self._metrics.inference_seconds.observe(time.perf_counter() - began)
+                answer, unanswered = numbers_only(answer, self._spec.none_index)
+                if unanswered:
+                    batch.outcomes["unanswered"] += unanswered
+                    log.warning("answers-not-finite", windows=unanswered, model_id=batch.model_id, then="no fault")
                 ends = np.cumsum([len(part) for part in blocks])[:-1]
                 batch.probabilities = np.split(answer, ends)
             else:
@@ -185,7 +201,8 @@ class Pipeline:
         batch = MicroBatch()
         self._add(batch, await self._incoming.get())
         deadline_s = batch.fetched[0].arrived_s + self._settings.batch_deadline_ms / 1000
-        while batch.windows < self._settings.batch_windows:
+        # Records count too: a flood of guilty ones has no windows and must not gather without end.
+        while max(batch.windows, batch.records) < self._settings.batch_windows:
             try:
                 self._add(batch, self._incoming.get_nowait())
                 # Let the agent put the next one before deciding that there is none.
@@ -207,6 +224,7 @@ class Pipeline:
         batch.fetched.append(fetched)
         batch.decoded.append(decoded)
         batch.windows += len(decoded.windows)
+        batch.records += len(fetched.records)
 
     # Stage 2: judge and publish -----------------------------------------------------------------------------------
 
@@ -214,8 +232,11 @@ class Pipeline:
         while True:
             batch = await self._classified.get()
             for fetched, decoded, probabilities in zip(batch.fetched, batch.decoded, batch.probabilities, strict=True):
+                if not self._knows(fetched):
+                    continue
+                states = await self._states.of(fetched.partition)
+                # The partition may have gone while its states were read.
                 if self._knows(fetched):
-                    states = await self._states.of(fetched.partition)
                     self._judge(batch, states, fetched, decoded, probabilities)
             batch.sent = await self._publisher.send(batch.outgoing)
             await self._published.put(batch)
@@ -239,7 +260,15 @@ class Pipeline:
             touched[entry.line] = None
             self._note(batch, entry, judgement)
             if self._settings.window_classes:
-                batch.outgoing.append(self._window_classes(batch, entry, classes[span], probabilities[span]))
+                batch.outgoing += window_classes(
+                    entry,
+                    self._spec,
+                    batch.model_id,
+                    classes[span],
+                    probabilities[span],
+                    self._settings.topic_window_classes,
+                )
+        batch.dead += decoded.dead
         batch.outgoing += [dead_letter(dead, self._settings.topic_dead_letters) for dead in decoded.dead]
         batch.states += states.changes(touched, self._settings.topic_line_states, fetched.partition.partition)
 
@@ -251,27 +280,6 @@ class Pipeline:
             event = fault_event(step, self._spec, batch.model_id, _source(entry))
             batch.outgoing += outgoing_events(event, step, self._spec, self._settings)
             batch.events.append((event, entry.record.timestamp))
-
-    def _window_classes(
-        self, batch: MicroBatch, entry: LineWindows, classes: NDArray[np.intp], probabilities: NDArray[np.float32]
-    ) -> Outgoing:
-        body = {
-            "spec": self._spec.name,
-            "model_id": batch.model_id,
-            "sequence": entry.sequence,
-            "start_ns": entry.start_ns,
-            "rate_hz": entry.rate_hz,
-            "count": entry.count,
-            "classes": classes.astype(np.uint8).tobytes(),
-            "probabilities": np.ascontiguousarray(probabilities, "<f4").tobytes(),
-            "source": {
-                "topic": entry.record.topic,
-                "partition": entry.record.partition,
-                "offset": entry.record.offset,
-            },
-        }
-        headers = [(HEADER_CONTENT_TYPE, MSGPACK.encode())]
-        return Outgoing(self._settings.topic_window_classes, entry.record.key, _encode(body), headers)
 
     # Stage 3: confirm and acknowledge -----------------------------------------------------------------------------
 
@@ -285,15 +293,12 @@ class Pipeline:
             states = [record for record in batch.states if record.partition in owned]
             await self._publisher.publish(states)
             # 4.
-            for fetched in batch.fetched:
-                self._finish(fetched)
-            self._count(batch, len(states))
+            records = sum(len(fetched.records) for fetched in batch.fetched if self._finish(fetched))
+            self._count(batch, records, len(states))
             self.progress += 1
-            self._begun -= len(batch.fetched)
-            if self._begun == 0:
-                self._idle.set()
+            self._end(len(batch.fetched))
 
-    def _count(self, batch: MicroBatch, states: int) -> None:
+    def _count(self, batch: MicroBatch, records: int, states: int) -> None:
         metrics = self._metrics
         now_ms = time.time() * 1000
         for event, timestamp_ms in batch.events:
@@ -307,19 +312,18 @@ class Pipeline:
                 confidence=round(event.confidence, 3),
                 event_id=event.event_id,
             )
-        for decoded in batch.decoded:
-            for dead in decoded.dead:
-                metrics.dead_letters.labels(dead.reason).inc()
-                log.warning(
-                    "dead-letter",
-                    reason=dead.reason,
-                    partition=dead.record.partition,
-                    offset=dead.record.offset,
-                    message=dead.message[:200],
-                )
+        for dead in batch.dead:
+            metrics.dead_letters.labels(dead.reason).inc()
+            log.warning(
+                "dead-letter",
+                reason=dead.reason,
+                partition=dead.record.partition,
+                offset=dead.record.offset,
+                message=dead.message[:200],
+            )
         for outcome, count in batch.outcomes.items():
             metrics.windows.labels(outcome).inc(count)
-        metrics.records.inc(sum(len(fetched.records) for fetched in batch.fetched))
+        metrics.records.inc(records)
         metrics.states_written.inc(states)
         metrics.lines.set(self._states.count())
         metrics.batch_seconds.observe(time.monotonic() - min(fetched.arrived_s for fetched in batch.fetched))

@@ -17,7 +17,7 @@ from stream.events import fault_event
 from stream.ledger import Partition
 from stream.line_state import LineState, decode_state, encode_state, spec_key
 from stream.line_states import LineStates, PartitionStates
-from tests.stream.doubles import certain, line_windows, marked_windows
+from tests.stream.doubles import certain, line_windows, marked_windows, until
 
 SPEC = load_spec("line")
 TRACKER = EpisodeTracker(SPEC)
@@ -147,8 +147,7 @@ async def test_what_was_read_for_a_former_assignment_is_not_used_for_the_next() 
     reader.ready.clear()
     states = LineStates(reader)
     reading = asyncio.ensure_future(states.of(Partition("sensor-windows", 0)))
-    while not reader.reads:
-        await asyncio.sleep(0)
+    await until(lambda: reader.reads)
     # A rebalance: another worker had the partition and judged on.
     reader.rows[0].append(row("a", 8))
     states.forget()

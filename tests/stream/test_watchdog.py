@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -55,9 +54,9 @@ class Ended:
 
 
 @pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ended]:
+def ended(monkeypatch: pytest.MonkeyPatch) -> Ended:
     monkeypatch.setattr(watchdog_module, "CHECK_EVERY_S", 0.001)
-    yield Ended()
+    return Ended()
 
 
 def test_a_stuck_worker_is_ended_for_a_restart(ended: Ended) -> None:
