@@ -203,10 +203,10 @@ class Pipeline:
         deadline_s = batch.fetched[0].arrived_s + self._settings.batch_deadline_ms / 1000
         # Records count too: a flood of guilty ones has no windows and must not gather without end.
         while max(batch.windows, batch.records) < self._settings.batch_windows:
+            # Let the agent put the next one before deciding that there is none: under load the deadline has passed.
+            await asyncio.sleep(0)
             try:
                 self._add(batch, self._incoming.get_nowait())
-                # Let the agent put the next one before deciding that there is none.
-                await asyncio.sleep(0)
                 continue
             except asyncio.QueueEmpty:
                 remaining_s = deadline_s - time.monotonic()

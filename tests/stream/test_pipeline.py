@@ -439,3 +439,30 @@ async def test_the_state_written_is_the_one_after_the_batch() -> None:
         await ours.pipeline.drain()
         state = decode_state(ours.broker.sent[-1].value or b"")
         assert (state.sequence, state.episode is not None) == (2, True)
+
+
+async def test_under_load_a_micro_batch_takes_what_waits_though_its_deadline_has_passed() -> None:
+    class Busy(ClassReader):
+        """Is held up by its first call, while fetched batches gather."""
+
+        gate = asyncio.Event()
+
+        def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+            if not self.calls:
+                asyncio.run_coroutine_threadsafe(self.gate.wait(), loop).result(10)
+            return super().classify(windows)
+
+    loop = asyncio.get_running_loop()
+    engine = Busy(SPEC)
+    async with rig(engine=engine, batch_windows=6) as ours:
+
+        async def agent() -> None:
+            for offset in range(13):
+                await ours.submit(marked_record(f"l{offset}", [0, 0], SPEC, offset=offset))
+
+        submitting = asyncio.ensure_future(agent())
+        await settle()
+        engine.gate.set()
+        await submitting
+        await ours.pipeline.drain()
+        assert engine.calls == [2, 6, 6, 6, 6]
