@@ -98,6 +98,11 @@ class Deliveries:
             lost += max(fate.windows, 1) if fate.answered_ms < 0 else max(0, fate.windows - fate.answered_windows)
         return lost
 
+    def sent_ms(self, origin: Origin) -> int | None:
+        """Timestamp of a record; None if it was not seen."""
+        fate = self._fates.get(origin)
+        return None if fate is None or fate.sent_ms < 0 else fate.sent_ms
+
     def latency_ms(self, percentile: float, *, last: int | None = None) -> float | None:
         """Percentile of record timestamp → answer timestamp, of all or of the ``last`` records; None without any."""
         values = self._latencies_ms if last is None else self._latencies_ms[-last:]

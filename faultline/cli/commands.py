@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from faultline.cli import broker, doctor, kafka, replay, simulate, subscribe, topics, train, worker
+from faultline.cli import broker, demo, doctor, kafka, replay, simulate, subscribe, topics, train, worker
 
 
 def register(app: typer.Typer) -> None:
     """Add every command to the app."""
+    app.command()(demo.demo)
     app.command()(worker.worker)
     app.command()(subscribe.subscribe)
     app.command()(replay.replay)
