@@ -80,7 +80,8 @@ class Pipeline:
     Args:
         engine: the model in use; ``swap`` changes it between two micro-batches.
         tracker: turns classes into episodes.
-        publisher: confirmed publishing.
+        publisher: confirmed publishing of events, window classes and line states.
+        dead_letters: the same on a producer of its own, whose trouble is not the events' trouble.
         states: per-line state of the assigned partitions.
         knows: whether a batch still belongs to the present assignment.
         finish: acknowledges a batch.
@@ -93,6 +94,7 @@ class Pipeline:
         engine: Classifier,
         tracker: EpisodeTracker,
         publisher: Publisher,
+        dead_letters: Publisher,
         states: LineStates,
         knows: Callable[[FetchedBatch], bool],
         finish: Callable[[FetchedBatch], bool],
@@ -103,6 +105,7 @@ class Pipeline:
         self._tracker = tracker
         self._spec = tracker.spec
         self._publisher = publisher
+        self._dead_letters = dead_letters
         self._states = states
         self._knows = knows
         self._finish = finish
@@ -269,7 +272,6 @@ class Pipeline:
                     self._settings.topic_window_classes,
                 )
         batch.dead += decoded.dead
-        batch.outgoing += [dead_letter(dead, self._settings.topic_dead_letters) for dead in decoded.dead]
         batch.states += states.changes(touched, self._settings.topic_line_states, fetched.partition.partition)
 
     def _note(self, batch: MicroBatch, entry: LineWindows, judgement: Judgement) -> None:
@@ -286,8 +288,12 @@ class Pipeline:
     async def _confirm_stage(self) -> None:
         while True:
             batch = await self._published.get()
-            # 1. and 2.: events, classes, dead letters.
+            # 1.: events and classes.
             await self._publisher.confirm(batch.outgoing, batch.sent)
+            # 2.: dead letters.
+            await self._dead_letters.publish(
+                [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
+            )
             # 3.: line states, only of partitions that are still ours: another worker may own the rest by now.
             owned = {fetched.partition.partition for fetched in batch.fetched if self._knows(fetched)}
             states = [record for record in batch.states if record.partition in owned]

@@ -68,11 +68,11 @@ class Worker:
             broker_credentials=faust_broker_credentials(settings),
         )
         self._publisher = Publisher(
-            lambda: self.app.producer,
-            retry_s=settings.publish_retry_s,
-            timeout_s=settings.publish_timeout_s,
-            renew=lambda: self.app.renew_producer(),
-            on_trouble=lambda _: self.metrics.publish_waiting.set(self._publisher.waiting),
+            lambda: self.app.producer, renew=lambda: self.app.renew_producer(), **self._publishing()
+        )
+        self._side_producer = self.app.side_producer()
+        self._dead_letters = Publisher(
+            lambda: self._side_producer, renew=self._side_producer.renew, **self._publishing()
         )
         self._state_reader = TopicStateReader(settings.topic_line_states, self._groupless_consumer)
         self._states = LineStates(self._state_reader)
@@ -81,6 +81,7 @@ class Worker:
             engine=engine,
             tracker=EpisodeTracker(spec, episode_policy(spec, settings)),
             publisher=self._publisher,
+            dead_letters=self._dead_letters,
             states=self._states,
             knows=lambda batch: self.app.batch_consumer.ledger.knows(batch),
             finish=lambda batch: self.app.batch_consumer.finish(batch),
@@ -95,6 +96,17 @@ class Worker:
             refresh=self._refresh_metrics,
         )
         self._add_agent()
+
+    def _publishing(self) -> dict[str, Any]:
+        return {
+            "retry_s": self.settings.publish_retry_s,
+            "timeout_s": self.settings.publish_timeout_s,
+            "on_trouble": lambda _: self.metrics.publish_waiting.set(self._waiting()),
+        }
+
+    def _waiting(self) -> int:
+        """Publishes that are being tried again."""
+        return self._publisher.waiting + self._dead_letters.waiting
 
     def _add_agent(self) -> None:
         topic = self.app.topic(self.settings.topic_windows, schema=BatchSchema())
@@ -138,7 +150,7 @@ class Worker:
         return Readiness(
             model=True,
             assigned=self._started and self._assigned is not None and not self.app.rebalancing,
-            publishing=self._publisher.waiting == 0,
+            publishing=self._waiting() == 0,
             failed=self.pipeline.failure.done() or self._stopping.is_set(),
         )
 
@@ -152,7 +164,7 @@ class Worker:
             or self._stopping.is_set()
             or self._assigned is None
             or bool(self.app.rebalancing)
-            or self._publisher.waiting > 0
+            or self._waiting() > 0
             or not self._lag.reachable
         )
         return Vitals(self.pipeline.progress, self._lag.lag, excused)
@@ -226,6 +238,7 @@ class Worker:
         # Faust stops fetching, awaits our drain, commits, leaves the group.
         await self.app.stop()
         await self.pipeline.stop()
+        await self._side_producer.stop()
         await self._lag.close()
         await self._state_reader.close()
         await self.health.stop()

