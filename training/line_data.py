@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ MIXED_CYCLES, BRIEF_CYCLES = 40.0, 8.0
 MIXED = Mix(fault_share=0.5)
 FAULTS_ONLY = Mix(fault_share=1.0)  # short records around the inception, where classes are hardest to tell
 NON_FAULTS_ONLY = Mix(fault_share=0.0)
-DOUBTFUL = 0.7  # a window whose right class has less probability than this is hard
+DOUBTFUL = 0.75  # a window whose right class has less probability than this is hard
 MOST_MINED = 40_000
+HARD_WEIGHT = 2.5  # a false alarm is what the model must not do: silence counts more than the last fault
 
 Classifier = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -34,7 +35,7 @@ class Batches:
     @classmethod
     def of(cls, episodes: int) -> Batches:
         """Share ``episodes`` out."""
-        return cls(mixed=int(0.3 * episodes), brief=int(0.4 * episodes), mined=int(0.15 * episodes))
+        return cls(mixed=int(0.3 * episodes), brief=int(0.4 * episodes), mined=int(0.2 * episodes))
 
 
 def training_windows(batches: Batches, spec: SignalSpec, seed: int) -> Windows:
@@ -71,7 +72,8 @@ def hard_windows(count: int, spec: SignalSpec, seed: int, classify: Classifier, 
         parts.append(windows.take((right < DOUBTFUL) & (windows.weights >= 0.5)))
     hard = Windows.joined(parts)
     chosen = np.random.default_rng(seed).permutation(len(hard))[:MOST_MINED]
-    return hard.take(np.sort(chosen))
+    hard = hard.take(np.sort(chosen))
+    return replace(hard, weights=hard.weights * np.float32(HARD_WEIGHT))
 
 
 def _parts(count: int, seed: int, length_cycles: float, mix: Mix) -> Iterator[Episodes]:

@@ -56,7 +56,7 @@ class LineOptions:
     """What ``faultline train --spec line`` was asked for."""
 
     seed: int = DEFAULT_SEED
-    epochs: int = 18
+    epochs: int = 22
     episodes: int = 16_000
     test_lines: int = 30
     show_progress: bool = True

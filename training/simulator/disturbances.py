@@ -54,9 +54,10 @@ def load_step(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
         step = AngleStep(site.seconds(start), site.seconds(stop), rng.uniform(-most, most), rise)
         return Occurrence("load_step", start, stop, (), (step,))
     current = np.full(3, rng.uniform(0.05, 0.6))
-    if rng.random() < 0.4:
-        current = rng.uniform(0.05, 0.25, 3) * (rng.random(3) < 0.5)
-        current[rng.integers(3)] += 0.05
+    if rng.random() < 0.4:  # loads of one phase are small beside those already there
+        most = 0.03 + min(0.2, 0.5 * site.load_current)
+        current = rng.uniform(0.2, 1, 3) * most * (rng.random(3) < 0.5)
+        current[rng.integers(3)] += 0.3 * most
     load = Load(site.seconds(start), site.seconds(stop), _three(current), rng.uniform(-0.2, 0.6), rise)
     return Occurrence("load_step", start, stop, (), (load,))
 
@@ -127,7 +128,7 @@ def motor_start(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
     modulation = MotorStart(
         site.seconds(start),
         site.seconds(stop),
-        min(rng.uniform(3, 7) * rng.uniform(0.05, 0.4), 0.3 / site.total_x),
+        min(rng.uniform(3, 7) * rng.uniform(0.03, 0.2), 0.2 / site.total_x),
         np.radians(rng.uniform(60, 80)),
         site.seconds(run_up),
         rng.uniform(0.01, 0.05),

@@ -11,8 +11,9 @@ from training.simulator.solver import Command
 
 FAULT_CLASSES = CLASSES[1:]
 RESISTANCE_OHM = (0.01, 10.0)
-# An arc between phases is short: on a line of low voltage ten ohms in each phase would be a load, not a fault.
-ARC_PER_UNIT = 0.2
+# An arc between phases is short: on a line of low voltage ten ohms in each phase would be a load, not a fault. By
+# the number of phases, per unit of the line's nominal impedance.
+ARC_PER_UNIT = {1: np.inf, 2: 0.2, 3: 0.1}
 
 # What a fault may spread to; the ground joins or stays.
 SPREADS = {
@@ -32,8 +33,8 @@ def draw_star(site: Site, rng: np.random.Generator, name: str) -> tuple[np.ndarr
     """Draw the fault star (4,) of a class in ohm, and the resistance that characterises it."""
     low, high = RESISTANCE_OHM
     ohm = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-    arc = min(ohm, ARC_PER_UNIT * site.base_ohm)
     count = int(phases_of(name).sum())
+    arc = min(ohm, ARC_PER_UNIT[count] * site.base_ohm)
     if count == 1:
         return star(name, np.full(3, ohm), 0.0), ohm
     if name.endswith("G"):  # short arcs between the phases, the drawn resistance to ground

@@ -56,6 +56,11 @@ class Site:
             tempo=tempo,
         )
 
+    @property
+    def load_current(self) -> float:
+        """Current per unit that flows before anything happens."""
+        return float(2 * np.sin(abs(self.load_angle) / 2) / self.total_x)
+
     def seconds(self, sample: float) -> float:
         """Time of an output sample."""
         return sample / (self.nominal_hz * SAMPLES_PER_CYCLE)
