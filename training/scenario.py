@@ -171,6 +171,14 @@ def _events(
         )
         if what.classes and (line, place) in runs:
             run = runs[line, place]
-            event = replace(event, start=run.start, stop=run.stop, classes=tuple(CLASSES[c] for c in run.classes))
+            parameters = {**event.parameters, "inception_deg": _inception_deg(solved, n, run.start % stretch)}
+            names = tuple(CLASSES[c] for c in run.classes)
+            event = replace(event, start=run.start, stop=run.stop, classes=names, parameters=parameters)
         events.append(event)
     return events
+
+
+def _inception_deg(solved: Network, n: int, sample: int) -> float:
+    """Angle of the local source's phase A voltage at a sample of stretch ``n``, from its positive maximum."""
+    turned = 2 * np.pi * solved.frequency_hz[n] * sample / (solved.nominal_hz[n] * SAMPLES_PER_CYCLE)
+    return float(np.degrees(solved.angle[n] + turned) % 360)
