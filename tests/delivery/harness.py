@@ -43,6 +43,7 @@ class Topics:
     bootstrap: str
     prefix: str
     partitions: int = 4
+    dead_letter_name: str = "dlq"
 
     @property
     def windows(self) -> str:
@@ -54,7 +55,7 @@ class Topics:
 
     @property
     def dead_letters(self) -> str:
-        return f"{self.prefix}-dlq"
+        return f"{self.prefix}-{self.dead_letter_name}"
 
     @property
     def states(self) -> str:
