@@ -9,8 +9,18 @@ from stream.publisher import Outgoing
 MESSAGE_LIMIT = 500
 """Characters of the cause kept: enough for a person, harmless in a header."""
 COPY_LIMIT = 1_010_000
-"""Bytes of key, value and headers that still fit, with ours, below Kafka's default limit of 1,048,588 a record."""
+"""Bytes of key, value and headers that still fit, with ours, below our producer's limit of 1,048,576 a record.
+
+A record beyond that would be refused for ever and block its partition.
+"""
 KEY_LIMIT = 900_000
+HEADER_OVERHEAD = 10
+"""Bytes that a header costs beside its name and value, at most: two lengths."""
+
+
+def _size(key: bytes, value: bytes, headers: list[tuple[str, bytes | None]]) -> int:
+    sizes = (len(name.encode()) + len(text or b"") + HEADER_OVERHEAD for name, text in headers)
+    return len(key) + len(value) + sum(sizes)
 
 
 def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
@@ -19,9 +29,8 @@ def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
     The value of an oversize record stays where it is: the headers say topic, partition and offset.
     """
     record = dead.record
-    key, received = record.key or b"", [(name, value) for name, value in record.headers]
-    size = len(key) + len(record.value or b"") + sum(len(name) + len(value or b"") for name, value in received)
-    by_reference = dead.reason == "oversize" or size > COPY_LIMIT
+    key, received = record.key or b"", list(record.headers)
+    by_reference = dead.reason == "oversize" or _size(key, record.value or b"", received) > COPY_LIMIT
     cause = DeadLetterHeaders(
         topic=record.topic,
         partition=record.partition,
