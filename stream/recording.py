@@ -142,8 +142,8 @@ def read_recording(path: Path) -> Iterator[RecordedMessage]:
     recording = open_recording(path)
     try:
         for batch in recording.iter_batches(batch_size=4096, columns=SCHEMA.names):
-            for row in batch.to_pylist():
+            for row in batch.select(SCHEMA.names).cast(SCHEMA).to_pylist():
                 headers = [(header["key"], header["value"]) for header in row["headers"] or []]
                 yield RecordedMessage(**{**row, "headers": headers})
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RecordingError(f"{path} is damaged: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise RecordingError(f"{path} is damaged or no recording: {error}") from error
