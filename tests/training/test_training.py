@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from faultline.cli.train import Split, train
 from model.artefact import Artefact, shipped
 from model.engine import Engine
 from training.evaluation import classify_record, evaluate_silence
 from training.line_data import Batches, hard_windows, training_windows
-from training.recipes import InstantOptions, LineOptions, train_instant, train_line
+from training.recipes import LineOptions, train_line
 from training.scenario import scenario
 from training.scores import detected_episodes, injected_faults, score_events, window_scores
 from training.windows import judge
@@ -43,20 +44,26 @@ def test_training_windows_of_different_episodes_have_different_numbers() -> None
     assert set(hard.episode.tolist()) == set(range(50, 58))
 
 
-def test_a_network_learns_from_made_up_class_data_and_both_splits_are_scored(tmp_path: Path) -> None:
+def test_faultline_train_fits_class_data_and_prints_the_scores_of_both_splits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(1)
     rows = []
     for code, level in (("0,0,0,0", 1.0), ("1,0,0,1", 9.0)):
         drawn = rng.normal(level, 0.3, (150, 6))
         rows += [code + "," + ",".join(f"{value:.4f}" for value in values) for values in drawn]
-    path = tmp_path / "classData.csv"
-    path.write_text("G,C,B,A,Ia,Ib,Ic,Va,Vb,Vc\n" + "\n".join(rows) + "\n")
-    artefact = train_instant(InstantOptions(path, seed=1, epochs=15, split="blocks", show_progress=False))
+    data, out = tmp_path / "classData.csv", tmp_path / "instant.safetensors"
+    data.write_text("G,C,B,A,Ia,Ib,Ic,Va,Vb,Vc\n" + "\n".join(rows) + "\n")
+    train(spec="instant", data=data, out=out, seed=1, epochs=15, split=Split.blocks, quiet=True)
+    artefact = Artefact.load(out)
     assert sum(tensor.size for tensor in artefact.weights.values()) == 15_175
     assert artefact.manifest.metrics["split"] == "blocks"
     for split in ("random", "blocks"):
         scores: Any = artefact.manifest.metrics[split]
         assert scores["test"]["accuracy"] > 0.95
+    printed = capsys.readouterr().out
+    assert "random test: accuracy" in printed
+    assert "blocks test: accuracy" in printed
 
 
 @pytest.fixture(scope="module")

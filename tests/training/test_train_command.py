@@ -1,0 +1,26 @@
+"""``faultline train`` refuses what it cannot do before it spends time on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from faultline.cli.train import train
+from model.errors import FaultlineError
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spec": "feeder"}, "no recipe for spec 'feeder'; choose line or instant"),
+        ({"spec": "instant"}, "needs --data"),
+        ({"spec": "instant", "data": Path("no-such-file.csv")}, "no-such-file.csv: cannot be read"),
+        ({"out": Path("no-such-folder/line.safetensors")}, "the folder no-such-folder does not exist"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_one_line(options: dict[str, object], message: str) -> None:
+    defaults = {"spec": "line", "out": Path("x.safetensors"), "seed": 1, "epochs": 1, "episodes": 100, "quiet": True}
+    with pytest.raises(FaultlineError, match=message) as raised:
+        train(**{**defaults, **options})  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value)
