@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +21,6 @@ from training.scores import window_scores
 from training.windows import Windows
 
 SCORING_BATCH = 4096
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -194,15 +194,14 @@ class _Run:
         part = Switches(s.local[lines], s.remote[lines], s.fault_ohm[lines], s.bank[lines])
         self.matrices[lines] = step_matrices(self.network.take(lines), part)
         burning = np.isfinite(part.fault_ohm[:, :3])
-        whole = np.isfinite(part.fault_ohm[:, :3]).sum(axis=1)
         fed = burning & (part.local > 0)
-        self.fault_class[lines[whole == 0]] = NONE
+        self.fault_class[lines[~burning.any(axis=1)]] = NONE
         self.label[lines] = np.where(fed.any(axis=1), self.fault_class[lines], NONE)
-        self.settled[lines] = ~(fed.any(axis=1) & (classes_of_mask(fed, part.fault_ohm) != self.label[lines]))
+        self.settled[lines] = ~(fed.any(axis=1) & (_classes_of_part(fed, part.fault_ohm) != self.label[lines]))
         self.waiting = bool(self.opening["local"].any() or self.opening["remote"].any() or self.arcs.any())
 
 
-def classes_of_mask(phases: NDArray[np.bool_], fault_ohm: Array) -> NDArray[np.int8]:
+def _classes_of_part(phases: NDArray[np.bool_], fault_ohm: Array) -> NDArray[np.int8]:
     """Return the classes (n,) of the faults ``fault_ohm`` (n, 4) when only ``phases`` (n, 3) take part."""
     kept = fault_ohm.copy()
     kept[:, :3][~phases] = np.inf
