@@ -40,6 +40,7 @@ FETCH_MAX_WAIT_MS = 10
 MAX_LAG_RECORDS = 2500
 """The embedded broker keeps 5 MiB a partition, 1,700 messages of four windows; by default a second is 1,200 messages,
 a third or more of them on one partition. A machine too slow for the pace is slowed down instead of losing windows."""
+ADDRESS_FILE = "broker.address"
 INTERRUPTED = 130
 
 
@@ -67,7 +68,9 @@ class Demo:
         recording, events = self.folder / "recording.parquet", self.folder / "happenings.json"
         try:
             self.console.print(f"starting an embedded broker, simulating {self.options.lines} lines …")
-            broker = self._child("broker", ["broker", "--port-file", "broker.address", "--with-parent"], {})
+            # Of an earlier demo kept in the same folder.
+            (self.folder / ADDRESS_FILE).unlink(missing_ok=True)
+            broker = self._child("broker", ["broker", "--port-file", ADDRESS_FILE, "--with-parent"], {})
             simulation = self._child("simulator", self._simulate(recording, events), {})
             address = await self._until(broker, "give its address", self._address_of_broker)
             environment = {
@@ -119,7 +122,7 @@ class Demo:
             await asyncio.sleep(POLL_S)
 
     def _address_of_broker(self) -> str | None:
-        path = self.folder / "broker.address"
+        path = self.folder / ADDRESS_FILE
         return path.read_text().strip() if path.exists() else None
 
     async def _worker_is_ready(self) -> bool:

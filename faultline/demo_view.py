@@ -59,14 +59,15 @@ class Throughput:
         return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
 
 
-def status(watch: DemoWatch, windows_per_s: float, elapsed_s: float, total_s: float) -> str:
-    """Counters in one line."""
+def status(watch: DemoWatch, windows_per_s: float, elapsed_s: float, total_s: float) -> tuple[str, str]:
+    """Counters: what flows, and what was found."""
     score, p99 = watch.score(), watch.live_p99_ms()
     return (
         f"{min(elapsed_s, total_s):3.0f} of {total_s:.0f} s | {watch.truth.lines} lines | "
         f"{watch.deliveries.answered_windows:,} windows answered, {windows_per_s:,.0f}/s, "
-        f"p99 {'?' if p99 is None else f'{p99:.0f}'} ms | faults {score.injected}, correct {score.correct}, "
-        f"wrong {score.wrong}, missed {score.missed}, false alarms {score.false_alarms}"
+        f"p99 {'?' if p99 is None else f'{p99:.0f}'} ms",
+        f"faults {score.injected}, correct {score.correct}, "
+        f"wrong {score.wrong}, missed {score.missed}, false alarms {score.false_alarms}",
     )
 
 
@@ -93,7 +94,7 @@ class _Base:
         self._happenings, self._total_s = happenings, total_s
         self._throughput = Throughput()
 
-    def _status(self, elapsed_s: float) -> str:
+    def _status(self, elapsed_s: float) -> tuple[str, str]:
         rate = self._throughput.update(self._watch.deliveries.answered_windows)
         return status(self._watch, rate, elapsed_s, self._total_s)
 
@@ -130,7 +131,7 @@ class LiveView(_Base):
         # Events of different topics are read in no order.
         for seen in sorted(self._watch.recent, key=lambda seen: seen.event.detection_ns)[-ROWS:]:
             table.add_row(*self._row(seen))
-        self._live.update(Group(table, Text(self._status(elapsed_s))), refresh=True)
+        self._live.update(Group(table, Text("\n".join(self._status(elapsed_s)))), refresh=True)
 
 
 class PlainView(_Base):
@@ -154,7 +155,7 @@ class PlainView(_Base):
         counters = self._status(elapsed_s)
         if elapsed_s - self._status_at_s >= PLAIN_STATUS_EVERY_S:
             self._status_at_s = elapsed_s
-            print(counters, flush=True)
+            print(" | ".join(counters), flush=True)
 
     def _print_events(self, read_before_s: float) -> None:
         now_s = time.monotonic()
