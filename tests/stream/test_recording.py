@@ -60,10 +60,14 @@ def test_a_recording_appears_under_its_name_only_when_complete(tmp_path: Path) -
 
 
 def test_a_recording_that_failed_leaves_nothing_behind(tmp_path: Path) -> None:
-    writer = RecordingWriter(tmp_path / "r.parquet")
-    with pytest.raises(ValueError, match="the source failed"), writer:
-        writer.write(RecordedMessage("t", 0, 0, 0, None, None))
-        raise ValueError("the source failed")
+
+    def record_from_failing_source() -> None:
+        with RecordingWriter(tmp_path / "r.parquet") as writer:
+            writer.write(RecordedMessage("t", 0, 0, 0, None, None))
+            raise ValueError("the source failed")
+
+    with pytest.raises(ValueError, match="the source failed"):
+        record_from_failing_source()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,188 @@
+"""The contract as documents: JSON Schema for every value, AsyncAPI 3 for the topics. Written by this module alone.
+
+``python -m stream.asyncapi docs/`` writes them; a test fails when the committed ones differ from the models.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic.json_schema import models_json_schema
+
+from stream.catalogue import FAULT_TYPES
+from stream.contract import (
+    HEADER_CONTENT_TYPE,
+    HEADER_PREFIX,
+    JSON,
+    MAX_LINE_BYTES,
+    MSGPACK,
+    DeadLetterHeaders,
+    FaultEvent,
+    Message,
+    WindowClasses,
+    WindowMessage,
+)
+from stream.settings import Settings
+
+Mode = Literal["validation", "serialization"]
+VALUES: tuple[tuple[type[Message], Mode], ...] = (
+    # Validation is what we take, serialisation what we send.
+    (WindowMessage, "validation"),
+    (FaultEvent, "serialization"),
+    (WindowClasses, "serialization"),
+    (DeadLetterHeaders, "serialization"),
+)
+_TEXT: dict[str, Any] = {"type": "string"}
+_KEY = {"type": "string", "maxLength": MAX_LINE_BYTES, "description": "Id of the line, UTF-8."}
+_CLOUD_EVENT_HEADERS: dict[str, dict[str, Any]] = {
+    HEADER_CONTENT_TYPE: {"const": JSON},
+    "ce_specversion": {"const": "1.0"},
+    "ce_id": {**_TEXT, "description": "The event's id: equal ids are repeats of one event."},
+    "ce_type": {"enum": [f"faultline.fault.{state}" for state in ("onset", "update", "clear")]},
+    "ce_source": {"const": "/faultline/worker"},
+    "ce_subject": {**_TEXT, "description": "Id of the line."},
+    "ce_time": {**_TEXT, "format": "date-time", "description": "Time of detection, UTC."},
+}
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """A self-contained JSON Schema (2020-12) per value, by the name of its model."""
+    schemas = {}
+    for model, mode in VALUES:
+        schema = model.model_json_schema(mode=mode)
+        schemas[model.__name__] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return schemas
+
+
+def asyncapi_document() -> dict[str, Any]:
+    """The AsyncAPI 3.0 document of the topics that others write or read, under the names of the default settings."""
+    settings = Settings.model_construct()
+    _, definitions = models_json_schema(list(VALUES), ref_template="#/components/schemas/{model}")
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Faultline",
+            "version": "1",
+            "description": "Windows of power lines in, fault events out. Delivery is at least once: a repeat has the "
+            "id of its first. Names are those of the default settings.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": JSON,
+        "channels": _channels(settings),
+        "operations": _operations(),
+        "components": {"messages": _messages(), "schemas": definitions["$defs"]},
+    }
+
+
+def _channel(address: str, description: str, *messages: str, **more: Any) -> dict[str, Any]:
+    return {
+        "address": address,
+        "description": description,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+        **more,
+    }
+
+
+def _channels(settings: Settings) -> dict[str, Any]:
+    kind = {"description": "Type of the fault.", "enum": list(FAULT_TYPES)}
+    return {
+        "windows": _channel(
+            settings.topic_windows,
+            "Windows of all lines; all of one line on one partition.",
+            "windowsMsgpack",
+            "windowsJson",
+        ),
+        "faults": _channel(
+            settings.topic_faults("{type}"),
+            "Fault events by type. An event that changes the type goes to the former type's topic as well.",
+            "faultEvent",
+            parameters={"type": kind},
+        ),
+        "windowClasses": _channel(
+            settings.topic_window_classes,
+            "Classes of every window, where switched on (FAULTLINE_WINDOW_CLASSES).",
+            "windowClasses",
+        ),
+        "deadLetters": _channel(
+            settings.topic_dead_letters, "Records that cannot be judged, with the cause in headers.", "deadLetter"
+        ),
+    }
+
+
+def _operations() -> dict[str, Any]:
+    def operation(action: str, channel: str, summary: str) -> dict[str, Any]:
+        return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary}
+
+    return {
+        "judgeWindows": operation("receive", "windows", "The worker judges windows."),
+        "publishFaults": operation("send", "faults", "The worker tells of an episode's onset, update or clear."),
+        "publishClasses": operation("send", "windowClasses", "The worker tells the class of every window."),
+        "deadLetter": operation("send", "deadLetters", "The worker sets a guilty record aside."),
+    }
+
+
+def _message(title: str, content_type: str | None, payload: dict[str, Any], **more: Any) -> dict[str, Any]:
+    typed = {} if content_type is None else {"contentType": content_type}
+    return {"title": title, **typed, "payload": payload, "bindings": {"kafka": {"key": _KEY}}, **more}
+
+
+def _headers(properties: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _messages() -> dict[str, Any]:
+    def value(model: type[Message]) -> dict[str, Any]:
+        return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+    causes = {
+        f"{HEADER_PREFIX}error.{name.replace('_', '.')}": {**_TEXT, "description": field.description or name}
+        for name, field in DeadLetterHeaders.model_fields.items()
+    }
+    return {
+        "windowsMsgpack": _message(
+            "Windows in MessagePack",
+            MSGPACK,
+            value(WindowMessage),
+            headers=_headers({HEADER_CONTENT_TYPE: {"const": MSGPACK}}),
+        ),
+        "windowsJson": _message(
+            "Windows in JSON", JSON, value(WindowMessage), headers=_headers({HEADER_CONTENT_TYPE: {"const": JSON}})
+        ),
+        "faultEvent": _message("Fault event", JSON, value(FaultEvent), headers=_headers(_CLOUD_EVENT_HEADERS)),
+        "windowClasses": _message(
+            "Classes of windows",
+            MSGPACK,
+            value(WindowClasses),
+            headers=_headers({HEADER_CONTENT_TYPE: {"const": MSGPACK}}),
+        ),
+        "deadLetter": _message(
+            "Dead letter",
+            None,
+            {"description": "As received; null where only referred to."},
+            headers=_headers(causes),
+        ),
+    }
+
+
+def documents() -> dict[str, str]:
+    """Text of every document by its path below the documents' folder."""
+    texts = {"asyncapi.json": asyncapi_document()}
+    texts |= {f"schemas/{name}.json": schema for name, schema in json_schemas().items()}
+    return {path: json.dumps(document, indent=2) + "\n" for path, document in texts.items()}
+
+
+def write(folder: Path) -> None:
+    """Write the documents below a folder."""
+    for path, text in documents().items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m stream.asyncapi FOLDER")
+    write(Path(sys.argv[1]))
