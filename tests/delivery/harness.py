@@ -85,11 +85,22 @@ class Topics:
 
     def create(self) -> Topics:
         """Create them all and return when they have leaders."""
+        return self._create([self.windows, *self.outputs])
+
+    def create_outputs(self) -> Topics:
+        """Create all but the windows, which are another's."""
+        return self._create(self.outputs)
+
+    @property
+    def outputs(self) -> list[str]:
+        return [self.states, self.classes, self.dead_letters, *self.faults]
+
+    def _create(self, names: list[str]) -> Topics:
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         new = [
-            NewTopic(name, self.partitions, 1) for name in (self.windows, self.classes, self.dead_letters, *self.faults)
+            NewTopic(name, self.partitions, 1, config={"cleanup.policy": "compact"} if name == self.states else {})
+            for name in names
         ]
-        new.append(NewTopic(self.states, self.partitions, 1, config={"cleanup.policy": "compact"}))
         for future in admin.create_topics(new).values():
             future.result(20)
 
