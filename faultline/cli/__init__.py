@@ -41,8 +41,10 @@ def main() -> None:
     from faultline.cli.commands import register
 
     register(app)
+    # Importing faust reads sys.argv for options of its own (--loop, -L, --datadir): ours are not for it.
+    arguments, sys.argv[1:] = sys.argv[1:], []
     try:
-        app()
+        app(arguments)
     except FaultlineError as error:
         print(f"faultline: {error}", file=sys.stderr)
         sys.exit(error.exit_status)

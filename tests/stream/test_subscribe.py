@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -131,6 +133,22 @@ async def test_a_group_goes_on_after_what_it_committed(settings: Settings, produ
         second = await take(feed, 2)
     # The third was handed out but not yet taken when the first member ended.
     assert (first, second) == (["0", "1", "2"], ["2", "3"])
+
+
+@pytest.mark.kafka
+async def test_a_time_is_looked_up_per_partition_on_kafka(kafka: Any) -> None:
+    settings = load_settings(broker=kafka.bootstrap, topic_faults_prefix=f"{kafka.new_topic('at')}.")
+    topic = settings.topic_faults("lg")
+    kafka.create_topic(topic, partitions=2)
+    now_ms = time.time_ns() // 10**6
+    async with AIOKafkaProducer(**producer_kwargs(settings)) as producer:
+        for number in range(6):
+            at_ms = now_ms - 60_000 + number * 10_000
+            await producer.send_and_wait(
+                topic, event(str(number)).model_dump_json().encode(), partition=number % 2, timestamp_ms=at_ms
+            )
+    async with EventFeed(settings, None, StartAt("time", now_ms - 30_000)) as feed:
+        assert sorted(await take(feed, 3)) == ["3", "4", "5"]
 
 
 def test_an_event_with_fields_of_a_newer_worker_is_understood() -> None:
