@@ -61,12 +61,13 @@ class Detected:
 
 @dataclass(frozen=True)
 class EventScore:
-    """Counts over records. ``wrong``: found, but called another class; ``delay_cycles_p95``: inception to
-    confirmation."""
+    """Counts over records. ``wrong``: found, but called another class in the end; ``onset_correct``: also called
+    right from the first; ``delay_cycles_p95``: inception to confirmation."""
 
     injected: int
     found: int
     correct: int
+    onset_correct: int
     wrong: int
     missed: int
     false_alarms: int
@@ -148,13 +149,13 @@ def score_events(
         samples: length of all records together, in samples.
         rate_hz: samples per second.
 
-    A fault is correct when an episode opened while it lasted, with the class of one of its stages, and ended with
-    the class of its last stage (the three-phase classes being one). An episode that belongs to no fault is a false
+    A fault is correct when an episode opened while it lasted and ended with the class of its last stage (the
+    three-phase classes being one), and correct at onset when it also opened with the class of a stage. An episode that belongs to no fault is a false
     alarm; a further one of the same fault is repeated.
     """
     merged = np.array(spec.merged_three_phase())
     left = list(detected)
-    correct = wrong = missed = repeated = 0
+    correct = onset_correct = wrong = missed = repeated = 0
     delays = []
     for fault in injected:
         reach = fault.stop + spec.samples
@@ -166,12 +167,14 @@ def score_events(
         repeated += len(mine) - 1
         delays.append((mine[0].sample - fault.start) / spec.samples_per_cycle)
         stages = merged[list(fault.classes)]
-        right = merged[mine[0].onset_class] in stages and merged[mine[-1].last_class] == stages[-1]
+        right = merged[mine[-1].last_class] == stages[-1]
+        onset_correct += bool(right and merged[mine[0].onset_class] in stages)
         correct, wrong = correct + bool(right), wrong + (not right)
     return EventScore(
         injected=len(injected),
         found=len(injected) - missed,
         correct=correct,
+        onset_correct=onset_correct,
         wrong=wrong,
         missed=missed,
         false_alarms=len(left),

@@ -9,7 +9,8 @@ from training.simulator.network import SAMPLES_PER_CYCLE
 from training.simulator.occurrence import ALL, Builder, Occurrence, Site, cycles, scattered_close
 from training.simulator.solver import Command
 
-MOST_SWING_RAD = np.radians(120)  # beyond it a swing is not stable and, for one cycle, looks like a fault
+# Beyond it one cycle of a swing and one cycle of a lasting three-phase fault through an arc are the same picture.
+MOST_SWING_RAD = np.radians(105)
 
 
 def pole_open(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
@@ -96,7 +97,7 @@ def inrush(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
 
 
 def swing(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
-    """The two grids swing against each other, up to a load angle of 120°, and recover."""
+    """The two grids swing against each other, up to a load angle of 105°, and recover."""
     rate = rng.uniform(0.4, 2.5) if site.tempo.lasting[1] < 20 else rng.uniform(0.8, 2.5)
     turns = 1 if rate < 1.6 else int(rng.integers(1, 3))
     stop = start + cycles(turns * site.nominal_hz / rate)
@@ -113,8 +114,9 @@ def sag(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
     phases = np.zeros(3)
     phases[rng.permutation(3)[: rng.integers(1, 4)]] = 1.0
     depth = phases * rng.uniform(0.08, 0.5) * rng.uniform(0.8, 1.0, 3)
-    # The ends differ by less than what would drive a fault's current through the line.
-    apart = min(0.3, 0.1 * site.total_x / max(float(depth.max()), 1e-6))
+    # The ends differ so little that what it drives through the line is small beside the load.
+    driven = 0.02 + 0.2 * site.load_current
+    apart = min(0.3, driven * site.total_x / max(float(depth.max()), 1e-6))
     local, remote = depth * rng.uniform(1 - apart, 1), depth * rng.uniform(1 - apart, 1)
     rise = site.seconds(rng.uniform(2, SAMPLES_PER_CYCLE))
     modulation = Sag(site.seconds(start), site.seconds(stop), _three(local), _three(remote), rise)
