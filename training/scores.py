@@ -150,8 +150,8 @@ def score_events(
         rate_hz: samples per second.
 
     A fault is correct when an episode opened while it lasted and ended with the class of its last stage (the
-    three-phase classes being one), and correct at onset when it also opened with the class of a stage. An episode that belongs to no fault is a false
-    alarm; a further one of the same fault is repeated.
+    three-phase classes being one), and correct at onset when it also opened with the class of a stage. An episode
+    that belongs to no fault is a false alarm; a further one of the same fault is repeated.
     """
     merged = np.array(spec.merged_three_phase())
     left = list(detected)
