@@ -7,7 +7,6 @@ topics and scores it against the labels that travelled with the windows.
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import signal
 import tempfile
@@ -20,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
-from faultline.demo_children import Child, child_environment
+from faultline.demo_children import Child, child_environment, is_ready, logged_port
 from faultline.demo_view import view_for
 from faultline.demo_watch import DemoWatch, Happening, kinds_of, read_happenings
 from model.spec import load_spec
@@ -126,8 +125,8 @@ class Demo:
         return path.read_text().strip() if path.exists() else None
 
     async def _worker_is_ready(self) -> bool:
-        port = _logged_port(self.folder / "worker.log")
-        return port is not None and await asyncio.to_thread(_is_ready, port)
+        port = logged_port(self.folder / "worker.log")
+        return port is not None and await asyncio.to_thread(is_ready, port)
 
     # The run ------------------------------------------------------------------------------------------------------
 
@@ -259,25 +258,6 @@ def _not_found(score: EventScore) -> list[str]:
 
 def _ended(child: Child) -> bool:
     return child.process.poll() == 0
-
-
-def _logged_port(log: Path) -> int | None:
-    """Port of a worker's health pages, which with port 0 only its log tells."""
-    for line in log.read_text("utf-8", "replace").splitlines():
-        if '"web-listening"' in line:
-            return int(json.loads(line)["port"])
-    return None
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
 
 
 def _rounded(value: float | None) -> float | None:

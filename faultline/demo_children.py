@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import http.client
+import json
 import os
 import signal
 import subprocess
@@ -124,3 +126,23 @@ class Child:
 
 def _in_words(status: int) -> str:
     return f"status {status}" if status > 0 else f"signal {signal.Signals(-status).name}"
+
+
+def logged_port(log: Path) -> int | None:
+    """Port of a worker's health pages, which with port 0 only its log tells."""
+    for line in log.read_text("utf-8", "replace").splitlines():
+        if '"web-listening"' in line:
+            return int(json.loads(line)["port"])
+    return None
+
+
+def is_ready(port: int) -> bool:
+    """Whether a worker on this machine says that windows sent now would be judged."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
