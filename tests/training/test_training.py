@@ -21,6 +21,7 @@ from training.windows import judge
 QUICK = LineOptions(seed=5, epochs=3, episodes=100, test_lines=1, show_progress=False)
 
 
+@pytest.mark.slow
 def test_a_tiny_training_run_gives_a_verified_artefact_and_the_same_command_the_same_weights(tmp_path: Path) -> None:
     artefact = train_line(QUICK)
     artefact.save(tmp_path / "line.safetensors")
@@ -44,6 +45,7 @@ def test_training_windows_of_different_episodes_have_different_numbers() -> None
     assert set(hard.episode.tolist()) == set(range(50, 58))
 
 
+@pytest.mark.slow
 def test_faultline_train_fits_class_data_and_prints_the_scores_of_both_splits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
