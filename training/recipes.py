@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +22,7 @@ from model.normalisation import Normalisation
 from model.spec import SignalSpec, load_spec
 from training.classdata import Split, read_classdata, split_classdata
 from training.evaluation import evaluate_line
-from training.fit import FitHistory, FitOptions, fit, fit_temperature, logits_of, make_repeatable
+from training.fit import FitHistory, FitOptions, cross_entropy, fit, fit_temperature, logits_of, make_repeatable
 from training.line_data import Batches, Classifier, hard_windows, training_windows
 from training.scores import window_scores
 from training.windows import Windows, split_by_episode
@@ -85,10 +87,15 @@ def train_line(options: LineOptions) -> Artefact:
     how = FitOptions(seed=options.seed, show_progress=options.show_progress)
     hard = train.take(np.array([], int))
     first_episode = batches.mixed + batches.brief
+    histories: list[FitHistory] = []
+    fitting_s = 0.0
     for number, part in enumerate(ROUNDS):
         epochs = max(1, round(part.share * options.epochs))
         how = replace(how, epochs=epochs, learning_rate=part.learning_rate, final_rate=part.final_rate)
+        begun = time.perf_counter()
         history = fit(network, Windows.joined([train, hard]), validation, spec, how)
+        fitting_s += time.perf_counter() - begun
+        histories.append(history)
         if number + 1 < len(ROUNDS):
             seed = options.seed + MINING_SEED * (number + 1)
             found = hard_windows(batches.mined, spec, seed, _classifier(network, 1.0), first_episode)
@@ -102,9 +109,11 @@ def train_line(options: LineOptions) -> Artefact:
     metrics = {
         **scores,
         "validation": _rounded(history.scores[history.best_epoch - 1]),
+        "training": _learned(network, train, spec),
+        "history": recorded(histories),
         "windows": {"training": len(train), "hard": len(hard), "validation": len(validation)},
     }
-    return _artefact(network, spec, LINE_NORMALISATION, temperature, metrics, options.command, options.seed)
+    return _artefact(network, spec, LINE_NORMALISATION, temperature, metrics, options.command, options.seed, fitting_s)
 
 
 def _classifier(network: Any, temperature: float) -> Classifier:
@@ -143,7 +152,7 @@ def train_instant(options: InstantOptions) -> Artefact:
     spec = load_spec("instant")
     windows = read_classdata(options.data, spec)
     scores: dict[str, Any] = {}
-    chosen: tuple[Any, Normalisation, float] | None = None
+    chosen: tuple[Any, Normalisation, float, float] | None = None
     splits: tuple[Split, ...] = ("random", "blocks")
     for split in splits:
         train, validation, test = split_classdata(windows, split, options.seed)
@@ -151,19 +160,46 @@ def train_instant(options: InstantOptions) -> Artefact:
         normalisation = Normalisation.fitted(train.data)
         network = build(ARCHITECTURE, spec, normalisation, options.seed)
         how = FitOptions(epochs=options.epochs, batch=32, seed=options.seed, show_progress=options.show_progress)
+        begun = time.perf_counter()
         history = fit(network, train, validation, spec, how)
+        fitting_s = time.perf_counter() - begun
         temperature = fit_temperature(logits_of(network, validation.data), validation.labels)
         said = logits_of(network, test.data).argmax(axis=1)
         scores[split] = {
+            "training": _learned(network, train, spec),
             "validation": _best(history),
+            "history": recorded([history]),
             "test": _rounded(window_scores(test.labels, said, spec)),
             "rows": {"training": len(train), "validation": len(validation), "test": len(test)},
         }
         if split == options.split:
-            chosen = network, normalisation, temperature
+            chosen = network, normalisation, temperature, fitting_s
     assert chosen is not None
     metrics = {"split": options.split, **scores}
-    return _artefact(chosen[0], spec, chosen[1], chosen[2], metrics, options.command, options.seed)
+    network, normalisation, temperature, fitting_s = chosen
+    return _artefact(network, spec, normalisation, temperature, metrics, options.command, options.seed, fitting_s)
+
+
+def recorded(histories: Sequence[FitHistory]) -> dict[str, Any]:
+    """Return what a manifest keeps of the epochs of successive fits: lists by epoch, ``best_epoch`` counted from 1.
+
+    The best epoch is the last fit's, since that is where the network's weights come from.
+    """
+    scores = [epoch for history in histories for epoch in history.scores]
+    return {
+        "loss": [round(value, 5) for history in histories for value in history.loss],
+        "val_loss": [round(value, 5) for history in histories for value in history.val_loss],
+        "val_accuracy": [round(epoch["accuracy"], 4) for epoch in scores],
+        "val_merged_macro_f1": [round(epoch["merged_macro_f1"], 4) for epoch in scores],
+        "best_epoch": sum(len(history.loss) for history in histories[:-1]) + histories[-1].best_epoch,
+    }
+
+
+def _learned(network: Any, train: Windows, spec: SignalSpec) -> dict[str, float]:
+    """Score the finished network on what it learned from: the distance to the validation scores is overfitting."""
+    logits = logits_of(network, train.data)
+    scores = window_scores(train.labels, logits.argmax(axis=1), spec)
+    return _rounded({**scores, "loss": cross_entropy(logits, train.labels, train.weights)})
 
 
 def _best(history: FitHistory) -> dict[str, float]:
@@ -182,6 +218,7 @@ def _artefact(
     metrics: dict[str, Any],
     command: str,
     seed: int,
+    fitting_s: float,
 ) -> Artefact:
     packages = ("keras", "tensorflow-cpu", "numpy", "scipy")
     return Artefact.from_model(
@@ -194,6 +231,7 @@ def _artefact(
         provenance={
             "command": command,
             "seed": seed,
+            "training_seconds": round(fitting_s, 2),
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
             "platform": f"{sys.platform}-{platform.machine()}",
         },
