@@ -94,5 +94,5 @@ def _show(metrics: dict[str, Any], name: str = "") -> None:
     if plain:
         typer.echo(f"{name or 'scores'}: " + "  ".join(f"{key} {value}" for key, value in plain.items()))
     for key, value in metrics.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and key != "history":  # epoch by epoch: for the report, not for the eye
             _show(value, f"{name} {key}".strip())
