@@ -110,12 +110,15 @@ class WindowClasses(Message):
 
 
 DeadLetterReason = Literal[
-    "empty", "tombstone", "bad-key", "bad-bytes", "wrong-shape", "wrong-spec", "not-finite", "oversize"
+    "empty", "tombstone", "bad-key", "bad-headers", "bad-bytes", "wrong-shape", "wrong-spec", "not-finite", "oversize"
 ]
 
 
 class DeadLetterHeaders(Message):
-    """Headers of ``sensor-windows.dlq`` beside those received; key and value are as received."""
+    """Headers of ``sensor-windows.dlq`` beside those received; key and value are as received.
+
+    Of a header name that is not UTF-8 (reason bad-headers) the wrong bytes are escaped, e.g. ``\\xff``.
+    """
 
     topic: str
     partition: int
@@ -123,7 +126,9 @@ class DeadLetterHeaders(Message):
     stage: Literal["decode"]
     reason: DeadLetterReason
     message: str = Field(description="One line for a person.")
-    by_reference: bool = Field(description="True when the value was too large to copy: fetch it at its origin.")
+    by_reference: bool = Field(
+        description="True when the record was too large or too broken to copy: fetch it at its origin."
+    )
     timestamp_ms: int = Field(description="Time of the record as received.")
 
 

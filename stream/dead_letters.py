@@ -23,6 +23,11 @@ def _size(key: bytes, value: bytes, headers: list[tuple[str, bytes | None]]) -> 
     return len(key) + len(value) + sum(sizes)
 
 
+def _escaped(name: str) -> str:
+    """A header's name with the bytes that are not UTF-8 written as text: no producer takes them as they are."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
     """The dead letter of a record: key, value and headers as received, plus the cause.
 
@@ -30,6 +35,8 @@ def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
     """
     record = dead.record
     key, received = record.key or b"", list(record.headers)
+    if dead.reason == "bad-headers":
+        received = [(_escaped(name), text) for name, text in received]
     by_reference = dead.reason == "oversize" or _size(key, record.value or b"", received) > COPY_LIMIT
     cause = DeadLetterHeaders(
         topic=record.topic,
@@ -45,9 +52,7 @@ def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
     for name, value in cause.model_dump().items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         headers.append((f"{HEADER_PREFIX}error.{name.replace('_', '.')}", text.encode("utf-8", "replace")))
-    return Outgoing(
-        topic,
-        record.key if len(key) <= KEY_LIMIT else None,
-        None if by_reference else record.value,
-        headers,
-    )
+    kept_key = record.key if len(key) <= KEY_LIMIT else None
+    kept_value = None if by_reference else record.value
+    # aiokafka's producer refuses a record with neither, and would for ever.
+    return Outgoing(topic, b"" if kept_key is None and kept_value is None else kept_key, kept_value, headers)

@@ -41,7 +41,7 @@ class IncomingRecord(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
-    """A header's value may be null."""
+    """A header's value may be null; bytes of its name that are not UTF-8 are surrogates (``record_batches``)."""
 
 
 class WindowBody(msgspec.Struct, frozen=True, gc=False):
@@ -119,6 +119,14 @@ def _content_type(record: IncomingRecord) -> str | None:
     return None
 
 
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _is_json(record: IncomingRecord, value: bytes) -> bool:
     kind = _content_type(record) if record.headers else None
     # Without a header the first byte tells: a MessagePack map never starts with "{" or white space.
@@ -180,6 +188,9 @@ def decode_record(
         GuiltyRecordError: with the dead letter's reason, for whatever the record may be.
     """
     value, key = record.value, record.key
+    for name, _ in record.headers:
+        if not name.isascii() and not _is_utf8(name):
+            raise GuiltyRecordError("bad-headers", f"the name of a header is not UTF-8: {name[:64]!a}")
     if value is None:
         raise GuiltyRecordError("tombstone", "the record has no value")
     if not value:

@@ -8,29 +8,20 @@ offset) ours replaces it: only ``MicroBatchConsumer.finish`` moves a partition's
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
-import aiokafka
 import faust
-import structlog
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.sensors import Monitor
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from stream.fetching import FAUST_LOGGER, FetchThread
 from stream.ledger import FetchedBatch, OffsetLedger, Partition
+from stream.producers import IdempotentProducer, SideProducer
 from stream.settings import Settings
-
-log = structlog.get_logger(__name__)
-
-FAUST_LOGGER = logging.getLogger("faust")
-"""Services log under their module's name: ours are still Faust's services."""
 
 
 class BatchSchema(Schema):  # type: ignore[misc]
@@ -61,59 +52,6 @@ class QuietMonitor(Monitor):  # type: ignore[misc]
     def on_send_completed(self, *args: Any, **kwargs: Any) -> None: ...
 
 
-class _Fetched(dict[TP, list[Any]]):
-    """Records of a fetch, and the assignment whose positions they moved."""
-
-    assignment: object = None
-
-
-class _FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Faust's consumer thread: a shorter fetch, and records that know which assignment they belong to."""
-
-    logger = FAUST_LOGGER
-
-    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        # Faust fixes it at 1.5 s.
-        consumer._fetch_max_wait_ms = self.app.settings.fetch_max_wait_ms
-        return consumer
-
-    def assignment_token(self) -> object:
-        """Identity of the present assignment; every rebalance makes another, with positions read anew."""
-        subscription = self._ensure_consumer()._subscription.subscription
-        return None if subscription is None else subscription.assignment
-
-    async def _fetch_records(self, *args: Any, **kwargs: Any) -> _Fetched:
-        # No await lies between aiokafka's moving the positions and the note of the assignment.
-        fetched = _Fetched(await super()._fetch_records(*args, **kwargs))
-        fetched.assignment = self.assignment_token()
-        return fetched
-
-    async def seek_back(self, tp: TP, offset: int, assignment: object) -> None:
-        """Fetch again from ``offset``, unless the assignment has changed and its position with it."""
-        if self.assignment_token() is assignment:
-            self._ensure_consumer().seek(TopicPartition(tp.topic, tp.partition), offset)
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit; a broker that is away for a while is no reason to crash, the ledger offers the offsets again."""
-        wanted = {
-            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
-            for tp, offset in offsets.items()
-            if tp in self.assignment()
-        }
-        if not wanted:
-            return False
-        try:
-            await self._ensure_consumer().commit(wanted)
-        except (CommitFailedError, IllegalStateError) as error:
-            log.info("commit-after-rebalance", error=str(error), then="the records are repeated under the same ids")
-            return False
-        except KafkaError as error:
-            log.warning("commit-failed", error=repr(error), then="tried again at the next interval")
-            return False
-        return True
-
-
 class _NothingRead(dict[TP, None]):
     """Forgets what it is told, so that nothing counts as read before."""
 
@@ -138,8 +76,8 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
         # Faust drops records below what it has read; after a seek back that would be records not yet judged.
         self._read_offset = _NothingRead()
 
-    def _new_consumer_thread(self) -> _FetchThread:
-        return _FetchThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> FetchThread:
+        return FetchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 – Faust's signature
         """Yield one message per partition of a fetch; its value is a ``FetchedBatch``.
@@ -224,95 +162,6 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's check never fires; ``stream.watchdog`` does this work."""
-
-
-class IdempotentProducer(driver.Producer):  # type: ignore[misc]
-    """Faust's producer with ``acks=all`` and idempotence, which Faust reserves for exactly-once."""
-
-    logger = FAUST_LOGGER
-
-    app: BatchApp
-    _producer: aiokafka.AIOKafkaProducer | None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._retiring: set[asyncio.Task[None]] = set()
-
-    def _settings_extra(self) -> Mapping[str, Any]:
-        return {"acks": "all", "enable_idempotence": True}
-
-    async def renew(self) -> None:
-        """Go on with a new producer id; the old producer delivers what it still can and ends.
-
-        Raises:
-            KafkaError: no broker to start on; the old producer stays.
-        """
-        fresh = self._new_producer()
-        await fresh.start()
-        old, self._producer = self._producer, fresh
-        if old is not None:
-            self._retiring.add(task := asyncio.create_task(self._retire(old), name="retire-producer"))
-            task.add_done_callback(self._retiring.discard)
-        log.info("producer-renewed")
-
-    async def _retire(self, old: aiokafka.AIOKafkaProducer) -> None:
-        await _stop_producer(old, self.app.settings.request_timeout_s)
-
-
-async def _stop_producer(producer: aiokafka.AIOKafkaProducer, timeout_s: float) -> None:
-    """Stop a producer that may never get rid of what it holds."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await producer.stop()
-    except (KafkaError, OSError, TimeoutError) as error:
-        log.info("producer-ended-with-records-left", error=repr(error))
-
-
-class SideProducer:
-    """A producer of its own, made when first needed, for a topic whose trouble must not become the events'.
-
-    A topic that does not exist keeps aiokafka's client refreshing its metadata, and meanwhile the records of every
-    other topic of the same client expire without a leader.
-
-    Args:
-        new: makes an aiokafka producer that is not started.
-        stop_timeout_s: longest wait for an old producer's last records.
-    """
-
-    def __init__(self, new: Callable[[], aiokafka.AIOKafkaProducer], stop_timeout_s: float) -> None:
-        self._new = new
-        self._stop_timeout_s = stop_timeout_s
-        self._producer: aiokafka.AIOKafkaProducer | None = None
-
-    async def send(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        partition: int | None,
-        timestamp: float | None,
-        headers: Any,
-    ) -> Awaitable[Any]:
-        """See ``stream.publisher.Producer``."""
-        if self._producer is None:
-            await self.renew()
-        assert self._producer is not None
-        answer: Awaitable[Any] = await self._producer.send(topic, value, key, partition, headers=headers)
-        return answer
-
-    async def renew(self) -> None:
-        """Replace the producer."""
-        fresh = self._new()
-        await fresh.start()
-        old, self._producer = self._producer, fresh
-        if old is not None:
-            await _stop_producer(old, self._stop_timeout_s)
-
-    async def stop(self) -> None:
-        """Stop the producer, if there is one."""
-        old, self._producer = self._producer, None
-        if old is not None:
-            await _stop_producer(old, self._stop_timeout_s)
 
 
 class MicroBatchTransport(driver.Transport):  # type: ignore[misc]

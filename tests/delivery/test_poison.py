@@ -45,6 +45,8 @@ def not_finite(value: float) -> bytes:
 
 poison: st.SearchStrategy[Record] = st.one_of(
     st.just((KEY, None, [])),
+    st.just((None, None, [])),
+    st.just((None, b"\x81" * 800_000, [])),
     st.just((KEY, b"", [])),
     st.just((None, body(), [])),
     st.just((b"\xff\xfe", body(), [])),

@@ -59,6 +59,11 @@ def test_an_oversize_record_goes_by_reference() -> None:
     assert all(name.startswith("faultline.") for name, _ in out.headers)
 
 
+def test_a_header_name_that_is_not_utf_8_is_escaped() -> None:
+    out = letter(b"l", b"v", "bad-headers", headers=[("caf\udce9", b"1"), ("café", None)])
+    assert (out.key, out.value, out.headers[:2]) == (b"l", b"v", [("caf\\xe9", b"1"), ("café", None)])
+
+
 def test_a_tombstone_stays_one() -> None:
     out = letter(b"l", None, "tombstone")
     assert out.value is None
@@ -95,4 +100,5 @@ def test_no_dead_letter_is_too_large_for_the_producer(key: bytes, value: bytes, 
 )
 def test_any_record_can_be_a_dead_letter(key: Any, value: Any, headers: Any, message: str, timestamp: int) -> None:
     out = letter(key, value, message=message, headers=headers, timestamp=timestamp)
-    assert (out.key, out.value, out.headers[: len(headers)]) == (key, value, headers)
+    assert (out.value, out.headers[: len(headers)]) == (value, headers)
+    assert out.key == (b"" if key is None and value is None else key), "a producer takes no record with neither"

@@ -112,6 +112,7 @@ def test_unknown_fields_are_a_gateways_own_affair() -> None:
 
 GUILTY = [
     ("tombstone", record(b"l", None)),
+    ("bad-headers", record(b"l", msgspec.msgpack.encode(body()), headers=[("caf\udce9", b"")])),
     ("empty", record(b"l", b"")),
     ("oversize", record(b"l", b"x" * (MAX_BYTES + 1))),
     ("bad-key", record(None, msgspec.msgpack.encode(body()))),
