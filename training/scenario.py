@@ -17,7 +17,7 @@ from training.simulator.disturbances import NON_FAULTS
 from training.simulator.episodes import describe, plan_of
 from training.simulator.fault_plans import FAULT_CLASSES, SPREADS, fault
 from training.simulator.faults import CLASSES
-from training.simulator.measurement import draw_chains, measure
+from training.simulator.measurement import Instruments, draw_chains, measure
 from training.simulator.network import SAMPLES_PER_CYCLE, Network, draw_networks
 from training.simulator.occurrence import LIFELIKE, Occurrence, Site
 from training.simulator.solver import solve
@@ -26,7 +26,7 @@ STRETCH_S = 3.2
 QUIET_S = 1.05  # before every occurrence; the record's first second is quiet, too
 TAIL_S = 0.1
 FAULT_SHARE = 0.55
-NOISE_DB, KNEE = (40.0, 60.0), (8.0, 60.0)  # of instruments in good order
+GOOD_INSTRUMENTS = Instruments(noise_db=(40.0, 60.0), knee=(8.0, 60.0))
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def scenario(lines: int, seconds: float, seed: int, hz: float = 50, *, fault_sha
     network = draw_networks(lines, rng, hz)
     occurrences, solved = _stretches(network, per_line, stretch, fault_share, rng)
     samples, labels, settled = _joined(network, solved, occurrences, per_line, stretch)
-    samples = measure(samples[:, :total], draw_chains(lines, rng, NOISE_DB, KNEE), rng)
+    samples = measure(samples[:, :total], draw_chains(lines, rng, GOOD_INSTRUMENTS), rng)
     labels, settled = labels[:, :total], settled[:, :total]
     events = _events(solved, occurrences, labels, per_line, stretch)
     return Scenario(samples, labels, settled, tuple(events), rate)

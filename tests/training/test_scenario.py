@@ -13,7 +13,7 @@ from training.simulator.disturbances import NON_FAULTS
 from training.simulator.episodes import Mix, simulate
 from training.simulator.fault_plans import FAULT_CLASSES, fault
 from training.simulator.faults import CLASSES, classes_of, conductance, phases_of, star
-from training.simulator.measurement import saturate
+from training.simulator.imperfections import saturate
 from training.simulator.network import SAMPLES_PER_CYCLE, draw_networks
 from training.simulator.occurrence import BRISK, Site
 from training.simulator.solver import Plan, solve

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from training.simulator.disturbances import NON_FAULTS
 from training.simulator.fault_plans import FAULT_CLASSES, SPREADS, fault
-from training.simulator.measurement import draw_chains, measure
+from training.simulator.measurement import USUAL, Instruments, draw_chains, measure, renamed
 from training.simulator.network import SAMPLES_PER_CYCLE, Network, draw_networks
 from training.simulator.occurrence import BRISK, Occurrence, Site, Tempo, cycles
-from training.simulator.solver import Plan, Waveforms, solve
+from training.simulator.solver import Plan, solve
 
 CHUNK = 1024  # lines solved together: enough to amortise a step's overhead, few enough to stay in the cache
 EVOLVING_SHARE = 0.15
@@ -79,7 +79,7 @@ def simulate(
     mix: Mix | None = None,
     nominal_hz: float | None = None,
     tempo: Tempo = BRISK,
-    measured: bool = True,
+    instruments: Instruments | None = USUAL,
 ) -> Episodes:
     """Simulate ``n`` episodes, each of another line, with one occurrence each.
 
@@ -90,13 +90,13 @@ def simulate(
         mix: what happens; half faults by default.
         nominal_hz: 50 or 60; both by default.
         tempo: how long poles stay open and disturbances last.
-        measured: whether noise, saturation and the other imperfections of instruments are added.
+        instruments: from which every line's are drawn; ``None`` measures truly.
 
     Example:
         >>> simulate(4, seed=1).samples.shape
         (4, 160, 6)
     """
-    parts = list(_chunks(n, seed, cycles(length_cycles), mix or Mix(), nominal_hz, tempo, measured))
+    parts = list(_chunks(n, seed, cycles(length_cycles), mix or Mix(), nominal_hz, tempo, instruments))
     return Episodes(
         np.concatenate([p.samples for p in parts]),
         np.concatenate([p.labels for p in parts]),
@@ -106,7 +106,13 @@ def simulate(
 
 
 def _chunks(
-    n: int, seed: int, length: int, mix: Mix, nominal_hz: float | None, tempo: Tempo, measured: bool
+    n: int,
+    seed: int,
+    length: int,
+    mix: Mix,
+    nominal_hz: float | None,
+    tempo: Tempo,
+    instruments: Instruments | None,
 ) -> Iterator[Episodes]:
     for chunk, rng in enumerate(np.random.default_rng(seed).spawn(-(-n // CHUNK))):
         count = min(CHUNK, n - chunk * CHUNK)
@@ -121,17 +127,12 @@ def _chunks(
             occurrences.append(drawn)
             plans.append(plan_of(drawn, energised=not dead))
         waves = solve(network, plans, length)
-        yield Episodes(
-            observed(waves, rng) if measured else waves.samples,
-            waves.labels,
-            waves.settled,
-            tuple(occurrences),
-        )
-
-
-def observed(waves: Waveforms, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return what randomly drawn instruments report of ``waves``, float32 (n, t, 6)."""
-    return measure(waves.samples, draw_chains(len(waves.samples), rng), rng)
+        samples, labels = waves.samples, waves.labels
+        if instruments is not None:
+            chain = draw_chains(count, rng, instruments)
+            samples = measure(samples, chain, rng, network.frequency_hz / network.nominal_hz)
+            labels = renamed(labels, chain)
+        yield Episodes(samples, labels, waves.settled, tuple(occurrences))
 
 
 def describe(network: Network, line: int) -> dict[str, float | str]:

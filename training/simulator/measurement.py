@@ -1,96 +1,191 @@
-"""What an instrument makes of a line's currents and voltages: the measurement chain, drawn per record."""
+"""What an instrument makes of a line's currents and voltages: the measurement chain, drawn per record.
+
+From the line on: harmonics of the grid, saturation, wiring, sampling, noise, gain, quantisation, transmission. What
+each step does to arrays is in ``imperfections``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulator.network import SAMPLES_PER_CYCLE, Array
+from training.simulator.faults import CLASSES
+from training.simulator.imperfections import (
+    HARMONICS,
+    Samples,
+    jittered,
+    lost,
+    permuted,
+    quantised,
+    saturate,
+    stuck,
+    with_gaps,
+    with_harmonics,
+)
+from training.simulator.network import Array
 
-Samples = NDArray[np.float32]
-SATURABLE = 0.2  # share of records whose current transformers may saturate
+__all__ = ["HARSH", "USUAL", "Chain", "Faulty", "Instruments", "draw_chains", "measure", "renamed"]
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """Shares of the records in which something is wrong with the instruments rather than merely imprecise."""
+
+    harmonics: float = 0.0
+    jitter: float = 0.0
+    lost: float = 0.0  # one channel reads zero
+    stuck: float = 0.0  # one channel stays at a value
+    reversed: float = 0.0  # all three current transformers face the other way
+    swapped: float = 0.0  # two phases are connected as one another, currents and voltages alike
+    gaps: float = 0.0  # all channels stay at their last value for a while
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """From what chains are drawn.
+
+    ``noise_db``: how far the noise lies below the nominal value or the record's own level. ``knee``: current, in
+    multiples of the rated one, at which saturable transformers begin to saturate.
+    """
+
+    noise_db: tuple[float, float] = (20.0, 60.0)
+    knee: tuple[float, float] = (3.0, 40.0)
+    saturable: float = 0.2  # share of records whose current transformers may saturate
+    gain_error: float = 0.01  # standard deviation; none beyond three of it
+    current_base: tuple[float, float] = (0.2, 5.0)  # what one per unit is shown as: ratings are often unknown
+    harmonic_part: float = 0.06  # of the fundamental, at most, in all harmonics together
+    jitter_samples: float = 0.15  # standard deviation at most
+    gap_samples: tuple[int, int] = (2, 32)
+    faulty: Faulty = field(default_factory=Faulty)
+
+
+USUAL = Instruments()
+# All of DESIGN's measurement chain at once.
+HARSH = Instruments(
+    noise_db=(10.0, 60.0),
+    gain_error=0.02,
+    faulty=Faulty(harmonics=0.3, jitter=0.2, lost=0.06, stuck=0.04, reversed=0.2, swapped=0.1, gaps=0.05),
+)
 
 
 @dataclass(frozen=True)
 class Chain:
     """Instruments of ``n`` records; per channel where the shape is (n, 6)."""
 
-    current_base: Array  # (n,) what one per unit of current is shown as: the line's rating is often unknown
+    current_base: Array  # (n,) what one per unit of current is shown as
     gain: Array  # (n, 6)
     offset: Array  # (n, 6) per unit
     noise: Array  # (n, 6) standard deviation per unit
     lsb: Array  # (n, 6) per unit
     knee_cycles: Array  # (n,) flux at which a current transformer saturates, in rated current · radians
     remanence: Array  # (n, 3) part of the knee
+    harmonics: NDArray[np.complex128]  # (n, 3) parts of the fundamental, of the orders HARMONICS
+    jitter: Array  # (n,) standard deviation in samples
+    lost: NDArray[np.bool_]  # (n, 6)
+    stuck: NDArray[np.bool_]  # (n, 6)
+    order: NDArray[np.intp]  # (n, 3) which phase is connected as A, B, C
+    gap: NDArray[np.intp]  # (n,) length in samples, 0 for none
 
 
-def draw_chains(
-    n: int,
-    rng: np.random.Generator,
-    noise_db: tuple[float, float] = (20.0, 60.0),
-    knee: tuple[float, float] = (3.0, 40.0),
-) -> Chain:
-    """Draw ``n`` measurement chains.
-
-    Args:
-        n: how many records.
-        rng: the source of randomness.
-        noise_db: how far the noise lies below the nominal value or the record's own level.
-        knee: current, in multiples of the rated one, at which saturable transformers begin to saturate.
-    """
-    saturable = rng.random(n) < SATURABLE
+def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USUAL) -> Chain:
+    """Draw ``n`` measurement chains."""
+    faulty = instruments.faulty
+    saturable = rng.random(n) < instruments.saturable
     bits = rng.choice([12, 14, 16], (n, 1))
     full_scale = np.where(np.arange(6) < 3, 40.0, 2.5)
+    base = _log_uniform(instruments.current_base, n, rng)
+    gain = 1 + rng.normal(0, instruments.gain_error, (n, 6)).clip(*(3 * instruments.gain_error * np.array([-1, 1])))
+    offset = rng.normal(0, 0.003, (n, 6)).clip(-0.01, 0.01)
+    noise = np.repeat(10 ** (-rng.uniform(*instruments.noise_db, (n, 1)) / 20), 6, axis=1)
+    knee = np.where(saturable, _log_uniform(instruments.knee, n, rng), np.inf)
+    remanence = rng.uniform(-0.6, 0.6, (n, 3))
+
+    # A generator of its own: records whose instruments are in order are the same whatever else may be wrong.
+    (own,) = rng.spawn(1)
+    parts = own.dirichlet(np.ones(len(HARMONICS)), n) * own.uniform(0, instruments.harmonic_part, (n, 1))
+    turned = np.exp(1j * own.uniform(0, 2 * np.pi, parts.shape))
+    gain[own.random(n) < faulty.reversed, :3] *= -1
+    pairs = np.array([(1, 0, 2), (0, 2, 1), (2, 1, 0)])
+    swapped = own.random((n, 1)) < faulty.swapped
     return Chain(
-        current_base=np.exp(rng.uniform(np.log(0.2), np.log(5.0), n)),
-        gain=1 + rng.normal(0, 0.01, (n, 6)).clip(-0.03, 0.03),
-        offset=rng.normal(0, 0.003, (n, 6)).clip(-0.01, 0.01),
-        noise=np.repeat(10 ** (-rng.uniform(*noise_db, (n, 1)) / 20), 6, axis=1),
+        current_base=base,
+        gain=gain,
+        offset=offset,
+        noise=noise,
         lsb=2 * full_scale / 2.0**bits,
-        knee_cycles=np.where(saturable, np.exp(rng.uniform(np.log(knee[0]), np.log(knee[1]), n)), np.inf),
-        remanence=rng.uniform(-0.6, 0.6, (n, 3)),
+        knee_cycles=knee,
+        remanence=remanence,
+        harmonics=parts * turned * (own.random((n, 1)) < faulty.harmonics),
+        jitter=own.uniform(0, instruments.jitter_samples, n) * (own.random(n) < faulty.jitter),
+        lost=_one_channel(n, faulty.lost, own),
+        stuck=_one_channel(n, faulty.stuck, own),
+        order=np.where(swapped, pairs[own.integers(0, 3, n)], np.arange(3)),
+        gap=own.integers(*instruments.gap_samples, n, endpoint=True) * (own.random(n) < faulty.gaps),
     )
 
 
-def measure(samples: Samples, chain: Chain, rng: np.random.Generator) -> Samples:
-    """Return what ``chain`` reports of the true ``samples`` float32 (n, t, 6)."""
+def _one_channel(n: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return np.asarray((np.arange(6) == rng.integers(0, 6, (n, 1))) & (rng.random((n, 1)) < share))
+
+
+def _log_uniform(bounds: tuple[float, float], n: int, rng: np.random.Generator) -> Array:
+    low, high = bounds
+    return np.asarray(np.exp(rng.uniform(np.log(low), np.log(high), n)))
+
+
+def measure(samples: Samples, chain: Chain, rng: np.random.Generator, frequency: Array | None = None) -> Samples:
+    """Return what ``chain`` reports of the true ``samples`` float32 (n, t, 6).
+
+    Args:
+        samples: per unit.
+        chain: of every record.
+        rng: of the noise.
+        frequency: of every record's fundamental (n,), in parts of the nominal one, for the harmonics.
+    """
+    n, length = samples.shape[:2]
+    (own,) = rng.spawn(1)
     seen = samples.astype(np.float32, copy=True)
+    bent = np.flatnonzero(chain.harmonics.any(axis=1))
+    if len(bent):
+        turns = np.ones(n) if frequency is None else frequency
+        seen[bent] = with_harmonics(seen[bent], chain.harmonics[bent], turns[bent])
     saturable = np.isfinite(chain.knee_cycles)
     if saturable.any():
         seen[saturable, :, :3] = saturate(
             seen[saturable, :, :3], chain.knee_cycles[saturable], chain.remanence[saturable]
         )
+    seen = permuted(seen, chain.order)
+    if chain.jitter.any():
+        seen = jittered(seen, chain.jitter, own)
     # Half of the records carry the instrument's own noise, relative to nominal, half one that follows the signal.
     level = np.sqrt(np.square(seen, dtype=np.float64).mean(axis=1))
     nominal = np.where(np.arange(6) < 3, 0.35, 0.7)
-    follows = rng.random((len(seen), 1)) < 0.5
+    follows = rng.random((n, 1)) < 0.5
     deviation = chain.noise * np.where(follows, np.maximum(level, 0.1 * nominal), nominal)
     seen += rng.standard_normal(seen.shape, dtype=np.float32) * deviation[:, None, :].astype(np.float32)
     seen = seen * chain.gain[:, None, :].astype(np.float32) + chain.offset[:, None, :].astype(np.float32)
-    lsb = chain.lsb[:, None, :].astype(np.float32)
-    seen = np.round(seen / lsb) * lsb
+    seen = quantised(seen, chain.lsb)
+    seen = lost(seen, chain.lost)
+    if chain.stuck.any():
+        seen = stuck(seen, chain.stuck, np.asarray(own.integers(0, length, n)))
+    if chain.gap.any():
+        seen = with_gaps(seen, np.asarray(own.integers(0, length, n)), chain.gap)
     seen[:, :, :3] *= chain.current_base[:, None, None].astype(np.float32)
     return seen
 
 
-def saturate(current: Samples, knee: Array, remanence: Array) -> Samples:
-    """Return the secondary current (n, t, 3) of current transformers with a resistive burden.
+def renamed(labels: NDArray[np.int8], chain: Chain) -> NDArray[np.int8]:
+    """Return labels (n, t) by `line` class as they read where phases are connected as one another."""
+    orders, which = np.unique(chain.order, axis=0, return_inverse=True)
+    table = np.array([[CLASSES.index(_renamed(name, order)) for name in CLASSES] for order in orders], np.int8)
+    return np.asarray(table[which.reshape(-1)[:, None], labels])
 
-    The flux integrates the secondary current; what exceeds ``knee`` (n,) is taken by the magnetising branch, whose
-    slope beyond the knee makes it carry nearly all. Implicit Euler, which is stable whatever that slope.
-    """
-    step = 2 * np.pi / SAMPLES_PER_CYCLE
-    limit = knee[:, None] * np.ones(3)
-    flux = remanence * limit
-    slope = 60.0  # per radian: some nine tenths of the current beyond the knee is lost
-    seen = np.empty_like(current)
-    for k in range(current.shape[1]):
-        now = current[:, k]
-        free = flux + step * now
-        over = np.clip(np.abs(free) - limit, 0.0, None)
-        flux = free - np.sign(free) * over * (step * slope / (1 + step * slope))
-        magnetising = np.sign(flux) * np.clip(np.abs(flux) - limit, 0.0, None) * slope
-        seen[:, k] = now - magnetising
-    return seen
+
+def _renamed(name: str, order: NDArray[np.intp]) -> str:
+    """Name of a class where the phase ``order[k]`` is connected as the k-th. Phase pairs are AB, BC, CA."""
+    if name == "none":
+        return name
+    connected = {"ABC"[k] for k in range(3) if "ABC"[order[k]] in name}
+    return next(c for c in CLASSES if set(c) - {"G"} == connected and c.endswith("G") == name.endswith("G"))
