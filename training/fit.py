@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import numpy as np
+import structlog
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from model.spec import SignalSpec
+from training.checkpoint import Checkpoint, State
 from training.scores import window_scores
+from training.steps import Steps
 from training.windows import Windows
+
+log = structlog.get_logger()
 
 SCORING_BATCH = 4096
 
@@ -34,6 +43,7 @@ class FitOptions:
     warm_up: float = 0.05
     final_rate: float = 0.01
     seed: int = 0
+    patience: int | None = None  # epochs without a better validation loss after which training ends
     show_progress: bool = True
 
 
@@ -46,21 +56,34 @@ class FitHistory:
     scores: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
 
+    @property
+    def epochs(self) -> int:
+        """Epochs done."""
+        return len(self.loss)
+
+    def stalled(self, patience: int | None) -> bool:
+        """Whether the best epoch lies ``patience`` epochs back."""
+        return patience is not None and self.epochs - self.best_epoch >= patience
+
 
 def make_repeatable(seed: int) -> None:
-    """Seed every generator of the process. XLA's operations on CPU are deterministic for a number of threads;
-    TensorFlow's switch for determinism would forbid compilation."""
+    """Seed every generator of the process. The operations used are deterministic on CPU for a number of threads;
+    TensorFlow's switch for determinism would forbid compiling by XLA."""
     keras.utils.set_random_seed(seed)
 
 
 def logits_of(network: Any, data: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the network's logits (n, classes) of windows (n, samples, channels), compiled for one batch shape."""
+    """Return the network's logits (n, classes) of windows (n, samples, channels), in batches of one shape."""
     import tensorflow as tf
 
-    forward = getattr(network, "_faultline_forward", None)
-    if forward is None:
-        forward = tf.function(lambda windows: network(windows, training=False), jit_compile=True)
-        network._faultline_forward = forward
+    # Compiling by XLA takes a second or two, which only many windows win back.
+    compiled = len(data) > SCORING_BATCH
+    forwards = network.__dict__.setdefault("_faultline_forwards", {})
+    if compiled not in forwards:
+        forwards[compiled] = tf.function(lambda windows: network(windows, training=False), jit_compile=compiled)
+    forward = forwards[compiled]
+    if not compiled:
+        return np.asarray(forward(tf.constant(data)))
     padded = np.zeros((SCORING_BATCH, *data.shape[1:]), np.float32)
     parts = []
     for first in range(0, len(data), SCORING_BATCH):
@@ -70,7 +93,14 @@ def logits_of(network: Any, data: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
-def fit(network: Any, train: Windows, validation: Windows, spec: SignalSpec, options: FitOptions) -> FitHistory:
+def fit(
+    network: Any,
+    train: Windows,
+    validation: Windows,
+    spec: SignalSpec,
+    options: FitOptions,
+    checkpoint: Path | None = None,
+) -> FitHistory:
     """Fit ``network`` in place and leave it with the weights of its best epoch, by validation loss.
 
     Args:
@@ -79,8 +109,41 @@ def fit(network: Any, train: Windows, validation: Windows, spec: SignalSpec, opt
         validation: windows of other episodes.
         spec: for the scores.
         options: see FitOptions.
+        checkpoint: written after every epoch. Where it is there already, training goes on after its last epoch
+            and ends with the weights that an undisturbed one ends with.
+
+    Raises:
+        TrainingError: the checkpoint is another training's, or cannot be written.
     """
-    steps = options.epochs * -(-len(train) // options.batch)
+    fingerprint = _fingerprint(network, train, validation, options) if checkpoint else ""
+    file = Checkpoint(checkpoint, fingerprint) if checkpoint else None
+    optimiser = _optimiser(options, steps=options.epochs * -(-len(train) // options.batch))
+    steps = Steps(network, optimiser, train, options.batch, options.seed)
+    history, best = FitHistory(), network.get_weights()
+    if file and (state := file.load()):
+        for variable, value in zip([*network.variables, *optimiser.variables], state.variables, strict=True):
+            variable.assign(value)
+        history, best = FitHistory(**state.history), list(state.best)
+        log.info("training_resumed", epoch=history.epochs, of=options.epochs)
+    with _Display(options, steps.per_epoch) as display:
+        display.advance(history.epochs * steps.per_epoch)
+        while history.epochs < options.epochs and not history.stalled(options.patience):
+            total = 0.0
+            for taken, losses in steps.epoch(history.epochs):
+                total += losses
+                display.advance(taken)
+            _score(history, total / steps.per_epoch, network, validation, spec)
+            if history.best_epoch == history.epochs:
+                best = network.get_weights()
+            if file:
+                variables = [np.asarray(v.value) for v in (*network.variables, *optimiser.variables)]
+                file.save(State(variables, best, asdict(history)))
+            display.epoch(history)
+    network.set_weights(best)
+    return history
+
+
+def _optimiser(options: FitOptions, steps: int) -> keras.optimizers.Optimizer:
     warm_up = max(1, int(options.warm_up * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
         options.learning_rate / 20,
@@ -89,35 +152,36 @@ def fit(network: Any, train: Windows, validation: Windows, spec: SignalSpec, opt
         warmup_target=options.learning_rate,
         warmup_steps=warm_up,
     )
-    network.compile(
-        keras.optimizers.Adam(schedule, clipnorm=1.0),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=True,
-    )
-    watch = _Watch(validation, spec, options)
-    with watch.progress:
-        network.fit(
-            train.data,
-            train.labels,
-            sample_weight=train.weights / train.weights.mean(),
-            batch_size=options.batch,
-            epochs=options.epochs,
-            verbose=0,
-            callbacks=[watch],
-        )
-    network.set_weights(watch.best_weights)
-    return watch.history
+    return keras.optimizers.Adam(schedule, clipnorm=1.0)
 
 
-class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Scores every epoch, keeps the best weights, and shows progress: a bar, or one line per epoch."""
+def _score(history: FitHistory, loss: float, network: Any, validation: Windows, spec: SignalSpec) -> None:
+    """Append an epoch to the history."""
+    logits = logits_of(network, validation.data)
+    history.loss.append(loss)
+    history.val_loss.append(cross_entropy(logits, validation.labels, validation.weights))
+    history.scores.append(window_scores(validation.labels, logits.argmax(axis=1), spec))
+    history.best_epoch = int(np.argmin(history.val_loss)) + 1
 
-    def __init__(self, validation: Windows, spec: SignalSpec, options: FitOptions) -> None:
-        super().__init__()
-        self.validation, self.spec, self.options = validation, spec, options
-        self.history = FitHistory()
-        self.best_weights: list[NDArray[np.float32]] = []
-        self.progress = Progress(
+
+def _fingerprint(network: Any, train: Windows, validation: Windows, options: FitOptions) -> str:
+    """Hash what decides the outcome: network with its first weights, windows, options."""
+    decisive = {key: value for key, value in asdict(options).items() if key != "show_progress"}
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    digest.update(network.to_json().encode())
+    first = [np.asarray(variable.value) for variable in network.variables]
+    windows = [getattr(part, name) for part in (train, validation) for name in ("data", "labels", "weights")]
+    for array in (*first, *windows):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+class _Display:
+    """Shows progress: a bar, or one line per epoch where standard error is no terminal."""
+
+    def __init__(self, options: FitOptions, steps_per_epoch: int) -> None:
+        self._epochs, self._wanted = options.epochs, options.show_progress
+        self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[state]}"),
@@ -125,30 +189,28 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             TimeRemainingColumn(),
             disable=not (options.show_progress and sys.stderr.isatty()),
             transient=True,
+            console=Console(stderr=True),
         )
-        self.task = self.progress.add_task("training", total=None, state="")
+        self._task = self._bar.add_task("training", total=options.epochs * steps_per_epoch, state="")
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.progress.update(self.task, total=self.options.epochs * self.params["steps"])
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.progress.advance(self.task)
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logits = logits_of(self.model, self.validation.data)
-        loss = cross_entropy(logits, self.validation.labels, self.validation.weights)
-        scores = window_scores(self.validation.labels, logits.argmax(axis=1), self.spec)
-        history = self.history
-        if not history.val_loss or loss < min(history.val_loss):
-            self.best_weights = self.model.get_weights()
-            history.best_epoch = epoch + 1
-        history.loss.append(float((logs or {}).get("loss", np.nan)))
-        history.val_loss.append(loss)
-        history.scores.append(scores)
-        state = f"loss {history.loss[-1]:.4f} val_loss {loss:.4f} merged_f1 {scores['merged_macro_f1']:.4f}"
-        self.progress.update(self.task, state=state)
-        if self.options.show_progress and self.progress.disable:
-            print(f"epoch {epoch + 1}/{self.options.epochs} {state}", file=sys.stderr, flush=True)
+    def advance(self, steps: int) -> None:
+        """Count steps taken."""
+        self._bar.advance(self._task, steps)
+
+    def epoch(self, history: FitHistory) -> None:
+        """Show how the last epoch ended."""
+        merged = history.scores[-1]["merged_macro_f1"]
+        state = f"loss {history.loss[-1]:.4f} val_loss {history.val_loss[-1]:.4f} merged_f1 {merged:.4f}"
+        self._bar.update(self._task, state=state)
+        if self._wanted and self._bar.disable:
+            print(f"epoch {history.epochs}/{self._epochs} {state}", file=sys.stderr, flush=True)
 
 
 def cross_entropy(

@@ -1,0 +1,91 @@
+"""Where a training stands after an epoch, in one file: what a killed training needs to go on as if nothing was."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import TrainingError
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the next epoch depends on.
+
+    ``variables`` are the network's, the state of its random generators among them, and the optimiser's;
+    ``best`` the weights of the best epoch so far; ``history`` a JSON object.
+    """
+
+    variables: Sequence[Array]
+    best: Sequence[Array]
+    history: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One training's checkpoint file.
+
+    Args:
+        path: of the file; its folder is made when needed.
+        fingerprint: of everything that decides the training. A file with another one is never taken up.
+    """
+
+    path: Path
+    fingerprint: str
+
+    def save(self, state: State) -> None:
+        """Write atomically: after a kill there is the old state or the whole new one."""
+        arrays = {f"variable_{k}": array for k, array in enumerate(state.variables)}
+        arrays |= {f"best_{k}": array for k, array in enumerate(state.best)}
+        about = {"fingerprint": self.fingerprint, "history": state.history}
+        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for left in self.path.parent.glob(f".{self.path.name}.*.partial"):
+                left.unlink()  # of a writer that was killed
+            with partial.open("xb") as file:
+                np.savez(file, about=np.array(json.dumps(about)), allow_pickle=False, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, self.path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise TrainingError(f"{self.path}: cannot write the checkpoint: {error.strerror or error}") from error
+
+    def load(self) -> State | None:
+        """Return the state that was saved last, or None where nothing was.
+
+        Raises:
+            TrainingError: the file is another training's, or no checkpoint.
+        """
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            about = json.loads(str(arrays.pop("about")))
+            found, history = about["fingerprint"], about["history"]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise TrainingError(f"{self.path}: not a checkpoint of ours; remove it to start afresh") from error
+        if found != self.fingerprint:
+            raise TrainingError(
+                f"{self.path}: belongs to another training (other data, options or network);"
+                " give another --work-dir, or remove it to start afresh"
+            )
+        return State(_numbered(arrays, "variable"), _numbered(arrays, "best"), history)
+
+
+def _numbered(arrays: dict[str, Array], kind: str) -> list[Array]:
+    count = sum(name.startswith(f"{kind}_") for name in arrays)
+    return [arrays[f"{kind}_{k}"] for k in range(count)]

@@ -1,0 +1,89 @@
+"""Training steps as one compiled loop: the optimiser never goes back to Python between two batches.
+
+A network of ours computes a step in less time than Keras needs to fetch a batch and dispatch it. So windows stay in
+memory, a call takes the indices of many batches, and gathering, gradient and update run inside one TensorFlow graph.
+XLA is not asked for: on CPU its loops were as fast only for the GRU, far slower for convolutions, and it takes
+seconds to compile (``tests/benchmarks/training.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from training.windows import Windows
+
+# Batches in one call: long enough that the call costs nothing, short enough that a progress bar moves.
+BATCHES_PER_CALL = 256
+_PADDING = -1  # an index that stands for no window: an epoch's last batch may be smaller
+
+
+class Steps:
+    """Takes training steps with one network, optimiser and set of windows.
+
+    Args:
+        network: from windows to logits; its variables are updated in place.
+        optimiser: built here for the network's variables.
+        windows: to learn from. Each counts with its weight, over the mean weight of all.
+        batch: windows in a step.
+        seed: together with an epoch's number it decides the order of the windows.
+    """
+
+    def __init__(
+        self, network: Any, optimiser: keras.optimizers.Optimizer, windows: Windows, batch: int, seed: int
+    ) -> None:
+        self._network, self._optimiser = network, optimiser
+        optimiser.build(network.trainable_variables)
+        self._count, self._batch, self._seed = len(windows), batch, seed
+        with tf.device("CPU:0"):  # data sets may be larger than an accelerator's memory
+            self._data = tf.constant(windows.data)
+            self._labels = tf.constant(windows.labels, tf.int32)
+            self._weights = tf.constant(windows.weights / windows.weights.mean(), tf.float32)
+        self._run = tf.function(self._batches, input_signature=[tf.TensorSpec((None, batch), tf.int32)])
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in an epoch."""
+        return -(-self._count // self._batch)
+
+    def epoch(self, number: int) -> Iterator[tuple[int, float]]:
+        """Train on every window once, in an order that depends on the seed and ``number`` alone.
+
+        Yields:
+            After every call into the graph: steps taken by it, and the sum of their losses.
+        """
+        order = self._order(number)
+        for first in range(0, len(order), BATCHES_PER_CALL):
+            part = order[first : first + BATCHES_PER_CALL]
+            yield len(part), float(self._run(tf.constant(part)))
+
+    def _order(self, number: int) -> NDArray[np.int32]:
+        order = np.full(self.per_epoch * self._batch, _PADDING, np.int32)
+        order[: self._count] = np.random.default_rng((self._seed, number)).permutation(self._count)
+        return order.reshape(self.per_epoch, self._batch)
+
+    def _batches(self, order: Any) -> Any:
+        _, loss = tf.while_loop(
+            lambda step, loss: step < tf.shape(order)[0],
+            lambda step, loss: (step + 1, loss + self._step(order[step])),
+            (tf.constant(0), tf.constant(0.0)),
+            parallel_iterations=1,  # steps follow one another
+        )
+        return loss
+
+    def _step(self, chosen: Any) -> Any:
+        there = tf.cast(chosen >= 0, tf.float32)
+        chosen = tf.maximum(chosen, 0)
+        weights = tf.gather(self._weights, chosen) * there
+        with tf.GradientTape() as tape:
+            logits = self._network(tf.gather(self._data, chosen), training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(self._labels, chosen), logits)
+            loss = tf.reduce_sum(losses * weights) / tf.reduce_sum(there)
+        trainable = self._network.trainable_variables
+        self._optimiser.apply(tape.gradient(loss, trainable), trainable)
+        return loss
