@@ -29,9 +29,11 @@ SPREADS = {
 }
 
 
-def draw_star(site: Site, rng: np.random.Generator, name: str) -> tuple[np.ndarray, float]:
+def draw_star(
+    site: Site, rng: np.random.Generator, name: str, resistance_ohm: tuple[float, float] = RESISTANCE_OHM
+) -> tuple[np.ndarray, float]:
     """Draw the fault star (4,) of a class in ohm, and the resistance that characterises it."""
-    low, high = RESISTANCE_OHM
+    low, high = resistance_ohm
     ohm = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     count = int(phases_of(name).sum())
     arc = min(ohm, ARC_PER_UNIT[count] * site.base_ohm)
@@ -51,6 +53,7 @@ def fault(
     *,
     evolving: bool = False,
     clearing: str | None = None,
+    resistance_ohm: tuple[float, float] = RESISTANCE_OHM,
 ) -> Occurrence:
     """Plan a fault of class ``name`` at ``start``.
 
@@ -58,14 +61,15 @@ def fault(
         evolving: whether it spreads to a further phase while it lasts.
         clearing: "arc" (it goes out by itself), "single_pole" (of a fault of one phase to ground) or
             "three_pole" trip with reclosing; drawn if not given.
+        resistance_ohm: bounds of the resistance; an arc between phases is shorter where the line's voltage is low.
     """
-    ohms, resistance = draw_star(site, rng, name)
+    ohms, resistance = draw_star(site, rng, name, resistance_ohm)
     commands = [Command(start, "fault", tuple(ohms))]
     classes = [(start, name)]
     if evolving and name in SPREADS:
         name = str(rng.choice(SPREADS[name]))
         spread = start + cycles(rng.uniform(1.5, 4))
-        wider, _ = draw_star(site, rng, name)
+        wider, _ = draw_star(site, rng, name, resistance_ohm)
         commands.append(Command(spread, "fault", tuple(np.minimum(wider, ohms))))
         classes.append((spread, name))
     if clearing is None:

@@ -61,6 +61,7 @@ class Instruments:
     faulty: Faulty = field(default_factory=Faulty)
 
 
+CHANNELS = ("ia", "ib", "ic", "va", "vb", "vc")
 USUAL = Instruments()
 # All of DESIGN's measurement chain at once.
 HARSH = Instruments(
@@ -87,6 +88,25 @@ class Chain:
     stuck: NDArray[np.bool_]  # (n, 6)
     order: NDArray[np.intp]  # (n, 3) which phase is connected as A, B, C
     gap: NDArray[np.intp]  # (n,) length in samples, 0 for none
+
+    def describe(self, record: int) -> dict[str, float | str]:
+        """Return what characterises the instruments of a record."""
+
+        def channels(marked: NDArray[np.bool_]) -> str:
+            return " ".join(name for name, is_marked in zip(CHANNELS, marked[record], strict=True) if is_marked)
+
+        return {
+            "current_base": float(self.current_base[record]),
+            "noise_db": float(-20 * np.log10(self.noise[record, 0])),
+            "knee_cycles": float(self.knee_cycles[record]),
+            "harmonic_part": float(np.abs(self.harmonics[record]).sum()),
+            "jitter_samples": float(self.jitter[record]),
+            "gap_samples": float(self.gap[record]),
+            "lost": channels(self.lost),
+            "stuck": channels(self.stuck),
+            "reversed": channels(self.gain < 0),
+            "connected": "".join("ABC"[phase] for phase in self.order[record]),
+        }
 
 
 def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USUAL) -> Chain:

@@ -7,6 +7,7 @@ per unit of their ratio, while time stays in seconds: an inductance is a reactan
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,18 @@ class Level:
     length_km: tuple[float, float]
     rated_a: tuple[float, float]
     x_over_r: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Between which bounds lines are drawn; the defaults are DESIGN's sweep."""
+
+    position: tuple[float, float] = (0.05, 0.95)
+    strength: tuple[float, float] = (4.0, 40.0)  # short-circuit current of an end, in multiples of the rated one
+    load: tuple[float, float] = (0.05, 1.1)  # current before the fault
+    load_angle_deg: float = 30.0  # at most, whatever the load
+    frequency_hz: tuple[float, float] = (-1.0, 1.0)  # deviation from the nominal
+    untransposed: float = 0.04  # relative deviation of the line's mutual and own impedances
 
 
 LEVELS = (
@@ -73,6 +86,13 @@ class Network:
         """The solver's time step in seconds, (n,)."""
         return np.asarray(1.0 / (self.nominal_hz * SAMPLES_PER_CYCLE * OVERSAMPLING))
 
+    def strength(self, end: Literal["local", "remote"]) -> Array:
+        """Return the short-circuit current (n,) of an end, per unit: the inverse of its source's impedance."""
+        resistance, inductance = (self.r_local, self.l_local) if end == "local" else (self.r_remote, self.l_remote)
+        reactance = (2 * np.pi * self.nominal_hz)[:, None, None] * inductance
+        impedance = resistance[:, 0] - resistance[:, 1] + 1j * (reactance[:, 0] - reactance[:, 1])
+        return np.asarray(1 / np.abs(impedance[:, 0]))
+
     def take(self, index: NDArray[np.intp]) -> Network:
         """Return the lines at ``index``, in that order and as often as named."""
         return Network(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
@@ -98,14 +118,18 @@ def _log_uniform(rng: np.random.Generator, low: Array | float, high: Array | flo
     return np.asarray(np.exp(rng.uniform(np.log(low), np.log(high), n)))
 
 
-def draw_networks(n: int, rng: np.random.Generator, nominal_hz: float | None = None) -> Network:
+def draw_networks(
+    n: int, rng: np.random.Generator, nominal_hz: float | None = None, sweep: Sweep | None = None
+) -> Network:
     """Draw ``n`` lines of all voltage levels.
 
     Args:
         n: how many.
         rng: the source of randomness.
         nominal_hz: 50 or 60; ``None`` draws both.
+        sweep: bounds other than DESIGN's.
     """
+    sweep = sweep or Sweep()
     level = rng.integers(0, len(LEVELS), n)
     bounds = np.array([(*v.length_km, *v.rated_a, *v.x_over_r) for v in LEVELS])[level]
     kilovolt = np.array([v.kilovolt for v in LEVELS])[level]
@@ -122,9 +146,9 @@ def draw_networks(n: int, rng: np.random.Generator, nominal_hz: float | None = N
 
     # Short-circuit current of each end in multiples of the rated one; a sixth of the lines feed hardly any load
     # that could feed back, as radial feeders do.
-    strength_local = _log_uniform(rng, 4.0, 40.0, n)
+    strength_local = _log_uniform(rng, *sweep.strength, n)
     radial = rng.random(n) < 1 / 6
-    strength_remote = np.where(radial, _log_uniform(rng, 1.0, 3.0, n), _log_uniform(rng, 4.0, 40.0, n))
+    strength_remote = np.where(radial, _log_uniform(rng, 1.0, 3.0, n), _log_uniform(rng, *sweep.strength, n))
     r_local, l_local = _source(rng, strength_local, omega)
     r_remote, l_remote = _source(rng, strength_remote, omega)
 
@@ -134,22 +158,22 @@ def draw_networks(n: int, rng: np.random.Generator, nominal_hz: float | None = N
     loop_l = x_near * x_far / (x_near + x_far) / omega
     c1_line = np.maximum(c1 * length * base_ohm, 1 / ((2 * np.pi * HIGHEST_RESONANCE_HZ) ** 2 * loop_l))
 
-    spread = rng.uniform(-0.04, 0.04, (n, 3, 3))
+    spread = rng.uniform(-sweep.untransposed, sweep.untransposed, (n, 3, 3))
     l_line = _untransposed(sequence_matrix(x1 * per_unit / omega, x0 * per_unit / omega), spread)
     c_line = _untransposed(sequence_matrix(c1_line, c1_line * rng.uniform(0.45, 0.7, n)), -spread)
 
     total = 1 / strength_local + 1 / strength_remote + np.hypot(x1, r1) * per_unit
-    load = np.where(rng.random(n) < 0.25, _log_uniform(rng, 0.005, 0.05, n), rng.uniform(0.05, 1.1, n))
-    drop = np.minimum(load * total, 2 * np.sin(np.radians(15)))  # load angle within ±30°
+    load = np.where(rng.random(n) < 0.25, _log_uniform(rng, 0.005, 0.05, n), rng.uniform(*sweep.load, n))
+    drop = np.minimum(load * total, 2 * np.sin(np.radians(sweep.load_angle_deg / 2)))
     emf_local = rng.uniform(0.95, 1.06, n)
     return Network(
         nominal_hz=nominal,
-        frequency_hz=nominal + rng.uniform(-1, 1, n),
+        frequency_hz=nominal + rng.uniform(*sweep.frequency_hz, n),
         angle=rng.uniform(0, 2 * np.pi, n),
         load_angle=rng.choice([-1.0, 1.0], n) * 2 * np.arcsin(drop / 2),
         emf_local=emf_local,
         emf_remote=emf_local + np.minimum(drop, 0.15) * rng.uniform(-0.4, 0.4, n),
-        position=rng.uniform(0.05, 0.95, n),
+        position=rng.uniform(*sweep.position, n),
         line_vt=rng.random(n) < 0.5,
         base_ohm=base_ohm,
         base_kv=kilovolt,
