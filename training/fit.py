@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -55,6 +56,7 @@ class FitHistory:
     val_loss: list[float] = field(default_factory=list)
     scores: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
+    seconds: float = 0.0  # of training and validation, over all runs of a resumed training
 
     @property
     def epochs(self) -> int:
@@ -115,6 +117,7 @@ def fit(
     Raises:
         TrainingError: the checkpoint is another training's, or cannot be written.
     """
+    begun = time.perf_counter()
     fingerprint = _fingerprint(network, train, validation, options) if checkpoint else ""
     file = Checkpoint(checkpoint, fingerprint) if checkpoint else None
     optimiser = _optimiser(options, steps=options.epochs * -(-len(train) // options.batch))
@@ -135,6 +138,7 @@ def fit(
             _score(history, total / steps.per_epoch, network, validation, spec)
             if history.best_epoch == history.epochs:
                 best = network.get_weights()
+            history.seconds, begun = history.seconds + time.perf_counter() - begun, time.perf_counter()
             if file:
                 variables = [np.asarray(v.value) for v in (*network.variables, *optimiser.variables)]
                 file.save(State(variables, best, asdict(history)))

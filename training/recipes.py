@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -29,7 +28,7 @@ from training.windows import Windows, split_by_episode
 
 log = structlog.get_logger()
 
-ARCHITECTURE = "gru"
+DEFAULT_ARCHITECTURE = "gru"
 # A line's rating is often unknown: currents are compressed from a fifth of the rated one on, voltages, whose base
 # is known, hardly at all.
 LINE_NORMALISATION = Normalisation(kind="asinh", centre=(0.0,) * 6, scale=(0.2,) * 3 + (0.5,) * 3)
@@ -52,6 +51,9 @@ MINING_SEED, TEST_SEED = 500_000, 9_000_000
 
 DEFAULT_SEED = 2024
 
+# The reference report's protocol: batches of 32, 50 epochs. The learning rate is ours, chosen on the validation part.
+REFERENCE = FitOptions(epochs=50, batch=32, learning_rate=1e-2, final_rate=0.003)
+
 
 @dataclass(frozen=True)
 class LineOptions:
@@ -61,13 +63,19 @@ class LineOptions:
     epochs: int = 22
     episodes: int = 16_000
     test_lines: int = 30
+    architecture: str = DEFAULT_ARCHITECTURE
+    work_dir: Path | None = None  # of checkpoints: a killed training goes on from there
     show_progress: bool = True
 
     @property
     def command(self) -> str:
         """The command that makes the same model again."""
         given = f"--seed {self.seed} --epochs {self.epochs} --episodes {self.episodes}"
-        return f"faultline train --spec line --out line.safetensors {given}"
+        return f"faultline train --spec line{_chosen(self.architecture)} --out line.safetensors {given}"
+
+
+def _chosen(architecture: str) -> str:
+    return "" if architecture == DEFAULT_ARCHITECTURE else f" --architecture {architecture}"
 
 
 def train_line(options: LineOptions) -> Artefact:
@@ -78,23 +86,21 @@ def train_line(options: LineOptions) -> Artefact:
     """
     spec = load_spec("line")
     make_repeatable(options.seed)
+    network = build(options.architecture, spec, LINE_NORMALISATION, options.seed)
     batches = Batches.of(options.episodes)
     windows = training_windows(batches, spec, options.seed)
     train, validation, calibration = split_by_episode(windows, LINE_SHARES, options.seed)
     log.info("training_windows_simulated", episodes=batches.mixed + batches.brief, windows=len(windows))
 
-    network = build(ARCHITECTURE, spec, LINE_NORMALISATION, options.seed)
     how = FitOptions(seed=options.seed, show_progress=options.show_progress)
     hard = train.take(np.array([], int))
     first_episode = batches.mixed + batches.brief
     histories: list[FitHistory] = []
-    fitting_s = 0.0
     for number, part in enumerate(ROUNDS):
         epochs = max(1, round(part.share * options.epochs))
         how = replace(how, epochs=epochs, learning_rate=part.learning_rate, final_rate=part.final_rate)
-        begun = time.perf_counter()
-        history = fit(network, Windows.joined([train, hard]), validation, spec, how)
-        fitting_s += time.perf_counter() - begun
+        checkpoint = options.work_dir / f"line-round-{number + 1}.npz" if options.work_dir else None
+        history = fit(network, Windows.joined([train, hard]), validation, spec, how, checkpoint)
         histories.append(history)
         if number + 1 < len(ROUNDS):
             seed = options.seed + MINING_SEED * (number + 1)
@@ -113,7 +119,8 @@ def train_line(options: LineOptions) -> Artefact:
         "history": recorded(histories),
         "windows": {"training": len(train), "hard": len(hard), "validation": len(validation)},
     }
-    return _artefact(network, spec, LINE_NORMALISATION, temperature, metrics, options.command, options.seed, fitting_s)
+    fitting_s = sum(history.seconds for history in histories)
+    return _artefact(network, spec, LINE_NORMALISATION, temperature, metrics, options, fitting_s)
 
 
 def _classifier(network: Any, temperature: float) -> Classifier:
@@ -129,15 +136,17 @@ class InstantOptions:
 
     data: Path
     seed: int = DEFAULT_SEED
-    epochs: int = 60
+    epochs: int = REFERENCE.epochs
     split: Split = "random"
+    architecture: str = DEFAULT_ARCHITECTURE
+    work_dir: Path | None = None  # of checkpoints: a killed training goes on from there
     show_progress: bool = True
 
     @property
     def command(self) -> str:
         """The command that makes the same model again."""
         given = f"--data {self.data.name} --split {self.split} --seed {self.seed} --epochs {self.epochs}"
-        return f"faultline train --spec instant --out instant.safetensors {given}"
+        return f"faultline train --spec instant{_chosen(self.architecture)} --out instant.safetensors {given}"
 
 
 def train_instant(options: InstantOptions) -> Artefact:
@@ -156,13 +165,9 @@ def train_instant(options: InstantOptions) -> Artefact:
     splits: tuple[Split, ...] = ("random", "blocks")
     for split in splits:
         train, validation, test = split_classdata(windows, split, options.seed)
-        make_repeatable(options.seed)
-        normalisation = Normalisation.fitted(train.data)
-        network = build(ARCHITECTURE, spec, normalisation, options.seed)
-        how = FitOptions(epochs=options.epochs, batch=32, seed=options.seed, show_progress=options.show_progress)
-        begun = time.perf_counter()
-        history = fit(network, train, validation, spec, how)
-        fitting_s = time.perf_counter() - begun
+        how = replace(REFERENCE, epochs=options.epochs, seed=options.seed, show_progress=options.show_progress)
+        checkpoint = options.work_dir / f"instant-{split}.npz" if options.work_dir else None
+        network, normalisation, history = fit_reference(options.architecture, spec, train, validation, how, checkpoint)
         temperature = fit_temperature(logits_of(network, validation.data), validation.labels)
         said = logits_of(network, test.data).argmax(axis=1)
         scores[split] = {
@@ -173,11 +178,30 @@ def train_instant(options: InstantOptions) -> Artefact:
             "rows": {"training": len(train), "validation": len(validation), "test": len(test)},
         }
         if split == options.split:
-            chosen = network, normalisation, temperature, fitting_s
+            chosen = network, normalisation, temperature, history.seconds
     assert chosen is not None
     metrics = {"split": options.split, **scores}
     network, normalisation, temperature, fitting_s = chosen
-    return _artefact(network, spec, normalisation, temperature, metrics, options.command, options.seed, fitting_s)
+    return _artefact(network, spec, normalisation, temperature, metrics, options, fitting_s)
+
+
+def fit_reference(
+    architecture: str,
+    spec: SignalSpec,
+    train: Windows,
+    validation: Windows,
+    options: FitOptions,
+    checkpoint: Path | None = None,
+) -> tuple[Any, Normalisation, FitHistory]:
+    """Fit a network by the protocol of the reference report, scaled by the training part's statistics alone.
+
+    Returns:
+        The network with its best epoch's weights, the normalisation inside it, and how training went.
+    """
+    make_repeatable(options.seed)
+    normalisation = Normalisation.fitted(train.data)
+    network = build(architecture, spec, normalisation, options.seed)
+    return network, normalisation, fit(network, train, validation, spec, options, checkpoint)
 
 
 def recorded(histories: Sequence[FitHistory]) -> dict[str, Any]:
@@ -216,8 +240,7 @@ def _artefact(
     normalisation: Normalisation,
     temperature: float,
     metrics: dict[str, Any],
-    command: str,
-    seed: int,
+    options: LineOptions | InstantOptions,
     fitting_s: float,
 ) -> Artefact:
     packages = ("keras", "tensorflow-cpu", "numpy", "scipy")
@@ -225,12 +248,12 @@ def _artefact(
         network,
         spec,
         normalisation=normalisation,
-        architecture=ARCHITECTURE,
+        architecture=options.architecture,
         temperature=temperature,
         metrics=metrics,
         provenance={
-            "command": command,
-            "seed": seed,
+            "command": options.command,
+            "seed": options.seed,
             "training_seconds": round(fitting_s, 2),
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
             "platform": f"{sys.platform}-{platform.machine()}",

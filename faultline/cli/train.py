@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from model.artefact import Artefact
 
 
+class Architecture(StrEnum):
+    """The networks there are; ``model.architectures`` builds them."""
+
+    gru = "gru"
+    lstm = "lstm"
+    cnn = "cnn"
+    cnn_advanced = "cnn-advanced"
+    fnn = "fnn"
+    fnn_improved = "fnn-improved"
+
+
 class Split(StrEnum):
     """How rows of classData.csv are parted."""
 
@@ -23,6 +34,7 @@ def train(
     spec: Annotated[str, typer.Option(help="What to train: line (simulated) or instant (from classData.csv).")] = (
         "line"
     ),
+    architecture: Annotated[Architecture, typer.Option(help="The network.")] = Architecture.gru,
     out: Annotated[Path, typer.Option(help="Where to write the artefact.")] = Path("line.safetensors"),
     seed: Annotated[int, typer.Option(help="The same seed makes the same model on the same machine.")] = 2024,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the windows [default: the recipe's].")] = None,
@@ -33,6 +45,10 @@ def train(
     split: Annotated[
         Split, typer.Option(help="instant: random is the reference report's, blocks is honest in time.")
     ] = Split.random,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(help="Keep a checkpoint per epoch there; the same command goes on where it was killed."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Train a model and write its artefact: weights, and a manifest with scores, seed, versions and this command.
@@ -52,11 +68,11 @@ def train(
     if not out.parent.is_dir():
         raise ArtefactError(f"{out}: the folder {out.parent} does not exist; create it first")
     if spec == "line":
-        artefact = _line(seed, epochs, episodes, quiet)
+        artefact = _line(seed, epochs, episodes, architecture, work_dir, quiet)
     elif spec == "instant":
         if data is None:
             raise TrainingError("spec instant needs --data, the path of classData.csv")
-        artefact = _instant(data, seed, epochs, split, quiet)
+        artefact = _instant(data, seed, epochs, split, architecture, work_dir, quiet)
     else:
         raise TrainingError(f"there is no recipe for spec {spec!r}; choose line or instant")
     artefact.save(out)
@@ -64,25 +80,49 @@ def train(
     typer.echo(f"{artefact.model_id} written to {out} ({out.stat().st_size:,} bytes)")
 
 
-def _line(seed: int, epochs: int | None, episodes: int | None, quiet: bool) -> Artefact:
+def _line(
+    seed: int,
+    epochs: int | None,
+    episodes: int | None,
+    architecture: Architecture,
+    work_dir: Path | None,
+    quiet: bool,
+) -> Artefact:
     from training.recipes import LineOptions, train_line
 
     default = LineOptions()
     return train_line(
-        LineOptions(seed, epochs or default.epochs, episodes or default.episodes, show_progress=not quiet)
+        LineOptions(
+            seed=seed,
+            epochs=epochs or default.epochs,
+            episodes=episodes or default.episodes,
+            architecture=architecture.value,
+            work_dir=work_dir,
+            show_progress=not quiet,
+        )
     )
 
 
-def _instant(data: Path, seed: int, epochs: int | None, split: Split, quiet: bool) -> Artefact:
+def _instant(
+    data: Path,
+    seed: int,
+    epochs: int | None,
+    split: Split,
+    architecture: Architecture,
+    work_dir: Path | None,
+    quiet: bool,
+) -> Artefact:
     from training.recipes import InstantOptions, train_instant
 
     default = InstantOptions(data)
     return train_instant(
         InstantOptions(
-            data,
-            seed,
-            epochs or default.epochs,
-            "blocks" if split is Split.blocks else "random",
+            data=data,
+            seed=seed,
+            epochs=epochs or default.epochs,
+            split="blocks" if split is Split.blocks else "random",
+            architecture=architecture.value,
+            work_dir=work_dir,
             show_progress=not quiet,
         )
     )
