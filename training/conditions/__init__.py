@@ -1,0 +1,1 @@
+"""Conditions: the ways in which the world differs from training, in five steps each, and what they cost."""
