@@ -76,7 +76,7 @@ class Checkpoint:
             found, history = about["fingerprint"], about["history"]
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise TrainingError(f"{self.path}: not a checkpoint of ours; remove it to start afresh") from error
         if found != self.fingerprint:
             raise TrainingError(

@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -44,7 +44,8 @@ class FitOptions:
     warm_up: float = 0.05
     final_rate: float = 0.01
     seed: int = 0
-    patience: int | None = None  # epochs without a better validation loss after which training ends
+    select_by: Literal["loss", "accuracy"] = "loss"  # which epoch is the best, by its validation score
+    patience: int | None = None  # epochs without a better one after which training ends
     show_progress: bool = True
 
 
@@ -103,7 +104,7 @@ def fit(
     options: FitOptions,
     checkpoint: Path | None = None,
 ) -> FitHistory:
-    """Fit ``network`` in place and leave it with the weights of its best epoch, by validation loss.
+    """Fit ``network`` in place and leave it with the weights of its best epoch.
 
     Args:
         network: a Keras model from windows to logits.
@@ -136,6 +137,7 @@ def fit(
                 total += losses
                 display.advance(taken)
             _score(history, total / steps.per_epoch, network, validation, spec)
+            history.best_epoch = _best_epoch(history, options.select_by)
             if history.best_epoch == history.epochs:
                 best = network.get_weights()
             history.seconds, begun = history.seconds + time.perf_counter() - begun, time.perf_counter()
@@ -165,7 +167,14 @@ def _score(history: FitHistory, loss: float, network: Any, validation: Windows, 
     history.loss.append(loss)
     history.val_loss.append(cross_entropy(logits, validation.labels, validation.weights))
     history.scores.append(window_scores(validation.labels, logits.argmax(axis=1), spec))
-    history.best_epoch = int(np.argmin(history.val_loss)) + 1
+
+
+def _best_epoch(history: FitHistory, select_by: Literal["loss", "accuracy"]) -> int:
+    """Return the first best epoch, counted from 1; of equally accurate ones that with the lowest loss."""
+    if select_by == "loss":
+        return int(np.argmin(history.val_loss)) + 1
+    ranks = [(scores["accuracy"], -loss) for scores, loss in zip(history.scores, history.val_loss, strict=True)]
+    return ranks.index(max(ranks)) + 1
 
 
 def _fingerprint(network: Any, train: Windows, validation: Windows, options: FitOptions) -> str:

@@ -1,0 +1,113 @@
+"""A training that is killed goes on from its checkpoint and ends as if it had never been disturbed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.architectures import build
+from model.normalisation import Normalisation
+from model.spec import load_spec
+from training.checkpoint import Checkpoint, State
+from training.errors import TrainingError
+from training.fit import FitOptions, fit
+from training.recipes import InstantOptions, train_instant
+from training.windows import Windows
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = State([np.arange(6.0).reshape(2, 3), np.int64(7)], [np.ones(2, np.float32)], {"loss": [0.5]})
+
+
+def class_data(folder: Path, rows_per_class: int = 150) -> Path:
+    """Write a file in the form of classData.csv whose classes overlap."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for code, level in (("0,0,0,0", 0.0), ("1,0,0,1", 1.0), ("0,1,1,0", 2.0)):
+        drawn = rng.normal(level, 0.7, (rows_per_class, 6))
+        rows += [code + "," + ",".join(f"{value:.4f}" for value in values) for values in drawn]
+    path = folder / "classData.csv"
+    path.write_text("G,C,B,A,Ia,Ib,Ic,Va,Vb,Vc\n" + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.slow
+def test_a_training_killed_after_an_epoch_resumes_to_the_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
+    data = class_data(tmp_path)
+    child = subprocess.run(
+        [sys.executable, "-m", "tests.training.killed_training", str(data), str(tmp_path / "work"), "2"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=120,
+    )
+    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["instant-random.npz"]
+
+    undisturbed = InstantOptions(data, seed=1, epochs=4, show_progress=False)
+    expected = train_instant(undisturbed)
+    resumed = train_instant(replace(undisturbed, work_dir=tmp_path / "work"))
+    for name, tensor in expected.weights.items():
+        np.testing.assert_array_equal(resumed.weights[name], tensor, err_msg=name)
+    for split in ("random", "blocks"):
+        assert resumed.manifest.metrics[split] == expected.manifest.metrics[split]
+
+
+def tiny_windows(seed: int) -> Windows:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, 90).astype(np.int32)
+    data = (rng.normal(0, 0.5, (90, 1, 6)) + labels[:, None, None]).astype(np.float32)
+    return Windows(data, labels, np.ones(90, np.float32), np.arange(90))
+
+
+def test_a_checkpoint_of_other_windows_or_options_is_not_taken_up(tmp_path: Path) -> None:
+    spec, options = load_spec("instant"), FitOptions(epochs=1, batch=32, show_progress=False)
+    path = tmp_path / "deep" / "fit.npz"
+
+    def run(windows: Windows, options: FitOptions) -> list[float]:
+        network = build("fnn", spec, Normalisation.identity(6), seed=1)
+        return fit(network, windows, tiny_windows(9), spec, options, path).loss
+
+    first = run(tiny_windows(1), options)
+    assert run(tiny_windows(1), options) == first, "a finished training is not trained again"
+    with pytest.raises(TrainingError, match="belongs to another training"):
+        run(tiny_windows(2), options)
+    with pytest.raises(TrainingError, match="give another --work-dir"):
+        run(tiny_windows(1), replace(options, learning_rate=1e-4))
+
+
+def test_a_state_is_read_as_it_was_written_and_a_killed_writers_leftover_is_removed(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "fit.npz", "print")
+    assert checkpoint.load() is None
+    (tmp_path / ".fit.npz.1-aa.partial").write_bytes(b"half")
+    checkpoint.save(STATE)
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.npz"]
+    found = checkpoint.load()
+    assert found is not None
+    assert found.history == STATE.history
+    for read, written in zip([*found.variables, *found.best], [*STATE.variables, *STATE.best], strict=True):
+        np.testing.assert_array_equal(read, written)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_and_left_alone(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.npz"
+    Checkpoint(whole, "print").save(STATE)
+    for content in (b"", b"no archive at all", whole.read_bytes()[:-40]):
+        path = tmp_path / "fit.npz"
+        path.write_bytes(content)
+        with pytest.raises(TrainingError, match="not a checkpoint of ours; remove it"):
+            Checkpoint(path, "print").load()
+        assert path.read_bytes() == content
+
+
+def test_training_ends_when_the_validation_loss_has_not_improved_for_the_patience(tmp_path: Path) -> None:
+    windows = tiny_windows(1)
+    wrong = replace(windows, labels=(windows.labels + 1) % 3)  # what is learned makes validation worse
+    network = build("fnn", load_spec("instant"), Normalisation.identity(6), seed=1)
+    options = FitOptions(epochs=30, batch=32, patience=2, learning_rate=1e-2, show_progress=False)
+    history = fit(network, windows, wrong, load_spec("instant"), options)
+    assert history.epochs == history.best_epoch + 2 < 30
