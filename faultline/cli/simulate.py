@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,13 +25,25 @@ def simulate(
     events: Annotated[Path | None, typer.Option(help="Write what happened to this file too (JSON).")] = None,
     topic: Annotated[str, typer.Option(help="Topic that the windows are recorded for.")] = "sensor-windows",
     windows_per_message: Annotated[int, typer.Option(min=1, help="Windows in one message.")] = 4,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Write a data set of episodes (Parquet) to train on instead of a recording.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes in the data set, each of another line.")] = 4096,
+    cycles: Annotated[float, typer.Option(min=3, help="Length of an episode in mains cycles.")] = 40.0,
+    harsh: Annotated[bool, typer.Option("--harsh", help="Data set with faulty instruments, noise to 10 dB.")] = False,
 ) -> None:
     """Simulate lines with faults of every kind and with disturbances that are none, and record their windows.
 
-    Every message carries its windows' true classes, so that a replay can be scored.
+    Every message carries its windows' true classes, so that a replay can be scored. With --dataset, write labelled
+    episodes of 50 and 60 Hz with all their parameters instead.
 
     Example: faultline simulate --lines 24 --seconds 60 --seed 7 --out rec.parquet
+
+    Example: faultline simulate --dataset episodes.parquet --episodes 4096
     """
+    if dataset is not None:
+        _write_dataset(dataset, episodes, seed, cycles, harsh)
+        return
     from training.scenario import scenario
 
     record = scenario(lines, seconds, seed, hz)
@@ -43,6 +55,15 @@ def simulate(
         f"{out}: {lines} lines, {seconds:g} s, {messages} messages,"
         f" {faults} faults, {len(record.events) - faults} other disturbances"
     )
+
+
+def _write_dataset(path: Path, episodes: int, seed: int, cycles: float, harsh: bool) -> None:
+    from training.datasets import Recipe, open_dataset, write_dataset
+
+    instruments: Literal["harsh", "usual"] = "harsh" if harsh else "usual"
+    write_dataset(path, Recipe(episodes=episodes, seed=seed, length_cycles=cycles, instruments=instruments))
+    faults = int((open_dataset(path).index["kind"] == "fault").sum())
+    typer.echo(f"{path}: {episodes} episodes of {cycles:g} cycles, {faults} of them faults")
 
 
 def _write(record: Scenario, out: Path, topic: str, windows_per_message: int) -> int:
