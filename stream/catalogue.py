@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stream.clients import RECORD_OVERHEAD_BYTES
+from stream.contract import FAULT_TYPES as FAULT_TYPES
 from stream.settings import Settings
 
-FAULT_TYPES = ("lg", "ll", "llg", "lll", "lllg", "unknown")
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 FOR_EVER = -1
@@ -55,7 +55,12 @@ def catalogue(settings: Settings) -> tuple[TopicPlan, ...]:
             settings.topic_dead_letters, "records that could not be judged", many, retention_ms=14 * DAY_MS, worker=True
         ),
         TopicPlan(
-            settings.topic_line_states, "state of every line", many, compacted=True, follows=windows, worker=True
+            settings.topic_line_states,
+            "state of every line, by consumer group",
+            many,
+            compacted=True,
+            follows=windows,
+            worker=True,
         ),
         TopicPlan(settings.topic_models, "the champion's artefact per spec", 1, compacted=True),
         TopicPlan(

@@ -5,9 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from stream.errors import SettingsError
+from model.spec import load_spec
+from stream.contract import FAULT_TYPES
+from stream.errors import SettingsError, WorkerError
 from stream.settings import Settings, load_settings, settings_in_environment
+from stream.transport import faust_settings
+from stream.worker import episode_policy
+
+TEXTS = ("GROUP", "CLIENT_ID", "INSTANCE_ID", "SPEC", "MODEL", "SASL_USERNAME", "SASL_OAUTH_SCOPE", "WEB_HOST")
+TOPICS = ("TOPIC_WINDOWS", "TOPIC_DEAD_LETTERS", "TOPIC_LINE_STATES", "TOPIC_MODELS")
+SECONDS = tuple(name.upper() for name in Settings.model_fields if name.endswith("_s"))
 
 
 @pytest.fixture(autouse=True)
@@ -126,3 +137,115 @@ def test_bootstrap_servers_are_cleaned_of_spaces() -> None:
 def test_settings_do_not_change_after_they_are_loaded() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().group = "other"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        *((name, value, "must not be empty") for name in TEXTS for value in ("", "  ")),
+        ("GROUP", "a\x1fb", "control characters"),
+        ("GROUP", "a\nb", "control characters"),
+        *((name, value, "is no name for a topic") for name in TOPICS for value in ("", "..", "a b", "ä", "x" * 250)),
+        *((f"SSL_{name}FILE", value, "cannot be read") for name in ("CA", "CERT", "KEY") for value in ("no.pem", ".")),
+        ("SSL_CAFILE", "x" * 5000, "cannot be read"),
+        *((name, value, "finite") for name in SECONDS for value in ("nan", "inf", "-inf")),
+        *((name, "1e9", "less than or equal to") for name in SECONDS),
+        ("EPISODE_CONFIRM", "1001", "less than or equal to 1000"),
+        ("EPISODE_OF", "1001", "less than or equal to 1000"),
+        ("EPISODE_CLEAR", "100001", "less than or equal to 100000"),
+        ("BROKER", "a\nb:1", "host:port"),
+        ("BROKER", "a b:1", "host:port"),
+        ("BROKER", "a:²", "host:port"),
+    ],
+)
+def test_a_value_that_nothing_could_work_with_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(f"FAULTLINE_{name}", value)
+    with pytest.raises(SettingsError, match=says) as caught:
+        load_settings()
+    assert f"FAULTLINE_{name}: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("FAULTLINE_BROCKER", "FAULTLINE_BROKER"),
+        ("FAULTLINE_TOPIC_WINDOW", "FAULTLINE_TOPIC_WINDOWS"),
+        ("faultline_web_prot", "FAULTLINE_WEB_PORT"),
+    ],
+)
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_a_misspelt_variable_is_an_error_that_names_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, meant: str, place: str
+) -> None:
+    if place == ".env":
+        (tmp_path / ".env").write_text(f"{name}=hunter2\n")
+    else:
+        monkeypatch.setenv(name, "hunter2")
+    with pytest.raises(SettingsError, match=f"{name.upper()}: no such setting; did you mean.*{meant}") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_variable_like_no_other_has_no_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAULTLINE_QQQQQQQQQQQQQQQQQQ", "1")
+    with pytest.raises(SettingsError, match=r"FAULTLINE_QQQQQQQQQQQQQQQQQQ: no such setting$"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["FAULTLINE_TEST_X", "FAULTLINE_FAUST_X", "FAULTLINE_GATE_X", "FAULTLINE_REQUIRE_KAFKA", "FAULTLINE_DATA", "FAULT"],
+)
+def test_variables_of_others_are_let_be(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    assert load_settings() == Settings()
+
+
+def test_a_dotenv_file_that_is_not_utf_8_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"FAULTLINE_GROUP=caf\xe9\n")
+    with pytest.raises(SettingsError, match=r"^wrong setting: \.env is not UTF-8 at byte 19: save it as UTF-8$"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"topic_windows": "a", "topic_dead_letters": "a"},
+        {"topic_line_states": "models"},
+        {"topic_faults_prefix": "sensor-", "topic_windows": "sensor-lg"},
+    ],
+)
+def test_two_topics_under_one_name_are_an_error(same: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="are both for the topic"):
+        load_settings(**same)
+
+
+ANY_VALUE = st.one_of(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=300),
+    st.integers(-(10**12), 10**12).map(str),
+    st.floats().map(str),
+    st.sampled_from(["true", "earliest", "json", "SSL", "gzip"]),
+)
+
+
+@hypothesis_settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), ANY_VALUE, min_size=1, max_size=4))
+def test_whatever_the_variables_say_is_used_or_refused_in_one_line(values: dict[str, str]) -> None:
+    spec = load_spec("line")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(f"FAULTLINE_{name.upper()}", value)
+        try:
+            settings = load_settings()
+        except SettingsError as error:
+            assert len(str(error).splitlines()) == 1  # noqa: PT017 – either outcome is right
+            return
+    assert all(settings.topic_faults(kind) for kind in FAULT_TYPES)
+    assert faust_settings(settings)["id"]
+    try:
+        episode_policy(spec, settings)
+    except WorkerError as error:
+        assert "FAULTLINE_EPISODE_CONFIRM" in str(error)  # noqa: PT017
