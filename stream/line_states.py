@@ -2,12 +2,14 @@
 
 Why not a Faust table: its recovery has open races (FAUST issue 596) and acknowledges by Faust's own bookkeeping.
 ``line-states`` is co-partitioned with ``sensor-windows``: a line's state is written to the partition its window came
-from, whatever partitioner the gateway uses.
+from, whatever partitioner the gateway uses. Its key is the consumer group and the line: a second group, say one that
+tries another model on the same windows, has states of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -22,6 +24,12 @@ from stream.publisher import Outgoing
 
 log = structlog.get_logger(__name__)
 
+KEY_SEPARATOR = "\x1f"
+"""Between group and line in a key. No group's name holds it (see ``Settings``), a line's id may."""
+MAX_LINES = 50_000
+"""Lines of a partition, see ``Settings.max_lines_per_partition``."""
+SPARED = 10
+"""One part in so many is evicted at once, so that a full partition is not searched at every new line."""
 RETRY_S = 1.0
 """Pause before a failed read of the state topic is tried again; no window is judged meanwhile."""
 
@@ -83,14 +91,28 @@ class TopicStateReader:
 
 
 class PartitionStates:
-    """States of the lines of one partition."""
+    """States of the lines of one partition.
 
-    def __init__(self, rows: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
+    Args:
+        group: consumer group whose states these are.
+        rows: key and value of the records of the topic, oldest first; other groups' are passed over.
+        max_lines: beyond so many, idle lines are forgotten, those first that were silent for longest.
+    """
+
+    def __init__(
+        self, group: str, rows: Iterable[tuple[bytes, bytes | None]] = (), *, max_lines: int = MAX_LINES
+    ) -> None:
         self.lines: dict[str, LineState] = {}
+        """In the order in which they were last heard of."""
         self._busy: set[str] = set()
         """Lines whose last written state was not idle."""
+        self._prefix = f"{group}{KEY_SEPARATOR}".encode()
+        self._max_lines = max_lines
+        self._evict_at = max_lines
         for key, value in rows:
-            self._restore(key, value)
+            if key.startswith(self._prefix):
+                self._restore(key[len(self._prefix) :], value)
+        self._evict()
 
     def _restore(self, key: bytes, value: bytes | None) -> None:
         try:
@@ -114,23 +136,47 @@ class PartitionStates:
         """Records that make the topic tell the present state of the touched lines.
 
         A line that is idle, and was when last written, is left out: forgetting what it saw meanwhile changes no
-        later event, and nearly all lines are idle nearly all the time.
+        later event, and nearly all lines are idle nearly all the time. For the same reason idle lines that were
+        silent for longest are forgotten here when there are too many.
         """
         records: list[Outgoing] = []
         for line in touched:
-            state = self.lines[line]
+            state = self.lines[line] = self.lines.pop(line)
             if state.idle and line not in self._busy:
                 continue
             (self._busy.discard if state.idle else self._busy.add)(line)
-            records.append(Outgoing(topic, line.encode(), encode_state(state), [], partition))
+            records.append(Outgoing(topic, self._prefix + line.encode(), encode_state(state), [], partition))
+        self._evict()
         return records
+
+    def _evict(self) -> None:
+        """Forget idle lines that were silent for longest, until there is room again or none but busy ones are left.
+
+        What is forgotten is what a restart forgets as well: the number of the last quiet window.
+        """
+        if len(self.lines) <= self._evict_at:
+            return
+        excess = len(self.lines) - self._max_lines + self._max_lines // SPARED
+        idle = (line for line, state in self.lines.items() if state.idle and line not in self._busy)
+        for line in list(itertools.islice(idle, excess)):
+            del self.lines[line]
+        # Busy lines are kept beyond the limit, and not searched through again at once.
+        self._evict_at = max(self._max_lines, len(self.lines) + self._max_lines // SPARED)
 
 
 class LineStates:
-    """States of all assigned partitions, restored before the first window of each."""
+    """States of all assigned partitions, restored before the first window of each.
 
-    def __init__(self, reader: StateReader) -> None:
+    Args:
+        reader: of the state topic.
+        group: consumer group whose states these are.
+        max_lines: of one partition, see ``PartitionStates``.
+    """
+
+    def __init__(self, reader: StateReader, group: str, *, max_lines: int = MAX_LINES) -> None:
         self._reader = reader
+        self._group = group
+        self._max_lines = max_lines
         self._partitions: dict[Partition, PartitionStates] = {}
         self._assignment = 0
 
@@ -143,7 +189,8 @@ class LineStates:
         """States of a partition, read from the topic when it was not since the assignment."""
         while (states := self._partitions.get(partition)) is None:
             assignment = self._assignment
-            restored = PartitionStates(await self._reader.read(partition.partition))
+            rows = await self._reader.read(partition.partition)
+            restored = PartitionStates(self._group, rows, max_lines=self._max_lines)
             # What was read before a rebalance may be the past of a worker in between.
             if assignment == self._assignment:
                 self._partitions[partition] = restored

@@ -318,14 +318,19 @@ class Pipeline:
                 confidence=round(event.confidence, 3),
                 event_id=event.event_id,
             )
-        for dead in batch.dead:
-            metrics.dead_letters.labels(dead.reason).inc()
+        if batch.dead:
+            # One line however many they are: a gateway gone wrong must not fill the disk.
+            reasons = Counter(dead.reason for dead in batch.dead)
+            for reason, count in reasons.items():
+                metrics.dead_letters.labels(reason).inc(count)
+            first = batch.dead[0]
             log.warning(
-                "dead-letter",
-                reason=dead.reason,
-                partition=dead.record.partition,
-                offset=dead.record.offset,
-                message=dead.message[:200],
+                "dead-letters",
+                count=len(batch.dead),
+                reasons=dict(reasons),
+                first=first.message[:200],
+                first_partition=first.record.partition,
+                first_offset=first.record.offset,
             )
         for outcome, count in batch.outcomes.items():
             metrics.windows.labels(outcome).inc(count)

@@ -75,7 +75,7 @@ class Worker:
             lambda: self._side_producer, renew=self._side_producer.renew, **self._publishing()
         )
         self._state_reader = TopicStateReader(settings.topic_line_states, self._groupless_consumer)
-        self._states = LineStates(self._state_reader)
+        self._states = LineStates(self._state_reader, settings.group, max_lines=settings.max_lines_per_partition)
         self.pipeline = Pipeline(
             settings,
             engine=engine,

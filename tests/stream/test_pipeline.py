@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import structlog
 from aiokafka.errors import KafkaTimeoutError
 from numpy.typing import NDArray
 
@@ -64,7 +65,7 @@ class Rig:
         self.broker = broker
         self.ledger = OffsetLedger()
         self.reader = NoStates()
-        self.states = LineStates(self.reader)
+        self.states = LineStates(self.reader, "faultline")
         self.metrics = WorkerMetrics()
         self.finished: list[tuple[int, list[str]]] = []
         self.pipeline = Pipeline(
@@ -180,7 +181,10 @@ async def test_the_events_of_a_line_keep_their_order_and_say_their_source() -> N
             ("onset", 2),
             ("clear", 3),
         ]
-        assert {sent.key for sent in ours.broker.sent} == {b"l"}
+        assert {(sent.topic, sent.key) for sent in ours.broker.sent} == {
+            ("faults.lg", b"l"),
+            ("line-states", b"faultline\x1fl"),
+        }
 
 
 async def test_an_update_is_told_to_the_former_types_subscribers_too() -> None:
@@ -251,6 +255,17 @@ async def test_a_batch_of_nothing_but_guilty_records_is_finished() -> None:
         assert engine.calls == []
         assert ours.counted("faultline_dead_letters_total", reason="tombstone") == 1
         assert ours.counted("faultline_records_total") == 2
+
+
+async def test_a_flood_of_guilty_records_is_one_line_of_the_log_per_micro_batch() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with rig(batch_windows=1000) as ours:
+            await ours.submit(record(b"l", None), *[record(b"l", b"", offset=first) for first in range(1, 300)])
+            await ours.pipeline.drain()
+            assert ours.counted("faultline_dead_letters_total", reason="empty") == 299
+    told = [line for line in logs if line["event"] == "dead-letters"]
+    assert [(line["count"], line["reasons"]) for line in told] == [(300, {"tombstone": 1, "empty": 299})]
+    assert (told[0]["first_partition"], told[0]["first_offset"], told[0]["first"]) == (0, 0, "the record has no value")
 
 
 # Micro-batches -------------------------------------------------------------------------------------------------------
