@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -103,6 +104,7 @@ def fit(
     spec: SignalSpec,
     options: FitOptions,
     checkpoint: Path | None = None,
+    on_epoch: Callable[[FitHistory], None] | None = None,
 ) -> FitHistory:
     """Fit ``network`` in place and leave it with the weights of its best epoch.
 
@@ -114,6 +116,7 @@ def fit(
         options: see FitOptions.
         checkpoint: written after every epoch. Where it is there already, training goes on after its last epoch
             and ends with the weights that an undisturbed one ends with.
+        on_epoch: called after every epoch.
 
     Raises:
         TrainingError: the checkpoint is another training's, or cannot be written.
@@ -145,6 +148,8 @@ def fit(
                 variables = [np.asarray(v.value) for v in (*network.variables, *optimiser.variables)]
                 file.save(State(variables, best, asdict(history)))
             display.epoch(history)
+            if on_epoch:
+                on_epoch(history)
     network.set_weights(best)
     return history
 

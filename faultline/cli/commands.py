@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from faultline.cli import broker, demo, doctor, kafka, replay, simulate, subscribe, topics, train, worker
+from faultline.cli import broker, compare, demo, doctor, kafka, replay, simulate, subscribe, topics, train, worker
 
 
 def register(app: typer.Typer) -> None:
@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     app.command()(replay.replay)
     app.command()(simulate.simulate)
     app.command()(train.train)
+    app.command()(compare.compare)
     app.add_typer(topics.app, name="topics")
     app.command()(broker.broker)
     app.add_typer(kafka.app, name="kafka")
