@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from faultline.cli import broker, compare, demo, doctor, kafka, replay, simulate, subscribe, topics, train, worker
+from faultline.cli import (
+    broker,
+    compare,
+    demo,
+    doctor,
+    kafka,
+    replay,
+    report,
+    simulate,
+    subscribe,
+    topics,
+    train,
+    worker,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -15,6 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command()(replay.replay)
     app.command()(simulate.simulate)
     app.command()(train.train)
+    app.command()(report.report)
     app.command()(compare.compare)
     app.add_typer(topics.app, name="topics")
     app.command()(broker.broker)

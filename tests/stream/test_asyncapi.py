@@ -24,7 +24,8 @@ DOCUMENT = asyncapi_document()
 def test_the_committed_documents_are_those_of_the_models() -> None:
     hint = "run `python -m stream.asyncapi docs/` and commit what it writes"
     assert {path: (DOCS / path).read_text() for path in documents() if (DOCS / path).exists()} == documents(), hint
-    assert {path.name for path in (DOCS / "schemas").iterdir()} == {f"{name}.json" for name in json_schemas()}
+    found = {path.name for path in (DOCS / "schemas").iterdir()} - {"report.json"}  # of training.report.schema
+    assert found == {f"{name}.json" for name in json_schemas()}
 
 
 def test_what_is_written_is_what_is_documented(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""``faultline report``: what a model is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from training.conditions.results import RobustnessResult
+
+
+def report(
+    model: Annotated[Path, typer.Option(help="The artefact to judge.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.md, report.html, report.json and figures/.")],
+    champion: Annotated[Path | None, typer.Option(help="The artefact in use, judged on the same episodes.")] = None,
+    data: Annotated[Path | None, typer.Option(help="instant: path of classData.csv.")] = None,
+    robustness: Annotated[Path | None, typer.Option(help="What `faultline robustness` wrote for the model.")] = None,
+    champion_robustness: Annotated[Path | None, typer.Option(help="The same for the champion.")] = None,
+    lines: Annotated[int, typer.Option(min=1, help="line: lines simulated, 64 s each, in each scenario.")] = 30,
+    seed: Annotated[int | None, typer.Option(help="line: of the scenarios [default: one nothing trains on].")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when the gate is not passed.")] = False,
+) -> None:
+    """Judge a model and write its report.
+
+    A line model is judged on freshly simulated lines, an instant model on the test part of classData.csv.
+    The gate's limits are FAULTLINE_GATE_… variables.
+
+    Example: faultline report --model candidate.safetensors --champion line.safetensors --out report
+    """
+    import os
+
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from training.report import ReportOptions, collect, write
+    from training.report.line_evidence import EVALUATION_SEED
+
+    options = ReportOptions(
+        model=model,
+        champion=champion,
+        data=data,
+        robustness=_result(robustness),
+        champion_robustness=_result(champion_robustness),
+        lines=lines,
+        seed=EVALUATION_SEED if seed is None else seed,
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading the model", total=_steps(options.champion is not None))
+
+        def step(doing: str) -> None:
+            progress.update(task, advance=1, description=doing)
+
+        result = collect(options, step=step)
+        step("drawing")
+        paths = write(result, out)
+    for criterion in result.verdict.failed:
+        typer.echo(f"not met: {criterion.text}")
+    met = len(result.verdict.criteria) - len(result.verdict.failed)
+    typer.echo(f"gate {'passed' if result.verdict.passed else 'not passed'}: {met} of {len(result.verdict.criteria)}")
+    typer.echo("\n".join(str(path) for path in paths))
+    if strict and not result.verdict.passed:
+        raise typer.Exit(1)
+
+
+def _steps(with_champion: bool) -> int:
+    return 10 if with_champion else 6
+
+
+def _result(path: Path | None) -> RobustnessResult | None:
+    from pydantic import ValidationError
+
+    from training.conditions.results import RobustnessResult
+    from training.errors import DataSetError
+
+    if path is None:
+        return None
+    try:
+        return RobustnessResult.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise DataSetError(f"{path}: not what `faultline robustness` writes: {error}".splitlines()[0]) from error

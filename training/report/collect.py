@@ -1,0 +1,173 @@
+"""Collects everything that a report says about a model: evaluation, champion, conditions, gate, latency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from model.artefact import Artefact
+from model.engine import Engine
+from training.conditions.results import RobustnessResult
+from training.errors import TrainingError
+from training.gate import EventScores, GateScores, GateThresholds, gate
+from training.line_data import Classifier
+from training.report import findings
+from training.report.data import Calibration, Rejection, ReportData
+from training.report.evidence import Evidence, Progress, measure_latency
+from training.report.instant_evidence import instant_evidence
+from training.report.judged import calibrate_scores, classify_scores, compare
+from training.report.line_evidence import EVALUATION_SEED, line_evidence, line_scenarios
+from training.report.network import describe_network, describe_training, identify
+
+LINES = 30
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What ``faultline report`` was asked for; paths are only told in the rollback commands."""
+
+    model: Path
+    champion: Path | None = None
+    data: Path | None = None
+    robustness: RobustnessResult | None = None
+    champion_robustness: RobustnessResult | None = None
+    rejection: Rejection | None = None
+    lines: int = LINES
+    seed: int = EVALUATION_SEED
+
+
+def collect(options: ReportOptions, thresholds: GateThresholds | None = None, step: Progress = print) -> ReportData:
+    """Evaluate a model, and its champion on the same episodes.
+
+    Args:
+        options: what to evaluate, and what was already measured.
+        thresholds: of the gate; those of the model's spec by default.
+        step: told what is being done.
+
+    Raises:
+        TrainingError: models of different specs, a robustness result of another model, or no data where the spec
+            needs some.
+        DataSetError: the data cannot be read.
+        ArtefactError: a model cannot be read.
+    """
+    artefact = Artefact.load(options.model)
+    champion = None if options.champion is None else Artefact.load(options.champion)
+    _fit_together(artefact, champion, options)
+    spec = artefact.manifest.spec
+    evaluate = _evaluation(artefact, options, step)
+    with Engine(artefact) as engine:
+        evidence = evaluate(engine.classify, artefact)
+        step("timing the engine")
+        latency = measure_latency(engine, spec, options.seed)
+    judged = evidence.judged
+    classification = classify_scores(judged, spec)
+    calibration = calibrate_scores(judged, spec, artefact.manifest.temperature)
+    scores = gate_scores(evidence, calibration, options.robustness)
+    comparison, champion_scores = None, None
+    if champion is not None:
+        step(f"evaluating the champion {champion.model_id}")
+        with Engine(champion) as engine:
+            theirs = evaluate(engine.classify, champion)
+        comparison = compare(judged, theirs.judged, champion.model_id, spec)
+        told = calibrate_scores(theirs.judged, spec, champion.manifest.temperature)
+        champion_scores = gate_scores(theirs, told, options.champion_robustness)
+    verdict = gate(scores, champion_scores, thresholds or GateThresholds.of_spec(spec.name))
+    network, training = describe_network(artefact), describe_training(artefact)
+    identity = identify(artefact, options.seed)
+    return ReportData(
+        generated_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        identity=identity,
+        network=network,
+        training=training,
+        classification=classification,
+        elsewhere=evidence.elsewhere,
+        calibration=calibration,
+        data=evidence.data,
+        slices=evidence.slices,
+        events=evidence.events,
+        conditions=options.robustness,
+        rejection=options.rejection,
+        latency=latency,
+        failures=evidence.failures,
+        champion=comparison,
+        gate_scores=scores,
+        verdict=verdict,
+        architecture_notes=findings.architecture_notes(network, latency, identity.cores),
+        learning_notes=findings.learning_notes(training),
+        recommendations=findings.recommendations(
+            spec,
+            verdict,
+            training,
+            classification,
+            calibration,
+            evidence.slices,
+            evidence.events,
+            options.robustness,
+            evidence.data,
+            evidence.elsewhere,
+        ),
+        intended_use=findings.intended_use(spec, classification, evidence.events),
+        limits=findings.limits(spec, evidence.events, options.robustness, evidence.judged.source),
+        rollback=_rollback(options, artefact),
+    )
+
+
+def gate_scores(evidence: Evidence, calibration: Calibration, conditions: RobustnessResult | None) -> GateScores:
+    """Return what the gate looks at."""
+    events = evidence.events
+    cells = () if conditions is None else conditions.cells
+    return GateScores(
+        holdout=round(evidence.holdout, 4),
+        cells={cell.name: cell.merged_macro_f1 for cell in cells},
+        rule_cells={cell.name: cell.baselines["openxda"] for cell in cells if "openxda" in cell.baselines},
+        ece=calibration.ece,
+        events=None
+        if events is None
+        else EventScores(
+            false_alarms_per_line_hour=round(events.false_alarms_per_line_hour, 4),
+            missed=round(events.missed / events.injected, 4) if events.injected else 0.0,
+            delay_cycles_p95=events.delay_cycles_p95,
+        ),
+    )
+
+
+def _evaluation(
+    artefact: Artefact, options: ReportOptions, step: Progress
+) -> Callable[[Classifier, Artefact], Evidence]:
+    """The evaluation of the spec, on episodes drawn once for candidate and champion."""
+    if artefact.manifest.spec.name == "line":
+        step(f"simulating {options.lines} lines")
+        scenarios = line_scenarios(options.lines, options.seed)
+        return lambda classify, which: line_evidence(classify, which, scenarios, options.seed, step)
+    data = options.data
+    if data is None:
+        raise TrainingError("the report of an instant model needs --data, the path of classData.csv")
+    return lambda classify, which: instant_evidence(classify, which, data, step)
+
+
+def _fit_together(artefact: Artefact, champion: Artefact | None, options: ReportOptions) -> None:
+    spec = artefact.manifest.spec
+    if spec.name not in ("line", "instant"):
+        raise TrainingError(f"there is no evaluation for spec {spec.name!r}; there are line and instant")
+    if champion is not None and champion.manifest.spec.digest != spec.digest:
+        raise TrainingError(
+            f"the champion's spec ({champion.manifest.spec.name}) differs from the model's ({spec.name}):"
+            " their scores cannot be compared"
+        )
+    for result, which, option in (
+        (options.robustness, artefact, "--robustness"),
+        (options.champion_robustness, champion, "--champion-robustness"),
+    ):
+        if result is not None and (which is None or result.model_id != which.model_id):
+            raise TrainingError(f"{option} is of model {result.model_id}, not of {which and which.model_id}")
+
+
+def _rollback(options: ReportOptions, artefact: Artefact) -> tuple[str, ...]:
+    """Commands that bring back the model in use before."""
+    before = options.champion
+    spec = artefact.manifest.spec.name
+    if before is None:
+        return (f"faultline worker --spec {spec}",)
+    return (f"faultline worker --spec {spec} --model {before.name}",)

@@ -1,0 +1,293 @@
+"""What a report says: one versioned document. ``report.md`` and ``report.html`` are renderings of ``report.json``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.conditions.results import RobustnessResult
+from training.gate import GateScores, Verdict
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Layer(_Model):
+    """One layer as Keras sees it."""
+
+    name: str
+    type: str
+    output_shape: str
+    parameters: int
+
+
+class Alternative(_Model):
+    """Another architecture for the same spec, built to be counted."""
+
+    architecture: str
+    parameters: int
+
+
+class Network(_Model):
+    """The network, read off the built model."""
+
+    architecture: str
+    structure: str = Field(description="Layers with their sizes, in the order of the flow.")
+    steps: int
+    values_per_step: int
+    layers: tuple[Layer, ...]
+    distribution: dict[str, int]
+    parameters: int
+    trainable: int
+    memory_bytes: int
+    alternatives: tuple[Alternative, ...] = ()
+
+
+class History(_Model):
+    """One value per epoch; ``best_epoch`` counts from 1."""
+
+    loss: tuple[float, ...]
+    val_loss: tuple[float, ...]
+    val_accuracy: tuple[float, ...]
+    val_merged_macro_f1: tuple[float, ...]
+    best_epoch: int
+
+
+class Training(_Model):
+    """What the artefact tells of its training; null where it was made without keeping it."""
+
+    seconds: float | None = None
+    epochs: int | None = None
+    accuracy: float | None = None
+    val_accuracy: float | None = None
+    loss: float | None = None
+    val_loss: float | None = None
+    history: History | None = None
+
+
+class Identity(_Model):
+    """Which model, made how, judged where."""
+
+    model_id: str
+    spec: str
+    spec_digest: str
+    weights_sha256: str
+    artefact_sha256: str
+    artefact_bytes: int
+    command: str
+    seed: int | None
+    trained_on: str
+    trained_with: dict[str, str]
+    evaluated_with: dict[str, str]
+    evaluation_seed: int
+    processor: str
+    cores: int
+    memory_gib: float
+
+
+class Scores(_Model):
+    """Per window; merged: the ungrounded and the grounded three-phase fault as one. Interval: 95 %, by episode."""
+
+    windows: int
+    episodes: int
+    accuracy: float
+    macro_f1: float
+    merged_accuracy: float
+    merged_macro_f1: float
+    merged_low: float
+    merged_high: float
+
+
+class ClassRow(_Model):
+    """One class."""
+
+    name: str
+    windows: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class Classification(_Model):
+    """Scores of windows never trained on."""
+
+    source: str
+    scores: Scores
+    classes: tuple[ClassRow, ...]
+    confusion: tuple[tuple[int, ...], ...] = Field(description="Rows: truth. Columns: said. In the order of classes.")
+
+
+class Elsewhere(_Model):
+    """The recipe's scores on another split, as the artefact tells them."""
+
+    split: str
+    windows: int
+    macro_f1: float
+    merged_macro_f1: float
+
+
+class CalibrationBin(_Model):
+    """Windows whose highest probability lies in low … high."""
+
+    low: float
+    high: float
+    windows: int
+    confidence: float
+    accuracy: float
+
+
+class Calibration(_Model):
+    """Of the merged classes, with the artefact's temperature and without."""
+
+    temperature: float
+    ece: float
+    ece_before: float
+    brier: float
+    brier_before: float
+    bins: tuple[CalibrationBin, ...]
+
+
+class Slice(_Model):
+    """A part of the evaluation and how much of it is right."""
+
+    dimension: str
+    band: str
+    episodes: int
+    windows: int
+    accuracy: float = Field(description="Merged.")
+
+
+class Events(_Model):
+    """Episodes made of the windows, against the faults that were there; and among non-faults only."""
+
+    injected: int
+    found: int
+    correct: int
+    wrong: int
+    missed: int
+    false_alarms: int
+    repeated: int
+    line_hours: float
+    delay_cycles_median: float
+    delay_cycles_p95: float
+    disturbances: int
+    disturbance_line_hours: float
+    disturbance_false_alarms: int
+    disturbance_by_kind: dict[str, int]
+
+    @property
+    def false_alarms_per_line_hour(self) -> float:
+        """Of both scenarios together."""
+        hours = self.line_hours + self.disturbance_line_hours
+        return (self.false_alarms + self.disturbance_false_alarms) / hours if hours else 0.0
+
+
+class RejectionRow(_Model):
+    """How much of one kind of input is refused."""
+
+    input: str
+    windows: int
+    rejected: float
+
+
+class Rejection(_Model):
+    """How inputs unlike training are told."""
+
+    rule: str
+    threshold: float
+    rows: tuple[RejectionRow, ...]
+    good_rejected: float
+
+
+class Latency(_Model):
+    """One call of the compiled engine."""
+
+    batch: int
+    median_ms: float
+    p95_ms: float
+    windows_per_second: float
+
+
+class Failure(_Model):
+    """A window or an event that went wrong, with its waveform; ``mark`` is the sample that it is about."""
+
+    title: str
+    truth: str
+    said: str
+    probability: float | None
+    facts: dict[str, float | str]
+    channels: tuple[str, ...]
+    samples: tuple[tuple[float, ...], ...] = Field(description="One row per channel.")
+    samples_per_cycle: int
+    mark: int
+
+
+class LeakageCheck(_Model):
+    """How many of ``of`` were found to leak."""
+
+    question: str
+    found: int
+    of: int
+    allowed: int | None = Field(0, description="Null: told, but no ground to fail.")
+
+
+class DataSummary(_Model):
+    """What was learned from, and what was judged on."""
+
+    training: str
+    evaluation: str
+    parts: dict[str, int]
+    leakage: tuple[LeakageCheck, ...]
+
+
+class Difference(_Model):
+    """One score of both models on the same windows; interval by paired bootstrap over episodes."""
+
+    score: str
+    candidate: float
+    champion: float
+    difference: float
+    low: float | None = None
+    high: float | None = None
+
+
+class ChampionComparison(_Model):
+    """The candidate beside the model in use."""
+
+    model_id: str
+    resamples: int
+    episodes: int
+    disagreeing_windows: int
+    windows: int
+    rows: tuple[Difference, ...]
+
+
+class ReportData(_Model):
+    """Everything that a report says."""
+
+    schema_version: Literal[1] = 1
+    generated_at: str
+    identity: Identity
+    network: Network
+    training: Training
+    classification: Classification
+    elsewhere: Elsewhere | None = None
+    calibration: Calibration
+    data: DataSummary
+    slices: tuple[Slice, ...]
+    events: Events | None = None
+    conditions: RobustnessResult | None = None
+    rejection: Rejection | None = None
+    latency: tuple[Latency, ...]
+    failures: tuple[Failure, ...]
+    champion: ChampionComparison | None = None
+    gate_scores: GateScores
+    verdict: Verdict
+    architecture_notes: tuple[str, ...]
+    learning_notes: tuple[str, ...]
+    recommendations: tuple[str, ...]
+    intended_use: tuple[str, ...]
+    limits: tuple[str, ...]
+    rollback: tuple[str, ...] = Field(description="Commands.")

@@ -1,0 +1,150 @@
+"""Plots as SVG text that follows the page's colours: axes and letters take ``currentColor``."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from training.report.data import Calibration, Failure, History, Latency
+
+# Replaced in the SVG by currentColor; no plot uses it for anything else.
+_INK = "#010203"
+# Okabe and Ito's palette: told apart by readers with any colour vision, on light and on dark.
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+_PHASES = (RED, GREEN, BLUE)
+# Narrow enough that letters are still readable when a phone shows a plot at its full width.
+_WIDTH_IN = 4.6
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "faultline",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#808080",
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+}
+
+
+def _svg(figure: Figure, label: str) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    body = text.getvalue()[text.getvalue().index("<svg") :].replace(_INK, "currentColor")
+    body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
+    body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
+    body = body.replace("font: 9px 'sans-serif'", "font: 9px sans-serif")
+    return body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def learning_curves(history: History) -> str:
+    """Loss of training and validation, and the validation scores, by epoch."""
+    epochs = range(1, len(history.loss) + 1)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH_IN, 4.6), layout="constrained")
+        losses, scores = figure.subplots(2, 1, sharex=True)
+        losses.plot(epochs, history.loss, color=BLUE, marker=".", label="training")
+        losses.plot(epochs, history.val_loss, color=ORANGE, marker=".", label="validation")
+        losses.set_yscale("log")
+        low, high = min(*history.loss, *history.val_loss), max(*history.loss, *history.val_loss)
+        ticks = [
+            v for v in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5) if low / 1.5 < v < high * 1.5
+        ]
+        losses.yaxis.set_major_locator(FixedLocator(ticks))
+        losses.yaxis.set_minor_locator(NullLocator())
+        losses.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        losses.set_ylabel("loss")
+        scores.plot(epochs, history.val_accuracy, color=ORANGE, marker=".", label="accuracy")
+        scores.plot(epochs, history.val_merged_macro_f1, color=GREEN, marker=".", label="merged macro-F1")
+        scores.set_ylabel("validation")
+        scores.set_xlabel("epoch")
+        scores.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for axis in (losses, scores):
+            axis.axvline(history.best_epoch, color="#808080", linestyle=":", linewidth=1)
+            axis.grid(True)
+            axis.legend(loc="best", fontsize=8)
+        return _svg(figure, "Learning curves")
+
+
+def reliability(calibration: Calibration) -> str:
+    """Accuracy by confidence; the area of a point grows with its windows."""
+    most = max(part.windows for part in calibration.bins)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH_IN, 3.6), layout="constrained")
+        axis = figure.subplots()
+        axis.plot([0, 1], [0, 1], color="#808080", linestyle=":", linewidth=1)
+        axis.plot(
+            [part.confidence for part in calibration.bins],
+            [part.accuracy for part in calibration.bins],
+            color=BLUE,
+            alpha=0.6,
+        )
+        axis.scatter(
+            [part.confidence for part in calibration.bins],
+            [part.accuracy for part in calibration.bins],
+            s=[20 + 180 * part.windows / most for part in calibration.bins],
+            color=BLUE,
+            zorder=3,
+        )
+        axis.set(xlabel="mean confidence", ylabel="part that is right", xlim=(0, 1.05), ylim=(0, 1.05))
+        axis.grid(True)
+        return _svg(figure, "Reliability diagram")
+
+
+def latency(rows: tuple[Latency, ...]) -> str:
+    """Time of one call by batch size, both logarithmic."""
+    batches = [row.batch for row in rows]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH_IN, 3.0), layout="constrained")
+        axis = figure.subplots()
+        axis.plot(batches, [row.median_ms for row in rows], color=BLUE, marker="o", label="median")
+        axis.plot(batches, [row.p95_ms for row in rows], color=ORANGE, marker=".", linestyle="--", label="p95")
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.xaxis.set_major_locator(FixedLocator(batches))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.set(xlabel="windows in a call", ylabel="ms")
+        axis.tick_params(axis="x", labelsize=8)
+        axis.grid(True)
+        axis.legend(fontsize=8)
+        return _svg(figure, "Latency by batch size")
+
+
+def waveform(failure: Failure) -> str:
+    """Currents above, voltages below, in cycles around the marked sample."""
+    groups = [
+        (letter, [k for k, name in enumerate(failure.channels) if name.startswith(letter)]) for letter in ("i", "v")
+    ]
+    groups = [(letter, which) for letter, which in groups if which]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH_IN, 3.4), layout="constrained")
+        axes = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
+        for axis, (letter, which) in zip(axes, groups, strict=True):
+            for place, k in enumerate(which):
+                time = [(n - failure.mark) / failure.samples_per_cycle for n in range(len(failure.samples[k]))]
+                colour = _PHASES[place % len(_PHASES)]
+                axis.plot(time, failure.samples[k], color=colour, linewidth=1, label=failure.channels[k])
+            axis.axvline(0, color="#808080", linestyle=":", linewidth=1)
+            axis.set_ylabel("current" if letter == "i" else "voltage")
+            axis.yaxis.set_major_locator(MaxNLocator(4))
+            axis.grid(True)
+            axis.margins(x=0.01)
+            axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, handlelength=1)
+        axes[-1].set_xlabel("cycles from the marked sample")
+        return _svg(figure, f"Waveform: {failure.title}")

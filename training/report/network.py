@@ -1,0 +1,133 @@
+"""The network and the identity of an artefact, read off the artefact, the built model and this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from model.architectures import ARCHITECTURES, build
+from model.artefact import Artefact, build_model
+from model.errors import ShapeArtefactError
+from training.report.data import Alternative, History, Identity, Layer, Network, Training
+
+PACKAGES = ("tensorflow-cpu", "keras", "numpy", "scipy", "faultline")
+# Layers that hold no weights and only lay out or condition the input: not part of what a reader calls the network.
+_LAYOUT = ("InputLayer", "Condition", "Permute")
+
+
+def describe_network(artefact: Artefact) -> Network:
+    """Return layers, sizes and parameter counts, those of the other architectures for the same spec beside."""
+    spec = artefact.manifest.spec
+    model = build_model(artefact)
+    seen = [layer for layer in model.layers if type(layer).__name__ not in _LAYOUT]
+    trainable = sum(int(weight.value.shape.num_elements()) for weight in model.trainable_weights)
+    steps, values = spec.window_shape if spec.sequence == "time" else spec.window_shape[::-1]
+    return Network(
+        architecture=artefact.manifest.architecture,
+        structure=" → ".join(_named(layer) for layer in seen),
+        steps=steps,
+        values_per_step=values,
+        layers=tuple(
+            Layer(
+                name=layer.name,
+                type=type(layer).__name__,
+                output_shape=str(tuple(layer.output.shape)),
+                parameters=int(layer.count_params()),
+            )
+            for layer in seen
+        ),
+        distribution=dict(Counter(type(layer).__name__ for layer in seen)),
+        parameters=int(model.count_params()),
+        trainable=trainable,
+        memory_bytes=4 * int(model.count_params()),
+        alternatives=tuple(_alternatives(artefact)),
+    )
+
+
+def _named(layer: Any) -> str:
+    size = getattr(layer, "units", None) or getattr(layer, "filters", None) or getattr(layer, "rate", None)
+    kind = type(layer).__name__
+    return kind if size is None else f"{kind}({size})"
+
+
+def _alternatives(artefact: Artefact) -> list[Alternative]:
+    manifest, found = artefact.manifest, []
+    for name in ARCHITECTURES:
+        try:
+            parameters = int(build(name, manifest.spec, manifest.normalisation).count_params())
+        except ShapeArtefactError:  # needs a longer sequence than the spec has
+            continue
+        found.append(Alternative(architecture=name, parameters=parameters))
+    return found
+
+
+def describe_training(artefact: Artefact) -> Training:
+    """Return what the manifest tells of the training. `instant` keeps it by split."""
+    metrics: dict[str, Any] = dict(artefact.manifest.metrics)
+    split = metrics.get("split")
+    told: dict[str, Any] = metrics.get(split, {}) if isinstance(split, str) else metrics
+    learned, kept = told.get("training") or {}, told.get("history")
+    history = None if kept is None else History.model_validate(kept)
+    best = None if history is None else history.best_epoch - 1
+    seconds = artefact.manifest.provenance.get("training_seconds")
+    return Training(
+        seconds=float(seconds) if isinstance(seconds, int | float) else None,
+        epochs=None if history is None else len(history.loss),
+        accuracy=learned.get("accuracy"),
+        val_accuracy=(told.get("validation") or {}).get("accuracy"),
+        loss=learned.get("loss"),
+        val_loss=None if history is None or best is None else history.val_loss[best],
+        history=history,
+    )
+
+
+def identify(artefact: Artefact, evaluation_seed: int) -> Identity:
+    """Return hashes, versions, seeds, and the machine on which the evaluation runs."""
+    manifest, data = artefact.manifest, artefact.to_bytes()
+    provenance: dict[str, Any] = dict(manifest.provenance)
+    seed = provenance.get("seed")
+    return Identity(
+        model_id=artefact.model_id,
+        spec=manifest.spec.name,
+        spec_digest=manifest.spec.digest,
+        weights_sha256=manifest.weights_sha256,
+        artefact_sha256=hashlib.sha256(data).hexdigest(),
+        artefact_bytes=len(data),
+        command=str(provenance.get("command", "not recorded")),
+        seed=seed if isinstance(seed, int) else None,
+        trained_on=str(provenance.get("platform", "not recorded")),
+        trained_with={name: str(value) for name, value in (provenance.get("versions") or {}).items()},
+        evaluated_with={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        evaluation_seed=evaluation_seed,
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_gib=_memory_gib(),
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()
+
+
+def _memory_gib() -> float:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError, AttributeError):
+        return 0.0

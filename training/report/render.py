@@ -1,0 +1,144 @@
+"""``report.json`` → ``report.md`` and ``report.html``. Nothing is computed here that the document does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from training.conditions.results import ConditionCell, RobustnessResult
+from training.report import figures
+from training.report.data import Network, ReportData
+
+JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
+FIGURE_FOLDER = "figures"
+LEVELS = (1, 2, 3, 4, 5)
+# Widths of the three columns of the layer table, as Keras prints them.
+_COLUMNS = (38, 29, 17)
+
+
+def write(data: ReportData, folder: Path) -> tuple[Path, ...]:
+    """Write ``report.json``, and the others from what is read back of it.
+
+    Returns:
+        The paths of report.json, report.md and report.html.
+    """
+    (folder / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
+    document = folder / JSON_NAME
+    document.write_text(data.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    kept = ReportData.model_validate_json(document.read_text(encoding="utf-8"))
+    plots = draw(kept)
+    for stale in (folder / FIGURE_FOLDER).glob("*.svg"):
+        stale.unlink()
+    for name, svg in plots.items():
+        # A file has no page whose colour it could take: a grey that is read on white and on black.
+        standing = svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) if "xmlns=" not in svg else svg
+        text = standing.replace("currentColor", "#808080")
+        (folder / FIGURE_FOLDER / f"{name}.svg").write_text(text, encoding="utf-8")
+    (folder / MARKDOWN_NAME).write_text(markdown(kept, plots), encoding="utf-8")
+    (folder / HTML_NAME).write_text(html(kept, plots), encoding="utf-8")
+    return document, folder / MARKDOWN_NAME, folder / HTML_NAME
+
+
+def draw(data: ReportData) -> dict[str, str]:
+    """Return every plot as SVG text by its name."""
+    plots = {"calibration": figures.reliability(data.calibration), "latency": figures.latency(data.latency)}
+    if data.training.history is not None:
+        plots["learning"] = figures.learning_curves(data.training.history)
+    for number, failure in enumerate(data.failures, start=1):
+        plots[f"failure-{number}"] = figures.waveform(failure)
+    return plots
+
+
+def markdown(data: ReportData, plots: Mapping[str, str]) -> str:
+    """Return the report as Markdown; ``plots`` tells which figures lie beside it."""
+    return _render("report.md.j2", data, plots, autoescape=False)
+
+
+def html(data: ReportData, plots: Mapping[str, str]) -> str:
+    """Return the report as one self-contained page."""
+    return _render("report.html.j2", data, plots, autoescape=True)
+
+
+def _render(template: str, data: ReportData, plots: Mapping[str, str], *, autoescape: bool) -> str:
+    environment = Environment(
+        loader=PackageLoader("training.report"),
+        autoescape=autoescape,  # noqa: S701 (Markdown is no HTML, and the text is our own)
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(tint=tint, brief=brief, words=words)
+    return environment.get_template(template).render(
+        d=data,
+        plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704 (our own drawing)
+        layer_table=layer_table(data.network),
+        heat=heat_map(data.conditions),
+        levels=LEVELS,
+    )
+
+
+def tint(score: float, low: float = 0.5) -> str:
+    """CSS colour of a score: green at 1, yellow between, red at ``low`` and below; black letters are read on all."""
+    place = max(0.0, min(1.0, (score - low) / (1 - low)))
+    return f"hsl({round(120 * place**2)} 60% 78%)"
+
+
+def brief(value: object) -> str:
+    """A number with few digits, another value as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def words(name: str) -> str:
+    """An identifier as words."""
+    return name.replace("_", " ")
+
+
+def heat_map(conditions: RobustnessResult | None) -> list[tuple[str, list[ConditionCell | None]]]:
+    """Return every condition with its cells of the five levels, the worst condition first."""
+    if conditions is None:
+        return []
+    rows: dict[str, dict[int, ConditionCell]] = {}
+    for cell in conditions.cells:
+        rows.setdefault(cell.condition, {})[cell.level] = cell
+    ordered = sorted(rows.items(), key=lambda item: min(cell.merged_macro_f1 for cell in item[1].values()))
+    return [(name, [cells.get(level) for level in LEVELS]) for name, cells in ordered]
+
+
+def layer_table(network: Network) -> str:
+    """Return the layers in the box that Keras' summary draws."""
+    rows = [(f"{layer.name} ({layer.type})", layer.output_shape, f"{layer.parameters:,}") for layer in network.layers]
+    kib = network.memory_bytes / 1024
+    frozen = network.parameters - network.trainable
+    lines = [
+        f'Model: "{network.architecture}"',
+        _rule("┏━", "━┳━", "━┓", "━"),
+        "┃ " + " ┃ ".join(_cells(("Layer (type)", "Output Shape", "Param #"))) + " ┃",
+        _rule("┡━", "━╇━", "━┩", "━"),
+    ]
+    for number, row in enumerate(rows):
+        lines.append("│ " + " │ ".join(_cells(row)) + " │")
+        last = number == len(rows) - 1
+        lines.append(_rule("└─", "─┴─", "─┘", "─") if last else _rule("├─", "─┼─", "─┤", "─"))
+    return "\n".join(
+        [
+            *lines,
+            f" Total params: {network.parameters:,} ({kib:.2f} KB)",
+            f" Trainable params: {network.trainable:,} ({4 * network.trainable / 1024:.2f} KB)",
+            f" Non-trainable params: {frozen:,} ({4 * frozen / 1024:.2f} KB)",
+        ]
+    )
+
+
+def _rule(left: str, between: str, right: str, line: str) -> str:
+    return left + between.join(line * (width - 2) for width in _COLUMNS) + right
+
+
+def _cells(row: Sequence[Any]) -> list[str]:
+    name, shape, count = (str(value) for value in row)
+    widths = [width - 2 for width in _COLUMNS]
+    return [name[: widths[0]].ljust(widths[0]), shape[: widths[1]].ljust(widths[1]), count.rjust(widths[2])]
