@@ -35,18 +35,21 @@ def compare(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from model.architectures import ARCHITECTURES
+    from model.compile import one_thread_per_call
     from training.compare import compare as run
     from training.errors import TrainingError
 
     if out is not None and not out.parent.is_dir():
         raise TrainingError(f"{out}: the folder {out.parent} does not exist; create it first")
+    # The worker's engine computes so, and networks this small train no slower.
+    one_thread_per_call()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     hidden = quiet or not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as progress:
         task = progress.add_task("reading", total=2 * len(ARCHITECTURES) * epochs)
         found = run(data, seed, epochs, on_epoch=lambda name: progress.update(task, advance=1, description=name))
     # A table that is cut off helps nobody: where the output is no terminal, it gets the width it needs.
-    Console(width=None if sys.stdout.isatty() else 140).print(_table(found))
+    Console(width=None if sys.stdout.isatty() else 150).print(_table(found))
     if out is not None:
         out.write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
         typer.echo(f"written to {out}")
@@ -62,7 +65,7 @@ def _table(found: Comparison) -> Table:
         " tell apart, as one class. Random: the reference reports' split, which leaks; blocks: parted in time."
         " Prediction: one window at a time through the worker's engine.",
     )
-    table.add_column("architecture")
+    table.add_column("architecture", min_width=12, no_wrap=True)
     for name in (
         "parameters",
         "validation accuracy",
@@ -75,7 +78,7 @@ def _table(found: Comparison) -> Table:
         "training s",
         "prediction ms",
     ):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for row in found.outcomes:
         scores = (
             row.random.validation_accuracy,
