@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,25 @@ def start(topics: Topics, tmp_path: Path) -> Iterator[Callable[..., WorkerProces
     yield start_one
     for worker in started:
         worker.kill()
+
+
+@dataclass
+class Shadow(Topics):
+    """A second group's topics: the windows and the states are the first one's."""
+
+    of: Topics = field(kw_only=True)
+
+    @property
+    def windows(self) -> str:
+        return self.of.windows
+
+    @property
+    def states(self) -> str:
+        return self.of.states
+
+    @property
+    def outputs(self) -> list[str]:
+        return [self.classes, self.dead_letters, *self.faults]
 
 
 def grant(bootstrap: str, user: str, prefix: str, operations: Iterable[AclOperation]) -> None:
@@ -166,6 +185,23 @@ def test_an_episode_open_at_a_kill_is_cleared_by_the_next_worker_under_its_own_i
     onset, clear = sorted(wait_answered(topics).events, key=lambda event: event["sequence"])
     assert (onset["state"], clear["state"]) == ("onset", "clear")
     assert onset["episode_id"] == clear["episode_id"]
+
+
+def test_a_second_group_on_the_same_windows_takes_nothing_from_the_first(
+    topics: Topics, start: Callable[..., WorkerProcess]
+) -> None:
+    shadow = Shadow(topics.bootstrap, f"{topics.prefix}-shadow", of=topics).create_outputs()
+    load = Load(topics, lines=2, windows_per_message=1)
+    load.send(6)
+    first = start().wait_ready()
+    check_nothing_lost(topics, load)  # both lines are in the midst of an episode
+    assert first.terminate() == 0
+    load.send(40)
+    # It runs ahead, and writes states of the same lines to the same topic.
+    start(**shadow.environment()).wait_ready()
+    check_nothing_lost(shadow, load)
+    start().wait_ready()
+    check_nothing_lost(topics, load)
 
 
 def test_a_restarted_broker_is_waited_for(kafka_server: Callable[..., Kafka], tmp_path: Path) -> None:
