@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from model import container
 from model.errors import ArtefactError, CorruptArtefactError, OversizeArtefactError, ShapeArtefactError
 from model.normalisation import Normalisation
+from model.rejection import Rejection
 from model.spec import SignalSpec
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Manifest(_Model):
     """All that is known of a model except its weights.
 
     ``metrics`` are its scores and ``provenance`` how it came to be (command, seed, versions, commit).
-    ``temperature`` divides the logits before the softmax, which calibrates the probabilities.
+    ``temperature`` divides the logits before the softmax, which calibrates the probabilities. ``rejection`` tells
+    windows unlike training; without it every window is answered.
     """
 
     schema_version: Literal[1] = 1
@@ -64,6 +66,7 @@ class Manifest(_Model):
     architecture: str
     normalisation: Normalisation
     temperature: float = Field(default=1.0, gt=0)
+    rejection: Rejection | None = None
     tensors: tuple[Tensor, ...]
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     metrics: dict[str, JsonValue] = {}
@@ -75,6 +78,8 @@ class Manifest(_Model):
             raise ValueError(
                 f"normalisation has {len(self.normalisation.centre)} channels, the spec {len(self.spec.channels)}"
             )
+        if self.rejection and max(*self.rejection.currents, *self.rejection.voltages) >= len(self.spec.channels):
+            raise ValueError("the rejection judges channels that the spec does not have")
         return self
 
 
@@ -105,6 +110,7 @@ class Artefact:
         architecture: str,
         normalisation: Normalisation,
         temperature: float = 1.0,
+        rejection: Rejection | None = None,
         metrics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
@@ -116,6 +122,7 @@ class Artefact:
                 architecture=architecture,
                 normalisation=normalisation,
                 temperature=temperature,
+                rejection=rejection,
                 tensors=tuple(Tensor(name=name, shape=tensor.shape) for name, tensor in kept.items()),
                 weights_sha256=container.hash_tensors(kept),
                 metrics=dict(metrics or {}),
@@ -134,6 +141,7 @@ class Artefact:
         normalisation: Normalisation,
         architecture: str = "gru",
         temperature: float = 1.0,
+        rejection: Rejection | None = None,
         metrics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
@@ -146,6 +154,7 @@ class Artefact:
             architecture=architecture,
             normalisation=normalisation,
             temperature=temperature,
+            rejection=rejection,
             metrics=metrics,
             provenance=provenance,
         )
