@@ -17,7 +17,7 @@ from model.engine import Engine
 from model.normalisation import Normalisation
 from model.spec import SignalSpec, load_spec
 from training.classdata import Split, read_classdata, split_classdata
-from training.fit import FitHistory, logits_of
+from training.fit import FitHistory, logits_of, stay_on_one_core
 from training.recipes import REFERENCE, fit_reference
 from training.scores import window_scores
 from training.windows import Windows
@@ -83,6 +83,7 @@ def compare(
     """
     spec = load_spec("instant")
     windows = read_classdata(data, spec)
+    stay_on_one_core()
     splits: dict[Split, tuple[Windows, Windows, Windows]] = {
         "random": split_classdata(windows, "random", seed),
         "blocks": split_classdata(windows, "blocks", seed),

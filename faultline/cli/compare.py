@@ -35,14 +35,11 @@ def compare(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from model.architectures import ARCHITECTURES
-    from model.compile import one_thread_per_call
     from training.compare import compare as run
     from training.errors import TrainingError
 
     if out is not None and not out.parent.is_dir():
         raise TrainingError(f"{out}: the folder {out.parent} does not exist; create it first")
-    # The worker's engine computes so, and networks this small train no slower.
-    one_thread_per_call()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     hidden = quiet or not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as progress:
