@@ -1,6 +1,9 @@
-"""The engine's answers: numbers only, and on the topic ``window-classes`` where that is switched on."""
+"""The engine's answers: only those that mean something; on the topic ``window-classes`` where switched on."""
 
 from __future__ import annotations
+
+from collections import Counter
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -17,23 +20,43 @@ ANSWER_BYTES = 500_000
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def numbers_only(probabilities: NDArray[np.float32], none_index: int) -> tuple[NDArray[np.float32], int]:
-    """Answers without NaN and infinity: extreme but finite values can overflow in a network.
+class Classifier(Protocol):
+    """What the pipeline needs of ``model.engine.Engine``. Both methods are called off the event loop."""
+
+    @property
+    def model_id(self) -> str:
+        """Id of the artefact."""
+
+    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 (n, samples, channels) → probabilities float32 (n, classes)."""
+
+    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which windows (n,) are unlike the model's training."""
+
+
+def answered(
+    classifier: Classifier, windows: NDArray[np.float32], none_index: int
+) -> tuple[NDArray[np.float32], Counter[str]]:
+    """Classify windows; those without an answer that means anything are taken for no fault, for certain.
 
     Args:
-        probabilities: float32 (n, classes).
-        none_index: the class that a window without an answer is taken for.
+        classifier: the model in use.
+        windows: float32 (n, samples, channels).
+        none_index: the class of no fault.
 
     Returns:
-        The same array, or one whose unsound rows say no fault for certain; and how many such rows there were.
+        Probabilities float32 (n, classes), and how many windows were "unknown" (unlike training) or "unanswered"
+        (extreme but finite values can overflow in a network), where any were.
     """
-    wrong = np.logical_not(np.isfinite(probabilities).all(axis=1)).reshape(-1)
-    count = int(wrong.sum())
-    if count == 0:
-        return probabilities, 0
-    sound = np.where(wrong[:, None], np.float32(0), probabilities)
-    sound[wrong, none_index] = 1
-    return sound, count
+    probabilities = classifier.classify(windows)
+    unknown = classifier.unlike(windows)
+    wrong = ~np.isfinite(probabilities).all(axis=1) & ~unknown
+    counts = Counter({name: int(rows.sum()) for name, rows in (("unknown", unknown), ("unanswered", wrong))})
+    silent = unknown | wrong
+    if silent.any():
+        probabilities = np.where(silent[:, None], np.float32(0), probabilities)
+        probabilities[silent, none_index] = 1
+    return probabilities, +counts
 
 
 def window_classes(

@@ -18,13 +18,13 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from stream.answers import numbers_only, window_classes
+from stream.answers import Classifier, answered, window_classes
 from stream.contract import FaultEvent, SourceRecord
 from stream.dead_letters import dead_letter
 from stream.decode import DeadRecord, DecodedBatch, LineWindows, decode_batch
@@ -40,17 +40,6 @@ log = structlog.get_logger(__name__)
 
 QUEUED_MICRO_BATCHES = 2
 """Between stages: enough to overlap, little enough that memory and a revocation's wait stay short."""
-
-
-class Classifier(Protocol):
-    """What the pipeline needs of ``model.engine.Engine``."""
-
-    @property
-    def model_id(self) -> str:
-        """Id of the artefact."""
-
-    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 (n, samples, channels) → probabilities float32 (n, classes). Called off the event loop."""
 
 
 @dataclass(slots=True)
@@ -185,12 +174,13 @@ class Pipeline:
                 blocks = [decoded.windows for decoded in batch.decoded]
                 block = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
                 began = time.perf_counter()
-                answer = await loop.run_in_executor(None, engine.classify, block)
+                none = self._spec.none_index
+                answer, outcomes = await loop.run_in_executor(None, answered, engine, block, none)
                 self._metrics.inference_seconds.observe(time.perf_counter() - began)
-                answer, unanswered = numbers_only(answer, self._spec.none_index)
-                if unanswered:
-                    batch.outcomes["unanswered"] += unanswered
-                    log.warning("answers-not-finite", windows=unanswered, model_id=batch.model_id, then="no fault")
+                batch.outcomes += outcomes
+                if outcomes["unanswered"]:
+                    count, model_id = outcomes["unanswered"], batch.model_id
+                    log.warning("answers-not-finite", windows=count, model_id=model_id, then="no fault")
                 ends = np.cumsum([len(part) for part in blocks])[:-1]
                 batch.probabilities = np.split(answer, ends)
             else:

@@ -11,6 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 
 from model.spec import EpisodePolicy, SignalSpec
+from stream.answers import Classifier
 from stream.clients import client_kwargs, faust_broker_credentials
 from stream.episodes import EpisodeTracker
 from stream.errors import WorkerError
@@ -19,7 +20,7 @@ from stream.lag import LagProbe
 from stream.ledger import Partition
 from stream.line_states import LineStates, TopicStateReader
 from stream.metrics import WorkerMetrics
-from stream.pipeline import Classifier, Pipeline
+from stream.pipeline import Pipeline
 from stream.publisher import Publisher
 from stream.settings import Settings
 from stream.transport import BatchApp, BatchSchema

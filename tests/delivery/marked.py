@@ -47,6 +47,10 @@ class MarkedClassifier:
         answer[np.arange(len(windows)), windows[:, 0, 0].astype(int)] = 0.9
         return answer
 
+    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """None of them: the mark is in every window."""
+        return np.zeros(len(windows), bool)
+
 
 def marked_windows(classes: list[int]) -> NDArray[np.float32]:
     """Windows of a sine whose first sample is the class."""

@@ -90,6 +90,9 @@ class ClassReader:
         self.calls.append(len(windows))
         return certain(windows[:, 0, 0].astype(int).tolist(), self.spec)
 
+    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return np.zeros(len(windows), bool)
+
 
 class NumberlessClassifier(ClassReader):
     """Its arithmetic overflows: every answer is NaN."""

@@ -245,6 +245,38 @@ async def test_answers_that_are_no_numbers_are_no_faults_and_are_counted() -> No
         assert np.isfinite(np.frombuffer(answer["probabilities"], "<f4")).all()
 
 
+class Wary(ClassReader):
+    """Windows of BG are unlike its training, whatever it says of them."""
+
+    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return np.asarray(windows[:, 0, 0] == SPEC.class_index("BG"), bool)
+
+
+async def test_windows_unlike_training_are_no_faults_and_are_counted_as_unknown() -> None:
+    strange = [SPEC.class_index("BG")] * len(ONSET)
+    async with rig(engine=Wary(SPEC), window_classes=True) as ours:
+        await ours.submit(marked_record("strange", strange, SPEC), marked_record("l", ONSET, SPEC, offset=1))
+        await ours.pipeline.drain()
+        assert {event["line"] for event in ours.events()} == {"l"}
+        assert ours.counted("faultline_windows_total", outcome="unknown") == len(ONSET)
+        assert ours.counted("faultline_windows_total", outcome="judged") == 2 * len(ONSET)
+        assert ours.counted("faultline_windows_total", outcome="unanswered") == 0
+        first = next(s for s in ours.broker.sent if s.topic == "window-classes" and s.key == b"strange")
+        assert set(msgspec.msgpack.decode(first.value or b"")["classes"]) == {SPEC.none_index}
+
+
+async def test_a_window_unlike_training_whose_answer_is_no_number_is_counted_once() -> None:
+    class Both(NumberlessClassifier):
+        def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+            return np.asarray(np.arange(len(windows)) == 0)
+
+    async with rig(engine=Both(SPEC)) as ours:
+        await ours.submit(marked_record("l", ONSET, SPEC))
+        await ours.pipeline.drain()
+        assert ours.counted("faultline_windows_total", outcome="unknown") == 1
+        assert ours.counted("faultline_windows_total", outcome="unanswered") == len(ONSET) - 1
+
+
 async def test_a_batch_of_nothing_but_guilty_records_is_finished() -> None:
     engine = ClassReader(SPEC)
     async with rig(engine=engine) as ours:
