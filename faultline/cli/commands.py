@@ -12,6 +12,7 @@ from faultline.cli import (
     kafka,
     replay,
     report,
+    robustness,
     simulate,
     subscribe,
     topics,
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command()(replay.replay)
     app.command()(simulate.simulate)
     app.command()(train.train)
+    app.command()(robustness.robustness)
     app.command()(report.report)
     app.command()(compare.compare)
     app.add_typer(topics.app, name="topics")

@@ -1,0 +1,132 @@
+"""``faultline robustness``: how a model fares where the world differs from training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from model.artefact import Artefact
+    from training.conditions.results import ConditionCell, RobustnessResult
+
+TABLE_WIDTH = 132  # a narrower terminal scrolls or wraps: cut figures would say nothing
+
+
+def robustness(
+    model: Annotated[str, typer.Argument(help="An artefact's path, or the name of a shipped one: line.")],
+    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the episodes: less sure, four times faster.")] = (
+        False
+    ),
+    conditions: Annotated[str, typer.Option(help="Names separated by commas [default: all].")] = "",
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write all cells as JSON, too.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the records [default: frozen, so that results compare].")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Score a model under more than twenty conditions, five severities each, beside two fixed baselines.
+
+    Scores are macro-F1 with the grounded and the ungrounded three-phase fault as one class. False alarms are counted
+    after confirmation, per line-hour of sixty occurrences.
+
+    Example: faultline robustness line --quick --conditions noise,ct_saturation
+    """
+    from model.engine import Engine
+    from model.errors import ArtefactError
+    from training.conditions import chosen
+    from training.robustness import EPISODES, QUICK_EPISODES, SEED, check_spec, evaluate
+
+    if json_out is not None and not json_out.parent.is_dir():
+        raise ArtefactError(f"{json_out}: the folder {json_out.parent} does not exist; create it first")
+    wanted = chosen([name.strip() for name in conditions.split(",") if name.strip()])
+    artefact = _load(model)
+    check_spec(artefact.manifest.spec)
+    with Engine(artefact).warm() as engine, _Bar(1 + 5 * len(wanted), hidden=quiet) as bar:
+        result = evaluate(
+            engine.classify,
+            artefact.manifest.spec,
+            wanted,
+            SEED if seed is None else seed,
+            QUICK_EPISODES if quick else EPISODES,
+            model_id=artefact.model_id,
+            progress=bar.advance,
+        )
+    if json_out is not None:
+        json_out.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    _show(result)
+
+
+def _load(model: str) -> Artefact:
+    from model.artefact import Artefact, shipped
+
+    path = Path(model)
+    return Artefact.load(path) if path.suffix or path.exists() else shipped(model)
+
+
+class _Bar:
+    """A progress bar on standard error that names the cell in work."""
+
+    def __init__(self, steps: int, *, hidden: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description:<20}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=hidden,
+        )
+        self._task = self._bar.add_task("compiling", total=steps)
+        self._begun = False
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.advance(self._task)
+        self._bar.stop()
+
+    def advance(self, name: str, level: int) -> None:
+        """Show that a cell has begun, and so that the one before is done."""
+        self._bar.update(self._task, description=f"{name} {level}" if level else name, advance=int(self._begun))
+        self._begun = True
+
+
+def _show(result: RobustnessResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{result.spec} {result.model_id}, seed {result.seed}", title_justify="left")
+    table.add_column("condition")
+    for heading in ("severity", "macro-F1", "merged", "95 %", "openXDA", "logistic", "delay p95", "flips", "false/h"):
+        table.add_column(heading, justify="right")
+    table.add_column("missed", justify="right")
+    for number, cell in enumerate((result.clean, *result.cells)):
+        table.add_row(*_row(cell), end_section=number % 5 == 0)
+    console = Console()
+    console.print(table, width=max(console.width, TABLE_WIDTH), no_wrap=True, crop=False)
+    worst = result.worst
+    typer.echo(f"worst cell: {worst.condition} {worst.value} {worst.unit}".rstrip() + f", {worst.merged_macro_f1:.3f}")
+    for name, error in result.mean_corruption_error.items():
+        typer.echo(f"mean corruption error against {name}: {error:.1f} % (below 100 the model errs less)")
+
+
+def _row(cell: ConditionCell) -> list[str]:
+    value = cell.value if isinstance(cell.value, str) else f"{cell.value:g} {cell.unit}"
+    alarms = cell.false_alarms_per_line_hour
+    return [
+        cell.condition if cell.level <= 1 else "",
+        value,
+        f"{cell.macro_f1:.3f}",
+        f"{cell.merged_macro_f1:.3f}",
+        f"{cell.merged_low:.3f}-{cell.merged_high:.3f}",
+        f"{cell.baselines['openxda']:.3f}",
+        f"{cell.baselines['logistic']:.3f}",
+        "-" if cell.delay_cycles_p95 is None else f"{cell.delay_cycles_p95:.2f}",
+        f"{100 * cell.flip_rate:.1f} %",
+        "-" if alarms is None else f"{alarms:.1f}",
+        "-" if cell.missed is None else f"{cell.missed}/{cell.faults}",
+    ]
