@@ -17,7 +17,7 @@ from model.spec import load_spec
 from training.checkpoint import Checkpoint, State
 from training.errors import TrainingError
 from training.fit import FitOptions, fit
-from training.recipes import InstantOptions, train_instant
+from training.recipes import InstantOptions, LineOptions, train_instant, train_line
 from training.windows import Windows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +55,22 @@ def test_a_training_killed_after_an_epoch_resumes_to_the_weights_of_an_undisturb
         np.testing.assert_array_equal(resumed.weights[name], tensor, err_msg=name)
     for split in ("random", "blocks"):
         assert resumed.manifest.metrics[split] == expected.manifest.metrics[split]
+
+
+@pytest.mark.slow
+def test_a_line_training_killed_between_rounds_goes_on_with_the_next(tmp_path: Path) -> None:
+    options = LineOptions(seed=5, epochs=3, episodes=100, test_lines=1, architecture="fnn", show_progress=False)
+    options = replace(options, work_dir=tmp_path)
+    expected = train_line(options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"line-round-{k}.npz" for k in (1, 2, 3)]
+    (tmp_path / "line-round-3.npz").unlink()
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    resumed = train_line(options)
+    for name, tensor in expected.weights.items():
+        np.testing.assert_array_equal(resumed.weights[name], tensor, err_msg=name)
+    assert all(path.stat().st_mtime_ns == written for path, written in finished.items()), "trained again"
+    assert expected.manifest.provenance["command"] == options.command
+    assert "--architecture fnn" in options.command
 
 
 def tiny_windows(seed: int) -> Windows:

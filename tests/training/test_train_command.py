@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from faultline.cli.train import train
+from faultline.cli.train import Architecture, train
+from model.architectures import ARCHITECTURES
 from model.errors import FaultlineError
 
 
@@ -24,3 +25,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line(options: dict[str, object
     with pytest.raises(FaultlineError, match=message) as raised:
         train(**{**defaults, **options})  # type: ignore[arg-type]
     assert "\n" not in str(raised.value)
+
+
+def test_the_command_offers_every_architecture_there_is() -> None:
+    assert tuple(Architecture) == ARCHITECTURES
