@@ -31,6 +31,10 @@ def robustness(
 
     Example: faultline robustness line --quick --conditions noise,ct_saturation
     """
+    import os
+
+    # TensorFlow greets on standard error, where the progress bar is.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from model.engine import Engine
     from model.errors import ArtefactError
     from training.conditions import chosen
@@ -106,8 +110,7 @@ def _show(result: RobustnessResult) -> None:
     table.add_column("missed", justify="right")
     for number, cell in enumerate((result.clean, *result.cells)):
         table.add_row(*_row(cell), end_section=number % 5 == 0)
-    console = Console()
-    console.print(table, width=max(console.width, TABLE_WIDTH), no_wrap=True, crop=False)
+    Console(width=max(Console().width, TABLE_WIDTH)).print(table)
     worst = result.worst
     typer.echo(f"worst cell: {worst.condition} {worst.value} {worst.unit}".rstrip() + f", {worst.merged_macro_f1:.3f}")
     for name, error in result.mean_corruption_error.items():

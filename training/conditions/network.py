@@ -157,7 +157,7 @@ def _spreading(site: Site, rng: np.random.Generator, after: int) -> Occurrence:
 @_condition(
     "non_faults",
     "",
-    ("load_step motor_start", "sag swing", "capacitor", "inrush", "pole_open energising"),
+    ("load_step motor_start", "capacitor", "inrush", "pole_open energising", "sag swing"),
     "No faults at all: what must stay silent. The score is that of `none`.",
 )
 def _non_faults(n: int, seed: int, value: Value) -> Episodes:
