@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from model_samples import artefact_of
 
 from model.artefact import Artefact
 from model.spec import load_spec
+from tests.model.model_samples import artefact_of
 
 
 @pytest.fixture(scope="session", params=["line", "instant"])

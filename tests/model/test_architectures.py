@@ -3,13 +3,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from model_samples import windows_of
 
 from model.architectures import ARCHITECTURES, Condition, Normalisation, build
 from model.artefact import Artefact
 from model.engine import Engine
 from model.errors import ShapeArtefactError
 from model.spec import load_spec
+from tests.model.model_samples import windows_of
 
 ASINH = Normalisation(kind="asinh", centre=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5), scale=(0.5, 1.0, 1.5, 2.0, 2.5, 3.0))
 

@@ -10,7 +10,6 @@ import pytest
 import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_samples import windows_of
 
 from model import artefact as artefact_module
 from model import container
@@ -24,6 +23,7 @@ from model.errors import (
     TruncatedArtefactError,
 )
 from model.spec import load_spec
+from tests.model.model_samples import windows_of
 
 SMALL = Artefact.create(
     {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(3, np.float32)},

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_samples import artefact_of, windows_of
 
 from model.artefact import Artefact, build_model
 from model.engine import CPU_BUCKETS, Engine, cut
 from model.errors import EngineError, ShapeArtefactError
 from model.spec import load_spec
+from tests.model.model_samples import artefact_of, windows_of
 
 BUCKETS = (1, 4, 16, 64)
 ALL = 300
