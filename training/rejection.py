@@ -18,7 +18,7 @@ from training.classdata import read_classdata
 from training.errors import TrainingError
 from training.simulator.episodes import simulate
 from training.simulator.measurement import HARSH, USUAL
-from training.windows import cut, judge
+from training.windows import Windows, cut, select
 
 MOST_GOOD_REJECTED = 0.005
 NOISE_ACCEPTED = 0.01  # of the noise that the bound on roughness is chosen by
@@ -54,21 +54,10 @@ def scaled_classdata(path: Path, spec: SignalSpec) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.concatenate(windows))
 
 
-@dataclass(frozen=True)
-class GoodWindows:
-    """``data`` float32 (n, samples, channels) of simulated lines, in good order or not; ``labels`` int32 (n,)."""
-
-    data: NDArray[np.float32]
-    labels: NDArray[np.int32]
-
-
-def good_windows(spec: SignalSpec, seed: int, episodes: int = 400, *, harsh: bool = False) -> GoodWindows:
-    """Simulate every window, faulty and quiet, of ``episodes`` mixed lines; see ``line`` for the spec."""
-    instruments = HARSH if harsh else USUAL
-    drawn = simulate(episodes, seed, length_cycles=40.0, instruments=instruments)
-    labels, _ = judge(drawn.labels, drawn.settled, spec)
-    data = np.ascontiguousarray(cut(drawn.samples, spec)).reshape(-1, *spec.window_shape)
-    return GoodWindows(data, labels.reshape(-1))
+def good_windows(spec: SignalSpec, seed: int, episodes: int = 200, *, harsh: bool = False) -> Windows:
+    """Simulate every window, faulty and quiet, of ``episodes`` mixed lines with usual or with faulty instruments."""
+    drawn = simulate(episodes, seed, length_cycles=40.0, instruments=HARSH if harsh else USUAL)
+    return select(drawn, spec)
 
 
 def fit_rejection(good: NDArray[np.float32], spec: SignalSpec, seed: int) -> Rejection:
@@ -123,7 +112,7 @@ class RejectionScores:
 
 
 def score_rejection(
-    rejection: Rejection, good: GoodWindows, strange: dict[str, NDArray[np.float32]], spec: SignalSpec
+    rejection: Rejection, good: Windows, strange: dict[str, NDArray[np.float32]], spec: SignalSpec
 ) -> RejectionScores:
     """Judge bounds by windows that they were not chosen on."""
     refused = rejection.unlike(good.data)
