@@ -28,7 +28,10 @@ def test_a_tiny_training_run_gives_a_verified_artefact_and_the_same_command_the_
     manifest = Artefact.load(tmp_path / "line.safetensors").manifest
     assert manifest.provenance["command"] == QUICK.command
     assert manifest.provenance["seed"] == 5
-    assert {"windows_fully_after_inception", "events", "non_faults"} <= manifest.metrics.keys()
+    scores = {"windows_fully_after_inception", "events", "non_faults", "calibration", "rejection"}
+    assert scores <= manifest.metrics.keys()
+    assert manifest.rejection is not None
+    assert manifest.rejection.unlike(np.zeros((1, 32, 6), np.float32)).all()
     assert 0.2 <= manifest.temperature <= 5
     again = train_line(QUICK)
     for name, tensor in artefact.weights.items():
