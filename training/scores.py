@@ -99,21 +99,22 @@ def injected_faults(labels: NDArray[np.int8], none_index: int = 0) -> list[Injec
 def detected_episodes(probabilities: NDArray[np.float32], spec: SignalSpec) -> list[Detected]:
     """Return the episodes that plain m-of-n confirmation makes of (records, windows, classes) probabilities.
 
-    An episode opens when ``confirm`` of the last ``of`` windows are faulty, with the most probable fault of their
-    mean; takes another class when that was said ``confirm`` times in a row; ends after ``clear`` quiet windows.
+    An episode opens when ``confirm`` of the last ``of`` windows are faulty with the policy's ``certainty``, with the
+    most probable fault of their mean; takes another class when that was said ``confirm`` times in a row; ends after ``clear`` quiet windows.
     """
     policy, none, merged = spec.episode, spec.none_index, np.array(spec.merged_three_phase())
     said = probabilities.argmax(axis=2)
     found = []
     for record, row in enumerate(said):
         faulty = row != none
+        sure = faulty & (1.0 - probabilities[record, :, none] >= policy.certainty)
         now: Detected | None = None
         quiet = rivals = 0
         rival = none
         for k in np.flatnonzero(np.convolve(faulty, np.ones(policy.clear + policy.of))[: len(row)] > 0):
             if now is None:
                 recent = np.arange(max(0, int(k) - policy.of + 1), int(k) + 1)
-                recent = recent[faulty[recent]]
+                recent = recent[sure[recent]]
                 if len(recent) >= policy.confirm:
                     mean = probabilities[record, recent].mean(axis=0)
                     mean[none] = -1.0

@@ -100,6 +100,12 @@ def said(*classes: int) -> np.ndarray:
     return np.eye(len(SPEC.classes), dtype=np.float32)[list(classes)][None]
 
 
+def test_windows_that_are_not_certain_of_a_fault_open_no_episode() -> None:
+    hardly = said(*(AG,) * 12) * 0.6
+    hardly[..., SPEC.none_index] = 0.4
+    assert detected_episodes(hardly, SPEC) == []
+
+
 def test_an_episode_opens_with_three_of_four_faulty_windows_and_ends_after_eight_quiet_ones() -> None:
     quiet = (0,) * 8
     assert detected_episodes(said(*quiet, AG, AG, 0, 0, AG, *quiet), SPEC) == []
