@@ -100,7 +100,8 @@ def detected_episodes(probabilities: NDArray[np.float32], spec: SignalSpec) -> l
     """Return the episodes that plain m-of-n confirmation makes of (records, windows, classes) probabilities.
 
     An episode opens when ``confirm`` of the last ``of`` windows are faulty with the policy's ``certainty``, with the
-    most probable fault of their mean; takes another class when that was said ``confirm`` times in a row; ends after ``clear`` quiet windows.
+    most probable fault of their mean; takes another class when that was said ``confirm`` times in a row; ends after
+    ``clear`` quiet windows.
     """
     policy, none, merged = spec.episode, spec.none_index, np.array(spec.merged_three_phase())
     said = probabilities.argmax(axis=2)
