@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from training.conditions.results import RobustnessResult
+    from training.report import ReportOptions
 
 
 def report(
@@ -18,6 +19,9 @@ def report(
     data: Annotated[Path | None, typer.Option(help="instant: path of classData.csv.")] = None,
     robustness: Annotated[Path | None, typer.Option(help="What `faultline robustness` wrote for the model.")] = None,
     champion_robustness: Annotated[Path | None, typer.Option(help="The same for the champion.")] = None,
+    conditions: Annotated[
+        int, typer.Option(min=0, help="line: records per condition and level, where no result is given; 0 for none.")
+    ] = 110,
     lines: Annotated[int, typer.Option(min=1, help="line: lines simulated, 64 s each, in each scenario.")] = 30,
     seed: Annotated[int | None, typer.Option(help="line: of the scenarios [default: one nothing trains on].")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when the gate is not passed.")] = False,
@@ -45,13 +49,14 @@ def report(
         data=data,
         robustness=_result(robustness),
         champion_robustness=_result(champion_robustness),
+        episodes=conditions,
         lines=lines,
         seed=EVALUATION_SEED if seed is None else seed,
     )
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading the model", total=_steps(options.champion is not None))
+        task = progress.add_task("reading the model", total=_steps(options))
 
         def step(doing: str) -> None:
             progress.update(task, advance=1, description=doing)
@@ -68,8 +73,14 @@ def report(
         raise typer.Exit(1)
 
 
-def _steps(with_champion: bool) -> int:
-    return 10 if with_champion else 6
+def _steps(options: ReportOptions) -> int:
+    """How often ``collect`` tells what it is doing, and the drawing."""
+    from training.conditions import CONDITIONS
+
+    models = 1 + (options.champion is not None)
+    results = (options.robustness, options.champion_robustness)[:models]
+    measured = sum(result is None for result in results) if options.episodes else 0
+    return 2 + 5 * models + measured * (1 + len(CONDITIONS))
 
 
 def _result(path: Path | None) -> RobustnessResult | None:

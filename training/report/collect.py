@@ -14,12 +14,14 @@ from training.errors import TrainingError
 from training.gate import EventScores, GateScores, GateThresholds, gate
 from training.line_data import Classifier
 from training.report import findings
-from training.report.data import Calibration, Rejection, ReportData
+from training.report.data import Calibration, ReportData
 from training.report.evidence import Evidence, Progress, measure_latency
+from training.report.foreign import measured_conditions, measured_rejection
 from training.report.instant_evidence import instant_evidence
 from training.report.judged import calibrate_scores, classify_scores, compare
 from training.report.line_evidence import EVALUATION_SEED, line_evidence, line_scenarios
 from training.report.network import describe_network, describe_training, identify
+from training.robustness import QUICK_EPISODES
 
 LINES = 30
 
@@ -33,7 +35,8 @@ class ReportOptions:
     data: Path | None = None
     robustness: RobustnessResult | None = None
     champion_robustness: RobustnessResult | None = None
-    rejection: Rejection | None = None
+    episodes: int = QUICK_EPISODES
+    """Records per cell of the conditions, where no result is given; 0 for no conditions."""
     lines: int = LINES
     seed: int = EVALUATION_SEED
 
@@ -61,18 +64,22 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
         evidence = evaluate(engine.classify, artefact)
         step("timing the engine")
         latency = measure_latency(engine, spec, options.seed)
+        conditions = _conditions(engine.classify, artefact, options.robustness, options.episodes, step)
     judged = evidence.judged
     classification = classify_scores(judged, spec)
     calibration = calibrate_scores(judged, spec, artefact.manifest.temperature)
-    scores = gate_scores(evidence, calibration, options.robustness)
+    scores = gate_scores(evidence, calibration, conditions)
+    step("offering foreign input")
+    rejection = measured_rejection(artefact, options.seed, options.data) if spec.name == "line" else None
     comparison, champion_scores = None, None
     if champion is not None:
         step(f"evaluating the champion {champion.model_id}")
         with Engine(champion) as engine:
             theirs = evaluate(engine.classify, champion)
+            cells = _conditions(engine.classify, champion, options.champion_robustness, options.episodes, step)
         comparison = compare(judged, theirs.judged, champion.model_id, spec)
         told = calibrate_scores(theirs.judged, spec, champion.manifest.temperature)
-        champion_scores = gate_scores(theirs, told, options.champion_robustness)
+        champion_scores = gate_scores(theirs, told, cells)
     verdict = gate(scores, champion_scores, thresholds or GateThresholds.of_spec(spec.name))
     network, training = describe_network(artefact), describe_training(artefact)
     identity = identify(artefact, options.seed)
@@ -87,8 +94,8 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
         data=evidence.data,
         slices=evidence.slices,
         events=evidence.events,
-        conditions=options.robustness,
-        rejection=options.rejection,
+        conditions=conditions,
+        rejection=rejection,
         latency=latency,
         failures=evidence.failures,
         champion=comparison,
@@ -104,12 +111,12 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
             calibration,
             evidence.slices,
             evidence.events,
-            options.robustness,
+            conditions,
             evidence.data,
             evidence.elsewhere,
         ),
         intended_use=findings.intended_use(spec, classification, evidence.events),
-        limits=findings.limits(spec, evidence.events, options.robustness, evidence.judged.source),
+        limits=findings.limits(spec, evidence.events, conditions, evidence.judged.source),
         rollback=_rollback(options, artefact),
     )
 
@@ -145,6 +152,15 @@ def _evaluation(
     if data is None:
         raise TrainingError("the report of an instant model needs --data, the path of classData.csv")
     return lambda classify, which: instant_evidence(classify, which, data, step)
+
+
+def _conditions(
+    classify: Classifier, artefact: Artefact, given: RobustnessResult | None, episodes: int, step: Progress
+) -> RobustnessResult | None:
+    """The given result, or a measured one; conditions are defined for `line` only."""
+    if given is not None or artefact.manifest.spec.name != "line":
+        return given
+    return measured_conditions(classify, artefact, episodes, step)
 
 
 def _fit_together(artefact: Artefact, champion: Artefact | None, options: ReportOptions) -> None:

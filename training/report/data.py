@@ -195,8 +195,7 @@ class RejectionRow(_Model):
 class Rejection(_Model):
     """How inputs unlike training are told."""
 
-    rule: str
-    threshold: float
+    bounds: dict[str, float] = Field(description="What a window must not exceed, or fall below.")
     rows: tuple[RejectionRow, ...]
     good_rejected: float
 

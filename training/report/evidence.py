@@ -13,7 +13,7 @@ from model.spec import SignalSpec
 from training.report.data import DataSummary, Elsewhere, Events, Failure, Latency, Slice
 from training.report.judged import Judged
 
-BATCHES = (1, 8, 64, 256, 1024, 2048)
+BATCHES = (1, 8, 64, 512, 4096)
 LATENCY_SECONDS = 0.4  # per batch size
 GALLERY = 6
 WORST = 12

@@ -215,9 +215,10 @@ def _by_training(training: Training) -> Iterator[str]:
 def intended_use(spec: SignalSpec, classification: Classification, events: Events | None) -> tuple[str, ...]:
     """What the model is for, in numbers."""
     cycles = spec.samples / spec.samples_per_cycle
+    unit = "cycle" if cycles == 1 else "cycles"
     told = [
         f"Classifying windows of {spec.samples} by {len(spec.channels)} values ({', '.join(spec.channels)}), {cycles:g}"
-        f" cycles at {spec.samples_per_cycle} samples a cycle, into {len(spec.classes)} classes; measured on"
+        f" {unit} at {spec.samples_per_cycle} samples a cycle, into {len(spec.classes)} classes; measured on"
         f" {classification.scores.windows:,} windows."
     ]
     if events is not None:

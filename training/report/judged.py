@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
+from training.calibration import brier_score, expected_calibration_error, merge_three_phase, reliability
 from training.report.data import (
     Calibration,
     CalibrationBin,
@@ -20,7 +21,6 @@ from training.report.data import (
 from training.scores import confusion, window_scores
 
 RESAMPLES = 1000  # the ends of a 95 % interval are then the means of 25 resamples on each side: steady to a digit
-BINS = 10
 BOOTSTRAP_SEED = 20_25
 
 
@@ -104,54 +104,29 @@ def merged_macro_f1(judged: Judged, spec: SignalSpec) -> float:
 
 
 def calibrate_scores(judged: Judged, spec: SignalSpec, temperature: float) -> Calibration:
-    """Return the calibration error and the Brier score, and what they would be without the temperature.
-
-    Expected calibration error by ten bins of equal width: Guo et al., "On calibration of modern neural networks",
-    ICML 2017. Brier score: summed over classes, Brier 1950.
-    """
+    """Return calibration error and Brier score of the merged classes, with the temperature and without."""
     # Softmax of logits/T to the power of T is, but for a factor, the softmax of the logits.
     raw = judged.probabilities.astype(np.float64) ** temperature
     raw /= raw.sum(axis=1, keepdims=True)
-    ece, brier, bins = _calibration(judged.labels, judged.probabilities.astype(np.float64), spec)
-    ece_before, brier_before, _ = _calibration(judged.labels, raw, spec)
+    after = merge_three_phase(judged.probabilities, judged.labels, spec)
+    before = merge_three_phase(raw, judged.labels, spec)
     return Calibration(
         temperature=round(temperature, 4),
-        ece=round(ece, 5),
-        ece_before=round(ece_before, 5),
-        brier=round(brier, 5),
-        brier_before=round(brier_before, 5),
-        bins=tuple(bins),
-    )
-
-
-def _calibration(
-    labels: NDArray[np.integer], probabilities: NDArray[np.float64], spec: SignalSpec
-) -> tuple[float, float, list[CalibrationBin]]:
-    merged = np.array(spec.merged_three_phase())
-    summed = np.zeros_like(probabilities)
-    for k, into in enumerate(merged):
-        summed[:, into] += probabilities[:, k]
-    truth = merged[labels]
-    sure, right = summed.max(axis=1), summed.argmax(axis=1) == truth
-    place = np.minimum((sure * BINS).astype(int), BINS - 1)
-    bins, ece = [], 0.0
-    for k in range(BINS):
-        inside = place == k
-        if not inside.any():
-            continue
-        confidence, accuracy = float(sure[inside].mean()), float(right[inside].mean())
-        ece += abs(confidence - accuracy) * float(inside.mean())
-        bins.append(
+        ece=round(expected_calibration_error(*after), 5),
+        ece_before=round(expected_calibration_error(*before), 5),
+        brier=round(brier_score(*after), 5),
+        brier_before=round(brier_score(*before), 5),
+        bins=tuple(
             CalibrationBin(
-                low=k / BINS,
-                high=(k + 1) / BINS,
-                windows=int(inside.sum()),
-                confidence=round(confidence, 4),
-                accuracy=round(accuracy, 4),
+                low=round(part.low, 4),
+                high=round(part.high, 4),
+                windows=part.windows,
+                confidence=round(part.confidence, 4),
+                accuracy=round(part.accuracy, 4),
             )
-        )
-    summed[np.arange(len(truth)), truth] -= 1
-    return ece, float((summed**2).sum(axis=1).mean()), bins
+            for part in reliability(*after)
+        ),
+    )
 
 
 def compare(candidate: Judged, champion: Judged, champion_id: str, spec: SignalSpec) -> ChampionComparison:

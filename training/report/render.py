@@ -72,7 +72,7 @@ def _render(template: str, data: ReportData, plots: Mapping[str, str], *, autoes
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(tint=tint, brief=brief, words=words)
+    environment.filters.update(tint=tint, tint_wrong=tint_wrong, brief=brief, words=words)
     return environment.get_template(template).render(
         d=data,
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704 (our own drawing)
@@ -88,9 +88,14 @@ def tint(score: float, low: float = 0.5) -> str:
     return f"hsl({round(120 * place**2)} 60% 78%)"
 
 
+def tint_wrong(part: float) -> str:
+    """CSS colour of a part that is wrong: yellow for the first window, red from a fifth on."""
+    return f"hsl({round(50 * (1 - min(1.0, 5 * part)))} 75% 80%)"
+
+
 def brief(value: object) -> str:
-    """A number with few digits, another value as it is."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A number with few digits, another value as words."""
+    return f"{value:.4g}" if isinstance(value, float) else words(str(value))
 
 
 def words(name: str) -> str:
