@@ -17,6 +17,7 @@ __all__ = ["Criterion", "EventScores", "GateScores", "GateThresholds", "InstantT
 Share = Annotated[float, Field(ge=0, le=1)]
 # Scores are rounded to four digits where they are kept: what differs by less than this is equal.
 ROUNDING = 1e-9
+CELL = "condition "  # begins the name of a criterion about one condition and level
 
 
 class _Model(BaseModel):
@@ -111,6 +112,11 @@ class Criterion(_Model):
     passed: bool
     text: str
 
+    @property
+    def room(self) -> float:
+        """Distance of the value from the limit; infinite where nothing was measured."""
+        return float("inf") if self.value is None else abs(self.value - self.limit)
+
 
 class Verdict(_Model):
     """Passed only when every criterion has."""
@@ -177,7 +183,7 @@ def _against_rule(candidate: GateScores, thresholds: GateThresholds) -> Iterator
 def _cells(candidate: GateScores, champion: GateScores | None, thresholds: GateThresholds) -> Iterator[Criterion]:
     for name, reference in sorted((champion.cells if champion else {}).items()):
         limit = reference - thresholds.cell_margin
-        yield _at_least(f"condition {name}", candidate.cells.get(name), limit, "merged macro-F1", reference)
+        yield _at_least(f"{CELL}{name}", candidate.cells.get(name), limit, "merged macro-F1", reference)
 
 
 def _events(events: EventScores | None, champion: GateScores | None, thresholds: GateThresholds) -> Iterator[Criterion]:

@@ -172,12 +172,24 @@ def _fit_together(artefact: Artefact, champion: Artefact | None, options: Report
             f"the champion's spec ({champion.manifest.spec.name}) differs from the model's ({spec.name}):"
             " their scores cannot be compared"
         )
+    if champion is not None and spec.name == "instant" and _rows(artefact) != _rows(champion):
+        # Each would be judged on rows that the other has learned.
+        raise TrainingError(
+            f"the model was trained on the split {_rows(artefact)}, the champion on {_rows(champion)}: train both with"
+            " the same --split and --seed to compare them"
+        )
     for result, which, option in (
         (options.robustness, artefact, "--robustness"),
         (options.champion_robustness, champion, "--champion-robustness"),
     ):
         if result is not None and (which is None or result.model_id != which.model_id):
             raise TrainingError(f"{option} is of model {result.model_id}, not of {which and which.model_id}")
+
+
+def _rows(artefact: Artefact) -> str:
+    """Which rows of ``classData.csv`` an `instant` model has learned: its split and the seed of that."""
+    manifest = artefact.manifest
+    return f"{manifest.metrics.get('split')}, seed {manifest.provenance.get('seed')}"
 
 
 def _rollback(options: ReportOptions, artefact: Artefact) -> tuple[str, ...]:

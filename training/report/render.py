@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from training.conditions.results import ConditionCell, RobustnessResult
+from training.gate import CELL
 from training.report import figures
 from training.report.data import Network, ReportData
 
@@ -73,10 +74,13 @@ def _render(template: str, data: ReportData, plots: Mapping[str, str], *, autoes
         keep_trailing_newline=True,
     )
     environment.filters.update(tint=tint, tint_wrong=tint_wrong, brief=brief, words=words)
+    cell_names = {f"{CELL}{name}" for name in data.gate_scores.cells}
     return environment.get_template(template).render(
         d=data,
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704 (our own drawing)
         layer_table=layer_table(data.network),
+        cell_names=cell_names,
+        cells_met=[c for c in data.verdict.criteria if c.passed and c.name in cell_names],
         heat=heat_map(data.conditions),
         levels=LEVELS,
     )

@@ -244,5 +244,16 @@ def test_an_instant_model_is_reported_with_the_leak_of_its_split(tmp_path: Path,
     assert result.elsewhere.split == "blocks"
     assert result.gate_scores.holdout == result.elsewhere.merged_macro_f1
     assert result.training.history is not None
+    blocks = tmp_path / "blocks.safetensors"
+    manifest = Artefact.load(path).manifest
+    Artefact.create(
+        dict(Artefact.load(path).weights),
+        spec=manifest.spec,
+        architecture="gru",
+        normalisation=manifest.normalisation,
+        metrics={"split": "blocks"},
+    ).save(blocks)
+    with pytest.raises(TrainingError, match="the same --split and --seed"):
+        collect(ReportOptions(path, champion=blocks, data=source), step=lambda _: None)
     with pytest.raises(TrainingError, match="needs --data"):
         collect(ReportOptions(path), step=lambda _: None)
