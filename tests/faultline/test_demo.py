@@ -128,7 +128,8 @@ def test_a_demo_ends_by_itself_with_every_window_answered(run_demo: Callable[...
 def test_ctrl_c_leaves_no_process_behind(run_demo: Callable[..., RunningDemo], moment: str) -> None:
     demo = run_demo("--lines", "2", "--seconds", "100")
     demo.wait_for(moment)
-    assert len(processes_in(demo.folder)) >= 2
+    # The log is opened just before its process begins.
+    until(lambda: len(processes_in(demo.folder)) >= 2, "children run")
     demo.process.send_signal(signal.SIGINT)
     status, out, _ = demo.end()
     assert status == 130
