@@ -16,7 +16,7 @@ def report(
     model: Annotated[Path, typer.Option(help="The artefact to judge.")],
     out: Annotated[Path, typer.Option(help="Folder for report.md, report.html, report.json and figures/.")],
     champion: Annotated[Path | None, typer.Option(help="The artefact in use, judged on the same episodes.")] = None,
-    data: Annotated[Path | None, typer.Option(help="instant: path of classData.csv.")] = None,
+    data: Annotated[Path | None, typer.Option(help="classData.csv: judged by instant, foreign to line.")] = None,
     robustness: Annotated[Path | None, typer.Option(help="What `faultline robustness` wrote for the model.")] = None,
     champion_robustness: Annotated[Path | None, typer.Option(help="The same for the champion.")] = None,
     conditions: Annotated[
