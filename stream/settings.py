@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     batch_deadline_ms: float = Field(
         5.0, ge=0, le=60_000, description="…or this long after its oldest record arrived: a quarter of a 50 Hz cycle."
     )
-    max_poll_records: int = Field(512, ge=1, le=1_000_000, description="Records of one fetched partition batch.")
+    max_poll_records: int = Field(2048, ge=1, le=1_000_000, description="Records of one fetched partition batch.")
     fetch_max_wait_ms: int = Field(
         100, ge=1, le=60_000, description="Longest wait of a fetch; an idle partition delays a hot one by as much."
     )
