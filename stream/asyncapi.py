@@ -22,6 +22,8 @@ from stream.contract import (
     DeadLetterHeaders,
     FaultEvent,
     Message,
+    RetrainRequest,
+    TrainingReport,
     WindowClasses,
     WindowMessage,
 )
@@ -34,6 +36,8 @@ VALUES: tuple[tuple[type[Message], Mode], ...] = (
     (FaultEvent, "serialization"),
     (WindowClasses, "serialization"),
     (DeadLetterHeaders, "serialization"),
+    (RetrainRequest, "validation"),
+    (TrainingReport, "serialization"),
 )
 _TEXT: dict[str, Any] = {"type": "string"}
 _KEY = {"type": "string", "maxLength": MAX_LINE_BYTES, "description": "Id of the line, UTF-8."}
@@ -109,6 +113,10 @@ def _channels(settings: Settings) -> dict[str, Any]:
         "deadLetters": _channel(
             settings.topic_dead_letters, "Records that cannot be judged, with the cause in headers.", "deadLetter"
         ),
+        "retrainRequests": _channel(settings.topic_retrain, "Requests for a retraining.", "retrainRequest"),
+        "trainingReports": _channel(
+            settings.topic_reports, "Progress and verdicts of retrainings: their audit trail.", "trainingReport"
+        ),
     }
 
 
@@ -121,12 +129,19 @@ def _operations() -> dict[str, Any]:
         "publishFaults": operation("send", "faults", "The worker tells of an episode's onset, update or clear."),
         "publishClasses": operation("send", "windowClasses", "The worker tells the class of every window."),
         "deadLetter": operation("send", "deadLetters", "The worker sets a guilty record aside."),
+        "takeRequest": operation("receive", "retrainRequests", "The trainer retrains, one request after another."),
+        "tellTraining": operation("send", "trainingReports", "The trainer tells how a retraining goes and ends."),
     }
 
 
 def _message(title: str, content_type: str | None, payload: dict[str, Any], **more: Any) -> dict[str, Any]:
     typed = {} if content_type is None else {"contentType": content_type}
     return {"title": title, **typed, "payload": payload, "bindings": {"kafka": {"key": _KEY}}, **more}
+
+
+def _keyed(description: str) -> dict[str, Any]:
+    """The binding of a message whose key is not a line's id."""
+    return {"kafka": {"key": {**_TEXT, "description": description}}}
 
 
 def _headers(properties: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -163,6 +178,15 @@ def _messages() -> dict[str, Any]:
             None,
             {"description": "As received; null where only referred to."},
             headers=_headers(causes),
+        ),
+        "retrainRequest": _message(
+            "Request for a retraining", JSON, value(RetrainRequest), bindings=_keyed("Name of the signal spec.")
+        ),
+        "trainingReport": _message(
+            "Report of a retraining",
+            JSON,
+            value(TrainingReport),
+            bindings=_keyed("Id of the model, before there is one of the first request."),
         ),
     }
 

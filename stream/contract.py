@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 MSGPACK = "application/msgpack"
 JSON = "application/json"
@@ -132,6 +132,53 @@ class DeadLetterHeaders(Message):
         description="True when the record was too large or too broken to copy: fetch it at its origin."
     )
     timestamp_ms: int = Field(description="Time of the record as received.")
+
+
+# Retraining
+
+RetrainReason = Literal["schedule", "demand", "drift"]
+TrainingState = Literal["merged", "started", "progress", "promoted", "refused", "failed"]
+
+
+class RetrainOptions(Message):
+    """What a retraining may be asked to do otherwise than the trainer's settings say."""
+
+    epochs: int | None = Field(None, ge=1, le=10_000, description="Passes over the windows.")
+    episodes: int | None = Field(None, ge=100, le=10_000_000, description="Episodes to simulate.")
+    seed: int | None = Field(None, ge=0, le=2**31 - 1, description="The same seed and windows make the same model.")
+
+
+class RetrainRequest(Message):
+    """Value of ``retrain-requests``. The record's key is the spec's name."""
+
+    request_id: str = Field(min_length=1, max_length=200, description="A request that is repeated is served once.")
+    spec: str = Field(min_length=1, max_length=200)
+    reason: RetrainReason
+    by: str = Field(max_length=200, description="Who asks: a user, or the trainer itself.")
+    at: AwareDatetime
+    options: RetrainOptions = RetrainOptions()
+    note: str = Field("", max_length=2000, description="For people: why, in words.")
+
+
+class TrainingReport(Message):
+    """Value of ``training-reports``. The record's key is the model's id, before there is one the first request's."""
+
+    run_id: str = Field(description="Shared by all reports of one retraining.")
+    request_ids: list[str] = Field(description="Requests that it serves, merged ones included.")
+    spec: str
+    reason: RetrainReason
+    state: TrainingState = Field(description="promoted, refused and failed are the last word.")
+    at: AwareDatetime
+    progress: float = Field(ge=0, le=1, description="Part of the work that is done.")
+    stage: str = Field("", description="What is being done, for people.")
+    model_id: str | None = None
+    champion_id: str | None = Field(None, description="The model in use that the candidate is compared with.")
+    failed_criteria: list[str] = Field(
+        default_factory=list, description="Of the gate; name, value and limit of each, where the state is refused."
+    )
+    metrics: dict[str, float] = Field(default_factory=dict, description="The candidate's scores, by name.")
+    report_path: str | None = Field(None, description="Folder of the report, on the trainer's machine.")
+    note: str = Field("", description="Why it failed, what it was merged into, why it was asked for.")
 
 
 def event_id(line: str, spec: str, state: EpisodeState, sequence: int, start_ns: int) -> str:
