@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
+from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
 
 from stream.contract import FAULT_TYPES
 from stream.errors import SettingsError
+from stream.trainer_settings import TrainerSettings
 
 PREFIX = "FAULTLINE_"
 OTHERS = re.compile(r"FAULTLINE_((TEST|FAUST|GATE)_.*|DATA|REQUIRE_KAFKA)")
@@ -50,7 +51,7 @@ Topic = Annotated[str, AfterValidator(_topic)]
 File = Annotated[Path, AfterValidator(_file)]
 
 
-class Settings(BaseSettings):
+class Settings(TrainerSettings):
     """What a Faultline process may be told from outside. Units are in the names."""
 
     model_config = SettingsConfigDict(

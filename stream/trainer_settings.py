@@ -1,0 +1,98 @@
+"""Settings of the trainer: where it keeps things, when it retrains, and what one retraining may cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from croniter import croniter
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings
+
+DAY_S = 86_400
+LEAST_TOKEN = 16
+"""Characters: 64 bits where they are hexadecimal, which cannot be tried out over a rate-limited door."""
+
+
+class TrainerSettings(BaseSettings):
+    """What ``stream.settings.Settings`` has for ``faultline trainer``. The defaults fit a small machine."""
+
+    trainer_group: str = Field(
+        "faultline-trainer",
+        min_length=1,
+        description="Consumer group of the trainer; a second one, for requests, has -requests behind the name.",
+    )
+    trainer_folder: Path = Field(
+        Path("trainer"), description="Labelled windows, the retraining under way, and what became of candidates."
+    )
+    trainer_web_port: int = Field(
+        8067, ge=0, le=65535, description="Health and metrics, on FAULTLINE_WEB_HOST; 0 takes a free port."
+    )
+
+    # When
+    retrain_schedule: str | None = Field(
+        None, description="Cron expression in UTC, e.g. '0 3 * * 0' for Sundays at three; never when unset."
+    )
+    retrain_on_drift: bool = Field(True, description="Retrain when windows or confidence drift.")
+    drift_share: float = Field(
+        0.05, ge=0, le=1, description="Part of the window messages that drift is looked for in: the champion judges it."
+    )
+    retrain_http_port: int | None = Field(
+        None, ge=0, le=65535, description="POST /retrain listens here; nothing does when unset. 0 takes a free port."
+    )
+    retrain_http_host: str = Field("127.0.0.1", min_length=1, description="…on this address; loopback unless told.")
+    retrain_token: SecretStr | None = Field(
+        None, description="Bearer token that POST /retrain wants, 16 characters or more; never logged."
+    )
+    retrain_http_per_hour: int = Field(
+        6, ge=1, le=3600, description="Requests that POST /retrain takes: a retraining is minutes of computing."
+    )
+
+    # What one retraining is
+    retrain_epochs: int | None = Field(None, ge=1, le=10_000, description="Epochs; those of the recipe when unset.")
+    retrain_episodes: int | None = Field(
+        None, ge=100, le=10_000_000, description="Simulated episodes; those of the recipe when unset."
+    )
+    retrain_data: Path | None = Field(None, description="classData.csv; spec instant is trained and judged on it.")
+    evaluation_episodes: int = Field(
+        110, ge=0, le=100_000, description="Records per condition and level that the gate judges; 0 judges none."
+    )
+    evaluation_lines: int = Field(30, ge=1, le=10_000, description="Lines of the hold-out, 64 s each.")
+
+    # What one retraining may cost
+    retrain_memory_mb: int = Field(
+        6144, ge=256, description="Resident memory in MiB beyond which the child process of a retraining is ended."
+    )
+    retrain_time_limit_s: float = Field(
+        3 * 3600.0, gt=0, le=7 * DAY_S, description="Time after which it is ended, over all its attempts."
+    )
+    retrain_attempts: int = Field(
+        3, ge=1, le=100, description="A child that dies of itself goes on from its checkpoint, at most so often."
+    )
+    retrain_nice: int = Field(10, ge=0, le=19, description="Niceness of the child: workers beside it come first.")
+
+    # What is kept
+    keep_refused: int = Field(10, ge=0, le=10_000, description="Refused candidates kept with their reports.")
+    keep_promoted: int = Field(20, ge=1, le=10_000, description="Reports of promoted models kept.")
+
+    @field_validator("retrain_schedule")
+    @classmethod
+    def _a_schedule(cls, value: str | None) -> str | None:
+        if value is None or not value.strip():
+            return None
+        # Of six fields the last would be seconds: a retraining every second is a misreading.
+        if len(value.split()) != 5 or not croniter.is_valid(value):
+            raise ValueError(
+                f"{value[:64]!r} is no cron expression of five fields: minute hour day-of-month month day-of-week, "
+                "e.g. '0 3 * * 0'"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _door_has_a_lock(self) -> TrainerSettings:
+        token = "" if self.retrain_token is None else self.retrain_token.get_secret_value()
+        if self.retrain_http_port is not None and len(token) < LEAST_TOKEN:
+            raise ValueError(
+                f"retrain_http_port needs retrain_token, of at least {LEAST_TOKEN} characters: "
+                "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one"
+            )
+        return self
