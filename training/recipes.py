@@ -43,7 +43,7 @@ log = structlog.get_logger()
 DEFAULT_ARCHITECTURE = "gru"
 # A line's rating is often unknown: currents are compressed from a fifth of the rated one on, voltages, whose base
 # is known, hardly at all.
-LINE_NORMALISATION = Normalisation(kind="asinh", centre=(0.0,) * 6, scale=(0.2,) * 3 + (0.5,) * 3)
+LINE_NORMALISATION = Normalisation(kind="asinh", centre=(0.0,) * 6, scale=(0.2,) * 3 + (0.5,) * 3, phasors=True)
 LINE_SHARES = (0.94, 0.06)  # training, validation
 
 
