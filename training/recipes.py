@@ -79,6 +79,7 @@ class LineOptions:
     architecture: str = DEFAULT_ARCHITECTURE
     work_dir: Path | None = None  # of checkpoints: a killed training goes on from there
     show_progress: bool = True
+    on_epoch: Callable[[FitHistory], None] | None = None  # told after every epoch, of a fit's epochs so far
 
     @property
     def command(self) -> str:
@@ -113,7 +114,7 @@ def train_line(options: LineOptions) -> Artefact:
         epochs = max(1, round(part.share * options.epochs))
         how = replace(how, epochs=epochs, learning_rate=part.learning_rate, final_rate=part.final_rate)
         checkpoint = options.work_dir / f"line-round-{number + 1}.npz" if options.work_dir else None
-        history = fit(network, Windows.joined([train, hard]), validation, spec, how, checkpoint)
+        history = fit(network, Windows.joined([train, hard]), validation, spec, how, checkpoint, options.on_epoch)
         histories.append(history)
         if number + 1 < len(ROUNDS):
             seed = options.seed + MINING_SEED * (number + 1)
@@ -163,6 +164,7 @@ class InstantOptions:
     architecture: str = DEFAULT_ARCHITECTURE
     work_dir: Path | None = None  # of checkpoints: a killed training goes on from there
     show_progress: bool = True
+    on_epoch: Callable[[FitHistory], None] | None = None  # told after every epoch, of a fit's epochs so far
 
     @property
     def command(self) -> str:
@@ -190,7 +192,9 @@ def train_instant(options: InstantOptions) -> Artefact:
         train, validation, test = split_classdata(windows, split, options.seed)
         how = replace(REFERENCE, epochs=options.epochs, seed=options.seed, show_progress=options.show_progress)
         checkpoint = options.work_dir / f"instant-{split}.npz" if options.work_dir else None
-        network, normalisation, history = fit_reference(options.architecture, spec, train, validation, how, checkpoint)
+        network, normalisation, history = fit_reference(
+            options.architecture, spec, train, validation, how, checkpoint, options.on_epoch
+        )
         temperature = fit_temperature(logits_of(network, validation.data), validation.labels)
         said = logits_of(network, test.data).argmax(axis=1)
         scores[split] = {
