@@ -25,6 +25,7 @@ from stream.contract import (
     RetrainRequest,
     TrainingReport,
     WindowClasses,
+    WindowLabel,
     WindowMessage,
 )
 from stream.settings import Settings
@@ -36,6 +37,7 @@ VALUES: tuple[tuple[type[Message], Mode], ...] = (
     (FaultEvent, "serialization"),
     (WindowClasses, "serialization"),
     (DeadLetterHeaders, "serialization"),
+    (WindowLabel, "validation"),
     (RetrainRequest, "validation"),
     (TrainingReport, "serialization"),
 )
@@ -113,6 +115,7 @@ def _channels(settings: Settings) -> dict[str, Any]:
         "deadLetters": _channel(
             settings.topic_dead_letters, "Records that cannot be judged, with the cause in headers.", "deadLetter"
         ),
+        "windowLabels": _channel(settings.topic_labels, "Verdicts of operators on windows.", "windowLabel"),
         "retrainRequests": _channel(settings.topic_retrain, "Requests for a retraining.", "retrainRequest"),
         "trainingReports": _channel(
             settings.topic_reports, "Progress and verdicts of retrainings: their audit trail.", "trainingReport"
@@ -129,6 +132,7 @@ def _operations() -> dict[str, Any]:
         "publishFaults": operation("send", "faults", "The worker tells of an episode's onset, update or clear."),
         "publishClasses": operation("send", "windowClasses", "The worker tells the class of every window."),
         "deadLetter": operation("send", "deadLetters", "The worker sets a guilty record aside."),
+        "takeLabel": operation("receive", "windowLabels", "The trainer joins a verdict to the windows it keeps."),
         "takeRequest": operation("receive", "retrainRequests", "The trainer retrains, one request after another."),
         "tellTraining": operation("send", "trainingReports", "The trainer tells how a retraining goes and ends."),
     }
@@ -179,6 +183,7 @@ def _messages() -> dict[str, Any]:
             {"description": "As received; null where only referred to."},
             headers=_headers(causes),
         ),
+        "windowLabel": _message("Verdict on windows", JSON, value(WindowLabel)),
         "retrainRequest": _message(
             "Request for a retraining", JSON, value(RetrainRequest), bindings=_keyed("Name of the signal spec.")
         ),

@@ -7,9 +7,9 @@ hold the two to each other.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 MSGPACK = "application/msgpack"
 JSON = "application/json"
@@ -135,6 +135,31 @@ class DeadLetterHeaders(Message):
 
 
 # Retraining
+
+
+class WindowLabel(Message):
+    """Value of ``window-labels``: a person's verdict on a range of one line's windows. The record's key is the line.
+
+    Of two verdicts on a window the later one counts.
+    """
+
+    label_id: str = Field(min_length=1, max_length=200, description="A label that is repeated is the same label.")
+    line: str = Field(min_length=1, max_length=MAX_LINE_BYTES)
+    spec: str = Field(min_length=1, max_length=200)
+    fault_class: str = Field(min_length=1, max_length=32, description="Class of the spec; none: it was no fault.")
+    event_id: str | None = Field(None, max_length=200, description="The event that the verdict is about.")
+    first_ns: int = Field(ge=0, le=MAX_NS, description="Start of the first window that it is about, Unix ns.")
+    last_ns: int = Field(ge=0, le=MAX_NS, description="Start of the last window that it is about, Unix ns.")
+    by: str = Field(max_length=200, description="Who says so.")
+    at: AwareDatetime
+    note: str = Field("", max_length=2000)
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Self:
+        if self.last_ns < self.first_ns:
+            raise ValueError("last_ns lies before first_ns")
+        return self
+
 
 RetrainReason = Literal["schedule", "demand", "drift"]
 TrainingState = Literal["merged", "started", "progress", "promoted", "refused", "failed"]
