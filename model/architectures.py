@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from model.errors import ShapeArtefactError
 from model.normalisation import Normalisation
+from model.phasors import Phasors
 from model.spec import SignalSpec
 
 __all__ = ["ARCHITECTURES", "Condition", "Normalisation", "build"]
@@ -44,6 +45,7 @@ class Condition(layers.Layer):  # type: ignore[misc]
 _UNITS = 64
 _FILTERS = 64
 _WIDE, _HIDDEN = 128, 32
+_MEASURED, _MERGED = 96, 64  # beyond the reference: what the sequence and its phasors say together
 _KERNEL = 3
 _POOL = 2
 _DROPOUT = 0.2
@@ -159,5 +161,8 @@ def build(architecture: str, spec: SignalSpec, normalisation: Normalisation, see
     if spec.sequence == "channels":
         flow = layers.Permute((2, 1), name="steps")(flow)
     flow = _BODIES[architecture](flow, seeds)
+    if normalisation.phasors:
+        measured = _dense(Phasors(name="phasors")(windows), _MEASURED, seeds, "measured")
+        flow = _dense(layers.Concatenate(name="both")([flow, measured]), _MERGED, seeds, "merged")
     logits = layers.Dense(len(spec.classes), kernel_initializer=_glorot(seeds), name="logits")(flow)
     return keras.Model(windows, logits, name=f"{architecture.replace('-', '_')}_classifier")

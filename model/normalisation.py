@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["Normalisation"]
 
@@ -23,6 +23,11 @@ class Normalisation(BaseModel):
     kind: Literal["standard", "asinh"] = "standard"
     centre: tuple[float, ...]
     scale: tuple[float, ...]
+    phasors: bool = Field(
+        False,
+        description="Whether the network is also given what a relay measures of a window of one cycle of three "
+        "currents and three voltages: see model.phasors.",
+    )
 
     @model_validator(mode="after")
     def _can_be_applied(self) -> Self:
@@ -30,6 +35,8 @@ class Normalisation(BaseModel):
             raise ValueError(f"centre has {len(self.centre)} channels but scale has {len(self.scale)}")
         if any(scale <= 0 for scale in self.scale):
             raise ValueError("every scale must be greater than 0")
+        if self.phasors and len(self.scale) != 6:
+            raise ValueError("phasors are those of three currents and three voltages: six channels")
         return self
 
     @classmethod

@@ -104,7 +104,7 @@ def test_renaming_follows_a_circular_change_of_phases_in_its_direction() -> None
 
 @pytest.mark.parametrize("snr_db", [40.0, 25.0, 10.0])
 def test_noise_lies_as_far_below_the_nominal_voltage_as_asked(snr_db: float) -> None:
-    instruments = replace(USUAL, noise_db=(snr_db, snr_db), saturable=0.0, gain_error=0.0)
+    instruments = replace(USUAL, noise_db=(snr_db, snr_db), saturable=0.0, gain_error=(1e-9, 1e-9))
     rng = np.random.default_rng(2)
     chain = draw_chains(200, rng, instruments)
     chain = replace(chain, offset=np.zeros((200, 6)), lsb=np.full((200, 6), 1e-6))

@@ -19,7 +19,9 @@ from training.simulator.occurrence import cycles
 LEVELS = 5
 LENGTH_CYCLES = 24.0  # most faults are cleared, and most lines reclosed, before a record ends
 # Instruments in good order and of a known rating: what is wrong with a record is the condition's alone.
-GOOD = Instruments(noise_db=(50.0, 60.0), saturable=0.0, gain_error=0.002, current_base=(1.0, 1.0), faulty=Faulty())
+GOOD = Instruments(
+    noise_db=(50.0, 60.0), saturable=0.0, gain_error=(0.002, 0.002), current_base=(1.0, 1.0), faulty=Faulty()
+)
 USUAL_MIX = Mix(fault_share=0.65, disturbed_share=0.0)
 
 Value = float | str

@@ -27,6 +27,8 @@ from training.simulator.network import SAMPLES_PER_CYCLE, Sweep, draw_networks
 from training.simulator.occurrence import BRISK, Occurrence, Site, cycles
 from training.simulator.solver import Command, solve
 
+TRANSMISSION_KV, DISTRIBUTION_KV = (66.0, 400.0), (10.0, 20.0)
+
 Simulation = Callable[[int, int, Value], Episodes]
 
 
@@ -72,9 +74,19 @@ register(
 )
 
 
-@_condition("fault_resistance", "ohm", (15, 20, 35, 50, 100), "Resistance beyond the 10 ohm of training.")
+@_condition("fault_resistance", "ohm", (15, 20, 35, 50, 100), "Beyond the 10 ohm of training, on lines from 66 kV on.")
 def _fault_resistance(n: int, seed: int, value: Value) -> Episodes:
-    return resimulated(n, seed, mix=replace(USUAL_MIX, resistance_ohm=(float(value), float(value) * 1.001)))
+    return resimulated(n, seed, mix=_resistive(value), sweep=Sweep(kilovolt=TRANSMISSION_KV))
+
+
+@_condition("high_impedance", "ohm", (15, 20, 35, 50, 100), "The same on feeders of 10 and 20 kV, where it is a load.")
+def _high_impedance(n: int, seed: int, value: Value) -> Episodes:
+    """Against a rated impedance of some 20 to 50 ohm: a discipline of its own, named as one."""
+    return resimulated(n, seed, mix=_resistive(value), sweep=Sweep(kilovolt=DISTRIBUTION_KV))
+
+
+def _resistive(value: Value) -> Mix:
+    return replace(USUAL_MIX, resistance_ohm=(float(value), float(value) * 1.001))
 
 
 @_condition("fault_position", "%", (4, 3, 2, 1, 0.5), "So near one end or the other; training keeps 5 % away.")

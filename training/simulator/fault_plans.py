@@ -11,6 +11,7 @@ from training.simulator.solver import Command
 
 FAULT_CLASSES = CLASSES[1:]
 RESISTANCE_OHM = (0.01, 10.0)
+RESISTIVE_SHARE = 0.4
 # An arc between phases is short: on a line of low voltage ten ohms in each phase would be a load, not a fault. By
 # the number of phases, per unit of the line's nominal impedance.
 ARC_PER_UNIT = {1: np.inf, 2: 0.2, 3: 0.1}
@@ -34,13 +35,16 @@ def draw_star(
 ) -> tuple[np.ndarray, float]:
     """Draw the fault star (4,) of a class in ohm, and the resistance that characterises it."""
     low, high = resistance_ohm
-    ohm = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    # Metallic faults and resistive ones alike: on a logarithmic scale alone ten ohms would be as rare as ten milliohms.
+    resistive = rng.random() < RESISTIVE_SHARE
+    ohm = float(rng.uniform(low, high) if resistive else np.exp(rng.uniform(np.log(low), np.log(high))))
     count = int(phases_of(name).sum())
     arc = min(ohm, ARC_PER_UNIT[count] * site.base_ohm)
     if count == 1:
         return star(name, np.full(3, ohm), 0.0), ohm
     if name.endswith("G"):  # short arcs between the phases, the drawn resistance to ground
-        arcs = np.exp(rng.uniform(np.log(low), np.log(max(min(arc, 2.0), 2 * low)), 3))
+        shortest = min(low, RESISTANCE_OHM[0])
+        arcs = np.exp(rng.uniform(np.log(shortest), np.log(max(min(arc, 2.0), 2 * shortest)), 3))
         return star(name, arcs, ohm), ohm
     return star(name, np.full(3, arc / 2 if count == 2 else arc) * rng.uniform(0.9, 1.1, 3), 0.0), arc
 

@@ -36,8 +36,10 @@ class Faulty:
     harmonics: float = 0.0
     jitter: float = 0.0
     lost: float = 0.0  # one channel reads zero
+    lost_phase: float = 0.0  # current and voltage of one phase read zero
     stuck: float = 0.0  # one channel stays at a value
     reversed: float = 0.0  # all three current transformers face the other way
+    turned: float = 0.0  # one of the six transformers alone does
     swapped: float = 0.0  # two phases are connected as one another, currents and voltages alike
     gaps: float = 0.0  # all channels stay at their last value for a while
 
@@ -53,7 +55,7 @@ class Instruments:
     noise_db: tuple[float, float] = (20.0, 60.0)
     knee: tuple[float, float] = (3.0, 40.0)
     saturable: float = 0.2  # share of records whose current transformers may saturate
-    gain_error: float = 0.01  # standard deviation; none beyond three of it
+    gain_error: tuple[float, float] = (0.01, 0.01)  # standard deviation in a record; none beyond three of it
     current_base: tuple[float, float] = (0.2, 5.0)  # what one per unit is shown as: ratings are often unknown
     harmonic_part: float = 0.06  # of the fundamental, at most, in all harmonics together
     jitter_samples: float = 0.15  # standard deviation at most
@@ -65,9 +67,22 @@ CHANNELS = ("ia", "ib", "ic", "va", "vb", "vc")
 USUAL = Instruments()
 # All of DESIGN's measurement chain at once.
 HARSH = Instruments(
-    noise_db=(10.0, 60.0),
-    gain_error=0.02,
-    faulty=Faulty(harmonics=0.3, jitter=0.2, lost=0.06, stuck=0.04, reversed=0.2, swapped=0.1, gaps=0.05),
+    noise_db=(8.0, 60.0),
+    knee=(1.5, 40.0),
+    saturable=0.3,
+    gain_error=(0.002, 0.02),
+    harmonic_part=0.2,
+    faulty=Faulty(
+        harmonics=0.3,
+        jitter=0.2,
+        lost=0.12,
+        lost_phase=0.08,
+        stuck=0.04,
+        reversed=0.2,
+        turned=0.06,
+        swapped=0.1,
+        gaps=0.05,
+    ),
 )
 
 
@@ -116,7 +131,8 @@ def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USU
     bits = rng.choice([12, 14, 16], (n, 1))
     full_scale = np.where(np.arange(6) < 3, 40.0, 2.5)
     base = _log_uniform(instruments.current_base, n, rng)
-    gain = 1 + rng.normal(0, instruments.gain_error, (n, 6)).clip(*(3 * instruments.gain_error * np.array([-1, 1])))
+    spread = _log_uniform(instruments.gain_error, n, rng)[:, None]
+    gain = 1 + spread * rng.normal(0, 1, (n, 6)).clip(-3, 3)
     offset = rng.normal(0, 0.003, (n, 6)).clip(-0.01, 0.01)
     noise = np.repeat(10 ** (-rng.uniform(*instruments.noise_db, (n, 1)) / 20), 6, axis=1)
     knee = np.where(saturable, _log_uniform(instruments.knee, n, rng), np.inf)
@@ -129,6 +145,10 @@ def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USU
     gain[own.random(n) < faulty.reversed, :3] *= -1
     pairs = np.array([(1, 0, 2), (0, 2, 1), (2, 1, 0)])
     swapped = own.random((n, 1)) < faulty.swapped
+    (later,) = own.spawn(1)
+    gain[_one_channel(n, faulty.turned, later)] *= -1
+    phase_lost = _one_channel(n, faulty.lost_phase, later)
+    phase_lost |= np.roll(phase_lost, 3, axis=1)
     return Chain(
         current_base=base,
         gain=gain,
@@ -139,7 +159,7 @@ def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USU
         remanence=remanence,
         harmonics=parts * turned * (own.random((n, 1)) < faulty.harmonics),
         jitter=own.uniform(0, instruments.jitter_samples, n) * (own.random(n) < faulty.jitter),
-        lost=_one_channel(n, faulty.lost, own),
+        lost=_one_channel(n, faulty.lost, own) | phase_lost,
         stuck=_one_channel(n, faulty.stuck, own),
         order=np.where(swapped, pairs[own.integers(0, 3, n)], np.arange(3)),
         gap=own.integers(*instruments.gap_samples, n, endpoint=True) * (own.random(n) < faulty.gaps),

@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 SAMPLES_PER_CYCLE = 32
 OVERSAMPLING = 4  # resonances of line capacitance and source inductance lie above the output's Nyquist frequency
 HIGHEST_RESONANCE_HZ = 1800.0
+LOWEST_KV = 3.0
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,12 @@ class Sweep:
     load_angle_deg: float = 30.0  # at most, whatever the load
     frequency_hz: tuple[float, float] = (-1.0, 1.0)  # deviation from the nominal
     untransposed: float = 0.04  # relative deviation of the line's mutual and own impedances
+    kilovolt: tuple[float, float] = (10.0, 400.0)  # voltage levels that take part
 
 
 LEVELS = (
+    Level(LOWEST_KV, (0.5, 4), (200, 600), (0.5, 2)),
+    Level(6, (1, 8), (200, 500), (0.8, 2.2)),
     Level(10, (2, 15), (200, 400), (1, 2.5)),
     Level(20, (4, 30), (200, 500), (1, 3)),
     Level(66, (10, 60), (300, 600), (2, 5)),
@@ -130,9 +134,10 @@ def draw_networks(
         sweep: bounds other than DESIGN's.
     """
     sweep = sweep or Sweep()
-    level = rng.integers(0, len(LEVELS), n)
-    bounds = np.array([(*v.length_km, *v.rated_a, *v.x_over_r) for v in LEVELS])[level]
-    kilovolt = np.array([v.kilovolt for v in LEVELS])[level]
+    levels = [v for v in LEVELS if sweep.kilovolt[0] <= v.kilovolt <= sweep.kilovolt[1]]
+    level = rng.integers(0, len(levels), n)
+    bounds = np.array([(*v.length_km, *v.rated_a, *v.x_over_r) for v in levels])[level]
+    kilovolt = np.array([v.kilovolt for v in levels])[level]
     nominal = np.full(n, nominal_hz) if nominal_hz else rng.choice([50.0, 60.0], n)
     omega = 2 * np.pi * nominal
     length = _log_uniform(rng, bounds[:, 0], bounds[:, 1], n)
