@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from model.spec import SignalSpec
 from stream.errors import RecordingError
-from stream.recording import open_recording, read_recording
+from stream.recording import open_recording
+from stream.recording_format import RecordedHeaders
 from stream.retime import window_head
-from stream.windowing import MSGPACK_HEADERS, Headers, cut_windows, window_messages
+from stream.windowing import MSGPACK_HEADERS, cut_windows, window_messages
 
 NS_PER_MS = 1_000_000
 DEFAULT_WINDOWS_PER_MESSAGE = 100
@@ -31,7 +32,7 @@ class ReplayRecord(msgspec.Struct, frozen=True, gc=False):
     topic: str | None
     key: bytes | None
     value: bytes | None
-    headers: Headers
+    headers: RecordedHeaders
     timestamp_ms: int | None
     due_ns: int
     windows: int
@@ -75,17 +76,13 @@ class RecordingSource:
             raise RecordingError(
                 f"{path} is a recording and replayed as it is: --lines and --windows-per-message are for classData.csv"
             )
-        self._path = path
-        recording = open_recording(path)
-        self.total: int | None = int(recording.metadata.num_rows)
-        topics: set[str] = set()
-        for batch in recording.iter_batches(columns=["topic"]):
-            topics |= set(batch.column(0).unique().to_pylist())
-        self.topics = frozenset(topics)
+        self._recording = open_recording(path)
+        self.total: int | None = self._recording.count
+        self.topics = self._recording.topics()
 
     def records(self) -> Iterator[ReplayRecord]:
         """Records in the order of the file."""
-        for message in read_recording(self._path):
+        for message in self._recording.messages():
             head = window_head(message.value)
             yield ReplayRecord(
                 topic=message.topic,
@@ -164,6 +161,7 @@ class SourceKind:
 
 
 def _is_parquet(path: Path) -> bool:
+    """Whether a file begins as Parquet; a recording that was cut off does not end so."""
     with path.open("rb") as file:
         return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
 
