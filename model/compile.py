@@ -11,60 +11,63 @@ from numpy.typing import NDArray
 
 __all__ = ["Call", "compile_call", "has_accelerator", "one_thread_per_call"]
 
-Call = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Call = Callable[[NDArray[np.float32], Any], NDArray[np.float32]]
 
 
-def compile_call(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Call:
+def compile_call(function: Callable[[Any, Any], Any], shape: tuple[int, ...], parameters: tuple[int, ...]) -> Call:
     """A compiled ``function`` for float32 arrays of exactly ``shape``, run once so that the first call is fast.
 
     Args:
-        function: written in ``keras.ops``, from one tensor to one tensor, without side effects.
-        shape: of every array it will be given.
+        function: written in ``keras.ops``, from two float32 tensors to one, without side effects.
+        shape: of every array it will be given first.
+        parameters: shape of the second, which is a tensor of the backend (``keras.ops.convert_to_tensor``) so that
+            it need not be copied at every call.
 
     Returns:
-        A thread-safe function from float32 array to float32 array.
+        A thread-safe function from float32 array and parameters to float32 array.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        call = _for_tensorflow(function, shape)
+        call = _for_tensorflow(function, shape, parameters)
     elif backend == "jax":
         call = _for_jax(function)
     else:
         call = _for_torch(function)
-    call(np.zeros(shape, np.float32))
+    call(np.zeros(shape, np.float32), keras.ops.ones(parameters, "float32"))
     return call
 
 
-def _for_tensorflow(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Call:
+def _for_tensorflow(function: Callable[[Any, Any], Any], shape: tuple[int, ...], parameters: tuple[int, ...]) -> Call:
     import tensorflow as tf
 
-    signature = [tf.TensorSpec(shape, tf.float32)]
+    signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec(parameters, tf.float32)]
     compiled = tf.function(function, input_signature=signature, jit_compile=True).get_concrete_function()
 
-    def call(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = compiled(tf.constant(windows)).numpy()
+    def call(windows: NDArray[np.float32], parameters: Any) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = compiled(tf.constant(windows), parameters).numpy()
         return result
 
     return call
 
 
-def _for_jax(function: Callable[[Any], Any]) -> Call:
+def _for_jax(function: Callable[[Any, Any], Any]) -> Call:
     import jax
 
     compiled = jax.jit(function)
 
-    def call(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(compiled(windows))
+    def call(windows: NDArray[np.float32], parameters: Any) -> NDArray[np.float32]:
+        return np.asarray(compiled(windows, parameters))
 
     return call
 
 
-def _for_torch(function: Callable[[Any], Any]) -> Call:
+def _for_torch(function: Callable[[Any, Any], Any]) -> Call:
     import torch
 
-    def call(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def call(windows: NDArray[np.float32], parameters: Any) -> NDArray[np.float32]:
         with torch.inference_mode():
-            result: NDArray[np.float32] = keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(windows)))
+            answer = function(keras.ops.convert_to_tensor(windows), parameters)
+            result: NDArray[np.float32] = keras.ops.convert_to_numpy(answer)
         return result
 
     return call

@@ -8,19 +8,18 @@ time step.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any, Self
+from typing import Self
 
-import keras
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from model.artefact import Artefact, build_model
-from model.compile import Call, compile_call, has_accelerator, one_thread_per_call
+from model.artefact import Artefact
+from model.compile import Call, has_accelerator, one_thread_per_call
+from model.computation import Computation
 from model.errors import EngineError
 from model.spec import SignalSpec
 
@@ -48,6 +47,8 @@ class Engine:
         artefact: verified; its tensors are compared with what its architecture needs before anything is loaded.
         threads: calls that run side by side; by default the cores this process may use, on a GPU one.
         buckets: batch sizes to compile for; by default ``CPU_BUCKETS`` or ``ACCELERATOR_BUCKETS``.
+        like: an engine whose compiled functions are shared where only weights and temperature differ; it may be
+            closed before or after this one.
 
     Raises:
         ShapeArtefactError: the artefact's tensors do not fit its architecture and spec.
@@ -59,7 +60,16 @@ class Engine:
         (3, 12)
     """
 
-    def __init__(self, artefact: Artefact, *, threads: int | None = None, buckets: Iterable[int] | None = None) -> None:
+    _computation: Computation
+
+    def __init__(
+        self,
+        artefact: Artefact,
+        *,
+        threads: int | None = None,
+        buckets: Iterable[int] | None = None,
+        like: Engine | None = None,
+    ) -> None:
         accelerated = has_accelerator()
         if not accelerated and not one_thread_per_call():
             log.debug("engine_threads_not_limited", reason="the backend was in use before the engine was made")
@@ -69,9 +79,9 @@ class Engine:
         self._buckets = tuple(sorted(set(default if buckets is None else buckets)))
         if self._threads < 1 or not self._buckets or self._buckets[0] < 1:
             raise EngineError(f"threads and buckets must be at least 1, got {self._threads} and {self._buckets}")
-        self._probabilities = _Probabilities(artefact)
-        self._calls: dict[int, Call] = {}
-        self._compiling = threading.Lock()
+        shared = None if like is None else like._computation
+        self._computation = shared if shared and shared.serves(artefact) else Computation(artefact)
+        self._parameters = self._computation.parameters(artefact)
         self._closed = False
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="engine")
 
@@ -88,7 +98,7 @@ class Engine:
     def warm(self) -> Self:
         """Compile every bucket now, so that no window waits for a compiler. Returns the engine."""
         for bucket in self._buckets:
-            self._compiled(bucket)
+            self._computation.call(bucket)
         return self
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -112,13 +122,13 @@ class Engine:
         start = 0
         for bucket in cut(len(windows), self._threads, self._buckets):
             stop = min(start + bucket, len(windows))
-            pieces.append((self._compiled(bucket), bucket, windows[start:stop], answer[start:stop]))
+            pieces.append((self._computation.call(bucket), bucket, windows[start:stop], answer[start:stop]))
             start = stop
         if len(pieces) <= 1 or self._threads == 1:
             for piece in pieces:
-                _run(*piece)
+                self._run(*piece)
         else:
-            for _ in self._pool.map(lambda piece: _run(*piece), pieces):
+            for _ in self._pool.map(lambda piece: self._run(*piece), pieces):
                 pass
         return answer
 
@@ -151,34 +161,13 @@ class Engine:
         if windows.dtype != np.float32 or windows.ndim != 3 or windows.shape[1:] != (samples, channels):
             raise EngineError(f"windows must be {expected}; got {windows.dtype} {windows.shape}")
 
-    def _compiled(self, bucket: int) -> Call:
-        call = self._calls.get(bucket)
-        if call is None:
-            with self._compiling:
-                call = self._calls.get(bucket)
-                if call is None:
-                    call = self._calls[bucket] = compile_call(self._probabilities, (bucket, *self.spec.window_shape))
-        return call
-
-
-class _Probabilities:
-    """Softmax of the calibrated logits, with the weights as constants: the compiler lays them out once."""
-
-    def __init__(self, artefact: Artefact) -> None:
-        self._model = build_model(artefact)
-        self._temperature = artefact.manifest.temperature
-        for layer in self._model.layers:
-            # cuDNN's recurrent layers are opaque to XLA; the plain ones are the same mathematics.
-            if hasattr(layer, "use_cudnn"):
-                layer.use_cudnn = False
-        self._trainable = [keras.ops.convert_to_numpy(weight.value) for weight in self._model.trainable_variables]
-        self._fixed = [keras.ops.convert_to_numpy(weight.value) for weight in self._model.non_trainable_variables]
-
-    def __call__(self, windows: Any) -> Any:
-        trainable = [keras.ops.convert_to_tensor(weight) for weight in self._trainable]
-        fixed = [keras.ops.convert_to_tensor(weight) for weight in self._fixed]
-        logits, _ = self._model.stateless_call(trainable, fixed, windows, training=False)
-        return keras.ops.softmax(logits / self._temperature)
+    def _run(self, call: Call, bucket: int, windows: NDArray[np.float32], answer: NDArray[np.float32]) -> None:
+        count = len(windows)
+        if count < bucket:
+            padded = np.zeros((bucket, *windows.shape[1:]), np.float32)
+            padded[:count] = windows
+            windows = padded
+        answer[:] = call(windows, self._parameters)[:count]
 
 
 def cut(count: int, threads: int, buckets: tuple[int, ...]) -> list[int]:
@@ -213,15 +202,6 @@ def _cover(count: int, buckets: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
         cost, rest = _cover(count - below, buckets)
         choices.append((below + _CALL_COST + cost, (below, *rest)))
     return min(choices)
-
-
-def _run(call: Call, bucket: int, windows: NDArray[np.float32], answer: NDArray[np.float32]) -> None:
-    count = len(windows)
-    if count < bucket:
-        padded = np.zeros((bucket, *windows.shape[1:]), np.float32)
-        padded[:count] = windows
-        windows = padded
-    answer[:] = call(windows)[:count]
 
 
 def _default_threads(accelerated: bool) -> int:

@@ -150,6 +150,43 @@ def test_an_engine_tells_its_model_and_spec(engine: Engine, line_artefact: Artef
     assert engine.spec == load_spec("line")
 
 
+def _answers(engine: Engine, windows: np.ndarray) -> np.ndarray:
+    with engine:
+        return engine.classify(windows)
+
+
+def test_a_model_of_other_weights_shares_what_is_compiled_and_answers_for_itself(
+    engine: Engine, windows: np.ndarray
+) -> None:
+    other = artefact_of(load_spec("line"), seed=11, temperature=2.0)
+    alone = _answers(Engine(other, threads=2, buckets=BUCKETS), windows)
+    before = engine.classify(windows)
+    sharing = Engine(other, threads=2, buckets=BUCKETS, like=engine)
+    assert sharing._computation is engine._computation
+    np.testing.assert_array_equal(_answers(sharing, windows), alone)
+    np.testing.assert_array_equal(engine.classify(windows), before)
+    assert np.abs(alone - before).max() > 0.1, "two models of the same answers show nothing"
+
+
+def test_a_model_of_another_normalisation_shares_nothing(engine: Engine, windows: np.ndarray) -> None:
+    other = artefact_of(load_spec("line"), scale=0.25)
+    alone = _answers(Engine(other, buckets=BUCKETS), windows)
+    assert np.abs(_answers(Engine(other, buckets=BUCKETS, like=engine), windows) - alone).max() < 1e-6
+    assert np.abs(engine.classify(windows) - alone).max() > 0.1
+
+
+def test_an_artefact_that_does_not_fit_makes_no_engine_beside_one_that_does(
+    engine: Engine, line_artefact: Artefact
+) -> None:
+    manifest = line_artefact.manifest
+    renamed = {f"x{name}": weight for name, weight in line_artefact.weights.items()}
+    wrong = Artefact.create(
+        renamed, spec=manifest.spec, architecture=manifest.architecture, normalisation=manifest.normalisation
+    )
+    with pytest.raises(ShapeArtefactError, match="needs tensor"):
+        Engine(wrong, like=engine)
+
+
 @given(st.integers(0, 20_000), st.integers(1, 64), st.sets(st.integers(1, 4096), min_size=1, max_size=8))
 def test_a_cut_holds_every_window_and_pads_only_the_last_bucket(count: int, threads: int, sizes: set[int]) -> None:
     buckets = tuple(sorted(sizes))
