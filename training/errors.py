@@ -9,3 +9,7 @@ class TrainingError(FaultlineError):
 
 class DataSetError(FaultlineError):
     """A data set cannot be read, or does not hold what its name promises."""
+
+
+class StoreError(FaultlineError):
+    """The store of labelled windows cannot be read or written."""

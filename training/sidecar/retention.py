@@ -1,0 +1,65 @@
+"""Which labelled windows stay when not all can: old ones and those there are too many of go first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def fair_shares(counts: NDArray[np.integer], budget: int) -> NDArray[np.int64]:
+    """Share ``budget`` out so that nobody gets more than it has, and what the small leave goes to the large.
+
+    Args:
+        counts: what each has, (n,).
+        budget: to be shared, at least 0.
+
+    Example:
+        >>> fair_shares(np.array([2, 100, 50]), 60).tolist()
+        [2, 29, 29]
+    """
+    shares = np.zeros(len(counts), np.int64)
+    left = budget
+    ascending = np.argsort(counts, kind="stable")
+    for place, one in enumerate(ascending):
+        shares[one] = min(int(counts[one]), left // (len(counts) - place))
+        left -= shares[one]
+    return shares
+
+
+def balanced(levels: Sequence[NDArray[np.integer]], age: NDArray[np.integer], budget: int) -> NDArray[np.bool_]:
+    """Choose at most ``budget`` of n things, as evenly as there are enough by the first level, then by the next.
+
+    Args:
+        levels: group of every thing, each (n,): classes, then lines, then days.
+        age: higher is newer, (n,); in a group of the last level the newest stay.
+        budget: how many may stay.
+
+    Returns:
+        bool (n,), which stay.
+    """
+    keep = np.zeros(len(age), bool)
+    _choose(np.arange(len(age)), levels, age, budget, keep)
+    return keep
+
+
+def _choose(
+    own: NDArray[np.intp],
+    levels: Sequence[NDArray[np.integer]],
+    age: NDArray[np.integer],
+    budget: int,
+    keep: NDArray[np.bool_],
+) -> None:
+    if len(own) <= budget:
+        keep[own] = True
+    elif not levels:
+        keep[own[np.argsort(-age[own], kind="stable")[:budget]]] = True
+    else:
+        _, which, counts = np.unique(levels[0][own], return_inverse=True, return_counts=True)
+        # Sorted once: picking every group out by a mask would cost groups × windows.
+        ordered = own[np.argsort(which, kind="stable")]
+        stops = np.cumsum(counts)
+        for group, share in enumerate(fair_shares(counts, budget)):
+            part = ordered[stops[group] - counts[group] : stops[group]]
+            _choose(part, levels[1:], age, int(share), keep)

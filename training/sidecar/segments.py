@@ -1,0 +1,221 @@
+"""The store's files: windows of one spec with what is known of each, in Parquet. Written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from training.errors import StoreError
+
+SCHEMA_VERSION = 1
+METADATA = b"faultline-windows"
+ROW_GROUP_WINDOWS = 1024  # what has to be read for one window: about a megabyte
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of windows, each (n,): codes of ``line`` and ``source``, start time and number, ``label`` (class
+    index, −1 for none), when an operator gave it (0: it came with the window), and when the window arrived."""
+
+    line: NDArray[np.int32]
+    source: NDArray[np.int32]
+    start_ns: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    label: NDArray[np.int16]
+    verdict_ns: NDArray[np.int64]
+    added_ns: NDArray[np.int64]
+    key: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.start_ns)
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
+        """Return the rows at ``index``, copied."""
+        return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return all rows of ``parts`` in their order."""
+        return cls(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)})
+
+
+class Names:
+    """Texts and their codes, in the order in which they were met."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._codes: dict[str, int] = {}
+
+    def __getitem__(self, text: str) -> int:
+        """The code of ``text``, a new one for a new text."""
+        code = self._codes.setdefault(text, len(self.texts))
+        if code == len(self.texts):
+            self.texts.append(text)
+        return code
+
+    def find(self, text: str) -> int | None:
+        """The code of ``text``, or None for a text never met."""
+        return self._codes.get(text)
+
+
+def keys_of(line: str, start_ns: NDArray[np.int64], sequence: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of line, number and start time of every window: equal for a window delivered twice."""
+    own = np.uint64(int.from_bytes(blake2b(line.encode(), digest_size=8).digest(), "little"))
+    return _mixed(_mixed(sequence.astype(np.uint64) ^ own) ^ start_ns.astype(np.uint64))
+
+
+def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64 (Steele, Lea, Flood 2014): every bit of the input changes half of the output's."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+@dataclass
+class Segment:
+    """Windows in one file. ``rows`` are in memory and may know later verdicts than the file; the data stays there."""
+
+    path: Path
+    rows: Rows
+    shape: tuple[int, int]
+    bytes: int
+
+    @property
+    def newest_ns(self) -> int:
+        """When its last window arrived."""
+        return int(self.rows.added_ns.max())
+
+    def data(self, index: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Read windows float32 (len(index), samples, channels); ``index`` ascends."""
+        if len(index) == 0:
+            return np.empty((0, *self.shape), np.float32)
+        try:
+            with pq.ParquetFile(self.path) as file:
+                groups = np.unique(index // ROW_GROUP_WINDOWS)
+                table = file.read_row_groups(groups.tolist(), columns=["data"])
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"{self.path}: cannot be read any more: {error}; restart to set it aside") from error
+        within = np.searchsorted(groups, index // ROW_GROUP_WINDOWS) * ROW_GROUP_WINDOWS + index % ROW_GROUP_WINDOWS
+        values = table.column(0).combine_chunks().flatten().to_numpy(zero_copy_only=True)
+        return np.asarray(values.reshape(-1, *self.shape)[within], np.float32)
+
+
+def write_segment(
+    path: Path, rows: Rows, data: NDArray[np.float32], spec: SignalSpec, lines: Names, sources: Names
+) -> Segment:
+    """Write windows; the file appears under its name when it is whole and on the disk.
+
+    Raises:
+        StoreError: it cannot be written; nothing has changed then.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as raw:
+            pq.write_table(
+                _table(rows, data, spec, lines, sources),
+                raw,
+                "2.6",
+                row_group_size=ROW_GROUP_WINDOWS,
+                compression="zstd",
+            )
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.replace(partial, path)
+        sync_folder(path.parent)
+        return Segment(path, rows, spec.window_shape, path.stat().st_size)
+    except (OSError, pa.ArrowException) as error:
+        partial.unlink(missing_ok=True)
+        says = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise StoreError(f"{path}: cannot be written: {says}; make room or choose another folder") from error
+
+
+def read_segment(path: Path, spec: SignalSpec, lines: Names, sources: Names) -> Segment:
+    """Read what is known of the windows in a file.
+
+    Raises:
+        StoreError: torn, of another version, or of a spec that has changed.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            if (file.schema_arrow.metadata or {}).get(METADATA) != _about(spec):
+                raise StoreError(f"{path}: windows of another version of the store or of the spec {spec.name!r}")
+            table = file.read(columns=[name for name in file.schema_arrow.names if name != "data"])
+        size = path.stat().st_size
+        columns = {name: table.column(name).combine_chunks() for name in table.column_names}
+        numbers: dict[str, Any] = {
+            name: columns[name].to_numpy(zero_copy_only=False).copy()
+            for name in ("start_ns", "sequence", "label", "verdict_ns", "added_ns")
+        }
+        texts: dict[str, Any] = {}
+        for name, names in (("line", lines), ("source", sources)):
+            texts[name] = _codes(columns[name], names)
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
+    key = np.empty(len(table), np.uint64)
+    for code in np.unique(texts["line"]):
+        own = texts["line"] == code
+        key[own] = keys_of(lines.texts[code], numbers["start_ns"][own], numbers["sequence"][own])
+    return Segment(path, Rows(**texts, **numbers, key=key), spec.window_shape, size)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names given in ``folder`` outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _about(spec: SignalSpec) -> bytes:
+    """What two files must agree on for their windows and labels to mean the same."""
+    about = {
+        "version": SCHEMA_VERSION,
+        "spec": spec.name,
+        "channels": spec.channels,
+        "samples": spec.samples,
+        "hop": spec.hop,
+        "samples_per_cycle": spec.samples_per_cycle,
+        "classes": spec.class_names,
+    }
+    return json.dumps(about, sort_keys=True).encode()
+
+
+def _table(rows: Rows, data: NDArray[np.float32], spec: SignalSpec, lines: Names, sources: Names) -> pa.Table:
+    flat = pa.array(np.ascontiguousarray(data, np.float32).reshape(-1))
+    columns = {
+        "line": _texts(rows.line, lines),
+        "source": _texts(rows.source, sources),
+        "start_ns": pa.array(rows.start_ns),
+        "sequence": pa.array(rows.sequence),
+        "label": pa.array(rows.label),
+        "verdict_ns": pa.array(rows.verdict_ns),
+        "added_ns": pa.array(rows.added_ns),
+        "data": pa.FixedSizeListArray.from_arrays(flat, spec.samples * len(spec.channels)),
+    }
+    return pa.table(columns).replace_schema_metadata({METADATA: _about(spec)})
+
+
+def _texts(codes: NDArray[np.int32], names: Names) -> pa.DictionaryArray:
+    used, own = np.unique(codes, return_inverse=True)
+    return pa.DictionaryArray.from_arrays(pa.array(own.astype(np.int32)), pa.array([names.texts[c] for c in used]))
+
+
+def _codes(column: pa.DictionaryArray, names: Names) -> NDArray[np.int32]:
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    own = np.array([names[text] for text in column.dictionary.to_pylist()], np.int32)
+    return np.asarray(own[column.indices.to_numpy(zero_copy_only=False)], np.int32)
