@@ -124,12 +124,10 @@ def write_segment(
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as raw:
+            table = _table(rows, data, spec, lines, sources)
+            # Windows overlap, and zstd finds what they share only where values stand as they are.
             pq.write_table(
-                _table(rows, data, spec, lines, sources),
-                raw,
-                "2.6",
-                row_group_size=ROW_GROUP_WINDOWS,
-                compression="zstd",
+                table, raw, row_group_size=ROW_GROUP_WINDOWS, compression="zstd", use_dictionary=["line", "source"]
             )
             raw.flush()
             os.fsync(raw.fileno())
