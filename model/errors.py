@@ -43,3 +43,7 @@ class OversizeArtefactError(ArtefactError):
 
 class EngineError(FaultlineError):
     """The engine cannot classify what it was given."""
+
+
+class SigningError(FaultlineError):
+    """A key cannot be read, written or used."""

@@ -10,6 +10,7 @@ from faultline.cli import (
     demo,
     doctor,
     kafka,
+    keys,
     replay,
     report,
     robustness,
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command()(robustness.robustness)
     app.command()(report.report)
     app.command()(compare.compare)
+    app.add_typer(keys.app, name="keys")
     app.add_typer(topics.app, name="topics")
     app.command()(broker.broker)
     app.add_typer(kafka.app, name="kafka")
