@@ -13,6 +13,7 @@ from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
 
 from stream.contract import FAULT_TYPES
 from stream.errors import SettingsError
+from stream.model_settings import ModelSettings
 from stream.trainer_settings import TrainerSettings
 
 PREFIX = "FAULTLINE_"
@@ -51,7 +52,7 @@ Topic = Annotated[str, AfterValidator(_topic)]
 File = Annotated[Path, AfterValidator(_file)]
 
 
-class Settings(TrainerSettings):
+class Settings(TrainerSettings, ModelSettings):
     """What a Faultline process may be told from outside. Units are in the names."""
 
     model_config = SettingsConfigDict(
