@@ -11,6 +11,7 @@ from faultline.cli import (
     doctor,
     kafka,
     keys,
+    record,
     replay,
     report,
     robustness,
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command()(demo.demo)
     app.command()(worker.worker)
     app.command()(subscribe.subscribe)
+    app.command()(record.record)
     app.command()(replay.replay)
     app.command()(simulate.simulate)
     app.command()(train.train)
