@@ -33,8 +33,12 @@ class TrainerSettings(BaseSettings):
         None, description="Cron expression in UTC, e.g. '0 3 * * 0' for Sundays at three; never when unset."
     )
     retrain_on_drift: bool = Field(True, description="Retrain when windows or confidence drift.")
-    drift_share: float = Field(
-        0.05, ge=0, le=1, description="Part of the window messages that drift is looked for in: the champion judges it."
+    drift_reference_s: float = Field(
+        300.0, gt=0, le=30 * DAY_S, description="A line's first time, which it is compared with; of the windows' time."
+    )
+    drift_lasting_s: float = Field(300.0, gt=0, le=30 * DAY_S, description="A change that is gone sooner is no drift.")
+    drift_pause_s: float = Field(
+        6 * 3600.0, ge=0, le=365 * DAY_S, description="After drift was found it is not told again for so long."
     )
     retrain_http_port: int | None = Field(
         None, ge=0, le=65535, description="POST /retrain listens here; nothing does when unset. 0 takes a free port."
@@ -63,7 +67,7 @@ class TrainerSettings(BaseSettings):
         6144, ge=256, description="Resident memory in MiB beyond which the child process of a retraining is ended."
     )
     retrain_time_limit_s: float = Field(
-        3 * 3600.0, gt=0, le=7 * DAY_S, description="Time after which it is ended, over all its attempts."
+        3 * 3600.0, gt=0, le=7 * DAY_S, description="Time after which an attempt is ended."
     )
     retrain_attempts: int = Field(
         3, ge=1, le=100, description="A child that dies of itself goes on from its checkpoint, at most so often."
@@ -71,6 +75,12 @@ class TrainerSettings(BaseSettings):
     retrain_nice: int = Field(10, ge=0, le=19, description="Niceness of the child: workers beside it come first.")
 
     # What is kept
+    store_labelled_mb: int = Field(256, ge=1, description="Labelled windows; 350,000 of them at 32 x 6 values.")
+    store_labelled_days: float = Field(365.0, gt=0, description="…and for how long: a labelled fault is rare.")
+    store_event_mb: int = Field(128, ge=1, description="Unlabelled windows of fault events, which may be judged later.")
+    store_event_days: float = Field(30.0, gt=0, description="…and for how long: as events stay on their topics.")
+    store_waiting_mb: int = Field(256, ge=1, description="All other unlabelled windows.")
+    store_waiting_hours: float = Field(24.0, gt=0, description="…and for how long: as windows stay on their topic.")
     keep_refused: int = Field(10, ge=0, le=10_000, description="Refused candidates kept with their reports.")
     keep_promoted: int = Field(20, ge=1, le=10_000, description="Reports of promoted models kept.")
 

@@ -1,0 +1,1 @@
+"""The trainer: gathers labelled windows, retrains in a child process, publishes what passes the gate."""

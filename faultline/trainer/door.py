@@ -1,0 +1,163 @@
+"""``POST /retrain``: asks for a retraining over HTTP. Off unless a port is set; a bearer token opens it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from math import ceil
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stream.contract import RetrainOptions, RetrainRequest
+from stream.errors import WorkerError
+from stream.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+MOST_BYTES = 16 * 1024
+# Wrong tokens beyond it are not even compared: enough for a person's mistakes, nothing for a search.
+WRONG_PER_HOUR = 60
+
+
+class RateLimit:
+    """A bucket of so many takings per hour, full at first, refilled evenly. Pure: the time is told.
+
+    Example:
+        >>> limit = RateLimit(2, now_s=0.0)
+        >>> [limit.wait_s(now) for now in (0.0, 0.0, 0.0, 1800.0)]
+        [0.0, 0.0, 1800.0, 0.0]
+    """
+
+    def __init__(self, per_hour: int, now_s: float) -> None:
+        self._per_hour = per_hour
+        self._left = float(per_hour)
+        self._at_s = now_s
+
+    def wait_s(self, now_s: float) -> float:
+        """Take one: 0 where there is one, else seconds to wait for the next."""
+        rate = self._per_hour / 3600
+        self._left = min(float(self._per_hour), self._left + (now_s - self._at_s) * rate)
+        self._at_s = now_s
+        if self._left >= 1 - 1e-9:
+            self._left -= 1
+            return 0.0
+        return (1 - self._left) / rate
+
+
+class _Body(BaseModel):
+    """What may be posted; nothing at all is a request with the trainer's settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    options: RetrainOptions = RetrainOptions()
+    note: str = Field("", max_length=2000)
+
+
+def _error(status: int, error: str, advice: str, **headers: str) -> web.Response:
+    return web.json_response({"error": error, "advice": advice}, status=status, headers=headers)
+
+
+class RetrainDoor:
+    """Listens for ``POST /retrain`` and answers 202 with the request's id once the broker has the request.
+
+    Args:
+        settings: host, port, token, rate; the settings make sure that a port comes with a token.
+        spec: of the requests.
+        ask: publishes a request; returns when it is confirmed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        spec: str,
+        ask: Callable[[RetrainRequest], Awaitable[None]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        token = settings.retrain_token
+        assert settings.retrain_http_port is not None
+        assert token is not None
+        self._host, self.port = settings.retrain_http_host, settings.retrain_http_port
+        # Compared as hashes, so that not even the length of the token shows in the time.
+        self._token = hashlib.sha256(token.get_secret_value().encode()).digest()
+        self._spec, self._ask, self._clock = spec, ask, clock
+        self._taken = RateLimit(settings.retrain_http_per_hour, clock())
+        self._wrong = RateLimit(WRONG_PER_HOUR, clock())
+        app = web.Application(client_max_size=MOST_BYTES)
+        app.add_routes([web.post("/retrain", self._retrain)])
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            WorkerError: the port is taken.
+        """
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self.port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise WorkerError(
+                f"cannot listen on {self._host}:{self.port} ({error.strerror or error}): "
+                "set FAULTLINE_RETRAIN_HTTP_PORT to a free port, or leave it unset"
+            ) from error
+        self.port = self._runner.addresses[0][1]
+        log.info("retrain-door-open", host=self._host, port=self.port)
+
+    async def stop(self) -> None:
+        """Cease to listen."""
+        await self._runner.cleanup()
+
+    def _opens(self, header: str) -> bool:
+        scheme, _, token = header.partition(" ")
+        given = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
+        # Both are computed, whatever the first says.
+        return hmac.compare_digest(given, self._token) & (scheme.lower() == "bearer")
+
+    async def _retrain(self, request: web.Request) -> web.Response:
+        if not self._opens(request.headers.get("Authorization", "")):
+            log.warning("retrain-door-refused", remote=request.remote)
+            if self._wrong.wait_s(self._clock()):
+                return _error(429, "too many wrong tokens", "wait a minute", **{"Retry-After": "60"})
+            return _error(
+                401,
+                "no token, or a wrong one",
+                "send Authorization: Bearer <FAULTLINE_RETRAIN_TOKEN of the trainer>",
+                **{"WWW-Authenticate": "Bearer"},
+            )
+        try:
+            text = await request.text()
+            body = _Body.model_validate(json.loads(text) if text.strip() else {})
+        except web.HTTPRequestEntityTooLarge:
+            return _error(413, f"more than {MOST_BYTES} bytes", "send options and a note, nothing else")
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False)
+            reasons = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in found)
+            return _error(422, reasons, 'send JSON like {"options": {"epochs": 20}, "note": "why"}, or nothing')
+        except (ValueError, LookupError, RecursionError):
+            return _error(400, "the body is not JSON", 'send JSON like {"note": "why"}, or nothing')
+        if wait_s := self._taken.wait_s(self._clock()):
+            return _error(
+                429,
+                "too many requests",
+                f"wait {ceil(wait_s)} s; FAULTLINE_RETRAIN_HTTP_PER_HOUR is the limit",
+                **{"Retry-After": str(ceil(wait_s))},
+            )
+        asked = RetrainRequest(
+            request_id=str(uuid.uuid4()),
+            spec=self._spec,
+            reason="demand",
+            by=f"http {request.remote}",
+            at=datetime.now(UTC),
+            options=body.options,
+            note=body.note,
+        )
+        await self._ask(asked)
+        return web.json_response({"request_id": asked.request_id}, status=202)

@@ -1,0 +1,75 @@
+"""What the trainer and the child process of a retraining tell each other: files in one folder, lines on a pipe.
+
+Every file appears whole, by rename. Which of them are there says how far a retraining has come.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ORDER, OUTCOME = "order.json", "outcome.json"
+CANDIDATE, CHAMPION = "candidate.safetensors", "champion.safetensors"
+FIELD, WORK, REPORT = "field", "work", "report"
+
+SPECS = ("line", "instant")
+"""There are recipes for these."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Order(_Model):
+    """What is to be done; written before the child starts and never changed."""
+
+    run_id: str
+    spec: Literal["line", "instant"]
+    epochs: int | None = Field(description="Those of the recipe where null.")
+    episodes: int | None
+    seed: int | None
+    data: Path | None = Field(description="classData.csv, for spec instant.")
+    evaluation_episodes: int
+    evaluation_lines: int
+    nice: int
+
+
+class Outcome(_Model):
+    """The gate's word on the candidate that lies beside it."""
+
+    model_id: str
+    champion_id: str | None = Field(description="Null for the first model of a spec.")
+    passed: bool
+    failed_criteria: list[str]
+    metrics: dict[str, float]
+
+
+class Step(_Model):
+    """A line of the child: how far it is, or why it gives up."""
+
+    progress: float = Field(0.0, ge=0, le=1)
+    stage: str = ""
+    model_id: str | None = None
+    failed: str | None = None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, also after a power cut.
+
+    Raises:
+        OSError: it cannot be written; the old one stays.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
