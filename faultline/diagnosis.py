@@ -223,7 +223,9 @@ def check_rights(settings: Settings) -> Iterator[Line]:
     for right in missing:
         yield Line("rights", "fail", f"{right.name}: {' and '.join(right.operations)} denied; {right.advice}")
     if not missing:
-        yield Line("rights", "ok", "read windows, write events, dead letters and line states, join the group")
+        yield Line(
+            "rights", "ok", "read windows and models, write events, dead letters and line states, join the group"
+        )
 
 
 def check_kafka_commands() -> Iterator[Line]:

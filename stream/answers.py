@@ -34,6 +34,13 @@ class Classifier(Protocol):
         """Which windows (n,) are unlike the model's training."""
 
 
+class ClosableClassifier(Classifier, Protocol):
+    """One that holds threads, until it is closed."""
+
+    def close(self) -> None:
+        """End the threads; nothing is classified after it."""
+
+
 def answered(
     classifier: Classifier, windows: NDArray[np.float32], none_index: int
 ) -> tuple[NDArray[np.float32], Counter[str]]:
@@ -66,6 +73,8 @@ def window_classes(
     classes: NDArray[np.intp],
     probabilities: NDArray[np.float32],
     topic: str,
+    *,
+    shadow: bool = False,
 ) -> list[Outgoing]:
     """The answer to one record, in parts where it is too large for one (``contract.WindowClasses``).
 
@@ -76,6 +85,7 @@ def window_classes(
         classes: (n,), most probable class of every window.
         probabilities: float32 (n, classes).
         topic: where the answer goes.
+        shadow: whether it is the answer of a candidate that runs beside the model in use.
     """
     record = entry.record
     source = SourceRecord(topic=record.topic, partition=record.partition, offset=record.offset).model_dump()
@@ -86,6 +96,7 @@ def window_classes(
         body = {
             "spec": spec.name,
             "model_id": model_id,
+            "shadow": shadow,
             "sequence": entry.sequence + first,
             "start_ns": entry.start_ns + round(first * spec.hop * NS / entry.rate_hz),
             "rate_hz": entry.rate_hz,

@@ -28,6 +28,14 @@ from stream.contract import (
     WindowLabel,
     WindowMessage,
 )
+from stream.model_records import (
+    HEADER_AT,
+    HEADER_BY,
+    HEADER_KEY_ID,
+    HEADER_MODEL_ID,
+    HEADER_REASON,
+    HEADER_SIGNATURE,
+)
 from stream.settings import Settings
 
 Mode = Literal["validation", "serialization"]
@@ -51,6 +59,14 @@ _CLOUD_EVENT_HEADERS: dict[str, dict[str, Any]] = {
     "ce_source": {"const": "/faultline/worker"},
     "ce_subject": {**_TEXT, "description": "Id of the line."},
     "ce_time": {**_TEXT, "format": "date-time", "description": "Time of detection, UTC."},
+}
+_MODEL_HEADERS: dict[str, dict[str, Any]] = {
+    HEADER_MODEL_ID: {**_TEXT, "description": "Id of the model."},
+    HEADER_AT: {**_TEXT, "format": "date-time"},
+    HEADER_BY: {**_TEXT, "description": "Who promoted it."},
+    HEADER_REASON: {**_TEXT, "description": "For people."},
+    HEADER_SIGNATURE: {**_TEXT, "description": "Ed25519, base64, of faultline-model-v1 NUL key NUL value."},
+    HEADER_KEY_ID: {**_TEXT, "description": "Which key signed."},
 }
 
 
@@ -120,6 +136,9 @@ def _channels(settings: Settings) -> dict[str, Any]:
         "trainingReports": _channel(
             settings.topic_reports, "Progress and verdicts of retrainings: their audit trail.", "trainingReport"
         ),
+        "models": _channel(
+            settings.topic_models, "Compacted: the model of every spec, its shadow, and the models before it.", "model"
+        ),
     }
 
 
@@ -134,6 +153,8 @@ def _operations() -> dict[str, Any]:
         "deadLetter": operation("send", "deadLetters", "The worker sets a guilty record aside."),
         "takeLabel": operation("receive", "windowLabels", "The trainer joins a verdict to the windows it keeps."),
         "takeRequest": operation("receive", "retrainRequests", "The trainer retrains, one request after another."),
+        "promoteModel": operation("send", "models", "Who promotes puts a model into use, or takes it back by null."),
+        "useModel": operation("receive", "models", "The worker verifies a model and swaps it in."),
         "tellTraining": operation("send", "trainingReports", "The trainer tells how a retraining goes and ends."),
     }
 
@@ -186,6 +207,13 @@ def _messages() -> dict[str, Any]:
         "windowLabel": _message("Verdict on windows", JSON, value(WindowLabel)),
         "retrainRequest": _message(
             "Request for a retraining", JSON, value(RetrainRequest), bindings=_keyed("Name of the signal spec.")
+        ),
+        "model": _message(
+            "Model",
+            "application/octet-stream",
+            {"description": "The artefact: safetensors with a manifest. Null takes it back."},
+            headers={"type": "object", "properties": _MODEL_HEADERS},
+            bindings=_keyed("<spec> the model in use, <spec>/shadow beside it, <spec>/archive/<model id> before it."),
         ),
         "trainingReport": _message(
             "Report of a retraining",

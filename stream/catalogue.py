@@ -62,7 +62,14 @@ def catalogue(settings: Settings) -> tuple[TopicPlan, ...]:
             follows=windows,
             worker=True,
         ),
-        TopicPlan(settings.topic_models, "the champion's artefact per spec", 1, compacted=True),
+        TopicPlan(
+            # A worker without it would judge by an old model beside peers that have the champion.
+            settings.topic_models,
+            "the champion's artefact per spec",
+            1,
+            compacted=True,
+            worker=True,
+        ),
         TopicPlan(
             settings.topic_window_classes,
             "classes of every window",

@@ -102,6 +102,11 @@ class WindowClasses(Message):
 
     spec: str
     model_id: str
+    shadow: bool = Field(
+        False,
+        description="True for the answer of a candidate that runs beside the model in use: no event follows from it, "
+        "and where the worker was busy there is none.",
+    )
     sequence: int
     start_ns: int
     rate_hz: float

@@ -51,3 +51,15 @@ class TopicError(BrokerError):
 
 class KafkaServerError(FaultlineError):
     """Our own Apache Kafka (``faultline kafka``) cannot be started or stopped."""
+
+
+class ModelRefusedError(FaultlineError):
+    """A record of the topic ``models`` is not used; ``reason`` is its metric label."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ModelsError(FaultlineError):
+    """No such model, or one that cannot be promoted."""

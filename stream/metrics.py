@@ -42,3 +42,21 @@ class WorkerMetrics:
         self.publish_waiting = Gauge("faultline_publish_waiting", "Publishes being tried again.", registry=registry)
         self.ready = Gauge("faultline_ready", "1 when /readyz says so.", registry=registry)
         self.model = Gauge("faultline_model_info", "1 for the model in use.", ["model_id", "spec"], registry=registry)
+        self.model_swaps = Counter(
+            "faultline_model_swaps", "Times that another model came into use.", registry=registry
+        )
+        self.models_refused = Counter(
+            "faultline_models_refused",
+            "Records of the topic models not used, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.shadow = Gauge(
+            "faultline_shadow_info", "1 for the candidate that runs beside it.", ["model_id", "spec"], registry=registry
+        )
+        self.shadow_windows = Counter(
+            "faultline_shadow_windows",
+            "Windows offered to the candidate: same or different class, skipped while busy, failed.",
+            ["outcome"],
+            registry=registry,
+        )

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,42 +23,23 @@ import structlog
 from numpy.typing import NDArray
 
 from stream.answers import Classifier, answered, window_classes
-from stream.contract import FaultEvent, SourceRecord
+from stream.contract import SourceRecord
 from stream.dead_letters import dead_letter
-from stream.decode import DeadRecord, DecodedBatch, LineWindows, decode_batch
+from stream.decode import DecodedBatch, LineWindows, decode_batch
 from stream.episodes import EpisodeTracker, Judgement
 from stream.events import fault_event, outgoing_events
 from stream.ledger import FetchedBatch
 from stream.line_states import LineStates, PartitionStates
 from stream.metrics import WorkerMetrics
-from stream.publisher import Outgoing, Publisher, Sent
+from stream.micro_batch import MicroBatch, count
+from stream.publisher import Publisher
 from stream.settings import Settings
+from stream.shadow import Shadow
 
 log = structlog.get_logger(__name__)
 
 QUEUED_MICRO_BATCHES = 2
 """Between stages: enough to overlap, little enough that memory and a revocation's wait stay short."""
-
-
-@dataclass(slots=True)
-class MicroBatch:
-    """What travels through the stages together, judged by one model."""
-
-    fetched: list[FetchedBatch] = field(default_factory=list)
-    decoded: list[DecodedBatch] = field(default_factory=list)
-    windows: int = 0
-    records: int = 0
-    model_id: str = ""
-    probabilities: list[NDArray[np.float32]] = field(default_factory=list)
-    outgoing: list[Outgoing] = field(default_factory=list)
-    sent: list[Sent | None] = field(default_factory=list)
-    events: list[tuple[FaultEvent, int]] = field(default_factory=list)
-    """Events with the timestamp (ms) of the record that completed them."""
-    states: list[Outgoing] = field(default_factory=list)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    """Windows by what became of them."""
-    dead: list[DeadRecord] = field(default_factory=list)
-    """Those of the records that were still ours to judge."""
 
 
 class Pipeline:
@@ -74,6 +53,7 @@ class Pipeline:
         states: per-line state of the assigned partitions.
         knows: whether a batch still belongs to the present assignment.
         finish: acknowledges a batch.
+        shadow: a candidate that judges what the model in use has judged; nothing waits for it.
     """
 
     def __init__(
@@ -88,6 +68,7 @@ class Pipeline:
         knows: Callable[[FetchedBatch], bool],
         finish: Callable[[FetchedBatch], bool],
         metrics: WorkerMetrics,
+        shadow: Shadow | None = None,
     ) -> None:
         self._settings = settings
         self._engine = engine
@@ -99,6 +80,10 @@ class Pipeline:
         self._knows = knows
         self._finish = finish
         self._metrics = metrics
+        self._shadow = shadow
+        self._between = asyncio.Event()
+        """No engine is at work."""
+        self._between.set()
         self._incoming: asyncio.Queue[FetchedBatch] = asyncio.Queue(maxsize=1)
         self._classified: asyncio.Queue[MicroBatch] = asyncio.Queue(QUEUED_MICRO_BATCHES)
         self._published: asyncio.Queue[MicroBatch] = asyncio.Queue(QUEUED_MICRO_BATCHES)
@@ -124,8 +109,12 @@ class Pipeline:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def swap(self, engine: Classifier) -> None:
-        """Use another model from the next micro-batch on."""
+        """Use another model from the next micro-batch on; the former may be at its last one, see ``rested``."""
         self._engine = engine
+
+    async def rested(self) -> None:
+        """Return when no engine is at work: one that was swapped out before has then given its last answer."""
+        await self._between.wait()
 
     async def submit(self, batch: FetchedBatch) -> None:
         """Take a fetched batch; waits while the stages are busy. Returns before the batch is finished."""
@@ -175,7 +164,11 @@ class Pipeline:
                 block = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
                 began = time.perf_counter()
                 none = self._spec.none_index
-                answer, outcomes = await loop.run_in_executor(None, answered, engine, block, none)
+                self._between.clear()
+                try:
+                    answer, outcomes = await loop.run_in_executor(None, answered, engine, block, none)
+                finally:
+                    self._between.set()
                 self._metrics.inference_seconds.observe(time.perf_counter() - began)
                 batch.outcomes += outcomes
                 if outcomes["unanswered"]:
@@ -183,6 +176,8 @@ class Pipeline:
                     log.warning("answers-not-finite", windows=count, model_id=model_id, then="no fault")
                 ends = np.cumsum([len(part) for part in blocks])[:-1]
                 batch.probabilities = np.split(answer, ends)
+                if self._shadow is not None:
+                    self._shadow.offer(batch, block, answer, behind=not self._incoming.empty())
             else:
                 empty = np.empty((0, len(self._spec.classes)), np.float32)
                 batch.probabilities = [empty for _ in batch.decoded]
@@ -290,44 +285,10 @@ class Pipeline:
             await self._publisher.publish(states)
             # 4.
             records = sum(len(fetched.records) for fetched in batch.fetched if self._finish(fetched))
-            self._count(batch, records, len(states))
+            count(batch, self._metrics, records=records, states=len(states))
+            self._metrics.lines.set(self._states.count())
             self.progress += 1
             self._end(len(batch.fetched))
-
-    def _count(self, batch: MicroBatch, records: int, states: int) -> None:
-        metrics = self._metrics
-        now_ms = time.time() * 1000
-        for event, timestamp_ms in batch.events:
-            metrics.events.labels(event.fault_type, event.state).inc()
-            metrics.window_to_event_seconds.observe(max(0.0, now_ms - timestamp_ms) / 1000)
-            log.info(
-                "fault-event",
-                state=event.state,
-                line=event.line,
-                fault=event.fault_class,
-                confidence=round(event.confidence, 3),
-                event_id=event.event_id,
-            )
-        if batch.dead:
-            # One line however many they are: a gateway gone wrong must not fill the disk.
-            reasons = Counter(dead.reason for dead in batch.dead)
-            for reason, count in reasons.items():
-                metrics.dead_letters.labels(reason).inc(count)
-            first = batch.dead[0]
-            log.warning(
-                "dead-letters",
-                count=len(batch.dead),
-                reasons=dict(reasons),
-                first=first.message[:200],
-                first_partition=first.record.partition,
-                first_offset=first.record.offset,
-            )
-        for outcome, count in batch.outcomes.items():
-            metrics.windows.labels(outcome).inc(count)
-        metrics.records.inc(records)
-        metrics.states_written.inc(states)
-        metrics.lines.set(self._states.count())
-        metrics.batch_seconds.observe(time.monotonic() - min(fetched.arrived_s for fetched in batch.fetched))
 
 
 def _source(entry: LineWindows) -> SourceRecord:

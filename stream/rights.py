@@ -34,6 +34,7 @@ def needed_rights(settings: Settings) -> dict[str, tuple[Any, ...]]:
         **{settings.topic_faults(kind): (WRITE,) for kind in FAULT_TYPES},
         settings.topic_dead_letters: (WRITE,),
         settings.topic_line_states: (READ, WRITE),
+        settings.topic_models: (READ,),
     }
     return needed | ({settings.topic_window_classes: (WRITE,)} if settings.window_classes else {})
 
