@@ -14,11 +14,13 @@ from faultline.cli import (
     record,
     replay,
     report,
+    retrain,
     robustness,
     simulate,
     subscribe,
     topics,
     train,
+    trainer,
     worker,
 )
 
@@ -35,6 +37,8 @@ def register(app: typer.Typer) -> None:
     app.command()(robustness.robustness)
     app.command()(report.report)
     app.command()(compare.compare)
+    app.command()(trainer.trainer)
+    app.command()(retrain.retrain)
     app.add_typer(keys.app, name="keys")
     app.add_typer(topics.app, name="topics")
     app.command()(broker.broker)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from faultline.trainer.announce import LAST_WORDS, Announcer
 from faultline.trainer.folder import Journal, TrainerFolder
+from faultline.trainer.metrics import TrainerMetrics
 from stream.clients import consumer_kwargs
 from stream.contract import RetrainRequest, TrainingReport, TrainingState
 from stream.settings import Settings
@@ -47,11 +48,19 @@ class RequestDesk:
         spec: name of the spec that this trainer is for; requests for others are left to theirs.
         folder: with the journal.
         announcer: tells who asked that they must wait.
+        metrics: requests are counted here.
     """
 
-    def __init__(self, settings: Settings, spec: str, folder: TrainerFolder, announcer: Announcer) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        spec: str,
+        folder: TrainerFolder,
+        announcer: Announcer,
+        metrics: TrainerMetrics,
+    ) -> None:
         self._settings, self._spec = settings, spec
-        self._folder, self._announcer = folder, announcer
+        self._folder, self._announcer, self._metrics = folder, announcer, metrics
         self.journal = folder.read_journal()
         self.wanted = asyncio.Event()
         """Set while something runs or waits."""
@@ -86,6 +95,7 @@ class RequestDesk:
             alone = Run(run_id=uuid.uuid4().hex, requests=(request,))
             await self._announcer.report(report_on(alone, "failed", note=f"not taken: {self._folder.path}: {error}"))
             return
+        self._metrics.requests.labels(request.reason).inc()
         log.info("request-taken", request_id=request.request_id, reason=request.reason, by=request.by, answer=answer)
         if answer == "merged":
             when = "with the retraining under way" if run == desk.running else "after the one that runs, with others"

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import shutil
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from faultline.trainer.announce import Announcer
 from faultline.trainer.child import Limits, run_child
 from faultline.trainer.desk import report_on
 from faultline.trainer.folder import TrainerFolder
-from faultline.trainer.order import CANDIDATE, CHAMPION, OUTCOME, REPORT, SPECS, Order, Outcome, Step
+from faultline.trainer.order import CANDIDATE, CHAMPION, FIELD, OUTCOME, REPORT, SPECS, Order, Outcome, Step
 from model.artefact import Artefact
 from model.errors import FaultlineError
 from stream.contract import TrainingReport
@@ -95,14 +95,20 @@ class Retrainer:
             }
         )
 
-    async def retrain(self, run: Run) -> TrainingReport:
+    async def retrain(self, run: Run, snapshot: Callable[[Path], Awaitable[None]]) -> TrainingReport:
         """Do a retraining and return the last word on it, which is not told yet.
 
         When this is cancelled, it can be gone on with.
+
+        Args:
+            run: what is asked for.
+            snapshot: puts the labelled windows into a folder. Taken once: the store goes on growing, and a training
+                that goes on after a kill must see what it saw.
         """
         try:
             resumed = self._folder.outcome() is not None
             self._folder.begin(self.order(run))
+            await self._gather(snapshot)
             note = run.requests[0].note
             await self._announcer.report(report_on(run, "started", note=f"{note} (gone on with)" if resumed else note))
             for _ in range(MOST_JUDGED):
@@ -116,6 +122,16 @@ class Retrainer:
             return report_on(run, "failed", note=f"{error.filename or self._folder.path}: {error.strerror or error}")
         except FaultlineError as error:
             return self._word(run, self._folder.outcome(), str(error))
+
+    async def _gather(self, snapshot: Callable[[Path], Awaitable[None]]) -> None:
+        """Take the snapshot of what the field has taught so far, unless it is taken."""
+        field = self._folder.run / FIELD
+        if not field.exists():
+            partial = field.with_name(f".{FIELD}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            await snapshot(partial)
+            partial.rename(field)
 
     async def _judged(self, run: Run) -> TrainingReport | None:
         """Train and judge what is not, and publish what passes; None where the champion changed meanwhile."""
@@ -136,8 +152,7 @@ class Retrainer:
             if not _is(champion, outcome.champion_id):
                 log.info("champion-changed", then="the candidate is judged again, beside the new one")
                 return None
-            candidate = Artefact.load(self._folder.run / CANDIDATE)
-            await self._champions.publish(candidate, f"{run.reason}: {run.requests[0].note}".removesuffix(": "))
+            await self._publish(run, outcome)
         return self._word(run, outcome)
 
     async def _champion(self) -> Artefact | None:
@@ -148,6 +163,20 @@ class Retrainer:
             except BrokerError as error:
                 log.warning("champion-unknown", error=str(error), then="asked again")
                 await asyncio.sleep(self._settings.publish_retry_s)
+
+    async def _publish(self, run: Run, outcome: Outcome) -> None:
+        """Publish the candidate, once: what a broker took without telling is not sent again."""
+        candidate = Artefact.load(self._folder.run / CANDIDATE)
+        reason = f"{run.reason}: {run.requests[0].note}".removesuffix(": ")
+        while True:
+            try:
+                await self._champions.publish(candidate, reason)
+            except BrokerError as error:
+                log.warning("candidate-not-published", model_id=outcome.model_id, error=str(error), then="tried again")
+                await asyncio.sleep(self._settings.publish_retry_s)
+                if not _is(await self._champion(), outcome.model_id):
+                    continue
+            return
 
     def _lay_beside(self, champion: Artefact | None, outcome: Outcome | None) -> None:
         """Put the champion beside the candidate; a verdict beside another one is void."""
@@ -221,8 +250,3 @@ class Retrainer:
 
 def _is(champion: Artefact | None, model_id: str | None) -> bool:
     return (None if champion is None else champion.model_id) == model_id
-
-
-def folder_of(report: TrainingReport) -> Path | None:
-    """Folder of the report that a last word tells of."""
-    return None if report.report_path is None else Path(report.report_path)

@@ -1,0 +1,87 @@
+"""`faultline retrain`"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from stream.contract import RetrainRequest, TrainingReport
+    from stream.settings import Settings
+
+EXIT = {"promoted": 0, "refused": 1, "failed": 2}
+NOT_IN_TIME = 3
+
+
+def retrain(
+    broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…].")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it; the exit status is the verdict.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="--wait: longest wait in seconds.")] = 4 * 3600.0,
+    reason: Annotated[str, typer.Option(help="Why, in words, for the audit trail.")] = "",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the windows [default: trainer's].")] = None,
+    episodes: Annotated[int | None, typer.Option(min=100, help="Episodes to simulate [default: trainer's].")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the training [default: the recipe's].")] = None,
+    spec: Annotated[str | None, typer.Option(help="Signal spec whose model is to be trained.")] = None,
+) -> None:
+    """Ask the trainer for a retraining.
+
+    With --wait: exit status 0 promoted, 1 refused by the gate, 2 failed, 3 no verdict in time (it goes on).
+
+    Example: `faultline retrain --wait --reason "40 verdicts on feeder-7"`
+    """
+    from faultline.asking import new_request
+    from model.spec import load_spec
+    from stream.contract import RetrainOptions
+    from stream.settings import load_settings
+
+    settings = load_settings(broker=broker, spec=spec)
+    options = RetrainOptions(epochs=epochs, episodes=episodes, seed=seed)
+    request = new_request(load_spec(settings.spec).name, options, reason)
+    if not wait:
+        from faultline.asking import ask
+
+        asyncio.run(ask(settings, request))
+        typer.echo(f"asked: {request.request_id}; --wait follows the next one")
+        return
+    word = _followed(settings, request, timeout)
+    if word is None:
+        typer.echo(f"no verdict after {timeout:.0f} s: is a trainer running? The request stands.", err=True)
+        raise typer.Exit(NOT_IN_TIME)
+    _show(word)
+    raise typer.Exit(EXIT[word.state])
+
+
+def _followed(settings: Settings, request: RetrainRequest, timeout_s: float) -> TrainingReport | None:
+    """Show a bar, or a line per stage where standard error is no terminal, until the last word."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from faultline.asking import ask
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("asked; waiting for a trainer", total=1.0)
+
+        def told(report: TrainingReport) -> None:
+            said = {"started": "started", "merged": f"merged: {report.note}"}.get(report.state, report.stage)
+            progress.update(task, completed=report.progress, description=said)
+            if progress.disable:
+                typer.echo(f"{report.progress:4.0%} {said}", err=True)
+
+        return asyncio.run(ask(settings, request, wait_s=timeout_s, told=told))
+
+
+def _show(word: TrainingReport) -> None:
+    beside = "" if word.champion_id is None else f", beside {word.champion_id}"
+    typer.echo(f"{word.state}: {word.model_id or 'no model'}{beside}")
+    for criterion in word.failed_criteria:
+        typer.echo(f"not met: {criterion}")
+    if word.metrics:
+        typer.echo("  ".join(f"{name} {value:.4g}" for name, value in word.metrics.items()))
+    if word.state == "failed":
+        typer.echo(word.note)
+    if word.report_path is not None:
+        typer.echo(word.report_path)

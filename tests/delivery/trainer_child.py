@@ -1,0 +1,38 @@
+"""A trainer for delivery tests whose retrainings run another module's child process, and that can die in a place.
+
+``python -m tests.delivery.trainer_child MODULE``; ``FAULTLINE_TEST_DIE`` names a place to die in by SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from faultline.trainer import champions, desk
+from faultline.trainer.running import run_trainer
+from stream.settings import load_settings
+from tests.delivery.marked import die
+
+
+def arm(place: str) -> None:
+    """Die at a place on the way of a candidate to the topic."""
+    if place in ("before-publish", "after-publish"):
+        publish: Any = champions.TopicChampions.publish
+
+        async def dying(self: Any, *arguments: Any) -> None:
+            if place == "after-publish":
+                await publish(self, *arguments)
+            die()
+
+        champions.TopicChampions.publish = dying  # type: ignore[method-assign]
+    elif place == "before-finish":
+        desk.RequestDesk.finish = lambda self: die()  # type: ignore[method-assign]
+    else:
+        raise ValueError(f"no such place: {place}")
+
+
+if __name__ == "__main__":
+    if order := os.environ.get("FAULTLINE_TEST_DIE"):
+        arm(order)
+    sys.exit(run_trainer(load_settings(), (sys.executable, "-m", sys.argv[1])))

@@ -1,0 +1,206 @@
+"""Trainer processes on topics of their own, and what they said on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Producer
+
+from model.artefact import Artefact
+from stream.contract import TrainingReport
+from tests.delivery.harness import DEADLINE_S, REPOSITORY, Topics, free_port, read_all, wait_until
+
+LAST_WORDS = ("promoted", "refused", "failed")
+
+# A retraining of seconds: two epochs on a handful of episodes, one line of hold-out, no conditions.
+TINY = {
+    "FAULTLINE_RETRAIN_EPOCHS": "3",
+    "FAULTLINE_RETRAIN_EPISODES": "100",
+    "FAULTLINE_EVALUATION_LINES": "1",
+    "FAULTLINE_EVALUATION_EPISODES": "0",
+    "FAULTLINE_RETRAIN_ON_DRIFT": "false",
+    "FAULTLINE_RETRAIN_NICE": "0",  # else the whole test waits behind whatever else runs
+}
+# What no model of so little training could pass, and what is asked here is not how good it is.
+LENIENT = {
+    "FAULTLINE_GATE_HOLDOUT_FLOOR": "0",
+    "FAULTLINE_GATE_HOLDOUT_MARGIN": "1",
+    "FAULTLINE_GATE_CELL_MARGIN": "1",
+    "FAULTLINE_GATE_ECE": "1",
+    "FAULTLINE_GATE_MISSED": "1",
+    "FAULTLINE_GATE_EVENT_MARGIN": "1",
+    "FAULTLINE_GATE_FALSE_ALARMS_PER_LINE_HOUR": "100000",
+    "FAULTLINE_GATE_FALSE_ALARM_MARGIN": "100000",
+    "FAULTLINE_GATE_DELAY_CYCLES_P95": "100000",
+    "FAULTLINE_GATE_DELAY_MARGIN_CYCLES": "100000",
+}
+
+
+@dataclass
+class TrainerTopics(Topics):
+    """The topics of a worker and of a trainer beside it."""
+
+    @property
+    def labels(self) -> str:
+        return f"{self.prefix}-labels"
+
+    @property
+    def requests(self) -> str:
+        return f"{self.prefix}-requests"
+
+    @property
+    def reports(self) -> str:
+        return f"{self.prefix}-reports"
+
+    @property
+    def models(self) -> str:
+        return f"{self.prefix}-models"
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **super().environment(),
+            "FAULTLINE_TRAINER_GROUP": f"{self.prefix}-trainer",
+            "FAULTLINE_TOPIC_LABELS": self.labels,
+            "FAULTLINE_TOPIC_RETRAIN": self.requests,
+            "FAULTLINE_TOPIC_REPORTS": self.reports,
+            "FAULTLINE_TOPIC_MODELS": self.models,
+        }
+
+    def create(self) -> TrainerTopics:
+        """Create them all by our own command, as users do."""
+        done = command(self, "topics", "create")
+        assert done.returncode == 0, done.stderr
+        return self
+
+    # What was said ------------------------------------------------------------------------------------------------
+
+    def reported(self) -> list[TrainingReport]:
+        """Every report so far."""
+        return [TrainingReport.model_validate_json(one.value()) for one in read_all(self.bootstrap, [self.reports])]
+
+    def last_words(self) -> list[TrainingReport]:
+        """How retrainings ended, each told once."""
+        return list({one.run_id: one for one in self.reported() if one.state in LAST_WORDS}.values())
+
+    def wait_last_words(self, count: int, deadline_s: float = DEADLINE_S) -> list[TrainingReport]:
+        """Wait until so many retrainings have ended."""
+        wait_until(lambda: len(self.last_words()) >= count, f"{count} verdicts", deadline_s, pause_s=0.3)
+        return self.last_words()
+
+    def published(self) -> list[tuple[str, Artefact | None]]:
+        """Key and verified artefact of every record on the topic of models."""
+        records = read_all(self.bootstrap, [self.models])
+        return [
+            (one.key().decode(), None if one.value() is None else Artefact.from_bytes(one.value())) for one in records
+        ]
+
+    def champions(self) -> list[str]:
+        """Ids of all champions ever published, in their order."""
+        return [artefact.model_id for key, artefact in self.published() if key == "line" and artefact is not None]
+
+    def send(self, topic: str, key: str, value: bytes) -> None:
+        """Send one record."""
+        producer = Producer({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        producer.produce(topic, value, key)
+        assert producer.flush(20) == 0
+
+
+def command(topics: Topics, *arguments: str, timeout_s: float = 150, **environment: str) -> Any:
+    """Run one of our commands to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "faultline", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, **topics.environment(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+
+
+class TrainerProcess:
+    """A trainer, its log in a file and its folder beside it.
+
+    Args:
+        topics: its own.
+        folder: where its folder and log lie; the same folder goes on where another trainer was.
+        attempt: module of the tests that is run instead of the child process; None for the real one.
+    """
+
+    def __init__(self, topics: TrainerTopics, folder: Path, attempt: str | None = None, **environment: str) -> None:
+        self.port = free_port()
+        self.folder, self.log = folder / "trainer", folder / "trainer.log"
+        given = {
+            "FAULTLINE_TRAINER_FOLDER": str(self.folder),
+            "FAULTLINE_TRAINER_WEB_PORT": str(self.port),
+            **TINY,
+            **LENIENT,
+            **environment,
+        }
+        line: Sequence[str] = ("-m", "faultline", "trainer")
+        if attempt is not None:
+            line = ("-m", "tests.delivery.trainer_child", attempt)
+        with self.log.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, *line],
+                cwd=REPOSITORY,
+                env={**os.environ, **topics.environment(), **given},
+                stdout=stderr,
+                stderr=stderr,
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def page(self, path: str) -> str:
+        """A page of its web server; empty while there is none."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+                return str(answer.read().decode())
+        except (urllib.error.URLError, OSError):
+            return ""
+
+    def ready(self) -> bool:
+        if not self.alive:
+            raise AssertionError(f"the trainer ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
+        page = self.page("/readyz")
+        return bool(page) and bool(json.loads(page)["ready"])
+
+    def wait_ready(self) -> TrainerProcess:
+        wait_until(self.ready, "the trainer to be ready")
+        return self
+
+    def metric(self, name: str) -> float:
+        """A metric's value, with its labels in the name."""
+        for line in self.page("/metrics").splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[-1])
+        raise AssertionError(f"no metric {name}")
+
+    def child(self) -> int | None:
+        """Process id of the retraining's process; None where there is none."""
+        try:
+            text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        except OSError:
+            return None
+        return int(text.split()[0]) if text.split() else None
+
+    def kill(self) -> None:
+        if self.alive:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self, deadline_s: float = 40.0) -> int:
+        if self.alive:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(deadline_s)
