@@ -19,17 +19,20 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from faultline.class_data import CLASS_DATA
 from faultline.logs import configure_logs
+from model.spec import load_spec
 from stream.admin import UNKNOWN_CODE, admin_client, describe_topics
 from stream.backpressure import GroupLag
 from stream.broker_errors import broker_errors
 from stream.clients import check_reachable, producer_kwargs
-from stream.errors import ReplayError, SettingsError, TopicError
+from stream.errors import RecordingError, ReplayError, SettingsError, TopicError
+from stream.many_lines import ManyLines
 from stream.replay import ReplayCount, Replayer, ReplayOptions
 from stream.settings import Settings
-from stream.sources import RECORDING, Source, SourceOptions, open_source
+from stream.sources import RECORDING, RecordingSource, Source, SourceOptions, kind_of, open_source
 
 PRODUCER_BATCH_BYTES = 256 * 1024
 """A replay sends many records at once; aiokafka's 16 KiB would hold five of ours."""
+KINDS = (RECORDING, CLASS_DATA)
 BAR_EVERY_S = 0.2
 LINE_EVERY_S = 5.0
 
@@ -51,6 +54,18 @@ def parse_pace(text: str) -> float | None:
     return speed
 
 
+def open_replay(settings: Settings, path: Path, options: SourceOptions) -> Source:
+    """What a file is to send, as many lines where that is asked for.
+
+    Raises:
+        RecordingError: the file cannot be replayed, or not as many lines.
+    """
+    source = open_source(path, options, KINDS)
+    if options.lines is None or kind_of(path, KINDS) is CLASS_DATA:
+        return source
+    return ManyLines(source, options.lines, load_spec(settings.spec))
+
+
 def replay_file(
     settings: Settings, path: Path, source_options: SourceOptions, options: ReplayOptions, *, as_json: bool = False
 ) -> None:
@@ -62,7 +77,7 @@ def replay_file(
         ReplayError: something was not sent or not confirmed; the count is printed before.
     """
     configure_logs(settings)
-    source = open_source(path, source_options, (RECORDING, CLASS_DATA))
+    source = open_replay(settings, path, source_options)
     began_s = time.monotonic()
     count = asyncio.run(_replay(settings, source, options))
     _print_count(count, time.monotonic() - began_s, as_json=as_json)
@@ -76,6 +91,8 @@ async def _replay(settings: Settings, source: Source, options: ReplayOptions) ->
     topics = _topics(source, options)
     broker = await check_reachable(settings)
     await _require(settings, topics, create=broker.embedded)
+    if options.keep_partitions:
+        await _require_partitions(settings, source, options)
     producer = AIOKafkaProducer(**{**producer_kwargs(settings), "max_batch_size": PRODUCER_BATCH_BYTES})
     with broker_errors(settings):
         await producer.start()
@@ -110,6 +127,20 @@ async def _require(settings: Settings, topics: list[str], *, create: bool) -> No
     missing = [name for name, topic in seen.items() if topic["error_code"] == UNKNOWN_CODE]
     if missing:
         raise TopicError(f"missing topics {', '.join(missing)}: faultline topics create, or choose one with --topic")
+
+
+async def _require_partitions(settings: Settings, source: Source, options: ReplayOptions) -> None:
+    if not isinstance(source, RecordingSource):
+        raise RecordingError("--keep-partitions is for a recording as it is: only that tells where records were")
+    wanted = dict(source.partitions)
+    if options.topic is not None:
+        wanted = {options.topic: max(wanted.values(), default=0)}
+    async with admin_client(settings) as admin:
+        seen = await describe_topics(admin, sorted(wanted))
+    for name, count in wanted.items():
+        there = len(seen[name]["partitions"])
+        if there < count:
+            raise TopicError(f"{name} has {there} partitions, the recording {count}: choose another with --topic")
 
 
 @contextlib.asynccontextmanager
@@ -153,6 +184,7 @@ def _in_words(count: ReplayCount, total: int | None) -> str:
 
 
 def _print_count(count: ReplayCount, seconds: float, *, as_json: bool) -> None:
+    kept = count.punctuality
     if as_json:
         body = {
             "records": count.records,
@@ -162,7 +194,19 @@ def _print_count(count: ReplayCount, seconds: float, *, as_json: bool) -> None:
             "passes": count.passes,
             "seconds": round(seconds, 3),
         }
+        if kept is not None:
+            late = {f"late_p{percent}_ms": kept.quantile_ms(percent / 100) for percent in (50, 99)}
+            body |= {**late, "drift_ms": round(kept.drift_ms, 3)}
         typer.echo(json.dumps(body))
         return
     confirmed = "all confirmed" if count.complete else f"{count.confirmed_records:,} confirmed"
-    typer.echo(f"sent {count.records:,} records with {count.windows:,} windows in {seconds:.1f} s; {confirmed}")
+    rate = count.confirmed_windows / seconds if seconds > 0 else 0.0
+    typer.echo(
+        f"sent {count.records:,} records with {count.windows:,} windows in {seconds:.1f} s "
+        f"({rate:,.0f} windows/s); {confirmed}"
+    )
+    if kept is not None and count.records:
+        typer.echo(
+            f"pace kept: half within {kept.quantile_ms(0.5):.2f} ms, 99 % within {kept.quantile_ms(0.99):.2f} ms of "
+            f"their time, drift {kept.drift_ms:+.2f} ms"
+        )

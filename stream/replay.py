@@ -7,30 +7,25 @@ import functools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+import msgspec
 import structlog
 from aiokafka.errors import KafkaError
 
+from stream.any_record import RecordProducer, send_any
+from stream.pacing import NS, Pacer, Punctuality
 from stream.retime import PassSpan, moved, window_head
 from stream.sources import ReplayRecord, Source
 
 log = structlog.get_logger(__name__)
 
-NS = 1_000_000_000
 NS_PER_MS = 1_000_000
 SHORTEST_WAIT_S = 0.001
 """Below this an event loop cannot sleep precisely; what is due earlier is sent at once."""
 LAG_POLL_S = 0.2
 YIELD_EVERY = 64
 """Records between two turns for the producer's sender, when nothing else makes us wait."""
-
-
-class RecordProducer(Protocol):
-    """What is needed of ``AIOKafkaProducer``."""
-
-    async def send(self, topic: str, value: bytes | None, key: bytes | None, **options: Any) -> Awaitable[Any]:
-        """Buffer a record; the returned future is the broker's word."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +38,7 @@ class ReplayOptions:
         speed: times as fast as recorded; None as fast as possible.
         loop: begin again at the end, until stopped; each pass moved on in time and sequence.
         restamp: move the windows' times so that the replay begins now, and stamp records when they are sent.
+        keep_partitions: send every record to the partition where it was recorded, whatever its key says.
         max_in_flight: unconfirmed records at any time.
         max_lag: records that the workers may be behind; None for any number.
         confirm_timeout_s: without any confirmation for so long the replay gives up.
@@ -53,6 +49,7 @@ class ReplayOptions:
     speed: float | None = 1.0
     loop: bool = False
     restamp: bool = False
+    keep_partitions: bool = False
     max_in_flight: int = 2000
     max_lag: int | None = None
     confirm_timeout_s: float = 30.0
@@ -70,6 +67,8 @@ class ReplayCount:
     lag: int = 0
     late_s: float = 0.0
     """How far behind its pace the replay is."""
+    punctuality: Punctuality | None = None
+    """How well the pace was kept; None without a pace."""
     failure: str | None = None
     """Why the replay ended early, or the first record that was refused."""
 
@@ -77,31 +76,6 @@ class ReplayCount:
     def complete(self) -> bool:
         """Whether everything sent was confirmed and nothing went wrong."""
         return self.failure is None and self.records == self.confirmed_records
-
-
-class Pacer:
-    """When a record is due: the source's own rhythm, ``speed`` times as fast, counted from the first record.
-
-    Example:
-        >>> now = [100.0]
-        >>> pacer = Pacer(2.0, lambda: now[0])
-        >>> pacer.wait_s(5 * NS), pacer.wait_s(6 * NS)
-        (0.0, 0.5)
-    """
-
-    def __init__(self, speed: float | None, clock_s: Callable[[], float]) -> None:
-        self._speed = speed
-        self._clock_s = clock_s
-        self._first: tuple[int, float] | None = None
-
-    def wait_s(self, due_ns: int) -> float:
-        """Seconds until a record is due; negative when it is late, 0 without a pace."""
-        if self._speed is None:
-            return 0.0
-        if self._first is None:
-            self._first = (due_ns, self._clock_s())
-        first_ns, began_s = self._first
-        return began_s + (due_ns - first_ns) / NS / self._speed - self._clock_s()
 
 
 class Replayer:
@@ -138,7 +112,7 @@ class Replayer:
         self._unchecked = 0
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
-        self.count = ReplayCount()
+        self.count = ReplayCount(punctuality=None if options.speed is None else Punctuality())
 
     def stop(self) -> None:
         """Send nothing more; ``run`` returns when what is in flight is confirmed."""
@@ -157,7 +131,11 @@ class Replayer:
                 await self._wait_for(record.due_ns + pass_ns)
                 if self._stopping.is_set():
                     break
-                await self._send(self._moved(record, restamp_ns, pass_ns))
+                moved_record = self._moved(record, restamp_ns, pass_ns)
+                if self.count.punctuality is not None:
+                    due_ns = record.due_ns + pass_ns
+                    self.count.punctuality.note(due_ns / NS, -self._pacer.wait_s(due_ns))
+                await self._send(moved_record)
             self.count.passes += 1
             if not self._options.loop or self.count.records == before:
                 break
@@ -176,9 +154,7 @@ class Replayer:
         value = record.value
         if head is not None and value is not None and by_ns:
             value = moved(value, by_ns=by_ns, by_windows=self.count.passes * self._span.windows(record.key))
-        return ReplayRecord(
-            record.topic, record.key, value, record.headers, timestamp_ms, record.due_ns, record.windows
-        )
+        return msgspec.structs.replace(record, value=value, timestamp_ms=timestamp_ms)
 
     # Waiting ------------------------------------------------------------------------------------------------------
 
@@ -233,12 +209,15 @@ class Replayer:
         self.count.records += 1
         self.count.windows += record.windows
         self._unchecked += 1
-        if record.key is None and record.value is None:
-            self._refuse(f"record {self.count.records} has neither key nor value, which no producer of ours can send")
-            return
         try:
-            confirmation = await self._producer.send(
-                topic, record.value, record.key, timestamp_ms=record.timestamp_ms, headers=record.headers
+            confirmation = await send_any(
+                self._producer,
+                topic,
+                record.value,
+                record.key,
+                headers=record.headers,
+                timestamp_ms=record.timestamp_ms,
+                partition=record.partition if self._options.keep_partitions else None,
             )
         except KafkaError as error:
             self._fail(f"record {self.count.records} to {topic} was not sent: {error!r}")

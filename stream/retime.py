@@ -23,8 +23,8 @@ _head_msgpack = msgspec.msgpack.Decoder(WindowHead).decode
 _head_json = msgspec.json.Decoder(WindowHead).decode
 
 
-def _is_json(value: bytes) -> bool:
-    # A MessagePack map never starts with "{" or white space, and a window message is always a map.
+def is_json(value: bytes) -> bool:
+    """Whether a window message is JSON: a MessagePack map, the other choice, never starts with "{" or white space."""
     return value[:1] in b"{ \t\r\n"
 
 
@@ -40,7 +40,7 @@ def window_head(value: bytes | None) -> WindowHead | None:
     if not value:
         return None
     try:
-        return _head_json(value) if _is_json(value) else _head_msgpack(value)
+        return _head_json(value) if is_json(value) else _head_msgpack(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -52,7 +52,7 @@ def moved(value: bytes, *, by_ns: int, by_windows: int) -> bytes:
         >>> moved(b'{"sequence":8,"start_ns":5,"more":1}', by_ns=10, by_windows=4)
         b'{"sequence":12,"start_ns":15,"more":1}'
     """
-    as_json = _is_json(value)
+    as_json = is_json(value)
     body: dict[Any, Any] = msgspec.json.decode(value) if as_json else msgspec.msgpack.decode(value)
     body["start_ns"] += by_ns
     body["sequence"] += by_windows

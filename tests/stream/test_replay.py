@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,16 @@ from hypothesis import strategies as st
 from model.spec import load_spec
 from stream.backpressure import GroupLag
 from stream.clients import producer_kwargs
+from stream.clip import Clip, Moment
 from stream.contract import HEADER_CONTENT_TYPE, JSON
 from stream.embedded import PARTITIONS, EmbeddedBroker
 from stream.errors import RecordingError
+from stream.pacing import NS, Pacer, Punctuality
 from stream.recording import RecordedMessage, RecordingWriter
-from stream.replay import NS, Pacer, Replayer, ReplayOptions
+from stream.replay import Replayer, ReplayOptions
 from stream.retime import moved, window_head
 from stream.settings import Settings, load_settings
-from stream.sources import SamplesSource, SourceOptions, open_source
+from stream.sources import ClippedSource, SamplesSource, SourceOptions, open_source
 from stream.windowing import MSGPACK_HEADERS, OutgoingWindows, window_messages
 
 SPEC = load_spec("line")
@@ -132,6 +135,41 @@ def test_without_a_pace_nothing_waits() -> None:
     assert [pacer.wait_s(due) for due in (0, NS, 100 * NS)] == [0.0, 0.0, 0.0]
 
 
+async def test_how_well_the_pace_was_kept_is_counted(tmp_path: Path) -> None:
+    recorded = write_recording(tmp_path / "r.parquet", lines=1)
+    now = [0.0]
+
+    class SlowProducer(InstantProducer):
+        async def send(self, topic: str, value: bytes | None, key: bytes | None, **options: Any) -> Awaitable[None]:
+            now[0] += 1.0
+            return await super().send(topic, value, key, **options)
+
+    replayer = Replayer(
+        open_source(tmp_path / "r.parquet"), SlowProducer(), ReplayOptions(speed=1.0), clock_s=lambda: now[0]
+    )
+    count = await replayer.run()
+    assert count.punctuality is not None
+    last_s = (recorded[-1].timestamp_ms - recorded[0].timestamp_ms) / 1000
+    assert count.punctuality.quantile_ms(0.0) == 0.0
+    assert count.punctuality.quantile_ms(1.0) == round((len(recorded) - 1 - last_s) * 1000)
+
+
+@given(st.lists(st.floats(-0.001, 90.0), min_size=1, max_size=200), st.floats(0.01, 1.0))
+def test_lateness_is_counted_in_bounded_steps(late_s: list[float], share: float) -> None:
+    kept = Punctuality()
+    for number, late in enumerate(late_s):
+        kept.note(float(number), late)
+    exact_ms = sorted(min(late, 60.0) * 1000 for late in late_s)[math.ceil(share * len(late_s) - 1e-9) - 1]
+    assert abs(kept.quantile_ms(share) - exact_ms) <= (0.5 if exact_ms > 99 else 0.006)
+
+
+def test_drift_is_the_last_second_s_lateness_beyond_the_first_second_s() -> None:
+    kept = Punctuality()
+    for tenth in range(601):
+        kept.note(tenth / 10, 0.002 + tenth / 10 * 0.001)
+    assert kept.drift_ms == pytest.approx(59.05, abs=0.1)
+
+
 # Bytes, times, sequence -----------------------------------------------------------------------------------------------
 
 
@@ -141,7 +179,8 @@ async def test_a_recording_is_replayed_byte_for_byte_with_its_times(tmp_path: Pa
         count = await Replayer(open_source(tmp_path / "r.parquet"), producer, ReplayOptions(speed=None)).run()
     assert count.complete
     assert count.confirmed_records == len(recorded)
-    assert count.confirmed_windows == sum(window_head(m.value).count for m in recorded)  # type: ignore[union-attr]
+    heads = [window_head(message.value) for message in recorded]
+    assert count.confirmed_windows == sum(head.count for head in heads if head is not None)
     seen = await read_all(settings, "sensor-windows", len(recorded))
     for line in {message.key for message in recorded}:
         sent = [(m.value, m.timestamp_ms, tuple(m.headers)) for m in recorded if m.key == line]
@@ -345,5 +384,37 @@ def test_a_missing_file_and_an_option_of_another_kind_are_errors(tmp_path: Path)
     with pytest.raises(RecordingError, match="no such file"):
         open_source(tmp_path / "none")
     write_recording(tmp_path / "r.parquet")
-    with pytest.raises(RecordingError, match="replayed as it is"):
-        open_source(tmp_path / "r.parquet", SourceOptions(lines=3))
+    with pytest.raises(RecordingError, match="its windows stay grouped as they are"):
+        open_source(tmp_path / "r.parquet", SourceOptions(windows_per_message=3))
+
+
+def test_a_stretch_of_a_recording_is_told_by_seconds_or_by_the_clock(tmp_path: Path) -> None:
+    recorded = write_recording(tmp_path / "r.parquet", lines=2, seconds=1.0)
+    begin_ms = recorded[0].timestamp_ms
+    inside = [message for message in recorded if begin_ms + 200 <= message.timestamp_ms < begin_ms + 500]
+    assert 0 < len(inside) < len(recorded)
+    by_seconds = Clip(Moment(seconds=0.2), Moment(seconds=0.5))
+    by_clock = Clip(Moment(unix_ns=(begin_ms + 200) * 10**6), Moment(unix_ns=(begin_ms + 500) * 10**6))
+    for clip in (by_seconds, by_clock):
+        source = open_source(tmp_path / "r.parquet", SourceOptions(clip=clip))
+        assert [record.value for record in source.records()] == [message.value for message in inside]
+        assert source.total == len(inside)
+
+
+def test_the_rest_of_a_recording_is_what_is_not_in_its_first_stretch(tmp_path: Path) -> None:
+    recorded = write_recording(tmp_path / "r.parquet")
+    cut = Moment(seconds=0.25)
+    first = open_source(tmp_path / "r.parquet", SourceOptions(clip=Clip(end=cut)))
+    rest = open_source(tmp_path / "r.parquet", SourceOptions(clip=Clip(first=cut)))
+    assert [r.value for r in (*first.records(), *rest.records())] == [message.value for message in recorded]
+    assert first.begin_ns == rest.begin_ns == recorded[0].timestamp_ms * 10**6
+
+
+def test_a_stretch_of_samples_is_by_when_they_are_due() -> None:
+    samples = np.zeros((1600, 6), np.float32)
+    options = SourceOptions(windows_per_message=4, start_ns=START_NS)
+    whole = SamplesSource([("a", samples, np.zeros(1600, int))], SPEC, RATE_HZ, options)
+    part = ClippedSource(whole, Clip(Moment(seconds=0.5), Moment(seconds=0.6)))
+    dues = [record.due_ns for record in part.records()]
+    assert dues == [r.due_ns for r in whole.records() if 0.5 <= (r.due_ns - whole.begin_ns) / NS < 0.6]
+    assert dues

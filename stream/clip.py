@@ -1,0 +1,68 @@
+"""A stretch of a source: from a moment to a moment, each told by the clock or by seconds from the beginning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from math import isfinite
+
+from stream.errors import SettingsError
+
+NS = 1_000_000_000
+EARLIEST_NS, LATEST_NS = -(2**63), 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Seconds from the beginning of a source, or a Unix time in ns."""
+
+    seconds: float | None = None
+    unix_ns: int | None = None
+
+    def at_ns(self, begin_ns: int) -> int:
+        """As Unix ns, for a source that begins at ``begin_ns``."""
+        return begin_ns + round((self.seconds or 0.0) * NS) if self.unix_ns is None else self.unix_ns
+
+
+def parse_moment(option: str, text: str | None) -> Moment | None:
+    """Read seconds or an ISO time (of this machine's time zone where it names none).
+
+    Raises:
+        SettingsError: neither.
+
+    Example:
+        >>> parse_moment("--from", "2.5"), parse_moment("--to", "1970-01-01T00:00:01Z")
+        (Moment(seconds=2.5, unix_ns=None), Moment(seconds=None, unix_ns=1000000000))
+    """
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        pass
+    else:
+        if isfinite(seconds):
+            return Moment(seconds=seconds)
+    try:
+        # Milliseconds: a float does not hold the nanoseconds of today.
+        return Moment(unix_ns=round(datetime.fromisoformat(text).timestamp() * 1000) * (NS // 1000))
+    except (ValueError, OverflowError):
+        raise SettingsError(
+            f"{option} {text}: give seconds from the beginning, or an ISO time, e.g. 2026-01-31T12:00:00"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """From ``first`` on, up to but without ``end``."""
+
+    first: Moment | None = None
+    end: Moment | None = None
+
+    def __bool__(self) -> bool:
+        return self.first is not None or self.end is not None
+
+    def bounds_ns(self, begin_ns: int) -> tuple[int, int]:
+        """First and end as Unix ns, for a source that begins at ``begin_ns``."""
+        first = EARLIEST_NS if self.first is None else self.first.at_ns(begin_ns)
+        return first, LATEST_NS if self.end is None else self.end.at_ns(begin_ns)
