@@ -39,7 +39,7 @@ class Batches:
     @classmethod
     def of(cls, episodes: int) -> Batches:
         """Share ``episodes`` out."""
-        return cls(mixed=int(0.3 * episodes), brief=int(0.4 * episodes), mined=int(0.2 * episodes))
+        return cls(mixed=int(0.12 * episodes), brief=int(0.64 * episodes), mined=int(0.12 * episodes))
 
 
 def training_windows(batches: Batches, spec: SignalSpec, seed: int) -> Windows:

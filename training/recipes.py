@@ -10,10 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
-from scipy.special import softmax
 
 from model.architectures import build
 from model.artefact import Artefact
@@ -33,8 +30,9 @@ from training.fit import (
     make_repeatable,
     stay_on_one_core,
 )
-from training.line_data import Batches, Classifier, hard_windows, training_windows
+from training.line_data import Batches, training_windows
 from training.rejection import good_windows, line_rejection, score_rejection, strange_windows
+from training.rounds import Round, classifier_of, fit_rounds
 from training.scores import window_scores
 from training.windows import Windows, split_by_episode
 
@@ -47,19 +45,11 @@ LINE_NORMALISATION = Normalisation(kind="asinh", centre=(0.0,) * 6, scale=(0.2,)
 LINE_SHARES = (0.94, 0.06)  # training, validation
 
 
-@dataclass(frozen=True)
-class Round:
-    """A part of the epochs, and its learning rate at the height and, in parts of that, at the end."""
-
-    share: float
-    learning_rate: float
-    final_rate: float
-
-
 # After every round but the last, the windows that the model still gets wrong are searched in fresh episodes.
-ROUNDS = (Round(0.28, 3e-3, 0.3), Round(0.28, 2.5e-3, 0.3), Round(0.44, 2e-3, 0.01))
+ROUNDS = (Round(0.28, 4e-3, 0.3), Round(0.28, 3e-3, 0.3), Round(0.44, 2.5e-3, 0.01))
+LINE_FIT = FitOptions(batch=512)
 # Seeds of what is simulated apart from the training set; any number beyond its own range of seeds will do.
-MINING_SEED, CALIBRATION_SEED, REJECTION_SEED, TEST_SEED = 500_000, 7_000_000, 8_000_000, 9_000_000
+CALIBRATION_SEED, REJECTION_SEED, TEST_SEED = 7_000_000, 8_000_000, 9_000_000
 
 DEFAULT_SEED = 2024
 
@@ -73,8 +63,8 @@ class LineOptions:
     """What ``faultline train --spec line`` was asked for."""
 
     seed: int = DEFAULT_SEED
-    epochs: int = 22
-    episodes: int = 16_000
+    epochs: int = 8
+    episodes: int = 60_000
     test_lines: int = 30
     architecture: str = DEFAULT_ARCHITECTURE
     work_dir: Path | None = None  # of checkpoints: a killed training goes on from there
@@ -106,22 +96,19 @@ def train_line(options: LineOptions) -> Artefact:
     train, validation = split_by_episode(windows, LINE_SHARES, options.seed)
     log.info("training_windows_simulated", episodes=batches.mixed + batches.brief, windows=len(windows))
 
-    how = FitOptions(seed=options.seed, show_progress=options.show_progress)
-    hard = train.take(np.array([], int))
-    first_episode = batches.mixed + batches.brief
-    histories: list[FitHistory] = []
-    for number, part in enumerate(ROUNDS):
-        epochs = max(1, round(part.share * options.epochs))
-        how = replace(how, epochs=epochs, learning_rate=part.learning_rate, final_rate=part.final_rate)
-        checkpoint = options.work_dir / f"line-round-{number + 1}.npz" if options.work_dir else None
-        history = fit(network, Windows.joined([train, hard]), validation, spec, how, checkpoint, options.on_epoch)
-        histories.append(history)
-        if number + 1 < len(ROUNDS):
-            seed = options.seed + MINING_SEED * (number + 1)
-            found = hard_windows(batches.mined, spec, seed, _classifier(network, 1.0), first_episode)
-            first_episode += batches.mined
-            hard = Windows.joined([hard, found])
-            log.info("hard_windows_found", episodes=batches.mined, windows=len(found))
+    fitted = fit_rounds(
+        network,
+        train,
+        validation,
+        spec,
+        ROUNDS,
+        replace(LINE_FIT, epochs=options.epochs, seed=options.seed, show_progress=options.show_progress),
+        mined=batches.mined,
+        first_episode=batches.mixed + batches.brief,
+        checkpoints=options.work_dir,
+        on_epoch=options.on_epoch,
+    )
+    histories, hard = fitted.histories, fitted.hard
 
     # Windows as often as they occur: of instructive ones alone the model would learn to doubt itself.
     fresh = [good_windows(spec, options.seed + seed) for seed in (CALIBRATION_SEED, TEST_SEED)]
@@ -132,25 +119,18 @@ def train_line(options: LineOptions) -> Artefact:
     rejection = line_rejection(spec, options.seed + REJECTION_SEED)
     refused = score_rejection(rejection, fresh[1], strange_windows(spec, options.seed), spec)
     temperature = calibrated.temperature
-    scores = evaluate_line(_classifier(network, temperature), spec, options.seed + TEST_SEED, options.test_lines)
+    scores = evaluate_line(classifier_of(network, temperature), spec, options.seed + TEST_SEED, options.test_lines)
     metrics = {
         **scores,
         "calibration": calibrated.as_metrics(),
         "rejection": refused.as_metrics(),
-        "validation": _rounded(history.scores[history.best_epoch - 1]),
+        "validation": _best(histories[-1]),
         "training": _learned(network, train, spec),
         "history": recorded(histories),
         "windows": {"training": len(train), "hard": len(hard), "validation": len(validation)},
     }
     fitting_s = sum(history.seconds for history in histories)
     return _artefact(network, spec, LINE_NORMALISATION, temperature, metrics, options, fitting_s, rejection)
-
-
-def _classifier(network: Any, temperature: float) -> Classifier:
-    def classify(data: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(softmax(logits_of(network, data) / temperature, axis=1), np.float32)
-
-    return classify
 
 
 @dataclass(frozen=True)

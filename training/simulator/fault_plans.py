@@ -12,9 +12,10 @@ from training.simulator.solver import Command
 FAULT_CLASSES = CLASSES[1:]
 RESISTANCE_OHM = (0.01, 10.0)
 RESISTIVE_SHARE = 0.4
-# An arc between phases is short: on a line of low voltage ten ohms in each phase would be a load, not a fault. By
-# the number of phases, per unit of the line's nominal impedance.
-ARC_PER_UNIT = {1: np.inf, 2: 0.2, 3: 0.1}
+# An arc between phases is short, whatever the earth's resistance: on a line of low voltage ten ohms in each phase would
+# be a load, not a fault. By the number of phases, per unit of the line's nominal impedance. By Warrington's formula
+# (28,700 V/m · length / current^1.4) arcs of a few metres at some kiloampere have about 0.01.
+ARC_PER_UNIT = {1: np.inf, 2: 0.2, 3: 0.05}
 
 # What a fault may spread to; the ground joins or stays.
 SPREADS = {
@@ -34,18 +35,20 @@ def draw_star(
     site: Site, rng: np.random.Generator, name: str, resistance_ohm: tuple[float, float] = RESISTANCE_OHM
 ) -> tuple[np.ndarray, float]:
     """Draw the fault star (4,) of a class in ohm, and the resistance that characterises it."""
-    low, high = resistance_ohm
-    # Metallic faults and resistive ones alike: on a logarithmic scale alone ten ohms would be as rare as ten milliohms.
-    resistive = rng.random() < RESISTIVE_SHARE
-    ohm = float(rng.uniform(low, high) if resistive else np.exp(rng.uniform(np.log(low), np.log(high))))
     count = int(phases_of(name).sum())
-    arc = min(ohm, ARC_PER_UNIT[count] * site.base_ohm)
-    if count == 1:
-        return star(name, np.full(3, ohm), 0.0), ohm
-    if name.endswith("G"):  # short arcs between the phases, the drawn resistance to ground
+    longest = ARC_PER_UNIT[count] * site.base_ohm
+    low, high = resistance_ohm
+    if count == 1 or name.endswith("G"):
+        # Metallic and resistive ones alike: on a logarithmic scale alone ten ohms would be as rare as ten milliohms.
+        resistive = rng.random() < RESISTIVE_SHARE
+        ohm = float(rng.uniform(low, high) if resistive else np.exp(rng.uniform(np.log(low), np.log(high))))
+        if count == 1:
+            return star(name, np.full(3, ohm), 0.0), ohm
+        # Short arcs between the phases, the drawn resistance to ground.
         shortest = min(low, RESISTANCE_OHM[0])
-        arcs = np.exp(rng.uniform(np.log(shortest), np.log(max(min(arc, 2.0), 2 * shortest)), 3))
+        arcs = np.exp(rng.uniform(np.log(shortest), np.log(max(min(longest, 2.0), 2 * shortest)), 3))
         return star(name, arcs, ohm), ohm
+    arc = float(np.exp(rng.uniform(np.log(min(low, longest)), np.log(min(high, longest)))))
     return star(name, np.full(3, arc / 2 if count == 2 else arc) * rng.uniform(0.9, 1.1, 3), 0.0), arc
 
 
