@@ -53,7 +53,8 @@ def _trained(order: Order, folder: Path, tell: Tell) -> Artefact:
     field = field_windows(folder, load_spec("line"))
     told = f" and {len(field):,} labelled windows" if field is not None else ""
     tell(0.0, f"simulating{told}")
-    return train_line(_line_options(order, folder, tell), field)
+    options = _line_options(order, folder, tell)
+    return train_line(options) if field is None else train_line(options, field)
 
 
 def _line_options(order: Order, folder: Path, tell: Tell) -> LineOptions:
