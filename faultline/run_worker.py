@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
-
-import structlog
 
 from faultline.logs import configure_logs
 from model.artefact import Artefact, shipped
 from model.engine import Engine
 from model.errors import ArtefactError
 from model.spec import SignalSpec, load_spec
+from stream.answers import ClosableClassifier
 from stream.clients import check_reachable
+from stream.model_swap import Build, ModelSwap
+from stream.models_topic import ModelsReader, public_keys
 from stream.settings import Settings
 from stream.topics import require_topics
 from stream.worker import Worker
-
-log = structlog.get_logger(__name__)
 
 
 def choose_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact, str]:
@@ -41,24 +39,31 @@ def choose_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact, str
     return artefact, origin
 
 
+def _build(settings: Settings) -> Build:
+    def build(artefact: Artefact, like: ClosableClassifier | None, *, shadow: bool) -> Engine:
+        # A shadow takes one core at most.
+        threads = 1 if shadow else settings.inference_threads
+        return Engine(artefact, threads=threads, like=like if isinstance(like, Engine) else None).warm()
+
+    return build
+
+
 async def _run(settings: Settings, spec: SignalSpec, artefact: Artefact, origin: str) -> int:
     await check_reachable(settings)
     await require_topics(settings)
-    loop = asyncio.get_running_loop()
-    began = time.perf_counter()
-    engine = Engine(artefact, threads=settings.inference_threads)
-    await loop.run_in_executor(None, engine.warm)
-    log.info(
-        "model-ready",
-        model_id=engine.model_id,
-        spec=spec.name,
+    models = ModelSwap(
+        ModelsReader(settings),
+        spec,
+        own=artefact,
         origin=origin,
-        warm_s=round(time.perf_counter() - began, 1),
+        build=_build(settings),
+        keys=public_keys(settings),
+        max_bytes=settings.model_max_bytes,
     )
     try:
-        return await Worker(settings, spec, engine).run()
+        return await Worker(settings, spec, await models.begin(), models).run()
     finally:
-        engine.close()
+        await models.close()
 
 
 def run_worker(settings: Settings) -> int:

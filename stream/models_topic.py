@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from model.artefact import Artefact
 from model.signing import Ed25519PrivateKey, Ed25519PublicKey, key_id, private_key, public_key
+from stream import record_batches
 from stream.broker_errors import broker_errors
 from stream.clients import client_kwargs, producer_kwargs
 from stream.errors import SettingsError, TopicError
@@ -78,6 +79,8 @@ class ModelsReader:
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             # Kept before it is started: a consumer that fails to start is to be stopped as well.
+            # A header name that is not UTF-8 would make every fetch raise.
+            record_batches.install()
             self._consumer = AIOKafkaConsumer(
                 **client_kwargs(self._settings),
                 group_id=None,

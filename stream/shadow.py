@@ -56,16 +56,19 @@ class Shadow:
         """Of the candidate; None when there is none."""
         return None if self._engine is None else self._engine.model_id
 
-    async def use(self, engine: ClosableClassifier | None) -> None:
+    def use(self, engine: ClosableClassifier | None) -> None:
         """Run another candidate, or none, from the next micro-batch on; the former is closed after its last one."""
         former, self._engine = self._engine, engine
         if former is not None:
             self._metrics.shadow.remove(former.model_id, self._spec.name)
         if engine is not None:
             self._metrics.shadow.labels(engine.model_id, self._spec.name).set(1)
-        if self._busy is not None:
-            await asyncio.wait([self._busy])
-        if former is not None:
+        if former is None:
+            return
+        if self._busy is not None and not self._busy.done():
+            # Nobody waits: its answers may hang on a topic that cannot be written.
+            self._busy.add_done_callback(lambda _: former.close())
+        else:
             former.close()
 
     def offer(
@@ -126,5 +129,8 @@ class Shadow:
 
     async def close(self) -> None:
         """End the candidate and its thread."""
-        await self.use(None)
+        self.use(None)
+        if self._busy is not None:
+            self._busy.cancel()
+            await asyncio.wait([self._busy])
         self._thread.shutdown(wait=True)

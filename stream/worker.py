@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 
 from model.spec import EpisodePolicy, SignalSpec
 from stream.answers import Classifier
@@ -20,9 +21,11 @@ from stream.lag import LagProbe
 from stream.ledger import Partition
 from stream.line_states import LineStates, TopicStateReader
 from stream.metrics import WorkerMetrics
+from stream.model_swap import ModelSwap
 from stream.pipeline import Pipeline
-from stream.publisher import Publisher
+from stream.publisher import Outgoing, Publisher
 from stream.settings import Settings
+from stream.shadow import Shadow
 from stream.transport import BatchApp, BatchSchema
 from stream.watchdog import StopWatchdog, StuckWatchdog, Vitals
 
@@ -53,11 +56,15 @@ class Worker:
         settings: ours.
         spec: what windows must be.
         engine: verified, compiled and warmed.
+        models: follows the topic ``models`` and has begun with ``engine``; without it the engine stays for good.
     """
 
-    def __init__(self, settings: Settings, spec: SignalSpec, engine: Classifier) -> None:
+    def __init__(
+        self, settings: Settings, spec: SignalSpec, engine: Classifier, models: ModelSwap | None = None
+    ) -> None:
         self.settings = settings
-        self.metrics = WorkerMetrics()
+        self._models = models
+        self.metrics = WorkerMetrics() if models is None else models.metrics
         self.metrics.model.labels(engine.model_id, spec.name).set(1)
         self._assigned: set[Partition] | None = None
         self._stopping = asyncio.Event()
@@ -75,6 +82,13 @@ class Worker:
         self._dead_letters = Publisher(
             lambda: self._side_producer, renew=self._side_producer.renew, **self._publishing()
         )
+        self._shadow_producer = self.app.side_producer()
+        self._shadow = Shadow(
+            spec,
+            self.metrics,
+            topic=settings.topic_window_classes if settings.window_classes else None,
+            publish=self._publish_shadow,
+        )
         self._state_reader = TopicStateReader(settings.topic_line_states, self._groupless_consumer)
         self._states = LineStates(self._state_reader, settings.group, max_lines=settings.max_lines_per_partition)
         self.pipeline = Pipeline(
@@ -87,6 +101,7 @@ class Worker:
             knows=lambda batch: self.app.batch_consumer.ledger.knows(batch),
             finish=lambda batch: self.app.batch_consumer.finish(batch),
             metrics=self.metrics,
+            shadow=self._shadow,
         )
         self._lag = LagProbe(self._groupless_consumer, settings.offset_reset)
         self.health = HealthServer(
@@ -104,6 +119,20 @@ class Worker:
             "timeout_s": self.settings.publish_timeout_s,
             "on_trouble": lambda _: self.metrics.publish_waiting.set(self._waiting()),
         }
+
+    async def _publish_shadow(self, records: Sequence[Outgoing]) -> None:
+        """Once, on a producer of its own: a candidate's answers may be missing, its trouble must not be the events'."""
+        try:
+            async with asyncio.timeout(self.settings.publish_timeout_s):
+                sent = [
+                    await self._shadow_producer.send(one.topic, one.key, one.value, one.partition, None, one.headers)
+                    for one in records
+                ]
+                await asyncio.gather(*sent)
+        except (KafkaError, TimeoutError):
+            # aiokafka counts a record that it gave up as sent; see Publisher.
+            await self._shadow_producer.stop()
+            raise
 
     def _waiting(self) -> int:
         """Publishes that are being tried again."""
@@ -201,16 +230,17 @@ class Worker:
         self.pipeline.start()
         stuck.start()
         lag = asyncio.create_task(self._lag.run(self._positions), name="lag-probe")
+        following = asyncio.create_task(self._follow_models(), name="models")
         try:
             await self.app.start()
             self._started = True
             log.info("worker-started", group=self.settings.group, broker=self.settings.broker)
-            cause = await self._until_stopped()
+            cause = await self._until_stopped(following)
         finally:
             self._stopping.set()
             stop_watchdog = StopWatchdog(self.settings.shutdown_timeout_s)
             stop_watchdog.start()
-            await self._shut_down(lag)
+            await self._shut_down(lag, following)
             stuck.stop()
             stop_watchdog.stop()
         if cause is not None:
@@ -219,27 +249,38 @@ class Worker:
         log.info("worker-ended", cause=None)
         return 0
 
-    async def _until_stopped(self) -> BaseException | None:
+    async def _follow_models(self) -> None:
+        if self._models is None:
+            await self._stopping.wait()
+        else:
+            await self._models.follow(self.pipeline, self._shadow)
+
+    async def _until_stopped(self, following: asyncio.Task[None]) -> BaseException | None:
         """The cause of a failure, or None for an ordinary stop."""
         stop = asyncio.ensure_future(self._stopping.wait())
         crash = asyncio.ensure_future(self.app._crashed.wait())
-        waits: set[asyncio.Future[Any]] = {stop, crash, self.pipeline.failure}
+        waits: set[asyncio.Future[Any]] = {stop, crash, following, self.pipeline.failure}
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         crash.cancel()
         if self.pipeline.failure.done():
             return self.pipeline.failure.result()
+        if following.done() and not self._stopping.is_set():
+            return following.exception() or WorkerError("models are not followed any more")
         if self.app.crashed:
             return self.app.crash_reason or WorkerError("Faust crashed without a reason")
         return None
 
-    async def _shut_down(self, lag: asyncio.Task[None]) -> None:
-        lag.cancel()
-        await asyncio.gather(lag, return_exceptions=True)
+    async def _shut_down(self, *tasks: asyncio.Task[None]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         # Faust stops fetching, awaits our drain, commits, leaves the group.
         await self.app.stop()
         await self.pipeline.stop()
+        await self._shadow.close()
         await self._side_producer.stop()
+        await self._shadow_producer.stop()
         await self._lag.close()
         await self._state_reader.close()
         await self.health.stop()

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -62,6 +62,10 @@ class Topics:
         return f"{self.prefix}-states"
 
     @property
+    def models(self) -> str:
+        return f"{self.prefix}-models"
+
+    @property
     def faults(self) -> list[str]:
         return [f"{self.prefix}.faults.{name}" for name in FAULT_TYPES]
 
@@ -74,6 +78,7 @@ class Topics:
             "FAULTLINE_TOPIC_WINDOW_CLASSES": self.classes,
             "FAULTLINE_TOPIC_DEAD_LETTERS": self.dead_letters,
             "FAULTLINE_TOPIC_LINE_STATES": self.states,
+            "FAULTLINE_TOPIC_MODELS": self.models,
             "FAULTLINE_TOPIC_FAULTS_PREFIX": f"{self.prefix}.faults.",
             "FAULTLINE_PARTITIONS": str(self.partitions),
             "FAULTLINE_WINDOW_CLASSES": "true",
@@ -83,23 +88,26 @@ class Topics:
             "FAULTLINE_LOG_FORMAT": "json",
         }
 
-    def create(self) -> Topics:
+    def create(self) -> Self:
         """Create them all and return when they have leaders."""
         return self._create([self.windows, *self.outputs])
 
-    def create_outputs(self) -> Topics:
+    def create_outputs(self) -> Self:
         """Create all but the windows, which are another's."""
         return self._create(self.outputs)
 
     @property
     def outputs(self) -> list[str]:
-        return [self.states, self.classes, self.dead_letters, *self.faults]
+        return [self.states, self.models, self.classes, self.dead_letters, *self.faults]
 
-    def _create(self, names: list[str]) -> Topics:
+    def config(self, name: str) -> dict[str, str]:
+        """Settings of a topic at creation."""
+        return {"cleanup.policy": "compact"} if name in (self.states, self.models) else {}
+
+    def _create(self, names: list[str]) -> Self:
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         new = [
-            NewTopic(name, self.partitions, 1, config={"cleanup.policy": "compact"} if name == self.states else {})
-            for name in names
+            NewTopic(name, 1 if name == self.models else self.partitions, 1, config=self.config(name)) for name in names
         ]
         for future in admin.create_topics(new).values():
             future.result(20)
@@ -296,8 +304,9 @@ def account(topics: Topics) -> Account:
     for message in read_all(topics.bootstrap, [topics.windows]):
         found.sent.add((message.partition(), message.offset()))
     for message in read_all(topics.bootstrap, [topics.classes]):
-        source = msgspec.msgpack.decode(message.value())["source"]
-        found.answered[source["partition"], source["offset"]] += 1
+        answer = msgspec.msgpack.decode(message.value())
+        if not answer["shadow"]:
+            found.answered[answer["source"]["partition"], answer["source"]["offset"]] += 1
     for message in read_all(topics.bootstrap, [topics.dead_letters]):
         headers = dict(message.headers())
         place = tuple(int(headers[f"{HEADER_PREFIX}error.{name}"]) for name in ("partition", "offset"))
