@@ -11,13 +11,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer
 
 from model.artefact import Artefact
-from stream.contract import TrainingReport
+from stream.contract import RetrainOptions, RetrainRequest, TrainingReport
 from tests.delivery.harness import DEADLINE_S, REPOSITORY, Topics, free_port, read_all, wait_until
 
 LAST_WORDS = ("promoted", "refused", "failed")
@@ -104,6 +105,23 @@ class TrainerTopics(Topics):
             (one.key().decode(), None if one.value() is None else Artefact.from_bytes(one.value())) for one in records
         ]
 
+    def ask(self, name: str, **options: int) -> str:
+        """Send a request and return its id."""
+        asked = RetrainRequest(
+            request_id=name,
+            spec="line",
+            reason="demand",
+            by="test",
+            at=datetime.now(UTC),
+            options=RetrainOptions(**options),
+        )
+        self.send(self.requests, "line", asked.model_dump_json().encode())
+        return name
+
+    def stages(self) -> list[str]:
+        """What was told of progress so far."""
+        return [one.stage for one in self.reported() if one.state == "progress"]
+
     def champions(self) -> list[str]:
         """Ids of all champions ever published, in their order."""
         return [artefact.model_id for key, artefact in self.published() if key == "line" and artefact is not None]
@@ -134,6 +152,7 @@ class TrainerProcess:
         topics: its own.
         folder: where its folder and log lie; the same folder goes on where another trainer was.
         attempt: module of the tests that is run instead of the child process; None for the real one.
+        environment: settings; they win over those of a tiny retraining and a lenient gate.
     """
 
     def __init__(self, topics: TrainerTopics, folder: Path, attempt: str | None = None, **environment: str) -> None:
@@ -147,8 +166,8 @@ class TrainerProcess:
             **environment,
         }
         line: Sequence[str] = ("-m", "faultline", "trainer")
-        if attempt is not None:
-            line = ("-m", "tests.delivery.trainer_child", attempt)
+        if attempt is not None or "FAULTLINE_TEST_DIE" in environment:
+            line = ("-m", "tests.delivery.trainer_child", attempt or "faultline.trainer.attempt")
         with self.log.open("ab") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, *line],
