@@ -6,9 +6,12 @@ import typer
 
 from faultline.cli import (
     broker,
+    classify,
     compare,
     demo,
     doctor,
+    folds,
+    inspect,
     kafka,
     keys,
     record,
@@ -30,12 +33,15 @@ def register(app: typer.Typer) -> None:
     app.command()(demo.demo)
     app.command()(worker.worker)
     app.command()(subscribe.subscribe)
+    app.command()(classify.classify)
+    app.command()(inspect.inspect)
     app.command()(record.record)
     app.command()(replay.replay)
     app.command()(simulate.simulate)
     app.command()(train.train)
+    app.command()(folds.folds)
     app.command()(robustness.robustness)
-    app.command()(report.report)
+    app.add_typer(report.app, name="report")
     app.command()(compare.compare)
     app.command()(trainer.trainer)
     app.command()(retrain.retrain)

@@ -21,8 +21,8 @@ LOAD_PER_UNIT = 0.5
 """What the load before the event is shown as where no rating is known: usual loads are 0.2 to 1."""
 LEAST_LOAD = 0.01
 """Load over the highest current of the record: below, a line was open or idle, and its load tells no rating."""
-HIGHEST_PER_UNIT = 30.0
-"""The highest current of a record is shown as at most this where no rating is known."""
+HIGHEST_PER_UNIT = 20.0
+"""What the highest current is at most shown as where no rating is known: transformers are made for 20 times theirs."""
 REVERSED_SHARE = 0.5
 """Active over apparent power beyond which a direction of flow is certain."""
 

@@ -1,0 +1,191 @@
+"""``faultline classify``: episodes of records, without a broker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from faultline.cli.reading import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from faultline.classifying import FileResult
+    from model.spec import SignalSpec
+
+TABLE_WIDTH = 110
+
+
+def classify(
+    files: Annotated[list[Path], typer.Argument(help="COMTRADE (.cfg, .dat or .cff), CSV or Parquet files.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per episode and line.")] = False,
+    model: Annotated[
+        str | None, typer.Option(help="An artefact's path, or a shipped one's name.", show_default="line")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Folder for a PNG per line: waveforms, episodes, probabilities.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Files in work at once [default: one per core].")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Neither progress nor warnings.")] = False,
+    encoding: Encoding = None,
+    channels: Channels = None,
+    mapping: Mapping = None,
+    flip: Flip = False,
+    frequency: Frequency = None,
+    rate: Rate = None,
+    current_base: CurrentBase = None,
+    voltage_base: VoltageBase = None,
+) -> None:
+    """Find the faults in records: decoded, classified and judged as a worker would, without a broker.
+
+    A file that cannot be read fails alone; the exit status is then 1. `faultline inspect` shows how a file is read.
+
+    Examples:
+
+    `faultline classify fault.cfg --plot pictures/`
+
+    `faultline classify records/*.cfg --json | jq -r .fault_class`
+    """
+    import os
+
+    # TensorFlow greets on standard error, where the progress bar is.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    import time
+
+    from faultline.classifying import BUCKETS, load_artefact
+    from faultline.classifying import classify as classified
+    from faultline.cli.reading import read_options
+    from model.engine import Engine
+
+    options = read_options(
+        encoding=encoding,
+        channels=channels,
+        mapping=mapping,
+        flip=flip,
+        frequency_hz=frequency,
+        rate_hz=rate,
+        current_base=current_base,
+        voltage_base=voltage_base,
+    )
+    results: list[FileResult] = []
+    with Engine(load_artefact(model), buckets=BUCKETS) as engine:
+        if len(files) > 1:
+            engine.warm()
+        began = time.perf_counter()
+        counts = _Counts()
+        for result in _with_bar(classified(files, model=engine, options=options, jobs=jobs), len(files), quiet):
+            counts.add(result)
+            if as_json:
+                for episode in result.episodes:
+                    typer.echo(episode.model_dump_json())
+            else:
+                results.append(_without_samples(result))
+            _say(result, quiet=quiet)
+            if plot is not None:
+                _draw(result, engine.spec, plot)
+        seconds = time.perf_counter() - began
+    if not as_json:
+        _show(results)
+    if not quiet:
+        typer.echo(counts.in_words(seconds), err=True)
+    if counts.failed:
+        raise typer.Exit(1)
+
+
+class _Counts:
+    """What was done, for the last line."""
+
+    def __init__(self) -> None:
+        self.files = self.failed = self.episodes = self.windows = self.unknown = 0
+
+    def add(self, result: FileResult) -> None:
+        """Count one file."""
+        self.files += 1
+        self.failed += result.error is not None
+        self.episodes += len(result.episodes)
+        self.windows += result.windows
+        self.unknown += result.outcomes["unknown"]
+
+    def in_words(self, seconds: float) -> str:
+        """One line."""
+        failed = f" ({self.failed} failed)" if self.failed else ""
+        unknown = f", {self.unknown:,} of them unlike the model's training" if self.unknown else ""
+        rate = f"{self.windows / seconds:,.0f} windows/s" if seconds > 0 else ""
+        return (
+            f"{self.files:,} files{failed}, {self.episodes:,} episodes; "
+            f"{self.windows:,} windows{unknown} in {seconds:.1f} s ({rate})"
+        )
+
+
+def _without_samples(result: FileResult) -> FileResult:
+    """A result to keep until the end: thousands of them must not hold their waveforms."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    answers = tuple(
+        replace(answer, line=replace(answer.line, samples=np.empty((0, 6), np.float32))) for answer in result.answers
+    )
+    return replace(result, record=None, answers=answers)
+
+
+def _with_bar(results: Iterator[FileResult], total: int, quiet: bool) -> Iterator[FileResult]:
+    """The results, with a bar on a terminal's standard error while they come."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("", total=total)
+        for result in results:
+            bar.update(task, advance=1, description=result.path.name)
+            yield result
+
+
+def _say(result: FileResult, *, quiet: bool) -> None:
+    """Failure and warnings of a file, on standard error."""
+    if result.error is not None:
+        typer.echo(f"faultline: {result.error}", err=True)
+    elif result.record is not None and not quiet:
+        for finding in result.record.findings:
+            if finding.level == "warning":
+                typer.echo(f"{result.path.name}: {finding}", err=True)
+
+
+def _draw(result: FileResult, spec: SignalSpec, folder: Path) -> None:
+    from faultline.record_plots import plot_answer
+
+    if result.record is not None:
+        for answer in result.answers:
+            if len(answer.window_end_s):
+                plot_answer(result.record, answer, spec, folder / f"{answer.line.name.replace('/', ' ')}.png")
+
+
+def _show(results: list[FileResult]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("file", "line", "fault", "phases", "ground", "inception", "duration", "confidence", "quality")
+    for result in results:
+        for episode in result.episodes:
+            lasting = "to the end" if episode.duration_s is None else f"{1000 * episode.duration_s:.1f} ms"
+            table.add_row(
+                escape(result.path.name),
+                escape(episode.line),
+                " → ".join(episode.classes),
+                episode.phases,
+                f"{'yes' if episode.ground else 'no'} ({100 * episode.ground_probability:.0f} %)",
+                f"{episode.inception_s:.5f} s",
+                lasting,
+                f"{100 * episode.confidence:.1f} %",
+                ", ".join(episode.quality) or "good",
+            )
+        if not result.episodes:
+            what = "cannot be read" if result.error is not None else "no fault"
+            table.add_row(escape(result.path.name), "", f"[dim]{what}[/]", *[""] * 6)
+    Console(width=max(Console().width, TABLE_WIDTH)).print(table)
