@@ -13,13 +13,13 @@ from typing import Any
 import structlog
 
 from model.architectures import build
-from model.artefact import Artefact
+from model.artefact import Artefact, build_model
 from model.normalisation import Normalisation
 from model.rejection import Rejection
 from model.spec import SignalSpec, load_spec
 from training.calibration import calibrate
 from training.classdata import Split, read_classdata, split_classdata
-from training.evaluation import evaluate_line
+from training.evaluation import evaluate_line, guarded
 from training.fit import (
     FitHistory,
     FitOptions,
@@ -34,6 +34,7 @@ from training.line_data import Batches, training_windows
 from training.rejection import good_windows, line_rejection, score_rejection, strange_windows
 from training.rounds import Round, classifier_of, fit_rounds
 from training.scores import window_scores
+from training.sidecar.field import field_scores, split_field, weighed
 from training.windows import Windows, split_by_episode
 
 log = structlog.get_logger()
@@ -47,6 +48,8 @@ LINE_SHARES = (0.94, 0.06)  # training, validation
 
 # After every round but the last, the windows that the model still gets wrong are searched in fresh episodes.
 ROUNDS = (Round(0.28, 4e-3, 0.3), Round(0.28, 3e-3, 0.3), Round(0.44, 2.5e-3, 0.01))
+# From a model that is good already: small steps, so that it does not forget what it knows.
+WARM_ROUNDS = (Round(0.5, 1e-3, 0.3), Round(0.5, 1e-3, 0.01))
 LINE_FIT = FitOptions(batch=512)
 # Seeds of what is simulated apart from the training set; any number beyond its own range of seeds will do.
 CALIBRATION_SEED, REJECTION_SEED, TEST_SEED = 7_000_000, 8_000_000, 9_000_000
@@ -82,26 +85,38 @@ def _chosen(architecture: str) -> str:
     return "" if architecture == DEFAULT_ARCHITECTURE else f" --architecture {architecture}"
 
 
-def train_line(options: LineOptions) -> Artefact:
+def train_line(options: LineOptions, field: Windows | None = None, warm_start: Artefact | None = None) -> Artefact:
     """Simulate, fit, search hard windows, fit on with them, calibrate, score on fresh scenarios.
+
+    Args:
+        options: see LineOptions.
+        field: labelled windows of the field; a quarter of their episodes is held out (``training.sidecar.field``).
+        warm_start: a model of this spec to go on from, instead of random weights.
 
     Returns:
         The artefact; its manifest holds the command, the seed, package versions and the scores.
     """
     spec = load_spec("line")
     make_repeatable(options.seed)
-    network = build(options.architecture, spec, LINE_NORMALISATION, options.seed)
+    if warm_start is None:
+        network, normalisation = build(options.architecture, spec, LINE_NORMALISATION, options.seed), LINE_NORMALISATION
+    else:
+        network, normalisation = build_model(warm_start), warm_start.manifest.normalisation
+        options = replace(options, architecture=warm_start.manifest.architecture)
     batches = Batches.of(options.episodes)
     windows = training_windows(batches, spec, options.seed)
     train, validation = split_by_episode(windows, LINE_SHARES, options.seed)
     log.info("training_windows_simulated", episodes=batches.mixed + batches.brief, windows=len(windows))
+    parts = split_field(field) if field is not None and len(field) else None
+    if parts is not None:
+        train = Windows.joined([train, weighed(parts.train, train, options.seed)])
 
     fitted = fit_rounds(
         network,
         train,
         validation,
         spec,
-        ROUNDS,
+        ROUNDS if warm_start is None else WARM_ROUNDS,
         replace(LINE_FIT, epochs=options.epochs, seed=options.seed, show_progress=options.show_progress),
         mined=batches.mined,
         first_episode=batches.mixed + batches.brief,
@@ -119,7 +134,8 @@ def train_line(options: LineOptions) -> Artefact:
     rejection = line_rejection(spec, options.seed + REJECTION_SEED)
     refused = score_rejection(rejection, fresh[1], strange_windows(spec, options.seed), spec)
     temperature = calibrated.temperature
-    scores = evaluate_line(classifier_of(network, temperature), spec, options.seed + TEST_SEED, options.test_lines)
+    answer = guarded(classifier_of(network, temperature), rejection, spec)
+    scores = evaluate_line(answer, spec, options.seed + TEST_SEED, options.test_lines)
     metrics = {
         **scores,
         "calibration": calibrated.as_metrics(),
@@ -129,8 +145,13 @@ def train_line(options: LineOptions) -> Artefact:
         "history": recorded(histories),
         "windows": {"training": len(train), "hard": len(hard), "validation": len(validation)},
     }
+    if parts is not None:
+        judged = field_scores(classifier_of(network, temperature), parts.hold_out, spec)
+        metrics["field"] = {"windows": len(parts.train), "hold_out": judged}
+    if warm_start is not None:
+        metrics["warm_start"] = warm_start.model_id
     fitting_s = sum(history.seconds for history in histories)
-    return _artefact(network, spec, LINE_NORMALISATION, temperature, metrics, options, fitting_s, rejection)
+    return _artefact(network, spec, normalisation, temperature, metrics, options, fitting_s, rejection)
 
 
 @dataclass(frozen=True)
