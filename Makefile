@@ -8,10 +8,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint types storm bench clean
+.PHONY: help setup demo test lint types storm bench recording clean
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Runs again only when the dependencies change: later runs need no network.
 $(READY): pyproject.toml constraints.txt
@@ -41,6 +41,9 @@ storm: $(READY) ## ten SIGKILLs of the real worker under load on Apache Kafka, w
 
 bench: $(READY) ## records/s of our Faust transport over bare aiokafka, on Apache Kafka
 	@$(BIN)/python -m tests.benchmarks.transport
+
+recording: $(READY) ## record 100,000 windows from Apache Kafka while they flow, replay them, compare; kill a recorder
+	@$(BIN)/python -m tests.delivery.recording
 
 clean: ## remove what the targets above made
 	rm -rf .venv .kafka build *.egg-info

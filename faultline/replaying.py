@@ -26,13 +26,14 @@ from stream.broker_errors import broker_errors
 from stream.clients import check_reachable, producer_kwargs
 from stream.errors import RecordingError, ReplayError, SettingsError, TopicError
 from stream.many_lines import ManyLines
+from stream.record_source import record_kind
+from stream.records import ReadOptions
 from stream.replay import ReplayCount, Replayer, ReplayOptions
 from stream.settings import Settings
 from stream.sources import RECORDING, RecordingSource, Source, SourceOptions, kind_of, open_source
 
 PRODUCER_BATCH_BYTES = 256 * 1024
 """A replay sends many records at once; aiokafka's 16 KiB would hold five of ours."""
-KINDS = (RECORDING, CLASS_DATA)
 BAR_EVERY_S = 0.2
 LINE_EVERY_S = 5.0
 
@@ -54,20 +55,44 @@ def parse_pace(text: str) -> float | None:
     return speed
 
 
-def open_replay(settings: Settings, path: Path, options: SourceOptions) -> Source:
+def open_replay(
+    settings: Settings, path: Path, options: SourceOptions | None = None, read: ReadOptions | None = None
+) -> Source:
     """What a file is to send, as many lines where that is asked for.
+
+    Args:
+        settings: spec of the windows.
+        path: a recording, ``classData.csv``, COMTRADE, CSV or a Parquet table.
+        options: which part of it and how.
+        read: what is known of a record of waveforms better than the file tells.
 
     Raises:
         RecordingError: the file cannot be replayed, or not as many lines.
     """
-    source = open_source(path, options, KINDS)
-    if options.lines is None or kind_of(path, KINDS) is CLASS_DATA:
-        return source
-    return ManyLines(source, options.lines, load_spec(settings.spec))
+    options = options or SourceOptions()
+    spec = load_spec(settings.spec)
+    # The header of classData.csv is known, so it comes before tables of whatever columns.
+    kinds = (RECORDING, CLASS_DATA, record_kind(spec, read))
+    if options.lines is None or kind_of(_pair(path), kinds) is CLASS_DATA:
+        return open_source(_pair(path), options, kinds)
+    return ManyLines(open_source(_pair(path), options, kinds), options.lines, spec)
+
+
+def _pair(path: Path) -> Path:
+    """A COMTRADE pair is named by either file, or by neither's ending."""
+    if path.is_file():
+        return path
+    return next((there for end in (".cfg", ".CFG", ".cff", ".CFF") if (there := Path(f"{path}{end}")).is_file()), path)
 
 
 def replay_file(
-    settings: Settings, path: Path, source_options: SourceOptions, options: ReplayOptions, *, as_json: bool = False
+    settings: Settings,
+    path: Path,
+    source_options: SourceOptions,
+    options: ReplayOptions,
+    *,
+    read: ReadOptions | None = None,
+    as_json: bool = False,
 ) -> None:
     """Replay a file and print the count on standard output.
 
@@ -77,7 +102,7 @@ def replay_file(
         ReplayError: something was not sent or not confirmed; the count is printed before.
     """
     configure_logs(settings)
-    source = open_replay(settings, path, source_options)
+    source = open_replay(settings, path, source_options, read)
     began_s = time.monotonic()
     count = asyncio.run(_replay(settings, source, options))
     _print_count(count, time.monotonic() - began_s, as_json=as_json)

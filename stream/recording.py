@@ -35,7 +35,15 @@ from stream.recording_format import (
     small_parquet,
 )
 
-__all__ = ["RecordedMessage", "Recording", "RecordingWriter", "open_recording", "read_recording", "repair"]
+__all__ = [
+    "RecordedMessage",
+    "Recording",
+    "RecordingWriter",
+    "is_recording",
+    "open_recording",
+    "read_recording",
+    "repair",
+]
 
 
 class RecordingWriter:
@@ -188,10 +196,6 @@ class Recording:
                 ]
                 yield RecordedMessage(**row)
 
-    def topics(self) -> frozenset[str]:
-        """Topics of its records."""
-        return frozenset(name for batch in self.batches(["topic"]) for name in batch.column(0).unique().to_pylist())
-
 
 def open_recording(path: Path) -> Recording:
     """Open a recording, also one whose writing was cut off.
@@ -209,6 +213,17 @@ def open_recording(path: Path) -> Recording:
             return Recording(path, _whole_parts(path))
     except OSError as error:
         raise RecordingError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file is a recording, or Parquet that was cut off and may be one."""
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            return False
+    try:
+        return {"topic", "offset", "value"} <= set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return True
 
 
 def read_recording(path: Path) -> Iterator[RecordedMessage]:

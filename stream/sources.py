@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from model.spec import SignalSpec
 from stream.clip import Clip
 from stream.errors import RecordingError
-from stream.recording import open_recording
+from stream.recording import is_recording, open_recording
 from stream.recording_format import RecordedHeaders
 from stream.retime import window_head
 from stream.windowing import MSGPACK_HEADERS, cut_windows, window_messages
@@ -27,7 +27,6 @@ NS = 1_000_000_000
 NS_PER_MS = 1_000_000
 DEFAULT_WINDOWS_PER_MESSAGE = 100
 """Where we make the messages: 77 KB of `line` windows, 5 ms of `instant` ones at 20 kHz."""
-PARQUET_MAGIC = b"PAR1"
 
 
 class ReplayRecord(msgspec.Struct, frozen=True, gc=False):
@@ -212,13 +211,7 @@ class SourceKind:
     open: Callable[[Path, SourceOptions], Source]
 
 
-def _is_parquet(path: Path) -> bool:
-    """Whether a file begins as Parquet; a recording that was cut off does not end so."""
-    with path.open("rb") as file:
-        return file.read(len(PARQUET_MAGIC)) == PARQUET_MAGIC
-
-
-RECORDING = SourceKind("Parquet recording", _is_parquet, RecordingSource)
+RECORDING = SourceKind("Parquet recording", is_recording, RecordingSource)
 
 
 def open_source(path: Path, options: SourceOptions | None = None, kinds: Sequence[SourceKind] = (RECORDING,)) -> Source:

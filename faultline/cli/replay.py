@@ -1,4 +1,4 @@
-"""``faultline replay``: send a recording, or ``classData.csv``, to a topic of windows."""
+"""``faultline replay``: send what is in a file to a topic of windows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 
 
 def replay(
-    source: Annotated[Path, typer.Argument(help="A Parquet recording of ours, or classData.csv.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(help="A recording (Parquet), COMTRADE, CSV, or classData.csv.", show_default=False)
+    ],
     topic: Annotated[
         str | None, typer.Option(help="Where to send; the recording's own topics when not given.", show_default=False)
     ] = None,
@@ -38,7 +40,10 @@ def replay(
     ] = None,
     group: Annotated[str | None, typer.Option(help="Group of the workers, for --max-lag.", show_default=False)] = None,
     windows_per_message: Annotated[
-        int | None, typer.Option(help="classData.csv: windows in one message (100).", min=1, show_default=False)
+        int | None,
+        typer.Option(
+            help="Windows in one message, for all but recordings (4; classData.csv: 100).", min=1, show_default=False
+        ),
     ] = None,
     lines: Annotated[
         int | None,
@@ -49,6 +54,13 @@ def replay(
             show_default=False,
         ),
     ] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Of a record: which channel is what, e.g. 'ia=4 ib=5 …'.", show_default=False)
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="The same and times of a table, as TOML.", show_default=False)
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a record's text.", show_default=False)] = None,
     broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…].", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The final count as one JSON object.")] = False,
 ) -> None:
@@ -67,12 +79,15 @@ def replay(
 
     `faultline replay night.parquet --pace 10 --restamp`
 
+    `faultline replay fault.cfg --restamp`
+
     `faultline replay night.parquet --from 30 --to 40 --lines 12 --pace max --topic test-windows`
 
     `FAULTLINE_SPEC=instant faultline replay classData.csv --pace max --max-lag 2000`
     """
     from faultline.replaying import parse_pace, replay_file
     from stream.clip import Clip, parse_moment
+    from stream.records import ReadOptions
     from stream.replay import ReplayOptions
     from stream.settings import load_settings
     from stream.sources import SourceOptions
@@ -90,4 +105,5 @@ def replay(
     )
     clip = Clip(parse_moment("--from", start), parse_moment("--to", to))
     source_options = SourceOptions(windows_per_message, lines, clip=clip)
-    replay_file(settings, source, source_options, options, as_json=as_json)
+    read = ReadOptions(channels=channels, mapping=mapping, encoding=encoding)
+    replay_file(settings, source, source_options, options, read=read, as_json=as_json)
