@@ -1,0 +1,193 @@
+"""``faultline models``: which models are on the topic, and which of them is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from stream.settings import Settings
+
+app = typer.Typer(
+    help="The models on the topic: which is in use, which runs beside it, which were in use before.",
+    no_args_is_help=True,
+)
+
+Broker = Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…]; FAULTLINE_BROKER when not given.")]
+Spec = Annotated[str | None, typer.Option(help="Signal spec: a name or a TOML file; FAULTLINE_SPEC when not given.")]
+By = Annotated[str | None, typer.Option(help="Who does it; your user name when not given.")]
+Reason = Annotated[str, typer.Option(help="Why, for those who read the list.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
+Model = Annotated[str, typer.Argument(help="Id of a model, champion, shadow, or the path of a .safetensors file.")]
+
+
+def _settings(broker: str | None, spec: str | None) -> Settings:
+    # Keras is needed to try what is promoted, TensorFlow's greetings are not.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from faultline.logs import configure_logs
+    from stream.settings import load_settings
+
+    settings = load_settings(broker=broker, spec=spec)
+    configure_logs(settings)
+    return settings
+
+
+@app.command("list")
+def list_(broker: Broker = None, json: Json = False) -> None:
+    """Show the champion, the shadow and the archive of every spec, and whether workers would take them.
+
+    Example: faultline models list
+    """
+    from faultline.promoting import as_json, listed
+
+    settings = _settings(broker, None)
+    rows = asyncio.run(listed(settings))
+    if json:
+        typer.echo(as_json(rows))
+        return
+    if not rows:
+        typer.echo("no model on the topic: workers use the artefact they came with, the shipped one by default")
+        return
+    shown = [
+        (row.role, row.model_id, row.promoted_at[:19], row.promoted_by, row.signature, row.refused or row.reason)
+        for row in rows
+    ]
+    _print_table(("role", "model", "promoted (UTC)", "by", "signed by", "why, or why refused"), shown)
+
+
+@app.command()
+def show(model: Model = "champion", broker: Broker = None, spec: Spec = None, json: Json = False) -> None:
+    """Show what is known of a model: scores, how it came to be, architecture, spec.
+
+    Example: faultline models show line-0f3a91c27d5e
+    """
+    from faultline.promoting import as_json, described, find, flat
+
+    artefact = asyncio.run(find(_settings(broker, spec), model))
+    if json:
+        typer.echo(as_json(described(artefact)))
+        return
+    for name, value in flat(artefact).items():
+        typer.echo(f"{name}: {value}")
+
+
+@app.command()
+def promote(
+    file: Annotated[Path, typer.Argument(help="Artefact, a .safetensors file.")],
+    reason: Reason = "",
+    by: By = None,
+    broker: Broker = None,
+    spec: Spec = None,
+) -> None:
+    """Put a model into use on all workers, once it is verified: hashes, shapes, spec, size.
+
+    No gate is asked: that is the trainer's and `faultline report`'s. With FAULTLINE_MODEL_PRIVATE_KEY set the model
+    is signed. Workers swap it in between two micro-batches, within a second.
+
+    Example: faultline models promote line.safetensors --reason "trained on this autumn's labels"
+    """
+    from faultline.promoting import promote as promote_model
+    from faultline.promoting import verified_file
+
+    settings = _settings(broker, spec)
+    artefact = verified_file(settings, file)
+    former = asyncio.run(promote_model(settings, artefact, by=by, reason=reason))
+    typer.echo(f"champion {artefact.model_id}, before {former or 'the artefact that workers came with'}")
+
+
+@app.command()
+def rollback(
+    to: Annotated[
+        str | None, typer.Option(help="Id of a model of the archive, or own: the artefact that workers came with.")
+    ] = None,
+    reason: Reason = "rollback",
+    by: By = None,
+    broker: Broker = None,
+    spec: Spec = None,
+) -> None:
+    """Go back to the champion before the present one; a second time returns to the present one, --to goes further.
+
+    Example: faultline models rollback --reason "false alarms on feeder 12"
+    """
+    from faultline.promoting import rollback as go_back
+
+    done = asyncio.run(go_back(_settings(broker, spec), to=to, by=by, reason=reason))
+    own = "the artefact that workers came with"
+    typer.echo(f"champion {done.present or own}, before {done.former or own}")
+
+
+@app.command()
+def diff(
+    first: Model,
+    second: Model,
+    everything: Annotated[bool, typer.Option("--all", help="Also what is equal.")] = False,
+    broker: Broker = None,
+    spec: Spec = None,
+    json: Json = False,
+) -> None:
+    """Show two models' scores, spec, architecture and provenance side by side.
+
+    Example: faultline models diff champion candidate.safetensors
+    """
+    from faultline.promoting import as_json, differences, find
+
+    settings = _settings(broker, spec)
+
+    async def both() -> tuple[Any, Any]:
+        return await find(settings, first), await find(settings, second)
+
+    rows = differences(*asyncio.run(both()), equal=everything)
+    if json:
+        typer.echo(as_json(rows))
+        return
+    shown = [(row.name, row.first, row.second, "" if row.change is None else f"{row.change:+g}") for row in rows]
+    _print_table(("", first, second, "change"), shown)
+
+
+@app.command()
+def shadow(
+    file: Annotated[Path | None, typer.Argument(help="Artefact, a .safetensors file.")] = None,
+    off: Annotated[bool, typer.Option("--off", help="End the shadow.")] = False,
+    reason: Reason = "",
+    by: By = None,
+    broker: Broker = None,
+    spec: Spec = None,
+) -> None:
+    """Run a candidate beside the champion in every worker; it is compared and publishes no faults.
+
+    Its classes go to `window-classes`, marked as shadow, where FAULTLINE_WINDOW_CLASSES is on. The metric
+    `faultline_shadow_windows_total` counts windows of the same and of another class; a busy worker skips.
+
+    Example: faultline models shadow candidate.safetensors
+    """
+    from faultline.promoting import set_shadow, verified_file
+    from stream.errors import ModelsError
+
+    if (file is None) is not off:
+        raise ModelsError("give the file of a candidate, or --off: faultline models shadow candidate.safetensors")
+    settings = _settings(broker, spec)
+    artefact = None if file is None else verified_file(settings, file)
+    asyncio.run(set_shadow(settings, artefact, by=by, reason=reason))
+    typer.echo("no shadow any more" if artefact is None else f"shadow {artefact.model_id}")
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in header:
+        table.add_column(Text(name), overflow="fold")
+    for row in rows:
+        # Text, not markup: what stands on the topic is anybody's.
+        table.add_row(*(Text("" if value is None else str(value)) for value in row))
+    # A table that is cut off helps nobody: where the output is no terminal, it gets the width it needs.
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
