@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.rejection import Rejection
 from model.spec import SignalSpec
+from training.fold_results import Disturbances, Faults
 from training.line_data import Classifier
 from training.scenario import Scenario, scenario
 from training.scores import detected_episodes, injected_faults, score_events, window_scores
 from training.windows import cut, judge
 
 TEST_SECONDS = 64.0
+DISTURBANCES_PER_HOUR = 60
+SETTLING_S = 0.5  # after a disturbance, what is called a fault is still its doing
+LINES_AT_ONCE = 10  # so that whole records never pile up in memory
+
+
+def guarded(classify: Classifier, rejection: Rejection | None, spec: SignalSpec) -> Classifier:
+    """Return a classifier that answers as a worker does: windows unlike training are no fault, for certain."""
+    if rejection is None:
+        return classify
+
+    def answer(data: NDArray[np.float32]) -> NDArray[np.float32]:
+        unlike = rejection.unlike(data)
+        probabilities = np.where(unlike[:, None], np.float32(0), classify(data))
+        probabilities[unlike, spec.none_index] = 1
+        return probabilities
+
+    return answer
 
 
 def evaluate_line(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> dict[str, Any]:
@@ -60,6 +80,55 @@ def evaluate_silence(classify: Classifier, spec: SignalSpec, seed: int, lines: i
         "faulty_windows": int(said.sum()),
         "windows": int(said.size),
     }
+
+
+def judge_faults(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> Faults:
+    """Count what becomes of the faults on ``lines`` fresh lines, 64 s each with an occurrence in every 3.2 s."""
+    record = scenario(lines, TEST_SECONDS, seed)
+    episodes = detected_episodes(classify_record(classify, record.samples, spec), spec)
+    injected = injected_faults(record.labels, spec.none_index)
+    score = score_events(injected, episodes, spec, record.labels.size, record.rate_hz)
+    return Faults(
+        injected=score.injected,
+        missed=score.missed,
+        wrong=score.wrong,
+        delay_cycles_median=round(score.delay_cycles_median, 4) if score.found else None,
+        delay_cycles_p95=round(score.delay_cycles_p95, 4) if score.found else None,
+    )
+
+
+def judge_disturbances(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> Disturbances:
+    """Count the false alarms of ``lines`` fresh lines with a disturbance in every 3.2 s and no fault.
+
+    A disturbance stands for a minute. Of the quiet that such a minute has besides, the simulated quiet is a sample:
+    alarms in it count as often as an hour has more of it.
+    """
+    dealt: Counter[str] = Counter()
+    alarms: Counter[str] = Counter()
+    recorded_s = disturbed_s = 0.0
+    for number, first in enumerate(range(0, lines, LINES_AT_ONCE)):
+        record = scenario(min(LINES_AT_ONCE, lines - first), TEST_SECONDS, seed + 10 * number, fault_share=0.0)
+        settling = SETTLING_S * record.rate_hz
+        dealt.update(event.kind for event in record.events)
+        recorded_s += record.labels.size / record.rate_hz
+        disturbed_s += sum(event.stop + settling - event.start for event in record.events) / record.rate_hz
+        for found in detected_episodes(classify_record(classify, record.samples, spec), spec):
+            during = [
+                event.kind
+                for event in record.events
+                if event.line == found.record and event.start <= found.sample <= event.stop + settling
+            ]
+            alarms[during[-1] if during else "quiet"] += 1
+    hours = dealt.total() / DISTURBANCES_PER_HOUR
+    quiet_s = recorded_s - disturbed_s
+    quiet_per_hour = alarms["quiet"] / quiet_s * (3600 - disturbed_s / hours)
+    return Disturbances(
+        dealt=dict(sorted(dealt.items())),
+        line_hours=round(hours, 4),
+        quiet_hours=round(quiet_s / 3600, 4),
+        alarms={kind: count for kind, count in sorted(alarms.items()) if count},
+        alarms_per_line_hour=round((alarms.total() - alarms["quiet"]) / hours + quiet_per_hour, 4),
+    )
 
 
 def classify_record(classify: Classifier, samples: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float32]:
