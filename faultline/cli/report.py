@@ -1,4 +1,4 @@
-"""``faultline report``: what a model is worth."""
+"""``faultline report``: what a model is worth. ``faultline report open``: a report that the trainer wrote."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ if TYPE_CHECKING:
     from training.report import ReportOptions
 
 
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
 def report(
-    model: Annotated[Path, typer.Option(help="The artefact to judge.")],
-    out: Annotated[Path, typer.Option(help="Folder for report.md, report.html, report.json and figures/.")],
+    context: typer.Context,
+    model: Annotated[Path | None, typer.Option(help="The artefact to judge. Required, unless a report is opened.")] = (
+        None
+    ),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.md, report.html, report.json and figures/. Required, too.")
+    ] = None,
     champion: Annotated[Path | None, typer.Option(help="The artefact in use, judged on the same episodes.")] = None,
     data: Annotated[Path | None, typer.Option(help="classData.csv: judged by instant, foreign to line.")] = None,
     robustness: Annotated[Path | None, typer.Option(help="What `faultline robustness` wrote for the model.")] = None,
@@ -33,6 +42,10 @@ def report(
 
     Example: faultline report --model candidate.safetensors --champion line.safetensors --out report
     """
+    if context.invoked_subcommand is not None:
+        return
+    if model is None or out is None:
+        raise typer.BadParameter("give both --model and --out, or: faultline report open latest", context)
     import os
 
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -71,6 +84,42 @@ def report(
     typer.echo("\n".join(str(path) for path in paths))
     if strict and not result.verdict.passed:
         raise typer.Exit(1)
+
+
+@app.command("open")
+def open_report(
+    model_id: Annotated[str, typer.Argument(help="Id of a promoted or refused model, or latest.")] = "latest",
+    folder: Annotated[
+        Path | None, typer.Option(help="The trainer's folder [default: FAULTLINE_TRAINER_FOLDER].")
+    ] = None,
+    browser: Annotated[
+        bool | None, typer.Option("--browser/--no-browser", help="Show it [default: on a terminal].")
+    ] = None,
+) -> None:
+    """Print where the report of a retraining is, and show it.
+
+    Reports are on the trainer's machine, as training-reports says; the newest ones are kept.
+
+    Example: faultline report open line-86c440159967
+    """
+    import sys
+
+    from faultline.trainer.folder import find_report
+    from faultline.trainer.order import PAGE
+    from stream.settings import load_settings
+    from training.errors import TrainingError
+
+    place = load_settings(trainer_folder=folder).trainer_folder
+    found = find_report(place, model_id)
+    if found is None:
+        what = "any model" if model_id == "latest" else repr(model_id)
+        raise TrainingError(
+            f"no report of {what} in {place.absolute()}: give --folder, on the machine where the trainer runs"
+        )
+    page = (found / PAGE).absolute()
+    typer.echo(page)
+    if sys.stdout.isatty() if browser is None else browser:
+        typer.launch(page.as_uri())
 
 
 def _steps(options: ReportOptions) -> int:

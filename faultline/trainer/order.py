@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 ORDER, OUTCOME = "order.json", "outcome.json"
 CANDIDATE, CHAMPION = "candidate.safetensors", "champion.safetensors"
 FIELD, WORK, REPORT = "field", "work", "report"
+PAGE = "report.html"
+"""The report for people, in REPORT."""
 
 SPECS = ("line", "instant")
 """There are recipes for these."""
