@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
+from faultline.first_model import choose_artefact
 from faultline.logs import configure_logs
-from model.artefact import Artefact, shipped
+from model.artefact import Artefact
 from model.engine import Engine
-from model.errors import ArtefactError
 from model.spec import SignalSpec, load_spec
 from stream.answers import ClosableClassifier
 from stream.clients import check_reachable
@@ -17,26 +16,6 @@ from stream.models_topic import ModelsReader, public_keys
 from stream.settings import Settings
 from stream.topics import require_topics
 from stream.worker import Worker
-
-
-def choose_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact, str]:
-    """The artefact to start with and where it is from.
-
-    Raises:
-        ArtefactError: none ships for the spec, or the artefact is for another spec.
-    """
-    if settings.model is not None:
-        artefact, origin = Artefact.load(Path(settings.model)), settings.model
-    else:
-        artefact, origin = shipped(spec.name), "shipped"
-    theirs = artefact.manifest.spec
-    if theirs.digest != spec.digest:
-        raise ArtefactError(
-            f"the artefact {origin} is for spec {theirs.name!r}"
-            + (", but in another version" if theirs.name == spec.name else f", not {spec.name!r}")
-            + "; set FAULTLINE_SPEC to the artefact's spec or FAULTLINE_MODEL to an artefact of this spec"
-        )
-    return artefact, origin
 
 
 def _build(settings: Settings) -> Build:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from faultline.run_worker import choose_artefact
+from faultline.first_model import choose_artefact
 from model.artefact import Artefact
 from model.errors import ArtefactError
 from model.spec import SignalSpec

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import structlog
@@ -19,14 +19,13 @@ from aiokafka import AIOKafkaConsumer
 from pydantic import ValidationError
 
 from faultline.trainer.desk import commit
-from faultline.trainer.drift_watch import DriftWatch
 from faultline.trainer.metrics import TrainerMetrics
 from model.errors import FaultlineError
 from model.spec import SignalSpec
 from stream.catalogue import FAULT_TYPES
 from stream.clients import consumer_kwargs
 from stream.contract import FaultEvent, WindowLabel
-from stream.decode import NS, decode_batch
+from stream.decode import NS, DecodedBatch, decode_batch
 from stream.settings import Settings
 from stream.subscribe import decode_event
 from training.errors import StoreError, TrainingError
@@ -40,6 +39,16 @@ POLL_MS = 500
 # A flush is a few files and their syncs: rarely enough to cost nothing, often enough that a restart repeats little.
 FLUSH_EVERY_S = 5.0
 FLUSH_WINDOWS = 8192
+
+
+class Watch(Protocol):
+    """What looks for drift: ``faultline.trainer.drift_watch``."""
+
+    def look(self, batch: DecodedBatch) -> str | None:
+        """Return what was found, in words."""
+
+    def save(self) -> None:
+        """Keep the state for a restart."""
 
 
 def store_limits(settings: Settings) -> Limits:
@@ -72,7 +81,7 @@ class Gatherer:
         spec: SignalSpec,
         store: LabelledStore,
         metrics: TrainerMetrics,
-        watch: DriftWatch | None,
+        watch: Watch | None,
         on_drift: Callable[[str], Awaitable[None]],
     ) -> None:
         self._settings, self._spec, self._store, self._metrics = settings, spec, store, metrics

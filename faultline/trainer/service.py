@@ -11,14 +11,13 @@ import uuid
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from faultline.trainer.announce import Announcer
 from faultline.trainer.desk import RequestDesk
 from faultline.trainer.door import RetrainDoor
-from faultline.trainer.drift_watch import DriftWatch, drift_policy
 from faultline.trainer.folder import TrainerFolder
 from faultline.trainer.gathering import Gatherer, store_limits
 from faultline.trainer.metrics import TrainerMetrics
@@ -33,6 +32,9 @@ from stream.watchdog import StopWatchdog
 from training.sidecar.requests import Run
 from training.sidecar.schedule import Schedule
 from training.sidecar.store import LabelledStore
+
+if TYPE_CHECKING:
+    from faultline.trainer.drift_watch import DriftWatch
 
 log = structlog.get_logger(__name__)
 
@@ -82,8 +84,7 @@ class Trainer:
         self._announcer = Announcer(settings)
         self._desk = RequestDesk(settings, spec.name, folder, self._announcer, self.metrics)
         self._retrainer = Retrainer(settings, folder, champions, self._announcer, attempt)
-        watched = settings.retrain_on_drift
-        self._watch = DriftWatch(spec, drift_policy(settings), folder.drift, self.metrics) if watched else None
+        self._watch = self._drift_watch() if settings.retrain_on_drift else None
         store = LabelledStore(folder.store, store_limits(settings))
         self._gatherer = Gatherer(settings, spec, store, self.metrics, self._watch, self._on_drift)
         self._store = store
@@ -99,6 +100,12 @@ class Trainer:
             registry=self.metrics.registry,
             refresh=self._refresh,
         )
+
+    def _drift_watch(self) -> DriftWatch:
+        # Only who looks for drift needs an engine, and with it TensorFlow.
+        from faultline.trainer.drift_watch import DriftWatch, drift_policy
+
+        return DriftWatch(self._spec, drift_policy(self._settings), self._folder.drift, self.metrics)
 
     # What makes it retrain ----------------------------------------------------------------------------------------
 

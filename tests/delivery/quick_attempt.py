@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from faultline.trainer import attempt, teaching
+from faultline.trainer import attempt
 from faultline.trainer.order import Order
 from model.artefact import Artefact, shipped
 
@@ -35,5 +35,7 @@ def candidate(order: Order, folder: Path, tell: Any) -> Artefact:
 
 
 if __name__ == "__main__":
+    from faultline.trainer import teaching
+
     teaching.teach = candidate
     sys.exit(attempt.main(sys.argv[1:]))

@@ -23,7 +23,7 @@ from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics, comman
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-QUICK = "tests.delivery.quick_attempt"
+SWIFT, QUICK = "tests.delivery.swift_attempt", "tests.delivery.quick_attempt"
 START_NS = time.time_ns()
 _numbers = itertools.count()
 
@@ -38,7 +38,7 @@ def start(topics: TrainerTopics, tmp_path: Path) -> Iterator[Callable[..., Train
     """Starts trainers on the test's topics and folder and ends what is left of them."""
     started: list[TrainerProcess] = []
 
-    def start_one(attempt: str | None = QUICK, **environment: str) -> TrainerProcess:
+    def start_one(attempt: str | None = SWIFT, **environment: str) -> TrainerProcess:
         trainer = TrainerProcess(topics, tmp_path, attempt, **environment)
         started.append(trainer)
         return trainer
@@ -51,7 +51,7 @@ def start(topics: TrainerTopics, tmp_path: Path) -> Iterator[Callable[..., Train
 def test_a_retraining_that_is_waited_for_ends_with_a_promoted_model_and_its_report(
     topics: TrainerTopics, start: Callable[..., TrainerProcess]
 ) -> None:
-    trainer = start().wait_ready()
+    trainer = start(QUICK).wait_ready()
     asked = command(topics, "retrain", "--wait", "--reason", "a test")
     assert asked.returncode == 0, asked.stdout + asked.stderr
     word = topics.wait_last_words(1)[0]
@@ -70,7 +70,7 @@ def test_requests_that_arrive_meanwhile_are_merged_into_one_follow_up_and_told_s
     topics: TrainerTopics, start: Callable[..., TrainerProcess]
 ) -> None:
     topics.ask("one")
-    start(FAULTLINE_TEST_TRAINING_S="8").wait_ready()
+    start(FAULTLINE_TEST_TRAINING_S="4").wait_ready()
     wait_until(lambda: topics.stages(), "the first retraining to run")
     for name in ("two", "three", "two"):
         topics.ask(name)
@@ -174,7 +174,7 @@ def test_a_candidate_of_shuffled_labels_is_refused_by_a_named_criterion_and_the_
     topics: TrainerTopics, start: Callable[..., TrainerProcess]
 ) -> None:
     strict = {"FAULTLINE_GATE_HOLDOUT_FLOOR": "0.8", "FAULTLINE_GATE_HOLDOUT_MARGIN": "0.1"}
-    good = start(**strict)
+    good = start(QUICK, **strict)
     topics.ask("good")
     assert [one.state for one in topics.wait_last_words(1)] == ["promoted"]
     good.terminate()

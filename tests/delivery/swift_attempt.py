@@ -1,0 +1,38 @@
+"""The child process of a retraining without its computing: a candidate that is there at once, and passes at once.
+
+What it leaves, in which order and how, is the real one's. For tests of what surrounds a training.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+from faultline.trainer import attempt
+from faultline.trainer.order import PAGE, REPORT, Order, Outcome
+from tests.delivery.quick_attempt import candidate
+
+PAGE_BYTES = 400_000  # as a report has
+
+
+def judge(order: Order, folder: Path, model_id: str, champion_id: str | None, tell: Any) -> Outcome:
+    """Write a page of a report's size and let the candidate pass."""
+    tell(0.5, "judging")
+    time.sleep(float(os.environ.get("FAULTLINE_TEST_JUDGING_S", "0")))
+    partial = folder / f".{REPORT}.partial"
+    partial.mkdir(exist_ok=True)
+    (partial / PAGE).write_bytes(b"." * PAGE_BYTES)
+    partial.rename(folder / REPORT)
+    return Outcome(model_id=model_id, champion_id=champion_id, passed=True, failed_criteria=[], metrics={})
+
+
+if __name__ == "__main__":
+    teaching: Any = types.ModuleType("faultline.trainer.teaching")  # the real one brings TensorFlow
+    teaching.teach = candidate
+    sys.modules[teaching.__name__] = teaching
+    attempt.judge = judge
+    sys.exit(attempt.main(sys.argv[1:]))
