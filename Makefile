@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint types storm bench recording clean
+.PHONY: help setup demo test lint types storm bench recording bench-training clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ bench: $(READY) ## records/s of our Faust transport over bare aiokafka, on Apach
 
 recording: $(READY) ## record 100,000 windows from Apache Kafka while they flow, replay them, compare; kill a recorder
 	@$(BIN)/python -m tests.delivery.recording
+
+DATA ?= classData.csv
+
+bench-training: $(READY) ## seconds of training against plain keras.fit, DATA=path of classData.csv
+	@$(BIN)/python -m tests.benchmarks.training --data $(DATA)
 
 clean: ## remove what the targets above made
 	rm -rf .venv .kafka build *.egg-info

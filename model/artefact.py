@@ -56,9 +56,9 @@ class Tensor(_Model):
 class Manifest(_Model):
     """All that is known of a model except its weights.
 
-    ``metrics`` are its scores and ``provenance`` how it came to be (command, seed, versions, commit).
-    ``temperature`` divides the logits before the softmax, which calibrates the probabilities. ``rejection`` tells
-    windows unlike training; without it every window is answered.
+    ``metrics`` are its scores and ``provenance`` how it came to be: command, seed, versions, and, under ``run``, what
+    differs from run to run. ``temperature`` divides the logits before the softmax, which calibrates the
+    probabilities. ``rejection`` tells windows unlike training; without it every window is answered.
     """
 
     schema_version: Literal[1] = 1
@@ -162,7 +162,8 @@ class Artefact:
     @cached_property
     def model_id(self) -> str:
         """Spec name and a short hash of the manifest, hence of the weights too: ``line-0f3a91c27d5e``."""
-        return f"{self.manifest.spec.name}-{container.sha256(self.manifest_json.encode())[:12]}"
+        lasting = container.without_run(self.manifest_json)
+        return f"{self.manifest.spec.name}-{container.sha256(lasting.encode())[:12]}"
 
     def to_bytes(self) -> bytes:
         """The file's bytes. The same artefact gives the same bytes."""

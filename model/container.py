@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from model.errors import CorruptArtefactError, TruncatedArtefactError
 
-__all__ = ["canonical_json", "hash_tensors", "manifest_of", "read_header", "read_tensors", "sha256", "write"]
+__all__ = [
+    "canonical_json",
+    "hash_tensors",
+    "manifest_of",
+    "read_header",
+    "read_tensors",
+    "sha256",
+    "without_run",
+    "write",
+]
 
 _LENGTH_BYTES = 8
 _ALIGNMENT = 8
@@ -26,6 +35,18 @@ _AGAIN = "fetch or train the artefact again"
 def sha256(data: bytes) -> str:
     """Hexadecimal SHA-256."""
     return hashlib.sha256(data).hexdigest()
+
+
+def without_run(manifest_json: str) -> str:
+    """Return a manifest without what its provenance tells of the run, which two runs of one command differ in.
+
+    A manifest that tells nothing of it is returned to the byte, so that a model's id outlives a change of format.
+    """
+    manifest = json.loads(manifest_json)
+    if "run" not in manifest.get("provenance", {}):
+        return manifest_json
+    del manifest["provenance"]["run"]
+    return canonical_json(manifest)
 
 
 def canonical_json(value: Any) -> str:

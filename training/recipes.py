@@ -285,7 +285,7 @@ def _artefact(
         provenance={
             "command": options.command,
             "seed": options.seed,
-            "training_seconds": round(fitting_s, 2),
+            "run": {"training_seconds": round(fitting_s, 2)},
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
             "platform": f"{sys.platform}-{platform.machine()}",
         },

@@ -26,8 +26,9 @@ def robustness(
 ) -> None:
     """Score a model under more than twenty conditions, five severities each, beside two fixed baselines.
 
-    Scores are macro-F1 with the grounded and the ungrounded three-phase fault as one class. False alarms are counted
-    after confirmation, per line-hour of sixty occurrences.
+    Scores are macro-F1 with the grounded and the ungrounded three-phase fault as one class. Windows
+    unlike training are taken for no fault, as the worker takes them. False alarms are counted after confirmation, per
+    line-hour of sixty occurrences.
 
     Example: faultline robustness line --quick --conditions noise,ct_saturation
     """
@@ -38,6 +39,7 @@ def robustness(
     from model.engine import Engine
     from model.errors import ArtefactError
     from training.conditions import chosen
+    from training.evaluation import guarded
     from training.robustness import EPISODES, QUICK_EPISODES, SEED, check_spec, evaluate
 
     if json_out is not None and not json_out.parent.is_dir():
@@ -47,7 +49,7 @@ def robustness(
     check_spec(artefact.manifest.spec)
     with Engine(artefact).warm() as engine, _Bar(1 + 5 * len(wanted), hidden=quiet) as bar:
         result = evaluate(
-            engine.classify,
+            guarded(engine.classify, artefact.manifest.rejection, artefact.manifest.spec),
             artefact.manifest.spec,
             wanted,
             SEED if seed is None else seed,

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,3 +232,21 @@ def test_an_unknown_shipped_model_names_those_there_are() -> None:
 def test_each_reason_has_its_own_metric_label() -> None:
     kinds = [ArtefactError, *ArtefactError.__subclasses__()]
     assert len({kind.reason for kind in kinds}) == len(kinds)
+
+
+def test_what_differs_between_two_runs_of_a_command_is_kept_and_leaves_the_id_alone(line_artefact: Artefact) -> None:
+    def made(**provenance: Any) -> Artefact:
+        manifest = line_artefact.manifest
+        return Artefact.create(
+            line_artefact.weights,
+            spec=manifest.spec,
+            architecture=manifest.architecture,
+            normalisation=manifest.normalisation,
+            provenance=provenance,
+        )
+
+    first, second = (made(seed=1, run={"training_seconds": seconds}) for seconds in (9.5, 11.0))
+    assert first.model_id == second.model_id == made(seed=1).model_id != made(seed=2).model_id
+    again = Artefact.from_bytes(first.to_bytes())
+    assert again.model_id == first.model_id
+    assert again.manifest.provenance["run"] == {"training_seconds": 9.5}

@@ -11,6 +11,7 @@ from model.artefact import Artefact
 from model.engine import Engine
 from training.conditions.results import RobustnessResult
 from training.errors import TrainingError
+from training.evaluation import guarded
 from training.gate import EventScores, GateScores, GateThresholds, gate
 from training.line_data import Classifier
 from training.report import findings
@@ -61,10 +62,10 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
     spec = artefact.manifest.spec
     evaluate = _evaluation(artefact, options, step)
     with Engine(artefact) as engine:
-        evidence = evaluate(engine.classify, artefact)
+        evidence = evaluate(_answering(engine, artefact), artefact)
         step("timing the engine")
         latency = measure_latency(engine, spec, options.seed)
-        conditions = _conditions(engine.classify, artefact, options.robustness, options.episodes, step)
+        conditions = _conditions(_answering(engine, artefact), artefact, options.robustness, options.episodes, step)
     judged = evidence.judged
     classification = classify_scores(judged, spec)
     calibration = calibrate_scores(judged, spec, artefact.manifest.temperature)
@@ -75,8 +76,9 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
     if champion is not None:
         step(f"evaluating the champion {champion.model_id}")
         with Engine(champion) as engine:
-            theirs = evaluate(engine.classify, champion)
-            cells = _conditions(engine.classify, champion, options.champion_robustness, options.episodes, step)
+            theirs = evaluate(_answering(engine, champion), champion)
+            answering = _answering(engine, champion)
+            cells = _conditions(answering, champion, options.champion_robustness, options.episodes, step)
         comparison = compare(judged, theirs.judged, champion.model_id, spec)
         told = calibrate_scores(theirs.judged, spec, champion.manifest.temperature)
         champion_scores = gate_scores(theirs, told, cells)
@@ -152,6 +154,11 @@ def _evaluation(
     if data is None:
         raise TrainingError("the report of an instant model needs --data, the path of classData.csv")
     return lambda classify, which: instant_evidence(classify, which, data, step)
+
+
+def _answering(engine: Engine, artefact: Artefact) -> Classifier:
+    """What a worker would answer: windows unlike training are no fault."""
+    return guarded(engine.classify, artefact.manifest.rejection, artefact.manifest.spec)
 
 
 def _conditions(

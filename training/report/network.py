@@ -74,7 +74,9 @@ def describe_training(artefact: Artefact) -> Training:
     learned, kept = told.get("training") or {}, told.get("history")
     history = None if kept is None else History.model_validate(kept)
     best = None if history is None else history.best_epoch - 1
-    seconds = artefact.manifest.provenance.get("training_seconds")
+    provenance: dict[str, Any] = dict(artefact.manifest.provenance)
+    # Older artefacts have it beside the command.
+    seconds = (provenance.get("run") or provenance).get("training_seconds")
     return Training(
         seconds=float(seconds) if isinstance(seconds, int | float) else None,
         epochs=None if history is None else len(history.loss),
