@@ -84,7 +84,19 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.asarray(x ^ (x >> np.uint64(31)))
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Windows that wait to be written."""
+
+    rows: Rows
+    windows: NDArray[np.float32]
+
+    def data(self, index: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Windows float32 (len(index), samples, channels), as ``Segment.data``."""
+        return self.windows[index]
+
+
+@dataclass(eq=False)
 class Segment:
     """Windows in one file. ``rows`` are in memory and may know later verdicts than the file; the data stays there."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,7 +16,7 @@ from training.errors import StoreError, TrainingError
 from training.sidecar.labels import apply_verdict, class_index
 from training.sidecar.limits import Limits
 from training.sidecar.retention import balanced
-from training.sidecar.segments import UNLABELLED, Names, Rows, Segment, keys_of, read_segment, write_segment
+from training.sidecar.segments import UNLABELLED, Block, Names, Rows, Segment, keys_of, read_segment, write_segment
 
 log = structlog.get_logger(__name__)
 
@@ -27,14 +26,6 @@ DAY_NS = 86_400_000_000_000
 ROOM = 0.8  # of the limit is left full after a clearing, so that one is rare
 MOST_SMALL = 8  # files much smaller than they should be; more are joined
 MOST_MARKS = 1000
-
-
-@dataclass(frozen=True)
-class Block:
-    """Windows that wait to be written."""
-
-    rows: Rows
-    data: NDArray[np.float32]
 
 
 class Shelf:
@@ -99,9 +90,10 @@ class Shelf:
             if name == line:
                 marked |= (rows.start_ns >= begin) & (rows.start_ns <= end)
         labelled = rows.label != UNLABELLED
-        for tier, chosen in (("kept", labelled), ("marked", marked & ~labelled), ("ring", ~marked & ~labelled)):
+        for tier, chosen in zip(TIERS, (labelled, marked & ~labelled, ~marked & ~labelled), strict=True):
             if chosen.any():
-                self._put(tier, Block(rows.take(chosen), data[chosen]))  # type: ignore[arg-type]
+                self._put(tier, Block(rows.take(chosen), data[chosen]))
+        self._write_if_full()
         return int(new.sum())
 
     def judge(self, verdict: WindowLabel) -> int:
@@ -132,40 +124,44 @@ class Shelf:
         rows.label[own], rows.verdict_ns[own] = labels, given
 
     def _promote(self, into: Tier, line: str, first_ns: int, last_ns: int, verdict: WindowLabel | None) -> int:
-        """Copy windows of a range from lower tiers into a higher one, labelled by ``verdict``."""
-        self.write()
+        """Copy windows of a range from lower tiers into a higher one, labelled by ``verdict``; return how many the
+        higher tiers have of it then."""
         code = self.lines.find(line)
         if code is None:
             return 0
-        higher = TIERS[: TIERS.index(into) + 1]
-        there: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
-        for tier in higher:
-            for segment in self.segments[tier]:
-                own = _within(segment.rows, code, first_ns, last_ns)
-                if len(own):
-                    there.append(segment.rows.key[own])
-                    if verdict is not None:
-                        self._judge(verdict, segment.rows)
-        known = np.unique(np.concatenate(there))
+        known = np.empty(0, np.uint64)
+        for tier in TIERS[: TIERS.index(into) + 1]:
+            for rows in (*(s.rows for s in self.segments[tier]), *(b.rows for b in self._waiting[tier])):
+                own = _within(rows, code, first_ns, last_ns)
+                known = np.concatenate([known, rows.key[own]])
+                if verdict is not None and len(own):
+                    self._judge(verdict, rows)
         for tier in TIERS[TIERS.index(into) + 1 :]:
-            for segment in list(self.segments[tier]):  # writing may join some
-                own = _within(segment.rows, code, first_ns, last_ns)
-                own = own[~np.isin(segment.rows.key[own], known)]
-                if len(own):
-                    rows = segment.rows.take(own)
-                    if verdict is not None:
-                        self._judge(verdict, rows)
-                    self._put(into, Block(rows, segment.data(own)))
-                    known = np.concatenate([known, rows.key])
-        found = len(np.unique(known))
-        self.write()
-        return found
+            sources: tuple[Block | Segment, ...] = (*self._waiting[tier], *self.segments[tier])
+            for block in sources:
+                own = _within(block.rows, code, first_ns, last_ns)
+                own = own[~np.isin(block.rows.key[own], known)]
+                if not len(own):
+                    continue
+                copy = Block(block.rows.take(own), block.data(own))
+                if verdict is not None:
+                    self._judge(verdict, copy.rows)
+                self._put(into, copy)
+                known = np.concatenate([known, copy.rows.key])
+                if isinstance(block, Block):
+                    self._waiting[tier].remove(block)
+                    rest = np.setdiff1d(np.arange(len(block.rows)), own)
+                    self._waiting[tier].append(Block(block.rows.take(rest), block.data(rest)))
+        self._write_if_full()
+        return len(np.unique(known))
 
     # Writing and clearing ------------------------------------------------------------------------------------------
 
     def _put(self, tier: Tier, block: Block) -> None:
         self._waiting[tier].append(block)
         self._waiting_keys.update(block.rows.key.tolist())
+
+    def _write_if_full(self) -> None:
         if len(self._waiting_keys) >= self.limits.segment_windows:
             self.write()
 
@@ -176,14 +172,8 @@ class Shelf:
             StoreError: it cannot be written, and still waits.
         """
         for tier in TIERS:
-            blocks = self._waiting[tier]
-            if not blocks:
-                continue
-            rows = Rows.joined([b.rows for b in blocks])
-            self._write(tier, rows, np.concatenate([b.data for b in blocks]))
+            self._write(tier, self._waiting[tier])
             self._waiting[tier] = []
-            keys = np.sort(rows.key)
-            self._known = np.insert(self._known, np.searchsorted(self._known, keys), keys)
             self._join_small(tier)
         self._waiting_keys.clear()
 
@@ -227,9 +217,9 @@ class Shelf:
             if len(index):
                 blocks.append(Block(segment.rows.take(index), segment.data(index)))
             if sum(len(b.rows) for b in blocks) >= self.limits.segment_windows:
-                self._write_blocks("kept", blocks)
+                self._write("kept", blocks)
                 blocks = []
-        self._write_blocks("kept", blocks)
+        self._write("kept", blocks)
         self._drop("kept", [segment for segment, _ in chosen])
 
     def _join_small(self, tier: Tier) -> None:
@@ -237,20 +227,19 @@ class Shelf:
         small = [s for s in self.segments[tier] if len(s.rows) < self.limits.segment_windows // 4]
         if len(small) >= MOST_SMALL:
             blocks = [Block(s.rows, s.data(np.arange(len(s.rows)))) for s in small]
-            self._write_blocks(tier, blocks)
+            self._write(tier, blocks)
             self._drop(tier, small)
 
-    def _write_blocks(self, tier: Tier, blocks: Sequence[Block]) -> None:
-        if blocks:
-            rows = Rows.joined([b.rows for b in blocks])
-            self._write(tier, rows, np.concatenate([b.data for b in blocks]))
-            keys = np.sort(rows.key)
-            self._known = np.insert(self._known, np.searchsorted(self._known, keys), keys)
-
-    def _write(self, tier: Tier, rows: Rows, data: NDArray[np.float32]) -> None:
+    def _write(self, tier: Tier, blocks: Sequence[Block]) -> None:
+        if not sum(len(block.rows) for block in blocks):
+            return
+        rows = Rows.joined([block.rows for block in blocks])
         self._number += 1
         path = self.folder / f"{tier}-{self._number:012d}.parquet"
+        data = np.concatenate([block.windows for block in blocks])
         self.segments[tier].append(write_segment(path, rows, data, self.spec, self.lines, self._sources))
+        keys = np.sort(rows.key)
+        self._known = np.insert(self._known, np.searchsorted(self._known, keys), keys)
 
     def _drop(self, tier: Tier, gone: Sequence[Segment]) -> None:
         for segment in gone:

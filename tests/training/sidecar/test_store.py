@@ -1,0 +1,325 @@
+"""The store keeps what is worth keeping, once, through crashes; verdicts find their windows, before and after."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.spec import load_spec
+from stream.contract import WindowLabel
+from training.errors import StoreError, TrainingError
+from training.sidecar.limits import DAY_S, Limits
+from training.sidecar.retention import balanced, fair_shares
+from training.sidecar.store import OPERATOR_WEIGHT, LabelledStore
+from training.sidecar.stretches import episodes_of, window_weights
+from training.windows import split_by_episode
+
+SPEC = load_spec("line")
+HOP_NS = 5_000_000
+BEGIN_NS = 1_767_225_600_000_000_000
+SMALL = Limits(segment_windows=64)
+NONE, AG, BG = 0, 1, 2
+Made = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def windows(count: int, first: int = 0, seed: int = 0) -> Made:
+    """Start times, numbers and overlapping windows of noise."""
+    number = np.arange(first, first + count)
+    noise = np.random.default_rng(seed).standard_normal((count, *SPEC.window_shape)).astype(np.float32)
+    return BEGIN_NS + number * HOP_NS, number, noise
+
+
+def fill(store: LabelledStore, line: str, count: int, labels: object = None, first: int = 0) -> int:
+    times, numbers, data = windows(count, first)
+    given = None if labels is None else np.broadcast_to(np.asarray(labels), count)
+    return store.add(line, SPEC, times, numbers, data, given, "test")
+
+
+def verdict(name: str, first: int, last: int, line: str = "a", *, hours: float = 0, number: str = "") -> WindowLabel:
+    return WindowLabel(
+        label_id=number or f"{name}-{first}-{last}-{hours}",
+        line=line,
+        spec="line",
+        fault_class=name,
+        first_ns=BEGIN_NS + first * HOP_NS,
+        last_ns=BEGIN_NS + last * HOP_NS,
+        by="test",
+        at=datetime(2026, 1, 2, tzinfo=UTC) + timedelta(hours=hours),
+    )
+
+
+def test_windows_come_back_as_they_were_given(tmp_path: Path) -> None:
+    times, numbers, data = windows(200)
+    with LabelledStore(tmp_path, SMALL) as store:
+        store.add("a", SPEC, times, numbers, data, np.full(200, AG))
+    with LabelledStore(tmp_path, SMALL) as store:
+        found = store.windows(SPEC)
+    assert np.array_equal(found.data, data)
+    assert (found.labels == AG).all()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_window_delivered_again_is_stored_once(tmp_path: Path, restart: bool) -> None:
+    store = LabelledStore(tmp_path, SMALL)
+    assert fill(store, "a", 100, AG) == 100
+    if restart:
+        store.close()
+        store = LabelledStore(tmp_path, SMALL)
+    assert fill(store, "a", 120, AG) == 20
+    assert fill(store, "b", 10, AG) == 10
+    times, numbers, data = windows(3)
+    twice = store.add("c", SPEC, times[[0, 0, 1]], numbers[[0, 0, 1]], data, [AG] * 3)
+    assert twice == 2
+    assert len(store.windows(SPEC)) == 132
+    store.close()
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_verdict_finds_windows_that_came_before_and_those_that_come_after(tmp_path: Path, flushed: bool) -> None:
+    with LabelledStore(tmp_path, SMALL) as store:
+        fill(store, "a", 150)
+        if flushed:
+            store.flush()
+        assert len(store.windows(SPEC)) == 0
+        assert store.apply(verdict("AG", 100, 199)).windows == 50
+        fill(store, "a", 100, first=150)
+        found = store.windows(SPEC)
+        assert (len(found), set(found.labels)) == (100, {AG})
+        assert store.summary()[0].by_operators == 100
+
+
+def test_of_two_verdicts_the_later_counts_whichever_comes_first(tmp_path: Path) -> None:
+    for name, order in (("early-first", (0, 1)), ("late-first", (1, 0))):
+        given = [verdict("AG", 0, 9, hours=1), verdict("none", 5, 14, hours=2)]
+        with LabelledStore(tmp_path / name, SMALL) as store:
+            fill(store, "a", 20, BG)
+            for k in order:
+                store.apply(given[k])
+        with LabelledStore(tmp_path / name, SMALL) as store:
+            assert store.windows(SPEC).labels.tolist() == [AG] * 5 + [NONE] * 10 + [BG] * 5
+
+
+def test_a_verdict_repeated_does_nothing_and_one_without_windows_is_counted(tmp_path: Path) -> None:
+    with LabelledStore(tmp_path, SMALL) as store:
+        fill(store, "a", 10)
+        once = verdict("AG", 0, 4)
+        assert not store.apply(once).known
+        assert store.apply(once).known
+        assert store.apply(verdict("AG", 500, 600)).windows == 0
+        assert store.apply(verdict("AG", 0, 5, line="b")).windows == 0
+        summary = store.summary()[0]
+        assert (summary.verdicts, summary.verdicts_without_windows) == (3, 2)
+        with pytest.raises(TrainingError, match="has no class 'XY'; there are none, AG, BG"):
+            store.apply(verdict("XY", 0, 1))
+
+
+def test_windows_near_an_event_outlast_the_ring(tmp_path: Path) -> None:
+    now = [BEGIN_NS]
+    store = LabelledStore(tmp_path, SMALL, clock=lambda: now[0])
+    fill(store, "a", 300)
+    assert store.mark("a", SPEC, BEGIN_NS + 100 * HOP_NS, BEGIN_NS + 149 * HOP_NS) == 50
+    store.flush()
+    now[0] += round(2 * DAY_S * 1e9)
+    store.flush()
+    assert store.summary()[0].windows == {"kept": 0, "marked": 50, "ring": 0}
+    assert store.apply(verdict("AG", 0, 299)).windows == 50
+    assert len(store.windows(SPEC)) == 50
+    now[0] += round(31 * DAY_S * 1e9)
+    store.flush()
+    assert store.summary()[0].windows == {"kept": 50, "marked": 0, "ring": 0}
+    store.close()
+
+
+def test_the_ring_stays_within_its_bytes_and_drops_the_oldest(tmp_path: Path) -> None:
+    now = [BEGIN_NS]
+    limits = Limits(segment_windows=64, ring_bytes=300_000)
+    with LabelledStore(tmp_path, limits, clock=lambda: now[0]) as store:
+        for first in range(0, 1280, 64):
+            now[0] += 10**9
+            fill(store, "a", 64, first=first)
+            store.flush()
+        assert store.summary()[0].bytes["ring"] <= 300_000
+        assert store.apply(verdict("AG", 0, 63)).windows == 0
+        assert store.apply(verdict("AG", 1216, 1279)).windows == 64
+
+
+def test_too_many_labelled_windows_leave_evenly_and_old_ones_first(tmp_path: Path) -> None:
+    limits = Limits(segment_windows=64, kept_bytes=400_000)
+    with LabelledStore(tmp_path, limits) as store:
+        fill(store, "a", 1500, NONE)
+        fill(store, "b", 300, NONE)
+        fill(store, "a", 60, AG, first=5000)
+        fill(store, "a", 30, first=6000)
+        store.apply(verdict("none", 6000, 6029))
+        store.flush()
+        summary = store.summary()[0]
+        assert summary.bytes["kept"] <= 400_000
+        assert summary.classes["AG"] == 60
+        assert summary.by_operators == 30
+        assert 200 <= summary.classes["none"] <= 600
+        left = store.windows(SPEC)
+        assert len(np.unique(left.episode)) >= 3
+    with LabelledStore(tmp_path, limits) as store:
+        assert store.summary()[0].classes == summary.classes
+        # Of line a the newest are left.
+        assert store.add("a", SPEC, *windows(1)) == 1
+        assert store.add("a", SPEC, *windows(1, first=1499)) == 0
+
+
+def test_a_torn_file_is_set_aside_and_the_others_are_used(tmp_path: Path) -> None:
+    with LabelledStore(tmp_path, SMALL) as store:
+        for first in (0, 64, 128):
+            fill(store, "a", 64, AG, first=first)
+            store.flush()
+    torn = sorted((tmp_path / "line").glob("kept-*.parquet"))[1]
+    torn.write_bytes(torn.read_bytes()[:-100])
+    (tmp_path / "line" / ".kept-000000000009.parquet.partial").write_bytes(b"of a writer that was killed")
+    with LabelledStore(tmp_path, SMALL) as store:
+        assert len(store.windows(SPEC)) == 128
+        assert store.summary()[0].set_aside == 1
+        assert fill(store, "a", 192, AG) == 64
+        assert len(store.windows(SPEC)) == 192
+    assert torn.with_suffix(".aside").exists()
+    assert not list((tmp_path / "line").glob(".*.partial"))
+
+
+def test_a_torn_verdict_comes_again(tmp_path: Path) -> None:
+    with LabelledStore(tmp_path, SMALL) as store:
+        fill(store, "a", 20)
+        store.apply(verdict("AG", 0, 4))
+        store.apply(verdict("BG", 5, 9))
+    path = tmp_path / "verdicts.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+    with LabelledStore(tmp_path, SMALL) as store:
+        assert not store.apply(verdict("BG", 5, 9)).known
+        assert store.apply(verdict("AG", 0, 4)).known
+    with LabelledStore(tmp_path, SMALL) as store:
+        assert store.apply(verdict("BG", 5, 9)).known
+
+
+def test_files_left_twice_by_a_crash_count_once(tmp_path: Path) -> None:
+    with LabelledStore(tmp_path, SMALL) as store:
+        fill(store, "a", 50, AG)
+    (path,) = (tmp_path / "line").glob("kept-*.parquet")
+    os.link(path, path.with_name("kept-000000000007.parquet"))
+    with LabelledStore(tmp_path, SMALL) as store:
+        assert len(store.windows(SPEC)) == 50
+
+
+def test_a_disk_that_takes_nothing_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LabelledStore(tmp_path, SMALL)
+    fill(store, "a", 10, AG)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StoreError, match="No space left on device"):
+            store.flush()
+        with pytest.raises(StoreError, match="make room"):
+            fill(store, "a", 100, AG)
+    assert not list((tmp_path / "line").glob("*kept*"))
+    store.flush()
+    assert len(store.windows(SPEC)) == 100
+    store.close()
+
+
+def test_many_early_files_are_joined(tmp_path: Path) -> None:
+    with LabelledStore(tmp_path, SMALL) as store:
+        for first in range(60):
+            fill(store, "a", 1, AG, first=first)
+            store.flush()
+        assert len(list((tmp_path / "line").glob("kept-*"))) < 12
+        assert len(store.windows(SPEC)) == 60
+
+
+def test_a_snapshot_is_what_was_there_then(tmp_path: Path) -> None:
+    with LabelledStore(tmp_path / "store", SMALL) as store:
+        fill(store, "a", 100)
+        store.apply(verdict("AG", 0, 49))
+        store.snapshot(tmp_path / "snapshot")
+        fill(store, "b", 70, BG)
+        store.apply(verdict("BG", 0, 49, hours=1))
+        with LabelledStore(tmp_path / "snapshot", SMALL) as frozen:
+            found = frozen.windows(SPEC)
+    assert (len(found), set(found.labels)) == (50, {AG})
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    with LabelledStore(tmp_path, SMALL), pytest.raises(StoreError, match="another process"):
+        LabelledStore(tmp_path, SMALL)
+    LabelledStore(tmp_path, SMALL).close()
+
+
+def test_windows_of_the_wrong_shape_or_class_are_refused(tmp_path: Path) -> None:
+    times, numbers, data = windows(4)
+    with LabelledStore(tmp_path, SMALL) as store:
+        with pytest.raises(TrainingError, match="must be"):
+            store.add("a", SPEC, times, numbers, data[:, :-1])
+        with pytest.raises(TrainingError, match="from 0 to 11"):
+            store.add("a", SPEC, times, numbers, data, [0, 1, 2, 12])
+
+
+def test_a_stretch_is_one_episode_and_no_split_parts_it(tmp_path: Path) -> None:
+    with LabelledStore(tmp_path, Limits()) as store:
+        for line in "abcd":
+            fill(store, line, 100, AG)
+            fill(store, line, 100, BG, first=1000)  # 4.5 s later
+        found = store.windows(SPEC)
+    assert len(np.unique(found.episode)) == 8
+    train, held = split_by_episode(found, (0.5, 0.5), 1)
+    assert not set(train.episode) & set(held.episode)
+
+
+def test_a_long_stretch_is_parted_in_quiet_and_no_sample_is_on_both_sides() -> None:
+    count = 30_000  # 150 s
+    times = BEGIN_NS + np.arange(count) * HOP_NS
+    labels = np.zeros(count, np.int16)
+    labels[5950:6100] = AG  # across the thirtieth second
+    episode, apart = episodes_of(np.full(count, 7, np.uint64), times, labels, SPEC)
+    parted = np.flatnonzero(np.diff(episode)) + 1
+    assert len(parted) == 4
+    assert not any(labels[place] or labels[place - 1] for place in parted)
+    for place in parted:
+        assert not apart[place : place + 3].any()
+    assert apart.sum() == count - 3 * len(parted)
+
+
+def test_weights_follow_how_much_of_a_window_the_fault_fills(tmp_path: Path) -> None:
+    labels = np.array([NONE] * 5 + [AG] * 6 + [NONE] * 6)
+    follows = np.ones(17, bool)
+    follows[0] = False
+    found = window_weights(labels, follows, SPEC)
+    assert found[:5].tolist() == [1] * 5
+    assert found[5:11].tolist() == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert found[11:17] == pytest.approx([0.3, 0.3, 0.3, 1, 1, 1])
+    with LabelledStore(tmp_path, SMALL) as store:
+        fill(store, "a", 10)
+        store.apply(verdict("none", 0, 9))
+        assert store.windows(SPEC).weights.tolist() == [OPERATOR_WEIGHT] * 10
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.integers(0, 200))
+@settings(deadline=None)
+def test_shares_spend_the_budget_and_give_nobody_more_than_it_has(counts: list[int], budget: int) -> None:
+    shares = fair_shares(np.array(counts), budget)
+    assert (shares <= counts).all()
+    assert shares.sum() == min(budget, sum(counts))
+    for share, count in zip(shares, counts, strict=True):
+        assert share == count or share >= shares.max() - 1
+
+
+def test_what_stays_is_balanced_by_every_level_and_new() -> None:
+    classes = np.repeat([0, 1, 2], [1000, 100, 10])
+    lines = np.arange(1110) % 2
+    keep = balanced([classes, lines], np.arange(1110), 300)
+    assert keep.sum() == 300
+    assert [int(keep[classes == c].sum()) for c in range(3)] == [190, 100, 10]
+    assert np.flatnonzero(keep & (classes == 0)).min() == 810
