@@ -87,12 +87,23 @@ def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> tuple[str, str]:
         numbers = data[: count * row.itemsize].view(row)["number"].astype(np.int64)
         if (np.diff(numbers) == 1).mean() > 0.9:
             if (name, order) != said:
+                if name in ("BINARY32", "FLOAT32"):
+                    name = _four_bytes(data[: count * row.itemsize].view(_row_type(header, "FLOAT32", order))["values"])
                 what = f"{name}{' of the other byte order' if order == '>' else ''}"
                 header.warn(
                     "format-contradicts-header", f"the header says {said[0]}, the data are {what}: read as that"
                 )
             return name, order
     return said
+
+
+def _four_bytes(words: NDArray[np.float32]) -> str:
+    """Whether words of four bytes are floats or integers, which have rows of the same size.
+
+    Read as floats, integers below 2²⁴ are denormal, and floats read as integers would be beyond all converters.
+    """
+    sizes = np.abs(words[words != 0])
+    return "FLOAT32" if len(sizes) and ((sizes > 1e-12) & (sizes < 1e12)).mean() > 0.9 else "BINARY32"
 
 
 def _row_count(header: ComtradeHeader, size: int, row_bytes: int, path: Path, first_byte: int) -> int:

@@ -105,9 +105,11 @@ def kind_of(channel: RawChannel) -> Kind:
     if kind or channel.unit.strip().lower() not in ("", "pu", "p.u.", "p.u", "%", "1", "-", "none"):
         return kind
     name = _plain(channel.name).upper()
-    if _VOLTAGE.search(name):
+    voltage, current = _VOLTAGE.search(name), _CURRENT.search(name)
+    # The quantity comes first: I_V is the current of phase V.
+    if voltage is not None and (current is None or voltage.start() < current.start()):
         return "voltage"
-    return "current" if _CURRENT.search(name) else ""
+    return "current" if current is not None else ""
 
 
 def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], set[int]]:
