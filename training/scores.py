@@ -96,7 +96,7 @@ def injected_faults(labels: NDArray[np.int8], none_index: int = 0) -> list[Injec
     return found
 
 
-def detected_episodes(probabilities: NDArray[np.float32], spec: SignalSpec) -> list[Detected]:
+def detected_episodes(probabilities: NDArray[np.floating], spec: SignalSpec) -> list[Detected]:
     """Return the episodes that plain m-of-n confirmation makes of (records, windows, classes) probabilities.
 
     An episode opens when ``confirm`` of the last ``of`` windows are faulty with the policy's ``certainty``, with the
@@ -105,6 +105,7 @@ def detected_episodes(probabilities: NDArray[np.float32], spec: SignalSpec) -> l
     """
     policy, none, merged = spec.episode, spec.none_index, np.array(spec.merged_three_phase())
     said = probabilities.argmax(axis=2)
+    probabilities = probabilities.astype(np.float64)  # as the worker's mean is, so that near ties fall the same way
     found = []
     for record, row in enumerate(said):
         faulty = row != none
@@ -127,7 +128,7 @@ def detected_episodes(probabilities: NDArray[np.float32], spec: SignalSpec) -> l
             if not faulty[k] or merged[row[k]] == merged[now.last_class]:
                 rivals = 0
             else:
-                rivals = rivals + 1 if row[k] == rival else 1
+                rivals = rivals + 1 if merged[row[k]] == merged[rival] else 1
                 rival = int(row[k])
                 if rivals >= policy.confirm:
                     now, rivals = Detected(record, now.sample, now.onset_class, rival), 0
