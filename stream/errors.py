@@ -63,3 +63,7 @@ class ModelRefusedError(FaultlineError):
 
 class ModelsError(FaultlineError):
     """No such model, or one that cannot be promoted."""
+
+
+class EventNotFoundError(FaultlineError):
+    """No fault event of that id is on the topics (any more)."""

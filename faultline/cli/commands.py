@@ -14,6 +14,7 @@ from faultline.cli import (
     inspect,
     kafka,
     keys,
+    label,
     models,
     record,
     replay,
@@ -46,6 +47,7 @@ def register(app: typer.Typer) -> None:
     app.command()(compare.compare)
     app.command()(trainer.trainer)
     app.command()(retrain.retrain)
+    app.command()(label.label)
     app.add_typer(models.app, name="models")
     app.add_typer(keys.app, name="keys")
     app.add_typer(topics.app, name="topics")
