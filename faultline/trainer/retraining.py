@@ -36,6 +36,7 @@ ATTEMPT = (sys.executable, "-m", "faultline.trainer.attempt")
 PROGRESS_EVERY_S = 1.0
 # Someone who promotes by hand that often while a candidate is judged is at work on the same thing.
 MOST_JUDGED = 3
+AGAIN = "the training made the champion again, so nothing is published: give labels or another --seed"
 
 
 class Champions(Protocol):
@@ -146,7 +147,8 @@ class Retrainer:
                 if failure is not None or outcome is None:
                     self._folder.clear()
                     return report_on(run, "failed", note=failure or "the training left no outcome")
-            if not outcome.passed:
+            if not outcome.passed or outcome.model_id == outcome.champion_id:
+                # The same windows and the same seed make the champion again.
                 return self._word(run, outcome)
             champion = await self._champion()
             if not _is(champion, outcome.champion_id):
@@ -242,7 +244,7 @@ class Retrainer:
                 "failed_criteria": outcome.failed_criteria,
                 "metrics": outcome.metrics,
                 "report_path": str(place / REPORT),
-                "note": failure or run.requests[0].note,
+                "note": failure or (AGAIN if outcome.model_id == outcome.champion_id else run.requests[0].note),
             }
         state = "failed" if failure or outcome is None else "promoted" if passed else "refused"
         return report_on(run, state).model_copy(update=told)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from typing import Any
 from faultline.trainer import attempt
 from faultline.trainer.order import Order
 from model.artefact import Artefact, shipped
+from model.spec import load_spec
 
 
 def candidate(order: Order, folder: Path, tell: Any) -> Artefact:
@@ -24,13 +25,13 @@ def candidate(order: Order, folder: Path, tell: Any) -> Artefact:
     manifest = known.manifest
     return Artefact.create(
         known.weights,
-        spec=manifest.spec,
+        spec=load_spec(order.spec),
         architecture=manifest.architecture,
         normalisation=manifest.normalisation,
         temperature=manifest.temperature,
         rejection=manifest.rejection,
         metrics=manifest.metrics,
-        provenance={**manifest.provenance, "run": order.run_id},
+        provenance={**manifest.provenance, "retraining": order.run_id},
     )
 
 

@@ -142,6 +142,13 @@ async def test_a_champion_promoted_by_hand_meanwhile_is_what_the_candidate_is_ju
     assert Artefact.load(bench.folder.run / CHAMPION).model_id == by_hand.model_id
 
 
+async def test_the_champion_made_again_is_not_published_again(bench: Bench) -> None:
+    bench.champions.champion = bench.candidate
+    word = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (word.state, bench.champions.published) == ("promoted", [])
+    assert "made the champion again" in word.note
+
+
 async def test_the_first_model_of_a_spec_has_no_champion(bench: Bench) -> None:
     bench.champions.champion = None
     word = await bench.retrainer.retrain(run_of(), no_windows)
