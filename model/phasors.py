@@ -23,6 +23,7 @@ FEATURES = 41
 _LEAST_VOLTAGE, _LEAST_CURRENT, _LEAST_POWER = 1e-3, 1e-2, 1e-12
 # A reference for angles that exists in either phase sequence, and in every fault that leaves some voltage.
 _NEGATIVE_PART = 0.4
+# Artefacts rely on these numbers: others would need a layer of another name.
 # Where the compression by asinh begins to be felt. Per unit: sizes of currents, constant and remaining voltage.
 _CURRENT, _VOLTAGE = 0.2, 0.1
 # In parts: unbalance, the second harmonic and the constant part of currents, what remains of them.

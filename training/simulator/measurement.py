@@ -67,7 +67,7 @@ CHANNELS = ("ia", "ib", "ic", "va", "vb", "vc")
 USUAL = Instruments()
 # All of DESIGN's measurement chain at once.
 HARSH = Instruments(
-    noise_db=(8.0, 60.0),
+    noise_db=(8.0, 50.0),
     knee=(1.5, 40.0),
     saturable=0.3,
     gain_error=(0.001, 0.015),
@@ -76,7 +76,7 @@ HARSH = Instruments(
         harmonics=0.3,
         jitter=0.2,
         lost=0.12,
-        lost_phase=0.08,
+        lost_phase=0.1,
         stuck=0.04,
         reversed=0.2,
         turned=0.06,
