@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from faultline.class_data import CLASS_DATA
 from faultline.logs import configure_logs
-from model.spec import load_spec
+from model.spec import SignalSpec, load_spec
 from stream.admin import UNKNOWN_CODE, admin_client, describe_topics
 from stream.backpressure import GroupLag
 from stream.broker_errors import broker_errors
@@ -56,13 +56,13 @@ def parse_pace(text: str) -> float | None:
 
 
 def open_replay(
-    settings: Settings, path: Path, options: SourceOptions | None = None, read: ReadOptions | None = None
+    path: Path, spec: SignalSpec, options: SourceOptions | None = None, read: ReadOptions | None = None
 ) -> Source:
     """What a file is to send, as many lines where that is asked for.
 
     Args:
-        settings: spec of the windows.
         path: a recording, ``classData.csv``, COMTRADE, CSV or a Parquet table.
+        spec: of the windows that are made of records, and that are made many lines.
         options: which part of it and how.
         read: what is known of a record of waveforms better than the file tells.
 
@@ -70,7 +70,6 @@ def open_replay(
         RecordingError: the file cannot be replayed, or not as many lines.
     """
     options = options or SourceOptions()
-    spec = load_spec(settings.spec)
     # The header of classData.csv is known, so it comes before tables of whatever columns.
     kinds = (RECORDING, CLASS_DATA, record_kind(spec, read))
     if options.lines is None or kind_of(_pair(path), kinds) is CLASS_DATA:
@@ -102,7 +101,7 @@ def replay_file(
         ReplayError: something was not sent or not confirmed; the count is printed before.
     """
     configure_logs(settings)
-    source = open_replay(settings, path, source_options, read)
+    source = open_replay(path, load_spec(settings.spec), source_options, read)
     began_s = time.monotonic()
     count = asyncio.run(_replay(settings, source, options))
     _print_count(count, time.monotonic() - began_s, as_json=as_json)

@@ -7,6 +7,18 @@ from typing import Annotated
 
 import typer
 
+from faultline.cli.reading import (
+    Channels,
+    CurrentBase,
+    Encoding,
+    Flip,
+    Frequency,
+    Mapping,
+    Rate,
+    VoltageBase,
+    read_options,
+)
+
 
 def replay(
     source: Annotated[
@@ -54,23 +66,36 @@ def replay(
             show_default=False,
         ),
     ] = None,
-    channels: Annotated[
-        str | None, typer.Option(help="Of a record: which channel is what, e.g. 'ia=4 ib=5 …'.", show_default=False)
+    encoding: Encoding = None,
+    channels: Channels = None,
+    mapping: Mapping = None,
+    flip: Flip = False,
+    frequency: Frequency = None,
+    rate: Rate = None,
+    current_base: CurrentBase = None,
+    voltage_base: VoltageBase = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Send nothing: compare this model with that of --and on the source.", show_default=False),
     ] = None,
-    mapping: Annotated[
-        Path | None, typer.Option(help="The same and times of a table, as TOML.", show_default=False)
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of a record's text.", show_default=False)] = None,
+    and_: Annotated[str | None, typer.Option("--and", help="The other model.", show_default=False)] = None,
+    tolerance_ms: Annotated[
+        float, typer.Option(help="With --against: inceptions so close are the same.", min=0.0)
+    ] = 5.0,
     broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…].", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The final count as one JSON object.")] = False,
 ) -> None:
-    """Replay a file on Kafka and count exactly what the broker confirmed.
+    """Replay a file on Kafka and count exactly what the broker confirmed; or compare two models on it.
 
     A line's records stay in order and on one partition (keyed by line, idempotent, acks=all). Ctrl-C stops after
     what is in flight and prints the count. The exit status is 0 only if every record sent was confirmed.
 
     At a pace of 1 or N the end also tells how well it was kept: half and 99 % of the records within so many ms of
     their time, and how much later the last second's were than the first second's.
+
+    With `--against MODEL --and MODEL` (a path, or the name of a shipped one) nothing is sent and no broker needed:
+    both models judge the source by the worker's own code, their episodes are put side by side, and differences are
+    told by line and time. The exit status is 0 if they agree, 3 if not.
 
     An embedded broker keeps only the newest 5 MiB of each partition: use --max-lag there, e.g. 2000, when the pace
     is max. Records with times older than a topic's retention may be deleted at once: use --restamp for those.
@@ -83,15 +108,19 @@ def replay(
 
     `faultline replay night.parquet --from 30 --to 40 --lines 12 --pace max --topic test-windows`
 
+    `faultline replay night.parquet --against line --and candidate.safetensors`
+
     `FAULTLINE_SPEC=instant faultline replay classData.csv --pace max --max-lag 2000`
     """
     from faultline.replaying import parse_pace, replay_file
     from stream.clip import Clip, parse_moment
-    from stream.records import ReadOptions
+    from stream.errors import SettingsError
     from stream.replay import ReplayOptions
     from stream.settings import load_settings
     from stream.sources import SourceOptions
 
+    if (against is None) != (and_ is None):
+        raise SettingsError("--against and --and need each other: give two models")
     settings = load_settings(broker=broker, group=group)
     options = ReplayOptions(
         topic=topic,
@@ -105,5 +134,21 @@ def replay(
     )
     clip = Clip(parse_moment("--from", start), parse_moment("--to", to))
     source_options = SourceOptions(windows_per_message, lines, clip=clip)
-    read = ReadOptions(channels=channels, mapping=mapping, encoding=encoding)
+    read = read_options(
+        encoding=encoding,
+        channels=channels,
+        mapping=mapping,
+        flip=flip,
+        frequency_hz=frequency,
+        rate_hz=rate,
+        current_base=current_base,
+        voltage_base=voltage_base,
+    )
+    if against is not None and and_ is not None:
+        from faultline.comparing_pairs import Tolerance
+        from faultline.comparing_view import compare_on_file
+
+        tolerance = Tolerance(inception_ms=tolerance_ms)
+        compare_on_file(settings, source, (against, and_), source_options, read, tolerance, as_json=as_json)
+        return
     replay_file(settings, source, source_options, options, read=read, as_json=as_json)

@@ -1,0 +1,121 @@
+"""Prints what two models make of one recording, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from faultline.classifying import load_artefact
+from faultline.comparing import compare_models
+from faultline.comparing_pairs import NS, Comparison, EpisodePair, ModelEpisode, Tolerance
+from faultline.logs import configure_logs
+from faultline.replaying import open_replay
+from stream.records import ReadOptions
+from stream.settings import Settings
+from stream.sources import SourceOptions
+
+DIFFER_STATUS = 3
+"""Exit status where the models disagree; 1 and 2 are errors."""
+LINES_SHOWN = 5
+
+
+def compare_on_file(
+    settings: Settings,
+    path: Path,
+    models: tuple[str, str],
+    options: SourceOptions,
+    read: ReadOptions,
+    tolerance: Tolerance,
+    *,
+    as_json: bool = False,
+) -> None:
+    """Compare two models on a file and print the result; exits with 3 where they disagree.
+
+    Raises:
+        ArtefactError: a model cannot be used.
+        RecordingError: the file cannot be replayed.
+        CompareError: it holds no windows that both models judge.
+    """
+    configure_logs(settings)
+    first, second = (load_artefact(model) for model in models)
+    source = open_replay(path, first.manifest.spec, options, read)
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.completed:,.0f} records"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("compare", total=source.total)
+        comparison = compare_models(
+            source,
+            first,
+            second,
+            topic=settings.topic_windows,
+            tolerance=tolerance,
+            progress=lambda records: bar.update(task, completed=records),
+        )
+    if as_json:
+        typer.echo(json.dumps(as_body(comparison, models)))
+    else:
+        print_comparison(comparison, models)
+    if not comparison.agree:
+        raise typer.Exit(DIFFER_STATUS)
+
+
+def as_body(comparison: Comparison, models: tuple[str, str]) -> dict[str, Any]:
+    """The comparison as one JSON object."""
+    body = comparison.model_dump(mode="json")
+    for pair, dumped in zip(comparison.pairs, body["pairs"], strict=True):
+        dumped["verdict"] = pair.verdict
+    return {"agree": comparison.agree, "files": list(models), "windows_differ": comparison.windows_differ, **body}
+
+
+def print_comparison(comparison: Comparison, models: tuple[str, str]) -> None:
+    """Episodes side by side, then what differs in single windows, then the verdict."""
+    console = Console(highlight=False, soft_wrap=True)
+    for which, name, model_id in zip(("first ", "second"), models, comparison.models, strict=True):
+        console.print(f"{which}  {name}  ({model_id[:16]})")
+    if comparison.pairs:
+        console.print(_table(comparison))
+    if comparison.not_judged:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in comparison.not_judged.items())
+        console.print(f"not judged, as no worker would: {why}")
+    share = comparison.windows_differ / comparison.windows
+    console.print(
+        f"{comparison.windows:,} windows, {comparison.windows_differ:,} ({share:.2%}) classed differently"
+        + ("" if not comparison.lines else ", most of them on:")
+    )
+    for line in comparison.lines[:LINES_SHOWN]:
+        at_s = (line.first_ns - comparison.begin_ns) / NS
+        console.print(f"  {line.line}: {line.differ:,} of {line.windows:,}, the first at {at_s:.3f} s")
+    same = sum(pair.verdict == "same" for pair in comparison.pairs)
+    console.print(
+        f"the models agree on all {same} episodes"
+        if comparison.agree
+        else f"the models differ on {len(comparison.pairs) - same} of {len(comparison.pairs)} episodes"
+    )
+
+
+def _table(comparison: Comparison) -> Table:
+    begin = datetime.fromtimestamp(comparison.begin_ns / NS, UTC).isoformat(sep=" ", timespec="milliseconds")
+    table = Table(box=None, pad_edge=False, title_justify="left", title=f"times from {begin.replace('+00:00', 'Z')}")
+    for name in ("time", "line", "first", "second", ""):
+        table.add_column(name, justify="right" if name == "time" else "left", overflow="fold")
+    for pair in comparison.pairs:
+        at_s = (pair.at_ns - comparison.begin_ns) / NS
+        table.add_row(f"{at_s:.4f} s", pair.line, _cell(pair.first), _cell(pair.second), _verdict(pair))
+    return table
+
+
+def _cell(episode: ModelEpisode | None) -> str:
+    if episode is None:
+        return "-"
+    lasted = "not cleared" if episode.duration_s is None else f"{episode.duration_s * 1000:.0f} ms"
+    return f"{episode.fault_class} {episode.confidence:.0%} {lasted}"
+
+
+def _verdict(pair: EpisodePair) -> str:
+    return "same" if pair.verdict == "same" else "; ".join(pair.differences)
