@@ -130,6 +130,7 @@ class Gatherer:
         )
         await consumer.start()
         try:
+            await self.refresh_metrics()
             flushed_s = time.monotonic()
             while not self._stopping.is_set():
                 fetched = await consumer.getmany(timeout_ms=POLL_MS)
@@ -142,6 +143,7 @@ class Gatherer:
                     await self._flush()
                     if not self.failing:
                         await commit(consumer)
+                        await self.refresh_metrics()
                     flushed_s = time.monotonic()
             if await self._try_flush():
                 await commit(consumer)

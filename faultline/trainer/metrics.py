@@ -40,3 +40,6 @@ class TrainerMetrics:
         self.model = Gauge("faultline_model_info", "1 for the champion.", ["model_id", "spec"], registry=registry)
         for verdict in VERDICTS:
             self.retrainings.labels(verdict)
+        for labelled in ("true", "false"):
+            self.windows.labels(labelled)
+            self.store_windows.labels(labelled)

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-REFRESH_EVERY_S = 15.0
+REFRESH_EVERY_S = 60.0
+"""The champion is looked up as often, for drift and for the metrics."""
 AGAIN_AFTER_S = 5.0
 """Pause after a journal that could not be written."""
 
@@ -208,10 +209,9 @@ class Trainer:
         for verdict, at in self._desk.journal.last.items():
             self.metrics.since.labels(verdict).set((now - at).total_seconds())
 
-    async def _keep_fresh(self) -> None:
+    async def _follow_champion(self) -> None:
         while True:
             await self._meet_champion()
-            await self._gatherer.refresh_metrics()
             await asyncio.sleep(REFRESH_EVERY_S)
 
     # Life ---------------------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ class Trainer:
             "gather": self._gatherer.run(),
             "requests": self._desk.consume(),
             "retrain": self._work(),
-            "refresh": self._keep_fresh(),
+            "champion": self._follow_champion(),
         }
         if self._settings.retrain_schedule is not None:
             works["timetable"] = self._keep_timetable(self._settings.retrain_schedule)
