@@ -1,0 +1,39 @@
+"""Verdicts of operators on a systematic mistake repair it in the next model (figures: tests/benchmarks/repair.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model.artefact import build_model, shipped
+from model.spec import load_spec
+from tests.training.sidecar.railway import events_of, judge_all, keep, railway
+from training.recipes import LineOptions, train_line
+from training.rounds import classifier_of
+from training.sidecar.field import field_scores, split_field
+from training.sidecar.store import LabelledStore
+
+SPEC = load_spec("line")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_labels_repair_a_systematic_mistake_of_the_champion(tmp_path: Path) -> None:
+    champion, passing = shipped("line"), railway(24, 1000)
+    with LabelledStore(tmp_path) as store:
+        keep(store, passing, SPEC)
+        episodes = events_of(passing, champion, SPEC)
+        assert len(episodes) >= 8  # it takes trains for faults
+        assert judge_all(store, episodes, SPEC) > 400
+        field = store.windows(SPEC)
+    hold_out = split_field(field).hold_out
+    before = field_scores(classifier_of(build_model(champion), champion.manifest.temperature), hold_out, SPEC)
+
+    options = LineOptions(episodes=1000, epochs=2, test_lines=1, show_progress=False, seed=3)
+    candidate = train_line(options, field, warm_start=champion)
+    after = candidate.manifest.metrics["field"]["hold_out"]  # type: ignore[index,call-overload]
+    assert after["windows"] == before["windows"] > 100  # type: ignore[index,call-overload]
+    assert before["false_alarms"] > 0.3
+    assert after["false_alarms"] < before["false_alarms"] / 3  # type: ignore[index,call-overload,operator]
+    assert candidate.manifest.metrics["warm_start"] == champion.model_id
