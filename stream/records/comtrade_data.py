@@ -138,7 +138,7 @@ def _read_ascii(
     names += [f"status {k}" for k in range(header.status_count)]
     # Status columns are not looked at, but must be there to be passed over.
     wanted = names[: 2 + len(header.channels)]
-    table = csv_table(text, names=names, numbers=wanted, path=path, first_line=first_line)
+    table = csv_table(text, path, names=names, numbers=wanted, first_line=first_line)
     count = len(table)
     if count == 0:
         raise RecordError.at_byte(path, first_byte, "there are no data")

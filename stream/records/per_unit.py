@@ -97,6 +97,8 @@ def _phasors(samples: NDArray[np.float32], segments: tuple[Segment, ...], freque
     if not fast:
         return None
     first = fast[0]
+    if len(first) < first.rate_hz / frequency_hz:
+        return None
     waves, _ = resampled(samples, [first], PER_CYCLE * frequency_hz)
     cycles = len(waves) // PER_CYCLE
     if cycles == 0:

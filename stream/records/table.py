@@ -127,6 +127,7 @@ def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any]) -> _Columns:
     texts = _time_texts(names, sample, mapping)
     numbers = [name for name, cell in zip(names, sample, strict=False) if not cell or NUMBER.fullmatch(cell)]
     table = csv_table(
+        path.read_bytes(),
         path,
         names=names,
         numbers=[name for name in numbers if name not in texts],

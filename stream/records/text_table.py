@@ -14,11 +14,14 @@ from stream.records.errors import RecordError
 
 BLOCK_BYTES = 4 << 20
 """Parsed at a time; a longer line is an error."""
+PLAIN = bytes(code if code < 128 else ord("?") for code in range(256))
+"""Numbers are ASCII; anything else only has to be said in an error, and pyarrow says UTF-8."""
 MISSING = ["", " ", "NaN", "nan", "NAN", "null", "-"]
 
 
 def csv_table(
-    source: Path | bytes,
+    source: bytes,
+    path: Path,
     *,
     names: Sequence[str],
     numbers: Sequence[str],
@@ -26,26 +29,24 @@ def csv_table(
     delimiter: str = ",",
     comma: bool = False,
     skip: int = 0,
-    path: Path | None = None,
     first_line: int = 1,
 ) -> pa.Table:
     """Read columns.
 
     Args:
-        source: a file, or its bytes.
+        source: the rows.
+        path: of the file, for messages.
         names: of all columns, in order.
         numbers: columns to be read as float64, null where empty.
         texts: columns to be read as text.
         delimiter: between the columns.
         comma: whether a comma stands before decimals.
         skip: lines before the first row.
-        path: for messages, where ``source`` is bytes.
         first_line: number of the source's first line in its file.
 
     Raises:
         RecordError: a row has other columns, or a value is no number; it says in which line.
     """
-    where = path if path is not None else Path(str(source))
     wrong: list[str] = []
 
     def wrong_row(row: Any) -> str:
@@ -54,10 +55,10 @@ def csv_table(
 
     wanted = [name for name in names if name in set(numbers) | set(texts)]
     if not wanted:
-        raise RecordError(f"{where}: no column of numbers was found")
+        raise RecordError(f"{path}: no column of numbers was found")
     try:
         return pa.csv.read_csv(
-            str(source) if isinstance(source, Path) else pa.BufferReader(source),
+            pa.BufferReader(source.translate(PLAIN)),
             read_options=pa.csv.ReadOptions(
                 column_names=list(names), skip_rows=skip, use_threads=False, block_size=BLOCK_BYTES
             ),
@@ -70,7 +71,7 @@ def csv_table(
             ),
         )
     except (pa.ArrowException, OSError) as error:
-        raise _in_line(where, error, wrong, first_line) from None
+        raise _in_line(path, error, wrong, first_line) from None
 
 
 def _in_line(path: Path, error: Exception, wrong: Sequence[str], first_line: int) -> RecordError:
