@@ -176,6 +176,7 @@ class RetrainOptions(Message):
     epochs: int | None = Field(None, ge=1, le=10_000, description="Passes over the windows.")
     episodes: int | None = Field(None, ge=100, le=10_000_000, description="Episodes to simulate.")
     seed: int | None = Field(None, ge=0, le=2**31 - 1, description="The same seed and windows make the same model.")
+    warm_start: bool | None = Field(None, description="Go on from the champion's weights instead of random ones.")
 
 
 class RetrainRequest(Message):

@@ -56,6 +56,10 @@ class TrainerSettings(BaseSettings):
     retrain_episodes: int | None = Field(
         None, ge=100, le=10_000_000, description="Simulated episodes; those of the recipe when unset."
     )
+    retrain_warm_start: bool = Field(
+        False,
+        description="line: go on from the champion's weights, which takes far fewer epochs.",
+    )
     retrain_data: Path | None = Field(None, description="classData.csv; spec instant is trained and judged on it.")
     evaluation_episodes: int = Field(
         110, ge=0, le=100_000, description="Records per condition and level that the gate judges; 0 judges none."

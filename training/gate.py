@@ -12,7 +12,16 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["Criterion", "EventScores", "GateScores", "GateThresholds", "InstantThresholds", "Verdict", "gate"]
+__all__ = [
+    "Criterion",
+    "EventScores",
+    "GateScores",
+    "GateThresholds",
+    "InstantThresholds",
+    "Verdict",
+    "field_criterion",
+    "gate",
+]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # Scores are rounded to four digits where they are kept: what differs by less than this is equal.
@@ -83,6 +92,11 @@ class GateThresholds(BaseSettings):
     false_alarm_margin: float = Field(
         2.0, ge=0, description="False alarms per line-hour more than the champion's: one of the hold-out's half hour."
     )
+
+    field_margin: float = Field(
+        0.02, ge=0, le=1, description="Of the accuracy on labelled field windows held out: one window in fifty."
+    )
+    field_windows: int = Field(100, ge=1, description="Fewer of them, filled by one state, prove nothing.")
 
     @classmethod
     def of_spec(cls, name: str) -> GateThresholds:
@@ -162,6 +176,26 @@ def gate(candidate: GateScores, champion: GateScores | None, thresholds: GateThr
             *_events(candidate.events, champion, thresholds),
         )
     )
+
+
+def field_criterion(
+    candidate: float | None, champion: float | None, windows: int, thresholds: GateThresholds
+) -> Criterion | None:
+    """Judge by windows of the field that neither model has learned.
+
+    Args:
+        candidate: its merged accuracy on them.
+        champion: that of the model in use; None for a first model.
+        windows: how many there are.
+        thresholds: margin, and the least windows.
+
+    Returns:
+        The criterion; None where there is no champion, or too little to judge by.
+    """
+    if champion is None or windows < thresholds.field_windows:
+        return None
+    limit = champion - thresholds.field_margin
+    return _at_least("field windows beside the champion", candidate, limit, "merged accuracy", champion)
 
 
 def _against_champion(

@@ -23,6 +23,10 @@ def retrain(
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the windows [default: trainer's].")] = None,
     episodes: Annotated[int | None, typer.Option(min=100, help="Episodes to simulate [default: trainer's].")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the training [default: the recipe's].")] = None,
+    warm_start: Annotated[
+        bool | None,
+        typer.Option("--from-champion/--from-scratch", help="Begin with its weights [default: trainer's]."),
+    ] = None,
     spec: Annotated[str | None, typer.Option(help="Signal spec whose model is to be trained.")] = None,
 ) -> None:
     """Ask the trainer for a retraining.
@@ -37,7 +41,7 @@ def retrain(
     from stream.settings import load_settings
 
     settings = load_settings(broker=broker, spec=spec)
-    options = RetrainOptions(epochs=epochs, episodes=episodes, seed=seed)
+    options = RetrainOptions(epochs=epochs, episodes=episodes, seed=seed, warm_start=warm_start)
     request = new_request(load_spec(settings.spec).name, options, reason)
     if not wait:
         from faultline.asking import ask

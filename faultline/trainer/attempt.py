@@ -63,11 +63,13 @@ def judge(
     order: Order, folder: Path, model_id: str, champion_id: str | None, tell: Callable[[float, str], None]
 ) -> Outcome:
     """Write the candidate's report, beside the champion where there is one, and return what the gate says."""
+    from faultline.trainer.field_evidence import judged_by_field
     from training.conditions import CONDITIONS
+    from training.gate import Verdict
     from training.report import ReportOptions, collect, write
 
     conditions = 1 + len(CONDITIONS) if order.spec == "line" and order.evaluation_episodes else 0
-    steps = 12 + 2 * conditions
+    steps = 13 + 2 * conditions
     done = 0
 
     def step(stage: str) -> None:
@@ -83,6 +85,10 @@ def judge(
         lines=order.evaluation_lines,
     )
     data = collect(options, step=step)
+    step("judging by the field")
+    criterion, field = judged_by_field(order.spec, folder, champion_id is not None)
+    if criterion is not None:
+        data = data.model_copy(update={"verdict": Verdict.of((*data.verdict.criteria, criterion))})
     partial = folder / f".{REPORT}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(folder / REPORT, ignore_errors=True)
@@ -95,6 +101,7 @@ def judge(
         metrics["worst_condition_merged_macro_f1"] = min(scores.cells.values())
     if scores.events is not None:
         metrics |= scores.events.model_dump()
+    metrics |= field
     return Outcome(
         model_id=model_id,
         champion_id=champion_id,

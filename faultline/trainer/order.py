@@ -34,6 +34,7 @@ class Order(_Model):
     epochs: int | None = Field(description="Those of the recipe where null.")
     episodes: int | None
     seed: int | None
+    warm_start: bool = Field(description="Go on from the champion.")
     data: Path | None = Field(description="classData.csv, for spec instant.")
     evaluation_episodes: int
     evaluation_lines: int

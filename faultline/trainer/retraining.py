@@ -89,6 +89,7 @@ class Retrainer:
                 "epochs": asked.epochs or settings.retrain_epochs,
                 "episodes": asked.episodes or settings.retrain_episodes,
                 "seed": asked.seed,
+                "warm_start": settings.retrain_warm_start if asked.warm_start is None else asked.warm_start,
                 "data": None if settings.retrain_data is None else settings.retrain_data.absolute(),
                 "evaluation_episodes": settings.evaluation_episodes,
                 "evaluation_lines": settings.evaluation_lines,

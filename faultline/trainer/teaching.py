@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
-from faultline.trainer.order import FIELD, WORK, Order
+from faultline.trainer.order import CHAMPION, FIELD, WORK, Order
 from model.artefact import Artefact
 from model.spec import SignalSpec, load_spec
 from training.errors import TrainingError
 from training.fit import FitHistory
-from training.recipes import ROUNDS, InstantOptions, LineOptions, train_instant, train_line
+from training.recipes import ROUNDS, WARM_ROUNDS, InstantOptions, LineOptions, train_instant, train_line
+from training.rounds import Round, epochs_of
 from training.sidecar.store import LabelledStore
 from training.windows import Windows
 
@@ -53,11 +54,13 @@ def _trained(order: Order, folder: Path, tell: Tell) -> Artefact:
     field = field_windows(folder, load_spec("line"))
     told = f" and {len(field):,} labelled windows" if field is not None else ""
     tell(0.0, f"simulating{told}")
-    options = _line_options(order, folder, tell)
-    return train_line(options) if field is None else train_line(options, field)
+    beside = folder / CHAMPION
+    champion = Artefact.load(beside) if order.warm_start and beside.exists() else None
+    rounds = ROUNDS if champion is None else WARM_ROUNDS
+    return train_line(_line_options(order, folder, rounds, tell), field, champion)
 
 
-def _line_options(order: Order, folder: Path, tell: Tell) -> LineOptions:
+def _line_options(order: Order, folder: Path, rounds: Sequence[Round], tell: Tell) -> LineOptions:
     default = LineOptions()
     epochs = order.epochs or default.epochs
     return LineOptions(
@@ -67,7 +70,7 @@ def _line_options(order: Order, folder: Path, tell: Tell) -> LineOptions:
         test_lines=min(default.test_lines, order.evaluation_lines),
         work_dir=folder / WORK,
         show_progress=False,
-        on_epoch=_Epochs(sum(max(1, round(part.share * epochs)) for part in ROUNDS), tell),
+        on_epoch=_Epochs(sum(epochs_of(rounds, epochs)), tell),
     )
 
 

@@ -21,6 +21,7 @@ def order(run_id: str = "run-1") -> Order:
         epochs=None,
         episodes=None,
         seed=None,
+        warm_start=False,
         data=None,
         evaluation_episodes=0,
         evaluation_lines=1,
