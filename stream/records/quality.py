@@ -116,7 +116,7 @@ def channel_findings(samples: Values, missing: Sequence[str], name: str) -> list
         if channel in missing:
             continue
         wave = samples[:, k]
-        if float(np.ptp(wave)) == 0.0:
+        if wave.min() == wave.max():
             findings.append(Finding("warning", "dead-channel", f"{channel} never changes", name))
         elif clipped(wave):
             findings.append(Finding("warning", "clipped", f"{channel} is cut flat at its extremes", name))

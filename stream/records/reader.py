@@ -174,6 +174,8 @@ def _frequency(raw: RawRecord, samples: NDArray[np.float32], options: ReadOption
     longest = max(usable or raw.segments, key=lambda segment: len(segment) / segment.rate_hz)
     part = samples[longest.first : longest.stop]
     found = frequency_of((part[:, 3:], part[:, :3]), longest.rate_hz)
+    # Finer than the estimate can be: the same waves in another format are cut into the same windows.
+    found = None if found is None else round(found, 3)
     header = raw.header_hz
     if found is None:
         taken = header if header is not None and 10 <= header <= 80 else DEFAULT_HZ
