@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint types storm bench recording bench-training clean
+.PHONY: help setup demo test lint types storm swaps bench recording bench-training clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ types: $(READY)
 
 storm: $(READY) ## ten SIGKILLs of the real worker under load on Apache Kafka, with figures
 	@$(BIN)/python -m tests.delivery.storm
+
+swaps: $(READY) ## a hundred swaps of the model under load on Apache Kafka, with figures
+	@$(BIN)/python -m tests.delivery.swaps
 
 bench: $(READY) ## records/s of our Faust transport over bare aiokafka, on Apache Kafka
 	@$(BIN)/python -m tests.benchmarks.transport

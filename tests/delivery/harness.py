@@ -257,6 +257,8 @@ class Account:
     dead: Counter[tuple[int, int]] = field(default_factory=Counter)
     dead_reasons: Counter[str] = field(default_factory=Counter)
     events: list[dict[str, Any]] = field(default_factory=list)
+    shadowed: set[str] = field(default_factory=set)
+    """Models that answered as shadow, which counts as no answer."""
 
     @property
     def lost(self) -> set[tuple[int, int]]:
@@ -305,7 +307,9 @@ def account(topics: Topics) -> Account:
         found.sent.add((message.partition(), message.offset()))
     for message in read_all(topics.bootstrap, [topics.classes]):
         answer = msgspec.msgpack.decode(message.value())
-        if not answer["shadow"]:
+        if answer["shadow"]:
+            found.shadowed.add(answer["model_id"])
+        else:
             found.answered[answer["source"]["partition"], answer["source"]["offset"]] += 1
     for message in read_all(topics.bootstrap, [topics.dead_letters]):
         headers = dict(message.headers())

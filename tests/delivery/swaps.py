@@ -43,7 +43,7 @@ from tests.stream.doubles import record as consumed
 FAULTLINE = (sys.executable, "-m", "faultline")
 SETTLED_S = 3.0
 """After the worker is ready, and after the last swap, before steady state begins."""
-SAME = 1e-4
+SAME = 3e-5
 """Answers that differ by less are of one model: cutting a batch otherwise rounds below 1e-5."""
 
 
@@ -76,7 +76,7 @@ def variants(count: int) -> list[Artefact]:
                 spec=manifest.spec,
                 architecture=manifest.architecture,
                 normalisation=manifest.normalisation,
-                temperature=manifest.temperature * (0.6 if number % 2 else 1.5),
+                temperature=manifest.temperature * (0.6 if number % 2 else 2.0),
                 rejection=manifest.rejection,
                 provenance={"variant": number},
             )
@@ -299,7 +299,7 @@ def simulated(folder: Path, lines: int, seconds: int, seed: int) -> Path:
 def right(result: dict[str, Any], swaps: int) -> bool:
     """Whether nothing was mixed, lost or answered twice, and every model was in use."""
     wrong = (result["mixed"], result["lost"], result["answered_twice"], result["out_of_order"])
-    return not any(wrong) and result["swaps"] == swaps and result["mixed_would_be_seen"] > 0.9
+    return not any(wrong) and result["swaps"] == swaps and result["mixed_would_be_seen"] > 0.7
 
 
 def main() -> int:
