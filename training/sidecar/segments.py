@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
@@ -105,10 +106,15 @@ class Segment:
     shape: tuple[int, int]
     bytes: int
 
-    @property
+    @cached_property
     def newest_ns(self) -> int:
         """When its last window arrived."""
         return int(self.rows.added_ns.max())
+
+    @cached_property
+    def times_ns(self) -> tuple[int, int]:
+        """Start of its earliest and of its latest window: most files need no closer look."""
+        return int(self.rows.start_ns.min()), int(self.rows.start_ns.max())
 
     def data(self, index: NDArray[np.intp]) -> NDArray[np.float32]:
         """Read windows float32 (len(index), samples, channels); ``index`` ascends."""

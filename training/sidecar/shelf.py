@@ -25,7 +25,7 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 DAY_NS = 86_400_000_000_000
 ROOM = 0.8  # of the limit is left full after a clearing, so that one is rare
 MOST_SMALL = 8  # files much smaller than they should be; more are joined
-MOST_MARKS = 1000
+MOST_MARKS = 20  # of a line, for windows that are still to come
 
 
 class Shelf:
@@ -41,7 +41,7 @@ class Shelf:
         self.segments: dict[Tier, list[Segment]] = {tier: [] for tier in TIERS}
         self._waiting: dict[Tier, list[Block]] = {tier: [] for tier in TIERS}
         self._verdicts: dict[str, list[WindowLabel]] = {}
-        self._marks: list[tuple[str, int, int]] = []
+        self._marks: dict[str, list[tuple[int, int]]] = {}
         self._number = 0
         self.set_aside = 0
         self._open()
@@ -72,23 +72,16 @@ class Shelf:
         if not new.any():
             return 0
         n = len(key)
-        rows = Rows(
-            line=np.full(n, self.lines[line], np.int32),
-            source=np.full(n, self._sources[source], np.int32),
-            start_ns=start_ns,
-            sequence=sequence,
-            label=labels,
-            verdict_ns=np.zeros(n, np.int64),
-            added_ns=np.full(n, now_ns, np.int64),
-            key=key,
-        ).take(new)
-        data = windows[new]
+        code, origin = np.full(n, self.lines[line], np.int32), np.full(n, self._sources[source], np.int32)
+        never, now = np.zeros(n, np.int64), np.full(n, now_ns, np.int64)
+        rows = Rows(code, origin, start_ns, sequence, labels, never, now, key).take(new)
+        data, first_ns, last_ns = windows[new], rows.start_ns.min(), rows.start_ns.max()
         for verdict in self._verdicts.get(line, ()):
-            self._judge(verdict, rows)
+            if verdict.first_ns <= last_ns and verdict.last_ns >= first_ns:
+                self._judge(verdict, rows)
         marked = np.zeros(len(rows), bool)
-        for name, begin, end in self._marks:
-            if name == line:
-                marked |= (rows.start_ns >= begin) & (rows.start_ns <= end)
+        for begin, end in self._marks.get(line, ()):
+            marked |= (rows.start_ns >= begin) & (rows.start_ns <= end)
         labelled = rows.label != UNLABELLED
         for tier, chosen in zip(TIERS, (labelled, marked & ~labelled, ~marked & ~labelled), strict=True):
             if chosen.any():
@@ -108,7 +101,7 @@ class Shelf:
 
     def mark(self, line: str, first_ns: int, last_ns: int) -> int:
         """Keep windows in a range of starts for longer: somebody may have something to say about them."""
-        self._marks = [*self._marks[-MOST_MARKS + 1 :], (line, first_ns, last_ns)]
+        self._marks[line] = [*self._marks.get(line, [])[1 - MOST_MARKS :], (first_ns, last_ns)]
         return self._promote("marked", line, first_ns, last_ns, None)
 
     def forget_verdicts(self, gone: set[str]) -> None:
@@ -131,14 +124,13 @@ class Shelf:
             return 0
         known = np.empty(0, np.uint64)
         for tier in TIERS[: TIERS.index(into) + 1]:
-            for rows in (*(s.rows for s in self.segments[tier]), *(b.rows for b in self._waiting[tier])):
+            for rows in (block.rows for block in self._near(tier, first_ns, last_ns)):
                 own = _within(rows, code, first_ns, last_ns)
                 known = np.concatenate([known, rows.key[own]])
                 if verdict is not None and len(own):
                     self._judge(verdict, rows)
         for tier in TIERS[TIERS.index(into) + 1 :]:
-            sources: tuple[Block | Segment, ...] = (*self._waiting[tier], *self.segments[tier])
-            for block in sources:
+            for block in self._near(tier, first_ns, last_ns):
                 own = _within(block.rows, code, first_ns, last_ns)
                 own = own[~np.isin(block.rows.key[own], known)]
                 if not len(own):
@@ -154,6 +146,11 @@ class Shelf:
                     self._waiting[tier].append(Block(block.rows.take(rest), block.data(rest)))
         self._write_if_full()
         return len(np.unique(known))
+
+    def _near(self, tier: Tier, first_ns: int, last_ns: int) -> list[Block | Segment]:
+        """Where windows that start in a range may be."""
+        files = [s for s in self.segments[tier] if s.times_ns[0] <= last_ns and s.times_ns[1] >= first_ns]
+        return [*self._waiting[tier], *files]
 
     # Writing and clearing ------------------------------------------------------------------------------------------
 

@@ -244,6 +244,8 @@ class LabelledStore:
     def _shelf(self, spec: SignalSpec) -> Shelf:
         shelf = self._shelves.get(spec.name)
         if shelf is None or shelf.spec != spec:
+            if shelf is not None:
+                shelf.write()  # its successor reads it
             path = self.folder / spec.name / SPEC
             try:
                 path.parent.mkdir(exist_ok=True)
