@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from stream.records.record import Finding, RawChannel, ReadOptions, Segment
 from stream.records.resample import FEWEST_PER_CYCLE, resampled
 
 PER_CYCLE = 32
+MOST_SECONDS = 10.0
+"""Of a record's beginning that are looked at: long ones are continuous recordings."""
 STEADY_VOLTAGE, STEADY_CURRENT = 0.05, 0.15
 """Change against the first cycle up to which a record still shows what was before its event."""
 NEAR_RATED = (0.75, 1.3)
@@ -99,7 +101,8 @@ def _phasors(samples: NDArray[np.float32], segments: tuple[Segment, ...], freque
     first = fast[0]
     if len(first) < first.rate_hz / frequency_hz:
         return None
-    waves, _ = resampled(samples, [first], PER_CYCLE * frequency_hz)
+    stop = first.first + min(len(first), int(MOST_SECONDS * first.rate_hz))
+    waves, _ = resampled(samples, [replace(first, stop=stop)], PER_CYCLE * frequency_hz)
     cycles = len(waves) // PER_CYCLE
     if cycles == 0:
         return None
