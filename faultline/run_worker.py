@@ -8,6 +8,7 @@ from faultline.first_model import choose_artefact
 from faultline.logs import configure_logs
 from model.artefact import Artefact
 from model.engine import Engine
+from model.errors import ArtefactError
 from model.spec import SignalSpec, load_spec
 from stream.answers import ClosableClassifier
 from stream.clients import check_reachable
@@ -27,7 +28,21 @@ def _build(settings: Settings) -> Build:
     return build
 
 
-async def _run(settings: Settings, spec: SignalSpec, artefact: Artefact, origin: str) -> int:
+def own_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact | None, str]:
+    """The artefact that a worker comes with, and where it is from; None, and why, where models only come by topic.
+
+    Raises:
+        ArtefactError: the one given cannot be used.
+    """
+    try:
+        return choose_artefact(settings, spec)
+    except ArtefactError as error:
+        if settings.model is not None:
+            raise
+        return None, str(error)
+
+
+async def _run(settings: Settings, spec: SignalSpec, artefact: Artefact | None, origin: str) -> int:
     await check_reachable(settings)
     await require_topics(settings)
     models = ModelSwap(
@@ -49,5 +64,5 @@ def run_worker(settings: Settings) -> int:
     """Run a worker until it ends; returns the exit status."""
     configure_logs(settings)
     spec = load_spec(settings.spec)
-    artefact, origin = choose_artefact(settings, spec)
+    artefact, origin = own_artefact(settings, spec)
     return asyncio.run(_run(settings, spec, artefact, origin))

@@ -21,7 +21,7 @@ from model.errors import ArtefactError
 from model.signing import Ed25519PublicKey
 from model.spec import SignalSpec
 from stream.answers import ClosableClassifier
-from stream.errors import ModelRefusedError
+from stream.errors import ModelRefusedError, WorkerError
 from stream.metrics import WorkerMetrics
 from stream.model_records import (
     HEADER_BY,
@@ -55,8 +55,8 @@ class ModelSwap:
     Args:
         reader: of the topic.
         spec: of the windows; a model for any other is refused.
-        own: the artefact that the worker came with, used while the topic has no champion.
-        origin: of that artefact, for the log: a path or "shipped".
+        own: the artefact that the worker came with, used while the topic has no champion; None where none ships.
+        origin: of that artefact, for the log: a path or "shipped"; where there is none, the reason.
         build: from artefact to engine.
         keys: whose signatures are taken; none takes every model.
         max_bytes: a larger artefact is refused unread.
@@ -67,7 +67,7 @@ class ModelSwap:
         reader: ModelsReader,
         spec: SignalSpec,
         *,
-        own: Artefact,
+        own: Artefact | None,
         origin: str,
         build: Build,
         keys: tuple[Ed25519PublicKey, ...] = (),
@@ -92,6 +92,7 @@ class ModelSwap:
         Raises:
             BrokerError: the topic cannot be read.
             ArtefactError: the own artefact cannot be used.
+            WorkerError: there is none, and no model on the topic that can be used.
         """
         began = time.perf_counter()
         records = await self._reader.read_to_end()
@@ -114,7 +115,12 @@ class ModelSwap:
                 if record.value is not None:
                     with self._refusing(record, then="the next best is tried"):
                         return await self._built(await self._verified(record), shadow=False), f"models: {record.key}"
-        return await self._on_thread(lambda: self._build(self._own, None, shadow=False)), self._origin
+        if (own := self._own) is None:
+            raise WorkerError(
+                f"no model for spec {self._spec.name!r} on the topic, and {self._origin} "
+                "Then: faultline models promote FILE, or set FAULTLINE_MODEL"
+            )
+        return await self._on_thread(lambda: self._build(own, None, shadow=False)), self._origin
 
     async def follow(self, pipeline: Pipeline, shadow: Shadow) -> None:
         """Swap models as records come, until cancelled."""
@@ -173,6 +179,8 @@ class ModelSwap:
         if record.value is not None:
             return await self._verified(record), f"models: {record.key}"
         check_signature(record, self._keys)
+        if self._own is None:
+            raise ModelRefusedError("none", "it takes the champion back and this worker came with no other model")
         return self._own, self._origin
 
     async def _verified(self, record: ModelRecord) -> Artefact:

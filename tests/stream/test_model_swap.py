@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from model.artefact import Artefact
 from model.errors import ShapeArtefactError
 from model.signing import Ed25519PrivateKey
+from stream.errors import WorkerError
 from stream.model_records import ModelRecord, archive_key, champion_key, shadow_key
 from stream.model_swap import ModelSwap
 from stream.shadow import Shadow
@@ -77,14 +78,14 @@ class Workshop:
 class Bench:
     """A model swap between a topic of one's choice and a real pipeline."""
 
-    def __init__(self, topic: Topic, *keys: Ed25519PrivateKey) -> None:
+    def __init__(self, topic: Topic, *keys: Ed25519PrivateKey, own: Artefact | None = OWN) -> None:
         self.topic = topic
         self.workshop = Workshop()
         self.swap = ModelSwap(
             topic,  # type: ignore[arg-type]
             SPEC,
-            own=OWN,
-            origin="shipped",
+            own=own,
+            origin="shipped" if own else "none ships.",
             build=self.workshop,
             keys=tuple(key.public_key() for key in keys),
             max_bytes=MAX_BYTES,
@@ -118,8 +119,10 @@ async def _nobody(records: Any) -> None:
 
 
 @asynccontextmanager
-async def working(*records: ModelRecord, keys: tuple[Ed25519PrivateKey, ...] = ()) -> AsyncIterator[Bench]:
-    bench = Bench(Topic(*records), *keys)
+async def working(
+    *records: ModelRecord, keys: tuple[Ed25519PrivateKey, ...] = (), own: Artefact | None = OWN
+) -> AsyncIterator[Bench]:
+    bench = Bench(Topic(*records), *keys, own=own)
     engine = await bench.swap.begin()
     async with rig(engine=engine) as bench.rig:
         following = asyncio.create_task(bench.swap.follow(bench.rig.pipeline, bench.shadow))
@@ -182,6 +185,15 @@ async def test_with_a_key_only_signed_records_count_at_the_beginning() -> None:
         assert model_id == ONE.model_id, "an unsigned record takes nobody back"
         assert bench.refused("unsigned") == 1
     assert (await begun_with(model_record(CHAMPION, None, private_key=KEY), signed, keys=(KEY,)))[0] == OWN.model_id
+
+
+async def test_a_worker_that_came_with_no_model_needs_one_on_the_topic() -> None:
+    with pytest.raises(WorkerError, match=r"none ships\. Then: faultline models promote"):
+        await Bench(Topic(), own=None).swap.begin()
+    async with working(model_record(CHAMPION, ONE), own=None) as bench:
+        await bench.put(model_record(CHAMPION, None))
+        await until(lambda: bench.refused("none") == 1)
+        assert await bench.judged_by() == ONE.model_id, "the only model there is goes on"
 
 
 # Swaps ----------------------------------------------------------------------------------------------------------------
