@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,8 @@ NS_PER_MS = 1_000_000
 SHORTEST_WAIT_S = 0.001
 """Below this an event loop cannot sleep precisely; what is due earlier is sent at once."""
 LAG_POLL_S = 0.2
+READ_AHEAD = 256
+"""Records read by the thread at a time."""
 YIELD_EVERY = 64
 """Records between two turns for the producer's sender, when nothing else makes us wait."""
 
@@ -78,6 +82,24 @@ class ReplayCount:
         return self.failure is None and self.records == self.confirmed_records
 
 
+async def read_ahead(records: Iterator[ReplayRecord]) -> AsyncGenerator[ReplayRecord, None]:
+    """Records read by a thread, some ahead, so that a paced replay does not wait for a file or for decompression."""
+    loop = asyncio.get_running_loop()
+    chunk = loop.run_in_executor(None, _some, records)
+    try:
+        while some := await chunk:
+            chunk = loop.run_in_executor(None, _some, records)
+            for record in some:
+                yield record
+    finally:
+        # The thread must be done with the file before anybody closes it.
+        await asyncio.wait([chunk])
+
+
+def _some(records: Iterator[ReplayRecord]) -> list[ReplayRecord]:
+    return list(itertools.islice(records, READ_AHEAD))
+
+
 class Replayer:
     """One replay.
 
@@ -125,17 +147,15 @@ class Replayer:
         while not self._stopping.is_set():
             pass_ns = self.count.passes * self._span.duration_ns
             before = self.count.records
-            for record in self._source.records():
-                if restamp_ns is None:
-                    restamp_ns = self._now_ns() - record.due_ns if self._options.restamp else 0
-                await self._wait_for(record.due_ns + pass_ns)
-                if self._stopping.is_set():
-                    break
-                moved_record = self._moved(record, restamp_ns, pass_ns)
-                if self.count.punctuality is not None:
-                    due_ns = record.due_ns + pass_ns
-                    self.count.punctuality.note(due_ns / NS, -self._pacer.wait_s(due_ns))
-                await self._send(moved_record)
+            async with contextlib.aclosing(read_ahead(self._source.records())) as records:
+                async for record in records:
+                    if restamp_ns is None:
+                        restamp_ns = self._now_ns() - record.due_ns if self._options.restamp else 0
+                    await self._wait_for(record.due_ns + pass_ns)
+                    if self._stopping.is_set():
+                        break
+                    self._note_lateness(record.due_ns + pass_ns)
+                    await self._send(self._moved(record, restamp_ns, pass_ns))
             self.count.passes += 1
             if not self._options.loop or self.count.records == before:
                 break
@@ -169,6 +189,10 @@ class Replayer:
         await self._wait_until_in_flight(self._options.max_in_flight - 1)
         if self._options.max_lag is not None and self._lag is not None:
             await self._wait_for_workers(self._options.max_lag, self._lag)
+
+    def _note_lateness(self, due_ns: int) -> None:
+        if self.count.punctuality is not None:
+            self.count.punctuality.note(due_ns / NS, -self._pacer.wait_s(due_ns))
 
     async def _pause(self, seconds: float) -> None:
         try:
