@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,17 @@ from faultline.trainer.order import write_whole
 from model.artefact import Artefact
 from model.engine import Engine
 from model.spec import SignalSpec
-from stream.decode import NS, DecodedBatch
+from stream.decode import NS, DecodedBatch, LineWindows
 from stream.settings import Settings
-from training.sidecar.drift import DriftDetector, DriftPolicy
+from training.sidecar.drift import DriftDetector, DriftPolicy, DriftSignal
 
 log = structlog.get_logger(__name__)
+
+# Medians of so many windows stand still; more would only cost.
+RECORDS_OF_BUCKET = 4
+MOST_OF_RECORD = 24
+# Beyond so many it is forgotten when they were shown last, and all are shown once more.
+MOST_LINES = 100_000
 
 
 def drift_policy(settings: Settings) -> DriftPolicy:
@@ -42,6 +49,7 @@ class DriftWatch:
         self._spec, self._policy, self._path, self._metrics = spec, policy, path, metrics
         self._engine: Engine | None = None
         self._champion: Artefact | None = None
+        self._shown_ns: dict[str, int] = {}
         self._detector = self._restored()
 
     def _restored(self) -> DriftDetector:
@@ -73,27 +81,43 @@ class DriftWatch:
             self._detector = DriftDetector.restored(self._detector.state(), self._spec, self._policy, rejection)
 
     def look(self, batch: DecodedBatch) -> str | None:
-        """Show a batch to the detector; returns what it found, in words."""
-        count = np.array([entry.count for entry in batch.records])
-        record = np.repeat(np.arange(len(count)), count)
-        within = np.arange(len(record)) - np.repeat(np.cumsum(count) - count, count)
-        begin = np.array([entry.start_ns for entry in batch.records], np.int64)
-        hop_ns = np.array([self._spec.hop * NS / entry.rate_hz for entry in batch.records])
-        most = self._policy.windows_per_update
-        chosen = np.unique(np.linspace(0, len(record) - 1, min(most, len(record))).astype(np.intp))
-        record = record[chosen]
-        windows = np.ascontiguousarray(batch.windows[chosen])
-        signal = self._detector.update(
-            [batch.records[number].line for number in record],
-            begin[record] + np.round(within[chosen] * hop_ns[record]).astype(np.int64),
-            windows,
-            None if self._engine is None else self._engine.classify(windows),
-        )
-        if signal is None:
+        """Show a batch to the detector; returns what it found, in words.
+
+        Of every line some records of every bucket are shown, however fast they come: a backlog is looked at as closely
+        as what is live, and many windows a second cost no more than few.
+        """
+        shown = [entry for entry in batch.records if self._to_be_shown(entry)]
+        found: DriftSignal | None = None
+        most = max(1, self._policy.windows_per_update // MOST_OF_RECORD)
+        for first in range(0, len(shown), most):
+            found = self._show(batch, shown[first : first + most]) or found
+        if found is None:
             return None
-        self._metrics.drift_signals.labels(signal.feature).inc()
-        log.warning("drift-found", feature=signal.feature, before=signal.before, after=signal.after, at_ns=signal.at_ns)
-        return signal.reason
+        self._metrics.drift_signals.labels(found.feature).inc()
+        log.warning("drift-found", feature=found.feature, before=found.before, after=found.after, at_ns=found.at_ns)
+        return found.reason
+
+    def _to_be_shown(self, entry: LineWindows) -> bool:
+        last_ns = self._shown_ns.get(entry.line)
+        apart_ns = round(self._policy.bucket_s * NS / RECORDS_OF_BUCKET)
+        if last_ns is not None and 0 <= entry.start_ns - last_ns < apart_ns:
+            return False
+        if len(self._shown_ns) >= MOST_LINES:
+            self._shown_ns.clear()
+        self._shown_ns[entry.line] = entry.start_ns
+        return True
+
+    def _show(self, batch: DecodedBatch, entries: Sequence[LineWindows]) -> DriftSignal | None:
+        lines: list[str] = []
+        rows, starts = [], []
+        for entry in entries:
+            within = np.unique(np.linspace(0, entry.count - 1, min(entry.count, MOST_OF_RECORD)).astype(np.int64))
+            rows.append(entry.first + within)
+            starts.append(entry.start_ns + np.round(within * (self._spec.hop * NS / entry.rate_hz)).astype(np.int64))
+            lines += [entry.line] * len(within)
+        windows = np.ascontiguousarray(batch.windows[np.concatenate(rows)])
+        probabilities = None if self._engine is None else self._engine.classify(windows)
+        return self._detector.update(lines, np.concatenate(starts), windows, probabilities)
 
     def save(self) -> None:
         """Keep the state for a restart; a disk that takes it not costs no more than the reference."""

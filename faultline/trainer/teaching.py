@@ -13,7 +13,8 @@ from model.artefact import Artefact
 from model.spec import SignalSpec, load_spec
 from training.errors import TrainingError
 from training.fit import FitHistory
-from training.recipes import ROUNDS, WARM_ROUNDS, InstantOptions, LineOptions, train_instant, train_line
+from training.instant_recipe import InstantOptions, train_instant
+from training.recipes import ROUNDS, WARM_ROUNDS, LineOptions, train_line
 from training.rounds import Round, epochs_of
 from training.sidecar.store import LabelledStore
 from training.windows import Windows
