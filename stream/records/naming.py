@@ -124,16 +124,23 @@ def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], set[int]
     kinds = {index: kind_of(channel) for index, channel in enumerate(channels)}
     free = {index for index, kind in kinds.items() if kind and not NO_WAVEFORM.search(channels[index].name)}
     sets: list[PhaseSet] = []
-    for fewest in (3, 2):
+    # Some files number the circuits of a bay's channels one by one: asked only for what circuits could not place.
+    for fewest, by_circuit in ((3, True), (3, False), (2, True)):
         for alphabet in ALPHABETS:
-            sets += _sets_of(channels, kinds, free, alphabet, fewest)
+            sets += _sets_of(channels, kinds, free, alphabet, fewest=fewest, by_circuit=by_circuit)
     return sorted(sets, key=lambda found: min(index for index in found.channels if index is not None)), (
         set(kinds) - {index for found in sets for index in found.channels if index is not None}
     )
 
 
 def _sets_of(
-    channels: Sequence[RawChannel], kinds: dict[int, Kind], free: set[int], alphabet: Alphabet, fewest: int
+    channels: Sequence[RawChannel],
+    kinds: dict[int, Kind],
+    free: set[int],
+    alphabet: Alphabet,
+    *,
+    fewest: int,
+    by_circuit: bool,
 ) -> list[PhaseSet]:
     """Sets under one alphabet; what they use is taken out of ``free``."""
     buckets: dict[tuple[Kind, str, str], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -141,7 +148,7 @@ def _sets_of(
     for index in sorted(free):
         if alphabet.pairs and kinds[index] != "voltage":
             continue
-        circuit = _plain(channels[index].circuit).upper()
+        circuit = _plain(channels[index].circuit).upper() if by_circuit else ""
         for phase, pattern, weight in _readings(channels[index], alphabet):
             if weight < 2 and fewest < 3:
                 continue
@@ -163,7 +170,7 @@ def _sets_of(
                 PhaseSet(
                     kind=kinds[first],
                     label=_label([channels[index].name for index in indices if index is not None]),
-                    circuit=channels[first].circuit.strip(),
+                    circuit=channels[first].circuit.strip() if by_circuit else "",
                     channels=(indices[0], indices[1], indices[2]),
                     pairs=alphabet.pairs,
                 )

@@ -130,6 +130,12 @@ def test_the_circuit_field_parts_bays_of_the_same_names(tmp_path: Path) -> None:
     assert record.lines[1].sources["ia"].startswith("7 ")
 
 
+def test_circuits_numbered_channel_by_channel_do_not_part_a_bay(tmp_path: Path) -> None:
+    names = [f"{name}_G{bay}" for bay in (1, 2) for name in LATIN]
+    record = open_record(station(tmp_path, names, [*"123567"] * 2, [*range(6)] * 2))
+    assert [line.name for line in record.lines] == ["record/G1", "record/G2"]
+
+
 def test_what_is_ambiguous_is_listed_and_left_to_channels(tmp_path: Path) -> None:
     names = [*(f"F{bay} {name}" for bay in (1, 2, 3) for name in LATIN[:3])]
     names += [f"BUS{bus} {name}" for bus in ("A", "B") for name in LATIN[3:]]
