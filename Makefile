@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint types storm swaps bench recording bench-training clean
+.PHONY: help setup demo test lint types retraining-storm storm swaps bench recording bench-training clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: $(READY)
 
 types: $(READY)
 	@$(BIN)/mypy
+
+retraining-storm: $(READY) ## kills of the real trainer and its trainings under a schedule on Apache Kafka, with figures
+	@$(BIN)/python -m tests.delivery.retraining_storm
 
 storm: $(READY) ## ten SIGKILLs of the real worker under load on Apache Kafka, with figures
 	@$(BIN)/python -m tests.delivery.storm
