@@ -24,6 +24,7 @@ from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics, comman
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 SWIFT, QUICK = "tests.delivery.swift_attempt", "tests.delivery.quick_attempt"
+TRAINED, SHUFFLED = "tests.delivery.trained_attempt", "tests.delivery.shuffled_attempt"
 START_NS = time.time_ns()
 _numbers = itertools.count()
 
@@ -107,7 +108,7 @@ def test_killed_at_every_step_of_publishing_it_publishes_the_candidate_once(
 def test_killed_while_it_trains_it_goes_on_and_ends_with_one_model(
     topics: TrainerTopics, start: Callable[..., TrainerProcess], victim: str
 ) -> None:
-    trainer = start(None).wait_ready()
+    trainer = start(TRAINED).wait_ready()
     topics.ask("one")
     wait_until(lambda: any(stage.startswith("epoch") for stage in topics.stages()), "an epoch")
     child = trainer.child()
@@ -118,7 +119,7 @@ def test_killed_while_it_trains_it_goes_on_and_ends_with_one_model(
         trainer.kill()
         wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to end with its trainer")
         assert topics.published() == []
-        start(None)
+        start(TRAINED)
     (word,) = topics.wait_last_words(1)
     assert word.state == "promoted"
     assert topics.champions() == [word.model_id]
@@ -179,7 +180,7 @@ def test_a_candidate_of_shuffled_labels_is_refused_by_a_named_criterion_and_the_
     assert [one.state for one in topics.wait_last_words(1)] == ["promoted"]
     good.terminate()
     champion = topics.champions()
-    trainer = start("tests.delivery.shuffled_attempt", **strict).wait_ready()
+    trainer = start(SHUFFLED, **strict).wait_ready()
     asked = command(topics, "retrain", "--wait", "--epochs", "3", "--episodes", "100")
     assert asked.returncode == 1, asked.stdout + asked.stderr
     assert "not met: hold-out score:" in asked.stdout

@@ -19,8 +19,9 @@ from confluent_kafka import Producer
 
 from model.artefact import Artefact
 from stream.contract import RetrainOptions, RetrainRequest, TrainingReport
-from tests.delivery.harness import DEADLINE_S, REPOSITORY, Topics, free_port, read_all, wait_until
+from tests.delivery.harness import REPOSITORY, Topics, free_port, read_all, wait_until
 
+VERDICT_DEADLINE_S = 240.0
 LAST_WORDS = ("promoted", "refused", "failed")
 
 # A retraining of seconds: two epochs on a handful of episodes, one line of hold-out, no conditions.
@@ -93,7 +94,7 @@ class TrainerTopics(Topics):
         """How retrainings ended, each told once."""
         return list({one.run_id: one for one in self.reported() if one.state in LAST_WORDS}.values())
 
-    def wait_last_words(self, count: int, deadline_s: float = DEADLINE_S) -> list[TrainingReport]:
+    def wait_last_words(self, count: int, deadline_s: float = VERDICT_DEADLINE_S) -> list[TrainingReport]:
         """Wait until so many retrainings have ended."""
         wait_until(lambda: len(self.last_words()) >= count, f"{count} verdicts", deadline_s, pause_s=0.3)
         return self.last_words()
