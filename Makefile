@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint types retraining-storm storm swaps bench recording bench-training clean
+.PHONY: help setup demo test lint types retraining-storm storm swaps bench recording bench fuzz-training clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ swaps: $(READY) ## a hundred swaps of the model under load on Apache Kafka, with
 
 bench: $(READY) ## records/s of our Faust transport over bare aiokafka, on Apache Kafka
 	@$(BIN)/python -m tests.benchmarks.transport
+
+fuzz: $(READY) ## read 10,000 broken COMTRADE and CSV files; prints crashes, hangs and peak memory
+	@$(BIN)/python -m tests.benchmarks.fuzz_records
 
 recording: $(READY) ## record 100,000 windows from Apache Kafka while they flow, replay them, compare; kill a recorder
 	@$(BIN)/python -m tests.delivery.recording
