@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from model.errors import FaultlineError
+from model.spec import load_spec
 from stream.settings import PREFIX, Settings, load_settings, settings_in_environment
 
 Level = Literal["ok", "warn", "fail"]
@@ -160,7 +161,6 @@ def check_settings(settings: Settings) -> Line:
 def check_artefact(settings: Settings) -> Line:
     """The artefact that a worker would start with verifies and is for its spec."""
     from model.artefact import Artefact, shipped
-    from model.spec import load_spec
 
     try:
         spec = load_spec(settings.spec)
@@ -204,6 +204,28 @@ def check_broker(settings: Settings) -> Iterator[Line]:
         yield Line("topics", "ok", f"{len(findings)} topics are as they should be")
     if not broker.embedded:
         yield from check_rights(settings)
+    if all(finding.name != settings.topic_models for finding in wrong):
+        yield check_models(settings)
+
+
+def check_models(settings: Settings) -> Line:
+    """Which model a worker would use, by the topic of models and the keys that are trusted."""
+    from faultline.promoting import listed
+    from stream.models_topic import public_keys
+
+    try:
+        public_keys(settings)
+        here = [row for row in asyncio.run(listed(settings)) if row.spec == load_spec(settings.spec).name]
+    except FaultlineError as error:
+        return Line("models", "fail", str(error))
+    signed = "signed models only" if settings.model_public_keys else "signatures not asked for"
+    champion = next((row for row in here if row.role == "champion"), None)
+    if champion is None:
+        return Line("models", "ok", f"no champion on the topic: workers use the artefact above; {signed}")
+    if champion.refused is not None:
+        advice = "promote a good one: faultline models promote, or rollback"
+        return Line("models", "fail", f"workers refuse the champion {champion.model_id} ({champion.refused}): {advice}")
+    return Line("models", "ok", f"champion {champion.model_id}, promoted by {champion.promoted_by}; {signed}")
 
 
 def check_rights(settings: Settings) -> Iterator[Line]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,14 @@ from typer.testing import CliRunner
 from faultline import diagnosis
 from faultline.cli.doctor import doctor
 from faultline.diagnosis import Line
+from model.artefact import shipped
+from model.signing import new_keys
 from stream import kafka_jars
 from stream.catalogue import catalogue
 from stream.clients import BrokerInfo, unspoken_requests
 from stream.embedded import EmbeddedBroker
 from stream.kafka_properties import Security
+from stream.models_topic import publish_model
 from stream.rights import needed_rights
 from stream.settings import Settings
 
@@ -96,6 +101,27 @@ def test_the_embedded_broker_is_a_warning(run: Callable[..., dict[str, Any]], em
     assert lines(answer, "topics") == [
         ("ok", f"{len(catalogue(Settings(_env_file=None)))} topics are as they should be")
     ]
+
+
+def test_the_champion_and_what_is_asked_of_it_are_told(
+    run: Callable[..., dict[str, Any]], embedded_broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    environment = {"FAULTLINE_BROKER": embedded_broker.bootstrap}
+    settings = Settings(_env_file=None, broker=embedded_broker.bootstrap)
+    ((level, message),) = lines(run(**environment), "models")
+    assert (level, message.partition(":")[0]) == ("ok", "no champion on the topic")
+    asyncio.run(publish_model(settings, shipped("line"), spec="line", at=datetime.now(UTC), by="ana"))
+    ((level, message),) = lines(run(**environment), "models")
+    assert level == "ok"
+    assert message.startswith(f"champion {shipped('line').model_id}, promoted by ana")
+    _, public = new_keys(tmp_path)
+    ((level, message),) = lines(run(**environment, FAULTLINE_MODEL_PUBLIC_KEYS=str(public)), "models")
+    assert level == "fail"
+    assert "unsigned" in message
+    public.write_text("no key")
+    ((level, message),) = lines(run(**environment, FAULTLINE_MODEL_PUBLIC_KEYS=str(public)), "models")
+    assert level == "fail"
+    assert "faultline keys new" in message
 
 
 def test_an_artefact_that_is_none_fails(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
