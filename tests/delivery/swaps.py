@@ -43,6 +43,7 @@ from tests.stream.doubles import record as consumed
 FAULTLINE = (sys.executable, "-m", "faultline")
 SETTLED_S = 3.0
 """After the worker is ready, and after the last swap, before steady state begins."""
+SWAPS = "faultline_model_swaps_total"
 SAME = 3e-5
 """Answers that differ by less are of one model: cutting a batch otherwise rounds below 1e-5."""
 
@@ -146,17 +147,18 @@ def storm(topics: Topics, recording: Path, folder: Path, swaps: int, steady_s: f
             found.steady_from = time.time() * 1000
             time.sleep(steady_s)
             found.first_swap = time.time() * 1000
-            for number, value in enumerate(values):
+            for number, value in enumerate(values, start=1):
                 put(topics, producer, "line", value)
                 time.sleep(pause_s)
-                if number % 10 == 9:
-                    say(f"{number + 1} of {swaps} models put on the topic")
-            wait_until(lambda: metric(worker, "faultline_model_swaps_total") >= swaps, "the last swap", 20)
+                # Of models that come faster than they are swapped in only the newest is used.
+                wait_until(lambda number=number: metric(worker, SWAPS) >= number, "the swap")
+                if number % 10 == 0:
+                    say(f"{number} of {swaps} models in use")
             found.last_swap = time.time() * 1000
             time.sleep(SETTLED_S + steady_s)
             found.end = time.time() * 1000
         wait_answered(topics)
-        found.swaps = int(metric(worker, "faultline_model_swaps_total"))
+        found.swaps = int(metric(worker, SWAPS))
         assert worker.terminate() == 0
     finally:
         worker.kill()
