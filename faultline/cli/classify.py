@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from faultline.classifying import FileResult
     from model.spec import SignalSpec
 
-TABLE_WIDTH = 110
+TABLE_WIDTH = 132
 
 
 def classify(
@@ -76,6 +77,7 @@ def classify(
             engine.warm()
         began = time.perf_counter()
         counts = _Counts()
+        drawn: Counter[str] = Counter()
         for result in _with_bar(classified(files, model=engine, options=options, jobs=jobs), len(files), quiet):
             counts.add(result)
             if as_json:
@@ -85,7 +87,7 @@ def classify(
                 results.append(_without_samples(result))
             _say(result, quiet=quiet)
             if plot is not None:
-                _draw(result, engine.spec, plot)
+                _draw(result, engine.spec, plot, drawn)
         seconds = time.perf_counter() - began
     if not as_json:
         _show(results)
@@ -156,13 +158,18 @@ def _say(result: FileResult, *, quiet: bool) -> None:
                 typer.echo(f"{result.path.name}: {finding}", err=True)
 
 
-def _draw(result: FileResult, spec: SignalSpec, folder: Path) -> None:
+def _draw(result: FileResult, spec: SignalSpec, folder: Path, drawn: Counter[str]) -> None:
     from faultline.record_plots import plot_answer
 
-    if result.record is not None:
-        for answer in result.answers:
-            if len(answer.window_end_s):
-                plot_answer(result.record, answer, spec, folder / f"{answer.line.name.replace('/', ' ')}.png")
+    if result.record is None:
+        return
+    for answer in result.answers:
+        if len(answer.window_end_s):
+            name = answer.line.name.replace("/", " ")
+            drawn[name] += 1
+            # Files of one name in several folders are not to hide each other.
+            number = f" {drawn[name]}" if drawn[name] > 1 else ""
+            plot_answer(result.record, answer, spec, folder / f"{name}{number}.png")
 
 
 def _show(results: list[FileResult]) -> None:

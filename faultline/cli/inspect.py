@@ -136,6 +136,7 @@ def _show(record: Record) -> None:
     console.print(table)
     for line in record.lines:
         console.print(f"line [bold]{escape(line.name)}[/]: {line.base_source}")
-    for finding in record.findings:
+    # The bases are shown with their lines.
+    for finding in (finding for finding in record.findings if finding.code != "bases"):
         colour = "yellow" if finding.level == "warning" else "dim"
         console.print(f"[{colour}]{finding.level}[/]  {escape(str(finding))}", soft_wrap=True)

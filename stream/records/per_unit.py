@@ -25,6 +25,8 @@ LEAST_LOAD = 0.01
 """Load over the highest current of the record: below, a line was open or idle, and its load tells no rating."""
 HIGHEST_PER_UNIT = 20.0
 """What the highest current is at most shown as where no rating is known: transformers are made for 20 times theirs."""
+IMPLAUSIBLE_PER_UNIT = 80.0
+"""Times the rating beyond which no fault current goes: transformers saturate long before."""
 REVERSED_SHARE = 0.5
 """Active over apparent power beyond which a direction of flow is certain."""
 
@@ -88,6 +90,7 @@ def scaled(
     current, current_source = _current_base(samples[:, :3], channels[:3], phasors, options, secondary)
     samples[:, :3] /= np.float32(current)
     samples[:, 3:] /= np.float32(voltage)
+    _check_ratios(samples, name, findings)
     result = Scaled(samples, current, voltage, f"{voltage_source}; {current_source}", findings)
     if phasors is not None:
         _check_directions(phasors, result, name)
@@ -192,6 +195,17 @@ def _current_base(
         return base, f"currents per {base:.6g} A peak, from the load before the event (no CT rating)"
     base = highest / 10.0
     return base, f"currents per {base:.6g} A peak, a tenth of the record's highest (no CT rating, no load)"
+
+
+def _check_ratios(samples: NDArray[np.float32], name: str, findings: list[Finding]) -> None:
+    """Say where a rating and the values contradict each other, in per unit."""
+    highest = float(np.abs(samples[:, :3]).max(initial=0.0))
+    if highest > IMPLAUSIBLE_PER_UNIT:
+        message = (
+            f"currents reach {highest:.0f} times the rating: the transformer's ratio or the side of the values may "
+            "be wrong in the header (--current-base says what is one per unit)"
+        )
+        findings.append(Finding("warning", "implausible-currents", message, name))
 
 
 def _check_directions(phasors: _Phasors, result: Scaled, name: str) -> None:

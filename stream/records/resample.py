@@ -69,7 +69,7 @@ def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
         >>> [run.windows.shape for run in windows_of(record.lines[0], load_spec("line"))]  # doctest: +SKIP
         [(92, 32, 6)]
     """
-    rate_hz = spec.samples_per_cycle * line.frequency_hz
+    rate_hz = whole_hop_rate(spec, line.frequency_hz)
     units = _units(line, spec)
     columns = [CHANNELS.index(name) for name in spec.channels]
     runs: list[WindowRun] = []
@@ -94,6 +94,20 @@ def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
             runs.append(WindowRun(sequence, start_ns, rate_hz, samples, windows))
             following = sequence + len(windows)
     return tuple(runs)
+
+
+def whole_hop_rate(spec: SignalSpec, frequency_hz: float) -> float:
+    """Samples per second, nearest to the spec's samples per cycle, at which a hop has whole nanoseconds.
+
+    The times of windows, and with them the ids of events, then are the same however windows are grouped in messages.
+
+    Example:
+        >>> from model.spec import load_spec
+        >>> whole_hop_rate(load_spec("line"), 50.0), round(whole_hop_rate(load_spec("line"), 60.0), 3)
+        (1600.0, 1920.0)
+    """
+    hop_ns = max(1, round(spec.hop * NS / (spec.samples_per_cycle * frequency_hz)))
+    return spec.hop * NS / hop_ns
 
 
 def messages_of(

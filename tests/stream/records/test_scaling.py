@@ -63,6 +63,13 @@ def test_units_with_prefixes_are_understood(tmp_path: Path, units: tuple[str, st
     )
 
 
+def test_currents_far_beyond_the_rating_are_said(tmp_path: Path) -> None:
+    shape = Shape(side="S")
+    waves = load_waves(shape)
+    waves[:, 3:] /= RATED_VOLT / 100
+    assert "implausible-currents" in codes(open_record(write_record(tmp_path, shape, waves).path))
+
+
 def test_a_rating_in_kilovolt_is_understood(tmp_path: Path) -> None:
     shape = Shape(ratings=((RATED_AMPERE, 1.0), (110.0, 0.1)))
     line = open_record(write_record(tmp_path, shape, load_waves(shape)).path).lines[0]

@@ -110,6 +110,20 @@ def test_messages_carry_the_runs_as_the_contract_wants(tmp_path: Path) -> None:
     assert list(starts) == sorted(starts)
 
 
+@pytest.mark.parametrize("hz", [50.0, 59.97, 60.0])
+def test_window_times_do_not_depend_on_how_they_are_grouped(tmp_path: Path, hz: float) -> None:
+    line = line_of(tmp_path, Shape(segments=((4800.0, 4800),), frequency_hz=hz))
+    times = []
+    for grouped in (1, 4, 100):
+        found = []
+        for message in messages_of(line, SPEC, windows_per_message=grouped):
+            head = window_head(message.value)
+            assert head is not None
+            found += [head.start_ns + round(k * SPEC.hop * NS / head.rate_hz) for k in range(head.count)]
+        times.append(found)
+    assert times[0] == times[1] == times[2]
+
+
 def test_times_of_windows_are_those_of_the_record(tmp_path: Path) -> None:
     shape = replace(Shape(), start=("02/01/2024", "03:04:05.25"))
     run = windows_of(line_of(tmp_path, shape), SPEC)[0]
