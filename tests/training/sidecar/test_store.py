@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -187,6 +190,29 @@ def test_a_torn_file_is_set_aside_and_the_others_are_used(tmp_path: Path) -> Non
         assert len(store.windows(SPEC)) == 192
     assert torn.with_suffix(".aside").exists()
     assert not list((tmp_path / "line").glob(".*.partial"))
+
+
+@pytest.mark.parametrize("flushes", [1, 7, 40])
+def test_what_was_flushed_outlives_a_kill(tmp_path: Path, flushes: int) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.training.sidecar.store_child", str(tmp_path)],
+        cwd=Path(__file__).resolve().parents[3],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    for line in itertools.islice(child.stdout, flushes):
+        safe = int(line)
+    child.kill()
+    safe = max([safe, *(int(line) for line in child.stdout.readlines() if line.endswith("\n"))])
+    child.wait()
+    with LabelledStore(tmp_path, Limits()) as store:
+        found = store.windows(SPEC)
+        assert store.summary()[0].set_aside == 0
+        number = np.sort(found.data[:, 0, 0].astype(int))
+        assert np.array_equal(number, np.arange(len(number)))  # each once
+        assert len(number) >= safe
+        assert np.array_equal(found.labels, found.data[:, 0, 0].astype(int) % 12)
 
 
 def test_a_torn_verdict_comes_again(tmp_path: Path) -> None:
