@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,8 +60,11 @@ class TimedTopics(Topics):
         return super().config(name) | timed
 
 
-def variants(count: int) -> list[Artefact]:
-    """Models of the shipped one's architecture that give nearly its classes, neighbours told apart by confidence."""
+def variants(count: int, *, recompile: bool = False) -> list[Artefact]:
+    """Models of the shipped one's architecture that give nearly its classes, neighbours told apart by confidence.
+
+    With ``recompile`` each has a normalisation of its own, so that none can share what is compiled.
+    """
     champion = shipped("line")
     manifest = champion.manifest
     chance = np.random.default_rng(1)
@@ -71,12 +74,13 @@ def variants(count: int) -> list[Artefact]:
             name: (tensor * (1 + 1e-3 * chance.standard_normal(tensor.shape))).astype(np.float32)
             for name, tensor in champion.weights.items()
         }
+        scale = tuple(one * (1 + 1e-3 * (number + 1) * recompile) for one in manifest.normalisation.scale)
         made.append(
             Artefact.create(
                 weights,
                 spec=manifest.spec,
                 architecture=manifest.architecture,
-                normalisation=manifest.normalisation,
+                normalisation=manifest.normalisation.model_copy(update={"scale": scale}),
                 temperature=manifest.temperature * (0.6 if number % 2 else 2.0),
                 rejection=manifest.rejection,
                 provenance={"variant": number},
@@ -133,9 +137,11 @@ def metric(worker: WorkerProcess, name: str) -> float:
     return float(found.group(1)) if found else 0.0
 
 
-def storm(topics: Topics, recording: Path, folder: Path, swaps: int, steady_s: float, pause_s: float) -> Storm:
+def storm(
+    topics: Topics, recording: Path, folder: Path, made: Sequence[Artefact], *, steady_s: float, pause_s: float
+) -> Storm:
     """Steady state, swaps, steady state, under one load by one worker."""
-    made = variants(swaps)
+    swaps = len(made)
     found = Storm({artefact.model_id: artefact for artefact in (shipped("line"), *made)})
     producer = Producer({"bootstrap.servers": topics.bootstrap, "linger.ms": 0, "log_level": 0})
     values = [artefact.to_bytes() for artefact in made]
@@ -310,13 +316,15 @@ def main() -> int:
     parser.add_argument("--lines", type=int, default=24)
     parser.add_argument("--steady", type=float, default=25.0, help="seconds of steady state before and after")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds from swap to swap")
+    parser.add_argument("--recompile", action="store_true", help="models that share nothing compiled")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, KafkaServer(Path(name) / "kafka") as kafka:
         folder = Path(name)
         recording = simulated(folder, options.lines, 60, options.seed)
         topics = TimedTopics(kafka.bootstrap, "swaps").create()
-        happened = storm(topics, recording, folder, options.swaps, options.steady, options.pause)
+        made = variants(options.swaps, recompile=options.recompile)
+        happened = storm(topics, recording, folder, made, steady_s=options.steady, pause_s=options.pause)
         result = result_of(gather(topics, shipped("line")), happened)
     print(json.dumps(result))
     return 0 if right(result, options.swaps) else 1

@@ -79,7 +79,9 @@ def refused(worker: WorkerProcess, reason: str) -> float:
 
 
 def test_swaps_under_load_mix_no_answers_and_lose_none(topics: TimedTopics, recording: Path, tmp_path: Path) -> None:
-    happened = storm(topics, recording, tmp_path, swaps=6, steady_s=2.0, pause_s=0.5)
+    # The last two share nothing compiled with the others.
+    made = [*variants(4), *variants(2, recompile=True)]
+    happened = storm(topics, recording, tmp_path, made, steady_s=2.0, pause_s=0.5)
     result = result_of(gather(topics, shipped("line")), happened)
     print(result)
     assert right(result, 6), result
