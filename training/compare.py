@@ -18,7 +18,7 @@ from model.normalisation import Normalisation
 from model.spec import SignalSpec, load_spec
 from training.classdata import Split, read_classdata, split_classdata
 from training.fit import FitHistory, logits_of, stay_on_one_core
-from training.recipes import REFERENCE, fit_reference
+from training.instant_recipe import REFERENCE, fit_reference
 from training.scores import window_scores
 from training.windows import Windows
 

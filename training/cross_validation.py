@@ -34,18 +34,9 @@ from training.evaluation import guarded, judge_disturbances, judge_faults
 from training.fit import FitHistory, logits_of, make_repeatable
 from training.fold_results import Fold, Folds, WindowScores
 from training.line_data import Batches, Classifier, training_windows
-from training.recipes import (
-    CALIBRATION_SEED,
-    DEFAULT_ARCHITECTURE,
-    DEFAULT_SEED,
-    LINE_FIT,
-    LINE_NORMALISATION,
-    LINE_SHARES,
-    REJECTION_SEED,
-    ROUNDS,
-    TEST_SEED,
-    LineOptions,
-)
+from training.line_material import CALIBRATION_SEED, LINE_SHARES, REJECTION_SEED, TEST_SEED, simulated_search
+from training.manifests import DEFAULT_ARCHITECTURE, DEFAULT_SEED
+from training.recipes import LINE_FIT, LINE_NORMALISATION, ROUNDS, LineOptions
 from training.rejection import good_windows, line_rejection
 from training.rounds import classifier_of, epochs_of, fit_rounds
 from training.scores import window_scores
@@ -157,6 +148,8 @@ def _fitted(
     others = [k for k in range(1, options.folds + 1) if k != number]
     windows = Windows.joined([_group(options, k, spec) for k in others])
     train, validation = split_by_episode(windows, LINE_SHARES, seed)
+    mined = Batches.of(options.episodes * len(others) // options.folds).mined
+    first_episode = options.folds * (options.batches.mixed + options.batches.brief)  # beyond those of every group
     fitted = fit_rounds(
         network,
         train,
@@ -164,8 +157,7 @@ def _fitted(
         spec,
         ROUNDS,
         replace(LINE_FIT, epochs=options.epochs, seed=seed, show_progress=False),
-        mined=Batches.of(options.episodes * len(others) // options.folds).mined,
-        first_episode=options.folds * (options.batches.mixed + options.batches.brief),
+        search=simulated_search(mined, spec, seed, first_episode),
         checkpoints=checkpoints,
         on_epoch=on_epoch,
     )

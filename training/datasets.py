@@ -233,4 +233,7 @@ def _opened(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataSetError(f"{path}: cannot be read as Parquet: {error}") from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+        raise DataSetError(
+            f"{path}: cannot be read as Parquet ({why}); make a data set with `faultline simulate --dataset`"
+        ) from error

@@ -1,4 +1,4 @@
-"""Fitting in rounds: between two of them, windows that the model still gets wrong are searched in fresh episodes."""
+"""Fitting in rounds: between two of them, windows that the model still gets wrong are searched."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 from scipy.special import softmax
 
 from model.spec import SignalSpec
 from training.fit import FitHistory, FitOptions, fit, logits_of
-from training.line_data import Classifier, hard_windows
+from training.line_data import Classifier
+from training.line_material import Search
 from training.windows import Windows
-
-log = structlog.get_logger()
-
-MINING_SEED = 500_000  # added once per round: beyond the range of seeds of any training set
 
 
 @dataclass(frozen=True)
@@ -52,8 +48,7 @@ def fit_rounds(
     rounds: Sequence[Round],
     options: FitOptions,
     *,
-    mined: int,
-    first_episode: int,
+    search: Search,
     checkpoints: Path | None = None,
     on_epoch: Callable[[FitHistory], None] | None = None,
 ) -> Fitted:
@@ -66,8 +61,7 @@ def fit_rounds(
         spec: of the windows.
         rounds: shares of the epochs, with their learning rates.
         options: ``epochs`` are those of all rounds together; the learning rates are the rounds'.
-        mined: fresh episodes to search after every round but the last.
-        first_episode: number that no episode of ``train`` and ``validation`` reaches.
+        search: finds hard windows after every round but the last.
         checkpoints: folder of one file per round; where they are, fitting goes on from there.
         on_epoch: told after every epoch, of its round's epochs so far.
 
@@ -83,11 +77,7 @@ def fit_rounds(
             fit(network, Windows.joined([train, hard]), validation, spec, how, checkpoint, on_epoch),
         )
         if number < len(rounds):
-            seed = options.seed + MINING_SEED * number
-            found = hard_windows(mined, spec, seed, classifier_of(network), first_episode)
-            first_episode += mined
-            hard = Windows.joined([hard, found])
-            log.info("hard_windows_found", episodes=mined, windows=len(found))
+            hard = Windows.joined([hard, search(number, len(rounds), classifier_of(network))])
     return Fitted(tuple(histories), hard)
 
 

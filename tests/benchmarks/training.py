@@ -32,7 +32,7 @@ from model.spec import SignalSpec, load_spec
 from training import fit as fitting
 from training.classdata import read_classdata, split_classdata
 from training.fit import FitOptions, logits_of, stay_on_one_core
-from training.recipes import REFERENCE, fit_reference
+from training.instant_recipe import REFERENCE, fit_reference
 from training.scores import window_scores
 from training.steps import Steps
 from training.windows import Windows

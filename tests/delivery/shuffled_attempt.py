@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from faultline.trainer import attempt
-from training import recipes
+from training import line_material
 
 
 def shuffling(windows: Any) -> Any:
@@ -23,6 +23,6 @@ def shuffling(windows: Any) -> Any:
 
 
 if __name__ == "__main__":
-    recipes.training_windows = shuffling(recipes.training_windows)
-    recipes.hard_windows = shuffling(recipes.hard_windows)
+    line_material.training_windows = shuffling(line_material.training_windows)
+    line_material.hard_windows = shuffling(line_material.hard_windows)
     sys.exit(attempt.main(sys.argv[1:]))

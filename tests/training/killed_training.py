@@ -9,7 +9,7 @@ from pathlib import Path
 
 from training import fit as fitting
 from training.checkpoint import Checkpoint, State
-from training.recipes import InstantOptions, train_instant
+from training.instant_recipe import InstantOptions, train_instant
 
 
 class _Fatal(Checkpoint):

@@ -18,7 +18,7 @@ from training.classdata import read_classdata, split_classdata
 from training.compare import Comparison, compare
 from training.errors import DataSetError
 from training.fit import logits_of
-from training.recipes import REFERENCE, fit_reference
+from training.instant_recipe import REFERENCE, fit_reference
 from training.scores import window_scores
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,7 +17,8 @@ from model.spec import load_spec
 from training.checkpoint import Checkpoint, State
 from training.errors import TrainingError
 from training.fit import FitOptions, fit
-from training.recipes import InstantOptions, LineOptions, train_instant, train_line
+from training.instant_recipe import InstantOptions, train_instant
+from training.recipes import LineOptions, train_line
 from training.windows import Windows
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,6 +17,8 @@ from model.errors import FaultlineError
         ({"spec": "feeder"}, "no recipe for spec 'feeder'; choose line or instant"),
         ({"spec": "instant"}, "needs --data"),
         ({"spec": "instant", "data": Path("no-such-file.csv")}, "no-such-file.csv: cannot be read"),
+        ({"data": Path("no-such-set.parquet"), "episodes": None}, "no-such-set.parquet: cannot be read as Parquet"),
+        ({"data": Path("set.parquet")}, "--episodes are those to simulate"),
         ({"out": Path("no-such-folder/line.safetensors")}, "the folder no-such-folder does not exist"),
     ],
 )

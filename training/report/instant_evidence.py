@@ -13,7 +13,7 @@ from model.artefact import Artefact
 from model.spec import SignalSpec
 from training.classdata import Split, read_classdata, split_classdata
 from training.line_data import Classifier
-from training.recipes import DEFAULT_SEED
+from training.manifests import DEFAULT_SEED
 from training.report.data import DataSummary, Elsewhere, Failure, LeakageCheck, Slice
 from training.report.evidence import GALLERY, Evidence, Progress, worst
 from training.report.gallery import waveform

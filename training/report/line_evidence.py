@@ -14,12 +14,12 @@ from model.artefact import Artefact
 from model.spec import SignalSpec
 from training.evaluation import TEST_SECONDS, classify_record
 from training.line_data import Batches, Classifier, training_windows
-from training.recipes import CALIBRATION_SEED, REJECTION_SEED, ROUNDS, TEST_SEED
+from training.line_material import CALIBRATION_SEED, MINING_SEED, REJECTION_SEED, TEST_SEED
+from training.recipes import ROUNDS
 from training.report.data import DataSummary, Events, LeakageCheck, Slice
 from training.report.evidence import Evidence, Progress, worst
 from training.report.gallery import line_failures
 from training.report.judged import Judged, merged_macro_f1
-from training.rounds import MINING_SEED
 from training.scenario import STRETCH_S, Event, Scenario, scenario
 from training.scores import Detected, detected_episodes, injected_faults, score_events
 from training.windows import cut, judge, window_ends

@@ -229,7 +229,7 @@ def test_the_shipped_model_is_reported_beside_itself_with_no_difference(tmp_path
 
 @pytest.mark.slow
 def test_an_instant_model_is_reported_with_the_leak_of_its_split(tmp_path: Path, data_dir: Path) -> None:
-    from training.recipes import InstantOptions, train_instant
+    from training.instant_recipe import InstantOptions, train_instant
 
     source = data_dir / "electrical-faults" / "classData.csv"
     path = tmp_path / "instant.safetensors"
