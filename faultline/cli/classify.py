@@ -117,9 +117,13 @@ class _Counts:
         unknown = f", {self.unknown:,} of them unlike the model's training" if self.unknown else ""
         rate = f"{self.windows / seconds:,.0f} windows/s" if seconds > 0 else ""
         return (
-            f"{self.files:,} files{failed}, {self.episodes:,} episodes; "
+            f"{_many(self.files, 'file')}{failed}, {_many(self.episodes, 'episode')}; "
             f"{self.windows:,} windows{unknown} in {seconds:.1f} s ({rate})"
         )
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _without_samples(result: FileResult) -> FileResult:

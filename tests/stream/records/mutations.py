@@ -6,6 +6,9 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from tests.stream.records.record_samples import Shape, load_waves, write_record
 
 HOSTILE = (
@@ -93,9 +96,21 @@ def seeds(folder: Path) -> list[dict[str, bytes]]:
         path = write_record(folder, shape, load_waves(shape), stem=f"seed{number}").path
         suffixes = (".cff",) if shape.container == "cff" else (".cfg", ".dat")
         found.append({suffix: path.with_suffix(suffix).read_bytes() for suffix in suffixes})
-    rows = ["time,ia,ib,ic,va,vb,vc"] + [f"{k / 1000},{k},2,3,4,5,{-k}" for k in range(80)]
-    found.append({".csv": "\n".join(rows).encode()})
-    return found
+    return [*found, *_tables(folder)]
+
+
+def _tables(folder: Path) -> list[dict[str, bytes]]:
+    """CSV in several dialects, and Parquet."""
+    header, values = "ia,ib,ic,va,vb,vc", [",".join(f"{k * j % 17}.5" for j in range(1, 7)) for k in range(80)]
+    seconds = [f"time,{header}", *(f"{k / 1000},{row}" for k, row in enumerate(values))]
+    european = [row.replace(",", ";").replace(".", ",") for row in seconds]
+    dates = [f"timestamp,{header}", *(f"2024-01-02T03:04:05.{k:03d},{row}" for k, row in enumerate(values))]
+    class_data = ["G,C,B,A,Ia,Ib,Ic,Va,Vb,Vc", *(f"1,0,0,{k // 40},{row}" for k, row in enumerate(values))]
+    tables = [{".csv": "\n".join(rows).encode()} for rows in (seconds, european, dates, class_data)]
+    path = folder / "seed.parquet"
+    columns = {name: [float(k * j % 13) for k in range(80)] for j, name in enumerate(header.split(","))}
+    pq.write_table(pa.table({"time": [k / 1000 for k in range(80)], **columns}), path)
+    return [*tables, {".parquet": path.read_bytes()}]
 
 
 def write_mutated(rng: random.Random, seed: dict[str, bytes], folder: Path, stem: str) -> Path:
