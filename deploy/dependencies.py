@@ -31,7 +31,8 @@ def requirements(project: dict, target: str) -> list[str]:
     """Requirements of an image: ``cpu`` or ``gpu``.
 
     Example:
-        >>> requirements({"dependencies": ["a>=1", "b; extra != 'gpu'"], "optional-dependencies": {"gpu": ["c"]}}, "gpu")
+        >>> project = {"dependencies": ["a>=1", "b; extra != 'gpu'"], "optional-dependencies": {"gpu": ["c"]}}
+        >>> requirements(project, "gpu")
         ['a>=1', 'c']
     """
     wanted = project["dependencies"]

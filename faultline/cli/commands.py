@@ -9,6 +9,7 @@ from faultline.cli import (
     classify,
     compare,
     demo,
+    dlq,
     doctor,
     folds,
     inspect,
@@ -51,6 +52,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(models.app, name="models")
     app.add_typer(keys.app, name="keys")
     app.add_typer(topics.app, name="topics")
+    app.add_typer(dlq.app, name="dlq")
     app.command()(broker.broker)
     app.add_typer(kafka.app, name="kafka")
     app.command()(doctor.doctor)
