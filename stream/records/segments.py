@@ -19,7 +19,7 @@ RATE_TOLERANCE = 0.02
 """Of the time column against the header: rounded to whole units it is rarely better."""
 MEDIAN_STEPS = 9
 """Steps over which the usual one is found where only times are known: jitter goes, a change of rate stays."""
-CHANGED = 1.25
+CHANGED = 1.08
 MAX_SEGMENTS = 10_000
 """More breaks than this are no segments but a time column that means nothing."""
 
@@ -123,34 +123,50 @@ def _by_time(clock: SampleClock, first: int, stop: int, findings: list[Finding])
     if clock.stamps is None or stop - first < 2:
         return ()
     stamps = clock.stamps[first:stop]
-    steps = np.diff(stamps).astype(np.float64)
-    usual = median_filter(steps, size=min(MEDIAN_STEPS, len(steps)), mode="nearest")
-    if (usual <= 0).mean() > 0.01:
+    edges = _steady_edges(stamps)
+    if not edges:
         return ()
-    usual = np.maximum(usual, 1.0)
-    jumps = (steps > GAP_STEPS * usual + 2) | (steps < 0)
-    ratio = usual[1:] / usual[:-1]
-    # Steps of few units are rounded to whole ones: 208, 209, 208 is no change.
-    changes = ((ratio > CHANGED) | (ratio < 1 / CHANGED)) & (np.abs(np.diff(usual)) > 1.5)
-    cuts = np.flatnonzero(jumps | np.concatenate([[False], changes]))
-    if len(cuts) > MAX_SEGMENTS:
-        return ()
-    edges = [0, *(int(cut) + 1 for cut in cuts), len(stamps)]
-    pieces = []
-    lead = None if first == 0 else float(stamps[0] - clock.stamps[first - 1]) * clock.unit_s
+    pieces: list[_Piece] = []
+    before = first - 1
     for a, b in itertools.pairwise(edges):
-        after = lead if a == 0 else float(steps[a - 1]) * clock.unit_s
-        span = float(stamps[b - 1] - stamps[a]) * clock.unit_s
-        if b - a >= 2 and span > 0:
-            pieces.append(_Piece(first + a, first + b, (b - a - 1) / span, after))
-        elif pieces:
-            # A lone sample belongs to what came before.
-            pieces[-1] = _Piece(pieces[-1].first, first + b, pieces[-1].rate_hz, pieces[-1].after_s)
+        span_s = float(stamps[b - 1] - stamps[a]) * clock.unit_s
+        # A lone sample has no rate, and is left out.
+        if b - a >= 2 and span_s > 0:
+            after_s = None if before < 0 else float(stamps[a] - clock.stamps[before]) * clock.unit_s
+            pieces.append(_Piece(first + a, first + b, (b - a - 1) / span_s, after_s))
+            before = first + b - 1
     rates = sorted({round(piece.rate_hz, 1) for piece in pieces})
     shown = ", ".join(f"{rate:g}" for rate in rates[:4]) + (" …" if len(rates) > 4 else "")
     message = f"samples {first + 1} to {stop} have no rate in the header: {shown} Hz by the time column"
     findings.append(Finding("note", "rate-from-times", message))
     return tuple(pieces)
+
+
+def _steady_edges(stamps: Counts) -> list[int]:
+    """Where stretches of even steps begin, and the end; nothing where the stamps are no times."""
+    steps = np.diff(stamps).astype(np.float64)
+    usual = _usual(steps)
+    if (usual <= 0).mean() > 0.01:
+        return []
+    jumps = np.flatnonzero((steps > GAP_STEPS * np.maximum(usual, 1.0) + 2) | (steps < 0))
+    if len(jumps) > MAX_SEGMENTS:
+        return []
+    edges = [0]
+    for a, b in itertools.pairwise([0, *(int(jump) + 1 for jump in jumps), len(stamps)]):
+        # Asked again within the jumps, beyond which other rates lie.
+        level = np.maximum(_usual(steps[a : b - 1]), 1.0)
+        ratio = level[1:] / level[:-1]
+        # Steps of few units are rounded to whole ones: 208, 209, 208 is no change.
+        changed = ((ratio > CHANGED) | (ratio < 1 / CHANGED)) & (np.abs(np.diff(level)) > 1.5)
+        edges += [a + int(cut) + 2 for cut in np.flatnonzero(changed)] + [b]
+    return edges if len(edges) <= MAX_SEGMENTS else []
+
+
+def _usual(steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The usual step around every one."""
+    if len(steps) < 2:
+        return steps
+    return np.asarray(median_filter(steps, size=min(MEDIAN_STEPS, len(steps)), mode="nearest"))
 
 
 def _placed(pieces: Sequence[_Piece], before: Segment | None) -> list[Segment]:
