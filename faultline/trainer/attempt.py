@@ -89,12 +89,8 @@ def judge(
     criterion, field = judged_by_field(order.spec, folder, champion_id is not None)
     if criterion is not None:
         data = data.model_copy(update={"verdict": Verdict.of((*data.verdict.criteria, criterion))})
-    partial = folder / f".{REPORT}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(folder / REPORT, ignore_errors=True)
     step("writing the report")
-    write(data, partial)
-    partial.rename(folder / REPORT)
+    put_report(folder, lambda place: write(data, place))
     scores = data.gate_scores
     metrics = {"holdout_merged_macro_f1": scores.holdout, "expected_calibration_error": scores.ece}
     if scores.cells:
@@ -109,6 +105,16 @@ def judge(
         failed_criteria=[criterion.text for criterion in data.verdict.failed],
         metrics=metrics,
     )
+
+
+def put_report(folder: Path, write: Callable[[Path], object]) -> None:
+    """Have ``write`` fill a folder, and put it in its place whole; what an attempt that was killed left there goes."""
+    partial = folder / f".{REPORT}.partial"
+    for old in (partial, folder / REPORT):
+        shutil.rmtree(old, ignore_errors=True)
+    partial.mkdir()
+    write(partial)
+    partial.rename(folder / REPORT)
 
 
 @contextlib.contextmanager

@@ -93,6 +93,7 @@ def storm(topics: TrainerTopics, folder: Path, kills: int, chance: random.Random
     return {
         "killed": dict(killed),
         "retrainings": dict(Counter(one.state for one in words)),
+        "failures": [one.note for one in words if one.state == "failed"],
         "requests": len(times),
         "served_twice": sorted(name for name, count in times.items() if count > 1),
         "not_served": sorted(asked - set(times)),
@@ -112,7 +113,7 @@ def served(topics: TrainerTopics) -> set[str]:
 
 def right(account: dict[str, object]) -> bool:
     """Whether nothing is lost, doubled or half-written."""
-    none = ("served_twice", "not_served", "published_twice", "promoted_and_not_published", "half_written")
+    none = ("failures", "served_twice", "not_served", "published_twice", "promoted_and_not_published", "half_written")
     return not any(account[name] for name in none) and len(account["schedule_fired"]) >= 2  # type: ignore[arg-type]
 
 

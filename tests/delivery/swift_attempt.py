@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from faultline.trainer import attempt
-from faultline.trainer.order import PAGE, REPORT, Order, Outcome
+from faultline.trainer.order import PAGE, Order, Outcome
 from tests.delivery.quick_attempt import candidate
 
 PAGE_BYTES = 400_000  # as a report has
@@ -23,10 +23,7 @@ def judge(order: Order, folder: Path, model_id: str, champion_id: str | None, te
     """Write a page of a report's size and let the candidate pass."""
     tell(0.5, "judging")
     time.sleep(float(os.environ.get("FAULTLINE_TEST_JUDGING_S", "0")))
-    partial = folder / f".{REPORT}.partial"
-    partial.mkdir(exist_ok=True)
-    (partial / PAGE).write_bytes(b"." * PAGE_BYTES)
-    partial.rename(folder / REPORT)
+    attempt.put_report(folder, lambda place: (place / PAGE).write_bytes(b"." * PAGE_BYTES))
     return Outcome(model_id=model_id, champion_id=champion_id, passed=True, failed_criteria=[], metrics={})
 
 
