@@ -26,7 +26,7 @@ from tests.delivery.marked import class_of, marked_message
 
 FAULT_TYPES = ("lg", "ll", "llg", "lll", "lllg", "unknown")
 REPOSITORY = Path(__file__).resolve().parents[2]
-DEADLINE_S = 90.0
+DEADLINE_S = 180.0
 
 
 def free_port() -> int:
