@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from stream import record_batches
 from stream.admin import DENIED_CODE, UNKNOWN_CODE, admin_client, describe_topics, grant_advice
@@ -139,7 +139,11 @@ class TopicReader:
 
     async def refresh(self) -> None:
         """Read partitions that have appeared, from their beginning, so that nothing is missed."""
-        await self._take_partitions(StartAt("earliest"))
+        try:
+            await self._take_partitions(StartAt("earliest"))
+        except (KafkaError, OSError) as error:
+            # A broker that is away for a while ends no recording: the consumer goes on when it is back.
+            log.warning("partitions-unknown", error=repr(error), then="looked for again")
 
     async def fix_ends(self, before_ms: int | None = None) -> None:
         """End where the topics end now, or before the first record of a time."""

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -147,6 +148,18 @@ def test_records_deleted_before_they_were_read_are_told(kafka: Kafka, tmp_path: 
     offsets = [message.offset for message in read_recording(tmp_path / "r.parquet")]
     missing = set(range(10, offsets[-1])) - set(offsets)
     assert json.loads(out)["deleted_before_read"] == len(missing) >= 5
+
+
+def test_a_recording_goes_on_when_the_broker_comes_back(kafka_server: Callable[..., Kafka], tmp_path: Path) -> None:
+    broker = kafka_server()
+    topic, path = broker.new_topic(partitions=1), tmp_path / "r.parquet"
+    recorder = start_recording(broker.bootstrap, topic, path, "--count", "40", "--flush-seconds", "0.5")
+    send(broker, topic, 20)
+    broker.server.restart(kill=True)
+    send(broker, topic, 20, first=20)
+    err = recorder.communicate(timeout=120)[1]
+    assert recorder.returncode == 0, err
+    assert values(path) == [b"%d" % number for number in range(40)]
 
 
 def test_a_recording_without_a_group_leaves_the_workers_offsets_alone(kafka: Kafka, tmp_path: Path) -> None:

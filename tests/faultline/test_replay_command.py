@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,6 +83,17 @@ def test_a_replay_prints_the_exact_count(embedded_broker: EmbeddedBroker, record
     assert (count["windows"], count["confirmed_windows"]) == (100, 100)
 
 
+def test_a_paced_replay_of_a_stretch_tells_how_well_the_pace_was_kept(
+    embedded_broker: EmbeddedBroker, recording: Path
+) -> None:
+    # 25 messages, 20 ms apart.
+    stretch = ["--from", "0.1", "--to", "0.3", "--lines", "3"]
+    status, out, err = run(embedded_broker.bootstrap, "replay", str(recording), *stretch)
+    assert status == 0, err
+    assert "sent 30 records with 120 windows in " in out
+    assert re.search(r"pace kept: half within [\d.]+ ms, 99 % within [\d.]+ ms of their time, drift [+-][\d.]+ ms", out)
+
+
 def test_a_looped_replay_ends_at_ctrl_c_with_everything_confirmed(
     embedded_broker: EmbeddedBroker, recording: Path
 ) -> None:
@@ -103,6 +115,7 @@ def test_a_looped_replay_ends_at_ctrl_c_with_everything_confirmed(
         (["replay", "none.parquet"], 1, "no such file to replay: none.parquet"),
         (["replay", "pyproject.toml"], 1, "nothing that can be replayed"),
         (["replay", "pyproject.toml", "--pace", "fast"], 2, "--pace fast: give a number above 0"),
+        (["replay", "pyproject.toml", "--from", "noon"], 2, "--from noon: give seconds from the beginning, or an ISO"),
         (["subscribe", "lgg"], 2, "no fault type lgg; there are lg, ll"),
         (["subscribe", "--state", "on"], 2, "no state on; there are onset, update, clear"),
         (["subscribe", "--from", "noon"], 2, "earliest, latest or an ISO time"),
