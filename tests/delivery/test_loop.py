@@ -16,8 +16,9 @@ from tests.delivery.harness import WorkerProcess, account, read_all, wait_answer
 from tests.delivery.swaps import replaying
 from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics, command
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
+READY_DEADLINE_S = 240.0
 REAL_WORKER = (sys.executable, "-m", "faultline", "worker")
 
 
@@ -55,8 +56,8 @@ def test_a_retraining_under_load_changes_the_model_and_every_window_is_answered_
     worker = WorkerProcess(topics, tmp_path / "worker.log", command=REAL_WORKER)
     trainer = TrainerProcess(topics, tmp_path, "tests.delivery.quick_attempt")
     try:
-        worker.wait_ready()
-        trainer.wait_ready()
+        for process in (worker, trainer):  # both compile for a while where other tests run beside them
+            wait_until(process.ready, "worker and trainer to be ready", READY_DEADLINE_S)
         with replaying(topics, recording, tmp_path / "replay.log"):
             wait_until(lambda: account(topics).events, "the first events")
             asked = command(topics, "retrain", "--wait")

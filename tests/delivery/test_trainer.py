@@ -21,7 +21,7 @@ from tests.delivery.harness import wait_until
 from tests.delivery.marked import HOP_NS, RATE_HZ, SPEC, marked_windows
 from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics, command
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SWIFT, QUICK = "tests.delivery.swift_attempt", "tests.delivery.quick_attempt"
 TRAINED, SHUFFLED = "tests.delivery.trained_attempt", "tests.delivery.shuffled_attempt"
