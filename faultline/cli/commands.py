@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from faultline.cli import (
+    access,
     broker,
     classify,
     compare,
@@ -53,6 +54,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(keys.app, name="keys")
     app.add_typer(topics.app, name="topics")
     app.add_typer(dlq.app, name="dlq")
+    app.add_typer(access.app, name="access")
     app.command()(broker.broker)
     app.add_typer(kafka.app, name="kafka")
     app.command()(doctor.doctor)

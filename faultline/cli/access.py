@@ -1,0 +1,51 @@
+"""``faultline access``: the rights that each role needs on the broker."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="The least rights that each role needs on the broker.", no_args_is_help=True)
+
+Broker = Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…]; FAULTLINE_BROKER when not given.")]
+
+
+@app.command()
+def show(
+    commands: Annotated[bool, typer.Option("--commands", help="As commands of Kafka's own tool.")] = False,
+    broker: Broker = None,
+) -> None:
+    """Print who may do what: a line for each role and topic or group. No broker is asked.
+
+    Example: `faultline access show --commands > grant.sh`
+    """
+    from stream.access import ROLES, grants, kafka_acls
+    from stream.settings import load_settings
+
+    settings = load_settings(broker=broker)
+    for grant in grants(settings):
+        if commands:
+            typer.echo(kafka_acls(grant, settings.broker))
+            continue
+        name = f"{grant.resource.lower()} {grant.name}{'*' * grant.prefixed}"
+        typer.echo(f"{grant.role:<10}  {name:<28}  {', '.join(grant.operations)}")
+    if not commands:
+        typer.echo("\n" + "\n".join(f"{role}: {purpose}" for role, purpose in ROLES.items()), err=True)
+
+
+@app.command("apply")
+def apply_(broker: Broker = None) -> None:
+    """Give the users gateway, worker, trainer, subscriber and operator the rights of the table, and no others.
+
+    Rights of other users are left alone. Needs Alter on the cluster, as an administrator has.
+
+    Example: `FAULTLINE_SASL_USERNAME=admin faultline access apply --broker kafka:9093`
+    """
+    from stream.access import grants
+    from stream.granting import apply_grants
+    from stream.settings import load_settings
+
+    settings = load_settings(broker=broker)
+    added, removed = apply_grants(settings, grants(settings))
+    typer.echo(f"{added} rights added, {removed} taken away")

@@ -1,0 +1,106 @@
+"""Makes the grants of ``stream.access`` on a broker, and takes from our roles what the table does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from stream.access import ROLES, Grant
+from stream.errors import AccessDeniedError, BrokerUnreachableError
+from stream.rights import librdkafka_configuration
+from stream.settings import Settings
+
+TIMEOUT_S = 20.0
+OPERATIONS = {
+    "Read": AclOperation.READ,
+    "Write": AclOperation.WRITE,
+    "Describe": AclOperation.DESCRIBE,
+    "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
+}
+
+
+def bindings(grants: Iterable[Grant]) -> list[AclBinding]:
+    """One binding for each operation, from any host."""
+    return [
+        AclBinding(
+            ResourceType.TOPIC if grant.resource == "Topic" else ResourceType.GROUP,
+            grant.name,
+            ResourcePatternType.PREFIXED if grant.prefixed else ResourcePatternType.LITERAL,
+            f"User:{grant.role}",
+            "*",
+            OPERATIONS[operation],
+            AclPermissionType.ALLOW,
+        )
+        for grant in grants
+        for operation in grant.operations
+    ]
+
+
+def apply_grants(settings: Settings, grants: Iterable[Grant]) -> tuple[int, int]:
+    """Make the roles' rights those of the table; other principals' are left alone.
+
+    Returns:
+        How many rights were added, and how many taken away.
+
+    Raises:
+        AccessDeniedError: this client may not change rights, or the broker has no authorizer.
+        BrokerUnreachableError: the broker does not answer.
+    """
+    admin = AdminClient(librdkafka_configuration(settings))
+    wanted = bindings(grants)
+    try:
+        there = [one for role in ROLES for one in _of_role(admin, role)]
+        new = [one for one in wanted if one not in there]
+        for future in admin.create_acls(new, request_timeout=TIMEOUT_S).values() if new else ():
+            future.result(TIMEOUT_S)
+        old = [one for one in there if one not in wanted]
+        for future in admin.delete_acls([_exactly(one) for one in old]).values() if old else ():
+            future.result(TIMEOUT_S)
+    except KafkaException as error:
+        reason = error.args[0]
+        if reason.name() in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_AUTHENTICATION"):
+            raise BrokerUnreachableError(
+                f"{settings.broker} gives no answer to the request for its rights ({reason.str()}): "
+                "faultline doctor says what is wrong with the connection"
+            ) from None
+        raise AccessDeniedError(
+            f"rights cannot be changed ({reason.str()}): the broker needs authorizer.class.name, and this client Alter "
+            "on the cluster, or a place in super.users"
+        ) from None
+    return len(new), len(old)
+
+
+def _of_role(admin: AdminClient, role: str) -> list[AclBinding]:
+    wanted = AclBindingFilter(
+        ResourceType.ANY,
+        None,
+        ResourcePatternType.ANY,
+        f"User:{role}",
+        None,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+    found: list[AclBinding] = admin.describe_acls(wanted, request_timeout=TIMEOUT_S).result(TIMEOUT_S)
+    return found
+
+
+def _exactly(one: AclBinding) -> AclBindingFilter:
+    return AclBindingFilter(
+        one.restype,
+        one.name,
+        one.resource_pattern_type,
+        one.principal,
+        one.host,
+        one.operation,
+        one.permission_type,
+    )

@@ -1,0 +1,206 @@
+"""Starts the compose stack under a name of its own, tries everything that a user would, and says what it saw.
+
+    python3 -m tests.deploy.smoke                   builds, starts, tries, takes down
+    python3 -m tests.deploy.smoke --no-build        with the images there are
+    python3 -m tests.deploy.smoke --only start      one part: start, faults, replay, retrain, restarts, state
+    python3 -m tests.deploy.smoke --keep            leaves the stack running
+
+Needs Docker with its Compose plugin and a Python, nothing else. The stack is
+called faultline-smoke, publishes free ports of loopback and has volumes of its own, which are removed at the end: a
+stack that already runs is not touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.deploy.stack import HEALTHY_S, SmokeError, Stack, wait_until
+
+LEDGER = Path(__file__).with_name("ledger.py")
+LOOPBACK = ("127.0.0.1", "::1")
+EVENT_S = 60
+RETRAIN_S = 900
+CAUGHT_UP_S = 180.0
+PARTS = ("start", "faults", "replay", "retrain", "restarts", "state")
+
+
+def say(text: str) -> None:
+    """One line of what was seen, with the time."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+# Parts ----------------------------------------------------------------------------------------------------------------
+
+
+def start(stack: Stack) -> None:
+    """Everything is healthy, nobody is root, roots are read-only, and only loopback is published."""
+    begin = time.monotonic()
+    stack.run("up", "-d", "--no-build", timeout_s=HEALTHY_S + 300)
+    stack.wait_healthy()
+    say(f"all healthy after {time.monotonic() - begin:.0f} s: {stack.states()}")
+    for one in stack.containers():
+        name, host, settings = one["Name"], one["HostConfig"], one["Config"]
+        assert isinstance(host, dict)
+        assert isinstance(settings, dict)
+        if not host["ReadonlyRootfs"] or host["CapDrop"] != ["ALL"] or host["Privileged"]:
+            raise SmokeError(f"{name} is not locked down: {host['ReadonlyRootfs']} {host['CapDrop']}")
+        if settings["User"] in ("", "0", "root", "0:0"):
+            raise SmokeError(f"{name} runs as root")
+        for ports in (host["PortBindings"] or {}).values():
+            if any(port["HostIp"] not in LOOPBACK for port in ports):
+                raise SmokeError(f"{name} listens beyond loopback: {ports}")
+        say(f"{str(name)[1:]}: user {settings['User']}, read-only root, ports {host['PortBindings'] or 'none'}")
+
+
+def faults(stack: Stack) -> None:
+    """Fault events come within a minute of health."""
+    begin = time.monotonic()
+    found = stack.faultline("subscribe", "--json", "--limit", "3", "--timeout", str(EVENT_S), timeout_s=EVENT_S + 60)
+    for line in found.splitlines():
+        event = json.loads(line)
+        say(f"event: {event['line']} {event['state']} {event['fault_class']}, sure {event['confidence']:.2f}")
+    say(f"three events within {time.monotonic() - begin:.0f} s")
+
+
+def replay(stack: Stack) -> None:
+    """A record from the host's folder is replayed and confirmed."""
+    records = Path(stack.environment["RECORDS"])
+    made = stack.run("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "cli", "-c", RECORD_TO_STDOUT)
+    (records / "record.parquet").write_bytes(base64.b64decode(made))
+    os.chmod(records / "record.parquet", 0o644)
+    said = stack.run("run", "--rm", "-T", "cli", "replay", "/records/record.parquet", "--restamp", "--pace", "max")
+    say(f"replay of a record of the host's folder: {said.strip().splitlines()[-1]}")
+
+
+RECORD_TO_STDOUT = (
+    "faultline simulate --lines 2 --seconds 4 --seed 11 --out /tmp/record.parquet >&2 && base64 /tmp/record.parquet"
+)
+
+
+def retrain(stack: Stack) -> None:
+    """A retraining ends with a verdict, and what it promotes comes into use without a restart."""
+    before, begin = stack.model(), time.monotonic()
+    said = stack.run(
+        *("exec", "-T", "worker", "faultline", "retrain", "--wait", "--timeout", str(RETRAIN_S)),
+        *("--epochs", "1", "--episodes", "400", "--reason", "smoke test"),
+        timeout_s=RETRAIN_S + 60,
+        check=False,
+    )
+    if not said.startswith(("promoted", "refused")):
+        raise SmokeError(f"no verdict: {said}")
+    say(f"verdict after {time.monotonic() - begin:.0f} s: {said.splitlines()[0]}")
+    if said.startswith("refused"):
+        raise SmokeError(f"the gate of tests/deploy/smoke.env should let it through:\n{said}")
+    wait_until(lambda: stack.model() != before, 60, "the worker's model to change")
+    say(f"worker changed from {before} to {stack.model()}; topic:")
+    for line in stack.faultline("models", "list").splitlines():
+        say(f"  {line}")
+
+
+def restarts(stack: Stack) -> None:
+    """Every container is killed in turn while the demo runs; the stack heals, and every window is answered."""
+    for service in ("worker", "trainer", "broker", "demo"):
+        stack.run("kill", "-s", "SIGKILL", service)
+        begin = time.monotonic()
+        # As a user would: a container killed by hand stays down whatever its restart policy says.
+        stack.run("up", "-d", "--no-build", "--no-recreate", service, timeout_s=HEALTHY_S)
+        stack.wait_healthy()
+        say(f"{service} killed; all healthy again {time.monotonic() - begin:.0f} s later")
+        faults(stack)
+    account(stack)
+
+
+def account(stack: Stack) -> None:
+    """Lost 0: with the demo stopped, every record of sensor-windows is finished or a dead letter, none is between."""
+    stack.run("stop", "-t", "20", "demo", timeout_s=60)
+    wait_until(lambda: stack.metrics().get("faultline_lag_records", 1) == 0, CAUGHT_UP_S, "the worker to catch up")
+    said = stack.run("exec", "-T", "worker", "python3", "-c", LEDGER.read_text("utf-8"), timeout_s=600)
+    ledger = json.loads(said)
+    say(f"ledger: {ledger}")
+    if ledger["lost"] or not ledger["windows"]:
+        raise SmokeError(f"windows without an answer: {ledger}")
+    stack.run("start", "demo")
+
+
+def state(stack: Stack) -> None:
+    """After down and up again topics, model and lines' states are as they were."""
+    stack.run("stop", "-t", "30", "demo", timeout_s=60)
+    wait_until(lambda: stack.metrics().get("faultline_lag_records", 1) == 0, CAUGHT_UP_S, "the worker to catch up")
+    before = (stack.model(), ends(stack))
+    stack.run("down", timeout_s=180)
+    stack.run("up", "-d", "--no-build", timeout_s=HEALTHY_S + 300)
+    stack.wait_healthy()
+    after = (stack.model(), ends(stack))
+    if after[0] != before[0] or any(after[1].get(topic, 0) < count for topic, count in before[1].items()):
+        raise SmokeError(f"state was lost: {before} before, {after} after")
+    kept = {topic: before[1][topic] for topic in ("sensor-windows", "line-states", "models")}
+    say(f"down and up again: model {after[0]}, records kept {kept}")
+    faults(stack)
+
+
+def ends(stack: Stack) -> dict[str, int]:
+    """Topic → records ever written."""
+    counted: dict[str, int] = json.loads(stack.run("exec", "-T", "worker", "python3", "-c", ENDS))
+    return counted
+
+
+ENDS = """
+import json, os
+from confluent_kafka import Consumer, TopicPartition
+consumer = Consumer({"bootstrap.servers": os.environ["FAULTLINE_BROKER"], "group.id": "smoke"})
+topics = consumer.list_topics(timeout=10).topics
+print(json.dumps({
+    name: sum(consumer.get_watermark_offsets(TopicPartition(name, p), timeout=10)[1] for p in topic.partitions)
+    for name, topic in topics.items() if not name.startswith("__")
+}))
+"""
+
+
+def build(stack: Stack) -> None:
+    """Build the image and print its size."""
+    begin = time.monotonic()
+    stack.run("build", "worker", timeout_s=3600)
+    say(f"image built in {time.monotonic() - begin:.0f} s")
+
+
+def main() -> int:
+    """Exit status 0 when everything was as it should be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--no-build", action="store_true")
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--only", choices=PARTS, action="append")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="faultline-smoke-") as records:
+        os.chmod(records, 0o755)
+        return run(Stack(("demo",), (), Path(records)), options)
+
+
+def run(stack: Stack, options: argparse.Namespace) -> int:
+    """Run the parts that are wanted."""
+    begin = time.monotonic()
+    try:
+        if not options.no_build:
+            build(stack)
+        for part in PARTS:
+            if options.only is None or part in options.only:
+                globals()[part](stack)
+    except (SmokeError, subprocess.SubprocessError) as error:
+        print(f"smoke test failed: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if not options.keep:
+            stack.run("down", "--volumes", timeout_s=180, check=False)
+    say(f"smoke test passed in {time.monotonic() - begin:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

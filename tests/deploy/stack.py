@@ -1,0 +1,135 @@
+"""The compose stack under a name of its own: starting it, asking it, waiting for it. Standard library alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROJECT = "faultline-smoke"
+HEALTHY_S = 300.0
+
+
+class SmokeError(Exception):
+    """Something is not as it should be."""
+
+
+def compose_command() -> list[str]:
+    """``docker compose``, or the command that DOCKER_COMPOSE names."""
+    given = os.environ.get("DOCKER_COMPOSE")
+    if given:
+        return given.split()
+    if shutil.which("docker") is None:
+        raise SmokeError("docker is not installed")
+    return ["docker", "compose"]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that were free a moment ago."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+class Stack:
+    """The containers of one run."""
+
+    def __init__(self, profiles: tuple[str, ...], files: tuple[str, ...], records: Path) -> None:
+        broker, worker, trainer, prometheus, grafana, ui = free_ports(6)
+        self.environment = {
+            **os.environ,
+            "BROKER_PORT": str(broker),
+            "WORKER_PORTS": str(worker),
+            "TRAINER_PORT": str(trainer),
+            "PROMETHEUS_PORT": str(prometheus),
+            "GRAFANA_PORT": str(grafana),
+            "UI_PORT": str(ui),
+            "SETTINGS": str(REPOSITORY / "tests" / "deploy" / "smoke.env"),
+            "RECORDS": str(records),
+            "DEMO_LINES": os.environ.get("DEMO_LINES", "6"),
+        }
+        self._command = [*compose_command(), "-p", PROJECT, "--project-directory", str(REPOSITORY)]
+        for file in ("docker-compose.yml", *files):
+            self._command += ["-f", str(REPOSITORY / file)]
+        for profile in profiles:
+            self._command += ["--profile", profile]
+
+    def run(self, *arguments: str, timeout_s: float = 600, check: bool = True) -> str:
+        """Standard output of ``docker compose …``; its errors are ours."""
+        done = subprocess.run(
+            [*self._command, *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+        if check and done.returncode != 0:
+            raise SmokeError(f"docker compose {' '.join(arguments)}:\n{done.stdout}{done.stderr}".strip())
+        return done.stdout
+
+    def faultline(self, *arguments: str, service: str = "worker", timeout_s: float = 120) -> str:
+        """Output of a command of ours in a running container."""
+        return self.run("exec", "-T", service, "faultline", *arguments, timeout_s=timeout_s)
+
+    def containers(self) -> list[dict[str, object]]:
+        """What ``docker inspect`` says of all of them."""
+        ids = self.run("ps", "-a", "-q").split()
+        shown = subprocess.run(["docker", "inspect", *ids], capture_output=True, text=True, check=True, timeout=60)
+        found: list[dict[str, object]] = json.loads(shown.stdout)
+        return found
+
+    def states(self) -> dict[str, str]:
+        """Container → healthy, running, exited 0, …"""
+        found = {}
+        for one in self.containers():
+            state = one["State"]
+            assert isinstance(state, dict)
+            health = state.get("Health", {}).get("Status")
+            words = f"exited {state['ExitCode']}" if state["Status"] == "exited" else health or state["Status"]
+            found[str(one["Name"]).removeprefix(f"/{PROJECT}-")] = words
+        return found
+
+    def wait_healthy(self, deadline_s: float = HEALTHY_S) -> float:
+        """Wait until every container is healthy and every job is done; returns the seconds that it took."""
+        begin = time.monotonic()
+        while True:
+            states = self.states()
+            wrong = {name: state for name, state in states.items() if state not in ("healthy", "running", "exited 0")}
+            if states and not wrong:
+                return time.monotonic() - begin
+            if time.monotonic() - begin > deadline_s:
+                raise SmokeError(f"not healthy after {deadline_s:.0f} s: {wrong}; docker compose -p {PROJECT} logs")
+            time.sleep(1)
+
+    def metrics(self, service: str = "worker", port: int = 8066) -> dict[str, float]:
+        """Series → value, as Prometheus would scrape them."""
+        code = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/metrics').read().decode())"
+        text = self.run("exec", "-T", service, "python3", "-c", code)
+        lines = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
+
+    def model(self) -> str:
+        """Id of the model that the worker uses."""
+        found = [name for name, value in self.metrics().items() if name.startswith("faultline_model_info") and value]
+        return found[0].partition('model_id="')[2].partition('"')[0] if found else "none"
+
+
+def wait_until(true: Callable[[], bool], deadline_s: float, what: str) -> None:
+    """Ask again and again until it is true."""
+    end = time.monotonic() + deadline_s
+    while not true():
+        if time.monotonic() > end:
+            raise SmokeError(f"waited {deadline_s:.0f} s in vain for {what}")
+        time.sleep(1)
