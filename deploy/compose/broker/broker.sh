@@ -10,9 +10,17 @@ export KAFKA_LOG4J_OPTS="-Dlog4j2.configurationFile=/faultline-log/log4j2.proper
 # Without -loggc, which would keep logs of the garbage collection on disk.
 export EXTRA_ARGS="-name kafkaServer"
 
+# Users of the secure overlay, as name=password, are written at the first start; kafka-configs.sh changes them later.
+scram=()
+if [ -n "${USERS:-}" ]; then
+    while IFS='=' read -r name password; do
+        scram+=(--add-scram "SCRAM-SHA-512=[name=$name,password=$password]")
+    done < "$USERS"
+fi
+
 heap=$KAFKA_HEAP_OPTS
 export KAFKA_HEAP_OPTS=-Xmx256m
-/opt/kafka/bin/kafka-storage.sh format --ignore-formatted --cluster-id "$cluster" --config "$configuration" "$@"
+/opt/kafka/bin/kafka-storage.sh format --ignore-formatted --cluster-id "$cluster" --config "$configuration" "${scram[@]}"
 export KAFKA_HEAP_OPTS=$heap
 exec /opt/kafka/bin/kafka-server-start.sh "$configuration" \
     --override "advertised.listeners=${ADVERTISED:-INSIDE://broker:19092,HOST://localhost:${PUBLISHED_PORT:-9092}}"
