@@ -54,7 +54,7 @@ def test_a_retraining_under_load_changes_the_model_and_every_window_is_answered_
     made = command(topics, "simulate", "--lines", "4", "--seconds", "8", "--out", str(recording))
     assert made.returncode == 0, made.stderr
     worker = WorkerProcess(topics, tmp_path / "worker.log", command=REAL_WORKER)
-    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.quick_attempt")
+    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.swift_attempt")
     try:
         for process in (worker, trainer):  # both compile for a while where other tests run beside them
             wait_until(process.ready, "worker and trainer to be ready", READY_DEADLINE_S)
@@ -75,7 +75,8 @@ def test_a_retraining_under_load_changes_the_model_and_every_window_is_answered_
     print(f"windows sent {windows_sent(topics)}, answered {told.windows}; {found.summary()}")
     assert told.models == {old, new}
     assert not found.lost, found.summary()
-    assert (found.repeated, found.repeated_events) == (0, 0), found.summary()
+    # An event that changes the type stands on two topics under one id, so events are not counted here.
+    assert found.repeated == 0, found.summary()
     assert told.windows == windows_sent(topics)
     assert all(len(models) == 1 for models in told.by_record.values()), "no window is answered by both"
     for line in {event["line"] for event in found.events}:

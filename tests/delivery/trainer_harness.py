@@ -134,7 +134,7 @@ class TrainerTopics(Topics):
         assert producer.flush(20) == 0
 
 
-def command(topics: Topics, *arguments: str, timeout_s: float = 150, **environment: str) -> Any:
+def command(topics: Topics, *arguments: str, timeout_s: float = 600, **environment: str) -> Any:
     """Run one of our commands to its end."""
     return subprocess.run(
         [sys.executable, "-m", "faultline", *arguments],
