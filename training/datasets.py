@@ -66,7 +66,7 @@ def write_dataset(path: Path, recipe: Recipe) -> None:
     try:
         with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
             first = 0
-            for episodes in _simulated(recipe):
+            for episodes in simulated(recipe):
                 writer.write_table(_table(episodes, first, schema))
                 first += len(episodes)
         os.replace(partial, path)
@@ -76,7 +76,8 @@ def write_dataset(path: Path, recipe: Recipe) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _simulated(recipe: Recipe) -> Iterator[Episodes]:
+def simulated(recipe: Recipe) -> Iterator[Episodes]:
+    """Yield the episodes of ``recipe`` in parts of at most ``PART``, in the order of their numbers."""
     beyond = round(recipe.beyond_share * recipe.episodes)
     plans = (
         (recipe.episodes - beyond, Mix(fault_share=recipe.fault_share)),

@@ -19,8 +19,10 @@ class Layer(_Model):
 
     name: str
     type: str
+    named: str = Field(description="Type with its size, as GRU(64).")
     output_shape: str
     parameters: int
+    connected_to: tuple[str, ...] = Field((), description="Layers that it reads; none where it reads the window.")
 
 
 class Alternative(_Model):

@@ -60,10 +60,7 @@ def learning_curves(history: History) -> str:
         losses.plot(epochs, history.val_loss, color=ORANGE, marker=".", label="validation")
         losses.set_yscale("log")
         low, high = min(*history.loss, *history.val_loss), max(*history.loss, *history.val_loss)
-        ticks = [
-            v for v in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5) if low / 1.5 < v < high * 1.5
-        ]
-        losses.yaxis.set_major_locator(FixedLocator(ticks))
+        losses.yaxis.set_major_locator(FixedLocator(_log_ticks(low, high)))
         losses.yaxis.set_minor_locator(NullLocator())
         losses.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         losses.set_ylabel("loss")
@@ -79,6 +76,15 @@ def learning_curves(history: History) -> str:
         return _svg(figure, "Learning curves")
 
 
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers on a logarithmic axis: few of a wide one, more of a narrow one, three at least."""
+    for digits in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        ticks = [d * 10.0**e for e in range(-6, 4) for d in digits if low * 0.95 < d * 10.0**e < high * 1.05]
+        if len(ticks) >= 3:
+            return ticks
+    return [float(tick) for tick in MaxNLocator(4).tick_values(low, high)]
+
+
 def reliability(calibration: Calibration) -> str:
     """Accuracy by confidence; the area of a point grows with its windows."""
     most = max(part.windows for part in calibration.bins)
@@ -90,12 +96,13 @@ def reliability(calibration: Calibration) -> str:
             [part.confidence for part in calibration.bins],
             [part.accuracy for part in calibration.bins],
             color=BLUE,
-            alpha=0.6,
+            alpha=0.3,
+            linewidth=1,
         )
         axis.scatter(
             [part.confidence for part in calibration.bins],
             [part.accuracy for part in calibration.bins],
-            s=[20 + 180 * part.windows / most for part in calibration.bins],
+            s=[6 + 190 * part.windows / most for part in calibration.bins],
             color=BLUE,
             zorder=3,
         )

@@ -18,11 +18,14 @@ from training.report.data import (
     Slice,
     Training,
 )
+from training.report.flow import chains, parameters
 
 # A gap of training to validation accuracy beyond this is called overfitting.
 GAP = 0.03
 # A class, a slice or a condition so much below the whole is worth a recommendation.
 NOTABLE = 0.01
+# So much more calibration error, with the temperature than without, is more than chance.
+NOTABLE_ECE = 0.002
 
 
 def architecture_notes(network: Network, latency: Sequence[Latency], cores: int) -> tuple[str, ...]:
@@ -36,6 +39,16 @@ def architecture_notes(network: Network, latency: Sequence[Latency], cores: int)
     notes.append(
         f"{largest.type} '{largest.name}' holds {largest.parameters:,} of the {network.parameters:,} ({share:.1%})."
     )
+    reading, joining = chains(network.layers)
+    if joining:
+        told = ", ".join(f"{chain[0].name} to {chain[-1].name} {parameters(chain):,}" for chain in (*reading, *joining))
+        notes.append(f"{len(reading)} branches read the window. Parameters by branch, then joined: {told}.")
+        measured = [chain[0] for chain in reading if chain[0].parameters == 0]
+        notes.extend(
+            f"{layer.type} '{layer.name}' measures {layer.output_shape.strip('()').split(', ')[-1]} values of the"
+            f" window with 0 parameters."
+            for layer in measured
+        )
     others = [other for other in network.alternatives if other.architecture != network.architecture]
     if others:
         told = ", ".join(
@@ -64,7 +77,11 @@ def learning_notes(training: Training) -> tuple[str, ...]:
             f" {history.val_loss[history.best_epoch - 1]:.4f}."
         )
         if history.best_epoch == len(history.loss):
-            notes.append(f"The best epoch is the last of {len(history.loss)}: the loss was still falling at the end.")
+            before = f", {history.val_loss[-2]:.4f} in the one before" if len(history.val_loss) > 1 else ""
+            notes.append(
+                f"The best epoch is the last of {len(history.loss)}, with a validation loss of"
+                f" {history.val_loss[-1]:.4f}{before}."
+            )
     if training.accuracy is not None and training.val_accuracy is not None:
         gap = training.accuracy - training.val_accuracy
         verdict = f"above the {GAP:.2f} that is called overfitting here" if gap > GAP else f"within {GAP:.2f}"
@@ -163,7 +180,8 @@ def _by_condition(conditions: RobustnessResult | None) -> Iterator[str]:
     if worst.merged_macro_f1 < clean.merged_macro_f1 - NOTABLE:
         beside = "".join(f", {name} {score:.3f}" for name, score in worst.baselines.items())
         yield (
-            f"Train with more of condition '{worst.condition}': at level {worst.level} ({worst.value} {worst.unit})"
+            f"Train with more of condition '{_words(worst.condition)}': at level {worst.level}"
+            f" ({f'{worst.value} {worst.unit}'.strip()})"
             f" merged macro-F1 is {worst.merged_macro_f1:.3f} against {clean.merged_macro_f1:.3f} without any{beside}."
         )
     for name in sorted({name for cell in conditions.cells for name in cell.baselines}):
@@ -172,7 +190,7 @@ def _by_condition(conditions: RobustnessResult | None) -> Iterator[str]:
             first = max(beaten, key=lambda cell: cell.baselines[name] - cell.merged_macro_f1)
             yield (
                 f"Look into the {len(beaten)} of {len(conditions.cells)} cells in which {name} is better, most of all"
-                f" {first.condition} level {first.level}: {first.baselines[name]:.3f} against"
+                f" {_words(first.condition)} level {first.level}: {first.baselines[name]:.3f} against"
                 f" {first.merged_macro_f1:.3f}."
             )
 
@@ -183,7 +201,7 @@ def _by_events(events: Events | None) -> Iterator[str]:
     if events.disturbance_by_kind:
         kind, count = max(events.disturbance_by_kind.items(), key=lambda item: item[1])
         yield (
-            f"Search more hard windows of {kind.replace('_', ' ')}: {count} of the {events.disturbance_false_alarms}"
+            f"Search more hard windows of {_words(kind)}: {count} of the {events.disturbance_false_alarms}"
             f" false alarms that {events.disturbances} non-faults raised in {events.disturbance_line_hours:.2f}"
             f" line-hours."
         )
@@ -195,7 +213,7 @@ def _by_events(events: Events | None) -> Iterator[str]:
 
 
 def _by_calibration(calibration: Calibration) -> Iterator[str]:
-    if calibration.ece > calibration.ece_before:
+    if calibration.ece > calibration.ece_before + NOTABLE_ECE:
         yield (
             f"Fit the temperature on other data: with {calibration.temperature:.3f} the calibration error is"
             f" {calibration.ece:.4f}, without it {calibration.ece_before:.4f}."
@@ -246,16 +264,17 @@ def limits(
     told.append(f"0 recordings of real lines are in this evaluation; its source: {source}.")
     if conditions is not None:
         weak = [cell for cell in conditions.cells if cell.merged_macro_f1 < 0.9]
+        names = sorted({cell.condition for cell in weak})
+        where = ", ".join(f"{_words(name)} from level {_first(weak, name)}" for name in names)
         told.append(
             f"Merged macro-F1 is below .90 in {len(weak)} of {len(conditions.cells)} cells of the conditions"
-            + (
-                ": "
-                + ", ".join(sorted({f"{cell.condition} from level {_first(weak, cell.condition)}" for cell in weak}))
-            )
-            * bool(weak)
-            + "."
+            f"{': ' * bool(weak)}{where}."
         )
     return tuple(told)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _first(cells: Sequence[ConditionCell], condition: str) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.artefact import Artefact
 from model.spec import SignalSpec
+from training.datasets import Recipe, simulated
 from training.evaluation import TEST_SECONDS, classify_record
 from training.line_data import Batches, Classifier, training_windows
 from training.line_material import CALIBRATION_SEED, MINING_SEED, REJECTION_SEED, TEST_SEED
@@ -22,7 +23,7 @@ from training.report.gallery import line_failures
 from training.report.judged import Judged, merged_macro_f1
 from training.scenario import STRETCH_S, Event, Scenario, scenario
 from training.scores import Detected, detected_episodes, injected_faults, score_events
-from training.windows import cut, judge, window_ends
+from training.windows import cut, judge, select, window_ends
 
 EVALUATION_SEED = 47_000_000  # beyond every seed that training, mining and its own test use
 CHECKED_EPISODES = 1024  # one part of the training set, which is simulated part by part
@@ -125,14 +126,20 @@ def _parts(artefact: Artefact, evaluated: int) -> dict[str, int]:
 
 
 def _leakage(artefact: Artefact, mixed: Record, seed: int) -> tuple[LeakageCheck, ...]:
-    """Compare seeds; and windows with those of a part of the training set, simulated again from its seed."""
+    """Compare seeds; and windows with those of a part of the training or data set, simulated again from its seed."""
     trained = artefact.manifest.provenance.get("seed")
     if not isinstance(trained, int):
         return ()
     apart = (0, *(MINING_SEED * k for k in range(1, len(ROUNDS))), CALIBRATION_SEED, REJECTION_SEED, TEST_SEED)
     used = {trained + offset + extra for offset in apart for extra in (0, 1)}
     spec = artefact.manifest.spec
-    learned = _prints(training_windows(Batches(CHECKED_EPISODES, 0, 0), spec, trained).data)
+    source: Any = artefact.manifest.provenance.get("data")
+    if source is None:
+        learned = _prints(training_windows(Batches(CHECKED_EPISODES, 0, 0), spec, trained).data)
+    else:
+        recipe = Recipe.model_validate(source["recipe"])
+        used.add(recipe.seed)
+        learned = _prints(select(next(simulated(recipe)), spec).data)
     windows = np.concatenate([cut(line[None], spec)[0] for line in mixed.what.samples])
     judged = _prints(windows)
     return (

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 from collections import Counter
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from model.architectures import ARCHITECTURES, build
 from model.artefact import Artefact, build_model
 from model.errors import ShapeArtefactError
 from training.report.data import Alternative, History, Identity, Layer, Network, Training
+from training.report.flow import structure
 
 PACKAGES = ("tensorflow-cpu", "keras", "numpy", "scipy", "faultline")
 # Layers that hold no weights and only lay out or condition the input: not part of what a reader calls the network.
@@ -25,28 +27,41 @@ def describe_network(artefact: Artefact) -> Network:
     spec = artefact.manifest.spec
     model = build_model(artefact)
     seen = [layer for layer in model.layers if type(layer).__name__ not in _LAYOUT]
+    layers = tuple(
+        Layer(
+            name=layer.name,
+            type=type(layer).__name__,
+            named=_named(layer),
+            output_shape=str(tuple(layer.output.shape)),
+            parameters=int(layer.count_params()),
+            connected_to=tuple(_sources(layer)),
+        )
+        for layer in seen
+    )
     trainable = sum(int(weight.value.shape.num_elements()) for weight in model.trainable_weights)
     steps, values = spec.window_shape if spec.sequence == "time" else spec.window_shape[::-1]
     return Network(
         architecture=artefact.manifest.architecture,
-        structure=" → ".join(_named(layer) for layer in seen),
+        structure=structure(layers),
         steps=steps,
         values_per_step=values,
-        layers=tuple(
-            Layer(
-                name=layer.name,
-                type=type(layer).__name__,
-                output_shape=str(tuple(layer.output.shape)),
-                parameters=int(layer.count_params()),
-            )
-            for layer in seen
-        ),
+        layers=layers,
         distribution=dict(Counter(type(layer).__name__ for layer in seen)),
         parameters=int(model.count_params()),
         trainable=trainable,
         memory_bytes=4 * int(model.count_params()),
         alternatives=tuple(_alternatives(artefact)),
     )
+
+
+def _sources(layer: Any) -> Iterator[str]:
+    """Names of the layers whose output ``layer`` reads, past those that only lay it out; none for the window."""
+    for tensor in layer.input if isinstance(layer.input, list) else [layer.input]:
+        source = tensor._keras_history.operation
+        if type(source).__name__ not in _LAYOUT:
+            yield source.name
+        elif type(source).__name__ != "InputLayer":
+            yield from _sources(source)
 
 
 def _named(layer: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,12 +12,13 @@ from training.conditions.results import ConditionCell, RobustnessResult
 from training.gate import CELL
 from training.report import figures
 from training.report.data import Network, ReportData
+from training.report.flow import is_branched
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
 FIGURE_FOLDER = "figures"
 LEVELS = (1, 2, 3, 4, 5)
-# Widths of the three columns of the layer table, as Keras prints them.
-_COLUMNS = (38, 29, 17)
+# Widths of the columns of the layer table, as Keras prints them; the fourth only where a layer has several inputs.
+_COLUMNS = (38, 29, 17, 28)
 
 
 def write(data: ReportData, folder: Path) -> tuple[Path, ...]:
@@ -73,15 +73,17 @@ def _render(template: str, data: ReportData, plots: Mapping[str, str], *, autoes
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(tint=tint, tint_wrong=tint_wrong, brief=brief, words=words)
+    environment.filters.update(tint=tint, tint_wrong=tint_wrong, brief=brief, words=words, span=span, beside=beside)
     cell_names = {f"{CELL}{name}" for name in data.gate_scores.cells}
     return environment.get_template(template).render(
         d=data,
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704 (our own drawing)
         layer_table=layer_table(data.network),
+        branched=is_branched(data.network.layers),
         cell_names=cell_names,
         cells_met=[c for c in data.verdict.criteria if c.passed and c.name in cell_names],
         heat=heat_map(data.conditions),
+        baselines=[] if data.conditions is None else sorted(data.conditions.worst.baselines),
         levels=LEVELS,
     )
 
@@ -107,6 +109,18 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def beside(baselines: Mapping[str, float]) -> str:
+    """Scores of the baselines in the order of their names, two digits each, to stand under the model's."""
+    return " ".join(f"{score:.2f}".lstrip("0") for _, score in sorted(baselines.items()))
+
+
+def span(cells: Sequence[ConditionCell | None]) -> str:
+    """What a condition's mildest and severest level are."""
+    measured = [cell for cell in cells if cell is not None]
+    ends = [measured[0], measured[-1]] if len(measured) > 1 else measured
+    return f"{' … '.join(brief(cell.value) for cell in ends)} {ends[-1].unit}".strip()
+
+
 def heat_map(conditions: RobustnessResult | None) -> list[tuple[str, list[ConditionCell | None]]]:
     """Return every condition with its cells of the five levels, the worst condition first."""
     if conditions is None:
@@ -120,34 +134,46 @@ def heat_map(conditions: RobustnessResult | None) -> list[tuple[str, list[Condit
 
 def layer_table(network: Network) -> str:
     """Return the layers in the box that Keras' summary draws."""
-    rows = [(f"{layer.name} ({layer.type})", layer.output_shape, f"{layer.parameters:,}") for layer in network.layers]
-    kib = network.memory_bytes / 1024
+    branched = is_branched(network.layers)
+    rows = [("Layer (type)", "Output Shape", "Param #", "Connected to")]
+    for layer in network.layers:
+        sources = ", ".join(layer.connected_to) or "windows"
+        rows.append((f"{layer.name} ({layer.type})", layer.output_shape, f"{layer.parameters:,}", sources))
+    widths = _COLUMNS if branched else _COLUMNS[:3]
     frozen = network.parameters - network.trainable
     lines = [
         f'Model: "{network.architecture}"',
-        _rule("┏━", "━┳━", "━┓", "━"),
-        "┃ " + " ┃ ".join(_cells(("Layer (type)", "Output Shape", "Param #"))) + " ┃",
-        _rule("┡━", "━╇━", "━┩", "━"),
+        _rule(widths, "┏━", "━┳━", "━┓", "━"),
+        "┃ " + " ┃ ".join(_cells(widths, rows[0])) + " ┃",
+        _rule(widths, "┡━", "━╇━", "━┩", "━"),
     ]
-    for number, row in enumerate(rows):
-        lines.append("│ " + " │ ".join(_cells(row)) + " │")
+    for number, row in enumerate(rows[1:], start=1):
+        lines.append("│ " + " │ ".join(_cells(widths, row)) + " │")
         last = number == len(rows) - 1
-        lines.append(_rule("└─", "─┴─", "─┘", "─") if last else _rule("├─", "─┼─", "─┤", "─"))
+        lines.append(_rule(widths, "└─", "─┴─", "─┘", "─") if last else _rule(widths, "├─", "─┼─", "─┤", "─"))
     return "\n".join(
         [
             *lines,
-            f" Total params: {network.parameters:,} ({kib:.2f} KB)",
-            f" Trainable params: {network.trainable:,} ({4 * network.trainable / 1024:.2f} KB)",
-            f" Non-trainable params: {frozen:,} ({4 * frozen / 1024:.2f} KB)",
+            f" Total params: {network.parameters:,} ({_size(network.memory_bytes)})",
+            f" Trainable params: {network.trainable:,} ({_size(4 * network.trainable)})",
+            f" Non-trainable params: {frozen:,} ({_size(4 * frozen)})",
         ]
     )
 
 
-def _rule(left: str, between: str, right: str, line: str) -> str:
-    return left + between.join(line * (width - 2) for width in _COLUMNS) + right
+def _size(count: int) -> str:
+    return f"{count:.2f} B" if count < 1024 else f"{count / 1024:.2f} KB"
 
 
-def _cells(row: Sequence[Any]) -> list[str]:
-    name, shape, count = (str(value) for value in row)
-    widths = [width - 2 for width in _COLUMNS]
-    return [name[: widths[0]].ljust(widths[0]), shape[: widths[1]].ljust(widths[1]), count.rjust(widths[2])]
+def _rule(widths: Sequence[int], left: str, between: str, right: str, line: str) -> str:
+    return left + between.join(line * (width - 2) for width in widths) + right
+
+
+def _cells(widths: Sequence[int], row: Sequence[str]) -> list[str]:
+    """A row's texts as wide as their columns; numbers, in the third, to the right."""
+    room = [width - 2 for width in widths]
+    texts = [text[:wide] for text, wide in zip(row, room, strict=False)]
+    return [
+        text.rjust(wide) if place == 2 else text.ljust(wide)
+        for place, (text, wide) in enumerate(zip(texts, room, strict=True))
+    ]

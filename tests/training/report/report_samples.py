@@ -96,8 +96,15 @@ def report_data() -> ReportData:
         steps=32,
         values_per_step=6,
         layers=(
-            Layer(name="gru", type="GRU", output_shape="(None, 64)", parameters=13_824),
-            Layer(name="logits", type="Dense", output_shape="(None, 12)", parameters=780),
+            Layer(name="gru", type="GRU", named="GRU(64)", output_shape="(None, 64)", parameters=13_824),
+            Layer(
+                name="logits",
+                type="Dense",
+                named="Dense(12)",
+                output_shape="(None, 12)",
+                parameters=780,
+                connected_to=("gru",),
+            ),
         ),
         distribution={"GRU": 1, "Dense": 1},
         parameters=14_604,

@@ -83,7 +83,7 @@ def test_every_sentence_of_ours_names_a_number(data: ReportData) -> None:
 def test_recommendations_follow_the_measurements(data: ReportData) -> None:
     told = "\n".join(data.recommendations)
     assert "Do not deploy: 2 of 5 criteria" in told
-    assert "Train with more of condition 'lost_channel': at level 5" in told
+    assert "Train with more of condition 'lost channel': at level 5" in told
     assert "motor start: 2 of the 3 false alarms" in told
     assert "Add training data of fault resistance above 10 Ω: 70.00%" in told
     assert "training accuracy is 0.0600 above validation" in told
