@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from confluent_kafka import KafkaException
@@ -21,6 +22,7 @@ from stream.rights import librdkafka_configuration
 from stream.settings import Settings
 
 TIMEOUT_S = 20.0
+POLL_S = 0.1
 OPERATIONS = {
     "Read": AclOperation.READ,
     "Write": AclOperation.WRITE,
@@ -59,13 +61,14 @@ def apply_grants(settings: Settings, grants: Iterable[Grant]) -> tuple[int, int]
     admin = AdminClient(librdkafka_configuration(settings))
     wanted = bindings(grants)
     try:
-        there = [one for role in ROLES for one in _of_role(admin, role)]
+        there = _of_roles(admin)
         new = [one for one in wanted if one not in there]
         for future in admin.create_acls(new, request_timeout=TIMEOUT_S).values() if new else ():
             future.result(TIMEOUT_S)
         old = [one for one in there if one not in wanted]
         for future in admin.delete_acls([_exactly(one) for one in old]).values() if old else ():
             future.result(TIMEOUT_S)
+        _wait_until_in_force(admin, wanted)
     except KafkaException as error:
         reason = error.args[0]
         if reason.name() in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_AUTHENTICATION"):
@@ -80,18 +83,32 @@ def apply_grants(settings: Settings, grants: Iterable[Grant]) -> tuple[int, int]
     return len(new), len(old)
 
 
-def _of_role(admin: AdminClient, role: str) -> list[AclBinding]:
-    wanted = AclBindingFilter(
-        ResourceType.ANY,
-        None,
-        ResourcePatternType.ANY,
-        f"User:{role}",
-        None,
-        AclOperation.ANY,
-        AclPermissionType.ANY,
-    )
-    found: list[AclBinding] = admin.describe_acls(wanted, request_timeout=TIMEOUT_S).result(TIMEOUT_S)
+def _of_roles(admin: AdminClient) -> list[AclBinding]:
+    """All rights of our roles that there are."""
+    found: list[AclBinding] = []
+    for role in ROLES:
+        wanted = AclBindingFilter(
+            ResourceType.ANY,
+            None,
+            ResourcePatternType.ANY,
+            f"User:{role}",
+            None,
+            AclOperation.ANY,
+            AclPermissionType.ANY,
+        )
+        found += admin.describe_acls(wanted, request_timeout=TIMEOUT_S).result(TIMEOUT_S)
     return found
+
+
+def _wait_until_in_force(admin: AdminClient, wanted: list[AclBinding]) -> None:
+    """The controller has said yes; the broker learns of it a moment later."""
+    end = time.monotonic() + TIMEOUT_S
+    while set(_of_roles(admin)) != set(wanted):
+        if time.monotonic() > end:
+            raise AccessDeniedError(
+                f"the broker has not taken over all rights after {TIMEOUT_S:.0f} s: faultline access apply once more"
+            )
+        time.sleep(POLL_S)
 
 
 def _exactly(one: AclBinding) -> AclBindingFilter:
