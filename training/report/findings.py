@@ -45,7 +45,7 @@ def architecture_notes(network: Network, latency: Sequence[Latency], cores: int)
         notes.append(f"{len(reading)} branches read the window. Parameters by branch, then joined: {told}.")
         measured = [chain[0] for chain in reading if chain[0].parameters == 0]
         notes.extend(
-            f"{layer.type} '{layer.name}' measures {layer.output_shape.strip('()').split(', ')[-1]} values of the"
+            f"{layer.type} '{layer.name}' gives {layer.output_shape.strip('()').split(', ')[-1]} values of the"
             f" window with 0 parameters."
             for layer in measured
         )
