@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint types retraining-storm storm swaps bench recording bench fuzz-training clean
+.PHONY: help setup demo test lint types retraining-storm storm swaps bench recording bench fuzz-training clean smoke smoke-secure
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ fuzz: $(READY) ## read 10,000 broken COMTRADE and CSV files; prints crashes, han
 
 recording: $(READY) ## record 100,000 windows from Apache Kafka while they flow, replay them, compare; kill a recorder
 	@$(BIN)/python -m tests.delivery.recording
+
+smoke: ## build the images and try the compose stack on Docker: health, faults, replay, retraining, kills, restart
+	@$(PYTHON) -m tests.deploy.smoke
+
+smoke-secure: ## the same with TLS, users and signed models: what is refused and what is not (after make smoke)
+	@$(PYTHON) -m tests.deploy.secure
 
 DATA ?= classData.csv
 

@@ -65,9 +65,9 @@ class Stack:
         for profile in profiles:
             self._command += ["--profile", profile]
 
-    def run(self, *arguments: str, timeout_s: float = 600, check: bool = True) -> str:
-        """Standard output of ``docker compose …``; its errors are ours."""
-        done = subprocess.run(
+    def attempt(self, *arguments: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
+        """``docker compose …``, however it ends."""
+        return subprocess.run(
             [*self._command, *arguments],
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -75,6 +75,10 @@ class Stack:
             text=True,
             timeout=timeout_s,
         )
+
+    def run(self, *arguments: str, timeout_s: float = 600, check: bool = True) -> str:
+        """Standard output of ``docker compose …``; its errors are ours."""
+        done = self.attempt(*arguments, timeout_s=timeout_s)
         if check and done.returncode != 0:
             raise SmokeError(f"docker compose {' '.join(arguments)}:\n{done.stdout}{done.stderr}".strip())
         return done.stdout
