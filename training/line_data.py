@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ FAULTS_ONLY = Mix(fault_share=1.0)  # short records around the inception, where 
 NON_FAULTS_ONLY = Mix(fault_share=0.0)
 # Ten ohms weigh the more, the lower the voltage: on lines of 3 and 6 kV a network learns what fifty are at 110 kV.
 TRAINING_SWEEP = Sweep(kilovolt=(LOWEST_KV, np.inf))
+RESISTIVE_SWEEP, RESISTIVE_SHARE = Sweep(kilovolt=(LOWEST_KV, 2 * LOWEST_KV)), 0.25
 DOUBTFUL = 0.75  # a window whose right class has less probability than this is hard
 MOST_MINED = 40_000
 HARD_WEIGHT = 2.5  # a false alarm is what the model must not do: silence counts more than the last fault
@@ -45,10 +47,12 @@ class Batches:
 def training_windows(batches: Batches, spec: SignalSpec, seed: int) -> Windows:
     """Simulate episodes and keep their instructive windows."""
     mixed = _parts(batches.mixed, seed, MIXED_CYCLES, MIXED)
-    brief = _parts(batches.brief, seed + 1, BRIEF_CYCLES, FAULTS_ONLY)
+    resistive = int(RESISTIVE_SHARE * batches.brief)
+    brief = _parts(batches.brief - resistive, seed + 1, BRIEF_CYCLES, FAULTS_ONLY)
+    weak = _parts(resistive, seed + 2, BRIEF_CYCLES, FAULTS_ONLY, RESISTIVE_SWEEP)
     parts = []
     first = 0
-    for number, episodes in enumerate((*mixed, *brief)):
+    for number, episodes in enumerate(chain(mixed, brief, weak)):
         parts.append(select(episodes, spec, first_episode=first, seed=seed + number))
         first += len(episodes)
     return Windows.joined(parts)
@@ -80,10 +84,8 @@ def hard_windows(count: int, spec: SignalSpec, seed: int, classify: Classifier, 
     return replace(hard, weights=hard.weights * np.float32(HARD_WEIGHT))
 
 
-def _parts(count: int, seed: int, length_cycles: float, mix: Mix) -> Iterator[Episodes]:
+def _parts(count: int, seed: int, length_cycles: float, mix: Mix, sweep: Sweep = TRAINING_SWEEP) -> Iterator[Episodes]:
     seeds = np.random.SeedSequence(seed).generate_state(max(1, -(-count // PART)))
     for number in range(-(-count // PART)):
         size = min(PART, count - number * PART)
-        yield simulate(
-            size, int(seeds[number]), length_cycles=length_cycles, mix=mix, instruments=HARSH, sweep=TRAINING_SWEEP
-        )
+        yield simulate(size, int(seeds[number]), length_cycles=length_cycles, mix=mix, instruments=HARSH, sweep=sweep)

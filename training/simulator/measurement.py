@@ -37,6 +37,8 @@ class Faulty:
     jitter: float = 0.0
     lost: float = 0.0  # one channel reads zero
     lost_phase: float = 0.0  # current and voltage of one phase read zero
+    lost_voltages: float = 0.0  # all three do, as when a fuse or the miniature breaker of the transformers opens
+    lost_currents: float = 0.0  # two currents do
     stuck: float = 0.0  # one channel stays at a value
     reversed: float = 0.0  # all three current transformers face the other way
     turned: float = 0.0  # one of the six transformers alone does
@@ -67,7 +69,7 @@ CHANNELS = ("ia", "ib", "ic", "va", "vb", "vc")
 USUAL = Instruments()
 # All of DESIGN's measurement chain at once.
 HARSH = Instruments(
-    noise_db=(8.0, 50.0),
+    noise_db=(8.0, 45.0),
     knee=(1.5, 40.0),
     saturable=0.3,
     gain_error=(0.001, 0.015),
@@ -77,6 +79,8 @@ HARSH = Instruments(
         jitter=0.2,
         lost=0.12,
         lost_phase=0.1,
+        lost_voltages=0.03,
+        lost_currents=0.03,
         stuck=0.04,
         reversed=0.2,
         turned=0.06,
@@ -147,8 +151,11 @@ def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USU
     swapped = own.random((n, 1)) < faulty.swapped
     (later,) = own.spawn(1)
     gain[_one_channel(n, faulty.turned, later)] *= -1
-    phase_lost = _one_channel(n, faulty.lost_phase, later)
-    phase_lost |= np.roll(phase_lost, 3, axis=1)
+    several_lost = _one_channel(n, faulty.lost_phase, later)
+    several_lost |= np.roll(several_lost, 3, axis=1)
+    several_lost[later.random(n) < faulty.lost_voltages, 3:] = True
+    healthy_current = np.arange(6) == later.integers(0, 3, (n, 1))
+    several_lost |= (np.arange(6) < 3) & ~healthy_current & (later.random((n, 1)) < faulty.lost_currents)
     return Chain(
         current_base=base,
         gain=gain,
@@ -159,7 +166,7 @@ def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USU
         remanence=remanence,
         harmonics=parts * turned * (own.random((n, 1)) < faulty.harmonics),
         jitter=own.uniform(0, instruments.jitter_samples, n) * (own.random(n) < faulty.jitter),
-        lost=_one_channel(n, faulty.lost, own) | phase_lost,
+        lost=_one_channel(n, faulty.lost, own) | several_lost,
         stuck=_one_channel(n, faulty.stuck, own),
         order=np.where(swapped, pairs[own.integers(0, 3, n)], np.arange(3)),
         gap=own.integers(*instruments.gap_samples, n, endpoint=True) * (own.random(n) < faulty.gaps),
