@@ -10,9 +10,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = "faultline-smoke"
+IMAGE = "faultline:0.1.0-cpu"
 HEALTHY_S = 300.0
 
 
@@ -87,19 +89,42 @@ class Stack:
         """Output of a command of ours in a running container."""
         return self.run("exec", "-T", service, "faultline", *arguments, timeout_s=timeout_s)
 
-    def containers(self) -> list[dict[str, object]]:
+    def containers(self) -> list[dict[str, Any]]:
         """What ``docker inspect`` says of all of them."""
-        ids = self.run("ps", "-a", "-q").split()
+        return self.inspect(self.run("ps", "-a", "-q").split())
+
+    def inspect(self, ids: list[str]) -> list[dict[str, Any]]:
+        """What ``docker inspect`` says of some."""
         shown = subprocess.run(["docker", "inspect", *ids], capture_output=True, text=True, check=True, timeout=60)
-        found: list[dict[str, object]] = json.loads(shown.stdout)
+        found: list[dict[str, Any]] = json.loads(shown.stdout)
         return found
+
+    def crash(self, service: str) -> None:
+        """SIGKILL a container's process and return when Docker has started it again.
+
+        Not by `docker kill`, after which a container stays down whatever its restart policy says.
+        """
+        (shown,) = self.inspect(self.run("ps", "-q", service).split())
+        state = shown["State"]
+        command = ["docker", "run", "--rm", "--pid", "host", "--user", "0", "--network", "none", "--entrypoint", "sh"]
+        subprocess.run(
+            [*command, IMAGE, "-c", f"kill -9 {state['Pid']}"],
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+
+        def started_again() -> bool:
+            (now,) = self.inspect([str(shown["Id"])])
+            return bool(now["State"]["StartedAt"] != state["StartedAt"] and now["State"]["Running"])
+
+        wait_until(started_again, 60, f"Docker to start {service} again")
 
     def states(self) -> dict[str, str]:
         """Container → healthy, running, exited 0, …"""
         found = {}
         for one in self.containers():
             state = one["State"]
-            assert isinstance(state, dict)
             health = state.get("Health", {}).get("Status")
             words = f"exited {state['ExitCode']}" if state["Status"] == "exited" else health or state["Status"]
             found[str(one["Name"]).removeprefix(f"/{PROJECT}-")] = words
