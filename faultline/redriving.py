@@ -12,9 +12,6 @@ from typing import Any
 
 import typer
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from faultline.logs import configure_logs
 from stream import record_batches
@@ -79,16 +76,13 @@ def list_letters(settings: Settings, start: StartAt, wanted: LetterFilter, *, as
     if not counts:
         typer.echo("no dead letters")
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("letters", "reason", "last", "sources", "example", "message"):
-        table.add_column(name, justify="right" if name == "letters" else "left")
     for count in counts:
-        named = ", ".join(f"{source} {times}" for source, times in count.most())
+        named = ", ".join(f"{source} ({times})" for source, times in count.most())
         more = len(count.sources) - len(count.most())
-        row = (str(count.letters), count.reason, time_text(count.last_ms))
-        cells = (*row, named + (f", {more} more" if more else ""), count.example, count.message)
-        table.add_row(*(Text(cell) for cell in cells))
-    Console(highlight=False, soft_wrap=True).print(table)
+        typer.echo(
+            f"{count.letters:>9,} {count.reason:<13} last {time_text(count.last_ms)}, e.g. {count.example}: {count.message}"
+        )
+        typer.echo(f"{'':>9} from {named}" + (f" and {more} more" if more else ""))
 
 
 async def _counted(settings: Settings, start: StartAt, wanted: LetterFilter) -> list[ReasonCount]:
