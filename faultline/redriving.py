@@ -80,7 +80,8 @@ def list_letters(settings: Settings, start: StartAt, wanted: LetterFilter, *, as
         named = ", ".join(f"{source} ({times})" for source, times in count.most())
         more = len(count.sources) - len(count.most())
         typer.echo(
-            f"{count.letters:>9,} {count.reason:<13} last {time_text(count.last_ms)}, e.g. {count.example}: {count.message}"
+            f"{count.letters:>9,} {count.reason:<13} last {time_text(count.last_ms)}, e.g. {count.example}:"
+            f" {count.message}"
         )
         typer.echo(f"{'':>9} from {named}" + (f" and {more} more" if more else ""))
 
