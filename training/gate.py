@@ -1,16 +1,20 @@
 """The gate: may a candidate become the champion? Pure: scores and thresholds in, a verdict with its reasons out.
 
 Every criterion has one limit. Without a champion it is an absolute one; with a champion the comparison is added, so
-that a candidate must both be good enough and not lose what the champion has.
+that a candidate must both be good enough and not lose what the champion has. A comparison allows for what chance
+explains: of two equally good models one loses a cell of few records by several margins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from math import sqrt
+from statistics import NormalDist
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from training.gate_thresholds import GateThresholds, InstantThresholds
 
 __all__ = [
     "Criterion",
@@ -27,6 +31,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 # Scores are rounded to four digits where they are kept: what differs by less than this is equal.
 ROUNDING = 1e-9
 CELL = "condition "  # begins the name of a criterion about one condition and level
+HOLDOUT, ALL = "hold-out", "all"
+"""Names of standard errors beside those of conditions ("noise") and cells ("noise/3")."""
 
 
 class _Model(BaseModel):
@@ -39,6 +45,8 @@ class EventScores(_Model):
     false_alarms_per_line_hour: float = Field(ge=0, description="Episodes that belong to no fault.")
     missed: Share = Field(description="Part of the faults without an episode.")
     delay_cycles_p95: float = Field(ge=0, description="From inception to confirmation, 95th percentile, in cycles.")
+    faults: int | None = Field(None, ge=0, description="Faults that there were; null where it is not known.")
+    line_hours: float | None = Field(None, ge=0, description="Time in which alarms were counted.")
 
 
 class GateScores(_Model):
@@ -49,71 +57,6 @@ class GateScores(_Model):
     rule_cells: dict[str, Share] = Field({}, description="The same of openXDA's rule, the fixed rule to beat.")
     ece: Share = Field(description="Expected calibration error of the merged classes.")
     events: EventScores | None = None
-
-
-class GateThresholds(BaseSettings):
-    """Limits; each is an environment variable ``FAULTLINE_GATE_<NAME>``. The defaults are those of `line`."""
-
-    model_config = SettingsConfigDict(env_prefix="FAULTLINE_GATE_", frozen=True, extra="ignore", allow_inf_nan=False)
-
-    holdout_floor: float = Field(
-        0.985,
-        ge=0,
-        le=1,
-        description="Below it a fault type is being confused; rare classes have few windows, hence not .998.",
-    )
-    holdout_margin: float = Field(
-        0.003, ge=0, description="Two trainings of one recipe with other seeds differ by about as much."
-    )
-    cell_margin: float = Field(
-        0.02,
-        ge=0,
-        description="A cell has few episodes: half of its usual 95 % interval. Both models see the same ones.",
-    )
-    rule_margin: float = Field(
-        0.0, ge=0, description="A network that a fixed rule beats in the mean of all conditions is not worth running."
-    )
-    false_alarms_per_line_hour: float = Field(
-        10.0,
-        ge=0,
-        description="With a non-fault every 3.2 s, as the hold-out has it, about one in a hundred may raise an alarm.",
-    )
-    missed: float = Field(
-        0.01, ge=0, le=1, description="Dependability: one fault in a hundred, evolving ones included."
-    )
-    ece: float = Field(
-        0.02, ge=0, le=1, description="An operator reads .9 as nine in ten; two points off is still that."
-    )
-    delay_cycles_p95: float = Field(1.0, gt=0, description="A fault is told before the next mains cycle is over.")
-    delay_margin_cycles: float = Field(0.25, ge=0, description="One hop: the resolution of a detection time.")
-    event_margin: float = Field(
-        0.005, ge=0, le=1, description="So much larger a part of faults may be missed than by the champion."
-    )
-    false_alarm_margin: float = Field(
-        2.0, ge=0, description="False alarms per line-hour more than the champion's: one of the hold-out's half hour."
-    )
-
-    field_margin: float = Field(
-        0.02, ge=0, le=1, description="Of the accuracy on labelled field windows held out: one window in fifty."
-    )
-    field_windows: int = Field(100, ge=1, description="Fewer of them, filled by one state, prove nothing.")
-
-    @classmethod
-    def of_spec(cls, name: str) -> GateThresholds:
-        """The thresholds for models of a spec; those of `line` for any that has none of its own."""
-        return InstantThresholds() if name == "instant" else cls()
-
-
-class InstantThresholds(GateThresholds):
-    """Limits of `instant`, judged on the time-blocked split of one line's record, where single instants repeat."""
-
-    holdout_floor: float = Field(
-        0.80, ge=0, le=1, description="Merged, on time blocks: stretches of the waveforms unseen."
-    )
-    holdout_margin: float = Field(0.01, ge=0, description="About 1,570 rows: one point is twice their standard error.")
-    ece: float = Field(
-        0.05, ge=0, le=1, description="1,570 rows in ten bins are themselves off by two to three points."
-    )
 
 
 class Criterion(_Model):
@@ -149,13 +92,20 @@ class Verdict(_Model):
         return tuple(criterion for criterion in self.criteria if not criterion.passed)
 
 
-def gate(candidate: GateScores, champion: GateScores | None, thresholds: GateThresholds) -> Verdict:
+def gate(
+    candidate: GateScores,
+    champion: GateScores | None,
+    thresholds: GateThresholds,
+    errors: Mapping[str, float] | None = None,
+) -> Verdict:
     """Judge a candidate.
 
     Args:
         candidate: its scores.
         champion: those of the model in use, measured on the same episodes and conditions; None for a first model.
         thresholds: limits and margins.
+        errors: standard errors of the differences of the two models' scores, by cell, condition, ALL and HOLDOUT;
+            what is not there has none.
 
     Returns:
         The verdict. What the champion was measured on and the candidate was not counts as failed: a score that is
@@ -166,12 +116,14 @@ def gate(candidate: GateScores, champion: GateScores | None, thresholds: GateThr
         >>> gate(scores, None, GateThresholds()).passed
         True
     """
+    known = errors or {}
     return Verdict.of(
         (
             _at_least("hold-out score", candidate.holdout, thresholds.holdout_floor, "merged macro-F1"),
-            *_against_champion(candidate, champion, thresholds),
+            *_against_champion(candidate, champion, thresholds, known),
             *_against_rule(candidate, thresholds),
-            *_cells(candidate, champion, thresholds),
+            *_means(candidate, champion, thresholds, known),
+            *_cells(candidate, champion, thresholds, known),
             _at_most("calibration error", candidate.ece, thresholds.ece, "expected calibration error"),
             *_events(candidate.events, champion, thresholds),
         )
@@ -199,25 +151,61 @@ def field_criterion(
 
 
 def _against_champion(
-    candidate: GateScores, champion: GateScores | None, thresholds: GateThresholds
+    candidate: GateScores, champion: GateScores | None, thresholds: GateThresholds, errors: Mapping[str, float]
 ) -> Iterator[Criterion]:
     if champion is not None:
-        limit = champion.holdout - thresholds.holdout_margin
-        yield _at_least("hold-out score beside the champion", candidate.holdout, limit, "", champion.holdout)
+        chance = _sigmas(thresholds, 1) * errors.get(HOLDOUT, 0.0)
+        limit = champion.holdout - thresholds.holdout_margin - chance
+        yield _at_least("hold-out score beside the champion", candidate.holdout, limit, "", champion.holdout, chance)
 
 
 def _against_rule(candidate: GateScores, thresholds: GateThresholds) -> Iterator[Criterion]:
     shared = sorted(candidate.cells.keys() & candidate.rule_cells.keys())
     if shared:
-        mine = sum(candidate.cells[name] for name in shared) / len(shared)
-        rule = sum(candidate.rule_cells[name] for name in shared) / len(shared)
+        mine, rule = _mean(candidate.cells, shared), _mean(candidate.rule_cells, shared)
         yield _at_least("mean of conditions beside openXDA's rule", mine, rule + thresholds.rule_margin, "")
 
 
-def _cells(candidate: GateScores, champion: GateScores | None, thresholds: GateThresholds) -> Iterator[Criterion]:
-    for name, reference in sorted((champion.cells if champion else {}).items()):
-        limit = reference - thresholds.cell_margin
-        yield _at_least(f"{CELL}{name}", candidate.cells.get(name), limit, "merged macro-F1", reference)
+def _mean(scores: Mapping[str, float], names: Sequence[str]) -> float:
+    return sum(scores[name] for name in names) / len(names)
+
+
+def _means(
+    candidate: GateScores, champion: GateScores | None, thresholds: GateThresholds, errors: Mapping[str, float]
+) -> Iterator[Criterion]:
+    """Means over levels and over conditions: a loss too small for any cell to prove shows in many of them."""
+    shared = sorted(candidate.cells.keys() & (champion.cells if champion else {}).keys())
+    if champion is None or not shared:
+        return
+    levels: dict[str, list[str]] = {}
+    for name in shared:
+        levels.setdefault(name.partition("/")[0], []).append(name)
+    families = [
+        ("mean of conditions beside the champion", ALL, shared, thresholds.mean_margin, 1),
+        *(
+            (f"mean of condition {name}", name, cells, thresholds.condition_margin, len(levels))
+            for name, cells in sorted(levels.items())
+        ),
+    ]
+    for label, error, cells, margin, compared in families:
+        mine, theirs = (_mean(scores, cells) for scores in (candidate.cells, champion.cells))
+        chance = _sigmas(thresholds, compared) * errors.get(error, 0.0)
+        yield _at_least(label, mine, theirs - margin - chance, "", theirs, chance)
+
+
+def _cells(
+    candidate: GateScores, champion: GateScores | None, thresholds: GateThresholds, errors: Mapping[str, float]
+) -> Iterator[Criterion]:
+    references = champion.cells if champion else {}
+    for name, reference in sorted(references.items()):
+        chance = _sigmas(thresholds, len(references)) * errors.get(name, 0.0)
+        limit = reference - thresholds.cell_margin - chance
+        yield _at_least(f"{CELL}{name}", candidate.cells.get(name), limit, "merged macro-F1", reference, chance)
+
+
+def _sigmas(thresholds: GateThresholds, compared: int) -> float:
+    """Standard errors that chance alone exceeds in any of ``compared`` differences as rarely as is asked."""
+    return NormalDist().inv_cdf(1 - thresholds.chance / compared)
 
 
 def _events(events: EventScores | None, champion: GateScores | None, thresholds: GateThresholds) -> Iterator[Criterion]:
@@ -245,19 +233,36 @@ def _events(events: EventScores | None, champion: GateScores | None, thresholds:
         yield _at_most(label, value, absolute, unit)
         if reference is not None:
             theirs = float(getattr(reference, field))
-            yield _at_most(f"{label} beside the champion", value, theirs + margin, unit, theirs)
+            chance = _sigmas(thresholds, 1) * _counting_error(field, events, reference)
+            yield _at_most(f"{label} beside the champion", value, theirs + margin + chance, unit, theirs, chance)
 
 
-def _at_least(name: str, value: float | None, limit: float, unit: str, champion: float | None = None) -> Criterion:
-    return _criterion(name, value, max(limit, 0.0), unit, champion, at_least=True)
+def _counting_error(field: str, mine: EventScores | None, theirs: EventScores) -> float:
+    """Standard error of the difference of two rates: what was counted, over what it was counted in. 0 for a delay."""
+    among = {"false_alarms_per_line_hour": "line_hours", "missed": "faults"}.get(field)
+    if mine is None or among is None:
+        return 0.0
+    variances = []
+    for scores in (mine, theirs):
+        total = getattr(scores, among)
+        variances.append(float(getattr(scores, field)) / total if total else 0.0)
+    return sqrt(sum(variances))
 
 
-def _at_most(name: str, value: float | None, limit: float, unit: str, champion: float | None = None) -> Criterion:
-    return _criterion(name, value, limit, unit, champion, at_least=False)
+def _at_least(
+    name: str, value: float | None, limit: float, unit: str, champion: float | None = None, chance: float = 0.0
+) -> Criterion:
+    return _criterion(name, value, max(limit, 0.0), unit, champion, chance, at_least=True)
+
+
+def _at_most(
+    name: str, value: float | None, limit: float, unit: str, champion: float | None = None, chance: float = 0.0
+) -> Criterion:
+    return _criterion(name, value, limit, unit, champion, chance, at_least=False)
 
 
 def _criterion(
-    name: str, value: float | None, limit: float, unit: str, champion: float | None, *, at_least: bool
+    name: str, value: float | None, limit: float, unit: str, champion: float | None, chance: float, *, at_least: bool
 ) -> Criterion:
     """Compare, and say so in one line."""
     if value is None:
@@ -265,6 +270,7 @@ def _criterion(
     else:
         passed = value >= limit - ROUNDING if at_least else value <= limit + ROUNDING
         found = f"{value:.4g}"
-    beside = "" if champion is None else f" (champion {champion:.4g})"
+    explained = f", chance ±{chance:.2g}" if chance else ""
+    beside = "" if champion is None else f" (champion {champion:.4g}{explained})"
     text = f"{name}: {found}{f' {unit}' if unit else ''}, {'at least' if at_least else 'at most'} {limit:.4g}{beside}"
     return Criterion(name=name, value=value, limit=limit, champion=champion, passed=passed, text=text)

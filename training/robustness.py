@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from model.spec import SignalSpec
 from training.baselines import BASELINES
-from training.conditions.cells import events, flip_rate, interval, macro_f1, scored_windows, tables
+from training.conditions.cells import (
+    KEPT,
+    events,
+    flip_rate,
+    interval,
+    macro_f1,
+    resampled_scores,
+    scored_windows,
+    tables,
+)
 from training.conditions.condition import LEVELS, Condition, Trial, Value, resimulated
 from training.conditions.results import CLEAN, ConditionCell, RobustnessResult
 from training.errors import TrainingError
@@ -51,7 +60,8 @@ class _Run:
         first_cycle = records[scored.record, : spec.samples]
         merge = spec.merged_three_phase()
         per_record = tables(scored, mine, len(records), spec)
-        low, high = interval(per_record, spec, self.seed)
+        drawn = resampled_scores(per_record, spec, self.seed)
+        low, high = interval(drawn)
         rivals = {
             name: float(macro_f1(tables(scored, rival(windows, first_cycle), len(records), spec).sum(axis=0), merge))
             for name, rival in BASELINES.items()
@@ -69,6 +79,7 @@ class _Run:
             merged_macro_f1=round(float(macro_f1(per_record.sum(axis=0), merge)), DIGITS),
             merged_low=round(low, DIGITS),
             merged_high=round(high, DIGITS),
+            drawn=tuple(np.round(drawn[:KEPT], DIGITS).tolist()),
             baselines={name: round(score, DIGITS) for name, score in rivals.items()},
             delay_cycles_median=round(happened.delay_cycles_median, DIGITS) if found else None,
             delay_cycles_p95=round(happened.delay_cycles_p95, DIGITS) if found else None,

@@ -17,6 +17,7 @@ GOOD = GateScores(
     ece=0.01,
     events=EventScores(false_alarms_per_line_hour=5, missed=0.002, delay_cycles_p95=0.9),
 )
+COUNTED = ("faults", "line_hours")
 NAMES = ("noise/3", "gap/5", "gain/1")
 share = st.floats(0, 1)
 cells = st.dictionaries(st.sampled_from(NAMES), share)
@@ -38,6 +39,8 @@ near = st.builds(
         false_alarms_per_line_hour=st.floats(0, 12),
         missed=st.floats(0, 0.012),
         delay_cycles_p95=st.floats(0.5, 1.05),
+        faults=st.none() | st.integers(1, 1000),
+        line_hours=st.none() | st.floats(0.01, 10),
     ),
 )
 
@@ -53,7 +56,10 @@ def with_events(base: GateScores, **values: float) -> GateScores:
 
 def improved(base: GateScores, by: float) -> GateScores:
     """Every score a part ``by`` of the way to perfect."""
-    events = base.events and {name: value * (1 - by) for name, value in base.events.model_dump().items()}
+    events = base.events and {
+        name: value if name in COUNTED or value is None else value * (1 - by)
+        for name, value in base.events.model_dump().items()
+    }
     return changed(
         base,
         holdout=min(1.0, base.holdout + by * (1 - base.holdout)),
@@ -111,10 +117,41 @@ def test_each_criterion_alone_can_fail_a_candidate(candidate: GateScores, criter
     assert criterion in {failure.name for failure in verdict.failed}
 
 
+def test_what_chance_explains_is_no_loss_and_what_is_beyond_is_one() -> None:
+    lost = changed(GOOD, cells={"noise/3": 0.9, "gap/5": 0.8})
+    assert {c.name for c in gate(lost, GOOD, LIMITS).failed} == {
+        "condition noise/3",
+        "mean of condition noise",
+        "mean of conditions beside the champion",
+    }
+    errors = {"noise/3": 0.04, "noise": 0.04, "all": 0.03}
+    assert gate(lost, GOOD, LIMITS, errors).passed
+    worse = changed(GOOD, cells={"noise/3": 0.85, "gap/5": 0.8})
+    verdict = gate(worse, GOOD, LIMITS, {**errors, "noise": 0.1, "all": 0.1})
+    assert [c.text for c in verdict.failed] == [
+        "condition noise/3: 0.85 merged macro-F1, at least 0.8916 (champion 0.99, chance ±0.078)"
+    ]
+
+
+def test_a_loss_too_small_for_any_cell_is_found_in_the_means() -> None:
+    names = [f"{condition}/{level}" for condition in ("noise", "gap") for level in range(1, 6)]
+    champion = changed(GOOD, cells=dict.fromkeys(names, 0.9), rule_cells={})
+    candidate = changed(GOOD, cells=dict.fromkeys(names, 0.885), rule_cells={})
+    failed = gate(candidate, champion, LIMITS, dict.fromkeys(names, 0.02)).failed
+    assert [criterion.name for criterion in failed] == ["mean of conditions beside the champion"]
+
+
+def test_more_false_alarms_than_the_champion_count_as_far_as_their_number_proves_anything() -> None:
+    champion = with_events(GOOD, false_alarms_per_line_hour=0, line_hours=1, faults=300)
+    two, seven = (with_events(champion, false_alarms_per_line_hour=count) for count in (4, 7))
+    assert gate(two, champion, LIMITS).passed
+    assert [c.name for c in gate(seven, champion, LIMITS).failed] == ["false alarms beside the champion"]
+
+
 def test_a_criterion_tells_value_limit_and_champion_in_its_text() -> None:
-    failed = gate(changed(GOOD, cells={"noise/3": 0.96, "gap/5": 0.8}), GOOD, LIMITS).failed
+    failed = gate(changed(GOOD, cells={"noise/3": 0.965, "gap/5": 0.8}), GOOD, LIMITS, {"all": 1, "noise": 1}).failed
     assert [criterion.text for criterion in failed] == [
-        "condition noise/3: 0.96 merged macro-F1, at least 0.97 (champion 0.99)"
+        "condition noise/3: 0.965 merged macro-F1, at least 0.97 (champion 0.99)"
     ]
 
 

@@ -13,7 +13,16 @@ from typer.testing import CliRunner
 from model.spec import load_spec
 from training.baselines import logistic
 from training.conditions import RobustnessResult, chosen
-from training.conditions.cells import Scored, events, flip_rate, interval, macro_f1, scored_windows, tables
+from training.conditions.cells import (
+    Scored,
+    events,
+    flip_rate,
+    interval,
+    macro_f1,
+    resampled_scores,
+    scored_windows,
+    tables,
+)
 from training.conditions.condition import Trial, resimulated
 from training.errors import TrainingError
 from training.robustness import evaluate, mean_corruption_error
@@ -105,7 +114,7 @@ def test_the_interval_is_of_records_and_narrows_with_their_number() -> None:
         right = np.zeros((records, 12, 12))
         right[:, 0, 0] = 10
         right[::3, 0, 0], right[::3, 0, 1], right[::3, 1, 1] = 5, 5, 10
-        low, high = interval(right, SPEC, seed=2)
+        low, high = interval(resampled_scores(right, SPEC, seed=2))
         assert low <= macro_f1(right.sum(axis=0)) <= high
         return high - low
 

@@ -15,6 +15,7 @@ from training.windows import judge, window_ends
 # A line-hour as the issue and the gate count it: sixty occurrences, each of which is one record here.
 OCCURRENCES_PER_HOUR = 60
 RESAMPLES = 500
+KEPT = 100  # of them stay in a cell, for comparisons draw by draw: enough for a standard error to 7 %
 CONFIDENCE = 95.0
 
 Tables = NDArray[np.float64]
@@ -77,13 +78,20 @@ def macro_f1(table: Tables, merge: tuple[int, ...] | None = None) -> NDArray[np.
     return np.asarray((f1 * present).sum(axis=-1) / np.maximum(present.sum(axis=-1), 1))
 
 
-def interval(per_record: Tables, spec: SignalSpec, seed: int) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the merged macro-F1, records drawn with replacement."""
+def resampled_scores(per_record: Tables, spec: SignalSpec, seed: int) -> NDArray[np.float64]:
+    """Return the merged macro-F1 of RESAMPLES bootstrap samples, records drawn with replacement.
+
+    Equal seeds draw the same records: scores of two models, or under two conditions, can be compared draw by draw.
+    """
     n, classes = per_record.shape[:2]
     rng = np.random.default_rng(seed)
     often = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(float)
     resampled = (often @ per_record.reshape(n, -1)).reshape(RESAMPLES, classes, classes)
-    scores = macro_f1(resampled, spec.merged_three_phase())
+    return macro_f1(resampled, spec.merged_three_phase())
+
+
+def interval(scores: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % interval of resampled scores."""
     low, high = np.percentile(scores, [50 - CONFIDENCE / 2, 50 + CONFIDENCE / 2])
     return float(low), float(high)
 

@@ -31,6 +31,9 @@ class ConditionCell(_Model):
     merged_macro_f1: Share = Field(description="With LLL and LLLG as one class.")
     merged_low: Share = Field(description="Lower end of the 95 % bootstrap interval over episodes.")
     merged_high: Share
+    drawn: tuple[Share, ...] = Field(
+        (), description="Merged macro-F1 of bootstrap samples; equal seeds and episodes draw the same records."
+    )
     baselines: dict[str, Share] = Field(description="Merged macro-F1 of the baselines by name.")
     delay_cycles_median: float | None = Field(description="Inception to confirmation; None where nothing was found.")
     delay_cycles_p95: float | None

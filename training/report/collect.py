@@ -9,13 +9,14 @@ from pathlib import Path
 
 from model.artefact import Artefact
 from model.engine import Engine
+from training.conditions.paired import WIDTH, standard_errors
 from training.conditions.results import RobustnessResult
 from training.errors import TrainingError
 from training.evaluation import guarded
-from training.gate import EventScores, GateScores, GateThresholds, gate
+from training.gate import HOLDOUT, EventScores, GateScores, GateThresholds, gate
 from training.line_data import Classifier
 from training.report import findings
-from training.report.data import Calibration, ReportData
+from training.report.data import Calibration, ChampionComparison, ReportData
 from training.report.evidence import Evidence, Progress, measure_latency
 from training.report.foreign import measured_conditions, measured_rejection
 from training.report.instant_evidence import instant_evidence
@@ -72,7 +73,7 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
     scores = gate_scores(evidence, calibration, conditions)
     step("offering foreign input")
     rejection = measured_rejection(artefact, options.seed, options.data) if spec.name == "line" else None
-    comparison, champion_scores = None, None
+    comparison, champion_scores, errors = None, None, {}
     if champion is not None:
         step(f"evaluating the champion {champion.model_id}")
         with Engine(champion) as engine:
@@ -82,7 +83,8 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
         comparison = compare(judged, theirs.judged, champion.model_id, spec)
         told = calibrate_scores(theirs.judged, spec, champion.manifest.temperature)
         champion_scores = gate_scores(theirs, told, cells)
-    verdict = gate(scores, champion_scores, thresholds or GateThresholds.of_spec(spec.name))
+        errors = _errors(comparison, conditions, cells, spec.name)
+    verdict = gate(scores, champion_scores, thresholds or GateThresholds.of_spec(spec.name), errors)
     network, training = describe_network(artefact), describe_training(artefact)
     identity = identify(artefact, options.seed)
     return ReportData(
@@ -138,8 +140,22 @@ def gate_scores(evidence: Evidence, calibration: Calibration, conditions: Robust
             false_alarms_per_line_hour=round(events.false_alarms_per_line_hour, 4),
             missed=round(events.missed / events.injected, 4) if events.injected else 0.0,
             delay_cycles_p95=events.delay_cycles_p95,
+            faults=events.injected,
+            line_hours=round(events.line_hours + events.disturbance_line_hours, 4),
         ),
     )
+
+
+def _errors(
+    comparison: ChampionComparison, mine: RobustnessResult | None, theirs: RobustnessResult | None, spec: str
+) -> dict[str, float]:
+    """Standard errors of the differences that the gate looks at."""
+    errors = {} if mine is None or theirs is None else standard_errors(mine, theirs)
+    merged = comparison.rows[0]
+    # The gate's hold-out of instant is another split than the one that the two are compared on.
+    if spec == "line" and merged.low is not None and merged.high is not None:
+        errors[HOLDOUT] = (merged.high - merged.low) / WIDTH
+    return errors
 
 
 def _evaluation(
