@@ -64,9 +64,12 @@ class DriftWatch:
 
         Args:
             champion: None where there is none; its confidence is then not watched.
-            afresh: compare with what comes from now on: the champion has just been trained on what is new.
+            afresh: compare with what comes from now on: the champion has just been trained on what is new. So it is
+                also where one known champion takes the place of another, however it came: it is unsure of other
+                windows, and what the last one was sure of is no measure for it.
         """
-        if champion is not None and self._champion is not None and champion.model_id == self._champion.model_id:
+        known = self._champion
+        if champion is not None and known is not None and champion.model_id == known.model_id:
             return
         if self._engine is not None:
             self._engine.close()
@@ -75,8 +78,8 @@ class DriftWatch:
         self._engine = None if champion is None else Engine(champion, threads=1, buckets=size)
         self._champion = champion
         rejection = None if champion is None else champion.manifest.rejection
-        if afresh:
-            self._detector = DriftDetector(self._spec, self._policy, rejection)
+        if afresh or known is not None:
+            self._detector = self._detector.afresh(rejection)
         else:
             self._detector = DriftDetector.restored(self._detector.state(), self._spec, self._policy, rejection)
 

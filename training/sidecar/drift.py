@@ -183,6 +183,12 @@ class DriftDetector:
         detector._bucket, detector._signalled_ns = kept.bucket, kept.signalled_ns
         return detector
 
+    def afresh(self, rejection: Rejection | None = None) -> Self:
+        """A detector that compares with what comes from now on, and still keeps silent for as long after a signal."""
+        detector = type(self)(self.spec, self.policy, rejection)
+        detector._bucket, detector._signalled_ns = self._bucket, self._signalled_ns
+        return detector
+
     @property
     def _bucket_ns(self) -> int:
         return round(self.policy.bucket_s * NS)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from faultline.trainer.drift_watch import DriftWatch, drift_policy
@@ -14,7 +15,7 @@ from model.artefact import shipped
 from model.spec import load_spec
 from stream.decode import decode_batch
 from stream.windowing import encode_windows
-from tests.faultline.trainer.trainer_samples import settings
+from tests.faultline.trainer.trainer_samples import model, settings
 from tests.stream.doubles import record
 from tests.training.sidecar.drift_hours import SHOWN_WINDOWS, hour
 
@@ -91,3 +92,31 @@ def test_a_line_is_shown_some_times_a_bucket_however_often_it_sends(tmp_path: Pa
     for one in records:
         watch.look(decode_batch([one], SPEC, max_bytes=10**7))
     assert shown == 4 * 4
+
+
+def records_of(gain: float, first_s: float, count: int) -> list[Any]:
+    """A record of one quiet line every ten seconds, its signal amplified."""
+    windows = next(iter(hour(SPEC, 1, drifts=False, lines=1, fault_share=0.0)))[2] * np.float32(gain)
+    return [
+        record(
+            b"feeder",
+            encode_windows(windows, SPEC, sequence=n, start_ns=round((first_s + 10 * n) * 1e9), rate_hz=SPEC.rate_hz),
+        )
+        for n in range(count)
+    ]
+
+
+def test_another_champion_is_compared_with_what_comes_since_it_is_there(tmp_path: Path) -> None:
+    def drift_after(second: str | None) -> list[str]:
+        watch = watch_in(tmp_path / str(second))
+        watch.use(model("first"))
+        said = found(watch, records_of(1.0, 0, 60), 1)
+        if second is not None:
+            watch.use(model(second))
+        said += found(watch, records_of(1.6, 600, 200), 1)
+        watch.close()
+        return said
+
+    assert drift_after("second") == [], "promoted or rolled back by hand"
+    for same in (None, "first"):
+        assert len(drift_after(same)) == 1

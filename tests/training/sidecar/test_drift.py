@@ -120,3 +120,23 @@ def test_windows_judged_faulty_say_nothing_of_the_signal() -> None:
     assert np.isfinite(found[0, :6]).all()
     assert np.isnan(found[1, :6]).all()
     assert found[:, 7].tolist() == [0, 1]
+
+
+def test_begun_afresh_it_keeps_silent_for_as_long_after_a_signal() -> None:
+    steps = [(0, 1.0), (60, 1.6), (200, 2.6)]
+    batches = [
+        (names, times, windows * np.float32([gain for first, gain in steps if first <= number][-1]))
+        for number, (names, times, windows) in enumerate(hour(SPEC, 0, drifts=False, lines=2, day=False))
+    ]
+
+    def found(cool_down_s: float) -> int:
+        policy = DriftPolicy(reference_s=100, lasting_s=100, delta=0.1, cool_down_s=cool_down_s)
+        detector, count = DriftDetector(SPEC, policy), 0
+        for batch in batches:
+            if detector.update(*batch) is not None:
+                count += 1
+                detector = detector.afresh()
+        return count
+
+    assert found(6 * 3600) == 1
+    assert found(0) == 2
