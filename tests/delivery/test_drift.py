@@ -1,0 +1,73 @@
+"""An hour of stream time through the real trainer on Apache Kafka: drift asks for one retraining, its absence for none.
+
+What the trainer does on the way is real: it gathers, looks for drift by the champion, asks on the topic, serves what
+was asked. Only the candidate is there at once (``swift_attempt``).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from model.spec import load_spec
+from stream.windowing import encode_windows
+from tests.conftest import Kafka
+from tests.delivery.harness import read_all, wait_until
+from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics
+from tests.training.sidecar.drift_hours import SHOWN_WINDOWS, hour
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
+
+SPEC = load_spec("line")
+
+
+def send_hour(topics: TrainerTopics, *, drifts: bool) -> int:
+    """Send an hour of three lines, sampled every ten seconds, as fast as the broker takes it; returns the windows."""
+    producer = Producer({"bootstrap.servers": topics.bootstrap, "linger.ms": 5, "log_level": 0})
+    sent = 0
+    for names, start_ns, windows in hour(SPEC, 5, drifts=drifts, lines=3):
+        for first in range(0, len(names), SHOWN_WINDOWS):
+            value = encode_windows(
+                windows[first : first + SHOWN_WINDOWS],
+                SPEC,
+                sequence=int(start_ns[first] // 1_000_000),
+                start_ns=int(start_ns[first]),
+                rate_hz=SPEC.rate_hz,
+            )
+            producer.produce(topics.windows, value, names[first])
+            sent += SHOWN_WINDOWS
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    return sent
+
+
+@pytest.mark.parametrize("drifts", [True, False])
+def test_an_hour_asks_for_one_retraining_with_drift_and_for_none_without(
+    kafka: Kafka, tmp_path: Path, drifts: bool
+) -> None:
+    topics = TrainerTopics(kafka.bootstrap, f"drift-{drifts}-{os.getpid()}".lower(), partitions=2).create()
+    settings = {"FAULTLINE_RETRAIN_ON_DRIFT": "true"}
+    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.swift_attempt", **settings)
+    try:
+        trainer.wait_ready()
+        sent = send_hour(topics, drifts=drifts)
+        wait_until(
+            lambda: trainer.metric('faultline_trainer_windows_total{labelled="false"}') == sent,
+            "the trainer to see the whole hour",
+        )
+        if drifts:
+            (word,) = topics.wait_last_words(1)
+            assert (word.state, word.reason) == ("promoted", "drift")
+            started = [one for one in topics.reported() if one.state == "started"]
+            assert "moved from" in started[0].note, "the audit trail says what moved"
+        # Ending it writes all that was still under way: what it had to ask for it has asked for.
+        assert trainer.terminate() == 0
+    finally:
+        trainer.kill()
+    assert len(read_all(topics.bootstrap, [topics.requests])) == int(drifts)
+    assert [one.reason for one in topics.last_words()] == ["drift"] * drifts
+    assert {one.reason for one in topics.reported()} == ({"drift"} if drifts else set())
+    assert len(topics.champions()) == int(drifts)
