@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from model.artefact import shipped
 from stream.contract import WindowLabel
 from stream.windowing import encode_windows
 from tests.conftest import Kafka
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SWIFT, QUICK = "tests.delivery.swift_attempt", "tests.delivery.quick_attempt"
 TRAINED, SHUFFLED = "tests.delivery.trained_attempt", "tests.delivery.shuffled_attempt"
+STRICT = {"FAULTLINE_GATE_HOLDOUT_FLOOR": "0.8", "FAULTLINE_GATE_HOLDOUT_MARGIN": "0.1"}
 START_NS = time.time_ns()
 _numbers = itertools.count()
 
@@ -172,19 +174,18 @@ def test_a_full_disk_fails_the_retraining_with_its_reason_and_the_next_one_succe
 
 
 def test_a_candidate_of_shuffled_labels_is_refused_by_a_named_criterion_and_the_champion_stays(
-    topics: TrainerTopics, start: Callable[..., TrainerProcess]
+    topics: TrainerTopics, start: Callable[..., TrainerProcess], tmp_path: Path
 ) -> None:
-    strict = {"FAULTLINE_GATE_HOLDOUT_FLOOR": "0.8", "FAULTLINE_GATE_HOLDOUT_MARGIN": "0.1"}
-    good = start(QUICK, **strict)
-    topics.ask("good")
-    assert [one.state for one in topics.wait_last_words(1)] == ["promoted"]
-    good.terminate()
+    good = tmp_path / "good.safetensors"
+    shipped("line").save(good)
+    promoted = command(topics, "models", "promote", str(good))
+    assert promoted.returncode == 0, promoted.stderr
     champion = topics.champions()
-    trainer = start(SHUFFLED, **strict).wait_ready()
+    trainer = start(SHUFFLED, **STRICT).wait_ready()
     asked = command(topics, "retrain", "--wait", "--epochs", "3", "--episodes", "100")
     assert asked.returncode == 1, asked.stdout + asked.stderr
     assert "not met: hold-out score:" in asked.stdout
-    word = topics.last_words()[1]
+    (word,) = topics.last_words()
     assert (word.state, word.champion_id) == ("refused", champion[0])
     assert any(text.startswith("hold-out score") for text in word.failed_criteria)
     assert topics.champions() == champion

@@ -153,10 +153,12 @@ class TrainerProcess:
         topics: its own.
         folder: where its folder and log lie; the same folder goes on where another trainer was.
         attempt: module of the tests that is run instead of the child process; None for the real one.
-        environment: settings; they win over those of a tiny retraining and a lenient gate.
+        environment: settings; they win over those of a tiny retraining and a lenient gate, None leaves one out.
     """
 
-    def __init__(self, topics: TrainerTopics, folder: Path, attempt: str | None = None, **environment: str) -> None:
+    def __init__(
+        self, topics: TrainerTopics, folder: Path, attempt: str | None = None, **environment: str | None
+    ) -> None:
         self.port = free_port()
         self.folder, self.log = folder / "trainer", folder / "trainer.log"
         given = {
@@ -166,6 +168,7 @@ class TrainerProcess:
             **LENIENT,
             **environment,
         }
+        settings = {name: value for name, value in given.items() if value is not None}
         line: Sequence[str] = ("-m", "faultline", "trainer")
         if attempt is not None or "FAULTLINE_TEST_DIE" in environment:
             line = ("-m", "tests.delivery.trainer_child", attempt or "faultline.trainer.attempt")
@@ -173,7 +176,7 @@ class TrainerProcess:
             self.process = subprocess.Popen(
                 [sys.executable, *line],
                 cwd=REPOSITORY,
-                env={**os.environ, **topics.environment(), **given},
+                env={**os.environ, **topics.environment(), **settings},
                 stdout=stderr,
                 stderr=stderr,
             )
