@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
 
 from model.spec import SignalSpec
 from training.errors import TrainingError
@@ -106,6 +107,30 @@ class Calibration:
         """Return the scores flat and rounded, for a manifest: ``ece_before``, ``merged_ece`` and so on."""
         before = {f"{name}_before": value for name, value in asdict(self.before).items()}
         return {name: round(value, 5) for name, value in {**asdict(self.after), **before}.items()}
+
+
+def prior_offset(logits: NDArray[np.float32], labels: Labels, none_index: int) -> float:
+    """Return what is to be added to the logit of "no fault" so that a fault is expected as rarely as it occurs.
+
+    Training takes instructive windows, among which faults are many times commoner than on a line. A change of the
+    classes' prior probabilities is an offset of their logits (Saerens et al., "Adjusting the outputs of a classifier
+    to new a priori probabilities", Neural Computation 14, 2002); one offset is fitted here, together with the
+    temperature that suits it, to the likelihood of windows as often as they occur.
+
+    Args:
+        logits: (n, classes) of windows as often as they occur.
+        labels: of them.
+        none_index: the class of no fault.
+    """
+    given = logits.astype(np.float64)
+
+    def loss(parameters: NDArray[np.float64]) -> float:
+        scaled = given.copy()
+        scaled[:, none_index] += parameters[0]
+        scaled *= np.exp(parameters[1])
+        return float((logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]).mean())
+
+    return float(minimize(loss, np.zeros(2), method="Nelder-Mead").x[0])
 
 
 def calibrate(

@@ -30,7 +30,7 @@ def run(*arguments: str, **environment: str) -> str:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -57,6 +57,7 @@ def labels_and_answers(topics: Topics) -> tuple[list[int], list[int]]:
     return truth, predicted
 
 
+@pytest.mark.timeout(900)  # it trains, and the machine may do other things as well
 def test_every_row_of_class_data_is_answered_by_a_model_trained_from_it(
     kafka: Kafka, data_dir: Path, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from training.calibration import (
     calibrate,
     expected_calibration_error,
     merge_three_phase,
+    prior_offset,
     reliability,
 )
 from training.errors import TrainingError
@@ -116,3 +117,12 @@ def test_calibration_without_windows_is_refused() -> None:
     logits, labels = drawn(10, 1.0)
     with pytest.raises(TrainingError, match="more episodes"):
         calibrate(logits, labels, logits[:0], labels[:0], SPEC)
+
+
+def test_a_class_that_training_saw_too_often_is_expected_as_often_as_it_occurs() -> None:
+    rng = np.random.default_rng(4)
+    labels = (rng.random(20_000) < 0.02).astype(np.int32)  # one in fifty
+    evidence = np.where(labels == 1, 1.5, -1.5) + rng.normal(0, 1.5, len(labels))
+    balanced = np.stack([np.zeros(len(labels)), evidence * 2 / 1.5], axis=1).astype(np.float32)
+    offset = prior_offset(balanced, labels, none_index=0)
+    assert offset == pytest.approx(np.log(49), abs=0.4)
