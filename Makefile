@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint types retraining-storm storm swaps bench recording bench fuzz-training clean smoke smoke-secure
+.PHONY: help setup demo test lint types loop retraining-storm storm swaps bench recording bench fuzz-training clean smoke smoke-secure
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: $(READY)
 
 types: $(READY)
 	@$(BIN)/mypy
+
+loop: $(READY) ## worker, trainer and replay on Apache Kafka; a real retraining, the gate's verdict, the account
+	@$(BIN)/python -m tests.delivery.loop
 
 retraining-storm: $(READY) ## kills of the real trainer and its trainings under a schedule on Apache Kafka, with figures
 	@$(BIN)/python -m tests.delivery.retraining_storm
