@@ -96,7 +96,7 @@ def judge(
     if scores.cells:
         metrics["worst_condition_merged_macro_f1"] = min(scores.cells.values())
     if scores.events is not None:
-        metrics |= scores.events.model_dump()
+        metrics |= scores.events.model_dump(exclude={"faults", "line_hours"})
     metrics |= field
     return Outcome(
         model_id=model_id,
