@@ -122,7 +122,7 @@ def right(result: dict[str, Any]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=2000, help="simulated for the training")
+    parser.add_argument("--episodes", type=int, default=12_000, help="simulated; of 2000 it forgets, and is refused")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--records", type=int, default=24, help="per condition and level, for the gate")
     parser.add_argument("--lines", type=int, default=30, help="of the hold-out, 64 s each")
