@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint types loop retraining-storm storm swaps bench recording bench fuzz-training clean smoke smoke-secure
+.PHONY: test-long help setup demo test lint types loop retraining-storm storm swaps bench recording bench fuzz-training clean smoke smoke-secure
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: $(READY) ## a minute of simulated lines through the real worker, on the em
 
 test: $(READY) lint types ## everything: lint, types, tests (with Apache Kafka where Java and Maven are)
 	@$(BIN)/python -m pytest
+
+test-long: $(READY) ## tests that train or swap for minutes, which `make test` leaves out
+	@$(BIN)/python -m pytest -m long
 
 lint: $(READY)
 	@$(BIN)/ruff check .

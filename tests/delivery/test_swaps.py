@@ -78,6 +78,7 @@ def refused(worker: WorkerProcess, reason: str) -> float:
     return metric(worker, f'faultline_models_refused_total{{reason="{reason}"}}')
 
 
+@pytest.mark.long
 def test_swaps_under_load_mix_no_answers_and_lose_none(topics: TimedTopics, recording: Path, tmp_path: Path) -> None:
     # The last two share nothing compiled with the others.
     made = [*variants(4), *variants(2, recompile=True)]

@@ -51,6 +51,7 @@ def start(topics: TrainerTopics, tmp_path: Path) -> Iterator[Callable[..., Train
         trainer.kill()
 
 
+@pytest.mark.long
 def test_a_retraining_that_is_waited_for_ends_with_a_promoted_model_and_its_report(
     topics: TrainerTopics, start: Callable[..., TrainerProcess]
 ) -> None:
@@ -106,6 +107,7 @@ def test_killed_at_every_step_of_publishing_it_publishes_the_candidate_once(
     assert len(set(topics.champions())) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("victim", ["child", "trainer"])
 def test_killed_while_it_trains_it_goes_on_and_ends_with_one_model(
     topics: TrainerTopics, start: Callable[..., TrainerProcess], victim: str
@@ -173,6 +175,7 @@ def test_a_full_disk_fails_the_retraining_with_its_reason_and_the_next_one_succe
     assert trainer.alive
 
 
+@pytest.mark.long
 def test_a_candidate_of_shuffled_labels_is_refused_by_a_named_criterion_and_the_champion_stays(
     topics: TrainerTopics, start: Callable[..., TrainerProcess], tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def test_groups_share_no_episode() -> None:
     assert first.data.shape != second.data.shape or not np.array_equal(first.data, second.data)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_folds_are_run_once_and_summed_up(tmp_path: Path) -> None:
     told: list[int] = []
@@ -52,6 +53,7 @@ def test_folds_are_run_once_and_summed_up(tmp_path: Path) -> None:
     assert cross_validate(TINY, tmp_path, lambda number, history: pytest.fail("trained again")) == found
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_faultline_folds_runs_one_by_hand_and_takes_it_up_in_the_table_of_all(tmp_path: Path) -> None:
     if not app.registered_commands:

@@ -17,6 +17,7 @@ from training.sidecar.store import LabelledStore
 SPEC = load_spec("line")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_labels_repair_a_systematic_mistake_of_the_champion(tmp_path: Path) -> None:
