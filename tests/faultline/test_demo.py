@@ -157,7 +157,7 @@ def test_a_child_that_fails_is_named_with_the_end_of_its_log(
     demo = run_demo("--lines", "2", "--seconds", "4", model=tmp_path / "no-such-artefact")
     status, _, err = demo.end()
     assert status == 1
-    assert "the worker ended with status" in err
+    assert "the worker ended" in err
     assert "no-such-artefact" in err
     assert processes_in(demo.folder) == []
 
