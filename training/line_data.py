@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -70,15 +70,25 @@ def hard_windows(count: int, spec: SignalSpec, seed: int, classify: Classifier, 
     """
     quiet = _parts(count - count // 4, seed, MIXED_CYCLES, NON_FAULTS_ONLY)
     faulty = _parts(count // 4, seed + 1, MIXED_CYCLES, FAULTS_ONLY)
+
+    def cut() -> Iterator[Windows]:
+        first = first_episode
+        for episodes in chain(quiet, faulty):
+            yield select(episodes, spec, first_episode=first)
+            first += len(episodes)
+
+    return doubtful(cut(), spec, seed, classify)
+
+
+def doubtful(parts: Iterable[Windows], spec: SignalSpec, seed: int, classify: Classifier) -> Windows:
+    """Keep the windows that ``classify`` doubts, at most ``MOST_MINED`` of them at random, and let them weigh more."""
     merged = np.array(spec.merged_three_phase())
-    parts = []
-    for episodes in (*quiet, *faulty):
-        windows = select(episodes, spec, first_episode=first_episode)
-        first_episode += len(episodes)
+    kept = [Windows.empty(spec)]
+    for windows in parts:
         # The two three-phase faults cannot be told apart: doubt between them is no fault of the model.
         right = (classify(windows.data) * (merged == merged[windows.labels][:, None])).sum(axis=1)
-        parts.append(windows.take((right < DOUBTFUL) & (windows.weights >= 0.5)))
-    hard = Windows.joined(parts)
+        kept.append(windows.take((right < DOUBTFUL) & (windows.weights >= 0.5)))
+    hard = Windows.joined(kept)
     chosen = np.random.default_rng(seed).permutation(len(hard))[:MOST_MINED]
     hard = hard.take(np.sort(chosen))
     return replace(hard, weights=hard.weights * np.float32(HARD_WEIGHT))

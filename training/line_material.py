@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from model.spec import SignalSpec
 from training.datasets import DataSet, open_dataset
 from training.errors import DataSetError
 from training.hold_out import HELD_OUT, splits
-from training.line_data import DOUBTFUL, HARD_WEIGHT, MOST_MINED, Batches, Classifier, hard_windows, training_windows
+from training.line_data import Batches, Classifier, doubtful, hard_windows, training_windows
 from training.rejection import good_windows
 from training.windows import Windows, select, split_by_episode
 
@@ -94,7 +94,7 @@ def dataset_material(path: Path, spec: SignalSpec, seed: int) -> LineMaterial:
 
     def search(done: int, rounds: int, classify: Classifier) -> Windows:
         numbers = parts["training"][done - 1 :: max(1, rounds - 1)]
-        found = _hard(dataset, numbers, spec, classify, seed + done)
+        found = doubtful(_parts(dataset, numbers, spec), spec, seed + done, classify)
         log.info("hard_windows_found", episodes=len(numbers), windows=len(found))
         return found
 
@@ -127,7 +127,7 @@ def _too_few(dataset: DataSet, why: str) -> DataSetError:
 
 def _windows(dataset: DataSet, numbers: NDArray[np.int64], spec: SignalSpec, seed: int | None = None) -> Windows:
     """Return the windows of episodes: the instructive ones where a seed is given, else all."""
-    return _joined(list(_parts(dataset, numbers, spec, seed)), spec)
+    return Windows.joined([Windows.empty(spec), *_parts(dataset, numbers, spec, seed)])
 
 
 def _parts(
@@ -136,24 +136,6 @@ def _parts(
     for held, episodes in dataset.episodes(numbers):
         windows = select(episodes, spec, seed=None if seed is None else seed + int(held[0]))
         yield replace(windows, episode=held[windows.episode])
-
-
-def _joined(parts: Sequence[Windows], spec: SignalSpec) -> Windows:
-    nothing = np.zeros((0, *spec.window_shape), np.float32)
-    none = Windows(nothing, np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-    return Windows.joined([none, *parts])
-
-
-def _hard(dataset: DataSet, numbers: NDArray[np.int64], spec: SignalSpec, classify: Classifier, seed: int) -> Windows:
-    merged = np.array(spec.merged_three_phase())
-    found = []
-    for windows in _parts(dataset, numbers, spec):
-        right = (classify(windows.data) * (merged == merged[windows.labels][:, None])).sum(axis=1)
-        found.append(windows.take((right < DOUBTFUL) & (windows.weights >= 0.5)))
-    hard = _joined(found, spec)
-    kept = np.random.default_rng(seed).permutation(len(hard))[:MOST_MINED]
-    hard = hard.take(np.sort(kept))
-    return replace(hard, weights=hard.weights * np.float32(HARD_WEIGHT))
 
 
 def _source(dataset: DataSet, parts: Mapping[str, NDArray[np.int64]]) -> dict[str, Any]:

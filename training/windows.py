@@ -39,6 +39,12 @@ class Windows:
         return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     @classmethod
+    def empty(cls, spec: SignalSpec) -> Self:
+        """Return no windows of ``spec``."""
+        data = np.zeros((0, *spec.window_shape), np.float32)
+        return cls(data, np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+    @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Return all windows of ``parts`` in their order."""
         return cls(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)})
