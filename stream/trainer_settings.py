@@ -19,7 +19,7 @@ class TrainerSettings(BaseSettings):
     trainer_group: str = Field(
         "faultline-trainer",
         min_length=1,
-        description="Consumer group of the trainer; a second one, for requests, has -requests behind the name.",
+        description="Consumer group of the trainer; a second one, for requests, has -requests-SPEC behind the name.",
     )
     trainer_folder: Path = Field(
         Path("trainer"), description="Labelled windows, the retraining under way, and what became of candidates."

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
 
@@ -103,12 +103,15 @@ class RequestDesk:
             await self._announcer.report(report_on(alone, "merged", note=f"served {when}"))
 
     async def consume(self) -> None:
-        """Take requests for ever."""
+        """Take requests for ever.
+
+        The folder's lock makes this the only reader of its spec, so partitions are taken, not asked for: a group
+        remembers members that were killed while they joined, and lets their successor wait for minutes.
+        """
         settings = self._settings
         consumer = AIOKafkaConsumer(
-            settings.topic_retrain,
             **{
-                **consumer_kwargs(settings, group=f"{settings.trainer_group}-requests"),
+                **consumer_kwargs(settings, group=f"{settings.trainer_group}-requests-{self._spec}"),
                 "auto_offset_reset": "earliest",  # nobody's request is passed over
                 "group_instance_id": None,
             },
@@ -116,8 +119,14 @@ class RequestDesk:
         await consumer.start()
         try:
             while True:
+                partitions = await partitions_of(consumer, settings.topic_retrain)
+                self.assigned = bool(partitions)
+                if not partitions:
+                    await asyncio.sleep(POLL_MS / 1000)
+                    continue
+                if consumer.assignment() != partitions:  # at the start, and where some were added
+                    consumer.assign(partitions)
                 fetched = await consumer.getmany(timeout_ms=POLL_MS)
-                self.assigned = bool(consumer.assignment())
                 for record in (record for records in fetched.values() for record in records):
                     request = read_request(record.value)
                     if request is not None and request.spec == self._spec:
@@ -159,6 +168,13 @@ class RequestDesk:
             log.error("journal-not-kept", error=str(error), then="free some space in the trainer's folder")
             self.journal = journal
             self._note_wanted()
+
+
+async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> frozenset[TopicPartition]:
+    """Return a topic's partitions as last heard of; the broker is asked while none are known."""
+    if consumer.partitions_for_topic(topic) is None:
+        await consumer.topics()
+    return frozenset(TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic) or ())
 
 
 def read_request(value: bytes | None) -> RetrainRequest | None:
