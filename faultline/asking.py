@@ -14,12 +14,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import ValidationError
 
 from faultline.trainer.announce import LAST_WORDS, request_record
-from stream.broker_errors import broker_errors
-from stream.clients import check_reachable, consumer_kwargs, producer_kwargs
+from stream.broker.broker_errors import broker_errors
+from stream.broker.clients import check_reachable, consumer_kwargs, producer_kwargs
+from stream.broker.topics_check import check_topics
 from stream.contract import RetrainOptions, RetrainRequest, TrainingReport
 from stream.errors import TopicError
 from stream.settings import Settings
-from stream.topics_check import check_topics
 
 POLL_MS = 300
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from model.spec import load_spec
-from stream.sources import SamplesSource, Source, SourceKind, SourceOptions
+from stream.recordings.sources import SamplesSource, Source, SourceKind, SourceOptions
 from training.classdata import HEADER, read_classdata
 
 RATE_HZ = 20_000.0

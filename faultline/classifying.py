@@ -22,7 +22,7 @@ from model.artefact import Artefact, shipped
 from model.engine import Engine
 from model.errors import FaultlineError
 from model.spec import EpisodePolicy
-from stream.episodes import EpisodeTracker
+from stream.path.episodes import EpisodeTracker
 from stream.records import ReadOptions, Record, open_record
 from stream.records.errors import RecordError
 

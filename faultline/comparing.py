@@ -29,13 +29,13 @@ from model.artefact import Artefact
 from model.engine import Engine
 from model.errors import FaultlineError
 from model.spec import SignalSpec
-from stream.answers import Classifier, answered
 from stream.contract import FaultEvent, SourceRecord
-from stream.decode import DecodedBatch, decode_batch
-from stream.episodes import EpisodeTracker
-from stream.events import fault_event
-from stream.line_state import LineState
-from stream.sources import ReplayRecord, Source
+from stream.path.answers import Classifier, answered
+from stream.path.decode import DecodedBatch, decode_batch
+from stream.path.episodes import EpisodeTracker
+from stream.path.events import fault_event
+from stream.path.line_state import LineState
+from stream.recordings.sources import ReplayRecord, Source
 
 BATCH_WINDOWS = 4096
 """Classified at once: enough to fill the engine's buckets, 3 MiB of `line` windows."""

@@ -17,9 +17,9 @@ from faultline.comparing import compare_models
 from faultline.comparing_pairs import NS, Comparison, EpisodePair, ModelEpisode, Tolerance
 from faultline.logs import configure_logs
 from faultline.replaying import open_replay
+from stream.recordings.sources import SourceOptions
 from stream.records import ReadOptions
 from stream.settings import Settings
-from stream.sources import SourceOptions
 
 DIFFER_STATUS = 3
 """Exit status where the models disagree; 1 and 2 are errors."""

@@ -13,11 +13,11 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from model.spec import SignalSpec
-from stream.admin import admin_client, describe_topics
-from stream.catalogue import FAULT_TYPES
-from stream.clients import consumer_kwargs
+from stream.broker.admin import admin_client, describe_topics
+from stream.broker.catalogue import FAULT_TYPES
+from stream.broker.clients import consumer_kwargs
 from stream.contract import HEADER_PREFIX, FaultEvent
-from stream.deliveries import Deliveries, Origin
+from stream.path.deliveries import Deliveries, Origin
 from stream.score import NS, EventScore, Truth, score_events
 from stream.settings import Settings
 from stream.subscribe import decode_event

@@ -178,8 +178,8 @@ def check_artefact(settings: Settings) -> Line:
 
 def check_broker(settings: Settings) -> Iterator[Line]:
     """Reachable, lets us in, speaks our protocol versions; then topics and rights."""
-    from stream.clients import check_reachable, unspoken_requests
-    from stream.topics_check import check_topics
+    from stream.broker.clients import check_reachable, unspoken_requests
+    from stream.broker.topics_check import check_topics
 
     try:
         broker = asyncio.run(check_reachable(settings, BROKER_DEADLINE_S))
@@ -211,7 +211,7 @@ def check_broker(settings: Settings) -> Iterator[Line]:
 def check_models(settings: Settings) -> Line:
     """Which model a worker would use, by the topic of models and the keys that are trusted."""
     from faultline.promoting import listed
-    from stream.models_topic import public_keys
+    from stream.models.models_topic import public_keys
 
     try:
         public_keys(settings)
@@ -232,7 +232,7 @@ def check_rights(settings: Settings) -> Iterator[Line]:
     """What a worker may do, as far as the broker tells without a write."""
     from confluent_kafka import KafkaException
 
-    from stream.rights import missing_rights
+    from stream.broker.rights import missing_rights
 
     if settings.security_protocol.startswith("SASL") and settings.sasl_mechanism == "OAUTHBEARER":
         yield Line("rights", "warn", "not asked for under OAUTHBEARER: start a worker and read its first lines")
@@ -252,8 +252,8 @@ def check_rights(settings: Settings) -> Iterator[Line]:
 
 def check_kafka_commands() -> Iterator[Line]:
     """Java and Maven, which only ``faultline kafka`` and the tests on Apache Kafka need."""
+    from stream.broker.kafka_jars import jar_folder, java_command
     from stream.errors import KafkaServerError
-    from stream.kafka_jars import jar_folder, java_command
 
     only = "(only 'faultline kafka' needs it)"
     try:

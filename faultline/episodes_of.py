@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from model.spec import SignalSpec
-from stream.answers import Classifier, answered
 from stream.contract import FaultEvent, QualityFlag, SourceRecord
-from stream.decode import DecodedBatch, decode_batch
-from stream.episodes import EpisodeTracker
-from stream.events import fault_event
-from stream.line_state import LineState
+from stream.path.answers import Classifier, answered
+from stream.path.decode import DecodedBatch, decode_batch
+from stream.path.episodes import EpisodeTracker
+from stream.path.events import fault_event
+from stream.path.line_state import LineState
 from stream.records import Record, RecordLine, messages_of
 from stream.windowing import MSGPACK_HEADERS, NS
 

@@ -8,9 +8,9 @@ from contextlib import aclosing
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.admin import admin_client, describe_topics
-from stream.catalogue import FAULT_TYPES
-from stream.clients import consumer_kwargs
+from stream.broker.admin import admin_client, describe_topics
+from stream.broker.catalogue import FAULT_TYPES
+from stream.broker.clients import consumer_kwargs
 from stream.contract import FaultEvent
 from stream.errors import EventNotFoundError
 from stream.settings import Settings

@@ -18,9 +18,9 @@ from rich.progress import Progress
 from faultline.finding_events import find_episode
 from faultline.logs import configure_logs
 from model.spec import SignalSpec, load_spec
-from stream.admin import UNKNOWN_CODE, admin_client, describe_topics
-from stream.broker_errors import broker_errors
-from stream.clients import BrokerInfo, check_reachable, producer_kwargs
+from stream.broker.admin import UNKNOWN_CODE, admin_client, describe_topics
+from stream.broker.broker_errors import broker_errors
+from stream.broker.clients import BrokerInfo, check_reachable, producer_kwargs
 from stream.contract import HEADER_CONTENT_TYPE, JSON, FaultEvent, WindowLabel
 from stream.errors import SettingsError, TopicError
 from stream.settings import Settings

@@ -13,7 +13,7 @@ from typing import Any
 from model.artefact import Artefact, build_model
 from model.spec import SignalSpec, load_spec, shipped_specs
 from stream.errors import ModelRefusedError, ModelsError
-from stream.model_records import (
+from stream.models.model_records import (
     HEADER_AT,
     HEADER_BY,
     HEADER_KEY_ID,
@@ -26,7 +26,7 @@ from stream.model_records import (
     champion_key,
     shadow_key,
 )
-from stream.models_topic import public_keys, publish_model, read_models
+from stream.models.models_topic import public_keys, publish_model, read_models
 from stream.settings import Settings
 
 OWN = "own"

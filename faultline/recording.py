@@ -18,13 +18,13 @@ from rich.live import Live
 from rich.text import Text
 
 from faultline.logs import configure_logs
-from stream.broker_errors import broker_errors
+from stream.broker.broker_errors import broker_errors
 from stream.errors import RecordingError, SettingsError
-from stream.recorder import RecordBounds, RecordCount, Recorder
-from stream.recording import RecordingWriter, repair
+from stream.recordings.recorder import RecordBounds, RecordCount, Recorder
+from stream.recordings.recording import RecordingWriter, repair
+from stream.recordings.topic_reader import TopicReader
 from stream.settings import Settings
 from stream.subscribe import StartAt
-from stream.topic_reader import TopicReader
 
 SHOW_EVERY_S = 0.5
 LINE_EVERY_S = 5.0

@@ -14,13 +14,12 @@ import typer
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from faultline.logs import configure_logs
-from stream import record_batches
-from stream.admin import admin_client, describe_topics
-from stream.any_record import send_any
-from stream.broker_errors import broker_errors
-from stream.clients import check_reachable, consumer_kwargs, producer_kwargs
+from stream.broker.admin import admin_client, describe_topics
+from stream.broker.broker_errors import broker_errors
+from stream.broker.clients import check_reachable, consumer_kwargs, producer_kwargs
 from stream.errors import ContractError, ReplayError, TopicError
-from stream.redrive import (
+from stream.path import record_batches
+from stream.path.redrive import (
     Letter,
     LetterFilter,
     ReasonCount,
@@ -31,9 +30,10 @@ from stream.redrive import (
     redriven_headers,
     time_text,
 )
+from stream.recordings.any_record import send_any
+from stream.recordings.topic_reader import TopicReader
 from stream.settings import Settings
 from stream.subscribe import StartAt
-from stream.topic_reader import TopicReader
 
 FETCH_S = 10.0
 IN_FLIGHT = 500

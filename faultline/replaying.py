@@ -20,17 +20,17 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from faultline.class_data import CLASS_DATA
 from faultline.logs import configure_logs
 from model.spec import SignalSpec, load_spec
-from stream.admin import UNKNOWN_CODE, admin_client, describe_topics
-from stream.backpressure import GroupLag
-from stream.broker_errors import broker_errors
-from stream.clients import check_reachable, producer_kwargs
+from stream.broker.admin import UNKNOWN_CODE, admin_client, describe_topics
+from stream.broker.broker_errors import broker_errors
+from stream.broker.clients import check_reachable, producer_kwargs
 from stream.errors import RecordingError, ReplayError, SettingsError, TopicError
-from stream.many_lines import ManyLines
-from stream.record_source import record_kind
+from stream.path.backpressure import GroupLag
+from stream.recordings.many_lines import ManyLines
+from stream.recordings.record_source import record_kind
+from stream.recordings.replay import ReplayCount, Replayer, ReplayOptions
+from stream.recordings.sources import RECORDING, RecordingSource, Source, SourceOptions, kind_of, open_source
 from stream.records import ReadOptions
-from stream.replay import ReplayCount, Replayer, ReplayOptions
 from stream.settings import Settings
-from stream.sources import RECORDING, RecordingSource, Source, SourceOptions, kind_of, open_source
 
 PRODUCER_BATCH_BYTES = 256 * 1024
 """A replay sends many records at once; aiokafka's 16 KiB would hold five of ours."""

@@ -10,12 +10,12 @@ from model.artefact import Artefact
 from model.engine import Engine
 from model.errors import ArtefactError
 from model.spec import SignalSpec, load_spec
-from stream.answers import ClosableClassifier
-from stream.clients import check_reachable
-from stream.model_swap import Build, ModelSwap
-from stream.models_topic import ModelsReader, public_keys
+from stream.broker.clients import check_reachable
+from stream.broker.topics import require_topics
+from stream.models.model_swap import Build, ModelSwap
+from stream.models.models_topic import ModelsReader, public_keys
+from stream.path.answers import ClosableClassifier
 from stream.settings import Settings
-from stream.topics import require_topics
 from stream.worker import Worker
 
 

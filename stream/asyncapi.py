@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic.json_schema import models_json_schema
 
-from stream.catalogue import FAULT_TYPES
+from stream.broker.catalogue import FAULT_TYPES
 from stream.contract import (
     HEADER_CONTENT_TYPE,
     HEADER_PREFIX,
@@ -28,7 +28,7 @@ from stream.contract import (
     WindowLabel,
     WindowMessage,
 )
-from stream.model_records import (
+from stream.models.model_records import (
     HEADER_AT,
     HEADER_BY,
     HEADER_KEY_ID,

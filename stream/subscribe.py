@@ -16,10 +16,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
 
-from stream.admin import admin_client, describe_topics
-from stream.broker_errors import broker_errors
-from stream.catalogue import FAULT_TYPES
-from stream.clients import check_reachable, consumer_kwargs
+from stream.broker.admin import admin_client, describe_topics
+from stream.broker.broker_errors import broker_errors
+from stream.broker.catalogue import FAULT_TYPES
+from stream.broker.clients import check_reachable, consumer_kwargs
 from stream.contract import EpisodeState, FaultEvent
 from stream.errors import SettingsError
 from stream.settings import Settings

@@ -12,22 +12,22 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from model.spec import EpisodePolicy, SignalSpec
-from stream.answers import Classifier
-from stream.clients import client_kwargs, faust_broker_credentials
-from stream.episodes import EpisodeTracker
+from stream.broker.clients import client_kwargs, faust_broker_credentials
 from stream.errors import WorkerError
-from stream.health import HealthServer, Readiness
-from stream.lag import LagProbe
-from stream.ledger import Partition
-from stream.line_states import LineStates, TopicStateReader
-from stream.metrics import WorkerMetrics
-from stream.model_swap import ModelSwap
-from stream.pipeline import Pipeline
-from stream.publisher import Outgoing, Publisher
+from stream.models.model_swap import ModelSwap
+from stream.path.answers import Classifier
+from stream.path.episodes import EpisodeTracker
+from stream.path.health import HealthServer, Readiness
+from stream.path.lag import LagProbe
+from stream.path.ledger import Partition
+from stream.path.line_states import LineStates, TopicStateReader
+from stream.path.metrics import WorkerMetrics
+from stream.path.pipeline import Pipeline
+from stream.path.publisher import Outgoing, Publisher
+from stream.path.shadow import Shadow
+from stream.path.transport import BatchApp, BatchSchema
+from stream.path.watchdog import StopWatchdog, StuckWatchdog, Vitals
 from stream.settings import Settings
-from stream.shadow import Shadow
-from stream.transport import BatchApp, BatchSchema
-from stream.watchdog import StopWatchdog, StuckWatchdog, Vitals
 
 log = structlog.get_logger(__name__)
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from stream.embedded import EmbeddedBroker
+from stream.broker.embedded import EmbeddedBroker
+from stream.broker.kafka_jars import REPOSITORY, java_command, prepare_jars
+from stream.broker.kafka_server import KafkaServer
 from stream.errors import KafkaServerError
-from stream.kafka_jars import REPOSITORY, java_command, prepare_jars
-from stream.kafka_server import KafkaServer
 
 REQUIRED = os.environ.get("FAULTLINE_REQUIRE_KAFKA") == "1"
 SKIPPED = "no Apache Kafka: "

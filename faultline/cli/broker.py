@@ -24,6 +24,6 @@ def broker(
 
     Example: faultline broker --port-file broker.txt & sleep 1; FAULTLINE_BROKER=$(cat broker.txt) faultline worker
     """
-    from stream.embedded import serve
+    from stream.broker.embedded import serve
 
     serve(port_file=port_file, with_parent=with_parent)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from stream.redrive import LetterFilter
+    from stream.path.redrive import LetterFilter
 
 app = typer.Typer(help="Records that could not be judged: why, whose, and sending them again.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def _wanted(reason: list[str] | None, line: list[str] | None, before: str | None
 
     from stream.contract import DeadLetterReason
     from stream.errors import SettingsError
-    from stream.redrive import LetterFilter
+    from stream.path.redrive import LetterFilter
     from stream.subscribe import parse_start
 
     known = get_args(DeadLetterReason)

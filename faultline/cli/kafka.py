@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from stream.kafka_server import KafkaServer
+    from stream.broker.kafka_server import KafkaServer
 
 app = typer.Typer(
     help="Apache Kafka on this machine, for development (needs Java 17 and, the first time, Maven).",
@@ -42,8 +42,8 @@ def start(
     Example: faultline kafka start --detach && faultline topics create && faultline worker
     """
     from faultline.logs import configure_logs
+    from stream.broker.kafka_server import KafkaServer
     from stream.errors import KafkaServerError
-    from stream.kafka_server import KafkaServer
     from stream.settings import load_settings
 
     configure_logs(load_settings())  # the address is the one line on standard output
@@ -71,8 +71,8 @@ def stop(data_dir: DataDir = None) -> None:
 
     Example: faultline kafka stop
     """
+    from stream.broker.kafka_server import stop_process
     from stream.errors import KafkaServerError
-    from stream.kafka_server import stop_process
 
     folder = _folder(data_dir)
     running = _running(folder)
@@ -89,8 +89,8 @@ def status(data_dir: DataDir = None) -> None:
 
     Example: FAULTLINE_BROKER=$(faultline kafka status) faultline worker
     """
+    from stream.broker.kafka_server import answers_clients
     from stream.errors import KafkaServerError
-    from stream.kafka_server import answers_clients
 
     folder = _folder(data_dir)
     running = _running(folder)
@@ -102,7 +102,7 @@ def status(data_dir: DataDir = None) -> None:
 
 
 def _folder(data_dir: Path | None) -> Path:
-    from stream.kafka_jars import STATE_FOLDER
+    from stream.broker.kafka_jars import STATE_FOLDER
 
     return (data_dir if data_dir is not None else STATE_FOLDER / "data").resolve()
 

@@ -53,7 +53,7 @@ def record(
     """
     from faultline.recording import RecordOptions, parse_end, record_topics, repair_recording
     from stream.errors import SettingsError
-    from stream.recorder import RecordBounds
+    from stream.recordings.recorder import RecordBounds
     from stream.settings import load_settings
     from stream.subscribe import parse_start
 

@@ -113,11 +113,11 @@ def replay(
     `FAULTLINE_SPEC=instant faultline replay classData.csv --pace max --max-lag 2000`
     """
     from faultline.replaying import parse_pace, replay_file
-    from stream.clip import Clip, parse_moment
     from stream.errors import SettingsError
-    from stream.replay import ReplayOptions
+    from stream.recordings.clip import Clip, parse_moment
+    from stream.recordings.replay import ReplayOptions
+    from stream.recordings.sources import SourceOptions
     from stream.settings import load_settings
-    from stream.sources import SourceOptions
 
     if (against is None) != (and_ is None):
         raise SettingsError("--against and --and need each other: give two models")

@@ -71,7 +71,7 @@ def _write(record: Scenario, out: Path, topic: str, windows_per_message: int) ->
     from heapq import merge
 
     from model.spec import load_spec
-    from stream.recording import RecordedMessage, RecordingWriter
+    from stream.recordings.recording import RecordedMessage, RecordingWriter
     from stream.windowing import MSGPACK_HEADERS, window_messages
 
     spec = load_spec("line")

@@ -28,8 +28,8 @@ def create(
 
     Example: faultline topics create --broker kafka:9092 --partitions 12 --replication-factor 3
     """
+    from stream.broker.topics import create_topics
     from stream.settings import load_settings
-    from stream.topics import create_topics
 
     settings = load_settings(broker=broker, partitions=partitions, replication_factor=replication_factor)
     results = asyncio.run(create_topics(settings))
@@ -49,7 +49,7 @@ def create(
 def _raise_for(denied: list[str], settings: Settings) -> None:
     if not denied:
         return
-    from stream.admin import grant_advice
+    from stream.broker.admin import grant_advice
     from stream.errors import AccessDeniedError
 
     # One rule for a common prefix would grant more than is needed: every topic is named.
@@ -68,9 +68,9 @@ def check(broker: Broker = None) -> None:
 
     Example: FAULTLINE_BROKER=kafka:9092 faultline topics check
     """
+    from stream.broker.topics_check import check_topics
     from stream.errors import TopicError
     from stream.settings import load_settings
-    from stream.topics_check import check_topics
 
     findings = asyncio.run(check_topics(load_settings(broker=broker)))
     for finding in findings:

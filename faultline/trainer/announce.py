@@ -5,10 +5,10 @@ from __future__ import annotations
 import structlog
 from aiokafka import AIOKafkaProducer
 
-from stream.clients import producer_kwargs
+from stream.broker.clients import producer_kwargs
 from stream.contract import HEADER_CONTENT_TYPE, JSON, RetrainRequest, TrainingReport
-from stream.producers import SideProducer
-from stream.publisher import Outgoing, Publisher
+from stream.path.producers import SideProducer
+from stream.path.publisher import Outgoing, Publisher
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -11,8 +11,8 @@ from model.artefact import Artefact
 from model.errors import ArtefactError
 from model.spec import SignalSpec
 from stream.errors import ModelRefusedError
-from stream.model_records import accepted, champion_key
-from stream.models_topic import public_keys, publish_model, read_models, signing_key
+from stream.models.model_records import accepted, champion_key
+from stream.models.models_topic import public_keys, publish_model, read_models, signing_key
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from faultline.trainer.announce import LAST_WORDS, Announcer
 from faultline.trainer.folder import Journal, TrainerFolder
 from faultline.trainer.metrics import TrainerMetrics
-from stream.clients import consumer_kwargs
+from stream.broker.clients import consumer_kwargs
 from stream.contract import RetrainRequest, TrainingReport, TrainingState
 from stream.settings import Settings
 from training.sidecar.requests import Run

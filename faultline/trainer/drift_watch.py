@@ -13,7 +13,7 @@ from faultline.trainer.order import write_whole
 from model.artefact import Artefact
 from model.engine import Engine
 from model.spec import SignalSpec
-from stream.decode import NS, DecodedBatch, LineWindows
+from stream.path.decode import NS, DecodedBatch, LineWindows
 from stream.settings import Settings
 from training.sidecar.drift import DriftDetector, DriftPolicy, DriftSignal
 

@@ -22,10 +22,10 @@ from faultline.trainer.desk import commit
 from faultline.trainer.metrics import TrainerMetrics
 from model.errors import FaultlineError
 from model.spec import SignalSpec
-from stream.catalogue import FAULT_TYPES
-from stream.clients import consumer_kwargs
+from stream.broker.catalogue import FAULT_TYPES
+from stream.broker.clients import consumer_kwargs
 from stream.contract import FaultEvent, WindowLabel
-from stream.decode import NS, DecodedBatch, decode_batch
+from stream.path.decode import NS, DecodedBatch, decode_batch
 from stream.settings import Settings
 from stream.subscribe import decode_event
 from training.errors import StoreError, TrainingError

@@ -13,11 +13,11 @@ from faultline.trainer.folder import TrainerFolder
 from faultline.trainer.retraining import ATTEMPT, check_spec
 from faultline.trainer.service import Trainer
 from model.spec import load_spec
-from stream.catalogue import FAULT_TYPES
-from stream.clients import check_reachable
+from stream.broker.catalogue import FAULT_TYPES
+from stream.broker.clients import check_reachable
+from stream.broker.topics_check import check_topics
 from stream.errors import TopicError
 from stream.settings import Settings
-from stream.topics_check import check_topics
 from training.errors import TrainingError
 
 log = structlog.get_logger(__name__)

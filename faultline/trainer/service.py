@@ -26,9 +26,9 @@ from faultline.trainer.timetable import keep_timetable
 from model.spec import SignalSpec
 from stream.contract import RetrainReason, RetrainRequest
 from stream.errors import BrokerError, WorkerError
-from stream.health import HealthServer, Readiness
+from stream.path.health import HealthServer, Readiness
+from stream.path.watchdog import StopWatchdog
 from stream.settings import Settings
-from stream.watchdog import StopWatchdog
 from training.sidecar.requests import Run
 from training.sidecar.schedule import Schedule
 from training.sidecar.store import LabelledStore

@@ -27,10 +27,10 @@ import faust
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from stream.clients import consumer_kwargs
-from stream.kafka_server import KafkaServer
+from stream.broker.clients import consumer_kwargs
+from stream.broker.kafka_server import KafkaServer
+from stream.path.transport import BatchApp, BatchSchema
 from stream.settings import Settings, load_settings
-from stream.transport import BatchApp, BatchSchema
 from tests.delivery.harness import REPOSITORY
 from tests.delivery.marked import marked_message
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from stream.kafka_server import KafkaServer
+from stream.broker.kafka_server import KafkaServer
 from tests.delivery.harness import WorkerProcess, account, read_all, wait_answered, wait_until
 from tests.delivery.swaps import FAULTLINE, replaying, simulated
 from tests.delivery.trainer_harness import LENIENT, TINY, TrainerProcess, TrainerTopics, command

@@ -20,8 +20,8 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from stream.kafka_server import KafkaServer
-from stream.recording import open_recording
+from stream.broker.kafka_server import KafkaServer
+from stream.recordings.recording import open_recording
 from tests.delivery.recorded import (
     differences,
     produce,

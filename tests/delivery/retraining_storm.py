@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stream.kafka_server import KafkaServer
+from stream.broker.kafka_server import KafkaServer
 from tests.delivery.harness import DEADLINE_S, wait_until
 from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics
 

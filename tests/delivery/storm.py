@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from stream.kafka_server import KafkaServer
+from stream.broker.kafka_server import KafkaServer
 from tests.delivery.harness import REPOSITORY, Account, Topics, WorkerProcess, wait_answered
 
 FAULTLINE = (sys.executable, "-m", "faultline")

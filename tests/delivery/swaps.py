@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 
 from model.artefact import Artefact, shipped
 from model.engine import Engine
-from stream.answers import answered
-from stream.decode import decode_batch
-from stream.kafka_server import KafkaServer
+from stream.broker.kafka_server import KafkaServer
+from stream.path.answers import answered
+from stream.path.decode import decode_batch
 from tests.delivery.harness import REPOSITORY, Topics, WorkerProcess, read_all, wait_answered, wait_until
 from tests.stream.doubles import record as consumed
 

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from stream.kafka_properties import Security
+from stream.broker.kafka_properties import Security
 from tests.conftest import Kafka
 from tests.delivery.harness import Load, Topics, WorkerProcess, wait_answered, wait_until
 

@@ -9,8 +9,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from faultline.labelling import Verdict, label_event
-from stream.catalogue import FAULT_TYPES
-from stream.clients import producer_kwargs
+from stream.broker.catalogue import FAULT_TYPES
+from stream.broker.clients import producer_kwargs
 from stream.errors import EventNotFoundError, TopicError
 from stream.settings import Settings, load_settings
 from tests.conftest import Kafka

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from stream.recording import RecordedMessage, read_recording
+from stream.recordings.recording import RecordedMessage, read_recording
 from tests.conftest import Kafka
 from tests.delivery.harness import REPOSITORY, read_all
 from tests.delivery.recorded import START_MS, differences, produce, rows_by_key, run, start_recording, windows_flow

@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 from model.artefact import Artefact, shipped
 from model.signing import new_keys
 from model.spec import load_spec
-from stream.models_topic import publish_model
+from stream.models.models_topic import publish_model
 from stream.settings import Settings
 from tests.conftest import Kafka
 from tests.delivery.harness import Topics, WorkerProcess, account, wait_until

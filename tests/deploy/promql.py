@@ -7,7 +7,7 @@ import re
 from prometheus_client import CollectorRegistry
 
 from faultline.trainer.metrics import TrainerMetrics
-from stream.metrics import WorkerMetrics
+from stream.path.metrics import WorkerMetrics
 
 NAME = re.compile(r"\b(faultline_[a-z_]+)")
 SELECTOR = re.compile(r"\b(faultline_[a-z_]+)(?:\{([^}]*)\})?")

@@ -11,7 +11,7 @@ import pytest
 from faultline.class_data import CLASS_DATA
 from model.spec import load_spec
 from stream.errors import RecordingError
-from stream.sources import RECORDING, Source, SourceOptions, open_source
+from stream.recordings.sources import RECORDING, Source, SourceOptions, open_source
 from training.errors import DataSetError
 
 HEADER = "G,C,B,A,Ia,Ib,Ic,Va,Vb,Vc\n"

@@ -15,7 +15,7 @@ from faultline.cli import app
 from faultline.cli.commands import register
 from faultline.episodes_of import answer_line
 from model.engine import Engine
-from stream.episodes import EpisodeTracker
+from stream.path.episodes import EpisodeTracker
 from stream.records import ReadOptions, RecordError, open_record
 from tests.stream.records.record_samples import Shape, healthy, load_waves, write_record
 

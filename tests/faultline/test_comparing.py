@@ -17,8 +17,8 @@ from faultline.comparing_pairs import Comparison, Tolerance
 from faultline.replaying import open_replay
 from model.artefact import Artefact, shipped
 from model.spec import load_spec
-from stream.episodes import EpisodeTracker
-from stream.recording import RecordedMessage, RecordingWriter
+from stream.path.episodes import EpisodeTracker
+from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.windowing import MSGPACK_HEADERS
 from tests.delivery.marked import HOP_NS, SPEC, MarkedClassifier, marked_message
 

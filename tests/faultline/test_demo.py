@@ -26,9 +26,9 @@ from model.architectures import build
 from model.artefact import Artefact
 from model.normalisation import Normalisation
 from model.spec import load_spec
-from stream.clients import producer_kwargs
+from stream.broker.clients import producer_kwargs
+from stream.broker.embedded import EmbeddedBroker
 from stream.contract import FaultEvent, SourceRecord
-from stream.embedded import EmbeddedBroker
 from stream.settings import Settings
 from stream.windowing import window_messages
 

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from tests.stream.path.test_redrive import Record
 
-from stream.any_record import send_any
-from stream.clients import producer_kwargs
+from stream.broker.clients import producer_kwargs
+from stream.broker.embedded import EmbeddedBroker
 from stream.contract import DeadLetterReason
-from stream.dead_letters import dead_letter
-from stream.decode import DeadRecord
-from stream.embedded import EmbeddedBroker
-from stream.redrive import HEADER_REDRIVEN
+from stream.path.dead_letters import dead_letter
+from stream.path.decode import DeadRecord
+from stream.path.redrive import HEADER_REDRIVEN
+from stream.recordings.any_record import send_any
+from stream.recordings.topic_reader import TopicReader
 from stream.settings import load_settings
 from stream.subscribe import StartAt
-from stream.topic_reader import TopicReader
-from tests.stream.test_redrive import Record
 
 
 def dlq(broker: EmbeddedBroker, *arguments: str) -> subprocess.CompletedProcess[str]:

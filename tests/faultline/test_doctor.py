@@ -27,13 +27,13 @@ from faultline.cli.doctor import doctor
 from faultline.diagnosis import Line
 from model.artefact import shipped
 from model.signing import new_keys
-from stream import kafka_jars
-from stream.catalogue import catalogue
-from stream.clients import BrokerInfo, unspoken_requests
-from stream.embedded import EmbeddedBroker
-from stream.kafka_properties import Security
-from stream.models_topic import publish_model
-from stream.rights import needed_rights
+from stream.broker import kafka_jars
+from stream.broker.catalogue import catalogue
+from stream.broker.clients import BrokerInfo, unspoken_requests
+from stream.broker.embedded import EmbeddedBroker
+from stream.broker.kafka_properties import Security
+from stream.broker.rights import needed_rights
+from stream.models.models_topic import publish_model
 from stream.settings import Settings
 
 PASSWORD = "correct-horse"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.kafka_server import answers_clients, is_alive
+from stream.broker.kafka_server import answers_clients, is_alive
 
 COMMAND = [
     sys.executable,

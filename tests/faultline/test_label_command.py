@@ -15,9 +15,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from faultline.labelling import Verdict, episode_range, label_event, label_range, parse_time
 from model.spec import load_spec
-from stream.clients import consumer_kwargs, producer_kwargs
+from stream.broker.clients import consumer_kwargs, producer_kwargs
+from stream.broker.embedded import EmbeddedBroker
 from stream.contract import FaultEvent, SourceRecord, WindowLabel
-from stream.embedded import EmbeddedBroker
 from stream.errors import EventNotFoundError, SettingsError
 from stream.settings import Settings, load_settings
 from training.errors import TrainingError

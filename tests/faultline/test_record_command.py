@@ -13,8 +13,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from faultline.recording import parse_end, size_text
-from stream.embedded import EmbeddedBroker
-from stream.recording import RecordedMessage, RecordingWriter, read_recording
+from stream.broker.embedded import EmbeddedBroker
+from stream.recordings.recording import RecordedMessage, RecordingWriter, read_recording
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEADLINE_S = 120

@@ -16,9 +16,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from model.spec import load_spec
+from stream.broker.embedded import EmbeddedBroker
 from stream.contract import FaultEvent, SourceRecord
-from stream.embedded import EmbeddedBroker
-from stream.recording import RecordedMessage, RecordingWriter
+from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.windowing import MSGPACK_HEADERS, window_messages
 
 REPOSITORY = Path(__file__).resolve().parents[2]

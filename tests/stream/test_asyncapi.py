@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from stream.asyncapi import asyncapi_document, documents, json_schemas, write
-from stream.catalogue import catalogue
+from stream.broker.catalogue import catalogue
 from stream.contract import FaultEvent, SourceRecord, cloud_event_headers
-from stream.dead_letters import dead_letter
-from stream.decode import DeadRecord
+from stream.path.dead_letters import dead_letter
+from stream.path.decode import DeadRecord
 from stream.settings import Settings
 from tests.stream.doubles import record
 

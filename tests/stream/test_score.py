@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model.spec import load_spec
 from stream.contract import EpisodeState, FaultEvent, SourceRecord
-from stream.deliveries import Deliveries
+from stream.path.deliveries import Deliveries
 from stream.score import NS, InjectedFault, Truth, score_events
 
 SPEC = load_spec("line")

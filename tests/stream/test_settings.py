@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from model.spec import load_spec
 from stream.contract import FAULT_TYPES
 from stream.errors import SettingsError, WorkerError
+from stream.path.transport import faust_settings
 from stream.settings import Settings, load_settings, settings_in_environment
-from stream.transport import faust_settings
 from stream.worker import episode_policy
 
 TEXTS = ("GROUP", "CLIENT_ID", "INSTANCE_ID", "SPEC", "MODEL", "SASL_USERNAME", "SASL_OAUTH_SCOPE", "WEB_HOST")

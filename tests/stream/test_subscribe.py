@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream.clients import producer_kwargs
+from stream.broker.clients import producer_kwargs
+from stream.broker.embedded import EmbeddedBroker
 from stream.contract import EpisodeState, FaultEvent, SourceRecord
-from stream.embedded import EmbeddedBroker
 from stream.errors import SettingsError
 from stream.settings import Settings, load_settings
 from stream.subscribe import EventFeed, EventFilter, StartAt, decode_event, fault_topics, parse_start

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from model.rejection import Rejection
 from model.spec import load_spec
-from stream.answers import answered
-from stream.episodes import EpisodeTracker
+from stream.path.answers import answered
+from stream.path.episodes import EpisodeTracker
 from tests.stream.doubles import line_windows
 from training.evaluation import guarded
 from training.scores import detected_episodes

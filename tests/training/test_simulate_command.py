@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from faultline.cli.simulate import simulate
-from stream.recording import read_recording
+from stream.recordings.recording import read_recording
 from training.scenario import scenario
 
 

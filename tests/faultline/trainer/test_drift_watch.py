@@ -13,7 +13,7 @@ from faultline.trainer.drift_watch import DriftWatch, drift_policy
 from faultline.trainer.metrics import TrainerMetrics
 from model.artefact import shipped
 from model.spec import load_spec
-from stream.decode import decode_batch
+from stream.path.decode import decode_batch
 from stream.windowing import encode_windows
 from tests.faultline.trainer.trainer_samples import model, settings
 from tests.stream.doubles import record

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.spec import load_spec
+from stream.recordings.retime import window_head
 from stream.records import RecordLine, Segment, messages_of, open_record, windows_of
 from stream.records.resample import resampled
-from stream.retime import window_head
 from tests.stream.records.record_samples import PEAK, Shape, load_waves, write_record
 
 SPEC = load_spec("line")

@@ -16,9 +16,9 @@ from faultline.labelling import Verdict, episode_range, new_label
 from model.artefact import Artefact, build_model
 from model.spec import SignalSpec
 from stream.contract import FaultEvent, SourceRecord
-from stream.decode import IncomingRecord, LineWindows
-from stream.episodes import EpisodeTracker
-from stream.events import fault_event
+from stream.path.decode import IncomingRecord, LineWindows
+from stream.path.episodes import EpisodeTracker
+from stream.path.events import fault_event
 from training.rounds import classifier_of
 from training.sidecar.store import LabelledStore
 from training.simulator.drive import Drive

@@ -1,0 +1,1 @@
+"""Kafka from outside: clients, topics, rights, tokens, and the brokers we start ourselves."""

@@ -1,0 +1,1 @@
+"""Models on the stream: records, the topic, and the swap between two batches."""

@@ -1,0 +1,1 @@
+"""The record path: bytes to arrays to classes to episodes to events, confirmed before they are acknowledged."""

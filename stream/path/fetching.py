@@ -1,0 +1,75 @@
+"""The fetch: Faust's consumer thread, whose records know their assignment, and whose commits may fail for a while."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import aiokafka
+import structlog
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from stream.path import record_batches
+
+log = structlog.get_logger(__name__)
+
+FAUST_LOGGER = logging.getLogger("faust")
+"""Services log under their module's name: ours are still Faust's services."""
+
+
+class Fetched(dict[TP, list[Any]]):
+    """Records of a fetch, and the assignment whose positions they moved."""
+
+    assignment: object = None
+
+
+class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Faust's consumer thread: a shorter fetch, and records that know which assignment they belong to."""
+
+    logger = FAUST_LOGGER
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        record_batches.install()
+        consumer = super()._create_worker_consumer(transport)
+        # Faust fixes it at 1.5 s.
+        consumer._fetch_max_wait_ms = self.app.settings.fetch_max_wait_ms
+        return consumer
+
+    def assignment_token(self) -> object:
+        """Identity of the present assignment; every rebalance makes another, with positions read anew."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        return None if subscription is None else subscription.assignment
+
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> Fetched:
+        # No await lies between aiokafka's moving the positions and the note of the assignment.
+        fetched = Fetched(await super()._fetch_records(*args, **kwargs))
+        fetched.assignment = self.assignment_token()
+        return fetched
+
+    async def seek_back(self, tp: TP, offset: int, assignment: object) -> None:
+        """Fetch again from ``offset``, unless the assignment has changed and its position with it."""
+        if self.assignment_token() is assignment:
+            self._ensure_consumer().seek(TopicPartition(tp.topic, tp.partition), offset)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit; a broker that is away for a while is no reason to crash, the ledger offers the offsets again."""
+        wanted = {
+            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+            if tp in self.assignment()
+        }
+        if not wanted:
+            return False
+        try:
+            await self._ensure_consumer().commit(wanted)
+        except (CommitFailedError, IllegalStateError) as error:
+            log.info("commit-after-rebalance", error=str(error), then="the records are repeated under the same ids")
+            return False
+        except KafkaError as error:
+            log.warning("commit-failed", error=repr(error), then="tried again at the next interval")
+            return False
+        return True

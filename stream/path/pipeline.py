@@ -1,0 +1,296 @@
+"""The way of a micro-batch: decode → classify → judge → publish → confirm → acknowledge. One direction, no way back.
+
+Three stages run at once on successive micro-batches, each in order, so that the fetch, the engine and the broker's
+answer overlap. The last stage acknowledges, in this order and in no other:
+
+1. the events (and the classes of every window, where switched on) are confirmed by the broker;
+2. the dead letters are confirmed;
+3. the changed line states are written and confirmed;
+4. only then the batch is finished, and its offsets may be committed.
+
+A crash in between repeats work under the same event ids and never loses any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from stream.contract import SourceRecord
+from stream.path.answers import Classifier, answered, window_classes
+from stream.path.dead_letters import dead_letter
+from stream.path.decode import DecodedBatch, LineWindows, decode_batch
+from stream.path.episodes import EpisodeTracker, Judgement
+from stream.path.events import fault_event, outgoing_events
+from stream.path.ledger import FetchedBatch
+from stream.path.line_states import LineStates, PartitionStates
+from stream.path.metrics import WorkerMetrics
+from stream.path.micro_batch import MicroBatch, count
+from stream.path.publisher import Publisher
+from stream.path.shadow import Shadow
+from stream.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+QUEUED_MICRO_BATCHES = 2
+"""Between stages: enough to overlap, little enough that memory and a revocation's wait stay short."""
+
+
+class Pipeline:
+    """Runs the three stages.
+
+    Args:
+        engine: the model in use; ``swap`` changes it between two micro-batches.
+        tracker: turns classes into episodes.
+        publisher: confirmed publishing of events, window classes and line states.
+        dead_letters: the same on a producer of its own, whose trouble is not the events' trouble.
+        states: per-line state of the assigned partitions.
+        knows: whether a batch still belongs to the present assignment.
+        finish: acknowledges a batch.
+        shadow: a candidate that judges what the model in use has judged; nothing waits for it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        engine: Classifier,
+        tracker: EpisodeTracker,
+        publisher: Publisher,
+        dead_letters: Publisher,
+        states: LineStates,
+        knows: Callable[[FetchedBatch], bool],
+        finish: Callable[[FetchedBatch], bool],
+        metrics: WorkerMetrics,
+        shadow: Shadow | None = None,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._tracker = tracker
+        self._spec = tracker.spec
+        self._publisher = publisher
+        self._dead_letters = dead_letters
+        self._states = states
+        self._knows = knows
+        self._finish = finish
+        self._metrics = metrics
+        self._shadow = shadow
+        self._between = asyncio.Event()
+        """No engine is at work."""
+        self._between.set()
+        self._incoming: asyncio.Queue[FetchedBatch] = asyncio.Queue(maxsize=1)
+        self._classified: asyncio.Queue[MicroBatch] = asyncio.Queue(QUEUED_MICRO_BATCHES)
+        self._published: asyncio.Queue[MicroBatch] = asyncio.Queue(QUEUED_MICRO_BATCHES)
+        self._begun = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        """Set with the cause when a stage failed; nothing is acknowledged after it."""
+        self.progress = 0
+        """Batches that went through, for the watchdog."""
+
+    def start(self) -> None:
+        """Start the stages."""
+        for stage in (self._classify_stage, self._judge_stage, self._confirm_stage):
+            task = asyncio.create_task(self._guarded(stage), name=stage.__name__)
+            self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """End the stages at once; call ``drain`` before to finish what is begun."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def swap(self, engine: Classifier) -> None:
+        """Use another model from the next micro-batch on; the former may be at its last one, see ``rested``."""
+        self._engine = engine
+
+    async def rested(self) -> None:
+        """Return when no engine is at work: one that was swapped out before has then given its last answer."""
+        await self._between.wait()
+
+    async def submit(self, batch: FetchedBatch) -> None:
+        """Take a fetched batch; waits while the stages are busy. Returns before the batch is finished."""
+        if self.failure.done():
+            raise RuntimeError("the pipeline has failed") from self.failure.result()
+        self._begun += 1
+        self._idle.clear()
+        try:
+            await self._incoming.put(batch)
+        except BaseException:
+            self._end(1)
+            raise
+
+    def _end(self, batches: int) -> None:
+        self._begun -= batches
+        if self._begun == 0:
+            self._idle.set()
+
+    async def drain(self) -> None:
+        """Return when everything begun is finished, or the pipeline has failed."""
+        idle = asyncio.ensure_future(self._idle.wait())
+        either: set[asyncio.Future[Any]] = {idle, self.failure}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+
+    async def _guarded(self, stage: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await stage()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            log.error("pipeline-failed", stage=stage.__name__, error=repr(error), exc_info=error)
+            if not self.failure.done():
+                self.failure.set_result(error)
+
+    # Stage 1: gather, decode, classify ---------------------------------------------------------------------------
+
+    async def _classify_stage(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = await self._gather()
+            # One model for the whole micro-batch, whatever is swapped in meanwhile.
+            engine = self._engine
+            batch.model_id = engine.model_id
+            if batch.windows:
+                blocks = [decoded.windows for decoded in batch.decoded]
+                block = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+                began = time.perf_counter()
+                none = self._spec.none_index
+                self._between.clear()
+                try:
+                    answer, outcomes = await loop.run_in_executor(None, answered, engine, block, none)
+                finally:
+                    self._between.set()
+                self._metrics.inference_seconds.observe(time.perf_counter() - began)
+                batch.outcomes += outcomes
+                if outcomes["unanswered"]:
+                    count, model_id = outcomes["unanswered"], batch.model_id
+                    log.warning("answers-not-finite", windows=count, model_id=model_id, then="no fault")
+                ends = np.cumsum([len(part) for part in blocks])[:-1]
+                batch.probabilities = np.split(answer, ends)
+                if self._shadow is not None:
+                    self._shadow.offer(batch, block, answer, behind=not self._incoming.empty())
+            else:
+                empty = np.empty((0, len(self._spec.classes)), np.float32)
+                batch.probabilities = [empty for _ in batch.decoded]
+            self._metrics.batch_windows.observe(batch.windows)
+            await self._classified.put(batch)
+
+    async def _gather(self) -> MicroBatch:
+        """Fetched batches until there are enough windows, or the oldest has waited for the deadline."""
+        batch = MicroBatch()
+        self._add(batch, await self._incoming.get())
+        deadline_s = batch.fetched[0].arrived_s + self._settings.batch_deadline_ms / 1000
+        # Records count too: a flood of guilty ones has no windows and must not gather without end.
+        while max(batch.windows, batch.records) < self._settings.batch_windows:
+            # Let the agent put the next one before deciding that there is none: under load the deadline has passed.
+            await asyncio.sleep(0)
+            try:
+                self._add(batch, self._incoming.get_nowait())
+                continue
+            except asyncio.QueueEmpty:
+                remaining_s = deadline_s - time.monotonic()
+            if remaining_s <= 0:
+                break
+            try:
+                async with asyncio.timeout(remaining_s):
+                    self._add(batch, await self._incoming.get())
+            except TimeoutError:
+                break
+        return batch
+
+    def _add(self, batch: MicroBatch, fetched: FetchedBatch) -> None:
+        decoded = decode_batch(fetched.records, self._spec, max_bytes=self._settings.max_message_bytes)
+        batch.fetched.append(fetched)
+        batch.decoded.append(decoded)
+        batch.windows += len(decoded.windows)
+        batch.records += len(fetched.records)
+
+    # Stage 2: judge and publish -----------------------------------------------------------------------------------
+
+    async def _judge_stage(self) -> None:
+        while True:
+            batch = await self._classified.get()
+            for fetched, decoded, probabilities in zip(batch.fetched, batch.decoded, batch.probabilities, strict=True):
+                if not self._knows(fetched):
+                    continue
+                states = await self._states.of(fetched.partition)
+                # The partition may have gone while its states were read.
+                if self._knows(fetched):
+                    self._judge(batch, states, fetched, decoded, probabilities)
+            batch.sent = await self._publisher.send(batch.outgoing)
+            await self._published.put(batch)
+
+    def _judge(
+        self,
+        batch: MicroBatch,
+        states: PartitionStates,
+        fetched: FetchedBatch,
+        decoded: DecodedBatch,
+        probabilities: NDArray[np.float32],
+    ) -> None:
+        classes = probabilities.argmax(axis=1)
+        touched: dict[str, None] = {}
+        for entry in decoded.records:
+            span = slice(entry.first, entry.first + entry.count)
+            judgement = self._tracker.judge(
+                states.lines.get(entry.line), entry, decoded.windows[span], classes[span], probabilities[span]
+            )
+            states.lines[entry.line] = judgement.state
+            touched[entry.line] = None
+            self._note(batch, entry, judgement)
+            if self._settings.window_classes:
+                batch.outgoing += window_classes(
+                    entry,
+                    self._spec,
+                    batch.model_id,
+                    classes[span],
+                    probabilities[span],
+                    self._settings.topic_window_classes,
+                )
+        batch.dead += decoded.dead
+        batch.states += states.changes(touched, self._settings.topic_line_states, fetched.partition.partition)
+
+    def _note(self, batch: MicroBatch, entry: LineWindows, judgement: Judgement) -> None:
+        batch.outcomes["judged"] += judgement.judged
+        batch.outcomes["repeated"] += judgement.repeated
+        batch.outcomes["late"] += judgement.late
+        for step in judgement.steps:
+            event = fault_event(step, self._spec, batch.model_id, _source(entry))
+            batch.outgoing += outgoing_events(event, step, self._spec, self._settings)
+            batch.events.append((event, entry.record.timestamp))
+
+    # Stage 3: confirm and acknowledge -----------------------------------------------------------------------------
+
+    async def _confirm_stage(self) -> None:
+        while True:
+            batch = await self._published.get()
+            # 1.: events and classes.
+            await self._publisher.confirm(batch.outgoing, batch.sent)
+            # 2.: dead letters.
+            await self._dead_letters.publish(
+                [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
+            )
+            # 3.: line states, only of partitions that are still ours: another worker may own the rest by now.
+            owned = {fetched.partition.partition for fetched in batch.fetched if self._knows(fetched)}
+            states = [record for record in batch.states if record.partition in owned]
+            await self._publisher.publish(states)
+            # 4.
+            records = sum(len(fetched.records) for fetched in batch.fetched if self._finish(fetched))
+            count(batch, self._metrics, records=records, states=len(states))
+            self._metrics.lines.set(self._states.count())
+            self.progress += 1
+            self._end(len(batch.fetched))
+
+
+def _source(entry: LineWindows) -> SourceRecord:
+    record = entry.record
+    return SourceRecord(topic=record.topic, partition=record.partition, offset=record.offset)

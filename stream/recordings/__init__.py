@@ -1,0 +1,1 @@
+"""Recording topics, and sending what was recorded again."""

@@ -1,0 +1,164 @@
+"""One record as many lines: every copy's phases rotated and its time moved, so that no two lines are alike."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from stream.errors import RecordingError
+from stream.recordings.retime import is_json, window_head
+from stream.recordings.sources import ReplayRecord, Source
+
+STAGGER_NS = 50_000_000
+"""Between copies: some cycles, so that a fault reaches the lines one after another and not at once."""
+PHASES = "abc"
+NS_PER_MS = 1_000_000
+
+
+class ManyLines:
+    """A source whose every line is sent ``copies`` times, under a name of its own.
+
+    The first copy is the line itself. Copy k is named ``<line>-<k>``, has its phases rotated k − 1 times (what was a
+    becomes b, b becomes c, c becomes a; labels follow), and comes (k − 1) · 50 ms later. Records that are no windows
+    are sent once, as they are.
+
+    Args:
+        source: what to multiply.
+        copies: lines made of each line.
+        spec: of the windows; tells which channel is which phase.
+
+    Raises:
+        RecordingError: the spec's channels are not three phases each (``records``: windows of another spec).
+    """
+
+    def __init__(self, source: Source, copies: int, spec: SignalSpec) -> None:
+        self._source = source
+        self._copies = copies
+        self._spec = spec
+        self._columns = phase_columns(spec)
+        self.topics = source.topics
+        self.begin_ns = source.begin_ns
+
+    @property
+    def total(self) -> int | None:
+        """Number of records, if all are windows."""
+        return None if self._source.total is None else self._source.total * self._copies
+
+    def records(self) -> Iterator[ReplayRecord]:
+        """Records of all lines in time order, as far as the source's are."""
+        # A source record is held once, whatever the number of its copies that are still to come.
+        waiting: list[tuple[int, int, int, int, ReplayRecord]] = []
+        latest_ns = self.begin_ns
+        for number, record in enumerate(self._source.records()):
+            # A recording's times may go back; a line's order must not change for it.
+            latest_ns = max(latest_ns, record.due_ns)
+            while waiting and waiting[0][0] < latest_ns:
+                yield self._next(waiting)
+            copies = 1 if window_head(record.value) is None else self._copies
+            heapq.heappush(waiting, (latest_ns, number, 0, copies, record))
+        while waiting:
+            yield self._next(waiting)
+
+    def _next(self, waiting: list[tuple[int, int, int, int, ReplayRecord]]) -> ReplayRecord:
+        due_ns, number, copy, copies, record = waiting[0]
+        if copy + 1 < copies:
+            heapq.heapreplace(waiting, (due_ns + STAGGER_NS, number, copy + 1, copies, record))
+        else:
+            heapq.heappop(waiting)
+        return self._copy(record, copy) if copy else record
+
+    def _copy(self, record: ReplayRecord, copy: int) -> ReplayRecord:
+        by_ns = copy * STAGGER_NS
+        times = copy % len(PHASES)
+        return msgspec.structs.replace(
+            record,
+            key=(record.key or b"") + b"-%d" % (copy + 1),
+            value=rotated(record.value or b"", times, self._spec, self._columns, by_ns=by_ns),
+            timestamp_ms=None if record.timestamp_ms is None else record.timestamp_ms + by_ns // NS_PER_MS,
+            due_ns=record.due_ns + by_ns,
+        )
+
+
+def phase_columns(spec: SignalSpec) -> tuple[int, ...]:
+    """For every channel the one whose values it takes when phases are rotated once.
+
+    Raises:
+        RecordingError: a channel is of no phase, or its quantity lacks one.
+    """
+    names = spec.channels
+    try:
+        return tuple(names.index(name[:-1] + PHASES[PHASES.index(name[-1]) - 1]) for name in names)
+    except ValueError:
+        raise RecordingError(
+            f"spec {spec.name!r} has the channels {', '.join(names)}: --lines rotates phases, so each must end in "
+            "a, b or c and be there for all three"
+        ) from None
+
+
+@lru_cache(maxsize=16)
+def rotated_classes(spec: SignalSpec, times: int) -> tuple[int | None, ...]:
+    """For every class the one that it is after rotating; None where the spec has no such class.
+
+    Example:
+        >>> from model.spec import load_spec
+        >>> spec = load_spec("line")
+        >>> spec.class_names[rotated_classes(spec, 1)[spec.class_index("CA")]]
+        'AB'
+    """
+    found: list[int | None] = []
+    for fault in spec.classes:
+        phases = {PHASES[(PHASES.index(phase.lower()) + times) % len(PHASES)].upper() for phase in fault.phases}
+        alike = [
+            index
+            for index, other in enumerate(spec.classes)
+            if other.type == fault.type and set(other.phases) == phases
+        ]
+        found.append(alike[0] if alike else None)
+    return tuple(found)
+
+
+def rotated(value: bytes, times: int, spec: SignalSpec, columns: Sequence[int], *, by_ns: int = 0) -> bytes:
+    """A window message with its phases rotated and its time moved; its other fields, unknown ones included, are kept.
+
+    Labels are left out where one of them has no counterpart.
+
+    Raises:
+        RecordingError: its windows are not of the spec.
+    """
+    as_json = is_json(value)
+    body: dict[Any, Any] = msgspec.json.decode(value) if as_json else msgspec.msgpack.decode(value)
+    body["start_ns"] += by_ns
+    order = np.arange(len(columns))
+    for _ in range(times):
+        order = order[list(columns)]
+    body["data"] = _rotated_data(body, order, spec)
+    if labels := body.get("labels"):
+        table = rotated_classes(spec, times)
+        new = [table[label] for label in labels]
+        body["labels"] = None if None in new else new
+    return msgspec.json.encode(body) if as_json else msgspec.msgpack.encode(body)
+
+
+def _rotated_data(body: dict[Any, Any], order: NDArray[np.intp], spec: SignalSpec) -> bytes | str | list[Any]:
+    data = body["data"]
+    if body.get("spec") != spec.name:
+        raise RecordingError(
+            f"windows of spec {body.get('spec')!r} cannot be made many lines by spec {spec.name!r}: set FAULTLINE_SPEC"
+        )
+    try:
+        if isinstance(data, list):
+            nested: list[Any] = np.asarray(data)[..., order].tolist()
+            return nested
+        raw = base64.b64decode(data) if isinstance(data, str) else data
+        block = np.frombuffer(raw, "<f4").reshape(-1, *spec.window_shape)[..., order].tobytes()
+    except (ValueError, IndexError, TypeError) as error:
+        raise RecordingError(f"windows that are not of spec {spec.name!r} cannot be made many lines: {error}") from None
+    return base64.b64encode(block).decode() if isinstance(data, str) else block

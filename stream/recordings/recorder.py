@@ -1,0 +1,222 @@
+"""Records topics, in the order of time, up to a bound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from aiokafka import TopicPartition
+
+from stream.recordings.merge import PartitionMerge
+from stream.recordings.recording import RecordedMessage
+from stream.recordings.retime import window_head
+
+REFRESH_S = 3.0
+"""New partitions are looked for this often."""
+PATIENCE_S = 5.0
+"""A partition that is known to have more and gives nothing for so long is not waited for any more."""
+HELD_BYTES = 8 << 20
+"""A partition that is ahead of the others is not fetched while so much of it waits."""
+
+
+class Reader(Protocol):
+    """What is needed of ``stream.recordings.topic_reader.TopicReader``."""
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """What is read."""
+
+    @property
+    def deleted(self) -> int:
+        """Records gone before they could be read."""
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing is read that is not there yet."""
+
+    async def fetch(self, full: Collection[TopicPartition] = ()) -> Mapping[TopicPartition, list[Any]]:
+        """Records per partition, the full ones left alone."""
+
+    def behind(self) -> list[TopicPartition]:
+        """Partitions of which there is more to fetch."""
+
+    async def refresh(self) -> None:
+        """Look for new partitions."""
+
+    async def fix_ends(self, before_ms: int | None = None) -> None:
+        """End where the topics end now, or before a time."""
+
+
+class Sink(Protocol):
+    """What is needed of ``RecordingWriter``."""
+
+    def write(self, message: RecordedMessage) -> None:
+        """Take one record."""
+
+    def flush(self) -> None:
+        """Make what was taken outlive a kill."""
+
+
+@dataclass(frozen=True)
+class RecordBounds:
+    """From where to where to record.
+
+    Attributes:
+        start_ms: records before this time (Unix ms) are left out.
+        end_ms: records of this time and later are left out; recording ends when none can come any more.
+        until_end: end where the topics ended when recording began.
+        count: so many records, exactly.
+        seconds: so long by the clock.
+        flush_s: what was taken is safe from a kill after so long at the latest.
+    """
+
+    start_ms: int | None = None
+    end_ms: int | None = None
+    until_end: bool = False
+    count: int | None = None
+    seconds: float | None = None
+    flush_s: float = 10.0
+
+
+@dataclass(slots=True)
+class TopicCount:
+    """What was recorded of one topic."""
+
+    records: int = 0
+    windows: int = 0
+    bytes: int = 0
+    """Of keys and values."""
+
+
+@dataclass(slots=True)
+class RecordCount:
+    """What was recorded so far."""
+
+    topics: dict[str, TopicCount] = field(default_factory=dict)
+    deleted: int = 0
+    """Records that the broker's retention had deleted before they could be read."""
+    ended_by: str = ""
+    """count, seconds, end or stop."""
+
+    @property
+    def records(self) -> int:
+        """Of all topics."""
+        return sum(topic.records for topic in self.topics.values())
+
+    @property
+    def windows(self) -> int:
+        """Of all topics."""
+        return sum(topic.windows for topic in self.topics.values())
+
+    @property
+    def bytes(self) -> int:
+        """Of all topics."""
+        return sum(topic.bytes for topic in self.topics.values())
+
+
+class Recorder:
+    """Records what a reader reads into a sink.
+
+    Args:
+        reader: of the topics, begun where recording is to begin.
+        sink: takes the records.
+        bounds: up to where.
+        clock_s: monotonic.
+        now_ms: Unix time.
+
+    Example: ``await Recorder(reader, writer, RecordBounds(count=100)).run()``
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        sink: Sink,
+        bounds: RecordBounds,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._reader = reader
+        self._sink = sink
+        self._bounds = bounds
+        self._clock_s = clock_s
+        self._now_ms = now_ms
+        self._merge: PartitionMerge[TopicPartition, Any] = PartitionMerge()
+        self._stopping = False
+        self.count = RecordCount({name: TopicCount() for name in reader.topics})
+
+    def stop(self) -> None:
+        """End; ``run`` returns when what was fetched is written."""
+        self._stopping = True
+
+    async def run(self) -> RecordCount:
+        """Record until a bound is reached or ``stop``."""
+        began_s = refreshed_s = flushed_s = heard_s = self._clock_s()
+        if self._bounds.until_end:
+            await self._reader.fix_ends()
+        while not (ended := self._ended(self._clock_s() - began_s)):
+            heard = await self._fetch()
+            now_s = self._clock_s()
+            heard_s = now_s if heard else heard_s
+            self._write(self._reader.behind() if now_s - heard_s < PATIENCE_S else ())
+            if now_s - flushed_s >= self._bounds.flush_s:
+                self._sink.flush()
+                flushed_s = now_s
+            if not self._reader.final:
+                if self._bounds.end_ms is not None and self._now_ms() >= self._bounds.end_ms:
+                    await self._reader.fix_ends(self._bounds.end_ms)
+                elif now_s - refreshed_s >= REFRESH_S:
+                    await self._reader.refresh()
+                    refreshed_s = now_s
+        self._write(())
+        self.count.ended_by = ended
+        return self.count
+
+    def _ended(self, elapsed_s: float) -> str:
+        if self._stopping:
+            return "stop"
+        if self._bounds.count is not None and self.count.records >= self._bounds.count:
+            return "count"
+        if self._bounds.seconds is not None and elapsed_s >= self._bounds.seconds:
+            return "seconds"
+        return "end" if self._reader.final and not self._reader.behind() else ""
+
+    async def _fetch(self) -> bool:
+        """Fetch once; whether anything came."""
+        full = [partition for partition, held in self._merge.held.items() if held >= HELD_BYTES]
+        fetched = await self._reader.fetch(full)
+        for partition, records in fetched.items():
+            self._merge.add(partition, records)
+        self.count.deleted = self._reader.deleted
+        return bool(fetched)
+
+    def _write(self, behind: Sequence[TopicPartition]) -> None:
+        bounds = self._bounds
+        for record in self._merge.ready(behind):
+            if bounds.count is not None and self.count.records >= bounds.count:
+                return
+            if bounds.start_ms is not None and record.timestamp < bounds.start_ms:
+                continue
+            if bounds.end_ms is not None and record.timestamp >= bounds.end_ms:
+                continue
+            self._sink.write(as_recorded(record))
+            topic, head = self.count.topics[record.topic], window_head(record.value)
+            topic.records += 1
+            topic.windows += 0 if head is None else head.count
+            topic.bytes += len(record.key or b"") + len(record.value or b"")
+
+
+def as_recorded(record: Any) -> RecordedMessage:
+    """What is kept of an aiokafka ``ConsumerRecord``."""
+    return RecordedMessage(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=list(record.headers),
+        timestamp_type=record.timestamp_type or 0,
+    )

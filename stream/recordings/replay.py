@@ -1,0 +1,268 @@
+"""Replays a source on Kafka, paced, with every record confirmed or counted as not confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+from aiokafka.errors import KafkaError
+
+from stream.recordings.any_record import RecordProducer, send_any
+from stream.recordings.pacing import NS, Pacer, Punctuality
+from stream.recordings.retime import PassSpan, moved, window_head
+from stream.recordings.sources import ReplayRecord, Source
+
+log = structlog.get_logger(__name__)
+
+NS_PER_MS = 1_000_000
+SHORTEST_WAIT_S = 0.001
+"""Below this an event loop cannot sleep precisely; what is due earlier is sent at once."""
+LAG_POLL_S = 0.2
+READ_AHEAD = 256
+"""Records read by the thread at a time."""
+YIELD_EVERY = 64
+"""Records between two turns for the producer's sender, when nothing else makes us wait."""
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """How to replay.
+
+    Attributes:
+        topic: where to send; None sends every record to the topic that it names, else to ``default_topic``.
+        default_topic: for records that name no topic.
+        speed: times as fast as recorded; None as fast as possible.
+        loop: begin again at the end, until stopped; each pass moved on in time and sequence.
+        restamp: move the windows' times so that the replay begins now, and stamp records when they are sent.
+        keep_partitions: send every record to the partition where it was recorded, whatever its key says.
+        max_in_flight: unconfirmed records at any time.
+        max_lag: records that the workers may be behind; None for any number.
+        confirm_timeout_s: without any confirmation for so long the replay gives up.
+    """
+
+    topic: str | None = None
+    default_topic: str = "sensor-windows"
+    speed: float | None = 1.0
+    loop: bool = False
+    restamp: bool = False
+    keep_partitions: bool = False
+    max_in_flight: int = 2000
+    max_lag: int | None = None
+    confirm_timeout_s: float = 30.0
+
+
+@dataclass(slots=True)
+class ReplayCount:
+    """What was sent and confirmed so far."""
+
+    records: int = 0
+    windows: int = 0
+    confirmed_records: int = 0
+    confirmed_windows: int = 0
+    passes: int = 0
+    lag: int = 0
+    late_s: float = 0.0
+    """How far behind its pace the replay is."""
+    punctuality: Punctuality | None = None
+    """How well the pace was kept; None without a pace."""
+    failure: str | None = None
+    """Why the replay ended early, or the first record that was refused."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything sent was confirmed and nothing went wrong."""
+        return self.failure is None and self.records == self.confirmed_records
+
+
+async def read_ahead(records: Iterator[ReplayRecord]) -> AsyncGenerator[ReplayRecord, None]:
+    """Records read by a thread, some ahead, so that a paced replay does not wait for a file or for decompression."""
+    loop = asyncio.get_running_loop()
+    chunk = loop.run_in_executor(None, _some, records)
+    try:
+        while some := await chunk:
+            chunk = loop.run_in_executor(None, _some, records)
+            for record in some:
+                yield record
+    finally:
+        # The thread must be done with the file before anybody closes it.
+        await asyncio.wait([chunk])
+
+
+def _some(records: Iterator[ReplayRecord]) -> list[ReplayRecord]:
+    return list(itertools.islice(records, READ_AHEAD))
+
+
+class Replayer:
+    """One replay.
+
+    Args:
+        source: what to replay.
+        producer: idempotent, acks=all, so that a line's records stay in order.
+        options: how.
+        lag: measures the workers' lag; needed for ``max_lag``.
+        clock_s: monotonic.
+        now_ns: Unix time.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        producer: RecordProducer,
+        options: ReplayOptions,
+        *,
+        lag: Callable[[], Awaitable[int]] | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._source = source
+        self._producer = producer
+        self._options = options
+        self._lag = lag
+        self._clock_s = clock_s
+        self._now_ns = now_ns
+        self._pacer = Pacer(options.speed, clock_s)
+        self._span = PassSpan()
+        self._in_flight = 0
+        self._unchecked = 0
+        self._changed = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self.count = ReplayCount(punctuality=None if options.speed is None else Punctuality())
+
+    def stop(self) -> None:
+        """Send nothing more; ``run`` returns when what is in flight is confirmed."""
+        self._stopping.set()
+        self._changed.set()
+
+    async def run(self) -> ReplayCount:
+        """Replay to the end, or until ``stop`` or the first failure; then wait for the last confirmations."""
+        restamp_ns: int | None = None
+        while not self._stopping.is_set():
+            pass_ns = self.count.passes * self._span.duration_ns
+            before = self.count.records
+            async with contextlib.aclosing(read_ahead(self._source.records())) as records:
+                async for record in records:
+                    if restamp_ns is None:
+                        restamp_ns = self._now_ns() - record.due_ns if self._options.restamp else 0
+                    await self._wait_for(record.due_ns + pass_ns)
+                    if self._stopping.is_set():
+                        break
+                    self._note_lateness(record.due_ns + pass_ns)
+                    await self._send(self._moved(record, restamp_ns, pass_ns))
+            self.count.passes += 1
+            if not self._options.loop or self.count.records == before:
+                break
+        await self._wait_until_in_flight(0)
+        return self.count
+
+    def _moved(self, record: ReplayRecord, restamp_ns: int, pass_ns: int) -> ReplayRecord:
+        head = window_head(record.value) if self._options.loop or self._options.restamp else None
+        if head is not None and self._options.loop and not self.count.passes:
+            self._span.learn(record.key, head)
+        by_ns = restamp_ns + pass_ns
+        timestamp_ms = record.timestamp_ms
+        if timestamp_ms is not None:
+            # A restamped record carries the time at which it is sent, whatever the pace.
+            timestamp_ms = None if self._options.restamp else timestamp_ms + pass_ns // NS_PER_MS
+        value = record.value
+        if head is not None and value is not None and by_ns:
+            value = moved(value, by_ns=by_ns, by_windows=self.count.passes * self._span.windows(record.key))
+        return msgspec.structs.replace(record, value=value, timestamp_ms=timestamp_ms)
+
+    # Waiting ------------------------------------------------------------------------------------------------------
+
+    async def _wait_for(self, due_ns: int) -> None:
+        """Wait for the pace, then for room in flight, then for the workers."""
+        wait_s = self._pacer.wait_s(due_ns)
+        self.count.late_s = max(0.0, -wait_s)
+        if wait_s > SHORTEST_WAIT_S:
+            await self._pause(wait_s)
+        elif self.count.records % YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+        await self._wait_until_in_flight(self._options.max_in_flight - 1)
+        if self._options.max_lag is not None and self._lag is not None:
+            await self._wait_for_workers(self._options.max_lag, self._lag)
+
+    def _note_lateness(self, due_ns: int) -> None:
+        if self.count.punctuality is not None:
+            self.count.punctuality.note(due_ns / NS, -self._pacer.wait_s(due_ns))
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+
+    async def _wait_until_in_flight(self, most: int) -> None:
+        while self._in_flight > most:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(self._options.confirm_timeout_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                self._fail(f"no confirmation for {self._options.confirm_timeout_s:.0f} s: is the broker still there?")
+                return
+
+    async def _wait_for_workers(self, most: int, measure: Callable[[], Awaitable[int]]) -> None:
+        # Measured again after half of what is allowed was sent, so the lag never passes 1.5 times the limit.
+        if self._unchecked < max(1, most // 2):
+            return
+        while not self._stopping.is_set():
+            try:
+                self.count.lag = await measure()
+            except (KafkaError, OSError) as error:
+                log.warning("lag-unknown", error=repr(error))
+                self.count.lag = most + 1
+            if self.count.lag <= most:
+                break
+            await self._pause(LAG_POLL_S)
+        self._unchecked = 0
+
+    # Sending ------------------------------------------------------------------------------------------------------
+
+    async def _send(self, record: ReplayRecord) -> None:
+        topic = self._options.topic or record.topic or self._options.default_topic
+        self.count.records += 1
+        self.count.windows += record.windows
+        self._unchecked += 1
+        try:
+            confirmation = await send_any(
+                self._producer,
+                topic,
+                record.value,
+                record.key,
+                headers=record.headers,
+                timestamp_ms=record.timestamp_ms,
+                partition=record.partition if self._options.keep_partitions else None,
+            )
+        except KafkaError as error:
+            self._fail(f"record {self.count.records} to {topic} was not sent: {error!r}")
+            return
+        self._in_flight += 1
+        asyncio.ensure_future(confirmation).add_done_callback(functools.partial(self._done, record.windows, topic))
+
+    def _done(self, windows: int, topic: str, confirmation: asyncio.Future[Any]) -> None:
+        self._in_flight -= 1
+        self._changed.set()
+        if confirmation.cancelled():
+            self._fail(f"a record to {topic} was not confirmed: the producer was stopped")
+        elif (error := confirmation.exception()) is not None:
+            self._fail(f"a record to {topic} was not confirmed: {error!r}")
+        else:
+            self.count.confirmed_records += 1
+            self.count.confirmed_windows += windows
+
+    def _refuse(self, reason: str) -> None:
+        self.count.failure = self.count.failure or reason
+
+    def _fail(self, reason: str) -> None:
+        self._refuse(reason)
+        self.stop()

@@ -1,0 +1,242 @@
+"""What can be replayed: kinds of file, each known by its content."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from stream.errors import RecordingError
+from stream.recordings.clip import Clip
+from stream.recordings.recording import is_recording, open_recording
+from stream.recordings.recording_format import RecordedHeaders
+from stream.recordings.retime import window_head
+from stream.windowing import MSGPACK_HEADERS, cut_windows, window_messages
+
+NS = 1_000_000_000
+NS_PER_MS = 1_000_000
+DEFAULT_WINDOWS_PER_MESSAGE = 100
+"""Where we make the messages: 77 KB of `line` windows, 5 ms of `instant` ones at 20 kHz."""
+
+
+class ReplayRecord(msgspec.Struct, frozen=True, gc=False):
+    """One record to send. ``due_ns`` is when it was sent, by the source's clock; ``windows`` 0 if not countable."""
+
+    topic: str | None
+    key: bytes | None
+    value: bytes | None
+    headers: RecordedHeaders
+    timestamp_ms: int | None
+    due_ns: int
+    windows: int
+    partition: int | None = None
+    """Where it was recorded."""
+
+
+class Source(Protocol):
+    """Something that can be replayed, as often as wanted."""
+
+    @property
+    def total(self) -> int | None:
+        """Number of records, where it is known beforehand."""
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """Topics that the records name themselves; empty where they name none."""
+
+    @property
+    def begin_ns(self) -> int:
+        """The earliest ``due_ns``."""
+
+    def records(self) -> Iterator[ReplayRecord]:
+        """The records in the order in which they are to be sent."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What a source may be told; an option that its kind does not have is an error.
+
+    Attributes:
+        windows_per_message: windows grouped in one message, where we make the messages.
+        lines: number of lines to make of it: a table without lines of its own is cut, others multiplied
+            (``stream.recordings.many_lines``).
+        start_ns: Unix time of the first sample, where the file has no times.
+        clip: which stretch of it.
+    """
+
+    windows_per_message: int | None = None
+    lines: int | None = None
+    start_ns: int | None = None
+    clip: Clip = field(default_factory=Clip)
+
+
+class RecordingSource:
+    """A Parquet recording of ours: its records byte for byte, those of ``options.clip`` by their Kafka time."""
+
+    def __init__(self, path: Path, options: SourceOptions) -> None:
+        if options.windows_per_message is not None:
+            raise RecordingError(
+                f"{path} is a recording: its windows stay grouped as they are, without an option for it"
+            )
+        self._recording = open_recording(path)
+        self.begin_ns = self._begin_ms() * NS_PER_MS
+        first_ns, end_ns = options.clip.bounds_ns(self.begin_ns)
+        self._first_ms, self._end_ms = -(-first_ns // NS_PER_MS), -(-end_ns // NS_PER_MS)
+        self.total: int | None = 0
+        self.partitions: dict[str, int] = {}
+        """Of every topic, how many partitions it has at least."""
+        for batch in self._recording.batches(["topic", "partition", "timestamp_ms"]):
+            self._survey(pa.table(batch.columns, schema=batch.schema))
+        self.topics = frozenset(self.partitions)
+
+    def _begin_ms(self) -> int:
+        lowest = [pc.min(batch.column(0)).as_py() for batch in self._recording.batches(["timestamp_ms"])]
+        return min((time for time in lowest if time is not None), default=0)
+
+    def _survey(self, rows: pa.Table) -> None:
+        times = rows.column("timestamp_ms")
+        inside = pc.and_(pc.greater_equal(times, self._first_ms), pc.less(times, self._end_ms))
+        kept = rows.filter(inside)
+        self.total = (self.total or 0) + kept.num_rows
+        for row in kept.group_by("topic").aggregate([("partition", "max")]).to_pylist():
+            there = self.partitions.get(row["topic"], 0)
+            self.partitions[row["topic"]] = max(there, row["partition_max"] + 1)
+
+    def records(self) -> Iterator[ReplayRecord]:
+        """Records in the order of the file."""
+        for message in self._recording.messages():
+            if not self._first_ms <= message.timestamp_ms < self._end_ms:
+                continue
+            head = window_head(message.value)
+            yield ReplayRecord(
+                topic=message.topic,
+                key=message.key,
+                value=message.value,
+                headers=message.headers,
+                timestamp_ms=message.timestamp_ms,
+                due_ns=message.timestamp_ms * NS_PER_MS,
+                windows=0 if head is None else head.count,
+                partition=message.partition,
+            )
+
+
+class SamplesSource:
+    """Labelled samples without times of their own, sent as windows of lines that run side by side.
+
+    Args:
+        lines: per line its id, samples float32 (n, channels), and class index of every sample (n,).
+        spec: of the windows.
+        rate_hz: samples per second.
+        options: windows per message, and when the first sample was.
+    """
+
+    def __init__(
+        self,
+        lines: Sequence[tuple[str, NDArray[np.float32], NDArray[np.integer]]],
+        spec: SignalSpec,
+        rate_hz: float,
+        options: SourceOptions,
+    ) -> None:
+        self._lines = lines
+        self._spec = spec
+        self._rate_hz = rate_hz
+        self._per_message = options.windows_per_message or DEFAULT_WINDOWS_PER_MESSAGE
+        self._start_ns = time.time_ns() if options.start_ns is None else options.start_ns
+        self.topics: frozenset[str] = frozenset()
+        self.begin_ns = self._start_ns + round(spec.samples * NS / rate_hz)
+
+    @property
+    def total(self) -> int | None:
+        """Number of messages."""
+        windows = [len(cut_windows(samples, self._spec)) for _, samples, _ in self._lines]
+        return sum(-(-count // self._per_message) for count in windows)
+
+    def records(self) -> Iterator[ReplayRecord]:
+        """Messages of all lines in time order."""
+        lines = [
+            window_messages(
+                line,
+                samples,
+                self._spec,
+                rate_hz=self._rate_hz,
+                start_ns=self._start_ns,
+                windows_per_message=self._per_message,
+                labels=labels,
+            )
+            for line, samples, labels in self._lines
+        ]
+        for message in heapq.merge(*lines, key=lambda message: message.end_ns):
+            yield ReplayRecord(
+                topic=None,
+                key=message.line.encode(),
+                value=message.value,
+                headers=MSGPACK_HEADERS,
+                timestamp_ms=None,
+                due_ns=message.end_ns,
+                windows=message.count,
+            )
+
+
+class ClippedSource:
+    """A stretch of a source, by when its records are due."""
+
+    def __init__(self, source: Source, clip: Clip) -> None:
+        self._source = source
+        self._first_ns, self._end_ns = clip.bounds_ns(source.begin_ns)
+        self.total: int | None = None
+        self.topics = source.topics
+        self.begin_ns = max(source.begin_ns, self._first_ns)
+
+    def records(self) -> Iterator[ReplayRecord]:
+        """Those of the source that are due in the stretch."""
+        return (record for record in self._source.records() if self._first_ns <= record.due_ns < self._end_ns)
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """One kind of file."""
+
+    name: str
+    recognises: Callable[[Path], bool]
+    open: Callable[[Path, SourceOptions], Source]
+
+
+RECORDING = SourceKind("Parquet recording", is_recording, RecordingSource)
+
+
+def open_source(path: Path, options: SourceOptions | None = None, kinds: Sequence[SourceKind] = (RECORDING,)) -> Source:
+    """Open a file by what it holds, whatever it is called.
+
+    Args:
+        path: the file.
+        options: for the source.
+        kinds: what it may be; the command line knows more kinds than this package.
+
+    Raises:
+        RecordingError: no such file, of no kind that we know, damaged, or an option that it does not have.
+    """
+    kind = kind_of(path, kinds)
+    options = options or SourceOptions()
+    source = kind.open(path, options)
+    clipped = options.clip and not isinstance(source, RecordingSource)
+    return ClippedSource(source, options.clip) if clipped else source
+
+
+def kind_of(path: Path, kinds: Sequence[SourceKind]) -> SourceKind:
+    """What kind of file it is. Raises RecordingError where it is missing or none of them."""
+    if not path.is_file():
+        raise RecordingError(f"no such file to replay: {path}")
+    for kind in kinds:
+        if kind.recognises(path):
+            return kind
+    raise RecordingError(f"{path} is nothing that can be replayed; known are: {', '.join(kind.name for kind in kinds)}")
