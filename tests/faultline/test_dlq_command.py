@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from tests.stream.path.test_redrive import Record
 
 from stream.broker.clients import producer_kwargs
 from stream.broker.embedded import EmbeddedBroker
@@ -24,6 +23,7 @@ from stream.recordings.any_record import send_any
 from stream.recordings.topic_reader import TopicReader
 from stream.settings import load_settings
 from stream.subscribe import StartAt
+from tests.stream.path.test_redrive import Record
 
 
 def dlq(broker: EmbeddedBroker, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.stream.path.test_pipeline import ONSET, Rig, rig
 
 from model.artefact import Artefact
 from model.errors import ShapeArtefactError
@@ -21,6 +20,7 @@ from stream.models.model_swap import ModelSwap
 from stream.path.shadow import Shadow
 from tests.stream.doubles import ClassReader, marked_record, until
 from tests.stream.model_samples import MAX_BYTES, SPEC, model_record, small_artefact
+from tests.stream.path.test_pipeline import ONSET, Rig, rig
 
 OWN, ONE, TWO = (small_artefact(number) for number in range(3))
 KEY = Ed25519PrivateKey.generate()

@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.stream.path.test_pipeline import ONE, ONSET, Rig, rig
 
 from stream.path.metrics import WorkerMetrics
 from stream.path.micro_batch import MicroBatch
@@ -20,6 +19,7 @@ from stream.path.publisher import Outgoing
 from stream.path.shadow import Shadow
 from tests.stream.doubles import ClassReader, NumberlessClassifier, RaisingClassifier, certain, marked_record, until
 from tests.stream.model_samples import SPEC
+from tests.stream.path.test_pipeline import ONE, ONSET, Rig, rig
 
 AG, BG = SPEC.class_index("AG"), SPEC.class_index("BG")
 
