@@ -16,7 +16,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
 
-from stream.broker.admin import admin_client, describe_topics
+from stream.broker.admin import admin_client, describe_topics, partitions_of
 from stream.broker.broker_errors import broker_errors
 from stream.broker.catalogue import FAULT_TYPES
 from stream.broker.clients import check_reachable, consumer_kwargs
@@ -222,12 +222,7 @@ class EventFeed:
         pattern = re.compile(self._pattern)
         wanted = [name for name in there if (name in self._topics if self._topics else pattern.match(name))]
         described = await describe_topics(self._admin, wanted) if wanted else {}
-        partitions = {
-            TopicPartition(name, partition["partition"])
-            for name, topic in described.items()
-            for partition in topic["partitions"]
-        }
-        new = partitions - set(self._positions)
+        new = set(partitions_of(described)) - set(self._positions)
         if not new:
             if not self._positions and not self.started.is_set():
                 log.info("no-fault-topic-yet", then="it is read from its beginning when it appears")

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from faultline.trainer.announce import LAST_WORDS, Announcer
 from faultline.trainer.folder import Journal, TrainerFolder
 from faultline.trainer.metrics import TrainerMetrics
+from stream.broker.admin import admin_client, describe_topics, partitions_of
 from stream.broker.clients import consumer_kwargs
 from stream.contract import RetrainRequest, TrainingReport, TrainingState
 from stream.settings import Settings
@@ -118,14 +119,13 @@ class RequestDesk:
         )
         await consumer.start()
         try:
+            async with admin_client(settings) as admin:
+                consumer.assign(partitions_of(await describe_topics(admin, [settings.topic_retrain])))
+            self.assigned = True
             while True:
-                partitions = await partitions_of(consumer, settings.topic_retrain)
-                self.assigned = bool(partitions)
-                if not partitions:
-                    await asyncio.sleep(POLL_MS / 1000)
-                    continue
-                if consumer.assignment() != partitions:  # at the start, and where some were added
-                    consumer.assign(partitions)
+                known = consumer.partitions_for_topic(settings.topic_retrain) or set()
+                if len(known) > len(consumer.assignment()):  # some were added
+                    consumer.assign([TopicPartition(settings.topic_retrain, partition) for partition in known])
                 fetched = await consumer.getmany(timeout_ms=POLL_MS)
                 for record in (record for records in fetched.values() for record in records):
                     request = read_request(record.value)
@@ -168,13 +168,6 @@ class RequestDesk:
             log.error("journal-not-kept", error=str(error), then="free some space in the trainer's folder")
             self.journal = journal
             self._note_wanted()
-
-
-async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> frozenset[TopicPartition]:
-    """Return a topic's partitions as last heard of; the broker is asked while none are known."""
-    if consumer.partitions_for_topic(topic) is None:
-        await consumer.topics()
-    return frozenset(TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic) or ())
 
 
 def read_request(value: bytes | None) -> RetrainRequest | None:

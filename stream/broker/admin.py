@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
@@ -51,6 +52,11 @@ async def describe_configs(admin: Any, names: list[str]) -> dict[str, dict[str, 
         for response in responses
         for resource in response.resources
     }
+
+
+def partitions_of(described: Mapping[str, dict[str, Any]]) -> list[TopicPartition]:
+    """The partitions of described topics; none of a topic that is missing or denied."""
+    return [TopicPartition(name, one["partition"]) for name, topic in described.items() for one in topic["partitions"]]
 
 
 def has_leaders(topic: dict[str, Any]) -> bool:

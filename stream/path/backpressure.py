@@ -7,7 +7,7 @@ from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.broker.admin import admin_client, describe_topics
+from stream.broker.admin import admin_client, describe_topics, partitions_of
 from stream.broker.clients import client_kwargs
 from stream.settings import Settings
 
@@ -30,11 +30,7 @@ class GroupLag:
     async def __aenter__(self) -> Self:
         async with admin_client(self._settings) as admin:
             seen = await describe_topics(admin, self._topics)
-        self._partitions = [
-            TopicPartition(name, partition["partition"])
-            for name, topic in sorted(seen.items())
-            for partition in topic["partitions"]
-        ]
+        self._partitions = partitions_of(seen)
         await self._consumer.start()
         return self
 

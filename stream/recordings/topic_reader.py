@@ -11,7 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from stream.broker.admin import DENIED_CODE, UNKNOWN_CODE, admin_client, describe_topics, grant_advice
+from stream.broker.admin import DENIED_CODE, UNKNOWN_CODE, admin_client, describe_topics, grant_advice, partitions_of
 from stream.broker.broker_errors import broker_errors
 from stream.broker.clients import check_reachable, consumer_kwargs
 from stream.errors import AccessDeniedError, TopicError
@@ -104,10 +104,7 @@ class TopicReader:
 
     async def _take_partitions(self, start: StartAt) -> None:
         """Read partitions that are not read yet, from ``start``."""
-        described = await describe_topics(self._admin, list(self.topics))
-        there = [
-            TopicPartition(name, part["partition"]) for name in self.topics for part in described[name]["partitions"]
-        ]
+        there = partitions_of(await describe_topics(self._admin, list(self.topics)))
         new = [partition for partition in there if partition not in self._positions]
         if not new:
             return
