@@ -31,14 +31,16 @@ def requirements(project: dict, target: str) -> list[str]:
     """Requirements of an image: ``cpu`` or ``gpu``.
 
     Example:
-        >>> project = {"dependencies": ["a>=1", "b; extra != 'gpu'"], "optional-dependencies": {"gpu": ["c"]}}
-        >>> requirements(project, "gpu")
-        ['a>=1', 'c']
+        >>> extras = {"gpu": ["c"], "otel": ["d"]}
+        >>> requirements({"dependencies": ["a>=1", "b; extra != 'gpu'"], "optional-dependencies": extras}, "gpu")
+        ['a>=1', 'c', 'd']
     """
-    wanted = project["dependencies"]
+    wanted, extras = project["dependencies"], project["optional-dependencies"]
+    # A few MB, so that traces are a setting and no other image.
+    traces = extras["otel"]
     if target == "cpu":
-        return [requirement.partition(";")[0].strip() for requirement in wanted]
-    return [one for one in wanted if NOT_ON_GPU not in one] + project["optional-dependencies"]["gpu"]
+        return [requirement.partition(";")[0].strip() for requirement in wanted] + traces
+    return [one for one in wanted if NOT_ON_GPU not in one] + extras["gpu"] + traces
 
 
 def prune(environment: Path) -> int:
