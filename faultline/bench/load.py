@@ -91,11 +91,11 @@ def messages_of(plan: LoadPlan, spec: SignalSpec, material: Material, partition:
 def _windows(plan: LoadPlan, material: Material, line: int, first: int) -> NDArray[np.float32]:
     """Windows of a line, float32 (windows_per_message, samples, channels); lines are shifted against one another."""
     source = material.lifelike if plan.faults == "lifelike" else material.quiet
-    waveform = source[line % len(source)]
+    waveform: NDArray[np.float32] = source[line % len(source)]
     at = (first + 53 * line + np.arange(plan.windows_per_message)) % len(waveform)
+    windows: NDArray[np.float32] = waveform[at]
     if plan.faults == "lifelike":
-        return waveform[at]
-    windows = waveform[at].copy()
+        return windows
     place = (first + 7 * line + np.arange(plan.windows_per_message)) % OFTEN
     faulty = place < OFTEN_FAULTY
     windows[faulty] = material.fault[place[faulty] % len(material.fault)]
