@@ -19,6 +19,8 @@ NOISY = {
     "aiokafka": logging.WARNING,
     # A partition without leader during a broker's restart is retried; said once a second otherwise.
     "aiokafka.conn": logging.ERROR,
+    # A collector that is away is tried again several times for each export; the last try is said.
+    "opentelemetry": logging.ERROR,
 }
 
 

@@ -14,6 +14,7 @@ from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
 from stream.contract import FAULT_TYPES
 from stream.errors import SettingsError
 from stream.model_settings import ModelSettings
+from stream.tracing_settings import TracingSettings
 from stream.trainer_settings import TrainerSettings
 
 PREFIX = "FAULTLINE_"
@@ -52,7 +53,7 @@ Topic = Annotated[str, AfterValidator(_topic)]
 File = Annotated[Path, AfterValidator(_file)]
 
 
-class Settings(TrainerSettings, ModelSettings):
+class Settings(TracingSettings, TrainerSettings, ModelSettings):
     """What a Faultline process may be told from outside. Units are in the names."""
 
     model_config = SettingsConfigDict(

@@ -25,6 +25,7 @@ from stream.path.metrics import WorkerMetrics
 from stream.path.pipeline import Pipeline
 from stream.path.publisher import Outgoing, Publisher
 from stream.path.shadow import Shadow
+from stream.path.tracing import open_tracing
 from stream.path.transport import BatchApp, BatchSchema
 from stream.path.watchdog import StopWatchdog, StuckWatchdog, Vitals
 from stream.settings import Settings
@@ -90,6 +91,7 @@ class Worker:
             publish=self._publish_shadow,
         )
         self._state_reader = TopicStateReader(settings.topic_line_states, self._groupless_consumer)
+        self._tracing = open_tracing(settings, "worker")
         self._states = LineStates(self._state_reader, settings.group, max_lines=settings.max_lines_per_partition)
         self.pipeline = Pipeline(
             settings,
@@ -102,6 +104,7 @@ class Worker:
             finish=lambda batch: self.app.batch_consumer.finish(batch),
             metrics=self.metrics,
             shadow=self._shadow,
+            tracing=self._tracing,
         )
         self._lag = LagProbe(self._groupless_consumer, settings.offset_reset)
         self.health = HealthServer(
@@ -284,3 +287,5 @@ class Worker:
         await self._lag.close()
         await self._state_reader.close()
         await self.health.stop()
+        if self._tracing is not None:
+            self._tracing.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,12 +12,15 @@ import structlog
 from numpy.typing import NDArray
 
 from stream.contract import FaultEvent
-from stream.path.decode import DeadRecord, DecodedBatch
+from stream.path.decode import DeadRecord, DecodedBatch, IncomingRecord
 from stream.path.ledger import FetchedBatch
 from stream.path.metrics import WorkerMetrics
 from stream.path.publisher import Outgoing, Sent
+from stream.path.tracing import BatchTrace
 
 log = structlog.get_logger(__name__)
+
+_UNTRACED = nullcontext()
 
 
 @dataclass(slots=True)
@@ -38,6 +42,22 @@ class MicroBatch:
     """Windows by what became of them."""
     dead: list[DeadRecord] = field(default_factory=list)
     """Those of the records that were still ours to judge."""
+    trace: BatchTrace | None = None
+    """None with tracing off."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Around what a stage does, for its span."""
+        return _UNTRACED if self.trace is None else self.trace.stage(name)
+
+    def gathered(self) -> MicroBatch:
+        """The batch itself, once it is closed."""
+        if self.trace is not None:
+            self.trace.gathered(self.decoded, waited_s=time.monotonic() - self.fetched[0].arrived_s)
+        return self
+
+    def send(self, outgoing: list[Outgoing], record: IncomingRecord) -> None:
+        """Have what came of ``record`` published."""
+        self.outgoing += outgoing if self.trace is None else self.trace.carried(outgoing, record)
 
 
 def count(batch: MicroBatch, metrics: WorkerMetrics, *, records: int, states: int) -> None:
@@ -53,6 +73,12 @@ def count(batch: MicroBatch, metrics: WorkerMetrics, *, records: int, states: in
             fault=event.fault_class,
             confidence=round(event.confidence, 3),
             event_id=event.event_id,
+            episode_id=event.episode_id,
+            sequence=event.sequence,
+            source_partition=event.source.partition,
+            source_offset=event.source.offset,
+            model_id=event.model_id,
+            **({} if batch.trace is None else batch.trace.ids(event.source.partition, event.source.offset)),
         )
     if batch.dead:
         # One line however many they are: a gateway gone wrong must not fill the disk.
@@ -73,3 +99,5 @@ def count(batch: MicroBatch, metrics: WorkerMetrics, *, records: int, states: in
     metrics.records.inc(records)
     metrics.states_written.inc(states)
     metrics.batch_seconds.observe(time.monotonic() - min(fetched.arrived_s for fetched in batch.fetched))
+    if batch.trace is not None:
+        batch.trace.end(batch.model_id)

@@ -34,6 +34,7 @@ from stream.path.metrics import WorkerMetrics
 from stream.path.micro_batch import MicroBatch, count
 from stream.path.publisher import Publisher
 from stream.path.shadow import Shadow
+from stream.path.tracing import Tracing
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,7 @@ class Pipeline:
         knows: whether a batch still belongs to the present assignment.
         finish: acknowledges a batch.
         shadow: a candidate that judges what the model in use has judged; nothing waits for it.
+        tracing: makes spans; none without.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Pipeline:
         finish: Callable[[FetchedBatch], bool],
         metrics: WorkerMetrics,
         shadow: Shadow | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._engine = engine
@@ -81,6 +84,7 @@ class Pipeline:
         self._finish = finish
         self._metrics = metrics
         self._shadow = shadow
+        self._tracing = tracing
         self._between = asyncio.Event()
         """No engine is at work."""
         self._between.set()
@@ -166,7 +170,8 @@ class Pipeline:
                 none = self._spec.none_index
                 self._between.clear()
                 try:
-                    answer, outcomes = await loop.run_in_executor(None, answered, engine, block, none)
+                    with batch.stage("classify"):
+                        answer, outcomes = await loop.run_in_executor(None, answered, engine, block, none)
                 finally:
                     self._between.set()
                 self._metrics.inference_seconds.observe(time.perf_counter() - began)
@@ -186,7 +191,7 @@ class Pipeline:
 
     async def _gather(self) -> MicroBatch:
         """Fetched batches until there are enough windows, or the oldest has waited for the deadline."""
-        batch = MicroBatch()
+        batch = MicroBatch(trace=None if self._tracing is None else self._tracing.batch())
         self._add(batch, await self._incoming.get())
         deadline_s = batch.fetched[0].arrived_s + self._settings.batch_deadline_ms / 1000
         # Records count too: a flood of guilty ones has no windows and must not gather without end.
@@ -205,10 +210,11 @@ class Pipeline:
                     self._add(batch, await self._incoming.get())
             except TimeoutError:
                 break
-        return batch
+        return batch.gathered()
 
     def _add(self, batch: MicroBatch, fetched: FetchedBatch) -> None:
-        decoded = decode_batch(fetched.records, self._spec, max_bytes=self._settings.max_message_bytes)
+        with batch.stage("decode"):
+            decoded = decode_batch(fetched.records, self._spec, max_bytes=self._settings.max_message_bytes)
         batch.fetched.append(fetched)
         batch.decoded.append(decoded)
         batch.windows += len(decoded.windows)
@@ -226,7 +232,8 @@ class Pipeline:
                 # The partition may have gone while its states were read.
                 if self._knows(fetched):
                     self._judge(batch, states, fetched, decoded, probabilities)
-            batch.sent = await self._publisher.send(batch.outgoing)
+            with batch.stage("publish"):
+                batch.sent = await self._publisher.send(batch.outgoing)
             await self._published.put(batch)
 
     def _judge(
@@ -248,14 +255,9 @@ class Pipeline:
             touched[entry.line] = None
             self._note(batch, entry, judgement)
             if self._settings.window_classes:
-                batch.outgoing += window_classes(
-                    entry,
-                    self._spec,
-                    batch.model_id,
-                    classes[span],
-                    probabilities[span],
-                    self._settings.topic_window_classes,
-                )
+                topic = self._settings.topic_window_classes
+                answers = window_classes(entry, self._spec, batch.model_id, classes[span], probabilities[span], topic)
+                batch.send(answers, entry.record)
         batch.dead += decoded.dead
         batch.states += states.changes(touched, self._settings.topic_line_states, fetched.partition.partition)
 
@@ -265,7 +267,7 @@ class Pipeline:
         batch.outcomes["late"] += judgement.late
         for step in judgement.steps:
             event = fault_event(step, self._spec, batch.model_id, _source(entry))
-            batch.outgoing += outgoing_events(event, step, self._spec, self._settings)
+            batch.send(outgoing_events(event, step, self._spec, self._settings), entry.record)
             batch.events.append((event, entry.record.timestamp))
 
     # Stage 3: confirm and acknowledge -----------------------------------------------------------------------------
@@ -273,18 +275,19 @@ class Pipeline:
     async def _confirm_stage(self) -> None:
         while True:
             batch = await self._published.get()
-            # 1.: events and classes.
-            await self._publisher.confirm(batch.outgoing, batch.sent)
-            # 2.: dead letters.
-            await self._dead_letters.publish(
-                [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
-            )
-            # 3.: line states, only of partitions that are still ours: another worker may own the rest by now.
-            owned = {fetched.partition.partition for fetched in batch.fetched if self._knows(fetched)}
-            states = [record for record in batch.states if record.partition in owned]
-            await self._publisher.publish(states)
-            # 4.
-            records = sum(len(fetched.records) for fetched in batch.fetched if self._finish(fetched))
+            with batch.stage("publish"):
+                # 1.: events and classes.
+                await self._publisher.confirm(batch.outgoing, batch.sent)
+                # 2.: dead letters.
+                dead = [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
+                await self._dead_letters.publish(dead)
+            with batch.stage("commit"):
+                # 3.: line states, only of partitions that are still ours: another worker may own the rest by now.
+                owned = {fetched.partition.partition for fetched in batch.fetched if self._knows(fetched)}
+                states = [record for record in batch.states if record.partition in owned]
+                await self._publisher.publish(states)
+                # 4.
+                records = sum(len(fetched.records) for fetched in batch.fetched if self._finish(fetched))
             count(batch, self._metrics, records=records, states=len(states))
             self._metrics.lines.set(self._states.count())
             self.progress += 1

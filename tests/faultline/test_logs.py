@@ -18,7 +18,7 @@ from stream.settings import Settings
 def _as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in ("faust", "mode", "aiokafka", "aiokafka.conn")}
+    levels = {name: logging.getLogger(name).level for name in ("faust", "mode", "aiokafka", "aiokafka.conn", "opentelemetry")}
     yield
     root.handlers[:] = handlers
     root.setLevel(level)

@@ -24,6 +24,7 @@ from stream.path.line_states import LineStates
 from stream.path.metrics import WorkerMetrics
 from stream.path.pipeline import Pipeline
 from stream.path.publisher import Publisher
+from stream.path.tracing import Tracing
 from stream.settings import Settings
 from tests.stream.doubles import (
     ClassReader,
@@ -61,7 +62,14 @@ class NoStates:
 class Rig:
     """A pipeline between a real ledger and a broker of one's choice."""
 
-    def __init__(self, broker: PromptBroker, engine: Any, settings: Settings, spec: SignalSpec) -> None:
+    def __init__(
+        self,
+        broker: PromptBroker,
+        engine: Any,
+        settings: Settings,
+        spec: SignalSpec,
+        tracing: Tracing | None = None,
+    ) -> None:
         self.broker = broker
         self.ledger = OffsetLedger()
         self.reader = NoStates()
@@ -78,6 +86,7 @@ class Rig:
             knows=self.ledger.knows,
             finish=self._finish,
             metrics=self.metrics,
+            tracing=tracing,
         )
 
     def _finish(self, batch: FetchedBatch) -> bool:
@@ -103,10 +112,14 @@ class Rig:
 
 @asynccontextmanager
 async def rig(
-    broker: PromptBroker | None = None, engine: Any = None, spec: SignalSpec = SPEC, **changes: Any
+    broker: PromptBroker | None = None,
+    engine: Any = None,
+    spec: SignalSpec = SPEC,
+    tracing: Tracing | None = None,
+    **changes: Any,
 ) -> AsyncIterator[Rig]:
     options = {"batch_deadline_ms": 0.0, "_env_file": None, **changes}
-    made = Rig(broker or PromptBroker(), engine or ClassReader(spec), Settings(**options), spec)
+    made = Rig(broker or PromptBroker(), engine or ClassReader(spec), Settings(**options), spec, tracing)
     made.pipeline.start()
     try:
         yield made

@@ -1,0 +1,111 @@
+"""A trace goes window → event over Apache Kafka, and its spans reach a collector."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stream.path.trace_context import TraceContext, read_context
+from stream.path.tracing import open_tracing
+from stream.settings import Settings
+from tests.conftest import Kafka
+from tests.delivery.collector import Collector
+from tests.delivery.harness import Load, Topics, WorkerProcess, read_all, wait_answered, wait_until
+from tests.delivery.marked import marked_message
+
+GATEWAY = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1)
+ONSET = [1, 1, 1, 1]
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as running:
+        yield running
+
+
+def options(collector: Collector) -> dict[str, str]:
+    return {
+        "FAULTLINE_TRACING": "otlp",
+        "FAULTLINE_TRACING_ENDPOINT": collector.endpoint,
+        "FAULTLINE_TRACING_HEADERS": "authorization=Bearer hunter2",
+        "FAULTLINE_TRACING_SAMPLE_RATIO": "0",
+    }
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_trace_goes_from_window_to_event_and_its_spans_to_the_collector(
+    kafka: Kafka, collector: Collector, tmp_path: Path
+) -> None:
+    topics = Topics(kafka.bootstrap, f"traced-{os.getpid()}-{next(_numbers)}", partitions=2).create()
+    worker = WorkerProcess(topics, tmp_path / "worker.log", **options(collector)).wait_ready()
+    try:
+        load = Load(topics)
+        load.send_raw("traced", marked_message(0, ONSET, 1), GATEWAY.headers())
+        load.send_raw("untraced", marked_message(0, ONSET, 1))
+        load.send_raw("broken", marked_message(0, ONSET, 1), [("traceparent", b"\xff"), ("tracestate", b"\xff")])
+        load.flush()
+        found = wait_answered(topics)
+        assert not found.lost, found.summary()
+        events = {message.key().decode(): message for message in read_all(topics.bootstrap, topics.faults)}
+        contexts = {line: read_context(event.headers()) for line, event in events.items()}
+        assert set(contexts) == {"traced", "untraced", "broken"}
+        assert contexts["untraced"] is contexts["broken"] is None
+        carried = contexts["traced"]
+        assert carried is not None
+        assert (carried.trace_id, carried.sampled) == (GATEWAY.trace_id, True)
+
+        wait_until(lambda: collector.names(GATEWAY.trace_id), "the spans")
+        assert worker.terminate() == 0
+        assert collector.names(GATEWAY.trace_id) == [f"judge {topics.windows}"]
+        (judged,) = [span for _, span in collector.spans if span.trace_id.hex() == GATEWAY.trace_id]
+        assert (judged.parent_span_id.hex(), judged.span_id.hex()) == (GATEWAY.span_id, carried.span_id)
+        batch = judged.links[0].trace_id.hex()
+        assert collector.names(batch) == ["classify", "commit", "decode", "gather", "micro-batch", "publish"]
+        assert {service for service, _ in collector.spans} == {"faultline-worker"}
+        assert all(headers["authorization"] == "Bearer hunter2" for _, headers in collector.requests)
+
+        log = worker.log.read_text()
+        told = [json.loads(line) for line in log.splitlines() if '"fault-event"' in line]
+        assert {line["line"]: line.get("trace_id") for line in told}["traced"] == GATEWAY.trace_id
+        assert "hunter2" not in log
+    finally:
+        worker.kill()
+
+
+def test_a_collector_that_hangs_does_not_hold_up_the_end() -> None:
+    answer = threading.Event()
+    with Collector(answer) as hanging:
+        settings = Settings(_env_file=None, tracing="otlp", tracing_endpoint=hanging.endpoint)
+        tracing = open_tracing(settings, "worker")
+        assert tracing is not None
+        tracing.span("last words").end()
+        tracing.close()
+        assert hanging.asked.is_set()
+        assert not answer.is_set(), "closed without an answer"
+        answer.set()
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_without_a_collector_the_worker_works_and_ends_as_ever(kafka: Kafka, tmp_path: Path) -> None:
+    topics = Topics(kafka.bootstrap, f"traced-{os.getpid()}-{next(_numbers)}", partitions=2).create()
+    away = {"FAULTLINE_TRACING_ENDPOINT": "http://127.0.0.1:9/v1/traces", "FAULTLINE_TRACING_SAMPLE_RATIO": "1"}
+    worker = WorkerProcess(topics, tmp_path / "worker.log", FAULTLINE_TRACING="otlp", **away).wait_ready()
+    try:
+        load = Load(topics)
+        load.send(30)
+        found = wait_answered(topics)
+        assert not found.lost, found.summary()
+        assert found.steps() == load.expected_steps()
+        assert worker.terminate() == 0
+    finally:
+        worker.kill()
