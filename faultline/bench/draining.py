@@ -62,7 +62,7 @@ def drain(
     with stage.contender(contender, settings) as child:
         child.wait_ready()
         began_s, cpu_s, broker_s = time.monotonic(), child.cpu_s(), _cpu_s(broker_pid)
-        _until_committed(stage, child, settings.group, filled)
+        until_committed(stage, child, settings.group, filled, stage.partitions)
         took_s = time.monotonic() - began_s
         cpu_s, broker_s = child.cpu_s() - cpu_s, _cpu_s(broker_pid) - broker_s
         child.stop()
@@ -94,10 +94,15 @@ def _cpu_s(pid: int | None) -> float:
     return float(times.user + times.system)
 
 
-def _until_committed(stage: Stage, child: Measured, group: str, filled: Filled) -> None:
+def until_committed(stage: Stage, child: Measured, group: str, filled: Filled, partitions: int) -> None:
+    """Return when a group has committed all of a topic.
+
+    Raises:
+        BenchError: the process has ended, or commits nothing any more.
+    """
     moved_s, before = time.monotonic(), -1
     while True:
-        committed = stage.broker.committed(group, filled.topic, stage.partitions)
+        committed = stage.broker.committed(group, filled.topic, partitions)
         if committed >= filled.records:
             return
         child.check()

@@ -55,7 +55,9 @@ def _heaviest_fault(spec: SignalSpec) -> NDArray[np.float32]:
     for samples, labels, settled in zip(record.samples, record.labels, record.settled, strict=True):
         within = (labels > 0) & (labels == np.roll(labels, 1)) & settled
         windows = cut_windows(samples, spec)
-        whole: NDArray[np.bool_] = np.lib.stride_tricks.sliding_window_view(within, spec.samples)[:: spec.hop].all(axis=1)  # type: ignore[assignment]
+        whole: NDArray[np.bool_] = np.lib.stride_tricks.sliding_window_view(within, spec.samples)[:: spec.hop].all(
+            axis=1
+        )  # type: ignore[assignment]
         for first, stop in _runs(whole):
             current = float(np.abs(windows[first:stop, :, :3]).max())
             if stop - first >= spec.episode.of and (found is None or current > found[0]):

@@ -100,9 +100,18 @@ class Stage:
         return Measured(module, settings, self.folder, self.name(contender.name), cores=cores)
 
     def settings(
-        self, contender: Contender, input_topic: str, windows_per_message: int, **more: object
+        self,
+        contender: Contender,
+        input_topic: str,
+        windows_per_message: int,
+        *,
+        partitions: int | None = None,
+        **more: object,
     ) -> tuple[ContenderSettings, list[str]]:
-        """Settings of a run with a group and output topics of its own, which are created and returned as well."""
+        """Settings of a run with a group and output topics of its own, which are created and returned as well.
+
+        Line states are on as many partitions as the windows: the stage's unless ``partitions`` says otherwise.
+        """
         name = self.name(f"run-{contender.name}")
         given: dict[str, object] = {
             "bootstrap": self.bootstrap,
@@ -113,4 +122,4 @@ class Stage:
             "windows_per_message": windows_per_message,
         }
         settings = ContenderSettings.model_validate(given | more)
-        return settings, self.broker.create_outputs(name, self.partitions, ours=contender.name == OURS)
+        return settings, self.broker.create_outputs(name, partitions or self.partitions, ours=contender.name == OURS)

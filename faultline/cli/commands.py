@@ -6,6 +6,7 @@ import typer
 
 from faultline.cli import (
     access,
+    bench,
     broker,
     classify,
     compare,
@@ -57,4 +58,5 @@ def register(app: typer.Typer) -> None:
     app.add_typer(access.app, name="access")
     app.command()(broker.broker)
     app.add_typer(kafka.app, name="kafka")
+    app.add_typer(bench.app, name="bench")
     app.command()(doctor.doctor)

@@ -1,0 +1,45 @@
+"""What the engine alone does on all cores, without a broker: the bound of any stream around it.
+
+python -m faultline.bench.engine_alone FILE      # prints windows/s
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from faultline.bench.material import Material
+from model.artefact import Artefact, shipped
+from model.engine import Engine
+
+
+class EngineRun(BaseModel):
+    """What is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    material: str
+    artefact: str | None = None
+    batch_windows: int = 2048
+    seconds: float = 5.0
+
+
+def windows_per_s(run: EngineRun) -> float:
+    """Classify the same batch again and again."""
+    artefact = shipped("line") if run.artefact is None else Artefact.load(Path(run.artefact))
+    lifelike = Material.load(Path(run.material)).lifelike
+    windows = lifelike.reshape(-1, *lifelike.shape[2:])[: run.batch_windows]
+    with Engine(artefact).warm() as engine:
+        engine.classify(windows)
+        began_s, done = time.perf_counter(), 0
+        while (took_s := time.perf_counter() - began_s) < run.seconds:
+            engine.classify(windows)
+            done += len(windows)
+    return done / took_s
+
+
+if __name__ == "__main__":
+    print(windows_per_s(EngineRun.model_validate_json(Path(sys.argv[1]).read_bytes())))

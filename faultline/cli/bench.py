@@ -1,0 +1,225 @@
+"""`faultline bench`"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from model.errors import FaultlineError
+
+if TYPE_CHECKING:
+    from faultline.bench.harness import BenchOptions
+
+app = typer.Typer(
+    help="Measure Faultline beside what one would otherwise write: one broker, one model, the same bytes.",
+    rich_markup_mode="markdown",
+)
+
+QUICK_S = 4.0
+
+Partitions = Annotated[int, typer.Option(help="Partitions of the topic of windows.", min=1, max=64)]
+Model = Annotated[Path | None, typer.Option(help="Artefact to use instead of the shipped one.", show_default=False)]
+Out = Annotated[Path | None, typer.Option(help="Write the results as JSON to this file.", show_default=False)]
+Duration = Annotated[float, typer.Option(help="Seconds that one run is to take, about.", min=1.0, max=3600.0)]
+
+
+class MissingPackageError(FaultlineError):
+    """A package that only the benchmark needs is not installed."""
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1 or max(found) > 512:
+        raise typer.BadParameter(f"{text!r} is not a list of numbers from 1 to 512, e.g. 1,16,64")
+    return found
+
+
+@contextmanager
+def _told() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
+    """Two ways to tell a person on standard error: what is being done, and what was measured."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("starting") as status:
+        yield (
+            lambda text: status.update(text) if console.is_terminal else None,
+            lambda text: console.print(text, highlight=False, soft_wrap=True),
+        )
+
+
+def _require_packages() -> None:
+    try:
+        import psutil  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"the benchmark needs {error.name}: pip install 'faultline[dev]'") from None
+
+
+@app.callback(invoke_without_command=True)
+def bench(
+    context: typer.Context,
+    only: Annotated[str, typer.Option(help="Contenders, separated by commas; Faultline always runs.")] = "",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Seconds per run, one window per message, no answers.")
+    ] = False,
+    windows_per_message: Annotated[str, typer.Option(help="One backlog for each.")] = "1,16,64",
+    duration: Duration = 20.0,
+    answers: Annotated[bool, typer.Option(help="Also with one answer per message.")] = True,
+    latency: Annotated[bool, typer.Option(help="Also latencies under load.")] = True,
+    partitions: Partitions = 4,
+    model: Model = None,
+    out: Out = None,
+) -> None:
+    """Throughput, latency, CPU and memory of every contender, in both orders, and the ratios.
+
+    Starts Apache Kafka by itself (Java, and Maven the first time). Every contender takes the same backlog; a figure
+    is from the first to the last output that the broker appended. How to read it: docs/benchmarks.md.
+
+    Example: `faultline bench --only aiokafka_bare --windows-per-message 1,64 --out bench.json`
+    """
+    if context.invoked_subcommand is not None:
+        return
+    _require_packages()
+    from faultline.bench.harness import BenchOptions
+
+    options = BenchOptions(
+        only=tuple(name for name in only.split(",") if name),
+        windows_per_message=(1,) if quick else _numbers(windows_per_message),
+        duration_s=QUICK_S if quick else duration,
+        answers=answers and not quick,
+        latency=latency,
+        partitions=partitions,
+        artefact=_path(model),
+    )
+    _run(options, out)
+
+
+def _run(options: BenchOptions, out: Path | None) -> None:
+    from rich.console import Console
+
+    from faultline.bench.harness import as_json, run_bench
+    from faultline.bench.tables import latency_table, promises, throughput_table
+
+    with _told() as (say, note):
+        results = run_bench(options, say, note)
+    console = Console()
+    console.print(throughput_table(results))
+    if results.latencies:
+        console.print(latency_table(results))
+    for line in promises(results):
+        console.print(line, highlight=False)
+    if out is not None:
+        out.write_text(as_json(options, results) + "\n")
+
+
+def _finish(results: dict[str, object], out: Path | None) -> None:
+    import json
+
+    from faultline.bench.machine import machine, versions
+
+    document = json.dumps({"machine": machine(), "versions": versions(), **results}, indent=2)
+    print(document)
+    if out is not None:
+        out.write_text(document + "\n")
+
+
+@app.command("hot-partition")
+def hot_partition(
+    rate: Annotated[float, typer.Option(help="Messages per second on the hot partition.", min=1.0)] = 1000.0,
+    duration: Duration = 20.0,
+    model: Model = None,
+    out: Out = None,
+) -> None:
+    """Latency of a hot partition beside idle ones, over that of the hot one alone; both twice, in both orders.
+
+    Example: `faultline bench hot-partition --rate 2000`
+    """
+    _require_packages()
+    from faultline.bench.contenders import BY_NAME, OURS
+    from faultline.bench.harness import open_stage
+    from faultline.bench.latency import measure_latency
+
+    found: dict[int, list[float]] = {1: [], 4: []}
+    with _told() as (say, note), open_stage(partitions=4, artefact=_path(model), say=say) as (stage, _):
+        for partitions in (1, 4, 4, 1):
+            one = measure_latency(
+                stage,
+                BY_NAME[OURS],
+                messages_per_s=rate,
+                seconds=duration,
+                load=f"1 hot of {partitions}",
+                topic_partitions=partitions,
+                loaded_partitions=1,
+            )
+            found[partitions].append(one.appended_ms[1])
+            note(f"{one.load}: p50 {one.appended_ms[0]:.1f}, p99 {one.appended_ms[1]:.1f} ms")
+    alone, beside = min(found[1]), min(found[4])
+    _finish({"p99_ms_alone": found[1], "p99_ms_beside_idle": found[4], "ratio": round(beside / alone, 2)}, out)
+
+
+@app.command()
+def overload(
+    rate: Annotated[
+        float | None, typer.Option(help="Messages per second; twice what a first run takes when unset.")
+    ] = None,
+    duration: Annotated[float, typer.Option(help="Seconds of overload.", min=1.0, max=3600.0)] = 60.0,
+    partitions: Partitions = 4,
+    model: Model = None,
+    out: Out = None,
+) -> None:
+    """Send twice what a worker can take, then account for every record: memory, rebalances, lag, lost.
+
+    The exit status is 1 when memory grew, the group was rebalanced, or a record was lost.
+
+    Example: `faultline bench overload --duration 60`
+    """
+    _require_packages()
+    from faultline.bench import endurance
+    from faultline.bench.contenders import BY_NAME, OURS
+    from faultline.bench.draining import drain
+    from faultline.bench.harness import EXPECTED_PER_S, open_stage
+
+    with (
+        _told() as (say, note),
+        open_stage(partitions=partitions, artefact=_path(model), say=say) as (stage, broker_pid),
+    ):
+        if rate is None:
+            filled = stage.filled(BY_NAME[OURS], 10 * EXPECTED_PER_S[1], 1)
+            capacity = drain(stage, BY_NAME[OURS], filled, 1, "answers", broker_pid).records_per_s
+            note(f"takes {capacity:,.0f} messages/s")
+            rate = 2 * capacity
+        found = endurance.overload(stage, messages_per_s=rate, seconds=duration)
+    _finish({"overload": found.as_dict(), "passed": found.passed}, out)
+    raise typer.Exit(0 if found.passed else 1)
+
+
+@app.command("two-workers")
+def two_workers(
+    duration: Duration = 20.0,
+    windows_per_message: Annotated[int, typer.Option(help="In every message.", min=1, max=512)] = 16,
+    partitions: Partitions = 4,
+    model: Model = None,
+    out: Out = None,
+) -> None:
+    """Windows/s of two workers of one group over one, each with one thread of inference, on the same backlog.
+
+    Example: `faultline bench two-workers --windows-per-message 16`
+    """
+    _require_packages()
+    from faultline.bench import endurance
+    from faultline.bench.harness import EXPECTED_PER_S, open_stage
+
+    per_s = max(rate for least, rate in EXPECTED_PER_S.items() if windows_per_message >= least)
+    with _told() as (say, _), open_stage(partitions=partitions, artefact=_path(model), say=say) as (stage, _pid):
+        found = endurance.two_workers(stage, windows=round(per_s * duration), windows_per_message=windows_per_message)
+    _finish({"two_workers": found.as_dict()}, out)
+
+
+def _path(model: Path | None) -> str | None:
+    return None if model is None else str(model.resolve())
