@@ -36,6 +36,7 @@ from stream.models.model_records import (
     HEADER_REASON,
     HEADER_SIGNATURE,
 )
+from stream.path.trace_context import TRACEPARENT, TRACESTATE
 from stream.settings import Settings
 
 Mode = Literal["validation", "serialization"]
@@ -59,6 +60,15 @@ _CLOUD_EVENT_HEADERS: dict[str, dict[str, Any]] = {
     "ce_source": {"const": "/faultline/worker"},
     "ce_subject": {**_TEXT, "description": "Id of the line."},
     "ce_time": {**_TEXT, "format": "date-time", "description": "Time of detection, UTC."},
+}
+_TRACE_HEADERS: dict[str, dict[str, Any]] = {
+    TRACEPARENT: {
+        **_TEXT,
+        "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}",
+        "description": "W3C trace context; what comes of a record carries on its trace, where FAULTLINE_TRACING is on. "
+        "A broken one counts as none.",
+    },
+    TRACESTATE: {**_TEXT, "description": "Its second part."},
 }
 _MODEL_HEADERS: dict[str, dict[str, Any]] = {
     HEADER_MODEL_ID: {**_TEXT, "description": "Id of the model."},
@@ -169,8 +179,9 @@ def _keyed(description: str) -> dict[str, Any]:
     return {"kafka": {"key": {**_TEXT, "description": description}}}
 
 
-def _headers(properties: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
+def _headers(properties: dict[str, dict[str, Any]], *, traced: bool = True) -> dict[str, Any]:
+    optional = _TRACE_HEADERS if traced else {}
+    return {"type": "object", "properties": {**properties, **optional}, "required": list(properties)}
 
 
 def _messages() -> dict[str, Any]:
@@ -202,11 +213,15 @@ def _messages() -> dict[str, Any]:
             "Dead letter",
             None,
             {"description": "As received; null where only referred to."},
-            headers=_headers(causes),
+            headers=_headers(causes, traced=False),
         ),
         "windowLabel": _message("Verdict on windows", JSON, value(WindowLabel)),
         "retrainRequest": _message(
-            "Request for a retraining", JSON, value(RetrainRequest), bindings=_keyed("Name of the signal spec.")
+            "Request for a retraining",
+            JSON,
+            value(RetrainRequest),
+            headers=_headers({}),
+            bindings=_keyed("Name of the signal spec."),
         ),
         "model": _message(
             "Model",
@@ -219,6 +234,7 @@ def _messages() -> dict[str, Any]:
             "Report of a retraining",
             JSON,
             value(TrainingReport),
+            headers=_headers({}),
             bindings=_keyed("Id of the model, before there is one of the first request."),
         ),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import structlog
 from aiokafka import AIOKafkaProducer
 
@@ -17,10 +19,12 @@ HEADERS = [(HEADER_CONTENT_TYPE, JSON.encode())]
 LAST_WORDS = ("promoted", "refused", "failed")
 
 
-def report_record(report: TrainingReport, settings: Settings) -> Outgoing:
+def report_record(
+    report: TrainingReport, settings: Settings, more_headers: Sequence[tuple[str, bytes]] = ()
+) -> Outgoing:
     """The record of a report."""
     key = report.model_id or (report.request_ids[0] if report.request_ids else report.run_id)
-    return Outgoing(settings.topic_reports, key.encode(), report.model_dump_json().encode(), HEADERS)
+    return Outgoing(settings.topic_reports, key.encode(), report.model_dump_json().encode(), [*HEADERS, *more_headers])
 
 
 def request_record(request: RetrainRequest, settings: Settings) -> Outgoing:
@@ -32,10 +36,17 @@ class Announcer:
     """Publishes reports and requests, in order, and keeps trying until the broker has confirmed them.
 
     Progress is told while nothing else waits: an old one is worth nothing once the broker is back.
+
+    Args:
+        settings: broker and topics.
+        headers: what a report's record has beside the usual ones; called once for every report, in their order.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, headers: Callable[[TrainingReport], list[tuple[str, bytes]]] = lambda _: []
+    ) -> None:
         self._settings = settings
+        self._headers = headers
         self._producer = SideProducer(lambda: AIOKafkaProducer(**producer_kwargs(settings)), settings.request_timeout_s)
         self._publisher = Publisher(
             lambda: self._producer,
@@ -65,7 +76,7 @@ class Announcer:
             failed_criteria=report.failed_criteria,
             note=report.note,
         )
-        await self._publisher.publish([report_record(report, self._settings)])
+        await self._publisher.publish([report_record(report, self._settings, self._headers(report))])
 
     async def request(self, request: RetrainRequest) -> None:
         """Publish a request; returns when it is confirmed."""

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import structlog
 from pydantic import ValidationError
 
 from faultline.trainer.order import CANDIDATE, CHAMPION, ORDER, OUTCOME, REPORT, WORK, Order, Outcome, Step, write_whole
@@ -154,7 +155,9 @@ def main(arguments: list[str]) -> int:
         configure_logs(load_settings())
         end_with_parent()
         with alone(folder):
-            os.nice(Order.model_validate_json((folder / ORDER).read_text(encoding="utf-8")).nice)
+            order = Order.model_validate_json((folder / ORDER).read_text(encoding="utf-8"))
+            structlog.contextvars.bind_contextvars(run_id=order.run_id)
+            os.nice(order.nice)
             run(folder, lambda part, stage, model: say(Step(progress=part, stage=stage, model_id=model)))
     except (FaultlineError, ValidationError, json.JSONDecodeError) as error:
         say(Step(failed=str(error)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -18,6 +18,7 @@ from faultline.trainer.metrics import TrainerMetrics
 from stream.broker.admin import admin_client, describe_topics, partitions_of
 from stream.broker.clients import consumer_kwargs
 from stream.contract import RetrainRequest, TrainingReport, TrainingState
+from stream.path.trace_context import Header
 from stream.settings import Settings
 from training.sidecar.requests import Run
 
@@ -50,6 +51,7 @@ class RequestDesk:
         folder: with the journal.
         announcer: tells who asked that they must wait.
         metrics: requests are counted here.
+        requested: told of every request's id and its record's headers.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class RequestDesk:
         folder: TrainerFolder,
         announcer: Announcer,
         metrics: TrainerMetrics,
+        requested: Callable[[str, Sequence[Header]], None] = lambda *_: None,
     ) -> None:
         self._settings, self._spec = settings, spec
+        self._requested = requested
         self._folder, self._announcer, self._metrics = folder, announcer, metrics
         self.journal = folder.read_journal()
         self.wanted = asyncio.Event()
@@ -97,7 +101,14 @@ class RequestDesk:
             await self._announcer.report(report_on(alone, "failed", note=f"not taken: {self._folder.path}: {error}"))
             return
         self._metrics.requests.labels(request.reason).inc()
-        log.info("request-taken", request_id=request.request_id, reason=request.reason, by=request.by, answer=answer)
+        log.info(
+            "request-taken",
+            request_id=request.request_id,
+            run_id=run.run_id,
+            reason=request.reason,
+            by=request.by,
+            answer=answer,
+        )
         if answer == "merged":
             when = "with the retraining under way" if run == desk.running else "after the one that runs, with others"
             alone = Run(run_id=run.run_id, requests=(request,))
@@ -130,6 +141,7 @@ class RequestDesk:
                 for record in (record for records in fetched.values() for record in records):
                     request = read_request(record.value)
                     if request is not None and request.spec == self._spec:
+                        self._requested(request.request_id, record.headers)
                         await self.receive(request)
                 if fetched:
                     await commit(consumer)

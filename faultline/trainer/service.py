@@ -23,10 +23,12 @@ from faultline.trainer.gathering import Gatherer, store_limits
 from faultline.trainer.metrics import TrainerMetrics
 from faultline.trainer.retraining import ATTEMPT, Champions, Retrainer
 from faultline.trainer.timetable import keep_timetable
+from faultline.trainer.tracing import RetrainingTraces
 from model.spec import SignalSpec
 from stream.contract import RetrainReason, RetrainRequest
 from stream.errors import BrokerError, WorkerError
 from stream.path.health import HealthServer, Readiness
+from stream.path.tracing import open_tracing
 from stream.path.watchdog import StopWatchdog
 from stream.settings import Settings
 from training.sidecar.requests import Run
@@ -82,8 +84,10 @@ class Trainer:
     ) -> None:
         self._settings, self._spec, self._folder, self._champions = settings, spec, folder, champions
         self.metrics = TrainerMetrics()
-        self._announcer = Announcer(settings)
-        self._desk = RequestDesk(settings, spec.name, folder, self._announcer, self.metrics)
+        self._tracing = open_tracing(settings, "trainer")
+        traces = RetrainingTraces(self._tracing)
+        self._announcer = Announcer(settings, traces.headers)
+        self._desk = RequestDesk(settings, spec.name, folder, self._announcer, self.metrics, traces.requested)
         self._retrainer = Retrainer(settings, folder, champions, self._announcer, attempt)
         self._watch = self._drift_watch() if settings.retrain_on_drift else None
         store = LabelledStore(folder.store, store_limits(settings))
@@ -149,7 +153,8 @@ class Trainer:
                 await asyncio.sleep(AGAIN_AFTER_S)
                 continue
             if run is not None:
-                await self._serve(run)
+                with structlog.contextvars.bound_contextvars(run_id=run.run_id):
+                    await self._serve(run)
 
     async def _serve(self, run: Run) -> None:
         """Retrain, file the candidate, tell the last word. After a kill what is left of it is done."""
@@ -286,3 +291,5 @@ class Trainer:
         await self._announcer.stop()
         await self.health.stop()
         self._folder.close()
+        if self._tracing is not None:
+            self._tracing.close()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from faultline.logs import configure_logs
+from faultline.logs import NOISY, configure_logs
 from stream.settings import Settings
 
 
@@ -18,7 +18,7 @@ from stream.settings import Settings
 def _as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in ("faust", "mode", "aiokafka", "aiokafka.conn", "opentelemetry")}
+    levels = {name: logging.getLogger(name).level for name in NOISY}
     yield
     root.handlers[:] = handlers
     root.setLevel(level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from stream.broker.catalogue import catalogue
 from stream.contract import FaultEvent, SourceRecord, cloud_event_headers
 from stream.path.dead_letters import dead_letter
 from stream.path.decode import DeadRecord
+from stream.path.trace_context import TraceContext
 from stream.settings import Settings
 from tests.stream.doubles import record
 
@@ -111,3 +113,14 @@ def test_the_headers_of_an_event_are_those_documented() -> None:
 def test_the_headers_of_a_dead_letter_are_those_documented() -> None:
     out = dead_letter(DeadRecord(record(b"l", b"", headers=[]), "empty", "why"), "dlq")
     assert {name for name, _ in out.headers} == headers_of("deadLetter")
+
+
+@pytest.mark.parametrize(
+    "message", ["windowsMsgpack", "windowsJson", "faultEvent", "windowClasses", "retrainRequest", "trainingReport"]
+)
+def test_the_headers_of_a_trace_are_those_documented_and_nobody_has_to_send_them(message: str) -> None:
+    headers = DOCUMENT["components"]["messages"][message]["headers"]
+    sent = dict(TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1, "a=1").headers())
+    assert set(sent) <= set(headers["properties"])
+    assert not set(sent) & set(headers["required"])
+    assert re.match(headers["properties"]["traceparent"]["pattern"], sent["traceparent"].decode())
