@@ -251,6 +251,13 @@ class Gatherer:
                 log.warning("label-passed-over", label_id=label.label_id, error=str(error))
                 self._metrics.skipped.inc()
                 return
-            log.info("label-applied", label_id=label.label_id, line=label.line, by=label.by, windows=done.windows)
+            log.info(
+                "label-applied",
+                label_id=label.label_id,
+                event_id=label.event_id,
+                line=label.line,
+                by=label.by,
+                windows=done.windows,
+            )
             self._metrics.labels.inc()
             return

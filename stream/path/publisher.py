@@ -13,6 +13,9 @@ from faust.exceptions import ProducerSendError
 
 log = structlog.get_logger(__name__)
 
+KEY_BYTES = 255
+"""Of a record's key in a log line: as long as a line's id may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -112,7 +115,7 @@ class Publisher:
             try:
                 sent.append(Sent(await self._send(record), self._succession))
             except (KafkaError, ProducerSendError) as error:
-                log.warning("publish-not-buffered", topic=record.topic, error=repr(error))
+                log.warning("publish-not-buffered", **_ids(record), error=repr(error))
                 sent.append(None)
         return sent
 
@@ -197,7 +200,15 @@ class Publisher:
         cause = error.__cause__ if isinstance(error, ProducerSendError) else error
         log.warning(
             "publish-failed",
-            topic=record.topic,
+            **_ids(record),
             error=repr(cause),
             then=f"tried again in {self._retry_s} s; nothing is dropped",
         )
+
+
+def _ids(record: Outgoing) -> dict[str, str]:
+    """What finds a record again: topic, key (mostly the line), and of an event its id."""
+    event = next((value for name, value in record.headers if name == "ce_id"), None)
+    # A dead letter's key is whatever its sender made of it.
+    found = {"topic": record.topic, "key": ascii((record.key or b"")[:KEY_BYTES].decode("utf-8", "replace"))[1:-1]}
+    return found if event is None else {**found, "event_id": event.decode("ascii", "replace")}

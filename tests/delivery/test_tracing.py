@@ -18,6 +18,7 @@ from tests.conftest import Kafka
 from tests.delivery.collector import Collector
 from tests.delivery.harness import Load, Topics, WorkerProcess, read_all, wait_answered, wait_until
 from tests.delivery.marked import marked_message
+from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics
 
 GATEWAY = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1)
 ONSET = [1, 1, 1, 1]
@@ -109,3 +110,32 @@ def test_without_a_collector_the_worker_works_and_ends_as_ever(kafka: Kafka, tmp
         assert worker.terminate() == 0
     finally:
         worker.kill()
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_trace_goes_from_request_to_report_and_every_line_of_the_log_names_the_retraining(
+    kafka: Kafka, collector: Collector, tmp_path: Path
+) -> None:
+    topics = TrainerTopics(kafka.bootstrap, f"traced-{os.getpid()}-{next(_numbers)}", partitions=2).create()
+    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.swift_attempt", **options(collector))
+    try:
+        trainer.wait_ready()
+        topics.ask("one", headers=GATEWAY.headers())
+        (word,) = topics.wait_last_words(1)
+        assert trainer.terminate() == 0
+        records = read_all(topics.bootstrap, [topics.reports])
+        contexts = {read_context(record.headers()) for record in records}
+        assert len(records) > 1
+        (context,) = contexts
+        assert context is not None
+        assert collector.names(GATEWAY.trace_id) == ["retraining"]
+        ((service, span),) = collector.spans
+        assert (service, span.parent_span_id.hex()) == ("faultline-trainer", GATEWAY.span_id)
+        assert (span.trace_id.hex(), span.span_id.hex()) == (context.trace_id, context.span_id)
+        logged = [json.loads(line) for line in trainer.log.read_text().splitlines() if line.startswith("{")]
+        named = {line["event"]: line.get("run_id") for line in logged}
+        about = {"request-taken", "attempt-started", "attempt-ended", "champion-published", "training-report"}
+        assert {event: named.get(event) for event in about} == dict.fromkeys(about, word.run_id)
+    finally:
+        trainer.kill()

@@ -106,7 +106,7 @@ class TrainerTopics(Topics):
             (one.key().decode(), None if one.value() is None else Artefact.from_bytes(one.value())) for one in records
         ]
 
-    def ask(self, name: str, **options: int) -> str:
+    def ask(self, name: str, headers: Sequence[tuple[str, bytes]] = (), **options: int) -> str:
         """Send a request and return its id."""
         asked = RetrainRequest(
             request_id=name,
@@ -116,7 +116,7 @@ class TrainerTopics(Topics):
             at=datetime.now(UTC),
             options=RetrainOptions(**options),
         )
-        self.send(self.requests, "line", asked.model_dump_json().encode())
+        self.send(self.requests, "line", asked.model_dump_json().encode(), headers)
         return name
 
     def stages(self) -> list[str]:
@@ -127,10 +127,10 @@ class TrainerTopics(Topics):
         """Ids of all champions ever published, in their order."""
         return [artefact.model_id for key, artefact in self.published() if key == "line" and artefact is not None]
 
-    def send(self, topic: str, key: str, value: bytes) -> None:
+    def send(self, topic: str, key: str, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """Send one record."""
         producer = Producer({"bootstrap.servers": self.bootstrap, "log_level": 0})
-        producer.produce(topic, value, key)
+        producer.produce(topic, value, key, headers=list(headers))
         assert producer.flush(20) == 0
 
 

@@ -285,7 +285,7 @@ class Shelf:
             try:
                 class_index(verdict.fault_class, self.spec)
             except TrainingError as error:
-                log.warning("label-of-another-spec", label=verdict.label_id, reason=str(error))
+                log.warning("label-of-another-spec", label_id=verdict.label_id, reason=str(error))
                 continue
             self._verdicts.setdefault(verdict.line, []).append(verdict)
             for segment in self.segments["kept"]:

@@ -169,7 +169,7 @@ class LabelledStore:
         found = 0 if shelf is None else shelf.judge(label)
         if not found:
             self._without_windows.add(label.label_id)
-            log.warning("label-without-windows", label=label.label_id, line=label.line, about=label.event_id)
+            log.warning("label-without-windows", label_id=label.label_id, line=label.line, event_id=label.event_id)
         return Applied(found)
 
     def windows(self, spec: SignalSpec) -> Windows:

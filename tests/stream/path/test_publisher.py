@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import structlog
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaTimeoutError,
@@ -179,3 +180,15 @@ async def test_a_later_batch_waits_until_all_of_a_refused_batch_is_confirmed() -
     await failing
     await later
     assert values(broker) == ["onset", "clear", "onset", "clear", "onset-2"]
+
+
+async def test_a_publish_that_fails_is_logged_with_what_finds_the_record_again() -> None:
+    event = Outgoing("faults.lg", b"feeder-1", b"{}", [("ce_id", b"5c8f1d")])
+    letter = Outgoing("dlq", b"\x1b[2J\xff" * 9999, b"", [])
+    with structlog.testing.capture_logs() as logged:
+        await publisher(RefusingBroker(1)).publish([event])
+        await publisher(RefusingBroker(1)).publish([letter])
+    told = [line for line in logged if line["event"] == "publish-failed"]
+    assert (told[0]["topic"], told[0]["key"], told[0]["event_id"]) == ("faults.lg", "feeder-1", "5c8f1d")
+    assert told[1]["key"].isprintable()
+    assert len(told[1]["key"]) < 2000
