@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from faultline.trainer.announce import LAST_WORDS
 from stream.contract import TrainingReport
 from stream.path.trace_context import Header, TraceContext, read_context
-from stream.path.tracing import Tracing, context_of
+from stream.path.tracing import Tracing, context_of, links_to
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -52,7 +52,7 @@ class RetrainingTraces:
         if report.state == "started" and wanted and report.run_id not in self._runs:
             parent = next((context for context in known if context.sampled), None)
             others = [context for context in known if context is not parent]
-            self._runs[report.run_id] = self._tracing.span("retraining", parent, links=others, consumer=True)
+            self._runs[report.run_id] = self._tracing.span("retraining", parent, links=links_to(others), consumer=True)
         span = self._runs.get(report.run_id)
         # Merged: about one request, whatever the retraining that runs.
         context = context_of(span) if span is not None and report.state != "merged" else next(iter(known), None)

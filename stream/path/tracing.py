@@ -26,7 +26,7 @@ from stream.settings import Settings
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Link, Span, SpanContext
 
 log = structlog.get_logger(__name__)
 
@@ -64,20 +64,20 @@ class Tracing:
         name: str,
         parent: Span | TraceContext | None = None,
         *,
-        links: Sequence[TraceContext] = (),
+        links: Sequence[Link] = (),
         start_ns: int | None = None,
         attributes: dict[str, Any] | None = None,
         consumer: bool = False,
     ) -> Span:
         """Start a span; of a trace of its own where it has no parent."""
-        from opentelemetry.trace import Link, SpanKind
+        from opentelemetry.trace import SpanKind
 
         return self._tracer.start_span(
             name,
             context=_below(parent),
             kind=SpanKind.CONSUMER if consumer else SpanKind.INTERNAL,
             attributes=attributes,
-            links=[Link(_span_context(context)) for context in links[:MOST_LINKS]],
+            links=links,
             start_time=start_ns,
         )
 
@@ -127,6 +127,13 @@ def context_of(span: Span) -> TraceContext | None:
     )
 
 
+def links_to(contexts: Sequence[TraceContext]) -> list[Link]:
+    """Links of a span to others, as many as it may have."""
+    from opentelemetry.trace import Link
+
+    return [Link(_span_context(context)) for context in contexts[:MOST_LINKS]]
+
+
 class BatchTrace:
     """The trace of one micro-batch; no span of it exists unless it is sampled."""
 
@@ -136,7 +143,7 @@ class BatchTrace:
         self._contexts: dict[tuple[int, int], TraceContext] = {}
         """Of messages, by partition and offset."""
         self._root: Span | None = None
-        self._links: list[TraceContext] = []
+        self._links: list[Link] = []
         self._messages: dict[tuple[int, int], Span] = {}
         """Of messages that something came of."""
         self._stages: dict[str, tuple[int, int, int]] = {}
@@ -173,13 +180,14 @@ class BatchTrace:
                 context = read_context(entry.record.headers)
                 if context is not None:
                     self._contexts[_place(entry.record)] = context
-        self._links = [context for context in self._contexts.values() if context.sampled]
-        if self._chosen or self._links:
+        sampled = [context for context in self._contexts.values() if context.sampled]
+        if self._chosen or sampled:
+            self._links = links_to(sampled)
             attributes = {
                 "messaging.system": "kafka",
                 "messaging.batch.message_count": sum(len(part.records) for part in decoded),
                 "faultline.windows": sum(len(part.windows) for part in decoded),
-                "faultline.messages.sampled": len(self._links),
+                "faultline.messages.sampled": len(sampled),
             }
             self._root = self._tracing.span("micro-batch", links=self._links, start_ns=began, attributes=attributes)
 
@@ -210,7 +218,7 @@ class BatchTrace:
         return self._tracing.span(
             f"judge {record.topic}",
             self._root if known is None else known,
-            links=[] if known is None or batch is None else [batch],
+            links=[] if known is None or batch is None else links_to([batch]),
             start_ns=self._stages["gather"][0],
             attributes={
                 "messaging.system": "kafka",
@@ -261,7 +269,7 @@ def _below(parent: Span | TraceContext | None) -> Context:
     return set_span_in_context(span, Context())
 
 
-def _span_context(context: TraceContext) -> Any:
+def _span_context(context: TraceContext) -> SpanContext:
     from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
     pairs = [(key, value) for key, _, value in (member.partition("=") for member in context.state.split(",")) if key]
