@@ -28,15 +28,14 @@ from pydantic import ValidationError
 
 from model.architectures import build
 from model.spec import SignalSpec, load_spec
-from training.calibration import calibrate
 from training.errors import TrainingError
 from training.evaluation import guarded, judge_disturbances, judge_faults
-from training.fit import FitHistory, logits_of, make_repeatable
+from training.fit import FitHistory, make_repeatable
 from training.fold_results import Fold, Folds, WindowScores
 from training.line_data import Batches, Classifier, training_windows
 from training.line_material import CALIBRATION_SEED, LINE_SHARES, REJECTION_SEED, TEST_SEED, simulated_search
 from training.manifests import DEFAULT_ARCHITECTURE, DEFAULT_SEED
-from training.recipes import LINE_FIT, LINE_NORMALISATION, ROUNDS, LineOptions
+from training.recipes import LINE_FIT, LINE_NORMALISATION, PRIOR_PART, ROUNDS, LineOptions, settle
 from training.rejection import good_windows, line_rejection
 from training.rounds import classifier_of, epochs_of, fit_rounds
 from training.scores import window_scores
@@ -76,7 +75,7 @@ class FoldOptions:
     @property
     def fingerprint(self) -> str:
         """Hash of what decides the outcome: a result with another one is another recipe's."""
-        decisive = (self, self.batches, ROUNDS, LINE_FIT, LINE_NORMALISATION, LINE_SHARES)
+        decisive = (self, self.batches, ROUNDS, LINE_FIT, LINE_NORMALISATION, LINE_SHARES, PRIOR_PART)
         return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
 
 
@@ -169,9 +168,7 @@ def _judged(network: Any, options: FoldOptions, number: int, seed: int, spec: Si
         windows.take(windows.weights >= 1.0)
         for windows in (good_windows(spec, seed + at, options.usual_episodes) for at in (CALIBRATION_SEED, TEST_SEED))
     )
-    temperature = calibrate(
-        logits_of(network, sure.data), sure.labels, logits_of(network, known.data), known.labels, spec
-    ).temperature
+    temperature = settle(network, sure, known, spec).temperature
     rejection = line_rejection(spec, options.seed + REJECTION_SEED)
     classify = guarded(classifier_of(network, temperature), rejection, spec)
     held_out = _group(options, number, spec)

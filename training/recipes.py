@@ -13,7 +13,7 @@ from model.architectures import build
 from model.artefact import Artefact, build_model
 from model.normalisation import Normalisation
 from model.spec import SignalSpec, load_spec
-from training.calibration import calibrate, prior_offset
+from training.calibration import Calibration, calibrate, prior_offset
 from training.evaluation import evaluate_line, guarded
 from training.fit import FitHistory, FitOptions, logits_of, make_repeatable
 from training.line_data import Batches, Classifier
@@ -121,11 +121,7 @@ def train_line(options: LineOptions, field: Windows | None = None, warm_start: A
 
     # Windows as often as they occur: of instructive ones alone the model would learn to doubt itself.
     sure, known = (_whole(windows) for windows in (material.calibration, material.test))
-    offset = prior_offset(logits_of(network, sure.data), sure.labels, spec.none_index)
-    expect(network, PRIOR_PART * offset, spec.none_index)
-    calibrated = calibrate(
-        logits_of(network, sure.data), sure.labels, logits_of(network, known.data), known.labels, spec
-    )
+    calibrated = settle(network, sure, known, spec)
     rejection = line_rejection(spec, options.seed + REJECTION_SEED)
     refused = score_rejection(rejection, material.test, strange_windows(spec, options.seed), spec)
     classify = classifier_of(network, calibrated.temperature)
@@ -158,6 +154,20 @@ def train_line(options: LineOptions, field: Windows | None = None, warm_start: A
         rejection=rejection,
         source=material.source,
     )
+
+
+def settle(network: Any, sure: Windows, known: Windows, spec: SignalSpec) -> Calibration:
+    """Let a fitted network know how rare faults are, then find its temperature.
+
+    Args:
+        network: whose last bias is changed.
+        sure: windows as often as they occur, from which both are found.
+        known: others, by which the temperature is judged.
+        spec: of the windows.
+    """
+    offset = prior_offset(logits_of(network, sure.data), sure.labels, spec.none_index)
+    expect(network, PRIOR_PART * offset, spec.none_index)
+    return calibrate(logits_of(network, sure.data), sure.labels, logits_of(network, known.data), known.labels, spec)
 
 
 def expect(network: Any, offset: float, class_index: int) -> None:

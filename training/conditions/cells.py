@@ -58,10 +58,7 @@ def tables(scored: Scored, said: NDArray[np.intp], records: int, spec: SignalSpe
 
 
 def macro_f1(table: Tables, merge: tuple[int, ...] | None = None) -> NDArray[np.float64]:
-    """Return the mean F1 score (…) of the classes that occur in truth, of confusion tables (…, classes, classes).
-
-    A class that is only said lowers the scores of those it is said of; it has no score of its own, else one stray
-    window would halve the score of records with a single class.
+    """Return what ``training.scores.macro_f1`` does (…), of confusion tables (…, classes, classes).
 
     Args:
         table: truth by what was said.
