@@ -26,6 +26,8 @@ def worker(
     """
     # Two lines of TensorFlow's that no log level hides; the compiled engine is no slower without oneDNN.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    # Threads of NumPy's matrix products spin between calls: they took as much of a core as the engine itself.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from faultline.run_worker import run_worker
     from stream.settings import load_settings
 

@@ -74,6 +74,7 @@ def main() -> None:
     threading.Thread(target=_say_when_ready, args=(port,), daemon=True).start()
     # As the command does.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from faultline.run_worker import run_worker
     from stream.settings import load_settings
 
