@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: test-long help setup demo test lint types loop retraining-storm storm swaps bench recording bench fuzz-training clean smoke smoke-secure
+.PHONY: test-long help setup demo test lint types loop retraining-storm storm swaps bench recording bench fuzz bench-training clean smoke smoke-secure
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

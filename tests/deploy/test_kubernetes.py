@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -208,3 +209,30 @@ def test_the_secure_overlay_gives_each_its_own_login_and_the_private_key_to_the_
 def test_the_gpu_overlay_asks_for_a_gpu_each() -> None:
     asked = {name: pod["containers"][0]["resources"]["limits"].get("nvidia.com/gpu") for name, pod in workloads("gpu")}
     assert asked == {"worker": "1", "trainer": "1", "topics": None}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_traces_go_to_the_collector_where_the_component_is_added_and_nowhere_without(
+    overlay: str, tmp_path: Path
+) -> None:
+    # Resources of a kustomization are named relative to it.
+    base = Path(os.path.relpath(FOLDER, tmp_path))
+    chosen = {"resources": [str(base / "overlays" / overlay)], "components": [str(base / "components" / "tracing")]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(chosen))
+    run = subprocess.run([*(builder() or ()), str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    built = list(yaml.safe_load_all(run.stdout))
+    for one in built:
+        if one["kind"] not in OF_KEDA:
+            kubernetes_validate.validate(one, VERSION, strict=True)
+    (config,) = [one["data"] for one in built if one["kind"] == "ConfigMap"]
+    more = {name: value for name, value in config.items() if settings_of(overlay).get(name) != value}
+    settings = Settings(_env_file=None, **_plain(more))  # type: ignore[call-arg]
+    assert settings.tracing == "otlp"
+    (policy,) = [one for one in built if one["kind"] == "NetworkPolicy" and one["metadata"]["name"] == "traces"]
+    (out,) = policy["spec"]["egress"]
+    host, port = settings.tracing_endpoint.split("/")[2].split(":")
+    assert out["ports"] == [{"protocol": "TCP", "port": int(port)}]
+    labels = {"kubernetes.io/metadata.name": host.rpartition(".")[2]}
+    assert out["to"] == [{"namespaceSelector": {"matchLabels": labels}}]
+    assert "FAULTLINE_TRACING" not in settings_of(overlay)
