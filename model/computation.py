@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import defaultdict
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from keras import ops
 
 from model.artefact import Artefact, build_model
 from model.compile import Call, compile_call
+from model.recurrent import for_inference
 
 __all__ = ["Computation"]
 
@@ -32,11 +34,7 @@ class Computation:
     """
 
     def __init__(self, artefact: Artefact) -> None:
-        model = build_model(artefact)
-        for layer in model.layers:
-            # cuDNN's recurrent layers are opaque to XLA; the plain ones are the same mathematics.
-            if hasattr(layer, "use_cudnn"):
-                layer.use_cudnn = False
+        model = for_inference(build_model(artefact))
         self._model = model
         self._form = _form(artefact)
         self._window_shape = artefact.manifest.spec.window_shape
@@ -48,7 +46,7 @@ class Computation:
             if variable.path not in artefact.weights
         }
         self._calls: dict[int, Call] = {}
-        self._compiling = threading.Lock()
+        self._compiling: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
     def serves(self, artefact: Artefact) -> bool:
         """Whether the artefact differs from the one this was made of in its weights and temperature at most."""
@@ -61,10 +59,10 @@ class Computation:
         return ops.convert_to_tensor(packed.astype(np.float32))
 
     def call(self, count: int) -> Call:
-        """The function for exactly ``count`` windows; compiled when it was not yet. From any thread."""
+        """The function for exactly ``count`` windows; compiled when it was not yet. From any thread, also at once."""
         call = self._calls.get(count)
         if call is None:
-            with self._compiling:
+            with self._compiling[count]:
                 call = self._calls.get(count)
                 if call is None:
                     size = 1 + sum(math.prod(shape) for _, shape in self._tensors)

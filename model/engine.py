@@ -96,9 +96,9 @@ class Engine:
         return self._artefact.manifest.spec
 
     def warm(self) -> Self:
-        """Compile every bucket now, so that no window waits for a compiler. Returns the engine."""
-        for bucket in self._buckets:
-            self._computation.call(bucket)
+        """Compile every bucket now, side by side, so that no window waits for a compiler. Returns the engine."""
+        for _ in self._pool.map(self._computation.call, reversed(self._buckets)):
+            pass
         return self
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ Everything is independent of the moment within the cycle, and nearly all of the 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import keras
@@ -33,33 +34,55 @@ _THIRD = 2 * np.pi / 3
 # Rows: phases; columns: positive, negative, zero sequence.
 _ROTATIONS = np.exp(1j * np.array([[0, 0, 0], [_THIRD, -_THIRD, 0], [-_THIRD, _THIRD, 0]])) / 3
 
+# Columns of the phasors of a window: each phase, or each sequence.
+_PHASORS = 18
+_CURRENTS, _CURRENT_SEQUENCES, _VOLTAGES, _VOLTAGE_SEQUENCES = range(3), range(3, 6), range(6, 9), range(9, 12)
+_SECOND = range(12, 18)  # of currents, of voltages
+_UNBALANCED = slice(1, 3)  # negative and zero sequence
 
-class _Complex(NamedTuple):
-    """A tensor of phasors as two real ones: compilers differ in what they do for complex numbers."""
+# All that is measured, in the order in which it is cheap: the columns where each kind begins.
+_REAL, _IMAGINARY, _SIZE, _CONSTANT, _REMAINING, _UNEQUAL = 0, 18, 36, 54, 60, 66
+_MEASURED = 67
 
-    re: Any
-    im: Any
 
-    def over(self, divisor: Any) -> _Complex:
-        return _Complex(self.re / divisor, self.im / divisor)
+class _Feature(NamedTuple):
+    """Consecutive features: where they are measured, and from which value on they are compressed, if at all."""
 
-    def times(self, other: _Complex) -> _Complex:
-        return _Complex(self.re * other.re - self.im * other.im, self.re * other.im + self.im * other.re)
+    columns: list[int]
+    knee: float = np.inf
+    relative: bool = False
+    """To the common size of the currents."""
 
-    def part(self, first: int, last: int) -> _Complex:
-        """Columns ``first`` to before ``last``."""
-        return _Complex(self.re[:, first:last], self.im[:, first:last])
 
-    def components(self) -> _Complex:
-        """Positive, negative and zero sequence (n, 3) of three phases (n, 3)."""
-        re, im = _tensor(_ROTATIONS.real), _tensor(_ROTATIONS.imag)
-        return _Complex(
-            ops.matmul(self.re, re) - ops.matmul(self.im, im), ops.matmul(self.re, im) + ops.matmul(self.im, re)
-        )
+def _both(columns: range) -> list[int]:
+    return [start + column for start in (_REAL, _IMAGINARY) for column in columns]
 
-    @property
-    def size(self) -> Any:
-        return ops.sqrt(ops.square(self.re) + ops.square(self.im) + _LEAST_POWER)
+
+def _from(start: int, columns: range) -> list[int]:
+    return [start + column for column in columns]
+
+
+# In the order that artefacts rely on.
+_ORDER = (
+    _Feature(_both(_CURRENTS), relative=True),
+    _Feature(_both(_VOLTAGES)),
+    _Feature(_from(_SIZE, _CURRENTS), _CURRENT),
+    _Feature(_both(_CURRENT_SEQUENCES[_UNBALANCED]), _UNBALANCE, relative=True),
+    _Feature(_both(_VOLTAGE_SEQUENCES[_UNBALANCED]), _UNBALANCE),
+    _Feature(_both(_CURRENT_SEQUENCES[:1]), relative=True),
+    _Feature(_from(_SIZE, _SECOND[:3]), _HARMONIC, relative=True),
+    _Feature(_from(_CONSTANT, range(3)), _HARMONIC, relative=True),
+    _Feature(_from(_CONSTANT, range(3, 6)), _VOLTAGE),
+    _Feature(_from(_REMAINING, range(3)), _REMAINDER, relative=True),
+    _Feature(_from(_REMAINING, range(3, 6)), _VOLTAGE),
+    _Feature([_UNEQUAL], _REMAINDER, relative=True),
+)
+_KNEES = np.repeat([feature.knee for feature in _ORDER], [len(feature.columns) for feature in _ORDER])
+_RELATIVE = np.isin(np.arange(_MEASURED), np.concatenate([f.columns for f in _ORDER if f.relative]))
+# Takes the features out of what is measured, in their order, divided by their knee.
+_SELECTION = (np.arange(_MEASURED)[:, None] == np.concatenate([feature.columns for feature in _ORDER])) / np.where(
+    np.isinf(_KNEES), 1, _KNEES
+)
 
 
 @keras.saving.register_keras_serializable(package="faultline")
@@ -76,28 +99,22 @@ class Phasors(layers.Layer):  # type: ignore[misc]
         super().__init__(trainable=False, **kwargs)
 
     def call(self, windows: Any) -> Any:
-        constant, fundamental, second = (_harmonic(windows, order) for order in range(3))
-        currents, voltages = fundamental.part(0, 3), fundamental.part(3, 6)
-        common = ops.sqrt(ops.mean(ops.square(currents.size), axis=1, keepdims=True)) + _LEAST_CURRENT
-        currents = currents.over(common)
-        current_sequences, voltage_sequences = currents.components(), voltages.components()
-        back = _to_reference(voltage_sequences)
-        unbalance = (current_sequences.part(1, 3).times(back), voltage_sequences.part(1, 3).times(back))
-        remainder = _remainder(windows, constant, fundamental, second)
+        # Whole rows at a time: every other small formula is a function more that a compiler makes for each shape.
+        re, im, constant = _linear(windows)
+        power = ops.square(re) + ops.square(im) + _LEAST_POWER
+        common = ops.sqrt(ops.mean(power[:, : _CURRENTS.stop], axis=1, keepdims=True)) + _LEAST_CURRENT
+        along, across = _to_reference(re, im)
         measured = [
-            *currents.times(back),
-            *voltages.times(back),
-            ops.arcsinh(fundamental.part(0, 3).size / _CURRENT),
-            *(ops.arcsinh(part / _UNBALANCE) for phasors in unbalance for part in phasors),
-            *current_sequences.part(0, 1).times(back),
-            ops.arcsinh(second.part(0, 3).size / (common * _HARMONIC)),
-            ops.arcsinh(constant.re[:, :3] / (common * _HARMONIC)),
-            ops.arcsinh(constant.re[:, 3:] / _VOLTAGE),
-            ops.arcsinh(remainder[:, :3] / (common * _REMAINDER)),
-            ops.arcsinh(remainder[:, 3:] / _VOLTAGE),
-            ops.arcsinh(_inequality(windows[:, :, :3]) / (common * _REMAINDER)),
+            re * along - im * across,
+            re * across + im * along,
+            ops.sqrt(power),
+            constant,
+            _remainder(windows, constant, power),
+            _inequality(windows, constant),
         ]
-        return ops.concatenate(measured, axis=1)
+        relative = ops.where(ops.convert_to_tensor(_RELATIVE), 1 / common, 1.0)
+        selected = ops.matmul(ops.concatenate(measured, axis=1) * relative, _tensor(_SELECTION))
+        return ops.where(ops.convert_to_tensor(np.isinf(_KNEES)), selected, ops.arcsinh(selected))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], FEATURES)
@@ -112,37 +129,47 @@ def _tensor(values: NDArray[Any]) -> Any:
     return ops.convert_to_tensor(np.asarray(values, np.float32))
 
 
-def _harmonic(windows: Any, order: int) -> _Complex:
-    """Phasors (n, channels), peak values, of a multiple of the fundamental; of order 0 the mean."""
-    samples = windows.shape[1]
-    turns = 2 * np.pi * order * np.arange(samples) / samples
-    gain = (1 if order == 0 else 2) / samples
-
-    def onto(wave: NDArray[np.float64]) -> Any:
-        return ops.sum(windows * _tensor(gain * wave)[None, :, None], axis=1)
-
-    return _Complex(onto(np.cos(turns)), onto(-np.sin(turns)))
-
-
-def _to_reference(voltage_sequences: _Complex) -> _Complex:
-    """The rotation (n, 1) that makes angles relative to the voltages'."""
-    positive, negative = voltage_sequences.part(0, 1), voltage_sequences.part(1, 2)
-    reference = _Complex(*(p + _NEGATIVE_PART * n for p, n in zip(positive, negative, strict=True)))
-    return _Complex(reference.re, -reference.im).over(reference.size + _LEAST_VOLTAGE)
+@lru_cache(maxsize=8)
+def _waves(samples: int) -> NDArray[np.float64]:
+    """What a window laid flat is multiplied by: (samples * 6, 18 real parts, 18 imaginary parts, 6 means)."""
+    turns = np.exp(-2j * np.pi * np.outer(np.arange(samples), np.arange(3)) / samples) / samples
+    constant, fundamental, second = (
+        (1 if order == 0 else 2) * np.kron(turns[:, order, None], np.eye(6)) for order in range(3)
+    )
+    currents, voltages = fundamental[:, :3], fundamental[:, 3:]
+    phasors = np.concatenate([currents, currents @ _ROTATIONS, voltages, voltages @ _ROTATIONS, second], axis=1)
+    return np.concatenate([phasors.real, phasors.imag, constant.real], axis=1)
 
 
-def _remainder(windows: Any, constant: _Complex, fundamental: _Complex, second: _Complex) -> Any:
+def _linear(windows: Any) -> tuple[Any, Any, Any]:
+    """Real and imaginary parts (n, 18) of peak values, and the mean of each channel (n, 6)."""
+    samples, channels = windows.shape[1:]
+    found = ops.matmul(ops.reshape(windows, (-1, samples * channels)), _tensor(_waves(samples)))
+    return found[:, :_PHASORS], found[:, _PHASORS : 2 * _PHASORS], found[:, 2 * _PHASORS :]
+
+
+def _to_reference(re: Any, im: Any) -> tuple[Any, Any]:
+    """The rotation, two of (n, 1), that makes angles relative to the voltages'."""
+    positive, negative = _VOLTAGE_SEQUENCES[0], _VOLTAGE_SEQUENCES[1]
+    along, across = (
+        part[:, positive : positive + 1] + _NEGATIVE_PART * part[:, negative : negative + 1] for part in (re, im)
+    )
+    size = ops.sqrt(ops.square(along) + ops.square(across) + _LEAST_POWER) + _LEAST_VOLTAGE
+    return along / size, -across / size
+
+
+def _remainder(windows: Any, constant: Any, power: Any) -> Any:
     """RMS (n, channels) of what is neither constant nor fundamental nor second harmonic."""
-    explained = ops.square(constant.re) + (ops.square(fundamental.size) + ops.square(second.size)) / 2
+    fundamental = ops.concatenate([power[:, : _CURRENTS.stop], power[:, _VOLTAGES.start : _VOLTAGES.stop]], axis=1)
+    explained = ops.square(constant) + (fundamental + power[:, _SECOND.start :]) / 2
     return ops.sqrt(ops.maximum(ops.mean(ops.square(windows), axis=1) - explained, _LEAST_POWER))
 
 
-def _inequality(currents: Any) -> Any:
-    """RMS (n, 1) of how the second half differs from the first with its sign changed, constant parts aside.
+def _inequality(windows: Any, constant: Any) -> Any:
+    """RMS (n, 1) of how the currents' second half differs from the first with its sign changed, constants aside.
 
     A steady state of odd harmonics repeats with its sign changed after half a cycle.
     """
-    half = currents.shape[1] // 2
-    change = currents[:, :half] + currents[:, half:]
-    change = change - ops.mean(change, axis=1, keepdims=True)
+    half = windows.shape[1] // 2
+    change = windows[:, :half, :3] + windows[:, half:, :3] - 2 * constant[:, None, :3]
     return ops.sqrt(ops.mean(ops.square(change), axis=(1, 2)) + _LEAST_POWER)[:, None]
