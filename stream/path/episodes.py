@@ -112,6 +112,32 @@ class EpisodeTracker:
         self._forget_when_idle(state)
         return result
 
+    def follows_quietly(self, state: LineState | None, entry: LineWindows) -> bool:
+        """Take note of quiet windows that follow on an idle line, if that is what they are: nearly all records are.
+
+        It does what ``judge`` would do with them, many times quicker; where it is False nothing was changed.
+
+        Args:
+            state: the line's state so far; None for a line never seen.
+            entry: a record of which all windows are of the class of no fault.
+        """
+        if (
+            state is None
+            or state.episode is not None
+            or state.recent
+            or state.restored
+            or entry.sequence != state.sequence + 1
+            or state.spec != self._spec_key
+        ):
+            return False
+        hop_ns = self.spec.hop * NS / entry.rate_hz
+        if abs(entry.start_ns - state.start_ns - hop_ns) > hop_ns:
+            return False
+        last = entry.count - 1
+        state.sequence = entry.sequence + last
+        state.start_ns = self._start_ns(entry, last) if last else entry.start_ns
+        return True
+
     def _stays_idle(self, state: LineState, classes: NDArray[np.intp]) -> bool:
         """Whether the windows can be passed over: nearly all lines are quiet nearly all the time."""
         return state.idle and bool((classes == self.none).all())

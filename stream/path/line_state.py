@@ -61,7 +61,8 @@ class LineState(msgspec.Struct, array_like=True):
     @property
     def idle(self) -> bool:
         """True when forgetting everything but the sequence would change no later event."""
-        return self.episode is None and all(not window.probabilities for window in self.recent)
+        # Asked of every line in every micro-batch, and nearly always there is nothing to look through.
+        return self.episode is None and (not self.recent or not any(window.probabilities for window in self.recent))
 
 
 def spec_key(spec: SignalSpec) -> str:

@@ -246,20 +246,32 @@ class Pipeline:
     ) -> None:
         classes = probabilities.argmax(axis=1)
         touched: dict[str, None] = {}
-        for entry in decoded.records:
+        lines, followed, answers_wanted = states.lines, 0, self._settings.window_classes
+        for entry, quiet in zip(decoded.records, self._quiet(decoded, classes), strict=True):
+            line, state = entry.line, lines.get(entry.line)
+            touched[line] = None
             span = slice(entry.first, entry.first + entry.count)
-            judgement = self._tracker.judge(
-                states.lines.get(entry.line), entry, decoded.windows[span], classes[span], probabilities[span]
-            )
-            states.lines[entry.line] = judgement.state
-            touched[entry.line] = None
-            self._note(batch, entry, judgement)
-            if self._settings.window_classes:
+            if quiet and self._tracker.follows_quietly(state, entry):
+                followed += entry.count
+            else:
+                judgement = self._tracker.judge(state, entry, decoded.windows[span], classes[span], probabilities[span])
+                lines[line] = judgement.state
+                self._note(batch, entry, judgement)
+            if answers_wanted:
                 topic = self._settings.topic_window_classes
                 answers = window_classes(entry, self._spec, batch.model_id, classes[span], probabilities[span], topic)
                 batch.send(answers, entry.record)
+        batch.outcomes["judged"] += followed
         batch.dead += decoded.dead
         batch.states += states.changes(touched, self._settings.topic_line_states, fetched.partition.partition)
+
+    def _quiet(self, decoded: DecodedBatch, classes: NDArray[np.intp]) -> list[bool]:
+        """Of which records all windows are of the class of no fault."""
+        if not decoded.records:
+            return []
+        loud = np.logical_or.reduceat(classes != self._spec.none_index, [entry.first for entry in decoded.records])
+        quiet: list[bool] = (~loud).tolist()
+        return quiet
 
     def _note(self, batch: MicroBatch, entry: LineWindows, judgement: Judgement) -> None:
         batch.outcomes["judged"] += judgement.judged
