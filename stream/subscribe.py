@@ -85,13 +85,17 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One event, the bytes it came in, and where it stood."""
+    """One event, the bytes and headers it came in, and where it stood.
+
+    Example: ``stream.path.trace_context.read_context(received.headers)`` is what a subscriber's own span goes below.
+    """
 
     event: FaultEvent
     value: bytes
     topic: str
     partition: int
     offset: int
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 def decode_event(value: bytes | None) -> FaultEvent | None:
@@ -193,7 +197,7 @@ class EventFeed:
         self._seen[event.event_id] = None
         if len(self._seen) > REMEMBERED_IDS:
             self._seen.popitem(last=False)
-        return Received(event, record.value, record.topic, record.partition, record.offset)
+        return Received(event, record.value, record.topic, record.partition, record.offset, record.headers)
 
     async def _records(self) -> AsyncIterator[Any]:
         loop = asyncio.get_running_loop()

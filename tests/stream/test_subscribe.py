@@ -14,6 +14,7 @@ from stream.broker.clients import producer_kwargs
 from stream.broker.embedded import EmbeddedBroker
 from stream.contract import EpisodeState, FaultEvent, SourceRecord
 from stream.errors import SettingsError
+from stream.path.trace_context import TraceContext, read_context
 from stream.settings import Settings, load_settings
 from stream.subscribe import EventFeed, EventFilter, StartAt, decode_event, fault_topics, parse_start
 
@@ -73,6 +74,17 @@ async def test_all_types_from_the_earliest_each_event_once(settings: Settings, p
     await publish(producer, "faultless", "other")
     async with EventFeed(settings, None, StartAt("earliest")) as feed:
         assert sorted(await take(feed, 3)) == ["1", "2", "3"]
+
+
+async def test_a_subscriber_sees_the_trace_that_an_event_carries(
+    settings: Settings, producer: AIOKafkaProducer
+) -> None:
+    context = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1)
+    await producer.send_and_wait("faults.lg", event("1").model_dump_json().encode(), headers=context.headers())
+    async with EventFeed(settings, None, StartAt("earliest")) as feed, asyncio.timeout(20):
+        async for received in feed:
+            assert read_context(received.headers) == context
+            break
 
 
 async def test_one_type_is_only_that_type(settings: Settings, producer: AIOKafkaProducer) -> None:
