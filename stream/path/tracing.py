@@ -110,6 +110,8 @@ def open_tracing(settings: Settings, service: str) -> Tracing | None:
         settings.tracing_endpoint, headers=settings.tracing_header_values or None, timeout=EXPORT_TIMEOUT_S
     )
     provider.add_span_processor(BatchSpanProcessor(exporter))
+    if settings.tracing_headers is not None and settings.tracing_endpoint.startswith("http://"):
+        log.warning("tracing-headers-in-the-clear", advice="set FAULTLINE_TRACING_ENDPOINT to an https:// address")
     log.info("tracing", endpoint=settings.tracing_endpoint, sample_ratio=settings.tracing_sample_ratio)
     return Tracing(provider, settings.tracing_sample_ratio)
 

@@ -78,6 +78,7 @@ def test_a_trace_goes_from_window_to_event_and_its_spans_to_the_collector(
         told = [json.loads(line) for line in log.splitlines() if '"fault-event"' in line]
         assert {line["line"]: line.get("trace_id") for line in told}["traced"] == GATEWAY.trace_id
         assert "hunter2" not in log
+        assert "tracing-headers-in-the-clear" in log
     finally:
         worker.kill()
 
