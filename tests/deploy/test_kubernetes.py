@@ -184,6 +184,12 @@ def test_there_is_one_trainer_with_a_volume_of_its_own(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_job_that_makes_the_topics_goes_by_itself_so_that_the_next_image_can_be_applied(overlay: str) -> None:
+    (job,) = of_kind(overlay, "Job")
+    assert job["spec"]["ttlSecondsAfterFinished"] <= 24 * 3600
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_nothing_comes_in_but_prometheus_and_nothing_goes_out_but_to_names_and_broker(overlay: str) -> None:
     policies = {one["metadata"]["name"]: one["spec"] for one in of_kind(overlay, "NetworkPolicy")}
     assert policies["nothing-unless-allowed"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
