@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from faultline.trainer.announce import LAST_WORDS
 from stream.contract import TrainingReport
 from stream.path.trace_context import Header, TraceContext, read_context
-from stream.path.tracing import Tracing, context_of, links_to
+from stream.path.tracing import Tracing, context_of, fail, links_to
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -66,8 +66,6 @@ class RetrainingTraces:
         span = self._runs.pop(report.run_id, None)
         if span is None:
             return
-        from opentelemetry.trace import Status, StatusCode
-
         told = {
             "run_id": report.run_id,
             "request_ids": report.request_ids,
@@ -82,5 +80,5 @@ class RetrainingTraces:
             if value:
                 span.set_attribute(f"faultline.{name}", value)
         if report.state == "failed":
-            span.set_status(Status(StatusCode.ERROR, report.note))
+            fail(span, report.note)
         span.end()

@@ -136,6 +136,13 @@ def links_to(contexts: Sequence[TraceContext]) -> list[Link]:
     return [Link(_span_context(context)) for context in contexts[:MOST_LINKS]]
 
 
+def fail(span: Span, reason: str) -> None:
+    """Mark what a span stands for as failed."""
+    from opentelemetry.trace import Status, StatusCode
+
+    span.set_status(Status(StatusCode.ERROR, reason))
+
+
 class BatchTrace:
     """The trace of one micro-batch; no span of it exists unless it is sampled."""
 
@@ -242,8 +249,6 @@ class BatchTrace:
         """All stages are through, or one failed."""
         if self._root is None:
             return
-        from opentelemetry.trace import Status, StatusCode
-
         for name, (began, ended, spent) in self._stages.items():
             stage = self._tracing.span(name, self._root, links=self._links, start_ns=began)
             stage.set_attribute("faultline.busy_s", spent / NS)
@@ -251,7 +256,7 @@ class BatchTrace:
         self._root.set_attribute("faultline.model_id", model_id)
         for span in (*self._messages.values(), self._root):
             if error is not None:
-                span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+                fail(span, type(error).__name__)
             span.end()
         self._root = None
 
