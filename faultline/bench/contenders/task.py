@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,7 +29,8 @@ class TaskError(FaultlineError):
     """The load holds a message that is no window message: the benchmark itself is wrong."""
 
 
-class Record(NamedTuple):
+@dataclass(slots=True)
+class Record:
     """A consumed record for libraries whose own has other attributes than aiokafka's."""
 
     topic: str
