@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 from faultline.first_model import choose_artefact
 from faultline.logs import configure_logs
@@ -42,6 +43,15 @@ def own_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact | None,
         return None, str(error)
 
 
+def _spare_what_stays() -> None:
+    """Keep the garbage collector from what lives as long as the process.
+
+    TensorFlow and Keras leave nearly half a million objects; to go through them stops all threads for 0.2 s.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 async def _run(settings: Settings, spec: SignalSpec, artefact: Artefact | None, origin: str) -> int:
     await check_reachable(settings)
     await require_topics(settings)
@@ -55,7 +65,9 @@ async def _run(settings: Settings, spec: SignalSpec, artefact: Artefact | None, 
         max_bytes=settings.model_max_bytes,
     )
     try:
-        return await Worker(settings, spec, await models.begin(), models).run()
+        worker = Worker(settings, spec, await models.begin(), models)
+        _spare_what_stays()
+        return await worker.run()
     finally:
         await models.close()
 
