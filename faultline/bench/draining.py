@@ -58,7 +58,13 @@ def drain(
     Raises:
         BenchError: it ended, got stuck, or left records without an output that all must give.
     """
-    settings, topics = stage.settings(contender, filled.topic, windows_per_message, publish=publish)
+    settings, topics = stage.settings(
+        contender,
+        filled.topic,
+        windows_per_message,
+        publish=publish,
+        batch_deadline_ms=contender.backlog_deadline_ms,
+    )
     with stage.contender(contender, settings) as child:
         child.wait_ready()
         began_s, cpu_s, broker_s = time.monotonic(), child.cpu_s(), _cpu_s(broker_pid)
