@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faultline.bench.broker import Appended
+from faultline.bench.broker import Appended, BenchError
 from faultline.bench.contenders import Contender
 from faultline.bench.draining import until_committed
 from faultline.bench.stage import Filled, Stage
@@ -102,10 +102,10 @@ def measure_latency(
     came = stage.broker.append_times(topic, partitions)
     out = stage.broker.appended(topics)
     stage.broker.delete([topic, *topics])
-    return _latency(contender, load, messages_per_s, windows_per_message, due_ns, came, out, drained_s)
+    return latency_of(contender, load, messages_per_s, windows_per_message, due_ns, came, out, drained_s)
 
 
-def _latency(
+def latency_of(
     contender: Contender,
     load: str,
     messages_per_s: float,
@@ -115,10 +115,22 @@ def _latency(
     out: Appended,
     drained_s: float,
 ) -> Latency:
+    """Join outputs with the messages that they are the answers to.
+
+    Args:
+        due_ns: int64 (partitions, messages), when each was due.
+        came_ms: by partition, when each was appended.
+        out: what was published.
+
+    Raises:
+        BenchError: nothing was published once the run was warm.
+    """
     warm_ns = due_ns.min() + WARM_SHARE * (due_ns.max() - due_ns.min())
     due = due_ns[out.partition, out.offset]
     came = np.stack(came_ms[: len(due_ns)])[out.partition, out.offset]
     counted = due >= warm_ns
+    if not counted.any():
+        raise BenchError(f"{contender.title} published nothing under {load} load: let it run for longer")
     late_ms = np.stack(came_ms[: len(due_ns)]) - due_ns / NS_PER_MS
     return Latency(
         contender=contender.name,

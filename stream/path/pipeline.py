@@ -16,23 +16,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
-from stream.contract import SourceRecord
-from stream.path.answers import Classifier, answered, window_classes
+from stream.path.answers import Classifier, answered
 from stream.path.dead_letters import dead_letter
-from stream.path.decode import DecodedBatch, LineWindows, decode_batch
-from stream.path.episodes import EpisodeTracker, Judgement
-from stream.path.events import fault_event, outgoing_events
+from stream.path.decode import decode_batch
+from stream.path.episodes import EpisodeTracker
+from stream.path.judging import Judge
 from stream.path.ledger import FetchedBatch
-from stream.path.line_states import LineStates, PartitionStates
+from stream.path.line_states import LineStates
 from stream.path.metrics import WorkerMetrics
 from stream.path.micro_batch import MicroBatch, count
-from stream.path.publisher import Publisher
+from stream.path.publisher import Outgoing, Publisher
 from stream.path.shadow import Shadow
 from stream.path.tracing import Tracing
 from stream.settings import Settings
@@ -41,6 +41,8 @@ log = structlog.get_logger(__name__)
 
 QUEUED_MICRO_BATCHES = 2
 """Between stages: enough to overlap, little enough that memory and a revocation's wait stay short."""
+PUBLISHED_MICRO_BATCHES = 8
+"""Waiting for the broker's word: small ones under light load, whose events must not wait behind it."""
 
 
 class Pipeline:
@@ -75,7 +77,7 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._engine = engine
-        self._tracker = tracker
+        self._judge = Judge(settings, tracker)
         self._spec = tracker.spec
         self._publisher = publisher
         self._dead_letters = dead_letters
@@ -90,7 +92,7 @@ class Pipeline:
         self._between.set()
         self._incoming: asyncio.Queue[FetchedBatch] = asyncio.Queue(maxsize=1)
         self._classified: asyncio.Queue[MicroBatch] = asyncio.Queue(QUEUED_MICRO_BATCHES)
-        self._published: asyncio.Queue[MicroBatch] = asyncio.Queue(QUEUED_MICRO_BATCHES)
+        self._published: asyncio.Queue[MicroBatch] = asyncio.Queue(PUBLISHED_MICRO_BATCHES)
         self._begun = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -231,81 +233,43 @@ class Pipeline:
                 states = await self._states.of(fetched.partition)
                 # The partition may have gone while its states were read.
                 if self._knows(fetched):
-                    self._judge(batch, states, fetched, decoded, probabilities)
+                    self._judge.judge(batch, states, fetched, decoded, probabilities)
             with batch.stage("publish"):
                 batch.sent = await self._publisher.send(batch.outgoing)
             await self._published.put(batch)
-
-    def _judge(
-        self,
-        batch: MicroBatch,
-        states: PartitionStates,
-        fetched: FetchedBatch,
-        decoded: DecodedBatch,
-        probabilities: NDArray[np.float32],
-    ) -> None:
-        classes = probabilities.argmax(axis=1)
-        touched: dict[str, None] = {}
-        lines, followed, answers_wanted = states.lines, 0, self._settings.window_classes
-        for entry, quiet in zip(decoded.records, self._quiet(decoded, classes), strict=True):
-            line, state = entry.line, lines.get(entry.line)
-            touched[line] = None
-            span = slice(entry.first, entry.first + entry.count)
-            if quiet and self._tracker.follows_quietly(state, entry):
-                followed += entry.count
-            else:
-                judgement = self._tracker.judge(state, entry, decoded.windows[span], classes[span], probabilities[span])
-                lines[line] = judgement.state
-                self._note(batch, entry, judgement)
-            if answers_wanted:
-                topic = self._settings.topic_window_classes
-                answers = window_classes(entry, self._spec, batch.model_id, classes[span], probabilities[span], topic)
-                batch.send(answers, entry.record)
-        batch.outcomes["judged"] += followed
-        batch.dead += decoded.dead
-        batch.states += states.changes(touched, self._settings.topic_line_states, fetched.partition.partition)
-
-    def _quiet(self, decoded: DecodedBatch, classes: NDArray[np.intp]) -> list[bool]:
-        """Of which records all windows are of the class of no fault."""
-        if not decoded.records:
-            return []
-        loud = np.logical_or.reduceat(classes != self._spec.none_index, [entry.first for entry in decoded.records])
-        quiet: list[bool] = (~loud).tolist()
-        return quiet
-
-    def _note(self, batch: MicroBatch, entry: LineWindows, judgement: Judgement) -> None:
-        batch.outcomes["judged"] += judgement.judged
-        batch.outcomes["repeated"] += judgement.repeated
-        batch.outcomes["late"] += judgement.late
-        for step in judgement.steps:
-            event = fault_event(step, self._spec, batch.model_id, _source(entry))
-            batch.send(outgoing_events(event, step, self._spec, self._settings), entry.record)
-            batch.events.append((event, entry.record.timestamp))
 
     # Stage 3: confirm and acknowledge -----------------------------------------------------------------------------
 
     async def _confirm_stage(self) -> None:
         while True:
-            batch = await self._published.get()
-            with batch.stage("publish"):
-                # 1.: events and classes.
-                await self._publisher.confirm(batch.outgoing, batch.sent)
-                # 2.: dead letters.
-                dead = [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
-                await self._dead_letters.publish(dead)
-            with batch.stage("commit"):
-                # 3.: line states, only of partitions that are still ours: another worker may own the rest by now.
-                owned = {fetched.partition.partition for fetched in batch.fetched if self._knows(fetched)}
-                states = [record for record in batch.states if record.partition in owned]
-                await self._publisher.publish(states)
-                # 4.
-                records = sum(len(fetched.records) for fetched in batch.fetched if self._finish(fetched))
-            count(batch, self._metrics, records=records, states=len(states))
-            self._metrics.lines.set(self._states.count())
+            batches = [await self._published.get()]
+            # What was published meanwhile shares the broker's answers: one round trip for states, not one for each.
+            while not self._published.empty():
+                batches.append(self._published.get_nowait())
+            for batch in batches:
+                with batch.stage("publish"):
+                    # 1.: events and classes.
+                    await self._publisher.confirm(batch.outgoing, batch.sent)
+                    # 2.: dead letters.
+                    dead = [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
+                    await self._dead_letters.publish(dead)
+            await self._acknowledge(batches)
+
+    async def _acknowledge(self, batches: list[MicroBatch]) -> None:
+        with ExitStack() as stages:
+            for batch in batches:
+                stages.enter_context(batch.stage("commit"))
+            # 3.: line states, only of partitions that are still ours: another worker may own the rest by now.
+            states = [self._owned_states(batch) for batch in batches]
+            await self._publisher.publish(list(chain.from_iterable(states)))
+            # 4.
+            records = [sum(len(one.records) for one in batch.fetched if self._finish(one)) for batch in batches]
+        for batch, acknowledged, written in zip(batches, records, states, strict=True):
+            count(batch, self._metrics, records=acknowledged, states=len(written))
             self.progress += 1
             self._end(len(batch.fetched))
+        self._metrics.lines.set(self._states.count())
 
-
-def _source(entry: LineWindows) -> SourceRecord:
-    record = entry.record
-    return SourceRecord(topic=record.topic, partition=record.partition, offset=record.offset)
+    def _owned_states(self, batch: MicroBatch) -> list[Outgoing]:
+        owned = {fetched.partition.partition for fetched in batch.fetched if self._knows(fetched)}
+        return [record for record in batch.states if record.partition in owned]
