@@ -16,14 +16,25 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-__all__ = ["FEATURES", "Phasors"]
+__all__ = [
+    "FEATURES",
+    "KNEES",
+    "LEAST_CURRENT",
+    "LEAST_POWER",
+    "LEAST_VOLTAGE",
+    "NEGATIVE_PART",
+    "RELATIVE",
+    "SELECTION",
+    "Phasors",
+    "waves",
+]
 
 FEATURES = 41
 
 # Per unit. Quotients stay finite on a dead line.
-_LEAST_VOLTAGE, _LEAST_CURRENT, _LEAST_POWER = 1e-3, 1e-2, 1e-12
+LEAST_VOLTAGE, LEAST_CURRENT, LEAST_POWER = 1e-3, 1e-2, 1e-12
 # A reference for angles that exists in either phase sequence, and in every fault that leaves some voltage.
-_NEGATIVE_PART = 0.4
+NEGATIVE_PART = 0.4
 # Artefacts rely on these numbers: others would need a layer of another name.
 # Where the compression by asinh begins to be felt. Per unit: sizes of currents, constant and remaining voltage.
 _CURRENT, _VOLTAGE = 0.2, 0.1
@@ -77,11 +88,11 @@ _ORDER = (
     _Feature(_from(_REMAINING, range(3, 6)), _VOLTAGE),
     _Feature([_UNEQUAL], _REMAINDER, relative=True),
 )
-_KNEES = np.repeat([feature.knee for feature in _ORDER], [len(feature.columns) for feature in _ORDER])
-_RELATIVE = np.isin(np.arange(_MEASURED), np.concatenate([f.columns for f in _ORDER if f.relative]))
+KNEES = np.repeat([feature.knee for feature in _ORDER], [len(feature.columns) for feature in _ORDER])
+RELATIVE = np.isin(np.arange(_MEASURED), np.concatenate([f.columns for f in _ORDER if f.relative]))
 # Takes the features out of what is measured, in their order, divided by their knee.
-_SELECTION = (np.arange(_MEASURED)[:, None] == np.concatenate([feature.columns for feature in _ORDER])) / np.where(
-    np.isinf(_KNEES), 1, _KNEES
+SELECTION = (np.arange(_MEASURED)[:, None] == np.concatenate([feature.columns for feature in _ORDER])) / np.where(
+    np.isinf(KNEES), 1, KNEES
 )
 
 
@@ -101,8 +112,8 @@ class Phasors(layers.Layer):  # type: ignore[misc]
     def call(self, windows: Any) -> Any:
         # Whole rows at a time: every other small formula is a function more that a compiler makes for each shape.
         re, im, constant = _linear(windows)
-        power = ops.square(re) + ops.square(im) + _LEAST_POWER
-        common = ops.sqrt(ops.mean(power[:, : _CURRENTS.stop], axis=1, keepdims=True)) + _LEAST_CURRENT
+        power = ops.square(re) + ops.square(im) + LEAST_POWER
+        common = ops.sqrt(ops.mean(power[:, : _CURRENTS.stop], axis=1, keepdims=True)) + LEAST_CURRENT
         along, across = _to_reference(re, im)
         measured = [
             re * along - im * across,
@@ -112,9 +123,9 @@ class Phasors(layers.Layer):  # type: ignore[misc]
             _remainder(windows, constant, power),
             _inequality(windows, constant),
         ]
-        relative = ops.where(ops.convert_to_tensor(_RELATIVE), 1 / common, 1.0)
-        selected = ops.matmul(ops.concatenate(measured, axis=1) * relative, _tensor(_SELECTION))
-        return ops.where(ops.convert_to_tensor(np.isinf(_KNEES)), selected, ops.arcsinh(selected))
+        relative = ops.where(ops.convert_to_tensor(RELATIVE), 1 / common, 1.0)
+        selected = ops.matmul(ops.concatenate(measured, axis=1) * relative, _tensor(SELECTION))
+        return ops.where(ops.convert_to_tensor(np.isinf(KNEES)), selected, ops.arcsinh(selected))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], FEATURES)
@@ -130,7 +141,7 @@ def _tensor(values: NDArray[Any]) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _waves(samples: int) -> NDArray[np.float64]:
+def waves(samples: int) -> NDArray[np.float64]:
     """What a window laid flat is multiplied by: (samples * 6, 18 real parts, 18 imaginary parts, 6 means)."""
     turns = np.exp(-2j * np.pi * np.outer(np.arange(samples), np.arange(3)) / samples) / samples
     constant, fundamental, second = (
@@ -144,7 +155,7 @@ def _waves(samples: int) -> NDArray[np.float64]:
 def _linear(windows: Any) -> tuple[Any, Any, Any]:
     """Real and imaginary parts (n, 18) of peak values, and the mean of each channel (n, 6)."""
     samples, channels = windows.shape[1:]
-    found = ops.matmul(ops.reshape(windows, (-1, samples * channels)), _tensor(_waves(samples)))
+    found = ops.matmul(ops.reshape(windows, (-1, samples * channels)), _tensor(waves(samples)))
     return found[:, :_PHASORS], found[:, _PHASORS : 2 * _PHASORS], found[:, 2 * _PHASORS :]
 
 
@@ -152,9 +163,9 @@ def _to_reference(re: Any, im: Any) -> tuple[Any, Any]:
     """The rotation, two of (n, 1), that makes angles relative to the voltages'."""
     positive, negative = _VOLTAGE_SEQUENCES[0], _VOLTAGE_SEQUENCES[1]
     along, across = (
-        part[:, positive : positive + 1] + _NEGATIVE_PART * part[:, negative : negative + 1] for part in (re, im)
+        part[:, positive : positive + 1] + NEGATIVE_PART * part[:, negative : negative + 1] for part in (re, im)
     )
-    size = ops.sqrt(ops.square(along) + ops.square(across) + _LEAST_POWER) + _LEAST_VOLTAGE
+    size = ops.sqrt(ops.square(along) + ops.square(across) + LEAST_POWER) + LEAST_VOLTAGE
     return along / size, -across / size
 
 
@@ -162,7 +173,7 @@ def _remainder(windows: Any, constant: Any, power: Any) -> Any:
     """RMS (n, channels) of what is neither constant nor fundamental nor second harmonic."""
     fundamental = ops.concatenate([power[:, : _CURRENTS.stop], power[:, _VOLTAGES.start : _VOLTAGES.stop]], axis=1)
     explained = ops.square(constant) + (fundamental + power[:, _SECOND.start :]) / 2
-    return ops.sqrt(ops.maximum(ops.mean(ops.square(windows), axis=1) - explained, _LEAST_POWER))
+    return ops.sqrt(ops.maximum(ops.mean(ops.square(windows), axis=1) - explained, LEAST_POWER))
 
 
 def _inequality(windows: Any, constant: Any) -> Any:
@@ -172,4 +183,4 @@ def _inequality(windows: Any, constant: Any) -> Any:
     """
     half = windows.shape[1] // 2
     change = windows[:, :half, :3] + windows[:, half:, :3] - 2 * constant[:, None, :3]
-    return ops.sqrt(ops.mean(ops.square(change), axis=(1, 2)) + _LEAST_POWER)[:, None]
+    return ops.sqrt(ops.mean(ops.square(change), axis=(1, 2)) + LEAST_POWER)[:, None]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.bench_sizing import sizing
 from model.errors import FaultlineError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ app = typer.Typer(
     help="Measure Faultline beside what one would otherwise write: one broker, one model, the same bytes.",
     rich_markup_mode="markdown",
 )
+app.command()(sizing)
 
 QUICK_S = 4.0
 
@@ -31,13 +33,13 @@ class MissingPackageError(FaultlineError):
     """A package that only the benchmark needs is not installed."""
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _numbers(text: str, most: int = 512) -> tuple[int, ...]:
     try:
         found = tuple(int(part) for part in text.split(","))
     except ValueError:
         found = ()
-    if not found or min(found) < 1 or max(found) > 512:
-        raise typer.BadParameter(f"{text!r} is not a list of numbers from 1 to 512, e.g. 1,16,64")
+    if not found or min(found) < 1 or max(found) > most:
+        raise typer.BadParameter(f"{text!r} is not a list of numbers from 1 to {most}, e.g. 1,16,64")
     return found
 
 
@@ -54,11 +56,12 @@ def _told() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
         )
 
 
-def _require_packages() -> None:
-    try:
-        import psutil  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(f"the benchmark needs {error.name}: pip install 'faultline[dev]'") from None
+def _require_packages(*names: str, extra: str = "dev") -> None:
+    from importlib.util import find_spec
+
+    for name in ("psutil", *names):
+        if find_spec(name) is None:
+            raise MissingPackageError(f"the benchmark needs {name}: pip install 'faultline[{extra}]'")
 
 
 @app.callback(invoke_without_command=True)
@@ -219,6 +222,36 @@ def two_workers(
     with _told() as (say, _), open_stage(partitions=partitions, artefact=_path(model), say=say) as (stage, _pid):
         found = endurance.two_workers(stage, windows=round(per_s * duration), windows_per_message=windows_per_message)
     _finish({"two_workers": found.as_dict()}, out)
+
+
+@app.command()
+def engine(
+    batches: Annotated[str, typer.Option(help="Windows in a call.")] = "1,16,64,256,1024,4096",
+    turns: Annotated[int, typer.Option(help="Runs of every contender, in alternating order.", min=1)] = 6,
+    seconds: Annotated[float, typer.Option(help="Of one run.", min=0.05, max=60.0)] = 0.4,
+    only: Annotated[str, typer.Option(help="onnxruntime, openvino, keras; all when unset.")] = "",
+    model: Model = None,
+    out: Out = None,
+) -> None:
+    """The engine without a broker, beside keras, ONNX Runtime and OpenVINO, and beside bare matrix products.
+
+    Twice: the model as it is, and its GRU alone without the phasors. A contender that answers otherwise ends it.
+
+    Example: `faultline bench engine --batches 64,1024 --out engine.json`
+    """
+    _require_packages("onnx", "onnxruntime", "openvino", extra="bench")
+    from rich.console import Console
+
+    from faultline.bench.engine_run import run
+
+    wanted = tuple(name for name in only.split(",") if name)
+    with _told() as (say, _):
+        document, tables = run(_path(model), wanted, _numbers(batches, most=65536), turns, seconds, say)
+    console = Console()
+    for table in tables:
+        console.print(table)
+    if out is not None:
+        out.write_text(document + "\n")
 
 
 def _path(model: Path | None) -> str | None:

@@ -9,15 +9,18 @@ from model.artefact import Artefact
 from model.spec import SignalSpec
 
 
-def artefact_of(spec: SignalSpec, *, seed: int = 5, temperature: float = 1.3, scale: float = 0.5) -> Artefact:
+def artefact_of(
+    spec: SignalSpec, *, seed: int = 5, temperature: float = 1.3, scale: float = 0.5, architecture: str = "gru"
+) -> Artefact:
     """Weights wide enough that probabilities are far from uniform, so that comparing them means something."""
     count = len(spec.channels)
     normalisation = Normalisation(kind="asinh", centre=(0.1,) * count, scale=(scale,) * count)
-    model = build("gru", spec, normalisation, seed=seed)
+    model = build(architecture, spec, normalisation, seed=seed)
     model.set_weights([weight * 2 for weight in model.get_weights()])
     return Artefact.from_model(
         model,
         spec,
+        architecture=architecture,
         normalisation=normalisation,
         temperature=temperature,
         metrics={"macro_f1": 0.5},
