@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quix test-long help setup demo test lint types loop retraining-storm storm swaps bench recording bench fuzz bench-training clean smoke smoke-secure
+.PHONY: sizing quix test-long help setup demo test lint types loop retraining-storm storm swaps bench recording bench fuzz bench-training clean smoke smoke-secure
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,11 @@ swaps: $(READY) ## a hundred swaps of the model under load on Apache Kafka, with
 
 bench: $(READY) ## records/s of our Faust transport over bare aiokafka, on Apache Kafka
 	@$(BIN)/python -m tests.benchmarks.transport
+
+sizing: $(READY) ## measure unit costs on Apache Kafka and put what follows into docs/sizing.md; leave the machine quiet
+	@$(BIN)/faultline bench --only faultline_worker --no-answers --no-latency --out .bench-units.json
+	@$(BIN)/faultline bench sizing --unit-costs .bench-units.json --into docs/sizing.md --costs-out docs/unit-costs.json
+	@rm .bench-units.json
 
 quix: $(READY) ## install Quix Streams beside .venv, in .quix, for its contender in the benchmark
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .quix \
