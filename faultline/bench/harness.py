@@ -67,6 +67,7 @@ class Results:
     drained: list[Drained] = field(default_factory=list)
     latencies: list[Latency] = field(default_factory=list)
     engine_per_s: list[float] = field(default_factory=list)
+    engine_cpu_s_per_million: list[float] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     """Contenders that could not be measured, and why."""
 
@@ -113,11 +114,11 @@ def run_bench(options: BenchOptions, say: Callable[[str], None], note: Callable[
     """
     results = Results()
     with open_stage(partitions=options.partitions, artefact=options.artefact, say=say) as (stage, broker_pid):
-        results.engine_per_s.append(_engine_alone(stage))
+        _engine_alone(results, stage)
         note(f"{'engine alone':34} {results.engine_per_s[-1]:10,.0f} windows/s")
         for windows_per_message in options.windows_per_message:
             _throughput(results, stage, options, windows_per_message, broker_pid, note)
-        results.engine_per_s.append(_engine_alone(stage))
+        _engine_alone(results, stage)
         if options.latency:
             _latencies(results, stage, options, note)
     return results
@@ -160,7 +161,7 @@ def _throughput(
         )
 
 
-def _engine_alone(stage: Stage) -> float:
+def _engine_alone(results: Results, stage: Stage) -> None:
     stage.say("the engine alone")
     path = stage.folder / "engine-alone.json"
     path.write_text(EngineRun(material=str(stage.material), artefact=stage.artefact).model_dump_json())
@@ -168,7 +169,9 @@ def _engine_alone(stage: Stage) -> float:
     done = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_DEADLINE_S)  # noqa: S603
     if done.returncode:
         raise BenchError(f"the engine alone failed: {(done.stderr.splitlines() or ['no message'])[-1]}")
-    return float(done.stdout.split()[-1])
+    rate, cpu_s = done.stdout.split()[-2:]
+    results.engine_per_s.append(float(rate))
+    results.engine_cpu_s_per_million.append(float(cpu_s))
 
 
 def _latencies(results: Results, stage: Stage, options: BenchOptions, note: Callable[[str], None]) -> None:
@@ -207,6 +210,7 @@ def as_json(options: BenchOptions, results: Results) -> str:
         "versions": versions(),
         "options": vars(options),
         "engine_alone_windows_per_s": [round(rate) for rate in results.engine_per_s],
+        "engine_alone_cpu_s_per_million": results.engine_cpu_s_per_million,
         "throughput": [one.as_dict() for one in results.drained],
         "latency": [one.as_dict() for one in results.latencies],
         "failed": results.failed,
