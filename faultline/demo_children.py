@@ -43,7 +43,7 @@ def child_environment(**settings: str) -> dict[str, str]:
     return environment
 
 
-def _with_parent() -> Callable[[], None] | None:
+def with_parent() -> Callable[[], None] | None:
     """What a child does before it becomes itself: ask Linux for a SIGKILL when this process dies."""
     if not sys.platform.startswith("linux"):
         return None
@@ -87,7 +87,7 @@ class Child:
             stderr=log,
             # Ctrl-C reaches the demo alone, which then stops its children in order.
             process_group=0,
-            preexec_fn=_with_parent(),
+            preexec_fn=with_parent(),
         )
 
     @property

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from faultline.bench.broker import BenchError
 from faultline.bench.contenders.settings import READY
-from faultline.demo_children import child_environment
+from faultline.demo_children import child_environment, with_parent
 
 SAMPLE_S = 0.2
 START_DEADLINE_S = 120.0
@@ -50,6 +50,8 @@ class Measured:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                # Also when the harness is killed, none goes on.
+                preexec_fn=with_parent(),
             )
         self._tree = psutil.Process(self.process.pid)
         if cores is not None:
