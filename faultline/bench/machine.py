@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from faultline.bench.contenders.quix_engine import FOLDER as QUIX_FOLDER
 
 PACKAGES = (
     "faust-streaming",
@@ -43,6 +45,10 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
+    # Quix Streams brings its own confluent-kafka; see contenders.quix_engine.
+    for one in distributions(path=[str(QUIX_FOLDER)]):
+        if one.name in ("quixstreams", "confluent-kafka"):
+            found[one.name if one.name == "quixstreams" else f"{one.name} of quixstreams"] = one.version
     return found
 
 

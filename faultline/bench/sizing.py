@@ -1,104 +1,23 @@
 """Scale on paper: from measured unit costs to partitions, workers, brokers, and what gives way first. Pure.
 
-Unit costs are read from the JSON of ``faultline bench``: CPU per message and per window by a straight line through
-runs with different numbers of windows per message, so that 1, 16 and 64 give what any other number costs.
-Everything else is an assumption with a name, a unit and a default (``Assumptions``).
+What was not measured (``unit_costs``) is an assumption with a name, a unit and a default (``Assumptions``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from model.errors import FaultlineError
+from faultline.bench.unit_costs import SizingError, UnitCosts
 
-__all__ = ["Assumptions", "Plan", "SizingError", "UnitCosts", "breaks_first", "plan"]
+__all__ = ["Assumptions", "Limit", "Plan", "limits", "plan"]
 
-WORKER = "faultline_worker"
 DAY_S = 86_400.0
 RECORD_BYTES = 130
 """Beside the float32 block: the other fields in MessagePack, key, one header, the frame and its batch's share."""
-
-
-class SizingError(FaultlineError):
-    """Unit costs or assumptions from which nothing can be computed."""
-
-
-class UnitCosts(BaseModel):
-    """What was measured, on one machine."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    measured_on: str
-    """Processor, cores and day, for people."""
-    load_before: float = Field(ge=0)
-    """Load average of the machine when it began: above 1 the figures are no more than a hint."""
-    worker_cpu_s_per_message: float = Field(ge=0)
-    worker_cpu_s_per_window: float = Field(gt=0)
-    engine_cpu_s_per_window: float = Field(gt=0)
-    """The part of it that a GPU would take over."""
-    broker_cpu_s_per_message: float = Field(ge=0)
-    broker_cpu_s_per_window: float = Field(ge=0)
-    messages_per_s_per_worker: float = Field(gt=0)
-    """One window per message: beyond it a worker's event loop, one thread, is what is full."""
-    worker_mb: float = Field(gt=0)
-
-    @classmethod
-    def from_bench(cls, document: Mapping[str, Any]) -> Self:
-        """From the JSON of ``faultline bench``, or from a JSON of these fields.
-
-        Raises:
-            SizingError: it holds no run of Faultline with one window per message and one with more.
-        """
-        try:
-            if "throughput" not in document:
-                return cls.model_validate(document)
-            return cls.model_validate(_costs_of(document))
-        except (KeyError, TypeError, ValueError, ValidationError) as error:
-            raise SizingError(
-                f"no unit costs in it ({error}): make them by"
-                f" faultline bench --only {WORKER} --windows-per-message 1,16,64 --out bench.json"
-            ) from None
-
-
-def _costs_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    runs = [run for run in document["throughput"] if run["contender"] == WORKER and run["publish"] == "events"]
-    per_message = np.array([run["windows_per_message"] for run in runs], float)
-    if len(set(per_message)) < 2 or per_message.min() != 1:
-        raise ValueError("runs of Faultline with one window per message and with more are needed")
-    machine = document["machine"]
-    worker = _line(per_message, [run["cpu_s_per_million"] for run in runs])
-    broker = _line(per_message, [run["broker_cpu_s_per_million"] for run in runs])
-    singles = [run["records_per_s"] for run in runs if run["windows_per_message"] == 1]
-    engine_per_s = float(np.median(document["engine_alone_windows_per_s"]))
-    return {
-        "measured_on": f"{machine['cores']} cores of {machine['processor']}, {document['at'][:10]}",
-        "load_before": machine["load_before"][0],
-        "worker_cpu_s_per_message": worker[0],
-        "worker_cpu_s_per_window": worker[1],
-        # The engine keeps all cores busy, one thread each.
-        "engine_cpu_s_per_window": min(machine["cores"] / engine_per_s, worker[1]),
-        "broker_cpu_s_per_message": broker[0],
-        "broker_cpu_s_per_window": broker[1],
-        "messages_per_s_per_worker": float(np.median(singles)),
-        "worker_mb": max(run["peak_rss_mb"] for run in runs),
-    }
-
-
-def _line(per_message: NDArray[np.float64], per_million: Sequence[float]) -> tuple[float, float]:
-    """CPU seconds per message and per window, by least squares over runs; neither is below nothing."""
-    seconds = np.asarray(per_million) / 1e6
-    columns = np.stack([1 / per_message, np.ones_like(per_message)], axis=1)
-    a, b = np.linalg.lstsq(columns, seconds, rcond=None)[0]
-    if a < 0:
-        return 0.0, float(seconds.mean())
-    return float(a), float(b) if b > 0 else float(seconds.min())
 
 
 class Assumptions(BaseModel):
@@ -121,6 +40,8 @@ class Assumptions(BaseModel):
     broker_network_bytes_per_s: float = Field(1.25e9, gt=0)
     """10 Gbit/s in each direction."""
     broker_disk_bytes: float = Field(10e12, gt=0)
+    partitions: int = Field(8, ge=1)
+    """At first; as ``FAULTLINE_PARTITIONS``."""
     partition_bytes_per_s: float = Field(10e6, gt=0)
     lines_per_partition: int = Field(25_000, ge=1)
     """Half of ``FAULTLINE_MAX_LINES_PER_PARTITION``."""
@@ -230,7 +151,7 @@ def plan(lines: int, windows_per_s_per_line: float, costs: UnitCosts, given: Ass
     )
     worker_count = max(one.provided for one in workers)
     # A partition has one reader: at least one for every worker.
-    partition_count = max(worker_count, *(one.provided for one in partitions))
+    partition_count = max(given.partitions, worker_count, *(one.provided for one in partitions))
     outflow = inflow * (given.replication - 1 + given.readers)
     disk = inflow * given.replication * given.retention_h / 24 * DAY_S
     broker_cpu = given.replication * (
@@ -289,12 +210,24 @@ def _cost_driver(workers: int, brokers: int, disk_bytes: float, given: Assumptio
     return f"{name}, {bill[name] / total:.0%}" if total else "nothing"
 
 
-def breaks_first(found: Plan) -> Demand:
-    """Of a deployment as planned: the resource that is full first when lines are added and nothing else is."""
-    provided = {
-        "workers": found.workers,
-        "partitions": found.partitions,
-        "brokers": found.brokers,
-        "clusters": found.clusters,
-    }
-    return max(found.demands, key=lambda one: one.units / provided[one.of])
+@dataclass(frozen=True)
+class Limit:
+    """What the smallest deployment has too little of, from so many lines on."""
+
+    lines: int
+    resource: str
+    remedy: str
+
+
+def limits(windows_per_s_per_line: float, costs: UnitCosts, given: Assumptions) -> list[Limit]:
+    """In which order things are full when lines are added to one worker and as many brokers as there are replicas.
+
+    Everything is proportional to lines, so each limit stands where its demand is what is there at first; the
+    cluster's, where it has as many brokers as it may have.
+    """
+    many = 1_000_000_000
+    large = plan(many, windows_per_s_per_line, costs, given)
+    there = {"workers": 1, "partitions": given.partitions, "brokers": given.replication, "clusters": 1}
+    found = [Limit(math.floor(many * there[one.of] / one.units), one.resource, one.remedy) for one in large.demands]
+    gpu = Limit(math.floor(given.gpu_windows_per_s * given.busy_share / windows_per_s_per_line), "one GPU", "more GPUs")
+    return sorted([*found, gpu], key=lambda limit: limit.lines)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from faultline.bench.sizing import Assumptions, Plan, SizingError, UnitCosts, breaks_first, plan
+from faultline.bench.sizing import Assumptions, Limit, Plan, limits, plan
+from faultline.bench.unit_costs import SizingError, UnitCosts
 
 LINES = (100, 1_000, 10_000, 100_000, 1_000_000)
 RATES = (200.0, 50.0, 1.0)
@@ -18,7 +19,7 @@ def sizing_markdown(costs: UnitCosts, given: Assumptions, lines: Sequence[int], 
     parts = [_costs(costs)]
     for rate in rates:
         plans = [plan(count, rate, costs, given) for count in lines]
-        parts += [f"### {rate:g} windows/s per line", _needs(plans, given), _limits(plans)]
+        parts += [f"### {rate:g} windows/s per line", _needs(plans, given), _limits(limits(rate, costs, given))]
     return "\n\n".join([*parts, "### Assumptions", _assumptions(given)])
 
 
@@ -44,33 +45,31 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _needs(plans: Sequence[Plan], given: Assumptions) -> str:
     head = (
         *("lines", "windows/s", "messages/s", "into Kafka", "partitions", f"workers of {given.worker_cores} cores"),
-        *("brokers", "out of one broker", "disk", "GPU share", "worker cores beside GPUs"),
+        *("brokers", "out of one broker", "disk", "GPU share", "worker cores beside GPUs", "largest part of the bill"),
     )
     rows = (
         (
             f"{one.lines:,}",
-            _short(one.windows_per_s),
-            _short(one.messages_per_s),
+            _short(one.windows_per_s).strip(),
+            _short(one.messages_per_s).strip(),
             f"{_short(one.bytes_per_s)}B/s",
             f"{one.partitions:,}",
             f"{one.workers:,}",
             f"{one.brokers:,}" + (f" in {one.clusters} clusters" if one.clusters > 1 else ""),
             f"{_short(one.broker_bytes_per_s)}B/s",
             f"{_short(one.disk_bytes)}B",
-            f"{one.gpu_share:.2g}" + (f" ({one.gpus} GPUs)" if one.gpus > 1 else ""),
+            f"{one.gpu_share:,.2f}" + (f" ({one.gpus} GPUs)" if one.gpus > 1 else ""),
             f"{one.cores_with_gpus:,.1f}",
+            one.cost_driver,
         )
         for one in plans
     )
     return _table(head, rows)
 
 
-def _limits(plans: Sequence[Plan]) -> str:
-    rows = []
-    for one in plans:
-        first = breaks_first(one)
-        rows.append((f"{one.lines:,}", first.resource, first.remedy, one.cost_driver))
-    return _table(("lines", "full first as lines are added", "then", "largest part of the bill"), rows)
+def _limits(found: Sequence[Limit]) -> str:
+    rows = ((f"{one.lines:,}", one.resource, one.remedy) for one in found)
+    return _table(("lines", "full from there on", "then"), rows)
 
 
 def _costs(costs: UnitCosts) -> str:

@@ -25,8 +25,9 @@ def sizing(
     """
     from pydantic import ValidationError
 
-    from faultline.bench.sizing import Assumptions, SizingError, UnitCosts
+    from faultline.bench.sizing import Assumptions
     from faultline.bench.sizing_text import replace_in, sizing_markdown
+    from faultline.bench.unit_costs import SizingError, UnitCosts
 
     try:
         document = json.loads(unit_costs.read_text("utf-8"))

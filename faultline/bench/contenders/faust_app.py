@@ -27,6 +27,8 @@ def new_app(settings: ContenderSettings) -> faust.App:
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=settings.commit_interval_s,
         producer_acks=-1,
+        # Waiting for streams to be empty can keep a worker from ever stopping; what it leaves is repeated.
+        stream_wait_empty=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
         web_enabled=False,

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from faultline.bench.sizing import RECORD_BYTES, Assumptions, SizingError, UnitCosts, breaks_first, plan
+from faultline.bench.sizing import RECORD_BYTES, Assumptions, limits, plan
 from faultline.bench.sizing_text import BEGIN, END, LINES, RATES, replace_in, sizing_markdown
+from faultline.bench.unit_costs import SizingError, UnitCosts
 from faultline.cli.bench import app
 from model.spec import load_spec
 from stream.broker.kafka_jars import REPOSITORY
@@ -50,7 +51,7 @@ def bench_document(**changes: object) -> dict[str, object]:
     document: dict[str, object] = {
         "at": "2026-01-02T03:04:05+00:00",
         "machine": {"cores": 2, "processor": "a processor", "load_before": [0.1, 0.1, 0.1]},
-        "engine_alone_windows_per_s": [120_000, 130_000],
+        "engine_alone_cpu_s_per_million": [16.5, 15.5],
         "throughput": throughput,
     }
     return document | changes
@@ -61,7 +62,7 @@ def test_costs_per_message_and_per_window_come_from_a_line_through_the_runs() ->
     assert costs.worker_cpu_s_per_message == pytest.approx(10e-6)
     assert costs.worker_cpu_s_per_window == pytest.approx(20e-6)
     assert costs.broker_cpu_s_per_message == pytest.approx(2e-6)
-    assert costs.engine_cpu_s_per_window == pytest.approx(2 / 125_000)
+    assert costs.engine_cpu_s_per_window == pytest.approx(16e-6)
     assert costs.messages_per_s_per_worker == 20_000
     assert costs.measured_on == "2 cores of a processor, 2026-01-02"
 
@@ -119,23 +120,36 @@ def test_one_window_per_message_fills_the_event_loop_before_the_cores() -> None:
     grouped = plan(200, 200.0, COSTS, Assumptions(worker_cores=8, partition_bytes_per_s=1e9))
     assert alone.workers == 4
     assert grouped.workers == 1
-    assert breaks_first(alone).resource == "workers' event loops"
 
 
 def test_what_is_full_first_depends_on_what_is_scarce() -> None:
     scarce = {
         "brokers' disks": Assumptions(broker_disk_bytes=1e9),
         "brokers' network": Assumptions(broker_network_bytes_per_s=1e5),
-        "workers' cores": Assumptions(worker_cores=1, partition_bytes_per_s=1e12, broker_disk_bytes=1e18),
-        "one cluster": Assumptions(brokers_per_cluster=3, broker_disk_bytes=1e18, partition_bytes_per_s=1e12),
+        "workers' cores": Assumptions(worker_cores=1, broker_disk_bytes=1e18),
+        "one GPU": Assumptions(gpu_windows_per_s=1e3),
+        "lines of a partition": Assumptions(lines_per_partition=1),
     }
-    found = {name: breaks_first(plan(60, 200.0, COSTS, given)).resource for name, given in scarce.items()}
-    assert found == {name: name for name in scarce}
+    assert {name: limits(200.0, COSTS, given)[0].resource for name, given in scarce.items()} == {
+        name: name for name in scarce
+    }
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_beyond_a_limit_there_is_more_of_what_was_full_and_before_it_there_is_not(rate: float) -> None:
+    given = Assumptions()
+    workers = next(one for one in limits(rate, COSTS, given) if one.resource == "workers' cores")
+    assert plan(workers.lines, rate, COSTS, given).workers == 1
+    assert plan(workers.lines + 2, rate, COSTS, given).workers == 2
+    disks = next(one for one in limits(rate, COSTS, given) if one.resource == "brokers' disks")
+    assert plan(disks.lines, rate, COSTS, given).brokers == 3
+    assert plan(disks.lines + 2, rate, COSTS, given).brokers == 4
 
 
 def test_assumptions_say_what_the_code_has() -> None:
     spec, given = load_spec("line"), Assumptions()
     assert given.window_bytes == np.prod(spec.window_shape) * 4
+    assert given.partitions == Settings().partitions
     assert 2 * given.lines_per_partition == Settings().max_lines_per_partition
     windows = np.zeros((64, *spec.window_shape), np.float32)
     value = encode_windows(windows, spec, sequence=10**6, start_ns=10**18, rate_hz=spec.rate_hz)
