@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 
 from faultline.bench.material import Material
 from model.artefact import Artefact, shipped
-from model.engine import Engine
 
 
 class EngineRun(BaseModel):
@@ -29,6 +28,9 @@ class EngineRun(BaseModel):
 
 def windows_per_s(run: EngineRun) -> tuple[float, float]:
     """Classify the same batch again and again; also the CPU seconds of a million windows."""
+    # Here, so that the harness, which imports this module, need not load TensorFlow.
+    from model.engine import Engine
+
     artefact = shipped("line") if run.artefact is None else Artefact.load(Path(run.artefact))
     lifelike = Material.load(Path(run.material)).lifelike
     windows = lifelike.reshape(-1, *lifelike.shape[2:])[: run.batch_windows]
