@@ -84,9 +84,14 @@ def skip_where_missing(contender: Contender) -> None:
         pytest.skip("Quix Streams is not installed: make quix")
 
 
+def in_suite(name: str) -> Any:
+    """Frameworks that take their time to start and to end are left to ``make test-long``."""
+    return pytest.param(name, marks=pytest.mark.long if name.startswith(("faust_", "quix_")) else ())
+
+
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [contender.name for contender in CONTENDERS])
+@pytest.mark.parametrize("name", [in_suite(contender.name) for contender in CONTENDERS])
 def test_a_contender_answers_every_message_with_the_classes_that_our_engine_gives(
     stage: Stage, topics: dict[bool, str], name: str
 ) -> None:
