@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from functools import cache
+from typing import Any
 
 import msgspec
 import numpy as np
