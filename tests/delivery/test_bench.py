@@ -37,6 +37,7 @@ def test_faultline_and_a_bare_loop_take_the_same_backlog(stage: Stage) -> None:
         assert min(one.windows_per_s, one.by_commits_per_s, one.cpu_s_per_million, one.peak_rss_mb) > 0
 
 
+@pytest.mark.long
 def test_latencies_are_of_a_steady_load_and_an_overload_loses_nothing(stage: Stage) -> None:
     latency = measure_latency(stage, BY_NAME[OURS], messages_per_s=400, seconds=4, load="some")
     assert latency.outputs > 20

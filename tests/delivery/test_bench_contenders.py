@@ -86,8 +86,8 @@ def skip_where_missing(contender: Contender) -> None:
 
 
 def in_suite(name: str) -> Any:
-    """Frameworks that take their time to start and to end are left to ``make test-long``."""
-    return pytest.param(name, marks=pytest.mark.long if name.startswith(("faust_", "quix_")) else ())
+    """Those that take their time to start and to end are left to ``make test-long``."""
+    return pytest.param(name, marks=() if name.endswith(("_bare", "_batches")) else pytest.mark.long)
 
 
 @pytest.mark.kafka
