@@ -141,21 +141,37 @@ def _tensor(values: NDArray[Any]) -> Any:
 
 
 @lru_cache(maxsize=8)
-def waves(samples: int) -> NDArray[np.float64]:
-    """What a window laid flat is multiplied by: (samples * 6, 18 real parts, 18 imaginary parts, 6 means)."""
-    turns = np.exp(-2j * np.pi * np.outer(np.arange(samples), np.arange(3)) / samples) / samples
-    constant, fundamental, second = (
-        (1 if order == 0 else 2) * np.kron(turns[:, order, None], np.eye(6)) for order in range(3)
-    )
+def _basic(samples: int) -> NDArray[np.float64]:
+    """What each channel is multiplied by: mean, and real and imaginary parts of two harmonics; (samples, 5)."""
+    turns = 2 / samples * np.exp(-2j * np.pi * np.outer(np.arange(samples), [1, 2]) / samples)
+    mean = np.full((samples, 1), 1 / samples)
+    return np.concatenate([mean, turns.real, turns.imag], axis=1)
+
+
+def _rows() -> NDArray[np.float64]:
+    """From those of all channels (5 * 6) to 18 real parts, 18 imaginary parts and 6 means."""
+    mean, first, second, first_im, second_im = (np.kron(np.eye(5)[:, [k]], np.eye(6)) for k in range(5))
+    fundamental, double = first + 1j * first_im, second + 1j * second_im
     currents, voltages = fundamental[:, :3], fundamental[:, 3:]
-    phasors = np.concatenate([currents, currents @ _ROTATIONS, voltages, voltages @ _ROTATIONS, second], axis=1)
-    return np.concatenate([phasors.real, phasors.imag, constant.real], axis=1)
+    phasors = np.concatenate([currents, currents @ _ROTATIONS, voltages, voltages @ _ROTATIONS, double], axis=1)
+    return np.concatenate([phasors.real, phasors.imag, mean], axis=1)
+
+
+ROWS = _rows()
+
+
+def waves(samples: int) -> NDArray[np.float64]:
+    """All of it as one product of a window laid flat: (samples * 6, 42)."""
+    return np.kron(_basic(samples), np.eye(6)) @ ROWS
 
 
 def _linear(windows: Any) -> tuple[Any, Any, Any]:
     """Real and imaginary parts (n, 18) of peak values, and the mean of each channel (n, 6)."""
     samples, channels = windows.shape[1:]
-    found = ops.matmul(ops.reshape(windows, (-1, samples * channels)), _tensor(waves(samples)))
+    # A sum, and no product of matrices: that rounds otherwise in a batch of another size, and what remains of a
+    # channel is the small difference of large numbers. The second product takes the phases over as they are.
+    each = ops.sum(windows[:, :, None, :] * _tensor(_basic(samples))[None, :, :, None], axis=1)
+    found = ops.matmul(ops.reshape(each, (-1, _basic(samples).shape[1] * channels)), _tensor(ROWS))
     return found[:, :_PHASORS], found[:, _PHASORS : 2 * _PHASORS], found[:, 2 * _PHASORS :]
 
 

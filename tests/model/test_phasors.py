@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.architectures import build
+from model.artefact import shipped
+from model.engine import Engine
 from model.normalisation import Normalisation
 from model.phasors import FEATURES, Phasors
 from model.spec import load_spec
@@ -93,3 +95,15 @@ def test_a_network_with_phasors_has_the_same_input_and_output() -> None:
 def test_phasors_need_three_currents_and_three_voltages() -> None:
     with pytest.raises(ValueError, match="six channels"):
         Normalisation(centre=(0.0,) * 4, scale=(1.0,) * 4, phasors=True)
+
+
+def test_answers_do_not_depend_on_which_windows_are_beside() -> None:
+    """What remains of a channel is the small difference of large numbers: rounding must be the same in every batch."""
+    rng = np.random.default_rng(4)
+    windows = np.concatenate([waves(angle, current=10 * np.exp(1j * angle)) for angle in np.linspace(0, 6, 200)])
+    windows += rng.normal(0, 1e-3, windows.shape).astype(np.float32)
+    with Engine(shipped("line")) as engine:
+        together = engine.classify(windows)
+        for size in (1, 7, 33):
+            apart = np.concatenate([engine.classify(part) for part in np.split(windows, range(size, 200, size))])
+            np.testing.assert_allclose(apart, together, atol=1e-5)
