@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Call", "compile_call", "has_accelerator", "one_thread_per_call"]
+__all__ = ["Call", "compile_call", "has_accelerator", "share_threads"]
 
 Call = Callable[[NDArray[np.float32], Any], NDArray[np.float32]]
 
@@ -116,9 +116,10 @@ def has_accelerator() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def one_thread_per_call() -> bool:
-    """Ask the backend for one thread inside a call, because the engine runs one call per core.
+def share_threads(callers: int) -> bool:
+    """Ask the backend for as many threads as there are callers, because the engine runs one call per core.
 
+    With fewer, TensorFlow 2.21 computes the calls of several callers one after the other; more would wake each other.
     Has to come before the backend has computed anything in this process, and holds for all of the process.
     Returns whether it could still be set; where not, answers are the same and throughput is lower.
     """
@@ -127,7 +128,7 @@ def one_thread_per_call() -> bool:
     import tensorflow as tf
 
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_intra_op_parallelism_threads(callers)
     except RuntimeError:
-        return bool(tf.config.threading.get_intra_op_parallelism_threads() == 1)
+        return bool(tf.config.threading.get_intra_op_parallelism_threads() == callers)
     return True

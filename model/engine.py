@@ -18,7 +18,7 @@ import structlog
 from numpy.typing import NDArray
 
 from model.artefact import Artefact
-from model.compile import Call, has_accelerator, one_thread_per_call
+from model.compile import Call, has_accelerator, share_threads
 from model.computation import Computation
 from model.errors import EngineError
 from model.spec import SignalSpec
@@ -71,10 +71,10 @@ class Engine:
         like: Engine | None = None,
     ) -> None:
         accelerated = has_accelerator()
-        if not accelerated and not one_thread_per_call():
+        self._threads = _default_threads(accelerated) if threads is None else threads
+        if not accelerated and not share_threads(max(1, self._threads)):
             log.debug("engine_threads_not_limited", reason="the backend was in use before the engine was made")
         self._artefact = artefact
-        self._threads = _default_threads(accelerated) if threads is None else threads
         default = ACCELERATOR_BUCKETS if accelerated else CPU_BUCKETS
         self._buckets = tuple(sorted(set(default if buckets is None else buckets)))
         if self._threads < 1 or not self._buckets or self._buckets[0] < 1:

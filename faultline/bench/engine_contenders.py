@@ -163,9 +163,9 @@ def _bound(artefact: Artefact) -> Iterator[Arrangement]:
     from keras import ops
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    from model.compile import compile_call, one_thread_per_call
+    from model.compile import compile_call, share_threads
 
-    one_thread_per_call()
+    share_threads(_cores())
     threadpool_limits(1, "blas")
     recurrent = artefact.weights["gru/gru_cell/recurrent_kernel"]
     units, steps = recurrent.shape[0], artefact.manifest.spec.samples
