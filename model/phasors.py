@@ -8,7 +8,6 @@ Everything is independent of the moment within the cycle, and nearly all of the 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import keras
@@ -140,7 +139,6 @@ def _tensor(values: NDArray[Any]) -> Any:
     return ops.convert_to_tensor(np.asarray(values, np.float32))
 
 
-@lru_cache(maxsize=8)
 def _basic(samples: int) -> NDArray[np.float64]:
     """What each channel is multiplied by: mean, and real and imaginary parts of two harmonics; (samples, 5)."""
     turns = 2 / samples * np.exp(-2j * np.pi * np.outer(np.arange(samples), [1, 2]) / samples)
@@ -167,11 +165,11 @@ def waves(samples: int) -> NDArray[np.float64]:
 
 def _linear(windows: Any) -> tuple[Any, Any, Any]:
     """Real and imaginary parts (n, 18) of peak values, and the mean of each channel (n, 6)."""
-    samples, channels = windows.shape[1:]
+    samples = windows.shape[1]
     # A sum, and no product of matrices: that rounds otherwise in a batch of another size, and what remains of a
     # channel is the small difference of large numbers. The second product takes the phases over as they are.
     each = ops.sum(windows[:, :, None, :] * _tensor(_basic(samples))[None, :, :, None], axis=1)
-    found = ops.matmul(ops.reshape(each, (-1, _basic(samples).shape[1] * channels)), _tensor(ROWS))
+    found = ops.matmul(ops.reshape(each, (-1, len(ROWS))), _tensor(ROWS))
     return found[:, :_PHASORS], found[:, _PHASORS : 2 * _PHASORS], found[:, 2 * _PHASORS :]
 
 

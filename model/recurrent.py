@@ -12,7 +12,7 @@ __all__ = ["CompiledGRU", "for_inference"]
 
 
 class CompiledGRU(layers.GRU):  # type: ignore[misc]
-    """``keras.layers.GRU`` for inference: the same weights and the same numbers up to rounding, a third faster.
+    """``keras.layers.GRU`` for inference: the same weights and the same numbers up to rounding, faster.
 
     Between the recurrent products of two time steps stands one fused loop over the state: it also multiplies the
     step's few inputs by their weights, which as a matrix product would write three times the state to memory, and it

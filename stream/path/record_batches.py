@@ -94,7 +94,7 @@ class TolerantRecords:
 
 
 class FetchedRecord(msgspec.Struct, gc=False):
-    """What anybody reads of aiokafka's ``ConsumerRecord``, under the same names, made in a quarter of the time.
+    """What anybody reads of aiokafka's ``ConsumerRecord``, under the same names, quicker to make.
 
     Without a collector's account: it refers to nothing that could refer back.
     """
