@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from faultline.bench.broker import Appended, BenchError
 from faultline.bench.contenders import Contender
 from faultline.bench.draining import until_committed
+from faultline.bench.load import edge_messages
 from faultline.bench.stage import Filled, Stage
 
 WARM_SHARE = 0.2
-"""The first part of a run is not counted: connections, caches and branch predictors are cold."""
+"""The first part of a run is not counted, though the contender has started: caches and branch predictors are cold."""
 PERCENTILES = (50.0, 99.0, 99.9)
 OVERTIME_S = 120.0
 NS_PER_MS = 1_000_000
@@ -92,6 +93,8 @@ def measure_latency(
     with stage.contender(contender, settings) as child, stage.load(plan) as sender:
         child.wait_ready()
         sender.wait_ready()
+        first = edge_messages(stage.spec, windows_per_message) * loaded
+        until_committed(stage, child, settings.group, Filled(topic, first, first * windows_per_message), partitions)
         begin.touch()
         stage.say(f"{child.name}: {messages_per_s:,.0f} messages/s for {seconds:.0f} s")
         sender.wait_ended(seconds + OVERTIME_S)
@@ -118,20 +121,22 @@ def latency_of(
     """Join outputs with the messages that they are the answers to.
 
     Args:
-        due_ns: int64 (partitions, messages), when each was due.
+        due_ns: int64 (partitions, messages), when each was due; 0 for what was sent before the load began.
         came_ms: by partition, when each was appended.
         out: what was published.
 
     Raises:
         BenchError: nothing was published once the run was warm.
     """
-    warm_ns = due_ns.min() + WARM_SHARE * (due_ns.max() - due_ns.min())
+    regular = due_ns > 0
+    began_ns = due_ns[regular].min()
+    warm_ns = began_ns + WARM_SHARE * (due_ns.max() - began_ns)
     due = due_ns[out.partition, out.offset]
     came = np.stack(came_ms[: len(due_ns)])[out.partition, out.offset]
     counted = due >= warm_ns
     if not counted.any():
         raise BenchError(f"{contender.title} published nothing under {load} load: let it run for longer")
-    late_ms = np.stack(came_ms[: len(due_ns)]) - due_ns / NS_PER_MS
+    late_ms = (np.stack(came_ms[: len(due_ns)]) - due_ns / NS_PER_MS)[regular]
     return Latency(
         contender=contender.name,
         windows_per_message=windows_per_message,

@@ -5,6 +5,7 @@ python -m faultline.bench.load FILE      # FILE holds a LoadPlan as JSON
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -54,9 +55,9 @@ class LoadPlan(BaseModel):
     messages_per_s: float | None = None
     """Of all partitions together; None sends as fast as it can."""
     due: str | None = None
-    """File for the due times: int64 (partitions, messages), Unix ns, by offset."""
+    """File for the due times: int64 (partitions, messages), Unix ns, by offset; 0 for what was sent before."""
     begin: str | None = None
-    """Sent when this file appears; the process prints ``ready`` before."""
+    """The first messages are sent at once, then the process prints ``ready``; the others when this file appears."""
 
 
 class LoadMessage(NamedTuple):
@@ -180,18 +181,26 @@ def fill(plan: LoadPlan) -> None:
 
 
 def open_loop(plan: LoadPlan) -> None:
-    """Send every message when it is due, whatever has become of those before, and note when each was due."""
+    """Send every message when it is due, whatever has become of those before, and note when each was due.
+
+    The first messages are sent beforehand: a contender that has taken them has started.
+    """
     assert plan.messages_per_s is not None
     spec, material, sender = load_spec("line"), Material.load(Path(plan.material)), _Sender(plan)
     streams = [messages_of(plan, spec, material, partition) for partition in range(plan.partitions)]
-    total = plan.messages + 2 * edge_messages(spec, plan.windows_per_message)
+    first = edge_messages(spec, plan.windows_per_message)
+    total = plan.messages + first
     row_ns = plan.partitions * NS / plan.messages_per_s
+    rows = zip(*streams, strict=True)
+    for row in itertools.islice(rows, first):
+        for partition, message in enumerate(row):
+            sender.send(partition, message)
+    sender.flush()
     _wait_to_begin(plan)
     began_ns = time.time_ns()
     due_ns = began_ns + (
         np.arange(total)[None, :] * row_ns + np.arange(plan.partitions)[:, None] * row_ns / plan.partitions
     ).astype(np.int64)
-    rows = zip(*streams, strict=True)
     for number, row in enumerate(rows):
         for partition, message in enumerate(row):
             while (wait_ns := int(due_ns[partition, number]) - time.time_ns()) > 0:
@@ -202,7 +211,7 @@ def open_loop(plan: LoadPlan) -> None:
             sender.poll()
     sender.flush()
     if plan.due is not None:
-        np.save(plan.due, due_ns)
+        np.save(plan.due, np.pad(due_ns, ((0, 0), (first, 0))))
 
 
 def _wait_to_begin(plan: LoadPlan) -> None:

@@ -45,8 +45,12 @@ def test_latency_counts_from_the_due_time_so_that_a_late_sender_hides_nothing() 
     # Two partitions of ten messages, due every 10 ms; the sender was 5 ms late, the answer came 7 ms after that.
     due_ns = 1_000_000_000 + np.arange(20, dtype=np.int64).reshape(2, 10, order="F") * 10_000_000
     came_ms = [row // 1_000_000 + 5 for row in due_ns]
-    places = np.array([(partition, offset) for partition in range(2) for offset in range(10)])
-    out = Appended(places[:, 0], places[:, 1], np.concatenate(came_ms) + 7)
+    # Before them one message each, by which the contender started: seconds late, and not counted.
+    due_ns = np.pad(due_ns, ((0, 0), (1, 0)))
+    came_ms = [np.insert(row, 0, 100) for row in came_ms]
+    places = np.array([(partition, offset) for partition in range(2) for offset in range(11)])
+    answered_ms = [np.insert(row[1:] + 7, 0, 9_000) for row in came_ms]
+    out = Appended(places[:, 0], places[:, 1], np.concatenate(answered_ms))
     found = latency_of(BY_NAME[OURS], "50%", 200.0, 1, due_ns, came_ms, out, 0.1)
     assert found.appended_ms == (7.0, 7.0, 7.0)
     assert found.due_ms == (12.0, 12.0, 12.0)
@@ -55,7 +59,7 @@ def test_latency_counts_from_the_due_time_so_that_a_late_sender_hides_nothing() 
 
 
 def test_no_output_is_an_error_and_no_figure() -> None:
-    due_ns = np.arange(10, dtype=np.int64).reshape(1, 10)
+    due_ns = np.arange(1, 11, dtype=np.int64).reshape(1, 10)
     nothing = Appended(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
     with pytest.raises(BenchError, match="published nothing"):
         latency_of(BY_NAME[OURS], "50%", 200.0, 1, due_ns, [due_ns[0]], nothing, 0.1)
