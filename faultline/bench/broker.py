@@ -118,7 +118,7 @@ class Broker:
                 for number in consumer.list_topics(name, timeout=TIMEOUT_S).topics[name].partitions
             ]
             consumer.assign(partitions)
-            unread = len(partitions)
+            unread = {(partition.topic, partition.partition) for partition in partitions}
             records: list[Any] = []
             last_s = time.monotonic()
             while unread:
@@ -126,10 +126,11 @@ class Broker:
                     last_s = time.monotonic()
                     if record.error() is None:
                         records.append(record)
-                    else:
-                        unread -= record.error().name() == "_PARTITION_EOF"
+                    elif record.error().name() == "_PARTITION_EOF":
+                        unread.discard((record.topic(), record.partition()))
                 if time.monotonic() - last_s > TIMEOUT_S:
-                    raise BenchError(f"{', '.join(topics)} cannot be read to the end: look into the broker's log")
+                    missing = ", ".join(f"{topic} [{number}]" for topic, number in sorted(unread))
+                    raise BenchError(f"{missing} cannot be read to the end: look into the broker's log")
             return records
         finally:
             consumer.close()

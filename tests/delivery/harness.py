@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from faultline.bench.broker import Broker
 from stream.contract import HEADER_PREFIX
 from tests.delivery.marked import class_of, marked_message
 
@@ -322,38 +323,7 @@ def account(topics: Topics) -> Account:
 
 def read_all(bootstrap: str, names: Iterable[str]) -> list[Any]:
     """Every record of some topics, up to their present ends."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "account",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 20,
-            "log_level": 0,
-        }
-    )
-    try:
-        partitions = [
-            TopicPartition(name, number, 0)
-            for name in names
-            for number in consumer.list_topics(name, timeout=20).topics[name].partitions
-        ]
-        records: list[Any] = []
-        consumer.assign(partitions)
-        unread = {(partition.topic, partition.partition) for partition in partitions}
-        end = time.monotonic() + DEADLINE_S
-        while unread and time.monotonic() < end:
-            for message in consumer.consume(5000, 0.1):
-                if message.error() is None:
-                    records.append(message)
-                elif message.error().name() == "_PARTITION_EOF":
-                    unread.discard((message.topic(), message.partition()))
-                elif message.error().fatal():
-                    raise KafkaException(message.error())
-        assert not unread, f"did not reach the end of {sorted(unread)}"
-        return records
-    finally:
-        consumer.close()
+    return Broker(bootstrap).read(names)
 
 
 def wait_answered(topics: Topics, deadline_s: float = DEADLINE_S) -> Account:
