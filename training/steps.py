@@ -45,11 +45,14 @@ class Steps:
         optimiser.build(network.trainable_variables)
         self._count, self._batch, self._seed = len(windows), batch, seed
         with tf.device("CPU:0"):  # data sets may be larger than an accelerator's memory
-            self._data = tf.constant(windows.data)
-            self._labels = tf.constant(windows.labels, tf.int32)
-            self._weights = tf.constant(windows.weights / windows.weights.mean(), tf.float32)
+            # Given to every call: TensorFlow keeps a graph, and what the graph holds, as long as the process lives.
+            self._given = (
+                tf.constant(windows.data),
+                tf.constant(windows.labels, tf.int32),
+                tf.constant(windows.weights / windows.weights.mean(), tf.float32),
+            )
         with _laid_out(network):
-            signature = [tf.TensorSpec((None, batch), tf.int32)]
+            signature = [tf.TensorSpec((None, batch), tf.int32), *map(tf.TensorSpec.from_tensor, self._given)]
             self._run = tf.function(self._batches, input_signature=signature).get_concrete_function()
 
     @property
@@ -66,29 +69,29 @@ class Steps:
         order = self._order(number)
         for first in range(0, len(order), BATCHES_PER_CALL):
             part = order[first : first + BATCHES_PER_CALL]
-            yield len(part), float(self._run(tf.constant(part)))
+            yield len(part), float(self._run(tf.constant(part), *self._given))
 
     def _order(self, number: int) -> NDArray[np.int32]:
         order = np.full(self.per_epoch * self._batch, _PADDING, np.int32)
         order[: self._count] = np.random.default_rng((self._seed, number)).permutation(self._count)
         return order.reshape(self.per_epoch, self._batch)
 
-    def _batches(self, order: Any) -> Any:
+    def _batches(self, order: Any, data: Any, labels: Any, weights: Any) -> Any:
         _, loss = tf.while_loop(
             lambda step, loss: step < tf.shape(order)[0],
-            lambda step, loss: (step + 1, loss + self._step(order[step])),
+            lambda step, loss: (step + 1, loss + self._step(order[step], data, labels, weights)),
             (tf.constant(0), tf.constant(0.0)),
             parallel_iterations=1,  # steps follow one another
         )
         return loss
 
-    def _step(self, chosen: Any) -> Any:
+    def _step(self, chosen: Any, data: Any, labels: Any, weights: Any) -> Any:
         there = tf.cast(chosen >= 0, tf.float32)
         chosen = tf.maximum(chosen, 0)
-        weights = tf.gather(self._weights, chosen) * there
+        weights = tf.gather(weights, chosen) * there
         with tf.GradientTape() as tape:
-            logits = self._network(tf.gather(self._data, chosen), training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(self._labels, chosen), logits)
+            logits = self._network(tf.gather(data, chosen), training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(labels, chosen), logits)
             loss = tf.reduce_sum(losses * weights) / tf.reduce_sum(there)
         trainable = self._network.trainable_variables
         self._optimiser.apply(tape.gradient(loss, trainable), trainable)
