@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -122,6 +122,7 @@ def fit(
     options: FitOptions,
     checkpoint: Path | None = None,
     on_epoch: Callable[[FitHistory], None] | None = None,
+    beside: Windows | None = None,
 ) -> FitHistory:
     """Fit ``network`` in place and leave it with the weights of its best epoch.
 
@@ -134,15 +135,17 @@ def fit(
         checkpoint: written after every epoch. Where it is there already, training goes on after its last epoch
             and ends with the weights that an undisturbed one ends with.
         on_epoch: called after every epoch.
+        beside: further windows to learn from.
 
     Raises:
         TrainingError: the checkpoint is another training's, or cannot be written.
     """
     begun = time.perf_counter()
-    fingerprint = _fingerprint(network, train, validation, options) if checkpoint else ""
+    parts = [train] if beside is None or not len(beside) else [train, beside]
+    fingerprint = _fingerprint(network, [*parts, validation], options) if checkpoint else ""
     file = Checkpoint(checkpoint, fingerprint) if checkpoint else None
-    optimiser = _optimiser(options, steps=options.epochs * -(-len(train) // options.batch))
-    steps = Steps(network, optimiser, train, options.batch, options.seed)
+    optimiser = _optimiser(options, steps=options.epochs * -(-sum(map(len, parts)) // options.batch))
+    steps = Steps(network, optimiser, parts, options.batch, options.seed)
     history, best = FitHistory(), network.get_weights()
     if file and (state := file.load()):
         for variable, value in zip([*network.variables, *optimiser.variables], state.variables, strict=True):
@@ -199,13 +202,13 @@ def _best_epoch(history: FitHistory, select_by: Literal["loss", "accuracy"]) -> 
     return ranks.index(max(ranks)) + 1
 
 
-def _fingerprint(network: Any, train: Windows, validation: Windows, options: FitOptions) -> str:
+def _fingerprint(network: Any, parts: Sequence[Windows], options: FitOptions) -> str:
     """Hash what decides the outcome: network with its first weights, windows, options."""
     decisive = {key: value for key, value in asdict(options).items() if key != "show_progress"}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     digest.update(network.to_json().encode())
     first = [np.asarray(variable.value) for variable in network.variables]
-    windows = [getattr(part, name) for part in (train, validation) for name in ("data", "labels", "weights")]
+    windows = [getattr(part, name) for part in parts for name in ("data", "labels", "weights")]
     for array in (*first, *windows):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -74,9 +74,7 @@ def fit_rounds(
     for number, (part, epochs) in enumerate(zip(rounds, epochs_of(rounds, options.epochs), strict=True), start=1):
         how = replace(options, epochs=epochs, learning_rate=part.learning_rate, final_rate=part.final_rate)
         checkpoint = checkpoints / f"line-round-{number}.npz" if checkpoints else None
-        learned = Windows.joined([train, hard]) if len(hard) else train
-        histories.append(fit(network, learned, validation, spec, how, checkpoint, on_epoch))
-        del learned
+        histories.append(fit(network, train, validation, spec, how, checkpoint, on_epoch, beside=hard))
         gc.collect()  # compiled steps are part of reference cycles, with a copy of all windows
         if number < len(rounds):
             hard = Windows.joined([hard, search(number, len(rounds), classifier_of(network))])

@@ -8,7 +8,8 @@ seconds to compile (``tests/benchmarks/training.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,26 +34,30 @@ class Steps:
     Args:
         network: from windows to logits; its variables are updated in place.
         optimiser: built here for the network's variables.
-        windows: to learn from. Each counts with its weight, over the mean weight of all.
+        parts: windows to learn from, none of them empty. Each counts with its weight, over the mean weight of all.
         batch: windows in a step.
         seed: together with an epoch's number it decides the order of the windows.
     """
 
     def __init__(
-        self, network: Any, optimiser: keras.optimizers.Optimizer, windows: Windows, batch: int, seed: int
+        self, network: Any, optimiser: keras.optimizers.Optimizer, parts: Sequence[Windows], batch: int, seed: int
     ) -> None:
         self._network, self._optimiser = network, optimiser
         optimiser.build(network.trainable_variables)
-        self._count, self._batch, self._seed = len(windows), batch, seed
+        self._ends = list(itertools.accumulate(len(part) for part in parts))
+        self._count, self._batch, self._seed = self._ends[-1], batch, seed
+        labels, weights = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "weights"))
         with tf.device("CPU:0"):  # data sets may be larger than an accelerator's memory
             # Given to every call: TensorFlow keeps a graph, and what the graph holds, as long as the process lives.
+            # Parts stay apart, since to join them would take as much memory again.
             self._given = (
-                tf.constant(windows.data),
-                tf.constant(windows.labels, tf.int32),
-                tf.constant(windows.weights / windows.weights.mean(), tf.float32),
+                tuple(tf.constant(part.data) for part in parts),
+                tf.constant(labels, tf.int32),
+                tf.constant(weights / weights.mean(), tf.float32),
             )
         with _laid_out(network):
-            signature = [tf.TensorSpec((None, batch), tf.int32), *map(tf.TensorSpec.from_tensor, self._given)]
+            signature = [tf.TensorSpec((None, batch), tf.int32)]
+            signature += tf.nest.map_structure(tf.TensorSpec.from_tensor, self._given)
             self._run = tf.function(self._batches, input_signature=signature).get_concrete_function()
 
     @property
@@ -85,12 +90,20 @@ class Steps:
         )
         return loss
 
+    def _rows(self, data: Any, chosen: Any) -> Any:
+        """The windows ``chosen`` (batch,) of all parts, counted through."""
+        rows = tf.gather(data[0], tf.minimum(chosen, self._ends[0] - 1))
+        for part, first, end in zip(data[1:], self._ends, self._ends[1:], strict=False):
+            own = tf.gather(part, tf.clip_by_value(chosen - first, 0, end - first - 1))
+            rows = tf.where((chosen >= first)[:, None, None], own, rows)
+        return rows
+
     def _step(self, chosen: Any, data: Any, labels: Any, weights: Any) -> Any:
         there = tf.cast(chosen >= 0, tf.float32)
         chosen = tf.maximum(chosen, 0)
         weights = tf.gather(weights, chosen) * there
         with tf.GradientTape() as tape:
-            logits = self._network(tf.gather(data, chosen), training=True)
+            logits = self._network(self._rows(data, chosen), training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(labels, chosen), logits)
             loss = tf.reduce_sum(losses * weights) / tf.reduce_sum(there)
         trainable = self._network.trainable_variables

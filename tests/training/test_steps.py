@@ -25,10 +25,30 @@ def test_windows_are_forgotten_with_the_steps_that_learned_from_them() -> None:
         np.arange(count),
     )
     untouched = Normalisation.identity(len(spec.channels))
-    steps = Steps(build("fnn", spec, untouched, 1), keras.optimizers.Adam(), windows, 32, 1)
+    steps = Steps(build("fnn", spec, untouched, 1), keras.optimizers.Adam(), [windows], 32, 1)
     assert [taken for taken, _ in steps.epoch(0)] == [4]
     # Rounds of a training follow one another in one process: each would keep a gigabyte.
-    held = [weakref.ref(tensor) for tensor in steps._given]
+    held = [weakref.ref(tensor) for tensor in (*steps._given[0], *steps._given[1:])]
     del steps
     gc.collect()
     assert [tensor() for tensor in held] == [None] * 3
+
+
+def test_parts_are_learned_from_as_if_they_were_joined() -> None:
+    spec, rng = load_spec("line"), np.random.default_rng(1)
+    windows = Windows(
+        rng.standard_normal((100, *spec.window_shape)).astype(np.float32),
+        rng.integers(0, 12, 100, dtype=np.int32),
+        rng.random(100, dtype=np.float32),
+        np.arange(100),
+    )
+
+    def learned(*bounds: int) -> list[np.ndarray]:
+        keras.utils.set_random_seed(1)
+        network = build("fnn", spec, Normalisation.identity(len(spec.channels)), 1)
+        parts = [windows.take(part) for part in np.split(np.arange(100), bounds)]
+        assert sum(taken for taken, _ in Steps(network, keras.optimizers.Adam(), parts, 32, 1).epoch(0)) == 4
+        return network.get_weights()
+
+    for whole, in_parts in zip(learned(), learned(40, 41), strict=True):
+        np.testing.assert_array_equal(whole, in_parts)
