@@ -41,7 +41,6 @@ class Sweep:
     frequency_hz: tuple[float, float] = (-1.0, 1.0)  # deviation from the nominal
     untransposed: float = 0.04  # relative deviation of the line's mutual and own impedances
     kilovolt: tuple[float, float] = (10.0, 400.0)  # voltage levels that take part
-    scale: tuple[float, float] = (1.0, 1.0)  # of the voltage: the same line per unit, at which an ohm weighs more
 
 
 LEVELS = (
@@ -172,8 +171,6 @@ def draw_networks(
     load = np.where(rng.random(n) < 0.25, _log_uniform(rng, 0.005, 0.05, n), rng.uniform(*sweep.load, n))
     drop = np.minimum(load * total, 2 * np.sin(np.radians(sweep.load_angle_deg / 2)))
     emf_local = rng.uniform(0.95, 1.06, n)
-    (own,) = rng.spawn(1)
-    scale = _log_uniform(own, *sweep.scale, n)
     return Network(
         nominal_hz=nominal,
         frequency_hz=nominal + rng.uniform(*sweep.frequency_hz, n),
@@ -183,8 +180,8 @@ def draw_networks(
         emf_remote=emf_local + np.minimum(drop, 0.15) * rng.uniform(-0.4, 0.4, n),
         position=rng.uniform(*sweep.position, n),
         line_vt=rng.random(n) < 0.5,
-        base_ohm=base_ohm * scale,
-        base_kv=kilovolt * scale,
+        base_ohm=base_ohm,
+        base_kv=kilovolt,
         r_local=r_local,
         l_local=l_local,
         r_remote=r_remote,
