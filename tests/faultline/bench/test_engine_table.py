@@ -65,6 +65,7 @@ def test_without_phasors_the_trained_gru_is_kept(artefact: Artefact) -> None:
         np.testing.assert_array_equal(plain.weights[name], artefact.weights[name])
 
 
+@pytest.mark.long
 def test_a_measured_table_has_a_rate_for_every_turn_of_ours_and_of_the_bound(
     artefact: Artefact, windows: np.ndarray
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_measured_table_has_a_rate_for_every_turn_of_ours_and_of_the_bound(
     assert told
 
 
+@pytest.mark.long
 def test_a_contender_that_answers_otherwise_ends_the_run(
     artefact: Artefact, windows: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
