@@ -48,7 +48,7 @@ class Steps:
         self._count, self._batch, self._seed = self._ends[-1], batch, seed
         labels, weights = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "weights"))
         with tf.device("CPU:0"):  # data sets may be larger than an accelerator's memory
-            # Given to every call: TensorFlow keeps a graph, and what the graph holds, as long as the process lives.
+            # Given to every call: a graph was seen to outlive its function, and with it what it had captured.
             # Parts stay apart, since to join them would take as much memory again.
             self._given = (
                 tuple(tf.constant(part.data) for part in parts),
