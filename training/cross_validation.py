@@ -64,7 +64,7 @@ class FoldOptions:
     def __post_init__(self) -> None:
         if self.folds < 2:
             raise TrainingError("cross-validation needs at least two folds")
-        if min(self.batches.mixed, self.batches.brief, self.batches.mined) < 4:
+        if min(self.batches.mixed, self.batches.brief, self.batches.mined) < 2:
             raise TrainingError(f"{self.episodes} episodes are too few for {self.folds} folds; use more --episodes")
 
     @property

@@ -54,7 +54,7 @@ class LineOptions:
 
     seed: int = DEFAULT_SEED
     epochs: int = 8
-    episodes: int = 60_000
+    episodes: int = 240_000
     test_lines: int = 30
     architecture: str = DEFAULT_ARCHITECTURE
     data: Path | None = None  # a data set to learn from, instead of ``episodes`` simulated ones

@@ -103,7 +103,9 @@ def interest(episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:
     return share
 
 
-def select(episodes: Episodes, spec: SignalSpec, *, first_episode: int = 0, seed: int | None = None) -> Windows:
+def select(
+    episodes: Episodes, spec: SignalSpec, *, first_episode: int = 0, seed: int | None = None, part: float = 1.0
+) -> Windows:
     """Cut episodes into windows.
 
     Args:
@@ -111,11 +113,12 @@ def select(episodes: Episodes, spec: SignalSpec, *, first_episode: int = 0, seed
         spec: window length and hop.
         first_episode: number of the first of the episodes.
         seed: where given, windows are kept at random by their interest; otherwise all are kept.
+        part: of those that would be kept by their interest.
     """
     labels, weights = judge(episodes.labels, episodes.settled, spec)
     keep = weights > 0
     if seed is not None:
-        keep &= np.random.default_rng(seed).random(keep.shape) < interest(episodes, spec)
+        keep &= np.random.default_rng(seed).random(keep.shape) < part * interest(episodes, spec)
     row, _ = np.nonzero(keep)
     data = np.ascontiguousarray(cut(episodes.samples, spec)[keep])
     return Windows(data, labels[keep], weights[keep], row.astype(np.int64) + first_episode)

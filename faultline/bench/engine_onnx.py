@@ -60,7 +60,9 @@ def onnx_model(artefact: Artefact) -> bytes:
     graph = _Graph()
     flow = graph.dense(_gru(graph, artefact), _layer(artefact, "hidden"))
     if manifest.normalisation.phasors:
-        measured = graph.dense(_phasors(graph, manifest.spec.samples), _layer(artefact, "measured"))
+        measured = _phasors(graph, manifest.spec.samples)
+        for name in sorted(name for name in artefact.weights if name.startswith("measured_") and "kernel" in name):
+            measured = graph.dense(measured, _layer(artefact, name.removesuffix("/kernel")))
         flow = graph.dense(graph.add("Concat", flow, measured, axis=1), _layer(artefact, "merged"))
     kernel, bias = _layer(artefact, "logits")
     # The temperature divides the logits, so it can divide what makes them.

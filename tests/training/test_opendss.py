@@ -13,7 +13,7 @@ import pytest
 from scipy.signal import butter, sosfreqz
 
 from training.simulator.faults import CLASSES, star
-from training.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network, draw_networks
+from training.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network, Sweep, draw_networks
 from training.simulator.solver import FILTER_CORNER, Command, Plan, solve
 
 dss: Any = pytest.importorskip("opendssdirect", reason="the oracle needs OpenDSSDirect.py (the dev extra)")
@@ -27,7 +27,7 @@ SETTLED_CYCLES = 40  # ten times the longest time constant of the sources
 def drawn(seed: int) -> tuple[Network, np.ndarray, list[str]]:
     """Lines, their fault stars (n, 4) and classes: every class at every position and resistance."""
     cases = list(itertools.product(CLASSES[1:], POSITIONS, RESISTANCES_OHM))
-    network = draw_networks(len(cases), np.random.default_rng(seed))
+    network = draw_networks(len(cases), np.random.default_rng(seed), sweep=Sweep(unbalanced_share=0.5))
     network = network.moved(position=np.array([position for _, position, _ in cases]), angle=network.angle)
     # Arcs of different lengths in the phases: nothing about the fault is symmetric.
     stars = np.array([star(name, ohm * np.array([1.0, 1.3, 0.8]), 0.6 * ohm) for name, _, ohm in cases])
@@ -89,7 +89,7 @@ def solved_by_opendss(network: Network, k: int, ohms: np.ndarray) -> np.ndarray:
         # All capacitance at the node: a line without length to nowhere.
         f"New Line.capacitance bus1=node bus2=nowhere phases=3 length=1 rmatrix={matrix(1e-6 * np.eye(3))}"
         f" xmatrix={matrix(1e-6 * np.eye(3))} cmatrix={matrix(nanofarad)}",
-        *(f"New Fault.leak{p} phases=1 bus1=node.{p} r={base / network.leak[k]:.10g}" for p in (1, 2, 3)),
+        *(f"New Fault.leak{p} phases=1 bus1=node.{p} r={base / network.shunt[k, p - 1]:.10g}" for p in (1, 2, 3)),
         *(
             f"New Fault.arc{p} phases=1 bus1=node.{p} bus2=star.1 r={ohms[p - 1]:.10g}"
             for p in (1, 2, 3)

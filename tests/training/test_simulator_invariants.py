@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from training.simulator.discretise import Switches, step_matrices
 from training.simulator.drive import Sag
 from training.simulator.faults import CLASSES, classes_of, star
-from training.simulator.network import SAMPLES_PER_CYCLE, Network, draw_networks
+from training.simulator.network import SAMPLES_PER_CYCLE, Network, Sweep, draw_networks
 from training.simulator.solver import Command, Plan, Waveforms, solve
 
 N = 3  # lines in each example
@@ -41,6 +41,19 @@ def transposed(network: Network) -> Network:
 
 def faulted(network: Network, ohm: np.ndarray, inception: int = INCEPTION) -> Waveforms:
     return solve(network, [Plan((Command(inception, "fault", tuple(ohm)),))] * N, LENGTH)
+
+
+@few
+@given(seeds, fault_classes, ohms, st.floats(0.05, 0.5))
+def test_an_ohm_on_a_line_at_a_fraction_of_the_voltage_is_as_many_more_on_the_line_itself(
+    seed: int, name: str, ohm: float, scale: float
+) -> None:
+    similar = draw_networks(N, np.random.default_rng(seed), sweep=Sweep(scale=(scale, scale)))
+    own, there = lines(seed), star(name, np.full(3, ohm), ohm)
+    np.testing.assert_allclose(similar.base_kv, scale * own.base_kv)
+    np.testing.assert_allclose(
+        faulted(similar, there).samples, faulted(own, there / scale).samples, rtol=1e-3, atol=1e-4
+    )
 
 
 @few

@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import butter, sosfreqz
 
 from training.simulator.faults import CLASSES, star
-from training.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network, draw_networks
+from training.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network, Sweep, draw_networks
 from training.simulator.solver import FILTER_CORNER, Command, Plan, solve
 
 LAG = np.exp(-2j * np.pi / 3 * np.arange(3))
@@ -16,7 +16,7 @@ SETTLED_CYCLES = 40
 
 def lines(n: int, seed: int = 3, nominal_hz: float = 50.0) -> Network:
     """Lines at exactly nominal frequency, so that one cycle is 32 samples and a phasor one DFT bin."""
-    network = draw_networks(n, np.random.default_rng(seed), nominal_hz)
+    network = draw_networks(n, np.random.default_rng(seed), nominal_hz, Sweep(unbalanced_share=0.5))
     return Network(**{**vars(network), "frequency_hz": network.nominal_hz.copy()})
 
 
@@ -47,7 +47,7 @@ def nodal_phasors(network: Network, ohms: np.ndarray) -> np.ndarray:
         e1 = network.emf_local[k] * np.exp(1j * network.angle[k]) * LAG
         e2 = network.emf_remote[k] * np.exp(1j * (network.angle[k] + network.load_angle[k])) * LAG
         nodal = np.zeros((4, 4), complex)  # phases A, B, C and the star point
-        nodal[:3, :3] = y1 + y2 + w * network.c_line[k] + network.leak[k] * np.eye(3)
+        nodal[:3, :3] = y1 + y2 + w * network.c_line[k] + np.diag(network.shunt[k])
         for phase in range(3):
             g = network.base_ohm[k] / ohms[k, phase] if np.isfinite(ohms[k, phase]) else 0.0
             nodal[phase, phase] += g

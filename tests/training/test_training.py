@@ -48,6 +48,17 @@ def test_training_windows_of_different_episodes_have_different_numbers() -> None
     assert set(hard.episode.tolist()) == set(range(50, 58))
 
 
+def test_of_many_episodes_as_many_windows_are_kept_as_of_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = shipped("line").manifest.spec
+    whole = training_windows(Batches(mixed=40, brief=60, mined=4), spec, seed=3)
+    monkeypatch.setattr("training.line_data.WHOLLY_KEPT", 50)
+    half = training_windows(Batches(mixed=40, brief=60, mined=4), spec, seed=3)
+    assert len(half) / len(whole) == pytest.approx(0.5, abs=0.06)
+    # Of all episodes, and none that was not there.
+    assert set(half.episode.tolist()) <= set(whole.episode.tolist())
+    assert len(np.unique(half.episode)) > 85
+
+
 @pytest.mark.slow
 def test_faultline_train_fits_class_data_and_prints_the_scores_of_both_splits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -111,6 +111,12 @@ def _untransposed(n: int, seed: int, value: Value) -> Episodes:
     return resimulated(n, seed, sweep=Sweep(untransposed=float(value) / 100))
 
 
+@_condition("unbalanced_load", "p.u.", (0.1, 0.2, 0.3, 0.4, 0.5), "Loads of one phase draw up to so much all the time.")
+def _unbalanced_load(n: int, seed: int, value: Value) -> Episodes:
+    most = float(value)
+    return resimulated(n, seed, sweep=Sweep(unbalanced_share=1.0, unbalance=(most, most)))
+
+
 @_condition("frequency", "Hz", (1.5, 2, 3, 4, 5), "Off the nominal frequency, above or below; 1 at most in training.")
 def _frequency(n: int, seed: int, value: Value) -> Episodes:
     off = float(value)

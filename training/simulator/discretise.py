@@ -46,7 +46,7 @@ def state_space(network: Network, switches: Switches) -> tuple[Array, Array, Arr
     inv2 = _inverse_of_closed(network.l_remote + (1 - m) * network.l_line, switches.remote)
     eye = np.eye(3)
     inv_c = np.linalg.inv(network.c_line + switches.bank[:, :, None] * eye)
-    g = conductance(switches.fault_ohm) * network.base_ohm[:, None, None] + network.leak[:, None, None] * eye
+    g = conductance(switches.fault_ohm) * network.base_ohm[:, None, None] + network.shunt[:, :, None] * eye
 
     A, B = np.zeros((n, STATES, STATES)), np.zeros((n, STATES, INPUTS))
     A[:, 0:3, 0:3] = -inv1 @ (network.r_local + m * network.r_line)

@@ -41,6 +41,9 @@ class Sweep:
     frequency_hz: tuple[float, float] = (-1.0, 1.0)  # deviation from the nominal
     untransposed: float = 0.04  # relative deviation of the line's mutual and own impedances
     kilovolt: tuple[float, float] = (10.0, 400.0)  # voltage levels that take part
+    scale: tuple[float, float] = (1.0, 1.0)  # of the voltage: the same line per unit, at which an ohm weighs more
+    unbalanced_share: float = 0.0  # of the lines: loads of one phase are connected all the time
+    unbalance: tuple[float, float] = (0.05, 0.5)  # current per unit that each of them draws at most
 
 
 LEVELS = (
@@ -57,7 +60,7 @@ LEVELS = (
 
 @dataclass(frozen=True)
 class Network:
-    """``n`` lines. Vectors have shape (n,), matrices (n, 3, 3); see the module for units.
+    """``n`` lines. Vectors have shape (n,) unless told otherwise, matrices (n, 3, 3); see the module for units.
 
     ``position`` is where along the line (0…1 from the measured end) the fault node lies; the line's capacitance
     is lumped there. ``line_vt`` says that the voltage transformers sit on the line's side of the breaker.
@@ -80,7 +83,7 @@ class Network:
     r_line: Array
     l_line: Array
     c_line: Array
-    leak: Array  # conductance to ground per phase: line insulation and the voltage transformers
+    shunt: Array  # (n, 3) conductance to ground: insulation, voltage transformers, loads of one phase
 
     def __len__(self) -> int:
         return len(self.frequency_hz)
@@ -171,6 +174,9 @@ def draw_networks(
     load = np.where(rng.random(n) < 0.25, _log_uniform(rng, 0.005, 0.05, n), rng.uniform(*sweep.load, n))
     drop = np.minimum(load * total, 2 * np.sin(np.radians(sweep.load_angle_deg / 2)))
     emf_local = rng.uniform(0.95, 1.06, n)
+    (own,) = rng.spawn(1)
+    scale = _log_uniform(own, *sweep.scale, n)
+    most = np.where(own.random(n) < sweep.unbalanced_share, _log_uniform(own, *sweep.unbalance, n), 0.0)
     return Network(
         nominal_hz=nominal,
         frequency_hz=nominal + rng.uniform(*sweep.frequency_hz, n),
@@ -180,8 +186,8 @@ def draw_networks(
         emf_remote=emf_local + np.minimum(drop, 0.15) * rng.uniform(-0.4, 0.4, n),
         position=rng.uniform(*sweep.position, n),
         line_vt=rng.random(n) < 0.5,
-        base_ohm=base_ohm,
-        base_kv=kilovolt,
+        base_ohm=base_ohm * scale,
+        base_kv=kilovolt * scale,
         r_local=r_local,
         l_local=l_local,
         r_remote=r_remote,
@@ -189,7 +195,8 @@ def draw_networks(
         r_line=sequence_matrix(r1 * per_unit, r0 * per_unit),
         l_line=l_line,
         c_line=c_line,
-        leak=c1_line / _log_uniform(rng, 0.01, 0.5, n),  # trapped charge decays in 10–500 ms
+        # Without loads trapped charge decays in 10–500 ms.
+        shunt=(c1_line / _log_uniform(rng, 0.01, 0.5, n))[:, None] + most[:, None] * own.random((n, 3)),
     )
 
 

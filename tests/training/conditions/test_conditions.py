@@ -20,6 +20,7 @@ WANTED = {
     "dc_offset", "lost_channel", "stuck_channel", "swapped_phases", "reversed_ct", "gap", "rate", "phase_loss",
     "window_position", "fault_resistance", "fault_position", "source_strength", "load_angle", "untransposed",
     "evolving", "current_rating", "sixty_hz", "non_faults", "high_impedance",
+    "unbalanced_load",
 }  # fmt: skip
 ALTERATIONS = sorted(name for name, condition in CONDITIONS.items() if isinstance(condition, Altered))
 GROWING = {"noise", "ct_saturation", "cvt_subsidence", "harmonics", "jitter", "quantisation", "gain_error",

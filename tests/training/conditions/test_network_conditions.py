@@ -76,6 +76,17 @@ def test_an_untransposed_line_is_less_balanced(clean: Episodes) -> None:
     assert unbalance(simulated("untransposed", clean, 5)) > 1.5 * unbalance(clean)
 
 
+def test_loads_of_one_phase_draw_a_residual_current_before_anything_happens(clean: Episodes) -> None:
+    def residual(episodes: Episodes) -> float:
+        before = episodes.samples[:, :SAMPLES_PER_CYCLE, :3].astype(float)
+        return float(np.quantile(np.abs(before.sum(axis=2)).max(axis=1), 0.9))
+
+    mild, strong = (residual(simulated("unbalanced_load", clean, level)) for level in (1, 5))
+    assert strong > 2 * mild > 2 * residual(clean)
+    # Up to half of the rated current in each phase, of which the measured end feeds a part.
+    assert 0.1 < strong < 0.6
+
+
 def test_a_sixty_hertz_line_has_fewer_samples_a_cycle_at_the_rate_of_a_fifty_hertz_meter(clean: Episodes) -> None:
     def samples_per_cycle(level: int) -> float:
         voltage = simulated("sixty_hz", clean, level).samples[:, :, 3:].astype(float)
