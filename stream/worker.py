@@ -83,6 +83,10 @@ class Worker:
         self._dead_letters = Publisher(
             lambda: self._side_producer, renew=self._side_producer.renew, **self._publishing()
         )
+        self._state_producer = self.app.side_producer()
+        self._state_publisher = Publisher(
+            lambda: self._state_producer, renew=self._state_producer.renew, **self._publishing()
+        )
         self._shadow_producer = self.app.side_producer()
         self._shadow = Shadow(
             spec,
@@ -99,6 +103,7 @@ class Worker:
             tracker=EpisodeTracker(spec, episode_policy(spec, settings)),
             publisher=self._publisher,
             dead_letters=self._dead_letters,
+            state_publisher=self._state_publisher,
             states=self._states,
             knows=lambda batch: self.app.batch_consumer.ledger.knows(batch),
             finish=lambda batch: self.app.batch_consumer.finish(batch),
@@ -139,7 +144,7 @@ class Worker:
 
     def _waiting(self) -> int:
         """Publishes that are being tried again."""
-        return self._publisher.waiting + self._dead_letters.waiting
+        return self._publisher.waiting + self._dead_letters.waiting + self._state_publisher.waiting
 
     def _add_agent(self) -> None:
         topic = self.app.topic(self.settings.topic_windows, schema=BatchSchema())
@@ -283,6 +288,7 @@ class Worker:
         await self.pipeline.stop()
         await self._shadow.close()
         await self._side_producer.stop()
+        await self._state_producer.stop()
         await self._shadow_producer.stop()
         await self._lag.close()
         await self._state_reader.close()

@@ -19,16 +19,18 @@ class FetchedBatch:
 
     ``first`` is the first record's offset, ``next`` the offset to commit when the batch is finished. Two batches
     of the same offsets are different batches: a repeat after a rebalance must not be finished by its original.
+    ``last`` is False where batches of other partitions follow that came with it.
     """
 
-    __slots__ = ("arrived_s", "first", "next", "partition", "records")
+    __slots__ = ("arrived_s", "first", "last", "next", "partition", "records")
 
-    def __init__(self, partition: Partition, records: list[Any], arrived_s: float = 0.0) -> None:
+    def __init__(self, partition: Partition, records: list[Any], arrived_s: float = 0.0, *, last: bool = True) -> None:
         self.partition = partition
         self.records = records
         self.first: int = records[0].offset
         self.next: int = records[-1].offset + 1
         self.arrived_s = arrived_s
+        self.last = last
 
 
 class OffsetLedger:

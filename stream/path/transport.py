@@ -8,6 +8,7 @@ offset) ours replaces it: only ``MicroBatchConsumer.finish`` moves a partition's
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
@@ -22,6 +23,9 @@ from stream.path.fetching import FAUST_LOGGER, FetchThread
 from stream.path.ledger import FetchedBatch, OffsetLedger, Partition
 from stream.path.producers import IdempotentProducer, SideProducer
 from stream.settings import Settings
+
+LEFT_OUT_S = 0.01
+"""How long a partition whose buffer was full waits to be asked for again."""
 
 
 class BatchSchema(Schema):  # type: ignore[misc]
@@ -89,15 +93,31 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
         if not fetched or self.should_stop:
             return
         arrived_s = time.monotonic()
-        for tp, records in fetched.items():
+        for number, (tp, records) in enumerate(fetched.items(), start=1):
             if fetched.assignment is not self._thread.assignment_token():
                 break
             if self.flow_active and (tp in active or tp in self._buffered_partitions):
-                batch = FetchedBatch(Partition(tp.topic, tp.partition), records, arrived_s)
+                last = number == len(fetched)
+                batch = FetchedBatch(Partition(tp.topic, tp.partition), records, arrived_s, last=last)
                 self.ledger.hand_out(batch)
                 yield tp, self._batch_message(tp, batch)
             else:
                 await self._thread.call_thread(self._thread.seek_back, tp, records[0].offset, fetched.assignment)
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 – Faust's signature
+        """Wait for a fetch as Faust does, but only briefly while a partition is left out because its buffer was full.
+
+        Faust asks for it again no sooner than the fetch returns that was begun without it, and with none to ask for
+        it sleeps for a second: a moment's stall became one of a second.
+        """
+        # Faust does not forget a full buffer when its partition is revoked.
+        if self.flow_active and (self._buffered_partitions - self._get_active_partitions()) & self.assignment():
+            timeout = LEFT_OUT_S
+            if not self._get_active_partitions():
+                await asyncio.sleep(LEFT_OUT_S)
+                return None, None
+        records, active = await super()._wait_next_records(timeout)
+        return records, active
 
     def _batch_message(self, tp: TP, batch: FetchedBatch) -> Any:
         first = batch.records[0]

@@ -224,7 +224,8 @@ async def test_the_former_engine_is_closed_only_after_its_last_answer() -> None:
             return answer(windows)
 
         former.classify = slow  # type: ignore[method-assign]
-        await bench.rig.submit(marked_record("a", ONSET, SPEC))
+        # So many that they are not classified in the loop.
+        await bench.rig.submit(marked_record("a", ONSET * 30, SPEC))
         await begun.wait()
         await bench.topic.later.put([model_record(CHAMPION, ONE)])
         await until(lambda: bench.counted("faultline_model_swaps_total"))

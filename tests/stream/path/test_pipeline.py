@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -82,6 +83,7 @@ class Rig:
             tracker=EpisodeTracker(spec),
             publisher=Publisher(lambda: broker, retry_s=0.0),
             dead_letters=Publisher(lambda: broker, retry_s=0.0),
+            state_publisher=Publisher(lambda: broker, retry_s=0.0),
             states=self.states,
             knows=self.ledger.knows,
             finish=self._finish,
@@ -93,8 +95,11 @@ class Rig:
         self.finished.append((batch.first, [sent.topic for sent in self.broker.confirmed()]))
         return self.ledger.finish(batch)
 
-    def fetched(self, *records: Any, partition: Partition = ZERO, arrived_s: float | None = None) -> FetchedBatch:
-        batch = FetchedBatch(partition, list(records), time.monotonic() if arrived_s is None else arrived_s)
+    def fetched(
+        self, *records: Any, partition: Partition = ZERO, arrived_s: float | None = None, last: bool = True
+    ) -> FetchedBatch:
+        arrived_s = time.monotonic() if arrived_s is None else arrived_s
+        batch = FetchedBatch(partition, list(records), arrived_s, last=last)
         self.ledger.hand_out(batch)
         return batch
 
@@ -320,10 +325,10 @@ async def test_a_micro_batch_closes_when_it_has_enough_windows() -> None:
     engine = ClassReader(SPEC)
     far = time.monotonic() + 1e6
     async with rig(engine=engine, batch_windows=6) as ours:
-        await ours.submit(marked_record("a", [0] * 3, SPEC), arrived_s=far)
+        await ours.submit(marked_record("a", [0] * 3, SPEC), arrived_s=far, last=False)
         await settle()
         assert engine.calls == []
-        await ours.submit(marked_record("b", [0] * 3, SPEC), arrived_s=far, partition=ONE)
+        await ours.submit(marked_record("b", [0] * 3, SPEC), arrived_s=far, last=False, partition=ONE)
         await ours.pipeline.drain()
         assert engine.calls == [6]
 
@@ -334,6 +339,45 @@ async def test_a_micro_batch_closes_when_its_oldest_record_has_waited_for_the_de
         await ours.submit(marked_record("a", [0] * 3, SPEC), arrived_s=time.monotonic() - 2.0)
         await ours.pipeline.drain()
         assert engine.calls == [3]
+
+
+async def test_a_micro_batch_holds_what_came_in_one_fetch_and_waits_for_nothing_else_while_the_engine_is_idle() -> None:
+    engine = ClassReader(SPEC)
+    async with rig(engine=engine, batch_windows=100, batch_deadline_ms=60_000.0) as ours:
+        await ours.submit(marked_record("a", [0] * 3, SPEC), last=False)
+        await settle()
+        assert engine.calls == []
+        await ours.submit(marked_record("b", [0] * 2, SPEC), partition=ONE)
+        await ours.pipeline.drain()
+        assert engine.calls == [5]
+
+
+async def test_a_micro_batch_waits_for_more_while_the_engine_rests_from_a_dear_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("stream.path.pipeline.time", SimpleNamespace(monotonic=lambda: now_s))
+
+    class Dear(ClassReader):
+        def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+            nonlocal now_s
+            now_s += 30.0
+            return super().classify(windows)
+
+    engine = Dear(SPEC)
+    async with rig(engine=engine, batch_windows=6, batch_deadline_ms=60_000.0) as ours:
+        await ours.submit(marked_record("a", [0] * 3, SPEC), arrived_s=now_s)
+        await ours.pipeline.drain()
+        await ours.submit(marked_record("b", [0] * 3, SPEC, offset=1), arrived_s=now_s)
+        await settle()
+        assert engine.calls == [3]
+        await ours.submit(marked_record("c", [0] * 3, SPEC, offset=2), arrived_s=now_s)
+        await ours.pipeline.drain()
+        assert engine.calls == [3, 6]
+        now_s += 30.0
+        await ours.submit(marked_record("d", [0] * 3, SPEC, offset=3), arrived_s=now_s)
+        await ours.pipeline.drain()
+        assert engine.calls == [3, 6, 3]
 
 
 async def test_a_flood_of_guilty_records_does_not_grow_one_micro_batch_for_ever() -> None:
@@ -356,10 +400,10 @@ async def test_a_swap_between_micro_batches_never_mixes_models() -> None:
     engine_a, engine_b = ClassReader(SPEC, "model-a"), ClassReader(SPEC, "model-b")
     far = time.monotonic() + 1e6
     async with rig(engine=engine_a, batch_windows=6) as ours:
-        await ours.submit(marked_record("l", ONSET, SPEC), arrived_s=far)
+        await ours.submit(marked_record("l", ONSET, SPEC), arrived_s=far, last=False)
         await settle()
         ours.pipeline.swap(engine_b)
-        await ours.submit(marked_record("m", ONSET, SPEC, offset=1), arrived_s=far, partition=ONE)
+        await ours.submit(marked_record("m", ONSET, SPEC, offset=1), arrived_s=far, last=False, partition=ONE)
         await ours.pipeline.drain()
         first = {event["model_id"] for event in ours.events()}
         await ours.submit(marked_record("n", [*ONSET, *ONSET], SPEC, offset=2))
@@ -380,7 +424,8 @@ async def test_a_swap_while_the_engine_runs_does_not_rename_its_answers() -> Non
             return super().classify(windows)
 
     async with rig(engine=Slow(SPEC, "model-a")) as ours:
-        await ours.submit(marked_record("l", ONSET, SPEC))
+        # So many that they are not classified in the loop.
+        await ours.submit(marked_record("l", ONSET * 30, SPEC))
         await started.wait()
         ours.pipeline.swap(ClassReader(SPEC, "model-b"))
         go.set()
@@ -428,7 +473,7 @@ async def test_an_agent_cancelled_while_it_submits_leaves_nothing_to_drain() -> 
 async def test_batches_of_a_lost_partition_are_neither_judged_nor_finished_nor_counted() -> None:
     async with rig(batch_windows=100) as ours:
         far = time.monotonic() + 1e6
-        await ours.submit(marked_record("l", ONSET, SPEC), record(b"l", b"", offset=1), arrived_s=far)
+        await ours.submit(marked_record("l", ONSET, SPEC), record(b"l", b"", offset=1), arrived_s=far, last=False)
         ours.ledger.forget()
         await ours.submit(marked_record("k", [0] * 100, SPEC, offset=1), partition=ONE)
         await ours.pipeline.drain()
@@ -454,8 +499,8 @@ async def test_states_of_a_former_assignment_are_not_written_under_the_next() ->
     broker = SilentBroker()
     async with rig(broker, batch_windows=6) as ours:
         far = time.monotonic() + 1e6
-        await ours.submit(marked_record("l", ONSET, SPEC), arrived_s=far)
-        await ours.submit(marked_record("m", ONSET, SPEC, offset=1), arrived_s=far)
+        await ours.submit(marked_record("l", ONSET, SPEC), arrived_s=far, last=False)
+        await ours.submit(marked_record("m", ONSET, SPEC, offset=1), arrived_s=far, last=False)
         await until(lambda: len(broker.sent) == 2)
         # The partition goes to another worker and comes back before the events are confirmed.
         ours.ledger.forget()
