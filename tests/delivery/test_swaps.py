@@ -94,7 +94,7 @@ def test_bad_artefacts_put_on_the_topic_are_refused_and_the_worker_goes_on(
 ) -> None:
     good, better = variants(2)
     put(topics, producer, "line", good.to_bytes())
-    worker = start(FAULTLINE_MODEL_MAX_BYTES="200000").wait_ready()
+    worker = start(FAULTLINE_MODEL_MAX_BYTES="500000").wait_ready()
     assert in_use(worker, good), "it read the topic to its end before it took windows"
     data = better.to_bytes()
     flipped = bytearray(data)
@@ -104,7 +104,7 @@ def test_bad_artefacts_put_on_the_topic_are_refused_and_the_worker_goes_on(
         "corrupt": bytes(flipped),
         "spec": small_artefact(spec=load_spec("instant")).to_bytes(),
         "shape": small_artefact().to_bytes(),
-        "oversize": np.random.default_rng(0).bytes(300_000),
+        "oversize": np.random.default_rng(0).bytes(600_000),
     }
     with replaying(topics, recording, tmp_path / "replay.log"):
         for number, (reason, value) in enumerate(bad.items(), start=1):
