@@ -121,7 +121,10 @@ class Settings(TracingSettings, TrainerSettings, ModelSettings):
         description="A micro-batch closes at this many windows: enough to fill the engine's buckets.",
     )
     batch_deadline_ms: float = Field(
-        5.0, ge=0, le=60_000, description="…or this long after its oldest record arrived: a quarter of a 50 Hz cycle."
+        5.0,
+        ge=0,
+        le=60_000,
+        description="…or sooner: when waiting does not pay, at the latest this long after its oldest record arrived.",
     )
     max_poll_records: int = Field(2048, ge=1, le=1_000_000, description="Records of one fetched partition batch.")
     fetch_max_wait_ms: int = Field(

@@ -129,10 +129,7 @@ class Publisher:
             self._hold_up(-1)
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
-        """``send`` and ``confirm`` in one, not held back by the trouble of others.
-
-        The stage that publishes states is also the one that ends the trouble of a later batch's events.
-        """
+        """``send`` and ``confirm`` in one, not held back by the trouble of others."""
         await self._confirm(records, await self._buffer(records))
 
     async def _confirm(self, records: Sequence[Outgoing], sent: Sequence[Sent | None]) -> None:
