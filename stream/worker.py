@@ -23,6 +23,7 @@ from stream.path.ledger import Partition
 from stream.path.line_states import LineStates, TopicStateReader
 from stream.path.metrics import WorkerMetrics
 from stream.path.pipeline import Pipeline
+from stream.path.producers import SideProducer
 from stream.path.publisher import Outgoing, Publisher
 from stream.path.shadow import Shadow
 from stream.path.tracing import open_tracing
@@ -79,14 +80,9 @@ class Worker:
         self._publisher = Publisher(
             lambda: self.app.producer, renew=lambda: self.app.renew_producer(), **self._publishing()
         )
-        self._side_producer = self.app.side_producer()
-        self._dead_letters = Publisher(
-            lambda: self._side_producer, renew=self._side_producer.renew, **self._publishing()
-        )
-        self._state_producer = self.app.side_producer()
-        self._state_publisher = Publisher(
-            lambda: self._state_producer, renew=self._state_producer.renew, **self._publishing()
-        )
+        self._side_producers: list[SideProducer] = []
+        self._dead_letters = self._side_publisher()
+        self._state_publisher = self._side_publisher()
         self._shadow_producer = self.app.side_producer()
         self._shadow = Shadow(
             spec,
@@ -127,6 +123,12 @@ class Worker:
             "timeout_s": self.settings.publish_timeout_s,
             "on_trouble": lambda _: self.metrics.publish_waiting.set(self._waiting()),
         }
+
+    def _side_publisher(self) -> Publisher:
+        """A publisher with a producer of its own."""
+        producer = self.app.side_producer()
+        self._side_producers.append(producer)
+        return Publisher(lambda: producer, renew=producer.renew, **self._publishing())
 
     async def _publish_shadow(self, records: Sequence[Outgoing]) -> None:
         """Once, on a producer of its own: a candidate's answers may be missing, its trouble must not be the events'."""
@@ -287,8 +289,8 @@ class Worker:
         await self.app.stop()
         await self.pipeline.stop()
         await self._shadow.close()
-        await self._side_producer.stop()
-        await self._state_producer.stop()
+        for producer in self._side_producers:
+            await producer.stop()
         await self._shadow_producer.stop()
         await self._lag.close()
         await self._state_reader.close()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from itertools import chain
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from stream.path.answers import Classifier, answered
 from stream.path.dead_letters import dead_letter
@@ -166,7 +168,6 @@ class Pipeline:
     # Stage 1: gather, decode, classify ---------------------------------------------------------------------------
 
     async def _classify_stage(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             batch = await self._gather()
             # One model for the whole micro-batch, whatever is swapped in meanwhile.
@@ -176,14 +177,10 @@ class Pipeline:
                 blocks = [decoded.windows for decoded in batch.decoded]
                 block = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
                 began_s = time.monotonic()
-                none = self._spec.none_index
                 self._between.clear()
                 try:
                     with batch.stage("classify"):
-                        if len(block) <= AT_ONCE_WINDOWS:
-                            answer, outcomes = answered(engine, block, none)
-                        else:
-                            answer, outcomes = await loop.run_in_executor(None, answered, engine, block, none)
+                        answer, outcomes = await self._answered(engine, block)
                 finally:
                     self._between.set()
                 took_s = time.monotonic() - began_s
@@ -202,6 +199,14 @@ class Pipeline:
                 batch.probabilities = [empty for _ in batch.decoded]
             self._metrics.batch_windows.observe(batch.windows)
             await self._classified.put(batch)
+
+    async def _answered(
+        self, engine: Classifier, block: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], Counter[str]]:
+        none = self._spec.none_index
+        if len(block) <= AT_ONCE_WINDOWS:
+            return answered(engine, block, none)
+        return await asyncio.get_running_loop().run_in_executor(None, answered, engine, block, none)
 
     async def _gather(self) -> MicroBatch:
         """Fetched batches until there are enough windows, or waiting for more does not pay.

@@ -110,14 +110,15 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
         Faust asks for it again no sooner than the fetch returns that was begun without it, and with none to ask for
         it sleeps for a second: a moment's stall became one of a second.
         """
-        # Faust does not forget a full buffer when its partition is revoked.
-        if self.flow_active and (self._buffered_partitions - self._get_active_partitions()) & self.assignment():
-            timeout = LEFT_OUT_S
-            if not self._get_active_partitions():
+        if self.flow_active and self._buffered_partitions:
+            active = self._get_active_partitions()
+            # Faust does not forget a full buffer when its partition is revoked.
+            if left_out := (self._buffered_partitions - active) & self.assignment():
+                timeout = LEFT_OUT_S
+            if left_out and not active:
                 await asyncio.sleep(LEFT_OUT_S)
                 return None, None
-        records, active = await super()._wait_next_records(timeout)
-        return records, active
+        return cast(tuple[Any, Any], await super()._wait_next_records(timeout))
 
     def _batch_message(self, tp: TP, batch: FetchedBatch) -> Any:
         first = batch.records[0]
