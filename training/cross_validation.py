@@ -32,7 +32,15 @@ from training.errors import TrainingError
 from training.evaluation import guarded, judge_disturbances, judge_faults
 from training.fit import FitHistory, make_repeatable
 from training.fold_results import Fold, Folds, WindowScores
-from training.line_data import Batches, Classifier, training_windows
+from training.line_data import (
+    RESISTIVE_SHARE,
+    RESISTIVE_SWEEP,
+    TRAINING_SWEEP,
+    WHOLLY_KEPT,
+    Batches,
+    Classifier,
+    training_windows,
+)
 from training.line_material import CALIBRATION_SEED, LINE_SHARES, REJECTION_SEED, TEST_SEED, simulated_search
 from training.manifests import DEFAULT_ARCHITECTURE, DEFAULT_SEED
 from training.recipes import LINE_FIT, LINE_NORMALISATION, PRIOR_PART, ROUNDS, LineOptions, settle
@@ -75,7 +83,8 @@ class FoldOptions:
     @property
     def fingerprint(self) -> str:
         """Hash of what decides the outcome: a result with another one is another recipe's."""
-        decisive = (self, self.batches, ROUNDS, LINE_FIT, LINE_NORMALISATION, LINE_SHARES, PRIOR_PART)
+        data = (TRAINING_SWEEP, RESISTIVE_SWEEP, RESISTIVE_SHARE, WHOLLY_KEPT, LINE_NORMALISATION, LINE_SHARES)
+        decisive = (self, self.batches, *data, ROUNDS, LINE_FIT, PRIOR_PART)
         return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
 
 
@@ -129,7 +138,7 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
 
 def _group(options: FoldOptions, number: int, spec: SignalSpec) -> Windows:
     """Simulate the windows of group ``number``; its episodes have numbers that no other group's have."""
-    windows = training_windows(options.batches, spec, options.seed + number * GROUP_SEED)
+    windows = training_windows(options.batches, spec, options.seed + number * GROUP_SEED, options.folds)
     size = options.batches.mixed + options.batches.brief
     return replace(windows, episode=windows.episode + (number - 1) * size)
 

@@ -49,19 +49,26 @@ class Batches:
         return cls(mixed=int(0.06 * episodes), brief=int(0.86 * episodes), mined=int(0.04 * episodes))
 
 
-def training_windows(batches: Batches, spec: SignalSpec, seed: int) -> Windows:
-    """Simulate episodes and keep their instructive windows."""
+def training_windows(batches: Batches, spec: SignalSpec, seed: int, parts: int = 1) -> Windows:
+    """Simulate episodes and keep their instructive windows.
+
+    Args:
+        batches: how many episodes of each kind.
+        spec: of the windows.
+        seed: of the episodes.
+        parts: of a training set that these episodes are one of; all are thinned as the whole is.
+    """
     mixed = _parts(batches.mixed, seed, MIXED_CYCLES, MIXED)
     resistive = int(RESISTIVE_SHARE * batches.brief)
     brief = _parts(batches.brief - resistive, seed + 1, BRIEF_CYCLES, FAULTS_ONLY)
     weak = _parts(resistive, seed + 2, BRIEF_CYCLES, FAULTS_ONLY, RESISTIVE_SWEEP)
-    part = min(1.0, WHOLLY_KEPT / max(1, batches.mixed + batches.brief))
-    parts = []
+    kept = min(1.0, WHOLLY_KEPT / max(1, parts * (batches.mixed + batches.brief)))
+    windows = []
     first = 0
     for number, episodes in enumerate(chain(mixed, brief, weak)):
-        parts.append(select(episodes, spec, first_episode=first, seed=seed + number, part=part))
+        windows.append(select(episodes, spec, first_episode=first, seed=seed + number, part=kept))
         first += len(episodes)
-    return Windows.joined(parts)
+    return Windows.joined(windows)
 
 
 def hard_windows(count: int, spec: SignalSpec, seed: int, classify: Classifier, first_episode: int) -> Windows:

@@ -59,6 +59,16 @@ def test_of_many_episodes_as_many_windows_are_kept_as_of_fewer(monkeypatch: pyte
     assert len(np.unique(half.episode)) > 85
 
 
+def test_a_part_of_a_training_set_is_thinned_as_the_whole_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = shipped("line").manifest.spec
+    batches = Batches(mixed=40, brief=60, mined=4)
+    monkeypatch.setattr("training.line_data.WHOLLY_KEPT", 200)
+    whole = training_windows(batches, spec, seed=3, parts=2)
+    third = training_windows(batches, spec, seed=3, parts=6)
+    assert len(third) / len(whole) == pytest.approx(1 / 3, abs=0.06)
+    np.testing.assert_array_equal(whole.data, training_windows(batches, spec, seed=3).data)
+
+
 @pytest.mark.slow
 def test_faultline_train_fits_class_data_and_prints_the_scores_of_both_splits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
