@@ -19,7 +19,7 @@ from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from stream.path.fetching import FAUST_LOGGER, FetchThread
+from stream.path.fetching import FAUST_LOGGER, Fetch
 from stream.path.ledger import FetchedBatch, OffsetLedger, Partition
 from stream.path.producers import IdempotentProducer, SideProducer
 from stream.settings import Settings
@@ -80,8 +80,8 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
         # Faust drops records below what it has read; after a seek back that would be records not yet judged.
         self._read_offset = _NothingRead()
 
-    def _new_consumer_thread(self) -> FetchThread:
-        return FetchThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> Fetch:
+        return Fetch(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 – Faust's signature
         """Yield one message per partition of a fetch; its value is a ``FetchedBatch``.
@@ -102,7 +102,7 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
                 self.ledger.hand_out(batch)
                 yield tp, self._batch_message(tp, batch)
             else:
-                await self._thread.call_thread(self._thread.seek_back, tp, records[0].offset, fetched.assignment)
+                self._thread.seek_back(tp, records[0].offset, fetched.assignment)
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 – Faust's signature
         """Wait for a fetch as Faust does, but only briefly while a partition is left out because its buffer was full.

@@ -171,6 +171,21 @@ def test_a_second_worker_joins_and_leaves_under_load(topics: Topics, start: Call
     check_nothing_lost(topics, load)
 
 
+def test_a_worker_whose_loop_stands_still_loses_its_partitions(
+    topics: Topics, start: Callable[..., WorkerProcess]
+) -> None:
+    load = Load(topics)
+    # So few windows are classified in the event loop. Nothing else than its silence shall end its membership.
+    hung = start(
+        FAULTLINE_TEST_DELAY_S="600", FAULTLINE_STUCK_TIMEOUT_S="600", FAULTLINE_REBALANCE_TIMEOUT_S="600"
+    ).wait_ready()
+    load.send(1)
+    start().wait_ready()
+    load.send(20)
+    check_nothing_lost(topics, load)
+    assert hung.alive
+
+
 def test_an_episode_open_at_a_kill_is_cleared_by_the_next_worker_under_its_own_id(
     topics: Topics, start: Callable[..., WorkerProcess]
 ) -> None:
