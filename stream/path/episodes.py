@@ -202,11 +202,14 @@ class EpisodeTracker:
             faulty = False
         start_ns = self._start_ns(entry, index)
         recent = RecentWindow(fault_class, entry.sequence + index, start_ns, 0, [])
+        before = state.recent[-(self.policy.of - 1) :] if self.policy.of > 1 else []
         if faulty:
-            recent.probabilities = [float(value) for value in probabilities]
-            if state.episode is None:
+            recent.probabilities = probabilities.tolist()
+            earlier = sum(1 for window_before in before if window_before.probabilities)
+            # An onset takes the inception of the first of its faulty windows.
+            if state.episode is None and not 0 < earlier >= self.policy.confirm - 1:
                 recent.inception_ns = start_ns + round(inception_sample(window, self.spec) * NS / entry.rate_hz)
-        state.recent = [*state.recent[-(self.policy.of - 1) :], recent] if self.policy.of > 1 else [recent]
+        state.recent = [*before, recent]
         if state.episode is None:
             self._maybe_onset(result, entry, window)
         elif faulty:

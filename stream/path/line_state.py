@@ -19,7 +19,7 @@ class RecentWindow(msgspec.Struct, array_like=True):
     sequence: int
     start_ns: int
     inception_ns: int
-    """Estimated inception if the fault began in this window; 0 for a quiet window."""
+    """Estimated inception if the fault began in this window; 0 where no onset can ask for it."""
     probabilities: list[float]
     """Of every class; empty for a quiet window."""
 
