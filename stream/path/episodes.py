@@ -205,9 +205,7 @@ class EpisodeTracker:
         before = state.recent[-(self.policy.of - 1) :] if self.policy.of > 1 else []
         if faulty:
             recent.probabilities = probabilities.tolist()
-            earlier = sum(1 for window_before in before if window_before.probabilities)
-            # An onset takes the inception of the first of its faulty windows.
-            if state.episode is None and not 0 < earlier >= self.policy.confirm - 1:
+            if state.episode is None and not self._completes_an_onset(before):
                 recent.inception_ns = start_ns + round(inception_sample(window, self.spec) * NS / entry.rate_hz)
         state.recent = [*before, recent]
         if state.episode is None:
@@ -217,6 +215,11 @@ class EpisodeTracker:
         else:
             self._quiet(result, entry, recent)
         self._forget_when_idle(state)
+
+    def _completes_an_onset(self, before: list[RecentWindow]) -> bool:
+        """Whether a faulty window makes an onset that began earlier, whose inception is that of its first window."""
+        earlier = sum(1 for recent in before if recent.probabilities)
+        return 0 < earlier >= self.policy.confirm - 1
 
     def _end_ns(self, start_ns: int, rate_hz: float) -> int:
         """Time after a window's last sample."""

@@ -49,7 +49,7 @@ class Fetch(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         serving = self.parent_loop.create_task(self._serve(), name="fetch")
         # A crash has been told to the app by then; nobody awaits the task.
         serving.add_done_callback(lambda task: task.cancelled() or task.exception())
-        self._serving = serving
+        self._serving = serving  # the loop itself keeps tasks weakly
         try:
             await self._thread_running
         finally:

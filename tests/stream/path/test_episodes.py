@@ -341,6 +341,26 @@ def test_numbers_at_the_contracts_limits_are_judged_and_stored(rate_hz: float) -
 # Times ---------------------------------------------------------------------------------------------------------------
 
 
+class EveryInception(EpisodeTracker):
+    """Estimates the inception in every window that might have one."""
+
+    def _completes_an_onset(self, before: Sequence[object]) -> bool:
+        return False
+
+
+@given(st.lists(st.sampled_from([NONE, AG]), max_size=40), st.integers(1, 4), st.integers(1, 4))
+def test_an_inception_that_is_not_estimated_is_asked_for_by_no_onset(
+    classes: list[int], confirm: int, more: int
+) -> None:
+    policy = EpisodePolicy(confirm=confirm, of=min(confirm + more - 1, 5), clear=2)
+    lines = [Line(tracker(SPEC, policy)) for tracker in (EpisodeTracker, EveryInception)]
+    for line in lines:
+        line.send(classes)
+    ours, every = ([(step.state, step.inception_ns) for step in line.steps] for line in lines)
+    assert ours == every
+    assert all(inception_ns >= START_NS for _, inception_ns in ours)
+
+
 def test_the_times_of_an_episode_are_those_of_its_waveform() -> None:
     """A bolted AG fault from sample 100 to 260 of a 50 Hz line; a window is faulty when half of it is."""
     begins, ends, length = 100, 260, 480
