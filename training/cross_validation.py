@@ -33,6 +33,7 @@ from training.evaluation import guarded, judge_disturbances, judge_faults
 from training.fit import FitHistory, make_repeatable
 from training.fold_results import Fold, Folds, WindowScores
 from training.line_data import (
+    INSTRUMENTS,
     RESISTIVE_SHARE,
     RESISTIVE_SWEEP,
     TRAINING_SWEEP,
@@ -86,8 +87,8 @@ class FoldOptions:
     @property
     def fingerprint(self) -> str:
         """Hash of what decides the outcome: a result with another one is another recipe's."""
-        data = (TRAINING_SWEEP, RESISTIVE_SWEEP, RESISTIVE_SHARE, WHOLLY_KEPT, LINE_NORMALISATION, LINE_SHARES)
-        decisive = (self, self.batches, *data, ROUNDS, LINE_FIT, PRIOR_PART)
+        lines = (TRAINING_SWEEP, RESISTIVE_SWEEP, RESISTIVE_SHARE, INSTRUMENTS, WHOLLY_KEPT)
+        decisive = (self, self.batches, *lines, LINE_NORMALISATION, LINE_SHARES, ROUNDS, LINE_FIT, PRIOR_PART)
         return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
 
 

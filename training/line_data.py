@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.spec import SignalSpec
 from training.simulator.episodes import Episodes, Mix, simulate
-from training.simulator.measurement import HARSH
+from training.simulator.measurement import HARSH, USUAL
 from training.simulator.network import LOWEST_KV, Sweep
 from training.windows import Windows, select
 
@@ -24,6 +24,9 @@ NON_FAULTS_ONLY = Mix(fault_share=0.0)
 # fraction of their voltage, a network learns what a hundred are.
 # On feeders with loads of one phase it learns that some unbalance is no fault.
 TRAINING_SWEEP = Sweep(kilovolt=(LOWEST_KV, np.inf), unbalanced_share=0.4)
+# In turns, part by part. Of faulty instruments alone a network learns to doubt what usual ones show clearly: a fault of
+# fifty ohm, or that three phases are short-circuited far away and no motor starts.
+INSTRUMENTS = (HARSH, USUAL)
 RESISTIVE_SWEEP, RESISTIVE_SHARE = Sweep(kilovolt=(66.0, np.inf), scale=(0.05, 0.5)), 0.5
 # Of so many episodes all instructive windows are kept, of more as many windows, so that memory and an epoch's time are
 # bounded: windows of further lines teach what further windows of one line do not.
@@ -111,4 +114,7 @@ def _parts(count: int, seed: int, length_cycles: float, mix: Mix, sweep: Sweep =
     seeds = np.random.SeedSequence(seed).generate_state(max(1, -(-count // PART)))
     for number in range(-(-count // PART)):
         size = min(PART, count - number * PART)
-        yield simulate(size, int(seeds[number]), length_cycles=length_cycles, mix=mix, instruments=HARSH, sweep=sweep)
+        instruments = INSTRUMENTS[number % len(INSTRUMENTS)]
+        yield simulate(
+            size, int(seeds[number]), length_cycles=length_cycles, mix=mix, instruments=instruments, sweep=sweep
+        )
