@@ -10,9 +10,10 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
-__all__ = ["Call", "compile_call", "has_accelerator", "share_threads"]
+__all__ = ["Call", "compile_call", "compute_in_callers", "has_accelerator", "stage", "wants_stages"]
 
 Call = Callable[[NDArray[np.float32], Any], NDArray[np.float32]]
 
@@ -43,7 +44,7 @@ def compile_call(function: Callable[[Any, Any], Any], shape: tuple[int, ...], pa
         call = _for_jax(function)
     else:
         call = _for_torch(function)
-    call(np.zeros(shape, np.float32), keras.ops.ones(parameters, "float32"))
+    call(np.zeros(shape, np.float32), ops.ones(parameters, "float32"))
     return call
 
 
@@ -93,8 +94,8 @@ def _for_torch(function: Callable[[Any, Any], Any]) -> Call:
 
     def call(windows: NDArray[np.float32], parameters: Any) -> NDArray[np.float32]:
         with torch.inference_mode():
-            answer = function(keras.ops.convert_to_tensor(windows), parameters)
-            result: NDArray[np.float32] = keras.ops.convert_to_numpy(answer)
+            answer = function(ops.convert_to_tensor(windows), parameters)
+            result: NDArray[np.float32] = ops.convert_to_numpy(answer)
         return result
 
     return call
@@ -116,11 +117,12 @@ def has_accelerator() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def share_threads(callers: int) -> bool:
-    """Ask the backend for as many threads as there are callers, because the engine runs one call per core.
+def compute_in_callers() -> bool:
+    """Ask the backend to compute a call in the thread that makes it, because the engine has a caller for every core.
 
-    With fewer, TensorFlow 2.21 computes the calls of several callers one after the other; more would wake each other.
-    Has to come before the backend has computed anything in this process, and holds for all of the process.
+    XLA cuts every operation into as many parts as TensorFlow has threads, and in a GRU parts wait for one another in
+    every time step: with two threads for two callers a core took 12.5 µs for the GRU of a window, with one 9.1. Has to
+    come before the backend has computed anything in this process, and holds for all of the process.
     Returns whether it could still be set; where not, answers are the same and throughput is lower.
     """
     if keras.backend.backend() != "tensorflow":
@@ -128,7 +130,25 @@ def share_threads(callers: int) -> bool:
     import tensorflow as tf
 
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(callers)
+        tf.config.threading.set_intra_op_parallelism_threads(1)
     except RuntimeError:
-        return bool(tf.config.threading.get_intra_op_parallelism_threads() == callers)
+        return bool(tf.config.threading.get_intra_op_parallelism_threads() == 1)
     return True
+
+
+def wants_stages() -> bool:
+    """Whether a large function has to be made of ``stage`` upon ``stage`` to be computed in its caller's thread.
+
+    What XLA compiles for a CPU hands operations that do not wait for each other to TensorFlow's threads, of which there
+    is one, unless they are few: callers would be served one after the other.
+    """
+    return keras.backend.backend() == "tensorflow" and not has_accelerator()
+
+
+def stage(compute: Callable[[], Any], shape: tuple[int, ...], positive: Any) -> Any:
+    """What ``compute`` returns, a tensor of ``shape``, as a function of its own for the compiler, with few operations.
+
+    ``positive`` is a scalar that always is, which the compiler does not know: it keeps what depends on a condition
+    apart from all else.
+    """
+    return ops.cond(positive > 0, compute, lambda: ops.zeros(shape, "float32"))

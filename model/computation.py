@@ -7,9 +7,11 @@ argument per tensor would take 0.09 ms, which is all Python's.
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import keras
@@ -17,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from model.artefact import Artefact, build_model
-from model.compile import Call, compile_call
+from model.compile import Call, compile_call, stage, wants_stages
 from model.recurrent import for_inference
 
 __all__ = ["Computation"]
@@ -39,6 +41,9 @@ class Computation:
         self._form = _form(artefact)
         self._window_shape = artefact.manifest.spec.window_shape
         self._tensors = [(tensor.name, tensor.shape) for tensor in artefact.manifest.tensors]
+        # Where in the parameters each tensor begins, behind the temperature.
+        starts = itertools.accumulate((math.prod(shape) for _, shape in self._tensors), initial=1)
+        self._places = {name: (start, shape) for start, (name, shape) in zip(starts, self._tensors, strict=False)}
         # The state of dropout's random numbers is in no artefact, and nothing depends on it here.
         self._states = {
             variable.path: ops.convert_to_numpy(variable.value)
@@ -71,19 +76,58 @@ class Computation:
         return call
 
     def _probabilities(self, windows: Any, parameters: Any) -> Any:
-        values: dict[str, Any] = {path: ops.convert_to_tensor(state) for path, state in self._states.items()}
-        start = 1
-        for name, shape in self._tensors:
-            end = start + math.prod(shape)
-            values[name] = ops.reshape(parameters[start:end], shape)
-            start = end
+        run = self._in_stages if wants_stages() else self._at_once
+        return ops.softmax(run(windows, parameters) / parameters[0])
 
-        def of(variables: list[keras.Variable]) -> list[Any]:
-            return [values[variable.path] for variable in variables]
+    def _at_once(self, windows: Any, parameters: Any) -> Any:
+        logits, _ = self._model.stateless_call(*self._values(self._model, parameters), windows, training=False)
+        return logits
 
-        trainable, fixed = of(self._model.trainable_variables), of(self._model.non_trainable_variables)
-        logits, _ = self._model.stateless_call(trainable, fixed, windows, training=False)
-        return ops.softmax(logits / parameters[0])
+    def _in_stages(self, windows: Any, parameters: Any) -> Any:
+        """The same, every layer that has weights a stage, which waits for the one before even where it needs it not.
+
+        A layer without weights is part of the stages that it leads to.
+        """
+        made_by = {id(layer.output): layer for layer in self._model.layers}
+        answers = {id(self._model.input): windows}
+
+        def answer(tensor: Any, earlier: Any) -> Any:
+            """Of ``tensor``, computed after ``earlier``."""
+            if id(tensor) in answers:
+                known = answers[id(tensor)]
+                return known if earlier is None or known is earlier else known + _nothing(earlier, known)
+            layer = made_by[id(tensor)]
+            several = isinstance(layer.input, list)
+            given = [answer(one, earlier) for one in (layer.input if several else [layer.input])]
+            return layer.stateless_call(*self._values(layer, parameters), given if several else given[0])[0]
+
+        last = None
+        for layer in self._model.layers:
+            if layer.weights:
+                shape = (windows.shape[0], *layer.output.shape[1:])
+                last = stage(partial(answer, layer.output, last), shape, parameters[0])
+                answers[id(layer.output)] = last
+        return answer(self._model.output, None)
+
+    def _values(self, layer: Any, parameters: Any) -> tuple[list[Any], list[Any]]:
+        """What a layer's variables hold, trainable ones and others."""
+
+        def value(variable: keras.Variable) -> Any:
+            if variable.path in self._states:
+                return ops.convert_to_tensor(self._states[variable.path])
+            start, shape = self._places[variable.path]
+            return ops.reshape(parameters[start : start + math.prod(shape)], shape)
+
+        return [value(v) for v in layer.trainable_variables], [value(v) for v in layer.non_trainable_variables]
+
+
+def _nothing(earlier: Any, like: Any) -> Any:
+    """Zeros that an answer (n, ...) has to be there for, to be added to ``like`` (n, ...) row by row.
+
+    Only a row that is not finite gives something else, and is that row's alone.
+    """
+    first = ops.reshape(earlier, (earlier.shape[0], -1))[:, :1]
+    return ops.reshape(ops.minimum(ops.abs(first), 0.0), (-1, *[1] * (len(like.shape) - 1)))
 
 
 def _form(artefact: Artefact) -> tuple[object, ...]:

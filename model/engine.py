@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from typing import Self
 
@@ -18,7 +18,7 @@ import structlog
 from numpy.typing import NDArray
 
 from model.artefact import Artefact
-from model.compile import Call, has_accelerator, share_threads
+from model.compile import Call, compute_in_callers, has_accelerator
 from model.computation import Computation
 from model.errors import EngineError
 from model.spec import SignalSpec
@@ -38,6 +38,10 @@ _CALL_COST = 8
 _PADDING = 1.25
 # A smaller share is not worth handing to another core.
 _SMALLEST_SHARE = 64
+
+
+_Piece = tuple[Call, int, NDArray[np.float32], NDArray[np.float32]]
+"""What computes it, for how many windows; its windows, and where their probabilities go."""
 
 
 class Engine:
@@ -72,8 +76,8 @@ class Engine:
     ) -> None:
         accelerated = has_accelerator()
         self._threads = _default_threads(accelerated) if threads is None else threads
-        if not accelerated and not share_threads(max(1, self._threads)):
-            log.debug("engine_threads_not_limited", reason="the backend was in use before the engine was made")
+        if not accelerated and not compute_in_callers():
+            log.debug("engine_not_in_its_callers", reason="the backend was in use before the engine was made")
         self._artefact = artefact
         default = ACCELERATOR_BUCKETS if accelerated else CPU_BUCKETS
         self._buckets = tuple(sorted(set(default if buckets is None else buckets)))
@@ -124,12 +128,7 @@ class Engine:
             stop = min(start + bucket, len(windows))
             pieces.append((self._computation.call(bucket), bucket, windows[start:stop], answer[start:stop]))
             start = stop
-        if len(pieces) <= 1 or self._threads == 1:
-            for piece in pieces:
-                self._run(*piece)
-        else:
-            for _ in self._pool.map(lambda piece: self._run(*piece), pieces):
-                pass
+        self._run_all(pieces)
         return answer
 
     def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -160,6 +159,22 @@ class Engine:
             raise EngineError(f"windows must be a numpy array, {expected}; got {type(windows).__name__}")
         if windows.dtype != np.float32 or windows.ndim != 3 or windows.shape[1:] != (samples, channels):
             raise EngineError(f"windows must be {expected}; got {windows.dtype} {windows.shape}")
+
+    def _run_all(self, pieces: list[_Piece]) -> None:
+        """Run pieces side by side, the caller taking its part: woken for every piece it would do nothing else."""
+        left = iter(pieces)
+
+        def work() -> None:
+            for piece in left:
+                self._run(*piece)
+
+        others = [self._pool.submit(work) for _ in range(min(self._threads, len(pieces)) - 1)]
+        try:
+            work()
+        finally:
+            wait(others)
+        for other in others:
+            other.result()
 
     def _run(self, call: Call, bucket: int, windows: NDArray[np.float32], answer: NDArray[np.float32]) -> None:
         count = len(windows)

@@ -163,9 +163,9 @@ def _bound(artefact: Artefact) -> Iterator[Arrangement]:
     from keras import ops
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    from model.compile import compile_call, share_threads
+    from model.compile import compile_call, compute_in_callers
 
-    share_threads(_cores())
+    compute_in_callers()
     threadpool_limits(1, "blas")
     recurrent = artefact.weights["gru/gru_cell/recurrent_kernel"]
     units, steps = recurrent.shape[0], artefact.manifest.spec.samples

@@ -10,11 +10,17 @@ from model.spec import SignalSpec
 
 
 def artefact_of(
-    spec: SignalSpec, *, seed: int = 5, temperature: float = 1.3, scale: float = 0.5, architecture: str = "gru"
+    spec: SignalSpec,
+    *,
+    seed: int = 5,
+    temperature: float = 1.3,
+    scale: float = 0.5,
+    architecture: str = "gru",
+    phasors: bool = False,
 ) -> Artefact:
     """Weights wide enough that probabilities are far from uniform, so that comparing them means something."""
     count = len(spec.channels)
-    normalisation = Normalisation(kind="asinh", centre=(0.1,) * count, scale=(scale,) * count)
+    normalisation = Normalisation(kind="asinh", centre=(0.1,) * count, scale=(scale,) * count, phasors=phasors)
     model = build(architecture, spec, normalisation, seed=seed)
     model.set_weights([weight * 2 for weight in model.get_weights()])
     return Artefact.from_model(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.architectures import ARCHITECTURES
 from model.artefact import Artefact, build_model
 from model.engine import CPU_BUCKETS, Engine, cut
 from model.errors import EngineError, ShapeArtefactError
@@ -205,3 +208,33 @@ def test_a_batch_is_spread_over_the_cores() -> None:
     assert cut(1024, 2, CPU_BUCKETS) == [512, 512]
     assert cut(512, 4, CPU_BUCKETS) == [128] * 4
     assert cut(40, 4, CPU_BUCKETS) in ([64], [32, 8])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_network_with_two_branches_computed_in_stages_says_what_keras_says(architecture: str) -> None:
+    artefact = artefact_of(load_spec("line"), architecture=architecture, phasors=True)
+    windows = windows_of(artefact.manifest.spec, 40)
+    logits = np.asarray(build_model(artefact)(windows), np.float64)
+    with Engine(artefact, buckets=(8, 32)) as engine:
+        found = engine.classify(windows)
+    np.testing.assert_allclose(found, softmax(logits / artefact.manifest.temperature), atol=1e-5)
+
+
+def test_a_call_is_computed_in_the_thread_that_makes_it() -> None:
+    """In a process of its own, since the backend's threads are settled at its first computation."""
+    measured = """
+import time
+import numpy as np
+from model.artefact import shipped
+from model.engine import Engine
+
+with Engine(shipped("line"), threads=1, buckets=(512,)).warm() as engine:
+    windows = np.random.default_rng(1).normal(0, 1, (2048, 32, 6)).astype(np.float32)
+    mine, everyones = time.thread_time(), time.process_time()
+    for _ in range(10):
+        engine.classify(windows)
+    print((time.thread_time() - mine) / (time.process_time() - everyones))
+"""
+    done = subprocess.run([sys.executable, "-c", measured], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0.8
