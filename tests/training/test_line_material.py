@@ -12,12 +12,14 @@ import pytest
 
 from model.artefact import Artefact
 from model.spec import load_spec
+from training import line_data
 from training.datasets import METADATA, Recipe, open_dataset, write_dataset
 from training.errors import DataSetError
 from training.hold_out import HELD_OUT, held_out
-from training.line_data import DOUBTFUL, HARD_WEIGHT, Batches
+from training.line_data import DOUBTFUL, HARD_WEIGHT, Batches, training_windows
 from training.line_material import LineMaterial, dataset_material, simulated_material
 from training.recipes import LineOptions, train_line
+from training.simulator.episodes import Episodes, simulate
 
 RECIPE = Recipe(episodes=400, seed=5, length_cycles=10)
 SPEC = load_spec("line")
@@ -54,6 +56,25 @@ def test_no_window_that_is_learned_from_or_tuned_on_is_of_a_held_out_band(path: 
         assert np.isin(windows.episode, beyond[band]).all()
     numbers = [set(part.episode.tolist()) for part in (*parts, *material.held_out.values())]
     assert sum(map(len, numbers)) == len(set().union(*numbers)), "an episode is in two parts"
+
+
+def test_every_other_part_is_of_usual_instruments_and_as_much_is_broken_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[Episodes] = []
+
+    def seen(*asked: Any, **how: Any) -> Episodes:
+        parts.append(simulate(*asked, **how))
+        return parts[-1]
+
+    monkeypatch.setattr(line_data, "simulate", seen)
+    monkeypatch.setattr(line_data, "PART", 64)
+    training_windows(Batches(mixed=0, brief=256, mined=0), SPEC, seed=3)
+    assert [len(part) for part in parts] == [64] * 4
+    noisy = [np.mean([float(line["noise_db"]) < 19 for line in part.lines]) for part in parts]
+    assert noisy[0] > 0.1
+    assert noisy[2] > 0.1
+    assert noisy[1] == noisy[3] == 0
+    for part in parts:
+        assert np.mean([bool(line["lost"]) or line["connected"] != "ABC" for line in part.lines]) > 0.15
 
 
 def test_hard_windows_are_doubted_ones_of_training_episodes_and_every_round_searches_others(
