@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Self
 
@@ -38,10 +38,6 @@ _CALL_COST = 8
 _PADDING = 1.25
 # A smaller share is not worth handing to another core.
 _SMALLEST_SHARE = 64
-
-
-_Piece = tuple[Call, int, NDArray[np.float32], NDArray[np.float32]]
-"""What computes it, for how many windows; its windows, and where their probabilities go."""
 
 
 class Engine:
@@ -128,7 +124,12 @@ class Engine:
             stop = min(start + bucket, len(windows))
             pieces.append((self._computation.call(bucket), bucket, windows[start:stop], answer[start:stop]))
             start = stop
-        self._run_all(pieces)
+        if len(pieces) <= 1 or self._threads == 1:
+            for piece in pieces:
+                self._run(*piece)
+        else:
+            for _ in self._pool.map(lambda piece: self._run(*piece), pieces):
+                pass
         return answer
 
     def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -159,22 +160,6 @@ class Engine:
             raise EngineError(f"windows must be a numpy array, {expected}; got {type(windows).__name__}")
         if windows.dtype != np.float32 or windows.ndim != 3 or windows.shape[1:] != (samples, channels):
             raise EngineError(f"windows must be {expected}; got {windows.dtype} {windows.shape}")
-
-    def _run_all(self, pieces: list[_Piece]) -> None:
-        """Run pieces side by side, the caller taking its part: woken for every piece it would do nothing else."""
-        left = iter(pieces)
-
-        def work() -> None:
-            for piece in left:
-                self._run(*piece)
-
-        others = [self._pool.submit(work) for _ in range(min(self._threads, len(pieces)) - 1)]
-        try:
-            work()
-        finally:
-            wait(others)
-        for other in others:
-            other.result()
 
     def _run(self, call: Call, bucket: int, windows: NDArray[np.float32], answer: NDArray[np.float32]) -> None:
         count = len(windows)
