@@ -121,8 +121,8 @@ def compute_in_callers() -> bool:
     """Ask the backend to compute a call in the thread that makes it, because the engine has a caller for every core.
 
     XLA cuts every operation into as many parts as TensorFlow has threads, and in a GRU parts wait for one another in
-    every time step: with two threads for two callers a window of a GRU alone took a core 12.5 µs, with one 9.1. Has to come
-    before the backend has computed anything in this process, and holds for all of the process.
+    every time step: with two threads for two callers a window of a GRU alone took a core 12.5 µs, with one 9.1.
+    Has to come before the backend has computed anything in this process, and holds for all of the process.
     Returns whether it could still be set; where not, answers are the same and throughput is lower.
     """
     if keras.backend.backend() != "tensorflow":
