@@ -25,8 +25,7 @@ NON_FAULTS_ONLY = Mix(fault_share=0.0)
 # On feeders with loads of one phase it learns that some unbalance is no fault.
 TRAINING_SWEEP = Sweep(kilovolt=(LOWEST_KV, np.inf), unbalanced_share=0.4)
 # In turns, part by part: of noise and imprecision alone a network learns to doubt what usual instruments show clearly,
-# such as a fault of fifty ohm, or that three phases are short-circuited far away and no motor starts. What is broken or
-# wired wrongly is so in both, as often.
+# such as a fault of fifty ohm. What is broken or wired wrongly is so in both, as often.
 INSTRUMENTS = (HARSH, replace(USUAL, faulty=HARSH.faulty))
 RESISTIVE_SWEEP, RESISTIVE_SHARE = Sweep(kilovolt=(66.0, np.inf), scale=(0.05, 0.5)), 0.5
 # Of so many episodes all instructive windows are kept, of more as many windows, so that memory and an epoch's time are
