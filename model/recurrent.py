@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-__all__ = ["CompiledGRU", "for_inference", "tanh_parts"]
+__all__ = ["CompiledGRU", "for_inference", "is_plain", "tanh_parts"]
 
 # tanh x = x P(x²) / Q(x²) for |x| up to the largest, beyond which float32 knows it as 1: the quotient whose largest
 # relative error is least, by weighted least squares (C. L. Lawson, "Contributions to the theory of linear least maximum
@@ -92,12 +92,12 @@ def _form(layer: layers.Layer) -> layers.Layer:
     # cuDNN's recurrent layers are opaque to XLA; the plain ones are the same mathematics.
     if "use_cudnn" in config:
         config["use_cudnn"] = False
-    kind = CompiledGRU if type(layer) is layers.GRU and _is_plain(layer) else type(layer)
+    kind = CompiledGRU if type(layer) is layers.GRU and is_plain(layer) else type(layer)
     return kind.from_config(config)
 
 
-def _is_plain(layer: layers.GRU) -> bool:
-    """Whether the layer has Keras' defaults in all that ``CompiledGRU`` takes for granted."""
+def is_plain(layer: layers.GRU) -> bool:
+    """Whether the layer has Keras' defaults in all that faster forms of it take for granted."""
     config, defaults = layer.get_config(), layers.GRU(layer.units).get_config()
     decisive = ("activation", "recurrent_activation", "use_bias", "reset_after", "dropout", "recurrent_dropout")
     form = ("return_sequences", "return_state", "go_backwards", "stateful")

@@ -32,6 +32,8 @@ from training.windows import Windows
 log = structlog.get_logger()
 
 SCORING_BATCH = 4096
+# Windows taken in all epochs from which on compiling a step by XLA, some five seconds, is won back several times.
+LONG = 200_000
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,9 @@ def fit(
     parts = [train] if beside is None or not len(beside) else [train, beside]
     fingerprint = _fingerprint(network, [*parts, validation], options) if checkpoint else ""
     file = Checkpoint(checkpoint, fingerprint) if checkpoint else None
-    optimiser = _optimiser(options, steps=options.epochs * -(-sum(map(len, parts)) // options.batch))
-    steps = Steps(network, optimiser, parts, options.batch, options.seed)
+    count = sum(map(len, parts))
+    optimiser = _optimiser(options, steps=options.epochs * -(-count // options.batch))
+    steps = Steps(network, optimiser, parts, options.batch, options.seed, long=options.epochs * count >= LONG)
     history, best = FitHistory(), network.get_weights()
     if file and (state := file.load()):
         for variable, value in zip([*network.variables, *optimiser.variables], state.variables, strict=True):

@@ -2,15 +2,16 @@
 
 A network of ours computes a step in less time than Keras needs to fetch a batch and dispatch it. So windows stay in
 memory, a call takes the indices of many batches, and gathering, gradient and update run inside one TensorFlow graph.
-XLA is not asked for: on CPU its loops were as fast only for the GRU, far slower for convolutions, and it takes
-seconds to compile (``tests/benchmarks/training.py``).
+XLA is asked for where there is a GRU of many steps to be trained for long: with a gradient of its own
+(``training.recurrent``) a step then takes a third of the time. Elsewhere XLA's loops were no faster, for convolutions
+far slower, and it takes seconds to compile (``tests/benchmarks/training.py``).
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -18,6 +19,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from model.recurrent import is_plain
+from training.recurrent import last_state
 from training.windows import Windows
 
 # Batches in one call: long enough that the call costs nothing, short enough that a progress bar moves.
@@ -25,6 +28,8 @@ BATCHES_PER_CALL = 256
 # A recurrent layer of at most so many steps is laid out step by step: on two cores that took a fifth off a step's time,
 # though it is more work, because a loop keeps the second core idle.
 UNROLLED_STEPS = 64
+# Parts of a batch that are computed side by side. Their number is not the machine's, so that results are not either.
+SIDE_BY_SIDE = 2
 _PADDING = -1  # an index that stands for no window: an epoch's last batch may be smaller
 
 
@@ -37,13 +42,24 @@ class Steps:
         parts: windows to learn from, none of them empty. Each counts with its weight, over the mean weight of all.
         batch: windows in a step.
         seed: together with an epoch's number it decides the order of the windows.
+        long: whether a step is taken so often that seconds of compiling are won back.
     """
 
     def __init__(
-        self, network: Any, optimiser: keras.optimizers.Optimizer, parts: Sequence[Windows], batch: int, seed: int
+        self,
+        network: Any,
+        optimiser: keras.optimizers.Optimizer,
+        parts: Sequence[Windows],
+        batch: int,
+        seed: int,
+        *,
+        long: bool = False,
     ) -> None:
         self._network, self._optimiser = network, optimiser
         optimiser.build(network.trainable_variables)
+        self._recurrent = [layer for layer in network.layers if _is_long_gru(layer)]
+        self._compiled = long and batch % SIDE_BY_SIDE == 0 and bool(self._recurrent)
+        self._part = tf.function(self._of_part, jit_compile=True, autograph=False)
         self._ends = list(itertools.accumulate(len(part) for part in parts))
         self._count, self._batch, self._seed = self._ends[-1], batch, seed
         labels, weights = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "weights"))
@@ -55,10 +71,10 @@ class Steps:
                 tf.constant(labels, tf.int32),
                 tf.constant(weights / weights.mean(), tf.float32),
             )
-        with _laid_out(network):
+        with nullcontext() if self._compiled else _laid_out(network):
             signature = [tf.TensorSpec((None, batch), tf.int32)]
             signature += tf.nest.map_structure(tf.TensorSpec.from_tensor, self._given)
-            self._run = tf.function(self._batches, input_signature=signature).get_concrete_function()
+            self._run = tf.function(self._batches, input_signature=signature, autograph=False).get_concrete_function()
 
     @property
     def per_epoch(self) -> int:
@@ -102,13 +118,64 @@ class Steps:
         there = tf.cast(chosen >= 0, tf.float32)
         chosen = tf.maximum(chosen, 0)
         weights = tf.gather(weights, chosen) * there
-        with tf.GradientTape() as tape:
-            logits = self._network(self._rows(data, chosen), training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather(labels, chosen), logits)
-            loss = tf.reduce_sum(losses * weights) / tf.reduce_sum(there)
-        trainable = self._network.trainable_variables
-        self._optimiser.apply(tape.gradient(loss, trainable), trainable)
+        given = (self._rows(data, chosen), tf.gather(labels, chosen), weights)
+        compute = self._side_by_side if self._compiled else self._at_once
+        loss, gradients = compute(tf.reduce_sum(there), *given)
+        self._optimiser.apply(gradients, self._network.trainable_variables)
         return loss
+
+    def _at_once(self, count: Any, windows: Any, labels: Any, weights: Any) -> tuple[Any, list[Any]]:
+        """The loss of a batch of ``count`` windows, and its gradient."""
+        with tf.GradientTape() as tape:
+            loss = _loss(self._network(windows, training=True), labels, weights) / count
+        return loss, tape.gradient(loss, self._network.trainable_variables)
+
+    def _side_by_side(self, count: Any, *batch: Any) -> tuple[Any, list[Any]]:
+        """The same, parts of the batch at the same time, by a function that XLA has compiled.
+
+        It changes no variable, or parts would have to wait for one another: what is to be dropped is drawn here.
+        """
+        whole = [tf.ensure_shape(tensor, (self._batch, *tensor.shape[1:])) for tensor in (*batch, *self._dropped())]
+        parts = zip(*(tf.split(tensor, SIDE_BY_SIDE) for tensor in whole), strict=True)
+        losses, gradients = zip(*(self._part(count, *part) for part in parts), strict=True)
+        return tf.add_n(losses), [tf.add_n(several) for several in zip(*gradients, strict=True)]
+
+    def _dropped(self) -> list[Any]:
+        """What every dropout layer, in their order, multiplies a batch by."""
+        dropouts = [layer for layer in self._network.layers if isinstance(layer, keras.layers.Dropout)]
+        return [layer(tf.ones((self._batch, *layer.output.shape[1:])), training=True) for layer in dropouts]
+
+    def _of_part(self, count: Any, windows: Any, labels: Any, weights: Any, *dropped: Any) -> tuple[Any, list[Any]]:
+        with tf.GradientTape() as tape:
+            loss = _loss(self._logits(windows, dropped), labels, weights) / count
+        return loss, tape.gradient(loss, self._network.trainable_variables)
+
+    def _logits(self, windows: Any, dropped: Sequence[Any]) -> Any:
+        """The network's answer, layer by layer, with our own form of its GRU."""
+        masks = iter(dropped)
+        answers = {id(self._network.input): windows}
+        for layer in self._network.layers:
+            if isinstance(layer, keras.layers.InputLayer):
+                continue
+            several = isinstance(layer.input, list)
+            given = [answers[id(tensor)] for tensor in layer.input] if several else answers[id(layer.input)]
+            if isinstance(layer, keras.layers.Dropout):
+                answer = given * next(masks)
+            elif layer in self._recurrent:
+                weights = (layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias)
+                answer = last_state(given, *map(tf.convert_to_tensor, weights))
+            else:
+                answer = layer(given, training=True)
+            answers[id(layer.output)] = answer
+        return answers[id(self._network.output)]
+
+
+def _loss(logits: Any, labels: Any, weights: Any) -> Any:
+    return tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits) * weights)
+
+
+def _is_long_gru(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.GRU) and not layer.unroll and is_plain(layer)
 
 
 @contextmanager

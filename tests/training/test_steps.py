@@ -11,21 +11,33 @@ import numpy as np
 from model.architectures import build
 from model.normalisation import Normalisation
 from model.spec import load_spec
+from training.recipes import LINE_NORMALISATION
 from training.steps import Steps
 from training.windows import Windows
 
+SPEC = load_spec("line")
+
+
+def _random() -> Windows:
+    rng = np.random.default_rng(1)
+    return Windows(
+        rng.standard_normal((100, *SPEC.window_shape)).astype(np.float32),
+        rng.integers(0, 12, 100, dtype=np.int32),
+        rng.random(100, dtype=np.float32),
+        np.arange(100),
+    )
+
 
 def test_windows_are_forgotten_with_the_steps_that_learned_from_them() -> None:
-    spec = load_spec("line")
     count = 100
     windows = Windows(
-        np.zeros((count, *spec.window_shape), np.float32),
+        np.zeros((count, *SPEC.window_shape), np.float32),
         np.zeros(count, np.int32),
         np.ones(count, np.float32),
         np.arange(count),
     )
-    untouched = Normalisation.identity(len(spec.channels))
-    steps = Steps(build("fnn", spec, untouched, 1), keras.optimizers.Adam(), [windows], 32, 1)
+    untouched = Normalisation.identity(len(SPEC.channels))
+    steps = Steps(build("fnn", SPEC, untouched, 1), keras.optimizers.Adam(), [windows], 32, 1)
     assert [taken for taken, _ in steps.epoch(0)] == [4]
     # Rounds of a training follow one another in one process: each would keep a gigabyte.
     held = [weakref.ref(tensor) for tensor in (*steps._given[0], *steps._given[1:])]
@@ -35,20 +47,30 @@ def test_windows_are_forgotten_with_the_steps_that_learned_from_them() -> None:
 
 
 def test_parts_are_learned_from_as_if_they_were_joined() -> None:
-    spec, rng = load_spec("line"), np.random.default_rng(1)
-    windows = Windows(
-        rng.standard_normal((100, *spec.window_shape)).astype(np.float32),
-        rng.integers(0, 12, 100, dtype=np.int32),
-        rng.random(100, dtype=np.float32),
-        np.arange(100),
-    )
+    windows = _random()
 
     def learned(*bounds: int) -> list[np.ndarray]:
         keras.utils.set_random_seed(1)
-        network = build("fnn", spec, Normalisation.identity(len(spec.channels)), 1)
+        network = build("fnn", SPEC, Normalisation.identity(len(SPEC.channels)), 1)
         parts = [windows.take(part) for part in np.split(np.arange(100), bounds)]
         assert sum(taken for taken, _ in Steps(network, keras.optimizers.Adam(), parts, 32, 1).epoch(0)) == 4
         return network.get_weights()
 
     for whole, in_parts in zip(learned(), learned(40, 41), strict=True):
         np.testing.assert_array_equal(whole, in_parts)
+
+
+def test_a_long_training_takes_the_same_steps() -> None:
+    windows = _random()
+
+    def learned(*, long: bool) -> tuple[list[float], list[np.ndarray]]:
+        keras.utils.set_random_seed(1)
+        network = build("gru", SPEC, LINE_NORMALISATION, 1)
+        steps = Steps(network, keras.optimizers.Adam(), [windows], 32, 1, long=long)
+        losses = [loss for epoch in range(2) for _, loss in steps.epoch(epoch)]
+        return losses, [np.asarray(variable.value) for variable in network.variables]
+
+    (losses, weights), (compiled_losses, compiled_weights) = learned(long=False), learned(long=True)
+    np.testing.assert_allclose(compiled_losses, losses, rtol=1e-5)
+    for whole, compiled in zip(weights, compiled_weights, strict=True):
+        np.testing.assert_allclose(compiled, whole, rtol=0, atol=1e-5)  # Adam's steps are of 1e-3

@@ -1,0 +1,112 @@
+"""A GRU's last state with a gradient written by hand, in the form that a compiler makes fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from model.recurrent import tanh_parts
+
+__all__ = ["last_state"]
+
+
+def last_state(sequences: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
+    """What ``keras.layers.GRU`` with its defaults returns, up to rounding, and its gradient by the weights.
+
+    A compiler's own gradient keeps what it needs of every operation. This one keeps five arrays per time step, and
+    adds up the weights' gradients as it goes back. ``sequences`` get none: they are data.
+
+    Args:
+        sequences: float32 (n, steps, channels).
+        kernel: (channels, 3 * units), for update gate, reset gate and candidate.
+        recurrent: (units, 3 * units).
+        bias: (2, 3 * units), of the inputs and of the state.
+
+    Returns:
+        The state after the last step, (n, units). To be compiled by XLA: eagerly it is slow.
+    """
+
+    def forward(kernel: Any, recurrent: Any, bias: Any) -> tuple[Any, Any]:
+        kept, state = _forward(sequences, kernel, recurrent, bias)
+
+        def backward(upstream: Any) -> tuple[Any, Any, Any]:
+            return _backward(sequences, recurrent, kept, upstream)
+
+        return state, backward
+
+    return ops.custom_gradient(forward)(kernel, recurrent, bias)
+
+
+def _forward(sequences: Any, kernel: Any, recurrent: Any, bias: Any) -> tuple[Sequence[Any], Any]:
+    """The state before every step, its gates, its candidate and the candidate's recurrent part, each (steps, n,
+    units); and the last state (n, units)."""
+    count, steps, channels = sequences.shape
+    units = recurrent.shape[0]
+    inputs = ops.transpose(sequences, (1, 0, 2))
+    # The candidate's recurrent bias is behind the reset gate; all others add up.
+    outer = bias[0] + ops.concatenate([bias[1, : 2 * units], ops.zeros((units,))])
+    inner = bias[1, 2 * units :]
+
+    def step(index: Any, state: Any, *kept: Any) -> tuple[Any, ...]:
+        values = inputs[index]
+        given = outer
+        for channel in range(channels):
+            given = given + values[:, channel : channel + 1] * kernel[channel]
+        recalled = ops.matmul(state, recurrent)
+        update = _logistic(given[:, :units] + recalled[:, :units])
+        reset = _logistic(given[:, units : 2 * units] + recalled[:, units : 2 * units])
+        memory = recalled[:, 2 * units :] + inner
+        candidate = _tanh(given[:, 2 * units :] + reset * memory)
+        new = (
+            ops.slice_update(array, (index, 0, 0), value[None])
+            for array, value in zip(kept, (state, update, reset, candidate, memory), strict=True)
+        )
+        return index + 1, update * state + (1 - update) * candidate, *new
+
+    _, state, *kept = ops.while_loop(
+        lambda index, *_: index < steps,
+        step,
+        (ops.zeros((), "int32"), ops.zeros((count, units)), *[ops.zeros((steps, count, units))] * 5),
+        maximum_iterations=steps,
+    )
+    return kept, state
+
+
+def _backward(sequences: Any, recurrent: Any, kept: Sequence[Any], upstream: Any) -> tuple[Any, Any, Any]:
+    """Gradients by kernel, recurrent kernel and bias, given that by the last state (n, units)."""
+    count, steps, channels = sequences.shape
+    units = recurrent.shape[0]
+    inputs = ops.transpose(sequences, (1, 0, 2))
+    transposed = ops.transpose(recurrent)
+    ones = ops.ones((count, 1))  # a bias is the weight of a one
+
+    def step(done: Any, upstream: Any, by_input: Any, by_state: Any) -> tuple[Any, ...]:
+        index = steps - 1 - done
+        state, update, reset, candidate, memory = (array[index] for array in kept)
+        by_candidate = upstream * (1 - update) * (1 - candidate * candidate)
+        by_reset = by_candidate * memory * reset * (1 - reset)
+        by_update = upstream * (state - candidate) * update * (1 - update)
+        outer = ops.concatenate([by_update, by_reset, by_candidate], axis=1)
+        inner = ops.concatenate([by_update, by_reset, by_candidate * reset], axis=1)
+        values, state = (ops.concatenate([array, ones], axis=1) for array in (inputs[index], state))
+        return (
+            done + 1,
+            upstream * update + ops.matmul(inner, transposed),
+            by_input + ops.matmul(ops.transpose(values), outer),
+            by_state + ops.matmul(ops.transpose(state), inner),
+        )
+
+    start = (ops.zeros((), "int32"), upstream, ops.zeros((channels + 1, 3 * units)), ops.zeros((units + 1, 3 * units)))
+    _, _, by_input, by_state = ops.while_loop(lambda done, *_: done < steps, step, start, maximum_iterations=steps)
+    return by_input[:-1], by_state[:-1], ops.stack([by_input[-1], by_state[-1]])
+
+
+def _tanh(x: Any) -> Any:
+    above, below = tanh_parts(x)
+    return above / below
+
+
+def _logistic(x: Any) -> Any:
+    return 0.5 + 0.5 * _tanh(0.5 * x)
