@@ -27,6 +27,7 @@ from model.spec import SignalSpec
 from training.checkpoint import Checkpoint, State
 from training.scores import window_scores
 from training.steps import Steps
+from training.symmetries import Symmetries
 from training.windows import Windows
 
 log = structlog.get_logger()
@@ -50,6 +51,7 @@ class FitOptions:
     seed: int = 0
     select_by: Literal["loss", "accuracy"] = "loss"  # which epoch is the best, by its validation score
     patience: int | None = None  # epochs without a better one after which training ends
+    symmetries: Symmetries | None = None  # windows are learned from in forms drawn from these
     show_progress: bool = True
 
 
@@ -148,7 +150,8 @@ def fit(
     file = Checkpoint(checkpoint, fingerprint) if checkpoint else None
     count = sum(map(len, parts))
     optimiser = _optimiser(options, steps=options.epochs * -(-count // options.batch))
-    steps = Steps(network, optimiser, parts, options.batch, options.seed, long=options.epochs * count >= LONG)
+    long = options.epochs * count >= LONG
+    steps = Steps(network, optimiser, parts, options.batch, options.seed, symmetries=options.symmetries, long=long)
     history, best = FitHistory(), network.get_weights()
     if file and (state := file.load()):
         for variable, value in zip([*network.variables, *optimiser.variables], state.variables, strict=True):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from model.recurrent import is_plain
 from training.recurrent import last_state
+from training.symmetries import Symmetries
 from training.windows import Windows
 
 # Batches in one call: long enough that the call costs nothing, short enough that a progress bar moves.
@@ -41,7 +42,8 @@ class Steps:
         optimiser: built here for the network's variables.
         parts: windows to learn from, none of them empty. Each counts with its weight, over the mean weight of all.
         batch: windows in a step.
-        seed: together with an epoch's number it decides the order of the windows.
+        seed: together with an epoch's number it decides the order of the windows, and the forms they are shown in.
+        symmetries: the forms; none for windows as they are.
         long: whether a step is taken so often that seconds of compiling are won back.
     """
 
@@ -53,9 +55,10 @@ class Steps:
         batch: int,
         seed: int,
         *,
+        symmetries: Symmetries | None = None,
         long: bool = False,
     ) -> None:
-        self._network, self._optimiser = network, optimiser
+        self._network, self._optimiser, self._symmetries = network, optimiser, symmetries
         optimiser.build(network.trainable_variables)
         self._recurrent = [layer for layer in network.layers if _is_long_gru(layer)]
         self._compiled = long and batch % SIDE_BY_SIDE == 0 and bool(self._recurrent)
@@ -72,7 +75,7 @@ class Steps:
                 tf.constant(weights / weights.mean(), tf.float32),
             )
         with nullcontext() if self._compiled else _laid_out(network):
-            signature = [tf.TensorSpec((None, batch), tf.int32)]
+            signature = [tf.TensorSpec((2, None, batch), tf.int32)]
             signature += tf.nest.map_structure(tf.TensorSpec.from_tensor, self._given)
             self._run = tf.function(self._batches, input_signature=signature, autograph=False).get_concrete_function()
 
@@ -88,19 +91,22 @@ class Steps:
             After every call into the graph: steps taken by it, and the sum of their losses.
         """
         order = self._order(number)
-        for first in range(0, len(order), BATCHES_PER_CALL):
-            part = order[first : first + BATCHES_PER_CALL]
-            yield len(part), float(self._run(tf.constant(part), *self._given))
+        for first in range(0, self.per_epoch, BATCHES_PER_CALL):
+            part = order[:, first : first + BATCHES_PER_CALL]
+            yield part.shape[1], float(self._run(tf.constant(part), *self._given))
 
     def _order(self, number: int) -> NDArray[np.int32]:
-        order = np.full(self.per_epoch * self._batch, _PADDING, np.int32)
-        order[: self._count] = np.random.default_rng((self._seed, number)).permutation(self._count)
-        return order.reshape(self.per_epoch, self._batch)
+        """Which windows, and in which of their forms: (2, steps, batch)."""
+        rng = np.random.default_rng((self._seed, number))
+        order = np.full((2, self.per_epoch * self._batch), _PADDING, np.int32)
+        order[0, : self._count] = rng.permutation(self._count)
+        order[1] = rng.integers(0, len(self._symmetries or (0,)), order.shape[1])
+        return order.reshape(2, self.per_epoch, self._batch)
 
     def _batches(self, order: Any, data: Any, labels: Any, weights: Any) -> Any:
         _, loss = tf.while_loop(
-            lambda step, loss: step < tf.shape(order)[0],
-            lambda step, loss: (step + 1, loss + self._step(order[step], data, labels, weights)),
+            lambda step, loss: step < tf.shape(order)[1],
+            lambda step, loss: (step + 1, loss + self._step(order[0, step], order[1, step], data, labels, weights)),
             (tf.constant(0), tf.constant(0.0)),
             parallel_iterations=1,  # steps follow one another
         )
@@ -114,11 +120,20 @@ class Steps:
             rows = tf.where((chosen >= first)[:, None, None], own, rows)
         return rows
 
-    def _step(self, chosen: Any, data: Any, labels: Any, weights: Any) -> Any:
+    def _shown(self, forms: Any, windows: Any, labels: Any) -> tuple[Any, Any]:
+        """Windows and labels in the forms (batch,)."""
+        if self._symmetries is None:
+            return windows, labels
+        kinds = (self._symmetries.channels, self._symmetries.signs, self._symmetries.classes)
+        channels, signs, classes = (tf.gather(tf.constant(kind), forms) for kind in kinds)
+        windows = tf.gather(windows, channels, axis=2, batch_dims=1) * signs[:, None, None]
+        return windows, tf.gather(classes, labels, axis=1, batch_dims=1)
+
+    def _step(self, chosen: Any, forms: Any, data: Any, labels: Any, weights: Any) -> Any:
         there = tf.cast(chosen >= 0, tf.float32)
         chosen = tf.maximum(chosen, 0)
         weights = tf.gather(weights, chosen) * there
-        given = (self._rows(data, chosen), tf.gather(labels, chosen), weights)
+        given = (*self._shown(forms, self._rows(data, chosen), tf.gather(labels, chosen)), weights)
         compute = self._side_by_side if self._compiled else self._at_once
         loss, gradients = compute(tf.reduce_sum(there), *given)
         self._optimiser.apply(gradients, self._network.trainable_variables)

@@ -6,6 +6,7 @@ each step does to arrays is in ``imperfections``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +27,7 @@ from training.simulator.imperfections import (
 )
 from training.simulator.network import Array
 
-__all__ = ["HARSH", "USUAL", "Chain", "Faulty", "Instruments", "draw_chains", "measure", "renamed"]
+__all__ = ["HARSH", "USUAL", "Chain", "Faulty", "Instruments", "draw_chains", "measure", "renamed", "renamed_class"]
 
 
 @dataclass(frozen=True)
@@ -226,11 +227,11 @@ def measure(samples: Samples, chain: Chain, rng: np.random.Generator, frequency:
 def renamed(labels: NDArray[np.int8], chain: Chain) -> NDArray[np.int8]:
     """Return labels (n, t) by `line` class as they read where phases are connected as one another."""
     orders, which = np.unique(chain.order, axis=0, return_inverse=True)
-    table = np.array([[CLASSES.index(_renamed(name, order)) for name in CLASSES] for order in orders], np.int8)
+    table = np.array([[CLASSES.index(renamed_class(name, order)) for name in CLASSES] for order in orders], np.int8)
     return np.asarray(table[which.reshape(-1)[:, None], labels])
 
 
-def _renamed(name: str, order: NDArray[np.intp]) -> str:
+def renamed_class(name: str, order: Sequence[int] | NDArray[np.intp]) -> str:
     """Name of a class where the phase ``order[k]`` is connected as the k-th. Phase pairs are AB, BC, CA."""
     if name == "none":
         return name
