@@ -86,11 +86,11 @@ def ours(architecture: str, spec: SignalSpec, parts: Parts, options: FitOptions)
 
 
 class _StepsByXla(Steps):
-    def __init__(self, network: Any, optimiser: Any, windows: Windows, batch: int, seed: int) -> None:
+    def __init__(self, network: Any, *given: Any, **options: Any) -> None:
         for layer in network.layers:
             if hasattr(layer, "use_cudnn"):
                 layer.use_cudnn = False
-        super().__init__(network, optimiser, windows, batch, seed)
+        super().__init__(network, *given, **options)
         self._run = tf.function(self._batches, jit_compile=True)
 
 
