@@ -33,8 +33,6 @@ from training.windows import Windows
 log = structlog.get_logger()
 
 SCORING_BATCH = 4096
-# Windows taken in all epochs from which on compiling a step by XLA, some five seconds, is won back several times.
-LONG = 200_000
 
 
 @dataclass(frozen=True)
@@ -148,10 +146,8 @@ def fit(
     parts = [train] if beside is None or not len(beside) else [train, beside]
     fingerprint = _fingerprint(network, [*parts, validation], options) if checkpoint else ""
     file = Checkpoint(checkpoint, fingerprint) if checkpoint else None
-    count = sum(map(len, parts))
-    optimiser = _optimiser(options, steps=options.epochs * -(-count // options.batch))
-    long = options.epochs * count >= LONG
-    steps = Steps(network, optimiser, parts, options.batch, options.seed, symmetries=options.symmetries, long=long)
+    optimiser = _optimiser(options, steps=options.epochs * -(-sum(map(len, parts)) // options.batch))
+    steps = Steps(network, optimiser, parts, options.batch, options.seed, options.symmetries)
     history, best = FitHistory(), network.get_weights()
     if file and (state := file.load()):
         for variable, value in zip([*network.variables, *optimiser.variables], state.variables, strict=True):

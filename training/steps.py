@@ -2,9 +2,9 @@
 
 A network of ours computes a step in less time than Keras needs to fetch a batch and dispatch it. So windows stay in
 memory, a call takes the indices of many batches, and gathering, gradient and update run inside one TensorFlow graph.
-XLA is asked for where there is a GRU of many steps to be trained for long: with a gradient of its own
-(``training.recurrent``) a step then takes a third of the time. Elsewhere XLA's loops were no faster, for convolutions
-far slower, and it takes seconds to compile (``tests/benchmarks/training.py``).
+XLA is asked for where there is a GRU of many time steps: with a gradient of its own (``training.recurrent``) a step
+then takes a third of the time, and is there as soon. Elsewhere XLA's loops were no faster, for convolutions far slower,
+and it takes seconds to compile (``tests/benchmarks/training.py``).
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Steps:
         batch: windows in a step.
         seed: together with an epoch's number it decides the order of the windows, and the forms they are shown in.
         symmetries: the forms; none for windows as they are.
-        long: whether a step is taken so often that seconds of compiling are won back.
     """
 
     def __init__(
@@ -54,14 +53,12 @@ class Steps:
         parts: Sequence[Windows],
         batch: int,
         seed: int,
-        *,
         symmetries: Symmetries | None = None,
-        long: bool = False,
     ) -> None:
         self._network, self._optimiser, self._symmetries = network, optimiser, symmetries
         optimiser.build(network.trainable_variables)
         self._recurrent = [layer for layer in network.layers if _is_long_gru(layer)]
-        self._compiled = long and batch % SIDE_BY_SIDE == 0 and bool(self._recurrent)
+        self._compiled = batch % SIDE_BY_SIDE == 0 and bool(self._recurrent)
         self._part = tf.function(self._of_part, jit_compile=True, autograph=False)
         self._ends = list(itertools.accumulate(len(part) for part in parts))
         self._count, self._batch, self._seed = self._ends[-1], batch, seed
