@@ -98,8 +98,8 @@ def hard_windows(count: int, spec: SignalSpec, seed: int, classify: Classifier, 
 def doubtful(parts: Iterable[Windows], spec: SignalSpec, seed: int, classify: Classifier) -> Windows:
     """Keep the windows that ``classify`` doubts, at most ``MOST_MINED`` of them at random.
 
-    They weigh what others do. Nine in ten are no fault: where they weighed 2.5 times as much, as they did once, one in
-    two hundred windows of a three-phase fault far out was taken for the start of a motor.
+    They weigh what others do. Nine in ten are no fault: the more they weigh, the rarer a quiet window is taken for a
+    fault, and the more often a three-phase fault far out for the start of a motor.
     """
     merged = np.array(spec.merged_three_phase())
     kept = [Windows.empty(spec)]
