@@ -24,6 +24,7 @@ def stage(kafka_server: Callable[..., Kafka], tmp_path: Path) -> Stage:
     return Stage(broker.bootstrap, tmp_path, partitions=2)
 
 
+@pytest.mark.long
 def test_faultline_and_a_bare_loop_take_the_same_backlog(stage: Stage) -> None:
     found = {}
     for name in (OURS, "aiokafka_bare"):
