@@ -6,6 +6,7 @@ SHELL := /bin/sh
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+PROCESSES ?= 2
 READY := .venv/.ready
 
 .PHONY: sizing quix test-long help setup demo test lint types loop retraining-storm storm swaps bench recording bench fuzz bench-training clean smoke smoke-secure
@@ -26,8 +27,9 @@ setup: $(READY) ## set up .venv
 demo: $(READY) ## a minute of simulated lines through the real worker, on the embedded broker
 	@$(BIN)/faultline demo
 
+# A file goes to one process as a whole, in their order: tests/delivery, which takes longest, comes first.
 test: $(READY) lint types ## everything: lint, types, tests (with Apache Kafka where Java and Maven are)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-long: $(READY) ## tests that train or swap for minutes, which `make test` leaves out
 	@$(BIN)/python -m pytest -m long

@@ -88,7 +88,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = [text for report in skipped if SKIPPED in (text := str(report.longrepr))]
     if reasons:
-        why = reasons[0].partition(SKIPPED)[2].rstrip("')")
+        why = reasons[0].partition(SKIPPED)[2].rstrip("\"')")
         terminalreporter.write_line(f"{len(reasons)} kafka tests skipped: {why}", yellow=True)
 
 

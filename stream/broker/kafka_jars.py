@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -52,7 +53,8 @@ def prepare_jars() -> Path:
     """Folder with Apache Kafka's jars; runs Maven only when ``pom.xml`` is new to this checkout.
 
     The folder is named by the hash of ``pom.xml`` and appears by one rename, so a filled folder is a complete
-    one, two processes may prepare it at once, and a later start needs neither Maven nor a network.
+    one, and a later start needs neither Maven nor a network. Of two processes one waits for the other: Maven's own
+    cache is not made for two.
 
     Raises:
         KafkaServerError: no checkout, no Maven, or Maven failed; the message ends with Maven's last error.
@@ -67,15 +69,14 @@ def prepare_jars() -> Path:
             "apt-get install maven), or use the embedded broker: faultline broker"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    log.info("kafka_jars_fetching", pom=str(POM.relative_to(REPOSITORY)))
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        filled = Path(scratch) / "jars"
-        _run_maven(maven, filled)
-        try:
-            filled.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was first, with the same jars
-                raise
+    with (folder.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            log.info("kafka_jars_fetching", pom=str(POM.relative_to(REPOSITORY)))
+            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+                filled = Path(scratch) / "jars"
+                _run_maven(maven, filled)
+                filled.rename(folder)
     return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,21 @@ def test_a_failing_maven_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     with pytest.raises(KafkaServerError, match="no such host: repo"):
         prepare_jars()
     assert not kafka_jars.jar_folder().exists()
+
+
+def test_of_two_at_once_one_fetches_and_the_other_waits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    maven = tmp_path / "mvn"
+    maven.write_text(
+        '#!/bin/sh\necho called >> "$0.calls"\nsleep 0.5\n'
+        'for given; do case "$given" in -DoutputDirectory=*) mkdir "${given#*=}";; esac; done\n'
+    )
+    maven.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(kafka_jars, "STATE_FOLDER", tmp_path / "state")
+    with ThreadPoolExecutor(2) as two:
+        folders = {running.result() for running in [two.submit(prepare_jars) for _ in range(2)]}
+    assert folders == {kafka_jars.jar_folder()}
+    assert (tmp_path / "mvn.calls").read_text() == "called\n"
 
 
 def test_outside_a_checkout_the_message_offers_other_brokers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
