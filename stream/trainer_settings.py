@@ -68,7 +68,7 @@ class TrainerSettings(BaseSettings):
 
     # What one retraining may cost
     retrain_memory_mb: int = Field(
-        8192, ge=256, description="Resident memory in MiB beyond which the child process of a retraining is ended."
+        12288, ge=256, description="Resident memory in MiB beyond which the child process of a retraining is ended."
     )
     retrain_time_limit_s: float = Field(
         3 * 3600.0, gt=0, le=7 * DAY_S, description="Time after which an attempt is ended."
