@@ -7,23 +7,17 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AclOperation, ResourcePatternType, ResourceType
 
 from stream.broker.kafka_properties import Security
 from tests.conftest import Kafka
 from tests.delivery.harness import Load, Topics, WorkerProcess, wait_answered, wait_until
+from tests.kafka_acls import grant
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -67,19 +61,6 @@ class Shadow(Topics):
     @property
     def outputs(self) -> list[str]:
         return [self.classes, self.dead_letters, *self.faults]
-
-
-def grant(bootstrap: str, user: str, prefix: str, operations: Iterable[AclOperation]) -> None:
-    """Rights on topics and groups of a prefix, and no others: CreateTopics stays denied."""
-    bindings = [
-        AclBinding(kind, prefix, ResourcePatternType.PREFIXED, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
-        for kind in (ResourceType.TOPIC, ResourceType.GROUP)
-        for operation in operations
-        if not (kind is ResourceType.GROUP and operation is AclOperation.WRITE)
-    ]
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    for future in admin.create_acls(bindings).values():
-        future.result(20)
 
 
 def check_nothing_lost(topics: Topics, load: Load, deadline_s: float = 60.0) -> str:
@@ -242,7 +223,10 @@ def test_a_restarted_broker_is_waited_for(kafka_server: Callable[..., Kafka], tm
 def test_a_worker_without_the_right_to_create_topics_works(kafka_server: Callable[..., Kafka], tmp_path: Path) -> None:
     broker = kafka_server(security=Security(users={"worker": "worker-secret"}, authorizer=True))
     topics = Topics(broker.bootstrap, "denied").create()
-    grant(broker.bootstrap, "worker", "denied", (AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE))
+    prefixed = ResourcePatternType.PREFIXED
+    read = (AclOperation.READ, AclOperation.DESCRIBE)
+    grant(broker.bootstrap, "worker", "denied", (*read, AclOperation.WRITE), pattern=prefixed)
+    grant(broker.bootstrap, "worker", "denied", read, ResourceType.GROUP, prefixed)
     load = Load(topics)
     worker = WorkerProcess(
         topics,

@@ -12,14 +12,7 @@ from typing import Any
 
 import pytest
 import typer
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AclOperation, ResourceType
 from typer.testing import CliRunner
 
 from faultline import diagnosis
@@ -35,6 +28,7 @@ from stream.broker.kafka_properties import Security
 from stream.broker.rights import needed_rights
 from stream.models.models_topic import publish_model
 from stream.settings import Settings
+from tests.kafka_acls import grant
 
 PASSWORD = "correct-horse"
 
@@ -147,16 +141,6 @@ def locked(kafka_server: Callable[..., Any]) -> tuple[Any, dict[str, str]]:
     return kafka, environment
 
 
-def grant(kafka: Any, kind: ResourceType, name: str, *operations: AclOperation) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    bindings = [
-        AclBinding(kind, name, ResourcePatternType.LITERAL, "User:alice", "*", operation, AclPermissionType.ALLOW)
-        for operation in operations
-    ]
-    for future in admin.create_acls(bindings).values():
-        future.result(20)
-
-
 def test_rights_are_told_one_by_one_and_all_granted_is_ok(
     run: Callable[..., dict[str, Any]], locked: tuple[Any, dict[str, str]]
 ) -> None:
@@ -164,7 +148,7 @@ def test_rights_are_told_one_by_one_and_all_granted_is_ok(
     settings = Settings(_env_file=None)
     everywhere = (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
     for plan in catalogue(settings):
-        grant(kafka, ResourceType.TOPIC, plan.name, *everywhere)
+        grant(kafka.bootstrap, "alice", plan.name, everywhere)
     answer = run(**environment)
     assert [level for level, _ in lines(answer, "topics")] == ["ok"]
     denied = dict(message.split(": ", 1) for _, message in lines(answer, "rights"))
@@ -175,8 +159,8 @@ def test_rights_are_told_one_by_one_and_all_granted_is_ok(
     assert PASSWORD not in json.dumps(answer)
 
     for topic, operations in needed_rights(settings).items():
-        grant(kafka, ResourceType.TOPIC, topic, *operations)
-    grant(kafka, ResourceType.GROUP, settings.group, AclOperation.READ)
+        grant(kafka.bootstrap, "alice", topic, operations)
+    grant(kafka.bootstrap, "alice", settings.group, (AclOperation.READ,), ResourceType.GROUP)
     assert [level for level, _ in lines(run(**environment), "rights")] == ["ok"]
 
 

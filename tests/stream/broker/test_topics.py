@@ -8,15 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ConfigResource,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource
 from typer.testing import CliRunner
 
 from faultline.cli.topics import app
@@ -28,6 +20,7 @@ from stream.broker.topics import create_topics, require_topics
 from stream.broker.topics_check import TopicFinding, check_topics
 from stream.errors import AccessDeniedError, TopicError
 from stream.settings import Settings
+from tests.kafka_acls import grant
 
 PASSWORD = "correct-horse"
 NAMES = (
@@ -153,20 +146,6 @@ def alice(locked: KafkaServer) -> Settings:
     )
 
 
-def grant(server: KafkaServer, topic: str, operation: AclOperation) -> None:
-    binding = AclBinding(
-        ResourceType.TOPIC,
-        topic,
-        ResourcePatternType.LITERAL,
-        "User:alice",
-        "*",
-        operation,
-        AclPermissionType.ALLOW,
-    )
-    admin = AdminClient({"bootstrap.servers": server.bootstrap})
-    admin.create_acls([binding])[binding].result(20)
-
-
 @pytest.mark.kafka
 def test_a_denied_create_names_the_acls_to_grant_and_ends_with_an_error(
     alice: Settings, monkeypatch: pytest.MonkeyPatch
@@ -189,8 +168,7 @@ def test_a_denied_create_names_the_acls_to_grant_and_ends_with_an_error(
 @pytest.mark.kafka
 async def test_with_the_named_acls_create_works_for_that_topic_alone(alice: Settings, locked: KafkaServer) -> None:
     settings = alice.model_copy(update={"topic_labels": "granted-labels"})
-    for operation in (AclOperation.CREATE, AclOperation.DESCRIBE):
-        grant(locked, "granted-labels", operation)
+    grant(locked.bootstrap, "alice", "granted-labels", (AclOperation.CREATE, AclOperation.DESCRIBE))
     outcomes = {result.name: result.outcome for result in await create_topics(settings)}
     assert outcomes.pop("granted-labels") == "created"
     assert set(outcomes.values()) == {"denied"}
@@ -198,7 +176,7 @@ async def test_with_the_named_acls_create_works_for_that_topic_alone(alice: Sett
     level, message = found["granted-labels"]
     assert level == "warn"
     assert "grant User:alice DescribeConfigs" in message
-    grant(locked, "granted-labels", AclOperation.DESCRIBE_CONFIGS)
+    grant(locked.bootstrap, "alice", "granted-labels", (AclOperation.DESCRIBE_CONFIGS,))
     assert "granted-labels" not in problems(await check_topics(settings))
 
 
