@@ -31,6 +31,7 @@ from model.spec import SignalSpec, load_spec
 from training.errors import TrainingError
 from training.evaluation import guarded, judge_disturbances, judge_faults
 from training.fit import FitHistory, make_repeatable
+from training.fold_groups import forget_groups, kept_group
 from training.fold_results import Fold, Folds, WindowScores
 from training.line_data import (
     INSTRUMENTS,
@@ -103,9 +104,9 @@ def cross_validate(options: FoldOptions, work_dir: Path, on_epoch: Epoch | None 
     Raises:
         TrainingError: ``work_dir`` holds results of other options or of another recipe, or cannot be written.
     """
-    return Folds.of(
-        options.fingerprint, [run_fold(options, k, work_dir, on_epoch) for k in range(1, options.folds + 1)]
-    )
+    folds = [run_fold(options, k, work_dir, on_epoch) for k in range(1, options.folds + 1)]
+    forget_groups(work_dir)
+    return Folds.of(options.fingerprint, folds)
 
 
 def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch | None = None) -> Fold:
@@ -114,7 +115,8 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
     Args:
         options: of the whole cross-validation.
         number: of the fold, from 1.
-        work_dir: of a result and a checkpoint per fold; a killed fold goes on after its last epoch.
+        work_dir: of a result and a checkpoint per fold, and of the groups' windows until all folds are done; a killed
+            fold goes on after its last epoch.
         on_epoch: told the fold's number and its round's history after every epoch.
     """
     if not 1 <= number <= options.folds:
@@ -127,8 +129,8 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
     spec = load_spec("line")
     seed = options.seed + number * GROUP_SEED * (options.folds + 1)
     tell = None if on_epoch is None else lambda history: on_epoch(number, history)
-    network, counts = _fitted(options, number, seed, spec, work_dir / f"fold-{number}", tell)
-    judged = _judged(network, options, number, seed, spec)
+    network, counts = _fitted(options, number, seed, spec, work_dir, tell)
+    judged = _judged(network, options, number, seed, spec, work_dir)
     fold = Fold(
         fingerprint=options.fingerprint,
         fold=number,
@@ -140,9 +142,13 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
     return fold
 
 
-def _group(options: FoldOptions, number: int, spec: SignalSpec) -> Windows:
-    """Simulate the windows of group ``number``; its episodes have numbers that no other group's have."""
-    windows = training_windows(options.batches, spec, options.seed + number * GROUP_SEED, options.folds)
+def _group(options: FoldOptions, number: int, spec: SignalSpec, work_dir: Path) -> Windows:
+    """The windows of group ``number``; its episodes have numbers that no other group's have."""
+    windows = kept_group(
+        work_dir / f"group-{number}.npz",
+        options.fingerprint,
+        lambda: training_windows(options.batches, spec, options.seed + number * GROUP_SEED, options.folds),
+    )
     size = options.batches.mixed + options.batches.brief
     return replace(windows, episode=windows.episode + (number - 1) * size)
 
@@ -152,13 +158,13 @@ def _fitted(
     number: int,
     seed: int,
     spec: SignalSpec,
-    checkpoints: Path,
+    work_dir: Path,
     on_epoch: Callable[[FitHistory], None] | None,
 ) -> tuple[Any, dict[str, int]]:
     make_repeatable(seed)
     network = build(options.architecture, spec, LINE_NORMALISATION, seed)
     others = [k for k in range(1, options.folds + 1) if k != number]
-    windows = Windows.joined([_group(options, k, spec) for k in others])
+    windows = Windows.joined([_group(options, k, spec, work_dir) for k in others])
     train, validation = split_by_episode(windows, LINE_SHARES, seed)
     mined = Batches.of(options.episodes * len(others) // options.folds).mined
     first_episode = options.folds * (options.batches.mixed + options.batches.brief)  # beyond those of every group
@@ -170,13 +176,15 @@ def _fitted(
         ROUNDS,
         replace(LINE_FIT, epochs=options.epochs, seed=seed, show_progress=False),
         search=simulated_search(mined, spec, seed, first_episode),
-        checkpoints=checkpoints,
+        checkpoints=work_dir / f"fold-{number}",
         on_epoch=on_epoch,
     )
     return network, {"training": len(train), "validation": len(validation), "hard": len(fitted.hard)}
 
 
-def _judged(network: Any, options: FoldOptions, number: int, seed: int, spec: SignalSpec) -> dict[str, Any]:
+def _judged(
+    network: Any, options: FoldOptions, number: int, seed: int, spec: SignalSpec, work_dir: Path
+) -> dict[str, Any]:
     sure, known = (
         windows.take(windows.weights >= 1.0)
         for windows in (good_windows(spec, seed + at, options.usual_episodes) for at in (CALIBRATION_SEED, TEST_SEED))
@@ -184,7 +192,7 @@ def _judged(network: Any, options: FoldOptions, number: int, seed: int, spec: Si
     temperature = settle(network, sure, known, spec).temperature
     rejection = line_rejection(spec, options.seed + REJECTION_SEED)
     classify = guarded(classifier_of(network, temperature), rejection, spec)
-    held_out = _group(options, number, spec)
+    held_out = _group(options, number, spec, work_dir)
     whole = held_out.take(held_out.weights >= 1.0)
     return {
         **dict(_scored("held_out", whole, classify, spec)),

@@ -17,7 +17,9 @@ TABLE_WIDTH = 132
 
 
 def folds(
-    work_dir: Annotated[Path, typer.Option(help="Of results and checkpoints: the same command goes on from them.")],
+    work_dir: Annotated[
+        Path, typer.Option(help="Of results and what the next command needs (3 GB): it goes on from there.")
+    ],
     folds: Annotated[int, typer.Option(min=2, help="Groups of episodes.")] = 5,
     fold: Annotated[int | None, typer.Option(min=1, help="Run this one alone; without it, all that are left.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of episodes, weights and the order of windows.")] = 2024,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,11 @@ from model.spec import load_spec
 from training.cross_validation import FoldOptions, _group, cross_validate, run_fold
 from training.errors import TrainingError
 from training.evaluation import guarded, judge_disturbances, judge_faults
+from training.fold_groups import forget_groups, kept_group
 from training.fold_results import Fold, Folds
+from training.line_data import training_windows
 from training.simulator.disturbances import NON_FAULTS
+from training.windows import Windows
 
 SPEC = load_spec("line")
 TINY = FoldOptions(folds=2, seed=3, epochs=3, episodes=100, architecture="fnn", lines=2, usual_episodes=8)
@@ -28,10 +32,39 @@ def always(name: str) -> object:
     return lambda data: np.tile(row, (len(data), 1))
 
 
-def test_groups_share_no_episode() -> None:
-    first, second = (_group(TINY, number, SPEC) for number in (1, 2))
+def test_groups_share_no_episode(tmp_path: Path) -> None:
+    first, second = (_group(TINY, number, SPEC, tmp_path) for number in (1, 2))
     assert not set(first.episode.tolist()) & set(second.episode.tolist())
     assert first.data.shape != second.data.shape or not np.array_equal(first.data, second.data)
+
+
+def same(one: Windows, other: Windows) -> bool:
+    return all(np.array_equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(Windows))
+
+
+def test_a_group_is_simulated_once_and_again_where_its_file_is_broken_or_another_recipes(tmp_path: Path) -> None:
+    path, first = tmp_path / "work" / "group-1.npz", training_windows(TINY.batches, SPEC, seed=5)
+
+    def never() -> Windows:
+        raise AssertionError("simulated again")
+
+    assert same(kept_group(path, "a", lambda: first), first)
+    assert same(kept_group(path, "a", never), first)
+    with pytest.raises(AssertionError, match="simulated again"):
+        kept_group(path, "b", never)
+    for broken in (b"", b"PK\x03\x04", path.read_bytes()[:-1000]):
+        path.write_bytes(broken)
+        assert same(kept_group(path, "a", lambda: first), first)
+        assert same(kept_group(path, "a", never), first)
+    assert [left.name for left in path.parent.iterdir()] == ["group-1.npz"]
+    forget_groups(path.parent)
+    assert not path.exists()
+
+
+def test_a_group_that_cannot_be_kept_is_used_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "work").write_text("a file where a folder should be")
+    first = training_windows(TINY.batches, SPEC, seed=5)
+    assert same(kept_group(tmp_path / "work" / "group-1.npz", "a", lambda: first), first)
 
 
 @pytest.mark.long
