@@ -114,21 +114,42 @@ def test_noise_lies_as_far_below_the_nominal_voltage_as_asked(snr_db: float) -> 
 
 
 def test_what_may_be_wrong_is_drawn_as_often_as_asked() -> None:
-    faulty = Faulty(harmonics=0.5, jitter=0.4, lost=0.3, stuck=0.2, reversed=0.3, swapped=0.25, gaps=0.1)
+    faulty = Faulty(harmonics=0.5, jitter=0.4, lost=0.3, stuck=0.2, reversed=0.3, swapped=0.25, crossed=0.1, gaps=0.1)
     chain = draw_chains(20_000, np.random.default_rng(3), replace(USUAL, faulty=faulty))
+    crossed = (chain.order != chain.voltage_order).any(axis=1)
     found = {
         "harmonics": chain.harmonics.any(axis=1),
         "jitter": chain.jitter > 0,
         "lost": chain.lost.any(axis=1),
         "stuck": chain.stuck.any(axis=1),
         "reversed": (chain.gain[:, :3] < 0).all(axis=1),
-        "swapped": (chain.order != np.arange(3)).any(axis=1),
+        "swapped": (chain.order != np.arange(3)).any(axis=1)[~crossed],
+        "crossed": crossed,
         "gaps": chain.gap > 0,
     }
     for name, rows in found.items():
         assert abs(rows.mean() - getattr(faulty, name)) < 0.015, name
     assert chain.lost.sum(axis=1).max() == 1
     assert np.abs(chain.harmonics).sum(axis=1).max() <= USUAL.harmonic_part
+
+
+def test_crossed_voltages_are_connected_in_another_order_than_the_currents_and_the_currents_name_the_class() -> None:
+    sound, crossed = (
+        simulate(60, seed=9, length_cycles=8, instruments=replace(USUAL, noise_db=(90.0, 90.0), faulty=faulty))
+        for faulty in (Faulty(), Faulty(crossed=1.0))
+    )
+    same_name = 0
+    for n, line in enumerate(crossed.lines):
+        currents, voltages = str(line["connected"]).split("/")
+        assert sorted(currents) == sorted(voltages) == list("ABC")
+        assert currents != voltages
+        channels = ["ABC".index(phase) for phase in currents] + [3 + "ABC".index(phase) for phase in voltages]
+        apart = np.abs(crossed.samples[n] - sound.samples[n][:, channels])
+        assert apart.max() < 0.1 * np.abs(sound.samples[n]).max()
+        if currents == "ABC":
+            assert (crossed.labels[n] == sound.labels[n]).all()
+            same_name += 1
+    assert 0 < same_name < 30
 
 
 def test_wrong_instruments_leave_the_records_of_sound_ones_as_they_were() -> None:

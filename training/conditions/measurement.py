@@ -144,9 +144,9 @@ def _swapped_phases(clean: Episodes, value: Value, rng: np.random.Generator) -> 
         "two currents": (pair, straight),
         "voltages rotated": (straight, rotated),
     }[str(value)]
-    samples = permuted(clean.samples, currents)
-    samples[:, :, 3:] = permuted(clean.samples, voltages)[:, :, 3:]
-    return replace(clean, samples=samples, labels=relabelled(clean.labels, currents))
+    return replace(
+        clean, samples=permuted(clean.samples, currents, voltages), labels=relabelled(clean.labels, currents)
+    )
 
 
 @_condition("reversed_ct", "", tuple(TURNED), "Transformers the other way round, mostly of current.")

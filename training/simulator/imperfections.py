@@ -57,9 +57,9 @@ def saturate(current: Samples, knee: Array, remanence: Array) -> Samples:
     return seen
 
 
-def permuted(samples: Samples, order: NDArray[np.intp]) -> Samples:
-    """Connect the phase ``order[:, k]`` (n, 3) as the k-th, in currents and voltages alike."""
-    channels = np.concatenate([order, order + 3], axis=1)
+def permuted(samples: Samples, currents: NDArray[np.intp], voltages: NDArray[np.intp] | None = None) -> Samples:
+    """Connect the phase ``currents[:, k]`` (n, 3) as the k-th; the voltages as the currents, unless told otherwise."""
+    channels = np.concatenate([currents, (currents if voltages is None else voltages) + 3], axis=1)
     return np.take_along_axis(samples, channels[:, None, :], axis=2)
 
 

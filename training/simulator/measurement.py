@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,7 @@ class Faulty:
     reversed: float = 0.0  # all three current transformers face the other way
     turned: float = 0.0  # one of the six transformers alone does
     swapped: float = 0.0  # two phases are connected as one another, currents and voltages alike
+    crossed: float = 0.0  # the voltages are connected in another order than the currents
     gaps: float = 0.0  # all channels stay at their last value for a while
 
 
@@ -66,6 +68,7 @@ class Instruments:
     faulty: Faulty = field(default_factory=Faulty)
 
 
+ORDERS = np.array(list(permutations(range(3))))  # the first is the one that phases have
 CHANNELS = ("ia", "ib", "ic", "va", "vb", "vc")
 USUAL = Instruments()
 # All of DESIGN's measurement chain at once.
@@ -106,7 +109,8 @@ class Chain:
     jitter: Array  # (n,) standard deviation in samples
     lost: NDArray[np.bool_]  # (n, 6)
     stuck: NDArray[np.bool_]  # (n, 6)
-    order: NDArray[np.intp]  # (n, 3) which phase is connected as A, B, C
+    order: NDArray[np.intp]  # (n, 3) which phase's current is connected as A, B, C
+    voltage_order: NDArray[np.intp]  # (n, 3) which phase's voltage is
     gap: NDArray[np.intp]  # (n,) length in samples, 0 for none
 
     def describe(self, record: int) -> dict[str, float | str]:
@@ -125,8 +129,14 @@ class Chain:
             "lost": channels(self.lost),
             "stuck": channels(self.stuck),
             "reversed": channels(self.gain < 0),
-            "connected": "".join("ABC"[phase] for phase in self.order[record]),
+            "connected": self._connected(record),
         }
+
+    def _connected(self, record: int) -> str:
+        currents, voltages = (
+            "".join("ABC"[phase] for phase in order[record]) for order in (self.order, self.voltage_order)
+        )
+        return currents if voltages == currents else f"{currents}/{voltages}"
 
 
 def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USUAL) -> Chain:
@@ -157,6 +167,15 @@ def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USU
     several_lost[later.random(n) < faulty.lost_voltages, 3:] = True
     healthy_current = np.arange(6) == later.integers(0, 3, (n, 1))
     several_lost |= (np.arange(6) < 3) & ~healthy_current & (later.random((n, 1)) < faulty.lost_currents)
+    harmonics = parts * turned * (own.random((n, 1)) < faulty.harmonics)
+    jitter = own.uniform(0, instruments.jitter_samples, n) * (own.random(n) < faulty.jitter)
+    is_lost = _one_channel(n, faulty.lost, own) | several_lost
+    is_stuck = _one_channel(n, faulty.stuck, own)
+    order = np.where(swapped, pairs[own.integers(0, 3, n)], np.arange(3))
+    (latest,) = later.spawn(1)
+    crossed = latest.random((n, 1)) < faulty.crossed
+    order = np.where(crossed, ORDERS[latest.integers(0, len(ORDERS), n)], order)
+    other = np.take_along_axis(order, ORDERS[latest.integers(1, len(ORDERS), n)], axis=1)
     return Chain(
         current_base=base,
         gain=gain,
@@ -165,11 +184,12 @@ def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USU
         lsb=2 * full_scale / 2.0**bits,
         knee_cycles=knee,
         remanence=remanence,
-        harmonics=parts * turned * (own.random((n, 1)) < faulty.harmonics),
-        jitter=own.uniform(0, instruments.jitter_samples, n) * (own.random(n) < faulty.jitter),
-        lost=_one_channel(n, faulty.lost, own) | several_lost,
-        stuck=_one_channel(n, faulty.stuck, own),
-        order=np.where(swapped, pairs[own.integers(0, 3, n)], np.arange(3)),
+        harmonics=harmonics,
+        jitter=jitter,
+        lost=is_lost,
+        stuck=is_stuck,
+        order=order,
+        voltage_order=np.where(crossed, other, order),
         gap=own.integers(*instruments.gap_samples, n, endpoint=True) * (own.random(n) < faulty.gaps),
     )
 
@@ -204,7 +224,7 @@ def measure(samples: Samples, chain: Chain, rng: np.random.Generator, frequency:
         seen[saturable, :, :3] = saturate(
             seen[saturable, :, :3], chain.knee_cycles[saturable], chain.remanence[saturable]
         )
-    seen = permuted(seen, chain.order)
+    seen = permuted(seen, chain.order, chain.voltage_order)
     if chain.jitter.any():
         seen = jittered(seen, chain.jitter, own)
     # Half of the records carry the instrument's own noise, relative to nominal, half one that follows the signal.
