@@ -60,7 +60,7 @@ def train(
 ) -> None:
     """Train a model and write its artefact: weights, and a manifest with scores, seed, versions and this command.
 
-    The line model learns from simulated episodes and is scored on fresh ones: 25 minutes on two cores, 5 GB of memory.
+    The line model learns from simulated episodes and is scored on fresh ones: under an hour on one core, 9 GB.
     A quick one, to see that everything works: faultline train --epochs 2 --episodes 400
 
     Of a data set, faults of 20 ohm and more, faults near the line's ends and the weakest sources are never learned
