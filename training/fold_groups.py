@@ -45,9 +45,10 @@ def kept_group(path: Path, fingerprint: str, simulate: Callable[[], Windows]) ->
 
 
 def forget_groups(folder: Path) -> None:
-    """Remove what ``kept_group`` keeps in a folder."""
-    for path in folder.glob("group-*.npz"):
-        path.unlink(missing_ok=True)
+    """Remove what ``kept_group`` keeps in a folder, and what one that was killed in between left there."""
+    for pattern in ("group-*.npz", ".group-*.partial"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path, fingerprint: str) -> Windows | None:
