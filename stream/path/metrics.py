@@ -26,7 +26,7 @@ class WorkerMetrics:
         )
         self.batch_seconds = Histogram(
             "faultline_batch_seconds",
-            "From the arrival of a micro-batch's oldest record to its acknowledgement.",
+            "From the arrival of a micro-batch's oldest record to the broker's word on all that it caused.",
             buckets=_SECONDS,
             registry=registry,
         )

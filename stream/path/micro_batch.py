@@ -60,8 +60,8 @@ class MicroBatch:
         self.outgoing += outgoing if self.trace is None else self.trace.carried(outgoing, record)
 
 
-def count(batch: MicroBatch, metrics: WorkerMetrics, *, records: int, states: int) -> None:
-    """Count and log a micro-batch that is through: ``records`` acknowledged, ``states`` of lines written."""
+def tell(batch: MicroBatch, metrics: WorkerMetrics) -> None:
+    """Count and log the events and dead letters of a micro-batch, which the broker has confirmed."""
     now_ms = time.time() * 1000
     for event, timestamp_ms in batch.events:
         metrics.events.labels(event.fault_type, event.state).inc()
@@ -94,10 +94,13 @@ def count(batch: MicroBatch, metrics: WorkerMetrics, *, records: int, states: in
             first_partition=first.record.partition,
             first_offset=first.record.offset,
         )
+    metrics.batch_seconds.observe(time.monotonic() - min(fetched.arrived_s for fetched in batch.fetched))
+
+
+def count(batch: MicroBatch, metrics: WorkerMetrics, *, records: int) -> None:
+    """Count a micro-batch that is through, ``records`` of it acknowledged."""
     for outcome, windows in batch.outcomes.items():
         metrics.windows.labels(outcome).inc(windows)
     metrics.records.inc(records)
-    metrics.states_written.inc(states)
-    metrics.batch_seconds.observe(time.monotonic() - min(fetched.arrived_s for fetched in batch.fetched))
     if batch.trace is not None:
         batch.trace.end(batch.model_id)

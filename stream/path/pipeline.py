@@ -1,14 +1,15 @@
 """The way of a micro-batch: decode → classify → judge → publish → confirm → acknowledge. One direction, no way back.
 
-Three stages run at once on successive micro-batches, each in order, so that the fetch, the engine and the broker's
-answer overlap. The last stage acknowledges, in this order and in no other:
+Four stages run at once on successive micro-batches, each in order, so that the fetch, the engine and the broker's
+answers overlap. The last two acknowledge, in this order and in no other:
 
 1. the events (and the classes of every window, where switched on) are confirmed by the broker;
 2. the dead letters are confirmed;
 3. the changed line states are written and confirmed;
 4. only then the batch is finished, and its offsets may be committed.
 
-A crash in between repeats work under the same event ids and never loses any.
+Nobody waits for 3 and 4 but the next commit: micro-batches gather before them, and of a line that changed in several
+the last state alone is written. A crash in between repeats work under the same event ids and never loses any.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import chain
 from typing import Any
 
@@ -33,7 +34,7 @@ from stream.path.judging import Judge
 from stream.path.ledger import FetchedBatch
 from stream.path.line_states import LineStates
 from stream.path.metrics import WorkerMetrics
-from stream.path.micro_batch import MicroBatch, count
+from stream.path.micro_batch import MicroBatch, count, tell
 from stream.path.publisher import Outgoing, Publisher
 from stream.path.shadow import Shadow
 from stream.path.tracing import Tracing
@@ -45,12 +46,14 @@ QUEUED_MICRO_BATCHES = 2
 """Between stages: enough to overlap, little enough that memory and a revocation's wait stay short."""
 PUBLISHED_MICRO_BATCHES = 8
 """Waiting for the broker's word: small ones under light load, whose events must not wait behind it."""
+CONFIRMED_MICRO_BATCHES = 32
+"""Gathering for their line states: a bound of memory should the broker not take these."""
 AT_ONCE_WINDOWS = 64
 """So few are classified in the event loop: a millisecond or two, less than it takes to change threads twice."""
 
 
 class Pipeline:
-    """Runs the three stages.
+    """Runs the four stages.
 
     Args:
         engine: the model in use; ``swap`` changes it between two micro-batches.
@@ -100,6 +103,10 @@ class Pipeline:
         self._incoming: asyncio.Queue[FetchedBatch] = asyncio.Queue(maxsize=1)
         self._classified: asyncio.Queue[MicroBatch] = asyncio.Queue(QUEUED_MICRO_BATCHES)
         self._published: asyncio.Queue[MicroBatch] = asyncio.Queue(PUBLISHED_MICRO_BATCHES)
+        self._confirmed: asyncio.Queue[MicroBatch] = asyncio.Queue(CONFIRMED_MICRO_BATCHES)
+        self._hurry = asyncio.Event()
+        """What is confirmed is to be acknowledged at once."""
+        self._draining = 0
         self._rested_s = 0.0
         """When the engine will have rested for as long as its last call took."""
         self._begun = 0
@@ -113,7 +120,7 @@ class Pipeline:
 
     def start(self) -> None:
         """Start the stages."""
-        for stage in (self._classify_stage, self._judge_stage, self._confirm_stage):
+        for stage in (self._classify_stage, self._judge_stage, self._confirm_stage, self._acknowledge_stage):
             task = asyncio.create_task(self._guarded(stage), name=stage.__name__)
             self._tasks.append(task)
 
@@ -152,8 +159,15 @@ class Pipeline:
         """Return when everything begun is finished, or the pipeline has failed."""
         idle = asyncio.ensure_future(self._idle.wait())
         either: set[asyncio.Future[Any]] = {idle, self.failure}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        idle.cancel()
+        self._draining += 1
+        self._hurry.set()
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._draining -= 1
+            if not self._draining:
+                self._hurry.clear()
+            idle.cancel()
 
     async def _guarded(self, stage: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -261,21 +275,34 @@ class Pipeline:
                 batch.sent = await self._publisher.send(batch.outgoing)
             await self._published.put(batch)
 
-    # Stage 3: confirm and acknowledge -----------------------------------------------------------------------------
+    # Stage 3: confirm ---------------------------------------------------------------------------------------------
 
     async def _confirm_stage(self) -> None:
         while True:
-            batches = [await self._published.get()]
-            # What was published meanwhile shares the broker's answers: one round trip for states, not one for each.
-            while not self._published.empty():
-                batches.append(self._published.get_nowait())
-            for batch in batches:
-                with batch.stage("publish"):
-                    # 1.: events and classes.
-                    await self._publisher.confirm(batch.outgoing, batch.sent)
-                    # 2.: dead letters.
-                    dead = [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
-                    await self._dead_letters.publish(dead)
+            batch = await self._published.get()
+            with batch.stage("publish"):
+                # 1.: events and classes.
+                await self._publisher.confirm(batch.outgoing, batch.sent)
+                # 2.: dead letters.
+                dead = [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
+                await self._dead_letters.publish(dead)
+            tell(batch, self._metrics)
+            if self._confirmed.full():
+                self._hurry.set()
+            await self._confirmed.put(batch)
+
+    # Stage 4: acknowledge -----------------------------------------------------------------------------------------
+
+    async def _acknowledge_stage(self) -> None:
+        while True:
+            batches = [await self._confirmed.get()]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.acknowledge_interval_s):
+                    await self._hurry.wait()
+            if not self._draining:
+                self._hurry.clear()
+            while not self._confirmed.empty():
+                batches.append(self._confirmed.get_nowait())
             await self._acknowledge(batches)
 
     async def _acknowledge(self, batches: list[MicroBatch]) -> None:
@@ -283,12 +310,14 @@ class Pipeline:
             for batch in batches:
                 stages.enter_context(batch.stage("commit"))
             # 3.: line states, only of partitions that are still ours: another worker may own the rest by now.
-            states = [self._owned_states(batch) for batch in batches]
-            await self._state_publisher.publish(list(chain.from_iterable(states)))
+            owned = chain.from_iterable(self._owned_states(batch) for batch in batches)
+            states = {(state.partition, state.key): state for state in owned}
+            await self._state_publisher.publish(list(states.values()))
             # 4.
             records = [sum(len(one.records) for one in batch.fetched if self._finish(one)) for batch in batches]
-        for batch, acknowledged, written in zip(batches, records, states, strict=True):
-            count(batch, self._metrics, records=acknowledged, states=len(written))
+        self._metrics.states_written.inc(len(states))
+        for batch, acknowledged in zip(batches, records, strict=True):
+            count(batch, self._metrics, records=acknowledged)
             self.progress += 1
             self._end(len(batch.fetched))
         self._metrics.lines.set(self._states.count())
