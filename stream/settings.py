@@ -155,12 +155,6 @@ class Settings(TracingSettings, TrainerSettings, ModelSettings):
     commit_interval_s: float = Field(
         1.0, gt=0, le=DAY_S, description="Offsets of finished batches are committed this often."
     )
-    acknowledge_interval_s: float = Field(
-        0.25,
-        ge=0,
-        le=DAY_S,
-        description="Confirmed micro-batches gather this long, so that a line's state is written once for all of them.",
-    )
     session_timeout_s: float = Field(
         15.0, ge=6, le=DAY_S, description="A dead worker's partitions move after this long."
     )

@@ -48,6 +48,8 @@ PUBLISHED_MICRO_BATCHES = 8
 """Waiting for the broker's word: small ones under light load, whose events must not wait behind it."""
 CONFIRMED_MICRO_BATCHES = 32
 """Gathering for their line states: a bound of memory should the broker not take these."""
+GATHERING_PART = 0.25
+"""Of the interval of commits; for so long they gather."""
 AT_ONCE_WINDOWS = 64
 """So few are classified in the event loop: a millisecond or two, less than it takes to change threads twice."""
 
@@ -297,7 +299,7 @@ class Pipeline:
         while True:
             batches = [await self._confirmed.get()]
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.acknowledge_interval_s):
+                async with asyncio.timeout(GATHERING_PART * self._settings.commit_interval_s):
                     await self._hurry.wait()
             if not self._draining:
                 self._hurry.clear()

@@ -46,7 +46,7 @@ async def test_states_are_written_only_of_what_is_confirmed_and_finish_in_order(
 
 
 async def test_of_a_line_that_changed_in_several_micro_batches_the_last_state_is_written_once() -> None:
-    async with rig(acknowledge_interval_s=LONG_S) as ours:
+    async with rig(commit_interval_s=LONG_S) as ours:
         for offset, classes in enumerate([ONSET, [AG], [AG], [AG]]):
             await ours.submit(marked_record("l", classes, SPEC, sequence=(0, 3, 4, 5)[offset], offset=offset))
             await settle()
@@ -61,7 +61,7 @@ async def test_of_a_line_that_changed_in_several_micro_batches_the_last_state_is
 
 
 async def test_a_state_that_was_left_out_because_it_changed_again_is_written_as_what_it_became() -> None:
-    async with rig(acknowledge_interval_s=LONG_S) as ours:
+    async with rig(commit_interval_s=LONG_S) as ours:
         for offset, (sequence, classes) in enumerate([(0, ONSET), (3, [0] * 8)]):
             await ours.submit(marked_record("l", classes, SPEC, sequence=sequence, offset=offset))
             await settle()
@@ -70,15 +70,15 @@ async def test_a_state_that_was_left_out_because_it_changed_again_is_written_as_
         assert state.idle
 
 
-async def test_without_a_drain_what_gathers_is_acknowledged_after_the_interval() -> None:
-    async with rig(acknowledge_interval_s=0.05) as ours:
+async def test_without_a_drain_what_gathers_is_acknowledged_within_the_interval_of_commits() -> None:
+    async with rig(commit_interval_s=0.2) as ours:
         await ours.submit(marked_record("l", ONSET, SPEC))
         await until(lambda: ours.finished)
         assert _topics(ours) == ["faults.lg", "line-states"]
 
 
 async def test_after_a_drain_micro_batches_gather_again() -> None:
-    async with rig(acknowledge_interval_s=LONG_S) as ours:
+    async with rig(commit_interval_s=LONG_S) as ours:
         await ours.submit(marked_record("l", ONSET, SPEC))
         await ours.pipeline.drain()
         await ours.submit(marked_record("m", ONSET, SPEC, offset=1))
@@ -88,7 +88,7 @@ async def test_after_a_drain_micro_batches_gather_again() -> None:
 
 
 async def test_what_gathers_is_bounded() -> None:
-    async with rig(acknowledge_interval_s=LONG_S) as ours:
+    async with rig(commit_interval_s=LONG_S) as ours:
         for offset in range(CONFIRMED_MICRO_BATCHES + 2):
             await ours.submit(marked_record(f"l{offset}", [0], SPEC, offset=offset))
             await settle()

@@ -122,7 +122,7 @@ async def rig(
     tracing: Tracing | None = None,
     **changes: Any,
 ) -> AsyncIterator[Rig]:
-    options = {"batch_deadline_ms": 0.0, "acknowledge_interval_s": 0.0, "_env_file": None, **changes}
+    options = {"batch_deadline_ms": 0.0, "commit_interval_s": 0.001, "_env_file": None, **changes}
     made = Rig(broker or PromptBroker(), engine or ClassReader(spec), Settings(**options), spec, tracing)
     made.pipeline.start()
     try:
