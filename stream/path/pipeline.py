@@ -1,7 +1,7 @@
 """The way of a micro-batch: decode → classify → judge → publish → confirm → acknowledge. One direction, no way back.
 
-Four stages run at once on successive micro-batches, each in order, so that the fetch, the engine and the broker's
-answers overlap. The last two acknowledge, in this order and in no other:
+Five stages run at once on successive micro-batches, each in order, so that the fetch, decoding, the engine and the
+broker's answers overlap. The last two acknowledge, in this order and in no other:
 
 1. the events (and the classes of every window, where switched on) are confirmed by the broker;
 2. the dead letters are confirmed;
@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from stream.path.answers import Classifier, answered
 from stream.path.dead_letters import dead_letter
-from stream.path.decode import decode_batch
 from stream.path.episodes import EpisodeTracker
+from stream.path.gathering import Gathering
 from stream.path.judging import Judge
 from stream.path.ledger import FetchedBatch
 from stream.path.line_states import LineStates
@@ -55,7 +55,7 @@ AT_ONCE_WINDOWS = 64
 
 
 class Pipeline:
-    """Runs the four stages.
+    """Runs the five stages.
 
     Args:
         engine: the model in use; ``swap`` changes it between two micro-batches.
@@ -98,19 +98,16 @@ class Pipeline:
         self._finish = finish
         self._metrics = metrics
         self._shadow = shadow
-        self._tracing = tracing
         self._between = asyncio.Event()
         """No engine is at work."""
         self._between.set()
-        self._incoming: asyncio.Queue[FetchedBatch] = asyncio.Queue(maxsize=1)
+        self._gathering = Gathering(settings, self._spec, tracing)
         self._classified: asyncio.Queue[MicroBatch] = asyncio.Queue(QUEUED_MICRO_BATCHES)
         self._published: asyncio.Queue[MicroBatch] = asyncio.Queue(PUBLISHED_MICRO_BATCHES)
         self._confirmed: asyncio.Queue[MicroBatch] = asyncio.Queue(CONFIRMED_MICRO_BATCHES)
         self._hurry = asyncio.Event()
         """What is confirmed is to be acknowledged at once."""
         self._draining = 0
-        self._rested_s = 0.0
-        """When the engine will have rested for as long as its last call took."""
         self._begun = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -122,7 +119,14 @@ class Pipeline:
 
     def start(self) -> None:
         """Start the stages."""
-        for stage in (self._classify_stage, self._judge_stage, self._confirm_stage, self._acknowledge_stage):
+        stages = (
+            self._gathering.run,
+            self._classify_stage,
+            self._judge_stage,
+            self._confirm_stage,
+            self._acknowledge_stage,
+        )
+        for stage in stages:
             task = asyncio.create_task(self._guarded(stage), name=stage.__name__)
             self._tasks.append(task)
 
@@ -147,7 +151,7 @@ class Pipeline:
         self._begun += 1
         self._idle.clear()
         try:
-            await self._incoming.put(batch)
+            await self._gathering.put(batch)
         except BaseException:
             self._end(1)
             raise
@@ -181,87 +185,55 @@ class Pipeline:
             if not self.failure.done():
                 self.failure.set_result(error)
 
-    # Stage 1: gather, decode, classify ---------------------------------------------------------------------------
+    # Stage 2: classify --------------------------------------------------------------------------------------------
 
     async def _classify_stage(self) -> None:
         while True:
-            batch = await self._gather()
-            # One model for the whole micro-batch, whatever is swapped in meanwhile.
-            engine = self._engine
-            batch.model_id = engine.model_id
-            if batch.windows:
-                blocks = [decoded.windows for decoded in batch.decoded]
-                block = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-                began_s = time.monotonic()
-                self._between.clear()
-                try:
-                    with batch.stage("classify"):
-                        answer, outcomes = await self._answered(engine, block)
-                finally:
-                    self._between.set()
-                took_s = time.monotonic() - began_s
-                self._rested_s = began_s + 2 * took_s
-                self._metrics.inference_seconds.observe(took_s)
-                batch.outcomes += outcomes
-                if outcomes["unanswered"]:
-                    count, model_id = outcomes["unanswered"], batch.model_id
-                    log.warning("answers-not-finite", windows=count, model_id=model_id, then="no fault")
-                ends = np.cumsum([len(part) for part in blocks])[:-1]
-                batch.probabilities = np.split(answer, ends)
-                if self._shadow is not None:
-                    self._shadow.offer(batch, block, answer, behind=not self._incoming.empty())
-            else:
-                empty = np.empty((0, len(self._spec.classes)), np.float32)
-                batch.probabilities = [empty for _ in batch.decoded]
-            self._metrics.batch_windows.observe(batch.windows)
+            batch = await self._gathering.take()
+            await self._classify(batch)
             await self._classified.put(batch)
 
+    async def _classify(self, batch: MicroBatch) -> None:
+        # One model for the whole micro-batch, whatever is swapped in meanwhile.
+        engine = self._engine
+        batch.model_id = engine.model_id
+        self._metrics.batch_windows.observe(batch.windows)
+        if not batch.windows:
+            empty = np.empty((0, len(self._spec.classes)), np.float32)
+            batch.probabilities = [empty for _ in batch.decoded]
+            return
+        blocks = [decoded.windows for decoded in batch.decoded]
+        began_s = time.monotonic()
+        self._between.clear()
+        try:
+            with batch.stage("classify"):
+                windows, (answer, outcomes) = await self._answered(engine, blocks)
+        finally:
+            self._between.set()
+        ended_s = time.monotonic()
+        self._gathering.worked(began_s, ended_s)
+        self._metrics.inference_seconds.observe(ended_s - began_s)
+        batch.outcomes += outcomes
+        if outcomes["unanswered"]:
+            log.warning("answers-not-finite", windows=outcomes["unanswered"], model_id=batch.model_id, then="no fault")
+        batch.probabilities = np.split(answer, np.cumsum([len(part) for part in blocks])[:-1])
+        if self._shadow is not None:
+            self._shadow.offer(batch, windows, answer, behind=self._gathering.waiting)
+
     async def _answered(
-        self, engine: Classifier, block: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], Counter[str]]:
-        none = self._spec.none_index
-        if len(block) <= AT_ONCE_WINDOWS:
-            return answered(engine, block, none)
-        return await asyncio.get_running_loop().run_in_executor(None, answered, engine, block, none)
+        self, engine: Classifier, blocks: list[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], Counter[str]]]:
+        """All windows as one block, and their answers."""
 
-    async def _gather(self) -> MicroBatch:
-        """Fetched batches until there are enough windows, or waiting for more does not pay.
+        def compute() -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], Counter[str]]]:
+            windows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+            return windows, answered(engine, windows, self._spec.none_index)
 
-        It pays while the engine has rested for less than its last call took: so it works at most half of the time as
-        long as it can keep up, and calls hold the more windows the dearer they are. Never beyond the deadline.
-        """
-        batch = MicroBatch(trace=None if self._tracing is None else self._tracing.batch())
-        self._add(batch, await self._incoming.get())
-        deadline_s = batch.fetched[0].arrived_s + self._settings.batch_deadline_ms / 1000
-        # Records count too: a flood of guilty ones has no windows and must not gather without end.
-        while max(batch.windows, batch.records) < self._settings.batch_windows:
-            # Let the agent put the next one before deciding that there is none: under load the deadline has passed.
-            await asyncio.sleep(0)
-            try:
-                self._add(batch, self._incoming.get_nowait())
-                continue
-            except asyncio.QueueEmpty:
-                # What came with it is waited for; anything else while the engine rests.
-                until_s = min(deadline_s, self._rested_s) if batch.fetched[-1].last else deadline_s
-                remaining_s = until_s - time.monotonic()
-            if remaining_s <= 0:
-                break
-            try:
-                async with asyncio.timeout(remaining_s):
-                    self._add(batch, await self._incoming.get())
-            except TimeoutError:
-                break
-        return batch.gathered()
+        if sum(map(len, blocks)) <= AT_ONCE_WINDOWS:
+            return compute()
+        return await asyncio.get_running_loop().run_in_executor(None, compute)
 
-    def _add(self, batch: MicroBatch, fetched: FetchedBatch) -> None:
-        with batch.stage("decode"):
-            decoded = decode_batch(fetched.records, self._spec, max_bytes=self._settings.max_message_bytes)
-        batch.fetched.append(fetched)
-        batch.decoded.append(decoded)
-        batch.windows += len(decoded.windows)
-        batch.records += len(fetched.records)
-
-    # Stage 2: judge and publish -----------------------------------------------------------------------------------
+    # Stage 3: judge and publish -----------------------------------------------------------------------------------
 
     async def _judge_stage(self) -> None:
         while True:
@@ -277,7 +249,7 @@ class Pipeline:
                 batch.sent = await self._publisher.send(batch.outgoing)
             await self._published.put(batch)
 
-    # Stage 3: confirm ---------------------------------------------------------------------------------------------
+    # Stage 4: confirm ---------------------------------------------------------------------------------------------
 
     async def _confirm_stage(self) -> None:
         while True:
@@ -293,7 +265,7 @@ class Pipeline:
                 self._hurry.set()
             await self._confirmed.put(batch)
 
-    # Stage 4: acknowledge -----------------------------------------------------------------------------------------
+    # Stage 5: acknowledge -----------------------------------------------------------------------------------------
 
     async def _acknowledge_stage(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stream.path.pipeline import AT_ONCE_WINDOWS
 from tests.stream.doubles import ClassReader, SilentBroker, marked_record, record, settle
 from tests.stream.path.test_pipeline import ONE, ONSET, SPEC, rig
 
@@ -49,7 +51,8 @@ async def test_a_micro_batch_waits_for_more_while_the_engine_rests_from_a_dear_c
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s = 1000.0
-    monkeypatch.setattr("stream.path.pipeline.time", SimpleNamespace(monotonic=lambda: now_s))
+    for module in ("pipeline", "gathering"):
+        monkeypatch.setattr(f"stream.path.{module}.time", SimpleNamespace(monotonic=lambda: now_s))
 
     class Dear(ClassReader):
         def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -71,6 +74,69 @@ async def test_a_micro_batch_waits_for_more_while_the_engine_rests_from_a_dear_c
         await ours.submit(marked_record("d", [0] * 3, SPEC, offset=3), arrived_s=now_s)
         await ours.pipeline.drain()
         assert engine.calls == [3, 6, 3]
+
+
+class _Held(ClassReader):
+    """Classifies, off the event loop, when it is let go on."""
+
+    def __init__(self) -> None:
+        super().__init__(SPEC)
+        self.begun, self.go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.begun.release()
+        assert self.go_on.acquire(timeout=30)
+        return super().classify(windows)
+
+
+MANY = AT_ONCE_WINDOWS + 1
+
+
+async def test_what_is_fetched_while_the_engine_is_at_work_is_one_micro_batch() -> None:
+    engine = _Held()
+    async with rig(engine=engine, batch_windows=4 * MANY) as ours:
+        await ours.submit(marked_record("a", [0] * MANY, SPEC))
+        assert await asyncio.to_thread(engine.begun.acquire, timeout=30)
+        for offset, line in enumerate("bcd", start=1):
+            async with asyncio.timeout(5):
+                await ours.submit(marked_record(line, [0] * MANY, SPEC, offset=offset))
+        await settle()
+        engine.go_on.release(2)
+        await ours.pipeline.drain()
+        assert engine.calls == [MANY, 3 * MANY]
+        assert [offset for offset, _ in ours.finished] == [0, 1, 2, 3]
+
+
+async def test_no_more_is_taken_than_the_micro_batch_at_work_and_a_full_one() -> None:
+    engine = _Held()
+    async with rig(engine=engine, batch_windows=MANY) as ours:
+        taken = 0
+
+        async def submit() -> None:
+            nonlocal taken
+            for offset in range(8):
+                await ours.submit(marked_record(f"l{offset}", [0] * MANY, SPEC, offset=offset))
+                taken += 1
+
+        submitting = asyncio.ensure_future(submit())
+        assert await asyncio.to_thread(engine.begun.acquire, timeout=30)
+        await settle()
+        assert taken == 3, "one at work, one full, one on the way"
+        engine.go_on.release(8)
+        await submitting
+        await ours.pipeline.drain()
+        assert engine.calls == [MANY] * 8
+
+
+async def test_a_full_micro_batch_goes_to_an_engine_that_is_free_though_nothing_follows() -> None:
+    engine = _Held()
+    async with rig(engine=engine, batch_windows=MANY) as ours:
+        for offset in range(2):
+            await ours.submit(marked_record("l", [0] * MANY, SPEC, sequence=offset * MANY, offset=offset))
+        engine.go_on.release(2)
+        async with asyncio.timeout(10):
+            await ours.pipeline.drain()
+        assert engine.calls == [MANY] * 2
 
 
 async def test_a_flood_of_guilty_records_does_not_grow_one_micro_batch_for_ever() -> None:
