@@ -149,10 +149,13 @@ class Publisher:
 
     async def _answered(self, record: Outgoing, sent: Sent, deadline_s: float) -> bool:
         """Whether the broker confirmed a record by the deadline; False when its producer gave it up."""
+        answer = asyncio.ensure_future(sent.answer)
         try:
-            async with asyncio.timeout_at(deadline_s):
-                # Shielded: giving up waiting must not cancel what may yet be delivered.
-                await asyncio.shield(asyncio.ensure_future(sent.answer))
+            if not answer.done():  # of records that go together most have their answer once the first has
+                async with asyncio.timeout_at(deadline_s):
+                    # Shielded: giving up waiting must not cancel what may yet be delivered.
+                    await asyncio.shield(answer)
+            answer.result()
         except (KafkaError, TimeoutError) as error:
             self._log_failure(record, error)
             return False
