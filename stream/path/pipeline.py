@@ -261,6 +261,8 @@ class Pipeline:
                 dead = [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
                 await self._dead_letters.publish(dead)
             tell(batch, self._metrics)
+            # Nothing asks for its windows any more.
+            batch.decoded, batch.probabilities = [], []
             if self._confirmed.full():
                 self._hurry.set()
             await self._confirmed.put(batch)
