@@ -124,7 +124,7 @@ class Settings(TracingSettings, TrainerSettings, ModelSettings):
         5.0,
         ge=0,
         le=60_000,
-        description="…or sooner: when waiting does not pay, at the latest this long after its oldest record arrived.",
+        description="…or when the engine is free and waiting does not pay, or its oldest record arrived this long ago.",
     )
     max_poll_records: int = Field(2048, ge=1, le=1_000_000, description="Records of one fetched partition batch.")
     fetch_max_wait_ms: int = Field(

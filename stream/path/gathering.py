@@ -19,7 +19,7 @@ class Gathering:
 
     A micro-batch closes when it has enough windows, or when the engine is free and waiting for more does not pay. It
     pays while the engine has rested for less than its last call took: so it works at most half of the time as long as
-    it can keep up, and calls hold the more windows the dearer they are. Never beyond the deadline.
+    it can keep up, and calls hold the more windows the dearer they are. A free engine never waits beyond the deadline.
     """
 
     def __init__(self, settings: Settings, spec: SignalSpec, tracing: Tracing | None = None) -> None:

@@ -48,8 +48,8 @@ PUBLISHED_MICRO_BATCHES = 8
 """Waiting for the broker's word: small ones under light load, whose events must not wait behind it."""
 CONFIRMED_MICRO_BATCHES = 32
 """Gathering for their line states: a bound of memory should the broker not take these."""
-GATHERING_PART = 0.25
-"""Of the interval of commits; for so long they gather."""
+ACKNOWLEDGING_PART = 0.25
+"""Of the interval of commits; for so long confirmed micro-batches gather."""
 AT_ONCE_WINDOWS = 64
 """So few are classified in the event loop: a millisecond or two, less than it takes to change threads twice."""
 
@@ -185,7 +185,7 @@ class Pipeline:
             if not self.failure.done():
                 self.failure.set_result(error)
 
-    # Stage 2: classify --------------------------------------------------------------------------------------------
+    # Stage 1 is gathering.Gathering. Stage 2: classify ------------------------------------------------------------
 
     async def _classify_stage(self) -> None:
         while True:
@@ -207,7 +207,12 @@ class Pipeline:
         self._between.clear()
         try:
             with batch.stage("classify"):
-                windows, (answer, outcomes) = await self._answered(engine, blocks)
+                given = engine, blocks, self._spec.none_index
+                if batch.windows <= AT_ONCE_WINDOWS:
+                    windows, answer, outcomes = _answered(*given)
+                else:
+                    loop = asyncio.get_running_loop()
+                    windows, answer, outcomes = await loop.run_in_executor(None, _answered, *given)
         finally:
             self._between.set()
         ended_s = time.monotonic()
@@ -219,19 +224,6 @@ class Pipeline:
         batch.probabilities = np.split(answer, np.cumsum([len(part) for part in blocks])[:-1])
         if self._shadow is not None:
             self._shadow.offer(batch, windows, answer, behind=self._gathering.waiting)
-
-    async def _answered(
-        self, engine: Classifier, blocks: list[NDArray[np.float32]]
-    ) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], Counter[str]]]:
-        """All windows as one block, and their answers."""
-
-        def compute() -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], Counter[str]]]:
-            windows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-            return windows, answered(engine, windows, self._spec.none_index)
-
-        if sum(map(len, blocks)) <= AT_ONCE_WINDOWS:
-            return compute()
-        return await asyncio.get_running_loop().run_in_executor(None, compute)
 
     # Stage 3: judge and publish -----------------------------------------------------------------------------------
 
@@ -273,7 +265,7 @@ class Pipeline:
         while True:
             batches = [await self._confirmed.get()]
             with suppress(TimeoutError):
-                async with asyncio.timeout(GATHERING_PART * self._settings.commit_interval_s):
+                async with asyncio.timeout(ACKNOWLEDGING_PART * self._settings.commit_interval_s):
                     await self._hurry.wait()
             if not self._draining:
                 self._hurry.clear()
@@ -301,3 +293,11 @@ class Pipeline:
     def _owned_states(self, batch: MicroBatch) -> list[Outgoing]:
         owned = {fetched.partition.partition for fetched in batch.fetched if self._knows(fetched)}
         return [record for record in batch.states if record.partition in owned]
+
+
+def _answered(
+    engine: Classifier, blocks: list[NDArray[np.float32]], none_index: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], Counter[str]]:
+    """All windows as one block, and what ``answered`` says of them."""
+    windows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    return windows, *answered(engine, windows, none_index)

@@ -45,6 +45,29 @@ async def test_states_are_written_only_of_what_is_confirmed_and_finish_in_order(
         assert ours.ledger.committable() == {ZERO: 3}
 
 
+async def test_a_state_waits_for_its_own_events_and_not_for_those_of_later_micro_batches() -> None:
+    broker = SilentBroker()
+    async with rig(broker) as ours:
+        for offset, line in enumerate("abc"):
+            await _published(ours, line, offset)
+        first, second, third = (sent for sent in broker.sent if sent.topic == "faults.lg")
+        for number, sent in enumerate((first, second), start=1):
+            sent.answer.set_result(None)
+            await until(lambda number=number: _states(broker) == number)
+            await settle()
+            assert (_states(broker), len(ours.finished)) == (number, number - 1)
+            broker.confirm("line-states")
+            await until(lambda number=number: len(ours.finished) == number)
+        await settle()
+        assert _states(broker) == 2, "the third's event is not confirmed"
+        third.answer.set_result(None)
+        await until(lambda: _states(broker) == 3)
+        await settle()
+        assert len(ours.finished) == 2
+        broker.confirm("line-states")
+        await until(lambda: len(ours.finished) == 3)
+
+
 async def test_of_a_line_that_changed_in_several_micro_batches_the_last_state_is_written_once() -> None:
     async with rig(commit_interval_s=LONG_S) as ours:
         for offset, classes in enumerate([ONSET, [AG], [AG], [AG]]):
