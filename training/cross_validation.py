@@ -49,7 +49,7 @@ from training.recipes import LINE_FIT, LINE_NORMALISATION, PRIOR_PART, ROUNDS, L
 from training.rejection import good_windows, line_rejection
 from training.rounds import classifier_of, epochs_of, fit_rounds
 from training.scores import window_scores
-from training.windows import Windows, split_by_episode
+from training.windows import QUIET_WEIGHT, Windows, split_by_episode
 
 __all__ = ["FoldOptions", "cross_validate", "epochs_per_fold", "run_fold"]
 
@@ -88,7 +88,7 @@ class FoldOptions:
     @property
     def fingerprint(self) -> str:
         """Hash of what decides the outcome: a result with another one is another recipe's."""
-        lines = (TRAINING_SWEEP, RESISTIVE_SWEEP, RESISTIVE_SHARE, INSTRUMENTS, WHOLLY_KEPT)
+        lines = (TRAINING_SWEEP, RESISTIVE_SWEEP, RESISTIVE_SHARE, INSTRUMENTS, WHOLLY_KEPT, QUIET_WEIGHT)
         decisive = (self, self.batches, *lines, LINE_NORMALISATION, LINE_SHARES, ROUNDS, LINE_FIT, PRIOR_PART)
         return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -38,7 +39,12 @@ SCORING_BATCH = 4096
 @dataclass(frozen=True)
 class FitOptions:
     """How a network is fitted. ``warm_up`` is the part of all steps in which the learning rate rises; it then
-    falls along a cosine to ``final_rate`` of its height."""
+    falls along a cosine to ``final_rate`` of its height.
+
+    ``optimiser``: "muon" turns a matrix in all its directions alike (Jordan et al., "Muon: an optimizer for hidden
+    layers in neural networks", 2024), which the last layer and the biases, that Adam then fits, need not. In the
+    scaling of Liu et al., "Muon is scalable for LLM training" (2025), both take a learning rate of the same size.
+    """
 
     epochs: int = 20
     batch: int = 256
@@ -46,6 +52,7 @@ class FitOptions:
     warm_up: float = 0.05
     final_rate: float = 0.01
     clip_norm: float | None = 1.0  # of every tensor's gradient
+    optimiser: Literal["adam", "muon"] = "adam"
     seed: int = 0
     select_by: Literal["loss", "accuracy"] = "loss"  # which epoch is the best, by its validation score
     patience: int | None = None  # epochs without a better one after which training ends
@@ -146,7 +153,7 @@ def fit(
     parts = [train] if beside is None or not len(beside) else [train, beside]
     fingerprint = _fingerprint(network, [*parts, validation], options) if checkpoint else ""
     file = Checkpoint(checkpoint, fingerprint) if checkpoint else None
-    optimiser = _optimiser(options, steps=options.epochs * -(-sum(map(len, parts)) // options.batch))
+    optimiser = _optimiser(options, network, steps=options.epochs * -(-sum(map(len, parts)) // options.batch))
     steps = Steps(network, optimiser, parts, options.batch, options.seed, options.symmetries)
     history, best = FitHistory(), network.get_weights()
     if file and (state := file.load()):
@@ -176,7 +183,7 @@ def fit(
     return history
 
 
-def _optimiser(options: FitOptions, steps: int) -> keras.optimizers.Optimizer:
+def _optimiser(options: FitOptions, network: Any, steps: int) -> keras.optimizers.Optimizer:
     warm_up = max(1, int(options.warm_up * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
         options.learning_rate / 20,
@@ -185,7 +192,12 @@ def _optimiser(options: FitOptions, steps: int) -> keras.optimizers.Optimizer:
         warmup_target=options.learning_rate,
         warmup_steps=warm_up,
     )
-    return keras.optimizers.Adam(schedule, clipnorm=options.clip_norm)
+    if options.optimiser == "adam":
+        return keras.optimizers.Adam(schedule, clipnorm=options.clip_norm)
+    last = network.layers[-1].name
+    return keras.optimizers.Muon(
+        schedule, exclude_layers=[f"^{re.escape(last)}/"], adam_weight_decay=0.0, clipnorm=options.clip_norm
+    )
 
 
 def _score(history: FitHistory, loss: float, network: Any, validation: Windows, spec: SignalSpec) -> None:

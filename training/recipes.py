@@ -41,14 +41,14 @@ LINE_NORMALISATION = Normalisation(kind="asinh", centre=(0.0,) * 6, scale=(0.2,)
 
 # After every round but the last, the windows that the model still gets wrong are searched. One epoch is enough to know
 # which they are; most epochs are spent with all of them.
-ROUNDS = (Round(0.15, 4e-3, 0.3), Round(0.15, 3e-3, 0.3), Round(0.7, 2.5e-3, 0.01))
+ROUNDS = (Round(0.15, 5e-3, 0.3), Round(0.15, 4e-3, 0.3), Round(0.7, 4e-3, 0.01))
 # From a model that is good already: small steps, so that it does not forget what it knows.
 WARM_ROUNDS = (Round(0.5, 1e-3, 0.3), Round(0.5, 1e-3, 0.01))
 # Windows are judged by how rare faults are, but not wholly: a fault that is missed costs more than a doubtful window.
 # At half of it noise of 10 and 20 dB made faults of quiet windows (macro-F1 .977 and .989; .981 and .990 here), at four
 # fifths usual faults fell below .998.
 PRIOR_PART = 0.65
-LINE_FIT = FitOptions(batch=512, symmetries=LINE_SYMMETRIES)
+LINE_FIT = FitOptions(batch=512, optimiser="muon", symmetries=LINE_SYMMETRIES)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class LineOptions:
 
     seed: int = DEFAULT_SEED
     epochs: int = 6
-    episodes: int = 240_000
+    episodes: int = 400_000
     test_lines: int = 30
     architecture: str = DEFAULT_ARCHITECTURE
     data: Path | None = None  # a data set to learn from, instead of ``episodes`` simulated ones

@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
+import keras
 import numpy as np
 import pytest
 
@@ -17,7 +20,7 @@ from model.normalisation import Normalisation
 from model.spec import load_spec
 from training.checkpoint import Checkpoint, State
 from training.errors import TrainingError
-from training.fit import FitOptions, fit
+from training.fit import FitHistory, FitOptions, fit
 from training.recipes import LineOptions, train_line
 from training.windows import Windows
 
@@ -130,3 +133,45 @@ def test_training_ends_when_the_validation_loss_has_not_improved_for_the_patienc
     options = FitOptions(epochs=30, batch=32, patience=2, learning_rate=1e-2, show_progress=False)
     history = fit(network, windows, wrong, load_spec("instant"), options)
     assert history.epochs == history.best_epoch + 2 < 30
+
+
+def test_muon_turns_a_hidden_matrix_in_all_directions_alike_and_leaves_the_last_layer_to_adam() -> None:
+    windows, spec = tiny_windows(1), load_spec("instant")
+
+    def step(optimiser: Literal["adam", "muon"]) -> dict[str, np.ndarray]:
+        network = build("fnn", spec, Normalisation.identity(6), seed=1)
+        before = [np.array(variable.value) for variable in network.trainable_variables]
+        one = FitOptions(epochs=1, batch=len(windows), optimiser=optimiser, show_progress=False)
+        keras.utils.set_random_seed(1)
+        fit(network, windows, windows, spec, one)
+        after = [np.array(variable.value) for variable in network.trainable_variables]
+        return {v.path: b - a for v, a, b in zip(network.trainable_variables, before, after, strict=True)}
+
+    def spread(matrix: np.ndarray) -> float:
+        sizes = np.linalg.svd(matrix, compute_uv=False)
+        return float(sizes[0] / sizes[-1])
+
+    adam, muon = step("adam"), step("muon")
+    assert spread(muon["hidden_1/kernel"]) < 2 < spread(adam["hidden_1/kernel"])
+    for path in ("logits/kernel", "logits/bias", "hidden_1/bias"):
+        np.testing.assert_allclose(muon[path], adam[path], rtol=1e-3, atol=1e-9, err_msg=path)
+
+
+def test_a_training_by_muon_goes_on_from_its_checkpoint_to_the_same_weights(tmp_path: Path) -> None:
+    windows, spec = tiny_windows(1), load_spec("instant")
+    options = FitOptions(epochs=3, batch=32, optimiser="muon", show_progress=False)
+
+    def run(path: Path, on_epoch: Callable[[FitHistory], None] | None = None) -> list[np.ndarray]:
+        keras.utils.set_random_seed(1)
+        network = build("fnn", spec, Normalisation.identity(6), seed=1)
+        fit(network, windows, windows, spec, options, path, on_epoch)
+        return [np.asarray(weight) for weight in network.get_weights()]
+
+    def killed(history: FitHistory) -> None:
+        if history.epochs == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "fit.npz", killed)
+    for resumed, whole in zip(run(tmp_path / "fit.npz"), run(tmp_path / "other.npz"), strict=True):
+        np.testing.assert_array_equal(resumed, whole)

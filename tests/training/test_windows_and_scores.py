@@ -10,7 +10,16 @@ from training.errors import TrainingError
 from training.fit import cross_entropy, fit_temperature
 from training.scores import detected_episodes, injected_faults, macro_f1, score_events, window_scores
 from training.simulator.episodes import simulate
-from training.windows import cut, judge, select, split_by_episode, window_ends
+from training.windows import (
+    QUIET_SHARE,
+    QUIET_WEIGHT,
+    cut,
+    interest,
+    judge,
+    select,
+    split_by_episode,
+    window_ends,
+)
 
 SPEC = load_spec("line")
 AG, BG, ABG, ABC, ABCG = (SPEC.class_index(name) for name in ("AG", "BG", "ABG", "ABC", "ABCG"))
@@ -62,6 +71,24 @@ def test_a_half_interrupted_fault_weighs_little() -> None:
     ends = window_ends(96, SPEC)
     assert (weight[0][(ends >= 60) & (ends < 92)] < 0.5).all()
     assert weight[0, ends.tolist().index(55)] == 1.0
+
+
+def test_of_quiet_windows_few_are_kept_and_weigh_more_and_all_others_as_they_are() -> None:
+    episodes = simulate(60, seed=1)
+    labels, plain = judge(episodes.labels, episodes.settled, SPEC)
+    quiet = interest(episodes, SPEC) == np.float32(QUIET_SHARE)
+    assert quiet.any()
+    assert (labels[quiet] == SPEC.none_index).all()
+    assert len(select(episodes, SPEC)) == (plain > 0).sum()
+    assert select(episodes, SPEC).weights.max() == 1.0
+    kept = select(episodes, SPEC, seed=1)
+    weighing = kept.weights > 1
+    assert 0 < weighing.sum() < 0.1 * quiet.sum()
+    assert set(kept.weights[weighing]) == {np.float32(QUIET_WEIGHT)}
+    assert set(kept.labels[weighing]) == {SPEC.none_index}
+    # What is eventful is kept by the same draw, and weighs what it does without one.
+    drawn = np.random.default_rng(1).random(quiet.shape) < interest(episodes, SPEC)
+    np.testing.assert_array_equal(kept.weights[~weighing], plain[drawn & (plain > 0) & ~quiet])
 
 
 def test_a_split_never_parts_an_episode() -> None:

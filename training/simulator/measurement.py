@@ -89,6 +89,7 @@ HARSH = Instruments(
         reversed=0.2,
         turned=0.06,
         swapped=0.1,
+        crossed=0.02,
         gaps=0.05,
     ),
 )
