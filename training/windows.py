@@ -116,8 +116,8 @@ def select(
         episodes: what to cut.
         spec: window length and hop.
         first_episode: number of the first of the episodes.
-        seed: where given, windows are kept at random by their interest, and quiet ones weigh ``QUIET_WEIGHT``; otherwise
-            all are kept as they are.
+        seed: where given, windows are kept at random by their interest, and of those the quiet ones weigh
+            ``QUIET_WEIGHT``; otherwise all are kept, and none weighs more than 1.
         part: of those that would be kept by their interest.
     """
     labels, weights = judge(episodes.labels, episodes.settled, spec)
