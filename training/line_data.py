@@ -29,8 +29,8 @@ TRAINING_SWEEP = Sweep(kilovolt=(LOWEST_KV, np.inf), unbalanced_share=0.4)
 INSTRUMENTS = (HARSH, replace(USUAL, faulty=HARSH.faulty))
 RESISTIVE_SWEEP, RESISTIVE_SHARE = Sweep(kilovolt=(66.0, np.inf), scale=(0.05, 0.5)), 0.5
 # Of so many episodes all instructive windows are kept, of more as many windows, so that memory and an epoch's time are
-# bounded: windows of further lines teach what further windows of one line do not. The recipe keeps some 3.3 million,
-# 2.6 GB, and at its height a training takes three and a half times as much.
+# bounded: windows of further lines teach what further windows of one line do not. The recipe keeps some 3.6 million,
+# 2.8 GB, and at its height a training takes 9.
 WHOLLY_KEPT = 250_000
 DOUBTFUL = 0.75  # a window whose right class has less probability than this is hard
 MOST_MINED = 40_000

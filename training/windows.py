@@ -19,7 +19,7 @@ EVENTFUL_CYCLES = 1.75
 EVENTFUL_SHARE, UNDERWAY_SHARE, QUIET_SHARE = 0.5, 0.15, 0.03
 LATE_FAULT_SHARE = 0.4
 # Of three in a hundred quiet windows each stands for many. At 1 a network learns from the others that where a window is
-# doubtful something has happened, and takes noise for a fault; at 12 it did no better, and missed faults.
+# doubtful something has happened, and takes noise for a fault; at 12, with 2.5 for what is underway, it missed faults.
 QUIET_WEIGHT = 4.0
 FADING_WEIGHT = 0.3  # of windows in which a fault ends or changes
 
