@@ -23,7 +23,7 @@ from training.simulator.disturbances import NON_FAULTS
 from training.windows import Windows
 
 SPEC = load_spec("line")
-TINY = FoldOptions(folds=2, seed=3, epochs=3, episodes=100, architecture="fnn", lines=2, usual_episodes=8)
+TINY = FoldOptions(folds=2, seed=3, epochs=3, episodes=160, architecture="fnn", lines=2, usual_episodes=8)
 
 
 def always(name: str) -> object:
@@ -93,7 +93,7 @@ def test_faultline_folds_runs_one_by_hand_and_takes_it_up_in_the_table_of_all(tm
     if not app.registered_commands:
         register(app)
     out, work = tmp_path / "folds.json", tmp_path / "work"
-    options = ["--work-dir", str(work), "--folds", "2", "--epochs", "3", "--episodes", "100", "--lines", "1"]
+    options = ["--work-dir", str(work), "--folds", "2", "--epochs", "3", "--episodes", "160", "--lines", "1"]
     result = CliRunner().invoke(app, ["folds", *options, "--fold", "2", "--json", str(out)])
     assert result.exit_code == 0, result.output
     assert "fold 2" in result.output
