@@ -42,34 +42,34 @@ types: $(READY)
 	@$(BIN)/mypy
 
 loop: $(READY) ## worker, trainer and replay on Apache Kafka; a real retraining, the gate's verdict, the account
-	@$(BIN)/python -m tests.delivery.loop
+	@$(BIN)/python -m benchmarks.storms.loop
 
 retraining-storm: $(READY) ## kills of the real trainer and its trainings under a schedule on Apache Kafka, with figures
-	@$(BIN)/python -m tests.delivery.retraining_storm
+	@$(BIN)/python -m benchmarks.storms.retraining_storm
 
 storm: $(READY) ## ten SIGKILLs of the real worker under load on Apache Kafka, with figures
-	@$(BIN)/python -m tests.delivery.storm
+	@$(BIN)/python -m benchmarks.storms.storm
 
 swaps: $(READY) ## a hundred swaps of the model under load on Apache Kafka, with figures
-	@$(BIN)/python -m tests.delivery.swaps
+	@$(BIN)/python -m benchmarks.storms.swaps
 
 bench: $(READY) ## records/s of our Faust transport over bare aiokafka, on Apache Kafka
-	@$(BIN)/python -m tests.benchmarks.transport
+	@$(BIN)/python -m benchmarks.throughput.transport
 
 sizing: $(READY) ## measure unit costs on Apache Kafka and put what follows into docs/sizing.md; leave the machine quiet
-	@$(BIN)/faultline bench --only faultline_worker --no-answers --no-latency --out .bench-units.json
-	@$(BIN)/faultline bench sizing --unit-costs .bench-units.json --into docs/sizing.md --costs-out docs/unit-costs.json
+	@$(BIN)/python -m benchmarks --only faultline_worker --no-answers --no-latency --out .bench-units.json
+	@$(BIN)/python -m benchmarks sizing --unit-costs .bench-units.json --into docs/sizing.md --costs-out docs/unit-costs.json
 	@rm .bench-units.json
 
 quix: $(READY) ## install Quix Streams beside .venv, in .quix, for its contender in the benchmark
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .quix \
-		-r faultline/bench/contenders/quix-requirements.txt
+		-r benchmarks/contenders/quix-requirements.txt
 
 fuzz: $(READY) ## read 10,000 broken COMTRADE and CSV files; prints crashes, hangs and peak memory
-	@$(BIN)/python -m tests.benchmarks.fuzz_records
+	@$(BIN)/python -m benchmarks.checks.fuzz_records
 
 recording: $(READY) ## record 100,000 windows from Apache Kafka while they flow, replay them, compare; kill a recorder
-	@$(BIN)/python -m tests.delivery.recording
+	@$(BIN)/python -m benchmarks.storms.recording
 
 smoke: ## build the images and try the compose stack on Docker: health, faults, replay, retraining, kills, restart
 	@$(PYTHON) -m tests.deploy.smoke
@@ -80,7 +80,7 @@ smoke-secure: ## the same with TLS, users and signed models: what is refused and
 DATA ?= classData.csv
 
 bench-training: $(READY) ## seconds of training against plain keras.fit, DATA=path of classData.csv
-	@$(BIN)/python -m tests.benchmarks.training --data $(DATA)
+	@$(BIN)/python -m benchmarks.checks.training --data $(DATA)
 
 clean: ## remove what the targets above made
 	rm -rf .venv .kafka build *.egg-info

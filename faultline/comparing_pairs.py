@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from model.spec import SignalSpec
 from stream.contract import FaultEvent, QualityFlag
-from stream.path.decode import LineWindows
+from stream.detection.decode import LineWindows
 
 NS = 1_000_000_000
 MS = 1_000_000

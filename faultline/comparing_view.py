@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from faultline.classifying import load_artefact
-from faultline.comparing import compare_models
+from domains.powerline.waveforms import ReadOptions
+from faultline.compare import compare_models
 from faultline.comparing_pairs import NS, Comparison, EpisodePair, ModelEpisode, Tolerance
-from faultline.logs import configure_logs
-from faultline.replaying import open_replay
+from faultline.detect import load_artefact
+from stream.recordings.replay_job import open_replay
 from stream.recordings.sources import SourceOptions
-from stream.records import ReadOptions
 from stream.settings import Settings
+from stream.telemetry.logs import configure_logs
 
 DIFFER_STATUS = 3
 """Exit status where the models disagree; 1 and 2 are errors."""

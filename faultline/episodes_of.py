@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from domains.powerline.waveforms import Record, RecordLine, messages_of
 from model.spec import SignalSpec
 from stream.contract import FaultEvent, QualityFlag, SourceRecord
-from stream.path.answers import Classifier, answered
-from stream.path.decode import DecodedBatch, decode_batch
-from stream.path.episodes import EpisodeTracker
-from stream.path.events import fault_event
-from stream.path.line_state import LineState
-from stream.records import Record, RecordLine, messages_of
+from stream.detection.classify import Classifier, answered
+from stream.detection.decode import DecodedBatch, decode_batch
+from stream.detection.episodes import EpisodeTracker
+from stream.detection.events import fault_event
+from stream.detection.line_state import LineState
 from stream.windowing import MSGPACK_HEADERS, NS
 
 MAX_MESSAGE_BYTES = 1 << 20

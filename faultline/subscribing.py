@@ -13,11 +13,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from faultline.logs import configure_logs
 from stream.contract import EpisodeState, FaultEvent
 from stream.errors import SettingsError
 from stream.settings import Settings
 from stream.subscribe import EventFeed, EventFilter, Received, StartAt
+from stream.telemetry.logs import configure_logs
 
 COLOURS: dict[EpisodeState, str] = {"onset": "bold red", "update": "yellow", "clear": "green"}
 

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from domains.powerline.phasors import Phasors
 from model.errors import ShapeArtefactError
 from model.normalisation import Normalisation
-from model.phasors import Phasors
 from model.spec import SignalSpec
 
 __all__ = ["ARCHITECTURES", "Condition", "Normalisation", "build"]

@@ -26,7 +26,7 @@ class Normalisation(BaseModel):
     phasors: bool = Field(
         False,
         description="Whether the network is also given what a relay measures of a window of one cycle of three "
-        "currents and three voltages: see model.phasors.",
+        "currents and three voltages: see domains.powerline.phasors.",
     )
 
     @model_validator(mode="after")

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from pydantic.json_schema import models_json_schema
 
-from stream.broker.catalogue import FAULT_TYPES
 from stream.contract import (
     HEADER_CONTENT_TYPE,
     HEADER_PREFIX,
@@ -28,7 +27,8 @@ from stream.contract import (
     WindowLabel,
     WindowMessage,
 )
-from stream.models.model_records import (
+from stream.kafka.catalogue import FAULT_TYPES
+from stream.registry.records import (
     HEADER_AT,
     HEADER_BY,
     HEADER_KEY_ID,
@@ -36,8 +36,8 @@ from stream.models.model_records import (
     HEADER_REASON,
     HEADER_SIGNATURE,
 )
-from stream.path.trace_context import TRACEPARENT, TRACESTATE
 from stream.settings import Settings
+from stream.telemetry.trace_context import TRACEPARENT, TRACESTATE
 
 Mode = Literal["validation", "serialization"]
 VALUES: tuple[tuple[type[Message], Mode], ...] = (

@@ -1,6 +1,6 @@
 """The contract: what travels on which topic. JSON Schema and AsyncAPI are generated from these models.
 
-Hot paths do not build these models per record (26 µs against 0.6 µs by msgspec, see ``stream.path.decode``); tests
+Hot paths do not build these models per record (26 µs against 0.6 µs by msgspec, see ``stream.detection.decode``); tests
 hold the two to each other.
 """
 

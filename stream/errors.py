@@ -50,7 +50,7 @@ class TopicError(BrokerError):
 
 
 class KafkaServerError(FaultlineError):
-    """Our own Apache Kafka (``faultline kafka``) cannot be started or stopped."""
+    """Our own Apache Kafka (``python -m benchmarks.kafka``) cannot be started or stopped."""
 
 
 class ModelRefusedError(FaultlineError):

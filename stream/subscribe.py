@@ -16,12 +16,12 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
 
-from stream.broker.admin import admin_client, describe_topics, partitions_of
-from stream.broker.broker_errors import broker_errors
-from stream.broker.catalogue import FAULT_TYPES
-from stream.broker.clients import check_reachable, consumer_kwargs
 from stream.contract import EpisodeState, FaultEvent
 from stream.errors import SettingsError
+from stream.kafka.admin import admin_client, describe_topics, partitions_of
+from stream.kafka.catalogue import FAULT_TYPES
+from stream.kafka.clients import check_reachable, consumer_kwargs
+from stream.kafka.errors import broker_errors
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -87,7 +87,8 @@ class EventFilter:
 class Received:
     """One event, the bytes and headers it came in, and where it stood.
 
-    Example: ``stream.path.trace_context.read_context(received.headers)`` is what a subscriber's own span goes below.
+    Example: a subscriber's own span goes below
+    ``stream.telemetry.trace_context.read_context(received.headers)``.
     """
 
     event: FaultEvent

@@ -1,4 +1,4 @@
-"""Samples of a line → windows → messages of the contract. The inverse of ``stream.path.decode``."""
+"""Samples of a line → windows → messages of the contract. The inverse of ``stream.detection.decode``."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from stream.broker.embedded import EmbeddedBroker
-from stream.broker.kafka_jars import REPOSITORY, java_command, prepare_jars
-from stream.broker.kafka_server import KafkaServer
+from benchmarks.kafka.jars import REPOSITORY, java_command, prepare_jars
+from benchmarks.kafka.server import KafkaServer
 from stream.errors import KafkaServerError
+from stream.kafka.embedded import EmbeddedBroker
 
 REQUIRED = os.environ.get("FAULTLINE_REQUIRE_KAFKA") == "1"
 SKIPPED = "no Apache Kafka: "

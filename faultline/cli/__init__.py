@@ -37,10 +37,15 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line on standard error and its exit status."""
+    """Run the command line."""
     from faultline.cli.commands import register
 
     register(app)
+    run(app)
+
+
+def run(app: typer.Typer) -> None:
+    """Run an app on the process's arguments and exit; print an error of ours as one line on standard error."""
     # Importing faust reads sys.argv for options of its own (--loop, -L, --datadir): ours are not for it.
     arguments, sys.argv[1:] = sys.argv[1:], []
     try:

@@ -20,7 +20,7 @@ def show(
 
     Example: `faultline access show --commands > grant.sh`
     """
-    from stream.broker.access import ROLES, grants, kafka_acls
+    from stream.kafka.acls import ROLES, grants, kafka_acls
     from stream.settings import load_settings
 
     settings = load_settings(broker=broker)
@@ -42,8 +42,8 @@ def apply_(broker: Broker = None) -> None:
 
     Example: `FAULTLINE_SASL_USERNAME=admin faultline access apply --broker kafka:9093`
     """
-    from stream.broker.access import grants
-    from stream.broker.granting import apply_grants
+    from stream.kafka.acls import grants
+    from stream.kafka.granting import apply_grants
     from stream.settings import load_settings
 
     settings = load_settings(broker=broker)

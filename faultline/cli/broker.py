@@ -20,10 +20,10 @@ def broker(
 
     It is for trying out: everything is in memory and gone when it ends, only the newest 5 MiB of each
     partition are kept, and a second worker can join a group only within its first 3 seconds. For anything
-    that must not be lost use Apache Kafka ('faultline kafka start', or your own).
+    that must not be lost use Apache Kafka ('docker compose up -d broker', or your own).
 
     Example: faultline broker --port-file broker.txt & sleep 1; FAULTLINE_BROKER=$(cat broker.txt) faultline worker
     """
-    from stream.broker.embedded import serve
+    from stream.kafka.embedded import serve
 
     serve(port_file=port_file, with_parent=with_parent)

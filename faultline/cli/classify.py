@@ -13,7 +13,7 @@ from faultline.cli.reading import Channels, CurrentBase, Encoding, Flip, Frequen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faultline.classifying import FileResult
+    from faultline.detect import FileResult
     from model.spec import SignalSpec
 
 TABLE_WIDTH = 132
@@ -56,9 +56,9 @@ def classify(
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import time
 
-    from faultline.classifying import BUCKETS, load_artefact
-    from faultline.classifying import classify as classified
     from faultline.cli.reading import read_options
+    from faultline.detect import BUCKETS, load_artefact
+    from faultline.detect import classify as classified
     from model.engine import Engine
 
     options = read_options(
@@ -163,7 +163,7 @@ def _say(result: FileResult, *, quiet: bool) -> None:
 
 
 def _draw(result: FileResult, spec: SignalSpec, folder: Path, drawn: Counter[str]) -> None:
-    from faultline.record_plots import plot_answer
+    from faultline.plots import plot_answer
 
     if result.record is None:
         return

@@ -6,7 +6,6 @@ import typer
 
 from faultline.cli import (
     access,
-    bench,
     broker,
     classify,
     compare,
@@ -15,7 +14,6 @@ from faultline.cli import (
     doctor,
     folds,
     inspect,
-    kafka,
     keys,
     label,
     models,
@@ -57,6 +55,4 @@ def register(app: typer.Typer) -> None:
     app.add_typer(dlq.app, name="dlq")
     app.add_typer(access.app, name="access")
     app.command()(broker.broker)
-    app.add_typer(kafka.app, name="kafka")
-    app.add_typer(bench.app, name="bench")
     app.command()(doctor.doctor)

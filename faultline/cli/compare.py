@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from training.compare import Comparison
+    from domains.powerline.recipes.architecture_comparison import Comparison
 
 
 def compare(
@@ -34,8 +34,8 @@ def compare(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    from domains.powerline.recipes.architecture_comparison import compare as run
     from model.architectures import ARCHITECTURES
-    from training.compare import compare as run
     from training.errors import TrainingError
 
     if out is not None and not out.parent.is_dir():

@@ -24,6 +24,6 @@ def demo(
 
     Example: faultline demo --lines 40 --seconds 30 --seed 1
     """
-    from faultline.demo import DemoOptions, run_demo
+    from faultline.demo.run import DemoOptions, run_demo
 
     raise typer.Exit(run_demo(DemoOptions(lines, seconds, seed, keep)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from stream.path.redrive import LetterFilter
+    from stream.dead_letters.letters import LetterFilter
 
 app = typer.Typer(help="Records that could not be judged: why, whose, and sending them again.", no_args_is_help=True)
 
@@ -23,8 +23,8 @@ def _wanted(reason: list[str] | None, line: list[str] | None, before: str | None
     from typing import get_args
 
     from stream.contract import DeadLetterReason
+    from stream.dead_letters.letters import LetterFilter
     from stream.errors import SettingsError
-    from stream.path.redrive import LetterFilter
     from stream.subscribe import parse_start
 
     known = get_args(DeadLetterReason)
@@ -49,7 +49,7 @@ def list_(
 
     Example: `faultline dlq list --from 2026-01-31T12:00:00`
     """
-    from faultline.redriving import list_letters
+    from stream.dead_letters.redrive import list_letters
     from stream.settings import load_settings
     from stream.subscribe import parse_start
 
@@ -67,7 +67,7 @@ def show(
 
     Example: `faultline dlq show 3:1207 --out letter.bin`
     """
-    from faultline.redriving import show_letter
+    from stream.dead_letters.redrive import show_letter
     from stream.settings import load_settings
 
     show_letter(load_settings(broker=broker), place, out)
@@ -94,7 +94,7 @@ def redrive(
 
     Example: `faultline dlq redrive --reason wrong-spec --from 2026-01-31T12:00:00 --dry-run`
     """
-    from faultline.redriving import redrive
+    from stream.dead_letters.redrive import redrive
     from stream.settings import load_settings
     from stream.subscribe import parse_start
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from faultline.diagnosis import Line
+    from faultline.doctor import Line
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -30,7 +30,7 @@ def doctor(
 
     Example: FAULTLINE_BROKER=kafka:9092 faultline doctor
     """
-    from faultline.diagnosis import diagnose
+    from faultline.doctor import diagnose
 
     lines = diagnose(broker=broker, quick=quick)
     if as_json:

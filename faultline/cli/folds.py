@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from training.fold_results import Fold, Folds
+    from training.evaluation.fold_results import Fold, Folds
 
 TABLE_WIDTH = 132
 
@@ -42,9 +42,9 @@ def folds(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from training.cross_validation import FoldOptions, cross_validate, epochs_per_fold, run_fold
+    from domains.powerline.recipes.cross_validation import FoldOptions, cross_validate, epochs_per_fold, run_fold
     from training.errors import TrainingError
-    from training.fit import FitHistory
+    from training.fitting.fit import FitHistory
 
     if json_out is not None and not json_out.parent.is_dir():
         raise TrainingError(f"{json_out}: the folder {json_out.parent} does not exist; create it first")

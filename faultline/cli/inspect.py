@@ -10,7 +10,7 @@ import typer
 from faultline.cli.reading import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
 
 if TYPE_CHECKING:
-    from stream.records import Record
+    from domains.powerline.waveforms import Record
 
 TABLE_WIDTH = 110
 MOST_SEGMENTS = 12
@@ -39,9 +39,9 @@ def inspect(
     """
     import json
 
+    from domains.powerline.waveforms import RecordError, open_record
     from faultline.cli.reading import read_options
     from model.errors import FaultlineError
-    from stream.records import RecordError, open_record
 
     options = read_options(
         encoding=encoding,
@@ -64,7 +64,7 @@ def inspect(
             else:
                 _show(record)
             if plot is not None:
-                from faultline.record_plots import plot_record
+                from faultline.plots import plot_record
 
                 plot_record(record, plot)
         except FaultlineError as error:

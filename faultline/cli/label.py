@@ -42,9 +42,9 @@ def label(
 
     `faultline label --line feeder-7 --from 2026-01-31T12:00:00.25Z --to 2026-01-31T12:00:00.40Z AG`
     """
-    from faultline.labelling import Verdict, label_event, label_range
     from stream.errors import SettingsError
     from stream.settings import load_settings
+    from training.sidecar.label_client import Verdict, label_event, label_range
 
     if line is None:
         if len(words) != 2 or begin is not None or end is not None:

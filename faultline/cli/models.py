@@ -31,8 +31,8 @@ def _settings(broker: str | None, spec: str | None) -> Settings:
     # Keras is needed to try what is promoted, TensorFlow's greetings are not.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from faultline.logs import configure_logs
     from stream.settings import load_settings
+    from stream.telemetry.logs import configure_logs
 
     settings = load_settings(broker=broker, spec=spec)
     configure_logs(settings)
@@ -45,7 +45,7 @@ def list_(broker: Broker = None, json: Json = False) -> None:
 
     Example: faultline models list
     """
-    from faultline.promoting import as_json, listed
+    from stream.registry.promote import as_json, listed
 
     settings = _settings(broker, None)
     rows = asyncio.run(listed(settings))
@@ -68,7 +68,7 @@ def show(model: Model = "champion", broker: Broker = None, spec: Spec = None, js
 
     Example: faultline models show line-0f3a91c27d5e
     """
-    from faultline.promoting import as_json, described, find, flat
+    from stream.registry.promote import as_json, described, find, flat
 
     artefact = asyncio.run(find(_settings(broker, spec), model))
     if json:
@@ -93,8 +93,8 @@ def promote(
 
     Example: faultline models promote line.safetensors --reason "trained on this autumn's labels"
     """
-    from faultline.promoting import promote as promote_model
-    from faultline.promoting import verified_file
+    from stream.registry.promote import promote as promote_model
+    from stream.registry.promote import verified_file
 
     settings = _settings(broker, spec)
     artefact = verified_file(settings, file)
@@ -116,7 +116,7 @@ def rollback(
 
     Example: faultline models rollback --reason "false alarms on feeder 12"
     """
-    from faultline.promoting import rollback as go_back
+    from stream.registry.promote import rollback as go_back
 
     done = asyncio.run(go_back(_settings(broker, spec), to=to, by=by, reason=reason))
     own = "the artefact that workers came with"
@@ -136,7 +136,7 @@ def diff(
 
     Example: faultline models diff champion candidate.safetensors
     """
-    from faultline.promoting import as_json, differences, find
+    from stream.registry.promote import as_json, differences, find
 
     settings = _settings(broker, spec)
 
@@ -167,8 +167,8 @@ def shadow(
 
     Example: faultline models shadow candidate.safetensors
     """
-    from faultline.promoting import set_shadow, verified_file
     from stream.errors import ModelsError
+    from stream.registry.promote import set_shadow, verified_file
 
     if (file is None) is not off:
         raise ModelsError("give the file of a candidate, or --off: faultline models shadow candidate.safetensors")

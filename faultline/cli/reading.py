@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from stream.records import ReadOptions
+    from domains.powerline.waveforms import ReadOptions
 
 Encoding = Annotated[str | None, typer.Option(help="Of the header's text, e.g. gbk, cp1251 [default: found].")]
 Channels = Annotated[
@@ -27,7 +27,7 @@ def read_options(**given: object) -> ReadOptions:
     """Options for ``open_record``; what is not allowed is an error of one line."""
     from pydantic import ValidationError
 
-    from stream.records import ReadOptions, RecordError
+    from domains.powerline.waveforms import ReadOptions, RecordError
 
     try:
         return ReadOptions.model_validate({name: value for name, value in given.items() if value is not None})

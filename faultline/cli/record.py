@@ -51,8 +51,8 @@ def record(
 
     `faultline record --repair killed.parquet`
     """
-    from faultline.recording import RecordOptions, parse_end, record_topics, repair_recording
     from stream.errors import SettingsError
+    from stream.recordings.record_job import RecordOptions, parse_end, record_topics, repair_recording
     from stream.recordings.recorder import RecordBounds
     from stream.settings import load_settings
     from stream.subscribe import parse_start

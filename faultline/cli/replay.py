@@ -112,10 +112,10 @@ def replay(
 
     `FAULTLINE_SPEC=instant faultline replay classData.csv --pace max --max-lag 2000`
     """
-    from faultline.replaying import parse_pace, replay_file
     from stream.errors import SettingsError
     from stream.recordings.clip import Clip, parse_moment
     from stream.recordings.replay import ReplayOptions
+    from stream.recordings.replay_job import parse_pace, replay_file
     from stream.recordings.sources import SourceOptions
     from stream.settings import load_settings
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from training.conditions.results import RobustnessResult
+    from training.evaluation.conditions.results import RobustnessResult
     from training.report import ReportOptions
 
 
@@ -53,8 +53,8 @@ def report(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from domains.powerline.evaluation.line import EVALUATION_SEED
     from training.report import ReportOptions, collect, write
-    from training.report.line_evidence import EVALUATION_SEED
 
     options = ReportOptions(
         model=model,
@@ -104,10 +104,10 @@ def open_report(
     """
     import sys
 
-    from faultline.trainer.folder import find_report
-    from faultline.trainer.order import PAGE
     from stream.settings import load_settings
     from training.errors import TrainingError
+    from training.sidecar.job.spec import PAGE
+    from training.sidecar.workdir import find_report
 
     place = load_settings(trainer_folder=folder).trainer_folder
     found = find_report(place, model_id)
@@ -124,7 +124,7 @@ def open_report(
 
 def _steps(options: ReportOptions) -> int:
     """How often ``collect`` tells what it is doing, and the drawing."""
-    from training.conditions import CONDITIONS
+    from training.evaluation.conditions import CONDITIONS
 
     models = 1 + (options.champion is not None)
     results = (options.robustness, options.champion_robustness)[:models]
@@ -135,8 +135,8 @@ def _steps(options: ReportOptions) -> int:
 def _result(path: Path | None) -> RobustnessResult | None:
     from pydantic import ValidationError
 
-    from training.conditions.results import RobustnessResult
     from training.errors import DataSetError
+    from training.evaluation.conditions.results import RobustnessResult
 
     if path is None:
         return None

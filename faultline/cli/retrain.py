@@ -35,16 +35,16 @@ def retrain(
 
     Example: `faultline retrain --wait --reason "40 verdicts on feeder-7"`
     """
-    from faultline.asking import new_request
     from model.spec import load_spec
     from stream.contract import RetrainOptions
     from stream.settings import load_settings
+    from training.sidecar.requests.client import new_request
 
     settings = load_settings(broker=broker, spec=spec)
     options = RetrainOptions(epochs=epochs, episodes=episodes, seed=seed, warm_start=warm_start)
     request = new_request(load_spec(settings.spec).name, options, reason)
     if not wait:
-        from faultline.asking import ask
+        from training.sidecar.requests.client import ask
 
         asyncio.run(ask(settings, request))
         typer.echo(f"asked: {request.request_id}; --wait follows the next one")
@@ -62,7 +62,7 @@ def _followed(settings: Settings, request: RetrainRequest, timeout_s: float) -> 
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from faultline.asking import ask
+    from training.sidecar.requests.client import ask
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

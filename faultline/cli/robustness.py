@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from model.artefact import Artefact
-    from training.conditions.results import ConditionCell, RobustnessResult
+    from training.evaluation.conditions.results import ConditionCell, RobustnessResult
 
 TABLE_WIDTH = 132  # a narrower terminal scrolls or wraps: cut figures would say nothing
 
@@ -38,9 +38,9 @@ def robustness(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from model.engine import Engine
     from model.errors import ArtefactError
-    from training.conditions import chosen
-    from training.evaluation import guarded
-    from training.robustness import EPISODES, QUICK_EPISODES, SEED, check_spec, evaluate
+    from training.evaluation.conditions import chosen
+    from training.evaluation.evaluation import guarded
+    from training.evaluation.robustness import EPISODES, QUICK_EPISODES, SEED, check_spec, evaluate
 
     if json_out is not None and not json_out.parent.is_dir():
         raise ArtefactError(f"{json_out}: the folder {json_out.parent} does not exist; create it first")

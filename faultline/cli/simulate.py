@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from training.scenario import Scenario
+    from domains.powerline.data.scenario import Scenario
 
 # A record begins at this Unix time, so that the same seed writes the same bytes. A replay sets its own clock.
 START_NS = 1_700_000_000_000_000_000
@@ -44,7 +44,7 @@ def simulate(
     if dataset is not None:
         _write_dataset(dataset, episodes, seed, cycles, harsh)
         return
-    from training.scenario import scenario
+    from domains.powerline.data.scenario import scenario
 
     record = scenario(lines, seconds, seed, hz)
     messages = _write(record, out, topic, windows_per_message)
@@ -58,7 +58,7 @@ def simulate(
 
 
 def _write_dataset(path: Path, episodes: int, seed: int, cycles: float, harsh: bool) -> None:
-    from training.datasets import Recipe, open_dataset, write_dataset
+    from domains.powerline.data.datasets import Recipe, open_dataset, write_dataset
 
     instruments: Literal["harsh", "usual"] = "harsh" if harsh else "usual"
     write_dataset(path, Recipe(episodes=episodes, seed=seed, length_cycles=cycles, instruments=instruments))

@@ -28,7 +28,7 @@ def create(
 
     Example: faultline topics create --broker kafka:9092 --partitions 12 --replication-factor 3
     """
-    from stream.broker.topics import create_topics
+    from stream.kafka.topics import create_topics
     from stream.settings import load_settings
 
     settings = load_settings(broker=broker, partitions=partitions, replication_factor=replication_factor)
@@ -49,8 +49,8 @@ def create(
 def _raise_for(denied: list[str], settings: Settings) -> None:
     if not denied:
         return
-    from stream.broker.admin import grant_advice
     from stream.errors import AccessDeniedError
+    from stream.kafka.admin import grant_advice
 
     # One rule for a common prefix would grant more than is needed: every topic is named.
     raise AccessDeniedError(
@@ -68,8 +68,8 @@ def check(broker: Broker = None) -> None:
 
     Example: FAULTLINE_BROKER=kafka:9092 faultline topics check
     """
-    from stream.broker.topics_check import check_topics
     from stream.errors import TopicError
+    from stream.kafka.topics_check import check_topics
     from stream.settings import load_settings
 
     findings = asyncio.run(check_topics(load_settings(broker=broker)))

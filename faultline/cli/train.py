@@ -104,14 +104,14 @@ def train(
 
 
 def _line(data: Path | None, episodes: int | None, asked: dict[str, Any]) -> Artefact:
-    from training.recipes import LineOptions, train_line
+    from domains.powerline.recipes.line import LineOptions, train_line
 
     default = LineOptions()
     return train_line(LineOptions(data=data, episodes=episodes or default.episodes, **asked))
 
 
 def _instant(data: Path, split: Split, asked: dict[str, Any]) -> Artefact:
-    from training.instant_recipe import InstantOptions, train_instant
+    from domains.powerline.recipes.instant import InstantOptions, train_instant
 
     return train_instant(InstantOptions(data=data, split="blocks" if split is Split.blocks else "random", **asked))
 

@@ -27,8 +27,8 @@ def trainer(
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from faultline.trainer.running import run_trainer
     from stream.settings import load_settings
+    from training.sidecar.running import run_trainer
 
     settings = load_settings(
         broker=broker,

@@ -28,8 +28,8 @@ def worker(
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     # Threads of NumPy's matrix products spin between calls: they took as much of a core as the engine itself.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from faultline.run_worker import run_worker
     from stream.settings import load_settings
+    from stream.worker.main import run_worker
 
     settings = load_settings(
         broker=broker, group=group, model=model, spec=spec, web_port=web_port, window_classes=window_classes

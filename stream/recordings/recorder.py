@@ -22,7 +22,7 @@ HELD_BYTES = 8 << 20
 
 
 class Reader(Protocol):
-    """What is needed of ``stream.recordings.topic_reader.TopicReader``."""
+    """What is needed of ``stream.kafka.reader.TopicReader``."""
 
     @property
     def topics(self) -> Sequence[str]:

@@ -44,7 +44,7 @@ REPEATING = ["topic", "partition", "timestamp_type", "key", "headers.list.elemen
 RISING = {"offset": "DELTA_BINARY_PACKED", "timestamp_ms": "DELTA_BINARY_PACKED"}
 
 RecordedHeaders = Sequence[tuple[str, bytes | None]]
-"""Names with the bytes that are not UTF-8 as surrogates (PEP 383), as ``stream.path.record_batches`` has them."""
+"""Names with the bytes that are not UTF-8 as surrogates (PEP 383), as ``stream.kafka.tolerant_parser`` has them."""
 
 
 @dataclass(frozen=True, slots=True)

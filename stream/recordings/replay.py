@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from aiokafka.errors import KafkaError
 
-from stream.recordings.any_record import RecordProducer, send_any
+from stream.kafka.raw_producer import RecordProducer, send_any
 from stream.recordings.pacing import NS, Pacer, Punctuality
 from stream.recordings.retime import PassSpan, moved, window_head
 from stream.recordings.sources import ReplayRecord, Source

@@ -69,7 +69,7 @@ class SourceOptions:
     Attributes:
         windows_per_message: windows grouped in one message, where we make the messages.
         lines: number of lines to make of it: a table without lines of its own is cut, others multiplied
-            (``stream.recordings.many_lines``).
+            (``domains.powerline.fan_out``).
         start_ns: Unix time of the first sample, where the file has no times.
         clip: which stretch of it.
     """

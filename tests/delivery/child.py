@@ -11,9 +11,9 @@ import signal
 import sys
 from typing import Any
 
-from faultline.logs import configure_logs
 from stream.settings import Settings, load_settings
-from stream.worker import Worker
+from stream.telemetry.logs import configure_logs
+from stream.worker.app import Worker
 from tests.delivery.marked import SPEC, MarkedClassifier, die
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AclOperation, ResourcePatternType, ResourceType
 
-from stream.broker.kafka_properties import Security
+from benchmarks.kafka.properties import Security
 from tests.conftest import Kafka
 from tests.delivery.harness import Load, Topics, WorkerProcess, wait_answered, wait_until
 from tests.kafka_acls import grant

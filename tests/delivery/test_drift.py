@@ -50,7 +50,7 @@ def test_an_hour_asks_for_one_retraining_with_drift_and_for_none_without(
 ) -> None:
     topics = TrainerTopics(kafka.bootstrap, f"drift-{drifts}-{os.getpid()}".lower(), partitions=2).create()
     settings = {"FAULTLINE_RETRAIN_ON_DRIFT": "true"}
-    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.swift_attempt", **settings)
+    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.fast_job", **settings)
     try:
         trainer.wait_ready()
         sent = send_hour(topics, drifts=drifts)

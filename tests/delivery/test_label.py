@@ -8,13 +8,13 @@ import time
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from faultline.labelling import Verdict, label_event
-from stream.broker.catalogue import FAULT_TYPES
-from stream.broker.clients import producer_kwargs
 from stream.errors import EventNotFoundError, TopicError
+from stream.kafka.catalogue import FAULT_TYPES
+from stream.kafka.clients import producer_kwargs
 from stream.settings import Settings, load_settings
 from tests.conftest import Kafka
 from tests.faultline.test_label_command import CLEAR, ONSET, OTHER, labels
+from training.sidecar.label_client import Verdict, label_event
 
 DAY_MS = 86_400_000
 

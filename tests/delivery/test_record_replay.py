@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from faultline.classifying import classify
+from faultline.detect import classify
 from stream.contract import FaultEvent
 from tests.conftest import Kafka
 from tests.delivery.harness import Topics, WorkerProcess, read_all, wait_answered

@@ -13,14 +13,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
-from model.artefact import Artefact, shipped
-from model.signing import new_keys
-from model.spec import load_spec
-from stream.models.models_topic import publish_model
-from stream.settings import Settings
-from tests.conftest import Kafka
-from tests.delivery.harness import Topics, WorkerProcess, account, wait_until
-from tests.delivery.swaps import (
+from benchmarks.storms.swaps import (
     FAULTLINE,
     TimedTopics,
     gather,
@@ -33,6 +26,13 @@ from tests.delivery.swaps import (
     storm,
     variants,
 )
+from model.artefact import Artefact, shipped
+from model.signing import new_keys
+from model.spec import load_spec
+from stream.registry.topic import publish_model
+from stream.settings import Settings
+from tests.conftest import Kafka
+from tests.delivery.harness import Topics, WorkerProcess, account, wait_until
 from tests.stream.model_samples import AT, small_artefact
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.path.trace_context import TraceContext, read_context
-from stream.path.tracing import open_tracing
 from stream.settings import Settings
+from stream.telemetry.trace_context import TraceContext, read_context
+from stream.telemetry.tracing import open_tracing
 from tests.conftest import Kafka
 from tests.delivery.collector import Collector
 from tests.delivery.harness import Load, Topics, WorkerProcess, read_all, wait_answered, wait_until
@@ -119,7 +119,7 @@ def test_a_trace_goes_from_request_to_report_and_every_line_of_the_log_names_the
     kafka: Kafka, collector: Collector, tmp_path: Path
 ) -> None:
     topics = TrainerTopics(kafka.bootstrap, f"traced-{os.getpid()}-{next(_numbers)}", partitions=2).create()
-    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.swift_attempt", **options(collector))
+    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.fast_job", **options(collector))
     try:
         trainer.wait_ready()
         topics.ask("one", headers=GATEWAY.headers())

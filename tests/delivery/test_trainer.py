@@ -24,8 +24,8 @@ from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics, comman
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
-SWIFT, QUICK = "tests.delivery.swift_attempt", "tests.delivery.quick_attempt"
-TRAINED, SHUFFLED = "tests.delivery.trained_attempt", "tests.delivery.shuffled_attempt"
+SWIFT, QUICK = "tests.delivery.fast_job", "tests.delivery.quick_job"
+TRAINED, SHUFFLED = "tests.delivery.trained_job", "tests.delivery.shuffled_job"
 STRICT = {"FAULTLINE_GATE_HOLDOUT_FLOOR": "0.8", "FAULTLINE_GATE_HOLDOUT_MARGIN": "0.1"}
 START_NS = time.time_ns()
 _numbers = itertools.count()

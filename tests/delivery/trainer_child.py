@@ -9,25 +9,26 @@ import os
 import sys
 from typing import Any
 
-from faultline.trainer import champions, desk
-from faultline.trainer.running import run_trainer
 from stream.settings import load_settings
 from tests.delivery.marked import die
+from training.sidecar import champion
+from training.sidecar.requests import consumer
+from training.sidecar.running import run_trainer
 
 
 def arm(place: str) -> None:
     """Die at a place on the way of a candidate to the topic."""
     if place in ("before-publish", "after-publish"):
-        publish: Any = champions.TopicChampions.publish
+        publish: Any = champion.TopicChampions.publish
 
         async def dying(self: Any, *arguments: Any) -> None:
             if place == "after-publish":
                 await publish(self, *arguments)
             die()
 
-        champions.TopicChampions.publish = dying  # type: ignore[method-assign]
+        champion.TopicChampions.publish = dying  # type: ignore[method-assign]
     elif place == "before-finish":
-        desk.RequestDesk.finish = lambda self: die()  # type: ignore[method-assign]
+        consumer.RequestDesk.finish = lambda self: die()  # type: ignore[method-assign]
     else:
         raise ValueError(f"no such place: {place}")
 

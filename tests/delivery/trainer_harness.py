@@ -171,7 +171,7 @@ class TrainerProcess:
         settings = {name: value for name, value in given.items() if value is not None}
         line: Sequence[str] = ("-m", "faultline", "trainer")
         if attempt is not None or "FAULTLINE_TEST_DIE" in environment:
-            line = ("-m", "tests.delivery.trainer_child", attempt or "faultline.trainer.attempt")
+            line = ("-m", "tests.delivery.trainer_child", attempt or "training.sidecar.job.main")
         with self.log.open("ab") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, *line],

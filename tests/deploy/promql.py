@@ -6,8 +6,8 @@ import re
 
 from prometheus_client import CollectorRegistry
 
-from faultline.trainer.metrics import TrainerMetrics
-from stream.path.metrics import WorkerMetrics
+from stream.worker.metrics import WorkerMetrics
+from training.sidecar.metrics import TrainerMetrics
 
 NAME = re.compile(r"\b(faultline_[a-z_]+)")
 SELECTOR = re.compile(r"\b(faultline_[a-z_]+)(?:\{([^}]*)\})?")

@@ -21,7 +21,7 @@ from tests.deploy.stack import REPOSITORY, SmokeError, Stack, wait_until
 WRITE = """
 import asyncio, sys
 from aiokafka import AIOKafkaProducer
-from stream.broker.clients import producer_kwargs
+from stream.kafka.clients import producer_kwargs
 from stream.settings import load_settings
 
 async def write(topic):

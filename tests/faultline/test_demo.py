@@ -19,16 +19,16 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from rich.console import Console
 
-from faultline.demo_children import REPOSITORY, Child, ChildFailedError, child_environment
-from faultline.demo_view import LiveView, PlainView, Throughput
-from faultline.demo_watch import DemoWatch, Happening
+from faultline.demo.audit import DemoWatch, Happening
+from faultline.demo.processes import REPOSITORY, Child, ChildFailedError, child_environment
+from faultline.demo.view import LiveView, PlainView, Throughput
 from model.architectures import build
 from model.artefact import Artefact
 from model.normalisation import Normalisation
 from model.spec import load_spec
-from stream.broker.clients import producer_kwargs
-from stream.broker.embedded import EmbeddedBroker
 from stream.contract import FaultEvent, SourceRecord
+from stream.kafka.clients import producer_kwargs
+from stream.kafka.embedded import EmbeddedBroker
 from stream.settings import Settings
 from stream.windowing import window_messages
 

@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream.broker.clients import producer_kwargs
-from stream.broker.embedded import EmbeddedBroker
 from stream.contract import DeadLetterReason
-from stream.path.dead_letters import dead_letter
-from stream.path.decode import DeadRecord
-from stream.path.redrive import HEADER_REDRIVEN
-from stream.recordings.any_record import send_any
-from stream.recordings.topic_reader import TopicReader
+from stream.dead_letters.letters import HEADER_REDRIVEN
+from stream.dead_letters.publish import dead_letter
+from stream.detection.decode import DeadRecord
+from stream.kafka.clients import producer_kwargs
+from stream.kafka.embedded import EmbeddedBroker
+from stream.kafka.raw_producer import send_any
+from stream.kafka.reader import TopicReader
 from stream.settings import load_settings
 from stream.subscribe import StartAt
-from tests.stream.path.test_redrive import Record
+from tests.stream.dead_letters.test_letters import Record
 
 
 def dlq(broker: EmbeddedBroker, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,18 +15,17 @@ import typer
 from confluent_kafka.admin import AclOperation, ResourceType
 from typer.testing import CliRunner
 
-from faultline import diagnosis
-from faultline.cli.doctor import doctor
-from faultline.diagnosis import Line
+from benchmarks.kafka.properties import Security
+from faultline import doctor
+from faultline.cli.doctor import doctor as doctor_command
+from faultline.doctor import Line
 from model.artefact import shipped
 from model.signing import new_keys
-from stream.broker import kafka_jars
-from stream.broker.catalogue import catalogue
-from stream.broker.clients import BrokerInfo, unspoken_requests
-from stream.broker.embedded import EmbeddedBroker
-from stream.broker.kafka_properties import Security
-from stream.broker.rights import needed_rights
-from stream.models.models_topic import publish_model
+from stream.kafka.catalogue import catalogue
+from stream.kafka.clients import BrokerInfo, unspoken_requests
+from stream.kafka.embedded import EmbeddedBroker
+from stream.kafka.rights import needed_rights
+from stream.registry.topic import publish_model
 from stream.settings import Settings
 from tests.kafka_acls import grant
 
@@ -41,7 +40,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[s
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     app = typer.Typer()
-    app.command()(doctor)
+    app.command()(doctor_command)
 
     def invoke(**environment: str) -> dict[str, Any]:
         done = CliRunner(env=environment).invoke(app, ["--json", "--quick"])
@@ -164,50 +163,43 @@ def test_rights_are_told_one_by_one_and_all_granted_is_ok(
     assert [level for level, _ in lines(run(**environment), "rights")] == ["ok"]
 
 
-def test_without_java_the_kafka_commands_are_a_warning_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_jars.shutil, "which", lambda name: None)
-    (line,) = diagnosis.check_kafka_commands()
-    assert line.level == "warn"
-    assert "install a JRE" in line.message
-
-
 @pytest.mark.slow
 def test_tensorflow_and_its_devices_are_named() -> None:
-    line = diagnosis.check_backend(quick=False)
+    line = doctor.check_backend(quick=False)
     assert line.level in {"ok", "warn"}
     assert "CPU:0" in line.message
 
 
 def test_a_tensorflow_that_cannot_be_imported_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "PROBE", "import a_package_that_is_not_there")
-    line = diagnosis.check_backend(quick=False)
+    monkeypatch.setattr(doctor, "PROBE", "import a_package_that_is_not_there")
+    line = doctor.check_backend(quick=False)
     assert line.level == "fail"
     assert "a_package_that_is_not_there" in line.message
 
 
 def test_another_keras_backend_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    assert diagnosis.check_backend(quick=True).level == "fail"
+    assert doctor.check_backend(quick=True).level == "fail"
 
 
 def test_packages_of_other_versions_and_missing_ones_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = ["aiokafka==0.0.1", "numpy>=99.0", "no-such-package>=1", "msgspec>=0.1"]
-    monkeypatch.setattr(diagnosis, "_requirements", lambda: wanted)
-    found = list(diagnosis.check_packages())
+    monkeypatch.setattr(doctor, "_requirements", lambda: wanted)
+    found = list(doctor.check_packages())
     assert [line.level for line in found] == ["fail"] * 3
     for line, advice in zip(found, ("aiokafka==0.0.1", "numpy>=99.0", "no-such-package>=1"), strict=True):
         assert f"pip install '{advice}'" in line.message
 
 
 def test_the_installed_packages_are_those_that_are_asked_for() -> None:
-    assert [line.level for line in diagnosis.check_packages()] == ["ok"]
+    assert [line.level for line in doctor.check_packages()] == ["ok"]
 
 
 @pytest.mark.parametrize(("free", "level"), [(100 << 20, "fail"), (1 << 30, "warn"), (9 << 30, "ok")])
 def test_a_full_disk_is_found(monkeypatch: pytest.MonkeyPatch, free: int, level: str) -> None:
     usage = type("Usage", (), {"free": free})
-    monkeypatch.setattr(diagnosis.shutil, "disk_usage", lambda path: usage)
-    assert diagnosis.check_disk().level == level
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    assert doctor.check_disk().level == level
 
 
 def test_a_broker_that_lacks_a_request_or_its_versions_is_found() -> None:
@@ -221,9 +213,9 @@ def test_a_broker_that_lacks_a_request_or_its_versions_is_found() -> None:
 
 def test_plain_lines_carry_level_area_and_message(monkeypatch: pytest.MonkeyPatch) -> None:
     given = [Line("disk", "ok", "room"), Line("broker", "fail", "no broker: start one")]
-    monkeypatch.setattr(diagnosis, "diagnose", lambda **_: iter(given))
+    monkeypatch.setattr(doctor, "diagnose", lambda **_: iter(given))
     app = typer.Typer()
-    app.command()(doctor)
+    app.command()(doctor_command)
     done = CliRunner().invoke(app, [])
     assert done.stdout == "ok   disk: room\nfail broker: no broker: start one\n"
     assert done.exit_code == 1

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from faultline.labelling import Verdict, episode_range, label_event, label_range, parse_time
 from model.spec import load_spec
-from stream.broker.clients import consumer_kwargs, producer_kwargs
-from stream.broker.embedded import EmbeddedBroker
 from stream.contract import FaultEvent, SourceRecord, WindowLabel
 from stream.errors import EventNotFoundError, SettingsError
+from stream.kafka.clients import consumer_kwargs, producer_kwargs
+from stream.kafka.embedded import EmbeddedBroker
 from stream.settings import Settings, load_settings
 from training.errors import TrainingError
-from training.sidecar.labels import covered
+from training.sidecar.label_client import Verdict, episode_range, label_event, label_range, parse_time
+from training.sidecar.store.labels import covered
 
 SPEC = load_spec("line")
 NS = 1_000_000_000

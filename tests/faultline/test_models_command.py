@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from benchmarks.storms.swaps import variants
 from faultline.cli.models import app
-from faultline.promoting import differences, flat
 from model.artefact import Artefact, shipped
 from model.errors import ArtefactError, FaultlineError
 from model.signing import new_keys
 from model.spec import load_spec
 from stream.errors import ModelsError, SettingsError
+from stream.registry.promote import differences, flat
 from tests.conftest import Kafka
-from tests.delivery.swaps import variants
 from tests.stream.model_samples import small_artefact
 
 _numbers = itertools.count()

@@ -16,8 +16,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from model.spec import load_spec
-from stream.broker.embedded import EmbeddedBroker
 from stream.contract import FaultEvent, SourceRecord
+from stream.kafka.embedded import EmbeddedBroker
 from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.windowing import MSGPACK_HEADERS, window_messages
 

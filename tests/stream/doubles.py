@@ -14,7 +14,7 @@ from aiokafka.structs import ConsumerRecord
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
-from stream.path.decode import LineWindows
+from stream.detection.decode import LineWindows
 from stream.windowing import MSGPACK_HEADERS, encode_windows
 
 START_NS = 1_700_000_000_000_000_000

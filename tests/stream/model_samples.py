@@ -10,7 +10,7 @@ from model.artefact import Artefact
 from model.normalisation import Normalisation
 from model.signing import Ed25519PrivateKey
 from model.spec import SignalSpec, load_spec
-from stream.models.model_records import ModelRecord, new_headers
+from stream.registry.records import ModelRecord, new_headers
 
 SPEC = load_spec("line")
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

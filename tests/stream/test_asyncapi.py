@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from stream.asyncapi import asyncapi_document, documents, json_schemas, write
-from stream.broker.catalogue import catalogue
 from stream.contract import FaultEvent, SourceRecord, cloud_event_headers
-from stream.path.dead_letters import dead_letter
-from stream.path.decode import DeadRecord
-from stream.path.trace_context import TraceContext
+from stream.dead_letters.publish import dead_letter
+from stream.detection.decode import DeadRecord
+from stream.kafka.catalogue import catalogue
 from stream.settings import Settings
+from stream.telemetry.trace_context import TraceContext
 from tests.stream.doubles import record
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream.broker.clients import producer_kwargs
-from stream.broker.embedded import EmbeddedBroker
 from stream.contract import EpisodeState, FaultEvent, SourceRecord
 from stream.errors import SettingsError
-from stream.path.trace_context import TraceContext, read_context
+from stream.kafka.clients import producer_kwargs
+from stream.kafka.embedded import EmbeddedBroker
 from stream.settings import Settings, load_settings
 from stream.subscribe import EventFeed, EventFilter, StartAt, decode_event, fault_topics, parse_start
+from stream.telemetry.trace_context import TraceContext, read_context
 
 
 def event(event_id: str, *, line: str = "l", state: EpisodeState = "onset") -> FaultEvent:

@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from domains.powerline.data.line_data import Classifier
+from domains.powerline.evaluation.instant import instant_evidence
+from domains.powerline.evaluation.line import EVALUATION_SEED, line_evidence, line_scenarios
+from domains.powerline.evaluation.ood import measured_conditions, measured_rejection
 from model.artefact import Artefact
 from model.engine import Engine
-from training.conditions.paired import WIDTH, standard_errors
-from training.conditions.results import RobustnessResult
 from training.errors import TrainingError
-from training.evaluation import guarded
-from training.gate import HOLDOUT, EventScores, GateScores, GateThresholds, gate
-from training.line_data import Classifier
-from training.report import findings
+from training.evaluation.conditions.paired import WIDTH, standard_errors
+from training.evaluation.conditions.results import RobustnessResult
+from training.evaluation.evaluation import guarded
+from training.evaluation.robustness import QUICK_EPISODES
+from training.gate.gate import HOLDOUT, EventScores, GateScores, GateThresholds, gate
+from training.report import recommendations
 from training.report.data import Calibration, ChampionComparison, ReportData
-from training.report.evidence import Evidence, Progress, measure_latency
-from training.report.foreign import measured_conditions, measured_rejection
-from training.report.instant_evidence import instant_evidence
-from training.report.judged import calibrate_scores, classify_scores, compare
-from training.report.line_evidence import EVALUATION_SEED, line_evidence, line_scenarios
-from training.report.network import describe_network, describe_training, identify
-from training.robustness import QUICK_EPISODES
+from training.report.evaluation import Evidence, Progress, measure_latency
+from training.report.model_card import describe_network, describe_training, identify
+from training.report.scores import calibrate_scores, classify_scores, compare
 
 LINES = 30
 
@@ -105,9 +105,9 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
         champion=comparison,
         gate_scores=scores,
         verdict=verdict,
-        architecture_notes=findings.architecture_notes(network, latency, identity.cores),
-        learning_notes=findings.learning_notes(training),
-        recommendations=findings.recommendations(
+        architecture_notes=recommendations.architecture_notes(network, latency, identity.cores),
+        learning_notes=recommendations.learning_notes(training),
+        recommendations=recommendations.recommendations(
             spec,
             verdict,
             training,
@@ -119,8 +119,8 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
             evidence.data,
             evidence.elsewhere,
         ),
-        intended_use=findings.intended_use(spec, classification, evidence.events),
-        limits=findings.limits(spec, evidence.events, conditions, evidence.judged.source),
+        intended_use=recommendations.intended_use(spec, classification, evidence.events),
+        limits=recommendations.limits(spec, evidence.events, conditions, evidence.judged.source),
         rollback=_rollback(options, artefact),
     )
 

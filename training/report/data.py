@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.conditions.results import RobustnessResult
-from training.gate import GateScores, Verdict
+from training.evaluation.conditions.results import RobustnessResult
+from training.gate.gate import GateScores, Verdict
 
 
 class _Model(BaseModel):

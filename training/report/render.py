@@ -8,8 +8,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from training.conditions.results import ConditionCell, RobustnessResult
-from training.gate import CELL
+from training.evaluation.conditions.results import ConditionCell, RobustnessResult
+from training.gate.gate import CELL
 from training.report import figures
 from training.report.data import Network, ReportData
 from training.report.flow import is_branched

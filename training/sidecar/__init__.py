@@ -1,1 +1,1 @@
-"""The pure rules of the sidecar: what is kept of the field, when to retrain, what becomes of requests."""
+"""The sidecar: collects labelled windows, retrains in a child process, publishes a model that passes the gate."""

@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.spec import load_spec
-from stream.broker.clients import producer_kwargs
-from stream.broker.embedded import PARTITIONS, EmbeddedBroker
 from stream.contract import HEADER_CONTENT_TYPE, JSON
 from stream.errors import RecordingError
-from stream.path.backpressure import GroupLag
+from stream.kafka.backpressure import GroupLag
+from stream.kafka.clients import producer_kwargs
+from stream.kafka.embedded import PARTITIONS, EmbeddedBroker
 from stream.recordings.clip import Clip, Moment
 from stream.recordings.pacing import NS, Pacer, Punctuality
 from stream.recordings.recording import RecordedMessage, RecordingWriter

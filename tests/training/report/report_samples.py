@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from model.spec import load_spec
-from training.conditions.results import ConditionCell, RobustnessResult
-from training.gate import EventScores, GateScores, GateThresholds, gate
-from training.report import findings
+from training.evaluation.conditions.results import ConditionCell, RobustnessResult
+from training.gate.gate import EventScores, GateScores, GateThresholds, gate
+from training.report import recommendations
 from training.report.data import (
     DataSummary,
     Events,
@@ -24,7 +24,7 @@ from training.report.data import (
     Slice,
     Training,
 )
-from training.report.judged import Judged, calibrate_scores, classify_scores, compare
+from training.report.scores import Judged, calibrate_scores, classify_scores, compare
 
 SPEC = load_spec("line")
 CLASSES = len(SPEC.classes)
@@ -158,12 +158,12 @@ def report_data() -> ReportData:
         champion=compare(mine, theirs, "line-ba9876543210", SPEC),
         gate_scores=scores,
         verdict=verdict,
-        architecture_notes=findings.architecture_notes(network, latency, 2),
-        learning_notes=findings.learning_notes(training),
-        recommendations=findings.recommendations(
+        architecture_notes=recommendations.architecture_notes(network, latency, 2),
+        learning_notes=recommendations.learning_notes(training),
+        recommendations=recommendations.recommendations(
             SPEC, verdict, training, classification, calibration, slices, events, conditions, data, None
         ),
-        intended_use=findings.intended_use(SPEC, classification, events),
-        limits=findings.limits(SPEC, events, conditions, "made up"),
+        intended_use=recommendations.intended_use(SPEC, classification, events),
+        limits=recommendations.limits(SPEC, events, conditions, "made up"),
         rollback=("faultline worker --spec line",),
     )  # fmt: skip

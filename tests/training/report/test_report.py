@@ -16,9 +16,9 @@ from tests.training.report.report_samples import CLASSES, SPEC, judged, report_d
 from training.errors import TrainingError
 from training.report import ReportData, ReportOptions, collect, write
 from training.report.data import LeakageCheck
-from training.report.judged import Judged, classify_scores, compare
 from training.report.render import draw, html, markdown
 from training.report.schema import PATH, schema_text
+from training.report.scores import Judged, classify_scores, compare
 
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE_SECTIONS = (
@@ -229,7 +229,7 @@ def test_the_shipped_model_is_reported_beside_itself_with_no_difference(tmp_path
 
 @pytest.mark.slow
 def test_an_instant_model_is_reported_with_the_leak_of_its_split(tmp_path: Path, data_dir: Path) -> None:
-    from training.instant_recipe import InstantOptions, train_instant
+    from domains.powerline.recipes.instant import InstantOptions, train_instant
 
     source = data_dir / "electrical-faults" / "classData.csv"
     path = tmp_path / "instant.safetensors"

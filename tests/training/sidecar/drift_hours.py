@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.powerline.data.scenario import scenario
 from model.spec import SignalSpec
-from training.scenario import scenario
-from training.windows import cut
+from training.data.windows import cut
 
 HOUR_S, BUCKET_S = 3600.0, 10.0
 SHOWN_WINDOWS = 24

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from model.spec import load_spec
-from training.sidecar.limits import Limits
-from training.sidecar.store import LabelledStore
+from training.sidecar.store.limits import Limits
+from training.sidecar.store.store import LabelledStore
 
 SPEC = load_spec("line")
 STEP = 20

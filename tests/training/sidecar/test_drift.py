@@ -8,8 +8,8 @@ import pytest
 from model.artefact import shipped
 from model.spec import load_spec
 from tests.training.sidecar.drift_hours import BEGIN_NS, DRIFT_FROM_S, SHOWN_WINDOWS, Batch, hour
-from training.sidecar.drift import DriftDetector, DriftPolicy, DriftSignal
-from training.sidecar.drift_features import FEATURES, drift_features
+from training.sidecar.drift.detector import DriftDetector, DriftPolicy, DriftSignal
+from training.sidecar.drift.features import FEATURES, drift_features
 
 SPEC = load_spec("line")
 REJECTION = shipped("line").manifest.rejection

@@ -10,7 +10,7 @@ import pytest
 from model.spec import load_spec
 from stream.contract import WindowLabel
 from training.errors import TrainingError
-from training.sidecar.labels import apply_verdict, class_index, covered, verdict_ns
+from training.sidecar.store.labels import apply_verdict, class_index, covered, verdict_ns
 
 SPEC = load_spec("line")
 NS = 1_000_000_000

@@ -1,4 +1,4 @@
-"""Verdicts of operators on a systematic mistake repair it in the next model (figures: tests/benchmarks/repair.py)."""
+"""Verdicts of operators on a systematic mistake repair it in the next model (figures: benchmarks/checks/repair.py)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from domains.powerline.recipes.line import LineOptions, train_line
 from model.artefact import build_model, shipped
 from model.spec import load_spec
-from tests.training.sidecar.railway import events_of, judge_all, keep, railway
-from training.recipes import LineOptions, train_line
-from training.rounds import classifier_of
-from training.sidecar.field import field_scores, split_field
-from training.sidecar.store import LabelledStore
+from tests.training.sidecar.traction_scenario import events_of, judge_all, keep, railway
+from training.data.feedback import field_scores, split_field
+from training.fitting.rounds import classifier_of
+from training.sidecar.store.store import LabelledStore
 
 SPEC = load_spec("line")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from training.sidecar.schedule import Schedule
+from training.sidecar.requests.schedule import Schedule
 
 START = datetime(2026, 3, 28, 23, 59, 30, tzinfo=UTC)
 

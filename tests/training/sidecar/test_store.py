@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from model.spec import load_spec
 from stream.contract import WindowLabel
+from training.data.balancing import balanced, fair_shares
+from training.data.windows import split_by_episode
 from training.errors import StoreError, TrainingError
-from training.sidecar.limits import DAY_S, Limits
-from training.sidecar.retention import balanced, fair_shares
-from training.sidecar.store import OPERATOR_WEIGHT, LabelledStore
-from training.sidecar.stretches import episodes_of, window_weights
-from training.windows import split_by_episode
+from training.sidecar.store.episodes import episodes_of, window_weights
+from training.sidecar.store.limits import DAY_S, Limits
+from training.sidecar.store.store import OPERATOR_WEIGHT, LabelledStore
 
 SPEC = load_spec("line")
 HOP_NS = 5_000_000

@@ -1,0 +1,1 @@
+"""Benchmarks of a checkout, not installed: Faultline beside what one would otherwise write, on the same bytes."""

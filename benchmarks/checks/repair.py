@@ -1,0 +1,69 @@
+"""A systematic mistake of the shipped model, repaired by operators' verdicts: figures before and after.
+
+``python -m benchmarks.checks.repair`` simulates a railway (tests/training/sidecar/traction_scenario.py), has the champion
+raise its false events, labels each "none" through the store, and goes on training from the champion: once with the
+labelled windows, once without any. It prints what both do on held-out windows, on other trains of the same lines, on
+another railway, and on a mixed scenario of faults and non-faults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from domains.powerline.recipes.line import LineOptions, train_line
+from model.artefact import Artefact, build_model, shipped
+from model.spec import load_spec
+from tests.training.sidecar.traction_scenario import Railway, events_of, judge_all, keep, railway
+from training.data.feedback import field_scores, split_field
+from training.data.windows import Windows
+from training.evaluation.evaluation import evaluate_line
+from training.fitting.rounds import classifier_of
+from training.sidecar.store.store import LabelledStore
+
+SPEC = load_spec("line")
+TRAINS = 48
+
+
+def main() -> None:
+    """Print the figures."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--episodes", type=int, default=6000)
+    options.add_argument("--epochs", type=int, default=4)
+    options.add_argument("--seed", type=int, default=5)
+    given = options.parse_args()
+    champion = shipped("line")
+    passing, others, elsewhere = railway(TRAINS, 1000), railway(TRAINS, 1500), railway(TRAINS, 7000)
+    with tempfile.TemporaryDirectory() as folder, LabelledStore(Path(folder)) as store:
+        keep(store, passing, SPEC)
+        episodes = events_of(passing, champion, SPEC)
+        labelled = judge_all(store, episodes, SPEC)
+        field = store.windows(SPEC)
+    print(f"champion {champion.model_id}: {len(episodes)} false events on {TRAINS} trains, {labelled} windows labelled")
+    hold_out = split_field(field).hold_out
+    show("before", champion, hold_out, others, elsewhere)
+    how = LineOptions(episodes=given.episodes, epochs=given.epochs, seed=given.seed, test_lines=2, show_progress=False)
+    for name, windows in (("after, without labels", None), ("after", field)):
+        begun, begun_cpu = time.perf_counter(), time.process_time()
+        candidate = train_line(how, windows, warm_start=champion)
+        print(f"trained in {time.perf_counter() - begun:.0f} s, {time.process_time() - begun_cpu:.0f} s of processor")
+        show(name, candidate, hold_out, others, elsewhere)
+
+
+def show(name: str, artefact: Artefact, hold_out: Windows, others: Railway, elsewhere: Railway) -> None:
+    """Print one model's figures."""
+    classify = classifier_of(build_model(artefact), artefact.manifest.temperature)
+    scores: dict[str, Any] = evaluate_line(classify, SPEC, 123, 20)
+    found = {key: scores["events"][key] for key in ("injected", "found", "correct", "missed", "false_alarms")}
+    print(f"{name}: held-out windows {field_scores(classify, hold_out, SPEC)}")
+    print(f"  false events: {len(events_of(others, artefact, SPEC))} on {TRAINS} other trains,", end=" ")
+    print(f"{len(events_of(elsewhere, artefact, SPEC))} on {TRAINS} of another railway")
+    merged = scores["windows_fully_after_inception"]["merged_macro_f1"]
+    print(f"  mixed scenario: {found}, merged macro-F1 {merged}, of non-faults {scores['non_faults']['false_alarms']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""`python -m benchmarks`"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks.cli_sizing import sizing
+from model.errors import FaultlineError
+
+if TYPE_CHECKING:
+    from benchmarks.throughput.harness import BenchOptions
+
+app = typer.Typer(
+    help="Measure Faultline beside what one would otherwise write: one broker, one model, the same bytes.",
+    rich_markup_mode="markdown",
+)
+app.command()(sizing)
+
+QUICK_S = 4.0
+
+Partitions = Annotated[int, typer.Option(help="Partitions of the topic of windows.", min=1, max=64)]
+Model = Annotated[Path | None, typer.Option(help="Artefact to use instead of the shipped one.", show_default=False)]
+Out = Annotated[Path | None, typer.Option(help="Write the results as JSON to this file.", show_default=False)]
+Duration = Annotated[float, typer.Option(help="Seconds that one run is to take, about.", min=1.0, max=3600.0)]
+
+
+class MissingPackageError(FaultlineError):
+    """A package that only the benchmark needs is not installed."""
+
+
+def _numbers(text: str, most: int = 512) -> tuple[int, ...]:
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1 or max(found) > most:
+        raise typer.BadParameter(f"{text!r} is not a list of numbers from 1 to {most}, e.g. 1,16,64")
+    return found
+
+
+@contextmanager
+def _told() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
+    """Two ways to tell a person on standard error: what is being done, and what was measured."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("starting") as status:
+        yield (
+            lambda text: status.update(text) if console.is_terminal else None,
+            lambda text: console.print(text, highlight=False, soft_wrap=True),
+        )
+
+
+def _require_packages(*names: str, extra: str = "dev") -> None:
+    from importlib.util import find_spec
+
+    for name in ("psutil", *names):
+        if find_spec(name) is None:
+            raise MissingPackageError(f"the benchmark needs {name}: pip install 'faultline[{extra}]'")
+
+
+@app.callback(invoke_without_command=True)
+def bench(
+    context: typer.Context,
+    only: Annotated[str, typer.Option(help="Contenders, separated by commas; Faultline always runs.")] = "",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Seconds per run, one window per message, no answers.")
+    ] = False,
+    windows_per_message: Annotated[str, typer.Option(help="One backlog for each.")] = "1,16,64",
+    duration: Duration = 20.0,
+    answers: Annotated[bool, typer.Option(help="Also with one answer per message.")] = True,
+    latency: Annotated[bool, typer.Option(help="Also latencies under load.")] = True,
+    partitions: Partitions = 4,
+    model: Model = None,
+    out: Out = None,
+) -> None:
+    """Throughput, latency, CPU and memory of every contender, in both orders, and the ratios.
+
+    Starts Apache Kafka by itself (Java, and Maven the first time). Every contender takes the same backlog; a figure
+    is from the first to the last output that the broker appended. How to read it: docs/benchmarks.md.
+
+    Example: `python -m benchmarks --only aiokafka_bare --windows-per-message 1,64 --out bench.json`
+    """
+    if context.invoked_subcommand is not None:
+        return
+    _require_packages()
+    from benchmarks.throughput.harness import BenchOptions
+
+    options = BenchOptions(
+        only=tuple(name for name in only.split(",") if name),
+        windows_per_message=(1,) if quick else _numbers(windows_per_message),
+        duration_s=QUICK_S if quick else duration,
+        answers=answers and not quick,
+        latency=latency,
+        partitions=partitions,
+        artefact=_path(model),
+    )
+    _run(options, out)
+
+
+def _run(options: BenchOptions, out: Path | None) -> None:
+    from rich.console import Console
+
+    from benchmarks.throughput.harness import as_json, run_bench
+    from benchmarks.throughput.tables import latency_table, promises, throughput_table
+
+    with _told() as (say, note):
+        results = run_bench(options, say, note)
+    console = Console()
+    console.print(throughput_table(results))
+    if results.latencies:
+        console.print(latency_table(results))
+    for line in promises(results):
+        console.print(line, highlight=False)
+    if out is not None:
+        out.write_text(as_json(options, results) + "\n")
+
+
+def _finish(results: dict[str, object], out: Path | None) -> None:
+    import json
+
+    from benchmarks.throughput.machine import machine, versions
+
+    document = json.dumps({"machine": machine(), "versions": versions(), **results}, indent=2)
+    print(document)
+    if out is not None:
+        out.write_text(document + "\n")
+
+
+@app.command("hot-partition")
+def hot_partition(
+    rate: Annotated[float, typer.Option(help="Messages per second on the hot partition.", min=1.0)] = 1000.0,
+    duration: Duration = 20.0,
+    model: Model = None,
+    out: Out = None,
+) -> None:
+    """Latency of a hot partition beside idle ones, over that of the hot one alone; both twice, in both orders.
+
+    Example: `python -m benchmarks hot-partition --rate 2000`
+    """
+    _require_packages()
+    from benchmarks.contenders import BY_NAME, OURS
+    from benchmarks.throughput.harness import open_stage
+    from benchmarks.throughput.latency import measure_latency
+
+    found: dict[int, list[float]] = {1: [], 4: []}
+    with _told() as (say, note), open_stage(partitions=4, artefact=_path(model), say=say) as (stage, _):
+        for partitions in (1, 4, 4, 1):
+            one = measure_latency(
+                stage,
+                BY_NAME[OURS],
+                messages_per_s=rate,
+                seconds=duration,
+                load=f"1 hot of {partitions}",
+                topic_partitions=partitions,
+                loaded_partitions=1,
+            )
+            found[partitions].append(one.appended_ms[1])
+            note(f"{one.load}: p50 {one.appended_ms[0]:.1f}, p99 {one.appended_ms[1]:.1f} ms")
+    alone, beside = min(found[1]), min(found[4])
+    _finish({"p99_ms_alone": found[1], "p99_ms_beside_idle": found[4], "ratio": round(beside / alone, 2)}, out)
+
+
+@app.command()
+def overload(
+    rate: Annotated[
+        float | None, typer.Option(help="Messages per second; twice what a first run takes when unset.")
+    ] = None,
+    duration: Annotated[float, typer.Option(help="Seconds of overload.", min=1.0, max=3600.0)] = 60.0,
+    partitions: Partitions = 4,
+    model: Model = None,
+    out: Out = None,
+) -> None:
+    """Send twice what a worker can take, then account for every record: memory, rebalances, lag, lost.
+
+    The exit status is 1 when memory grew, the group was rebalanced, or a record was lost.
+
+    Example: `python -m benchmarks overload --duration 60`
+    """
+    _require_packages()
+    from benchmarks.contenders import BY_NAME, OURS
+    from benchmarks.throughput import endurance
+    from benchmarks.throughput.harness import EXPECTED_PER_S, open_stage
+    from benchmarks.throughput.throughput import drain
+
+    with (
+        _told() as (say, note),
+        open_stage(partitions=partitions, artefact=_path(model), say=say) as (stage, broker_pid),
+    ):
+        if rate is None:
+            filled = stage.filled(BY_NAME[OURS], 10 * EXPECTED_PER_S[1], 1)
+            capacity = drain(stage, BY_NAME[OURS], filled, 1, "answers", broker_pid).records_per_s
+            note(f"takes {capacity:,.0f} messages/s")
+            rate = 2 * capacity
+        found = endurance.overload(stage, messages_per_s=rate, seconds=duration)
+    _finish({"overload": found.as_dict(), "passed": found.passed}, out)
+    raise typer.Exit(0 if found.passed else 1)
+
+
+@app.command("two-workers")
+def two_workers(
+    duration: Duration = 20.0,
+    windows_per_message: Annotated[int, typer.Option(help="In every message.", min=1, max=512)] = 16,
+    partitions: Partitions = 4,
+    model: Model = None,
+    out: Out = None,
+) -> None:
+    """Windows/s of two workers of one group over one, each with one thread of inference, on the same backlog.
+
+    Example: `python -m benchmarks two-workers --windows-per-message 16`
+    """
+    _require_packages()
+    from benchmarks.throughput import endurance
+    from benchmarks.throughput.harness import EXPECTED_PER_S, open_stage
+
+    per_s = max(rate for least, rate in EXPECTED_PER_S.items() if windows_per_message >= least)
+    with _told() as (say, _), open_stage(partitions=partitions, artefact=_path(model), say=say) as (stage, _pid):
+        found = endurance.two_workers(stage, windows=round(per_s * duration), windows_per_message=windows_per_message)
+    _finish({"two_workers": found.as_dict()}, out)
+
+
+@app.command()
+def engine(
+    batches: Annotated[str, typer.Option(help="Windows in a call.")] = "1,16,64,256,1024,4096",
+    turns: Annotated[int, typer.Option(help="Runs of every contender, in alternating order.", min=1)] = 6,
+    seconds: Annotated[float, typer.Option(help="Of one run.", min=0.05, max=60.0)] = 0.4,
+    only: Annotated[str, typer.Option(help="onnxruntime, openvino, keras; all when unset.")] = "",
+    model: Model = None,
+    out: Out = None,
+) -> None:
+    """The engine without a broker, beside keras, ONNX Runtime and OpenVINO, and beside bare matrix products.
+
+    Twice: the model as it is, and its GRU alone without the phasors. A contender that answers otherwise ends it.
+
+    Example: `python -m benchmarks engine --batches 64,1024 --out engine.json`
+    """
+    _require_packages("onnx", "onnxruntime", "openvino", extra="bench")
+    from rich.console import Console
+
+    from benchmarks.engine.run import run
+
+    wanted = tuple(name for name in only.split(",") if name)
+    with _told() as (say, _):
+        document, tables = run(_path(model), wanted, _numbers(batches, most=65536), turns, seconds, say)
+    console = Console()
+    for table in tables:
+        console.print(table)
+    if out is not None:
+        out.write_text(document + "\n")
+
+
+def _path(model: Path | None) -> str | None:
+    return None if model is None else str(model.resolve())

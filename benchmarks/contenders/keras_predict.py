@@ -1,0 +1,32 @@
+"""The model by Keras's ``predict``, as one does without an engine."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.contenders.settings import ContenderSettings
+from benchmarks.contenders.task import open_artefact
+from model.artefact import build_model
+
+
+class KerasPredict:
+    """Calibrated probabilities of the very artefact that the engine serves.
+
+    ``predict`` gets the whole batch in one step: with its default of 32 rows per step it would be slower still.
+    """
+
+    def __init__(self, settings: ContenderSettings) -> None:
+        artefact = open_artefact(settings)
+        temperature = artefact.manifest.temperature
+        self._model = keras.Sequential(
+            [build_model(artefact), keras.layers.Rescaling(1 / temperature), keras.layers.Softmax()]
+        )
+        self._rows = settings.batch_windows
+        self(np.zeros((1, *artefact.manifest.spec.window_shape), np.float32))
+
+    def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 (n, samples, channels) → float32 (n, classes)."""
+        probabilities: NDArray[np.float32] = self._model.predict(windows, batch_size=self._rows, verbose=0)
+        return probabilities

@@ -1,0 +1,1 @@
+"""Measure the compiled engine alone, beside other runtimes."""

@@ -1,0 +1,48 @@
+"""What the engine alone does on all cores, without a broker: the bound of any stream around it.
+
+python -m benchmarks.engine.alone FILE      # prints windows/s and CPU s per million
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmarks.throughput.windows import Material
+from model.artefact import Artefact, shipped
+
+
+class EngineRun(BaseModel):
+    """What is run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    material: str
+    artefact: str | None = None
+    batch_windows: int = 2048
+    seconds: float = 5.0
+
+
+def windows_per_s(run: EngineRun) -> tuple[float, float]:
+    """Classify the same batch again and again; also the CPU seconds of a million windows."""
+    # Here, so that the harness, which imports this module, need not load TensorFlow.
+    from model.engine import Engine
+
+    artefact = shipped("line") if run.artefact is None else Artefact.load(Path(run.artefact))
+    lifelike = Material.load(Path(run.material)).lifelike
+    windows = lifelike.reshape(-1, *lifelike.shape[2:])[: run.batch_windows]
+    with Engine(artefact).warm() as engine:
+        engine.classify(windows)
+        cpu_s, began_s, done = time.process_time(), time.perf_counter(), 0
+        while (took_s := time.perf_counter() - began_s) < run.seconds:
+            engine.classify(windows)
+            done += len(windows)
+        cpu_s = time.process_time() - cpu_s
+    return done / took_s, cpu_s / done * 1e6
+
+
+if __name__ == "__main__":
+    print(*windows_per_s(EngineRun.model_validate_json(Path(sys.argv[1]).read_bytes())))

@@ -1,0 +1,211 @@
+"""Who computes the classes of windows: our engine and what one would use in its place, each set up to be fast.
+
+A contender has several arrangements of threads, calls and shapes, because which is fastest depends on the batch; the
+table takes the fastest that each has for a batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from model.artefact import Artefact
+
+__all__ = ["ARRANGEMENTS", "BOUND", "OURS", "TITLES", "Arrangement", "Classify"]
+
+OURS, BOUND = "faultline", "bound"
+TITLES = {
+    OURS: "Faultline's engine",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "keras": "keras predict",
+    BOUND: "bound: recurrent products",
+}
+
+Array = NDArray[np.float32]
+Classify = Callable[[Array], Array]
+# Settings in words, and what makes the function for batches of one size.
+Arrangement = tuple[str, Callable[[int], Classify]]
+
+# Beside whole shares: pieces whose arrays stay in a core's cache.
+_PIECE = 256
+# What one core is not given less of.
+_SMALLEST_SHARE = 16
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _whatever_the_batch(classify: Classify, _: int) -> Classify:
+    return classify
+
+
+def _side_by_side(
+    call_of: Callable[[int, int], Classify], cores: int, largest: int | None
+) -> Callable[[int], Classify]:
+    """One caller per core, each with a call of its own (``call_of(core, size)``), on equal pieces of a batch."""
+
+    def prepare(count: int) -> Classify:
+        callers = min(cores, max(1, count // _SMALLEST_SHARE))
+        size = -(-count // callers) if largest is None else min(largest, -(-count // callers))
+        starts = range(0, count, size)
+        calls = [[call_of(core, min(size, count - at)) for at in starts[core::callers]] for core in range(callers)]
+        if callers == 1 and len(starts) == 1:
+            return calls[0][0]
+        pool = ThreadPoolExecutor(callers)
+
+        def mine(core: int, windows: Array) -> list[Array]:
+            return [call(windows[at : at + size]) for call, at in zip(calls[core], starts[core::callers], strict=True)]
+
+        def classify(windows: Array) -> Array:
+            answer: list[Array] = [windows] * len(starts)
+            for core, found in enumerate(pool.map(mine, range(callers), [windows] * callers)):
+                answer[core::callers] = found
+            return np.concatenate(answer)
+
+        return classify
+
+    return prepare
+
+
+def _faultline(artefact: Artefact) -> Iterator[Arrangement]:
+    from model.engine import Engine
+
+    engine = Engine(artefact).warm()
+    yield "as a worker uses it", partial(_whatever_the_batch, engine.classify)
+
+
+def _keras(artefact: Artefact) -> Iterator[Arrangement]:
+    import keras
+    from keras import layers, ops
+
+    from model.artefact import build_model
+
+    network = build_model(artefact)
+    calibrated = layers.Lambda(lambda logits: ops.softmax(logits / artefact.manifest.temperature))(network.output)
+    model = keras.Model(network.input, calibrated)
+
+    def predict(size: int) -> Classify:
+        return lambda windows: model.predict(windows, batch_size=size, verbose=0)
+
+    for size in (32, 256, 1024):
+        yield f"batch_size={size}", partial(_whatever_the_batch, predict(size))
+
+
+def _onnxruntime(artefact: Artefact) -> Iterator[Arrangement]:
+    import onnxruntime
+
+    from benchmarks.engine.onnx import onnx_model
+
+    serialised = onnx_model(artefact)
+
+    def session(threads: int) -> Classify:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        made = onnxruntime.InferenceSession(serialised, options, providers=["CPUExecutionProvider"])
+        return lambda windows: made.run(None, {"windows": windows})[0]
+
+    cores = _cores()
+    whole, single = session(cores), [session(1) for _ in range(cores)]
+    yield f"{cores} threads in a call", partial(_whatever_the_batch, whole)
+    yield "a call per core", _side_by_side(lambda core, _: single[core], cores, None)
+    yield f"a call per core, {_PIECE} windows", _side_by_side(lambda core, _: single[core], cores, _PIECE)
+
+
+def _openvino(artefact: Artefact) -> Iterator[Arrangement]:
+    import openvino
+
+    from benchmarks.engine.onnx import onnx_model
+
+    core, serialised = openvino.Core(), onnx_model(artefact)
+    compiled: dict[tuple[int, str], Any] = {}
+
+    def request(size: int, hint: str, streams: int, threads: int) -> Classify:
+        if (size, hint) not in compiled:
+            model = core.read_model(serialised, b"")
+            model.reshape([size, *artefact.manifest.spec.window_shape])
+            # Without f32 it may take bfloat16 where the processor has it.
+            options = {
+                "INFERENCE_PRECISION_HINT": "f32",
+                "PERFORMANCE_HINT": hint,
+                "NUM_STREAMS": streams,
+                "INFERENCE_NUM_THREADS": threads,
+            }
+            compiled[size, hint] = core.compile_model(model, "CPU", options)
+        made = compiled[size, hint].create_infer_request()
+
+        def call(windows: Array) -> Array:
+            found: Array = made.infer([windows], share_inputs=True)[0]
+            return found
+
+        return call
+
+    cores = _cores()
+    yield f"LATENCY, {cores} threads in a call", lambda count: request(count, "LATENCY", 1, cores)
+
+    def stream(_: int, size: int) -> Classify:
+        return request(size, "THROUGHPUT", cores, cores)
+
+    yield "THROUGHPUT, a stream per core", _side_by_side(stream, cores, None)
+    yield f"THROUGHPUT, a stream per core, {_PIECE} windows", _side_by_side(stream, cores, _PIECE)
+
+
+def _bound(artefact: Artefact) -> Iterator[Arrangement]:
+    """Only (n, 64) @ (64, 192) once per sample of the window; inputs, gates and all other layers are left out."""
+    from keras import ops
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    from model.compile import compile_call, compute_in_callers
+
+    compute_in_callers()
+    threadpool_limits(1, "blas")
+    recurrent = artefact.weights["gru/gru_cell/recurrent_kernel"]
+    units, steps = recurrent.shape[0], artefact.manifest.spec.samples
+
+    def numpy_products(_: int, size: int) -> Classify:
+        state, product = np.ones((size, units), np.float32), np.empty((size, recurrent.shape[1]), np.float32)
+
+        def call(windows: Array) -> Array:
+            for _ in range(steps):
+                np.dot(state, recurrent, out=product)
+            return product
+
+        return call
+
+    weights = ops.convert_to_tensor(recurrent.ravel())
+
+    def xla_products(_: int, size: int) -> Classify:
+        def products(windows: Any, parameters: Any) -> Any:
+            matrix = ops.reshape(parameters, recurrent.shape)
+            start = ops.reshape(windows, (size, -1))[:, :units]
+            return ops.while_loop(
+                lambda index, _: index < steps,
+                lambda index, state: (index + 1, ops.matmul(state, matrix)[:, :units]),
+                (ops.zeros((), "int32"), start),
+            )[1]
+
+        compiled = compile_call(products, (size, *artefact.manifest.spec.window_shape), weights.shape)
+        return lambda windows: compiled(windows, weights)
+
+    cores = _cores()
+    for largest in (None, _PIECE):
+        blocks = "a share" if largest is None else f"{largest} windows"
+        yield f"NumPy's BLAS, a caller per core, {blocks}", _side_by_side(numpy_products, cores, largest)
+        yield f"XLA's, a caller per core, {blocks}", _side_by_side(xla_products, cores, largest)
+
+
+ARRANGEMENTS: dict[str, Callable[[Artefact], Iterator[Arrangement]]] = {
+    OURS: _faultline,
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "keras": _keras,
+    BOUND: _bound,
+}

@@ -1,0 +1,71 @@
+"""The whole engine table: both models, as tables for a person and as JSON with versions and machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from benchmarks.engine.contenders import ARRANGEMENTS, BOUND, OURS
+from benchmarks.engine.table import engine_table, measure, without_phasors
+from benchmarks.throughput.machine import machine, versions
+from benchmarks.throughput.windows import make_material
+from model.artefact import Artefact, shipped
+from model.errors import EngineError
+
+__all__ = ["run"]
+
+_OTHERS = tuple(name for name in ARRANGEMENTS if name not in (OURS, BOUND))
+
+
+def run(
+    artefact: str | None,
+    only: tuple[str, ...],
+    batches: tuple[int, ...],
+    turns: int,
+    seconds: float,
+    say: Callable[[str], None],
+) -> tuple[str, list[Table]]:
+    """Measure the model and its GRU without phasors.
+
+    Args:
+        artefact: path of one, or the shipped one.
+        only: contenders beside ours and the bound; all when empty.
+        batches, turns, seconds, say: see ``benchmarks.engine.table.measure``.
+
+    Returns:
+        The JSON document, and a table for each model.
+
+    Raises:
+        EngineError: an unknown contender, or one whose answers differ from ours.
+        ArtefactError: the artefact cannot be read.
+    """
+    for name in only:
+        if name not in _OTHERS:
+            raise EngineError(f"no contender {name!r}; there are {', '.join(_OTHERS)}")
+    used = shipped("line") if artefact is None else Artefact.load(Path(artefact))
+    spec = used.manifest.spec
+    lifelike = make_material(spec).lifelike
+    windows = np.resize(lifelike, (max(batches), *spec.window_shape))
+    models = {"GRU alone": without_phasors(used)}
+    if used.manifest.normalisation.phasors:
+        models["GRU and phasors"] = used
+    before = machine()
+    found = [
+        measure(
+            name, model, windows, contenders=only or _OTHERS, batches=batches, turns=turns, seconds=seconds, say=say
+        )
+        for name, model in models.items()
+    ]
+    packages = {name: version(name) for name in ("onnx", "onnxruntime", "openvino")}
+    document = {
+        "machine": before,
+        "versions": versions() | packages,
+        "settings": {"artefact": used.model_id, "turns": turns, "seconds": seconds},
+        "models": [one.as_dict() for one in found],
+    }
+    return json.dumps(document, indent=2), [engine_table(one) for one in found]

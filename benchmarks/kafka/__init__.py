@@ -1,0 +1,1 @@
+"""Run Apache Kafka from Maven jars for tests and benchmarks of a checkout."""

@@ -1,0 +1,1 @@
+"""Compute what a deployment needs from measured unit costs."""

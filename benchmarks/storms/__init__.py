@@ -1,0 +1,1 @@
+"""Run the worker and the sidecar under kills, swaps and retrainings on Apache Kafka, with figures."""

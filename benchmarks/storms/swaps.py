@@ -1,0 +1,334 @@
+"""A hundred swaps of the model under load on Apache Kafka — the real worker and engine — then the account.
+
+    python -m benchmarks.storms.swaps --swaps 100
+
+Simulated lines are replayed without pause; before, between and after a time of steady state, models are put on the
+topic one after another. Every answer is then computed again with the model that it names: an answer of another
+model, or of two, is a mixed one. Latencies are from a window record's timestamp to the time that the broker appended
+what it caused. The last line is JSON; the exit status is 0 only if nothing is mixed, lost or answered twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from confluent_kafka import Producer
+from numpy.typing import NDArray
+
+from benchmarks.kafka.server import KafkaServer
+from model.artefact import Artefact, shipped
+from model.engine import Engine
+from stream.detection.classify import answered
+from stream.detection.decode import decode_batch
+from tests.delivery.harness import REPOSITORY, Topics, WorkerProcess, read_all, wait_answered, wait_until
+from tests.stream.doubles import record as consumed
+
+FAULTLINE = (sys.executable, "-m", "faultline")
+SETTLED_S = 3.0
+"""After the worker is ready, and after the last swap, before steady state begins."""
+SWAPS = "faultline_model_swaps_total"
+SAME = 3e-5
+"""Answers that differ by less are of one model: cutting a batch otherwise rounds below 1e-5."""
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class TimedTopics(Topics):
+    """Topics whose outputs carry the time at which the broker appended them."""
+
+    def config(self, name: str) -> dict[str, str]:
+        timed = {"message.timestamp.type": "LogAppendTime"} if name in (self.classes, *self.faults) else {}
+        return super().config(name) | timed
+
+
+def variants(count: int, *, recompile: bool = False) -> list[Artefact]:
+    """Models of the shipped one's architecture that give nearly its classes, neighbours told apart by confidence.
+
+    With ``recompile`` each has a normalisation of its own, so that none can share what is compiled.
+    """
+    champion = shipped("line")
+    manifest = champion.manifest
+    chance = np.random.default_rng(1)
+    made = []
+    for number in range(count):
+        weights = {
+            name: (tensor * (1 + 1e-3 * chance.standard_normal(tensor.shape))).astype(np.float32)
+            for name, tensor in champion.weights.items()
+        }
+        scale = tuple(one * (1 + 1e-3 * (number + 1) * recompile) for one in manifest.normalisation.scale)
+        made.append(
+            Artefact.create(
+                weights,
+                spec=manifest.spec,
+                architecture=manifest.architecture,
+                normalisation=manifest.normalisation.model_copy(update={"scale": scale}),
+                temperature=manifest.temperature * (0.6 if number % 2 else 2.0),
+                rejection=manifest.rejection,
+                provenance={"variant": number},
+            )
+        )
+    return made
+
+
+@dataclass
+class Storm:
+    """What happened when, in Unix ms."""
+
+    models: dict[str, Artefact]
+    steady_from: float = 0.0
+    first_swap: float = 0.0
+    last_swap: float = 0.0
+    end: float = 0.0
+    swaps: int = 0
+    took_ms: list[float] = field(default_factory=list)
+    """From reading a record to the model's use, by the worker's log."""
+
+    def swapping(self, at_ms: float) -> bool:
+        return self.first_swap <= at_ms <= self.last_swap
+
+    def steady(self, at_ms: float) -> bool:
+        return self.steady_from <= at_ms < self.first_swap or self.last_swap + SETTLED_S * 1000 < at_ms <= self.end
+
+
+@contextmanager
+def replaying(topics: Topics, recording: Path, log: Path) -> Iterator[None]:
+    """Replay a recording in a loop, at the pace of the lines."""
+    command = [*FAULTLINE, "replay", str(recording), "--topic", topics.windows, "--pace", "1", "--loop", "--restamp"]
+    environment = {**os.environ, **topics.environment()}
+    with log.open("wb") as output:
+        load = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output)
+    try:
+        yield
+    finally:
+        load.send_signal(signal.SIGINT)
+        load.wait(60)
+
+
+def put(topics: Topics, producer: Producer, key: str, value: bytes | None, headers: Any = None) -> None:
+    """Put a record on the topic of models, as anybody may who has the right."""
+    producer.produce(topics.models, value, key, headers=headers or [])
+    assert producer.flush(20) == 0
+
+
+def metric(worker: WorkerProcess, name: str) -> float:
+    """Value of one metric of a worker, labels in its name; 0 where there is none."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(found.group(1)) if found else 0.0
+
+
+def storm(
+    topics: Topics, recording: Path, folder: Path, made: Sequence[Artefact], *, steady_s: float, pause_s: float
+) -> Storm:
+    """Steady state, swaps, steady state, under one load by one worker."""
+    swaps = len(made)
+    found = Storm({artefact.model_id: artefact for artefact in (shipped("line"), *made)})
+    producer = Producer({"bootstrap.servers": topics.bootstrap, "linger.ms": 0, "log_level": 0})
+    values = [artefact.to_bytes() for artefact in made]
+    worker = WorkerProcess(topics, folder / "worker.log", command=(*FAULTLINE, "worker")).wait_ready()
+    try:
+        with replaying(topics, recording, folder / "replay.log"):
+            wait_until(lambda: metric(worker, "faultline_records_total") > 0, "the first answers")
+            time.sleep(SETTLED_S)
+            found.steady_from = time.time() * 1000
+            time.sleep(steady_s)
+            found.first_swap = time.time() * 1000
+            for number, value in enumerate(values, start=1):
+                put(topics, producer, "line", value)
+                time.sleep(pause_s)
+                # Of models that come faster than they are swapped in only the newest is used.
+                wait_until(lambda number=number: metric(worker, SWAPS) >= number, "the swap")
+                if number % 10 == 0:
+                    say(f"{number} of {swaps} models in use")
+            found.last_swap = time.time() * 1000
+            time.sleep(SETTLED_S + steady_s)
+            found.end = time.time() * 1000
+        wait_answered(topics)
+        found.swaps = int(metric(worker, SWAPS))
+        assert worker.terminate() == 0
+    finally:
+        worker.kill()
+    lines = (json.loads(line) for line in worker.log.read_text().splitlines() if "model-swapped" in line)
+    found.took_ms = [line["took_ms"] for line in lines]
+    return found
+
+
+@dataclass
+class Answers:
+    """What the topics hold, joined by the record that was answered."""
+
+    sent_ms: dict[tuple[int, int], int]
+    windows: dict[tuple[int, int], Any]
+    models: dict[tuple[int, int], list[str]]
+    probabilities: dict[tuple[int, int], NDArray[np.float32]]
+    latency_ms: dict[tuple[int, int], int]
+    events: list[tuple[dict[str, Any], int]]
+    """Events with their latency in ms."""
+
+
+def gather(topics: Topics, artefact: Artefact) -> Answers:
+    """Read all topics to their ends."""
+    found = Answers({}, {}, defaultdict(list), {}, {}, [])
+    for message in read_all(topics.bootstrap, [topics.windows]):
+        place = (message.partition(), message.offset())
+        found.sent_ms[place] = message.timestamp()[1]
+        found.windows[place] = message
+    classes = len(artefact.manifest.spec.classes)
+    for message in read_all(topics.bootstrap, [topics.classes]):
+        answer = msgspec.msgpack.decode(message.value())
+        place = (answer["source"]["partition"], answer["source"]["offset"])
+        found.models[place].append(answer["model_id"])
+        found.probabilities[place] = np.frombuffer(answer["probabilities"], "<f4").reshape(-1, classes)
+        found.latency_ms[place] = message.timestamp()[1] - found.sent_ms[place]
+    for message in read_all(topics.bootstrap, topics.faults):
+        event = json.loads(message.value())
+        source = (event["source"]["partition"], event["source"]["offset"])
+        found.events.append((event, message.timestamp()[1] - found.sent_ms[source]))
+    return found
+
+
+def mixed_answers(found: Answers, models: dict[str, Artefact]) -> tuple[int, float]:
+    """Records whose answer is not the one that the model it names gives, and how many two neighbours would tell apart.
+
+    Every answer is computed again, and those of one model also with the next one: only where these two differ would
+    a mixed answer be seen.
+    """
+    order = list(models)
+    by_model: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for place, named in found.models.items():
+        by_model[named[0]].append(place)
+    mixed = seen = 0
+    with Engine(models[order[0]]) as first:
+        for model_id, places in by_model.items():
+            windows = _windows(found, places, models[model_id])
+            spec = models[model_id].manifest.spec
+            other = models[order[(order.index(model_id) + 1) % len(order)]]
+            answers = []
+            for artefact in (models[model_id], other):
+                with Engine(artefact, like=first) as engine:
+                    answers.append(answered(engine, windows, spec.none_index)[0])
+            start = 0
+            for place in places:
+                span = slice(start, start + len(found.probabilities[place]))
+                mixed += bool(np.abs(answers[0][span] - found.probabilities[place]).max() > SAME)
+                seen += bool(np.abs(answers[0][span] - answers[1][span]).max() > SAME)
+                start = span.stop
+    return mixed, seen / max(1, len(found.models))
+
+
+def _windows(found: Answers, places: list[tuple[int, int]], artefact: Artefact) -> NDArray[np.float32]:
+    messages = [found.windows[place] for place in places]
+    records = [consumed(message.key(), message.value(), headers=message.headers()) for message in messages]
+    return decode_batch(records, artefact.manifest.spec, max_bytes=1 << 30).windows
+
+
+def out_of_order(found: Answers, models: dict[str, Artefact]) -> int:
+    """How often a partition's answers go back to a model that was swapped out before."""
+    order = {model_id: number for number, model_id in enumerate(models)}
+    latest: dict[int, int] = {}
+    wrong = 0
+    for (partition, _), named in sorted(found.models.items()):
+        number = order[named[0]]
+        wrong += number < latest.get(partition, 0)
+        latest[partition] = max(number, latest.get(partition, 0))
+    return wrong
+
+
+def percentile(latencies: list[int], share: float) -> float | None:
+    return round(float(np.percentile(latencies, share)), 1) if latencies else None
+
+
+def result_of(found: Answers, happened: Storm) -> dict[str, Any]:
+    """The figures."""
+    mixed, told_apart = mixed_answers(found, happened.models)
+    times = Counter(len(named) for named in found.models.values())
+    event_ids = Counter(event["event_id"] for event, _ in found.events)
+    result: dict[str, Any] = {
+        "swaps": happened.swaps,
+        "models_that_answered": len({named[0] for named in found.models.values()}),
+        "records": len(found.sent_ms),
+        "lost": len(set(found.sent_ms) - set(found.models)),
+        "answered_twice": sum(times.values()) - times[1],
+        "mixed": mixed,
+        "mixed_would_be_seen": round(told_apart, 4),
+        "out_of_order": out_of_order(found, happened.models),
+        "events": len(event_ids),
+        "swap_ms_median": percentile(sorted(int(took) for took in happened.took_ms), 50),
+        "swap_ms_max": max(happened.took_ms, default=None),
+    }
+    parts = {"swaps": happened.swapping, "steady": happened.steady}
+    kinds = {
+        "answer": [(found.sent_ms[place], took) for place, took in found.latency_ms.items()],
+        "event": [(found.sent_ms[_source(event)], took) for event, took in found.events],
+    }
+    for kind, pairs in kinds.items():
+        for name, within in parts.items():
+            chosen = [took for at, took in pairs if within(at)]
+            result[f"{kind}_{name}_n"] = len(chosen)
+            for share in (50, 99):
+                result[f"{kind}_{name}_p{share}_ms"] = percentile(chosen, share)
+        during, steady = result[f"{kind}_swaps_p99_ms"], result[f"{kind}_steady_p99_ms"]
+        result[f"{kind}_p99_ratio"] = round(during / steady, 2) if during and steady else None
+    return result
+
+
+def _source(event: dict[str, Any]) -> tuple[int, int]:
+    return event["source"]["partition"], event["source"]["offset"]
+
+
+def simulated(folder: Path, lines: int, seconds: int, seed: int) -> Path:
+    """A recording of simulated lines."""
+    recording = folder / "swaps.parquet"
+    command = [*FAULTLINE, "simulate", "--lines", str(lines), "--seconds", str(seconds), "--out", str(recording)]
+    subprocess.run([*command, "--seed", str(seed)], cwd=REPOSITORY, check=True, stdout=sys.stderr)
+    return recording
+
+
+def right(result: dict[str, Any], swaps: int) -> bool:
+    """Whether nothing was mixed, lost or answered twice, and every model was in use."""
+    wrong = (result["mixed"], result["lost"], result["answered_twice"], result["out_of_order"])
+    return not any(wrong) and result["swaps"] == swaps and result["mixed_would_be_seen"] > 0.7
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--swaps", type=int, default=100)
+    parser.add_argument("--lines", type=int, default=24)
+    parser.add_argument("--steady", type=float, default=25.0, help="seconds of steady state before and after")
+    parser.add_argument("--pause", type=float, default=0.5, help="seconds from swap to swap")
+    parser.add_argument("--recompile", action="store_true", help="models that share nothing compiled")
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, KafkaServer(Path(name) / "kafka") as kafka:
+        folder = Path(name)
+        recording = simulated(folder, options.lines, 60, options.seed)
+        topics = TimedTopics(kafka.bootstrap, "swaps").create()
+        made = variants(options.swaps, recompile=options.recompile)
+        happened = storm(topics, recording, folder, made, steady_s=options.steady, pause_s=options.pause)
+        result = result_of(gather(topics, shipped("line")), happened)
+    print(json.dumps(result))
+    return 0 if right(result, options.swaps) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Faultline where it hurts: twice the load that it can take, and a second worker beside the first."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contenders import BY_NAME, OURS
+from benchmarks.throughput.environment import LOAD_DEADLINE_S, Filled, Stage
+from benchmarks.throughput.processes import Measured
+from benchmarks.throughput.throughput import until_committed
+
+ASSIGNED = "partitions-assigned"
+FIRST_THIRD = 1 / 3
+QUICK_COMMITS_S = 0.2
+"""Offsets tell how far workers are, so they are committed often here."""
+DRAIN_DEADLINE_S = 600.0
+
+
+@dataclass(frozen=True)
+class Overload:
+    """Attributes:
+    rss_mb_early: the most memory in the first third of the overload; beside ``rss_mb`` it tells growth.
+    rss_mb: the most memory of all.
+    lag: records uncommitted when the sender ended.
+    assignments: how often partitions were assigned; one is the start's.
+    drained_s: until nothing was uncommitted, once the sender had ended.
+    lost: records without an answer.
+    repeated: answers beyond the first.
+    """
+
+    messages_per_s: float
+    seconds: float
+    records: int
+    rss_mb_early: float
+    rss_mb: float
+    lag: int
+    assignments: int
+    drained_s: float
+    lost: int
+    repeated: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @property
+    def passed(self) -> bool:
+        """RSS bounded, no rebalance, lag drained, nothing lost."""
+        return self.rss_mb < 1.25 * self.rss_mb_early and self.assignments == 1 and self.lost == 0
+
+
+def overload(stage: Stage, *, messages_per_s: float, seconds: float, windows_per_message: int = 1) -> Overload:
+    """Send more than a worker can take, then let it catch up, and account for every record by its answer."""
+    contender, topic = BY_NAME[OURS], stage.name("windows")
+    stage.broker.create(topic, stage.partitions)
+    begin = stage.folder / f"{topic}.begin"
+    plan = stage.plan(
+        topic,
+        round(messages_per_s * seconds / stage.partitions),
+        windows_per_message,
+        messages_per_s=messages_per_s,
+        begin=str(begin),
+    )
+    records = stage.records_of(plan)
+    settings, topics = stage.settings(contender, topic, windows_per_message, publish="answers")
+    with stage.contender(contender, settings) as child, stage.load(plan) as sender:
+        child.wait_ready()
+        sender.wait_ready()
+        begin.touch()
+        began_s = time.monotonic()
+        stage.say(f"{messages_per_s:,.0f} messages/s for {seconds:.0f} s")
+        sender.wait_ended(seconds + LOAD_DEADLINE_S)
+        took_s = time.monotonic() - began_s
+        lag = records - stage.broker.committed(settings.group, topic, stage.partitions)
+        until_committed(stage, child, settings.group, Filled(topic, records, records), stage.partitions)
+        drained_s = time.monotonic() - began_s - took_s
+        child.stop()
+        assignments = child.log.read_text("utf-8", "replace").count(f'"{ASSIGNED}"')
+    answers = stage.broker.appended(topics[:1])
+    answered = np.unique(answers.partition * records + answers.offset)
+    early = [bytes_ for at_s, bytes_ in child.rss if began_s <= at_s <= began_s + took_s * FIRST_THIRD]
+    stage.broker.delete([topic, *topics])
+    return Overload(
+        messages_per_s=records / took_s,
+        seconds=took_s,
+        records=records,
+        rss_mb_early=max(early, default=0) / 1e6,
+        rss_mb=child.peak_rss / 1e6,
+        lag=lag,
+        assignments=assignments,
+        drained_s=drained_s,
+        lost=records - len(answered),
+        repeated=len(answers) - len(answered),
+    )
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Windows/s of one worker and of two in one group, each with one thread of inference."""
+
+    windows_per_message: int
+    one_per_s: list[float]
+    two_per_s: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Two over one, medians."""
+        return float(np.median(self.two_per_s) / np.median(self.one_per_s))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "ratio": self.ratio}
+
+
+def two_workers(stage: Stage, *, windows: int, windows_per_message: int) -> Scaling:
+    """Let one worker and then two take the same backlog, in both orders.
+
+    The clock starts when all have their partitions, and only what is left then counts.
+    """
+    filled = stage.filled(BY_NAME[OURS], windows, windows_per_message)
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for workers in (1, 2, 2, 1):
+        rates[workers].append(_drain_together(stage, filled, windows_per_message, workers))
+        stage.say(f"{workers} workers: {rates[workers][-1]:,.0f} windows/s")
+    return Scaling(windows_per_message, rates[1], rates[2])
+
+
+def _drain_together(stage: Stage, filled: Filled, windows_per_message: int, workers: int) -> float:
+    contender = BY_NAME[OURS]
+    settings, topics = stage.settings(
+        contender, filled.topic, windows_per_message, engine_threads=1, commit_interval_s=QUICK_COMMITS_S
+    )
+    children: list[Measured] = []
+    try:
+        # What is taken before all have joined is not counted.
+        for _ in range(workers):
+            children.append(stage.contender(contender, settings))  # noqa: PERF401 - those started are stopped
+        for child in children:
+            child.wait_ready()
+        time.sleep(QUICK_COMMITS_S)
+        done = stage.broker.committed(settings.group, filled.topic, stage.partitions)
+        began_s = time.monotonic()
+        until_committed(stage, children[0], settings.group, filled, stage.partitions)
+        took_s = time.monotonic() - began_s
+    finally:
+        for child in children:
+            child.stop()
+    stage.broker.delete(topics)
+    return (filled.records - done) * windows_per_message / took_s

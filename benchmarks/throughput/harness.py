@@ -1,0 +1,218 @@
+"""The order of runs: every contender in turn, and again in reverse order, then the latencies."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import BY_NAME, CONTENDERS, OURS, Contender
+from benchmarks.engine.alone import EngineRun
+from benchmarks.throughput.broker import BenchError, new_server
+from benchmarks.throughput.environment import Stage
+from benchmarks.throughput.latency import Latency, measure_latency
+from benchmarks.throughput.machine import machine, versions
+from benchmarks.throughput.throughput import Drained, drain
+
+LOADS = (0.25, 0.5, 0.8)
+EXPECTED_PER_S = {1: 20_000, 8: 45_000}
+"""Windows/s of the fastest, by windows per message: sizes the backlog."""
+ENGINE_DEADLINE_S = 180.0
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to measure.
+
+    Attributes:
+        only: names of contenders; all when empty. Faultline is always among them.
+        windows_per_message: one backlog for each.
+        duration_s: about how long the fastest contender is to take for a backlog, and each latency run.
+        answers: also with one answer per message instead of events only.
+        latency: also latencies, with one window per message.
+        partitions: of every topic.
+        artefact: path of the model; the shipped one when None.
+    """
+
+    only: tuple[str, ...] = ()
+    windows_per_message: tuple[int, ...] = (1, 16, 64)
+    duration_s: float = 20.0
+    answers: bool = True
+    latency: bool = True
+    partitions: int = 4
+    artefact: str | None = None
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.only) - BY_NAME.keys()):
+            raise BenchError(f"no contender {', '.join(unknown)}: there are {', '.join(BY_NAME)}")
+
+    @property
+    def contenders(self) -> list[Contender]:
+        """Those to be run, ours first."""
+        return [one for one in CONTENDERS if one.name == OURS or not self.only or one.name in self.only]
+
+
+@dataclass
+class Results:
+    """What was measured, in the order of the runs."""
+
+    drained: list[Drained] = field(default_factory=list)
+    latencies: list[Latency] = field(default_factory=list)
+    engine_per_s: list[float] = field(default_factory=list)
+    engine_cpu_s_per_million: list[float] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Contenders that could not be measured, and why."""
+
+    def runs(self, contender: str, windows_per_message: int, publish: str) -> list[Drained]:
+        """Runs of one kind."""
+        key = (contender, windows_per_message, publish)
+        return [one for one in self.drained if (one.contender, one.windows_per_message, one.publish) == key]
+
+    def per_s(self, contender: str, windows_per_message: int, publish: str) -> float | None:
+        """Median of windows/s."""
+        found = self.runs(contender, windows_per_message, publish)
+        return statistics.median(one.windows_per_s for one in found) if found else None
+
+    def ratio(self, contender: str, windows_per_message: int, publish: str) -> float | None:
+        """Ours over theirs, in the same turn each; the median."""
+        ours = self.runs(OURS, windows_per_message, publish)
+        theirs = self.runs(contender, windows_per_message, publish)
+        ratios = [a.windows_per_s / b.windows_per_s for a, b in zip(ours, theirs, strict=False)]
+        return statistics.median(ratios) if ratios else None
+
+
+@contextmanager
+def open_stage(
+    *, partitions: int, artefact: str | None, say: Callable[[str], None]
+) -> Iterator[tuple[Stage, int | None]]:
+    """A stage on a fresh broker, and the broker's process id; both are gone afterwards.
+
+    Raises:
+        KafkaServerError: Java or Maven is missing; the message says what to install.
+    """
+    with tempfile.TemporaryDirectory(prefix="faultline-bench-") as folder:
+        say("starting Apache Kafka")
+        with new_server(Path(folder) / "kafka") as kafka:
+            yield Stage(kafka.bootstrap, Path(folder), partitions, artefact, say), kafka.pid
+
+
+def run_bench(options: BenchOptions, say: Callable[[str], None], note: Callable[[str], None]) -> Results:
+    """Measure everything that the options ask for.
+
+    Args:
+        options: what.
+        say: told what is being done.
+        note: told what was measured, once per run.
+    """
+    results = Results()
+    with open_stage(partitions=options.partitions, artefact=options.artefact, say=say) as (stage, broker_pid):
+        _engine_alone(results, stage)
+        note(f"{'engine alone':34} {results.engine_per_s[-1]:10,.0f} windows/s")
+        for windows_per_message in options.windows_per_message:
+            _throughput(results, stage, options, windows_per_message, broker_pid, note)
+        _engine_alone(results, stage)
+        if options.latency:
+            _latencies(results, stage, options, note)
+    return results
+
+
+def _throughput(
+    results: Results,
+    stage: Stage,
+    options: BenchOptions,
+    windows_per_message: int,
+    broker_pid: int | None,
+    note: Callable[[str], None],
+) -> None:
+    per_s = max(rate for least, rate in EXPECTED_PER_S.items() if windows_per_message >= least)
+    windows = round(per_s * options.duration_s)
+    order = [
+        (contender, publish)
+        for contender in options.contenders
+        for publish in ("events", "answers")
+        if (publish == "events" or (options.answers and contender.serious))
+        # Predicting every event takes a second for what others do in a millisecond: once is enough.
+        and (contender.serious or windows_per_message == options.windows_per_message[0])
+    ]
+    for contender, publish in [*order, *reversed(order)]:
+        if contender.name in results.failed:
+            continue
+        try:
+            filled = stage.filled(contender, windows, windows_per_message)
+            found = drain(stage, contender, filled, windows_per_message, publish, broker_pid)
+        except BenchError as error:
+            if contender.name == OURS:
+                raise
+            results.failed[contender.name] = str(error)
+            note(f"{contender.title:34} failed: {error}")
+            continue
+        results.drained.append(found)
+        note(
+            f"{contender.title:34} {found.windows_per_s:10,.0f} windows/s  "
+            f"{windows_per_message} per message, {publish}, {found.cpu_s_per_million:,.0f} CPU s per million"
+        )
+
+
+def _engine_alone(results: Results, stage: Stage) -> None:
+    stage.say("the engine alone")
+    path = stage.folder / "engine-alone.json"
+    path.write_text(EngineRun(material=str(stage.material), artefact=stage.artefact).model_dump_json())
+    command = [sys.executable, "-m", "benchmarks.engine.alone", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_DEADLINE_S)
+    if done.returncode:
+        raise BenchError(f"the engine alone failed: {(done.stderr.splitlines() or ['no message'])[-1]}")
+    rate, cpu_s = done.stdout.split()[-2:]
+    results.engine_per_s.append(float(rate))
+    results.engine_cpu_s_per_million.append(float(cpu_s))
+
+
+def _latencies(results: Results, stage: Stage, options: BenchOptions, note: Callable[[str], None]) -> None:
+    """Each at parts of its own maximum, and all at one rate that the slowest serious one can take."""
+    first = options.windows_per_message[0]
+    maxima = {
+        contender.name: rate / first
+        for contender in options.contenders
+        if contender.serious and (rate := results.per_s(contender.name, first, "events")) is not None
+    }
+    common = min(maxima.values()) / 2
+    for name, most in maxima.items():
+        loads = [(f"{part:.0%}", part * most) for part in LOADS] + [("same", common)]
+        for load, rate in loads:
+            found = measure_latency(
+                stage,
+                BY_NAME[name],
+                messages_per_s=rate,
+                seconds=options.duration_s,
+                load=load,
+                windows_per_message=first,
+            )
+            results.latencies.append(found)
+            p50, p99, p999 = found.appended_ms
+            note(
+                f"{BY_NAME[name].title:34} {rate:10,.0f} messages/s ({load})  "
+                f"p50 {p50:,.1f}, p99 {p99:,.1f}, p99.9 {p999:,.1f} ms"
+            )
+
+
+def as_json(options: BenchOptions, results: Results) -> str:
+    """Everything, with what it was measured on."""
+    document: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions(),
+        "options": vars(options),
+        "engine_alone_windows_per_s": [round(rate) for rate in results.engine_per_s],
+        "engine_alone_cpu_s_per_million": results.engine_cpu_s_per_million,
+        "throughput": [one.as_dict() for one in results.drained],
+        "latency": [one.as_dict() for one in results.latencies],
+        "failed": results.failed,
+    }
+    return json.dumps(document, indent=2)

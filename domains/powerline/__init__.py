@@ -1,0 +1,1 @@
+"""Power lines: phases, ground and mains cycles; waveform files, simulator, conditions, recipes."""

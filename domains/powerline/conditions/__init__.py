@@ -1,0 +1,1 @@
+"""Fault conditions of power lines for the robustness evaluation."""

@@ -1,0 +1,184 @@
+"""Scenarios: hours of a day in the life of several lines, squeezed into seconds, to be replayed.
+
+A line's record is made of stretches of equal length that begin and end in the same steady state, so they are
+solved side by side and joined. Each holds one occurrence, and at least a second of quiet before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domains.powerline.simulator.disturbances import NON_FAULTS
+from domains.powerline.simulator.episodes import describe, plan_of
+from domains.powerline.simulator.fault_plans import FAULT_CLASSES, SPREADS, fault
+from domains.powerline.simulator.faults import CLASSES
+from domains.powerline.simulator.measurement import Instruments, draw_chains, measure
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, draw_networks
+from domains.powerline.simulator.occurrence import LIFELIKE, Occurrence, Site
+from domains.powerline.simulator.solver import solve
+from training.errors import TrainingError
+from training.metrics import injected_faults
+
+STRETCH_S = 3.2
+QUIET_S = 1.05  # before every occurrence; the record's first second is quiet, too
+TAIL_S = 0.1
+FAULT_SHARE = 0.55
+GOOD_INSTRUMENTS = Instruments(noise_db=(40.0, 60.0), knee=(8.0, 60.0))
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened: line number, kind, class names of its stages (none for a non-fault), first and
+    last+1 sample, and what was drawn."""
+
+    line: int
+    kind: str
+    classes: tuple[str, ...]
+    start: int
+    stop: int
+    parameters: dict[str, float | str]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``samples`` float32 (lines, t, 6), ia ib ic va vb vc per unit; ``labels`` int8 (lines, t) by `line` class;
+    ``settled`` bool (lines, t), False while a fault is half interrupted."""
+
+    samples: NDArray[np.float32]
+    labels: NDArray[np.int8]
+    settled: NDArray[np.bool_]
+    events: tuple[Event, ...]
+    rate_hz: float
+
+
+def scenario(lines: int, seconds: float, seed: int, hz: float = 50, *, fault_share: float = FAULT_SHARE) -> Scenario:
+    """Simulate ``lines`` lines for ``seconds`` each.
+
+    Every combination of phases and every kind of non-fault occurs as soon as there is room for all.
+
+    Args:
+        lines: how many.
+        seconds: length of the record.
+        seed: the same seed gives the same record.
+        hz: nominal frequency, 50 or 60.
+        fault_share: part of the occurrences that are faults.
+
+    Raises:
+        TrainingError: nothing to simulate.
+
+    Example:
+        >>> record = scenario(2, 6, seed=1)
+        >>> record.samples.shape, record.rate_hz
+        ((2, 9600, 6), 1600.0)
+    """
+    if lines < 1 or seconds <= 0 or hz not in (50, 60):
+        raise TrainingError("a scenario needs at least one line, more than 0 seconds, and 50 or 60 Hz")
+    rng = np.random.default_rng(seed)
+    rate = hz * SAMPLES_PER_CYCLE
+    total, stretch = round(seconds * rate), round(STRETCH_S * rate)
+    per_line = -(-total // stretch)
+    network = draw_networks(lines, rng, hz)
+    occurrences, solved = _stretches(network, per_line, stretch, fault_share, rng)
+    samples, labels, settled = _joined(network, solved, occurrences, per_line, stretch)
+    samples = measure(samples[:, :total], draw_chains(lines, rng, GOOD_INSTRUMENTS), rng)
+    labels, settled = labels[:, :total], settled[:, :total]
+    events = _events(solved, occurrences, labels, per_line, stretch)
+    return Scenario(samples, labels, settled, tuple(events), rate)
+
+
+def _stretches(
+    network: Network, per_line: int, stretch: int, fault_share: float, rng: np.random.Generator
+) -> tuple[list[Occurrence | None], Network]:
+    """Draw one occurrence per stretch, lines first, and the network as it is at each stretch's beginning."""
+    lines = len(network)
+    count = lines * per_line
+    faults = round(fault_share * count)
+    kinds = _dealt(FAULT_CLASSES, faults, rng) + _dealt(tuple(NON_FAULTS), count - faults, rng)
+    kinds = [kinds[k] for k in rng.permutation(count)]
+    which = np.repeat(np.arange(lines), per_line)
+    begins = np.tile(np.arange(per_line) * stretch, lines) / (network.nominal_hz[which] * SAMPLES_PER_CYCLE)
+    every = network.take(which)
+    angle = every.angle + 2 * np.pi * every.frequency_hz * begins
+    every = every.moved(position=rng.uniform(0.05, 0.95, count), angle=angle)
+    rate = float(network.nominal_hz[0]) * SAMPLES_PER_CYCLE
+    occurrences = [_fitting(Site.of(every, n, LIFELIKE), kind, rng, stretch, rate) for n, kind in enumerate(kinds)]
+    return occurrences, every
+
+
+def _dealt(names: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
+    """Deal ``count`` names, each as often as the others."""
+    rounds = -(-count // len(names))
+    return [str(name) for _ in range(rounds) for name in rng.permutation(names)][:count]
+
+
+def _fitting(site: Site, kind: str, rng: np.random.Generator, stretch: int, rate: float) -> Occurrence | None:
+    """Draw an occurrence that ends in time for the next stretch to begin in steady state."""
+    for _ in range(20):
+        start = round((QUIET_S + rng.uniform(0, 0.4)) * rate)
+        if kind in NON_FAULTS:
+            drawn = NON_FAULTS[kind](site, rng, start)
+        else:
+            drawn = fault(site, rng, start, kind, evolving=kind in SPREADS and bool(rng.random() < 0.15))
+        if drawn.stop < stretch - TAIL_S * rate:
+            return drawn
+    return None
+
+
+def _joined(
+    network: Network, solved: Network, occurrences: list[Occurrence | None], per_line: int, stretch: int
+) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.bool_]]:
+    """Solve all stretches, each one cycle longer than needed, and fade each into the next over that cycle."""
+    plans = [plan_of([o] if o else []) for o in occurrences]
+    waves = solve(solved, plans, stretch + SAMPLES_PER_CYCLE)
+    shape = (len(network), per_line, stretch + SAMPLES_PER_CYCLE)
+    samples = waves.samples.reshape(*shape, 6)
+    fade = np.linspace(0, 1, SAMPLES_PER_CYCLE, dtype=np.float32)[:, None]
+    body = samples[:, :, :stretch].copy()
+    body[:, 1:, :SAMPLES_PER_CYCLE] *= fade
+    body[:, 1:, :SAMPLES_PER_CYCLE] += (1 - fade) * samples[:, :-1, stretch:]
+    labels = waves.labels.reshape(shape)[:, :, :stretch]
+    settled = waves.settled.reshape(shape)[:, :, :stretch]
+    lines = len(network)
+    return body.reshape(lines, -1, 6), labels.reshape(lines, -1), settled.reshape(lines, -1)
+
+
+def _events(
+    solved: Network,
+    occurrences: list[Occurrence | None],
+    labels: NDArray[np.int8],
+    per_line: int,
+    stretch: int,
+) -> list[Event]:
+    """The record of events; a fault's own times are those that its labels show."""
+    runs = {(f.record, f.start // stretch): f for f in injected_faults(labels)}
+    events = []
+    for n, what in enumerate(occurrences):
+        if what is None:
+            continue
+        line, place = divmod(n, per_line)
+        if (place * stretch + what.start) >= labels.shape[1]:
+            continue
+        event = Event(
+            line=line,
+            kind=what.kind,
+            classes=(),
+            start=place * stretch + what.start,
+            stop=min(place * stretch + what.stop, labels.shape[1]),
+            parameters={**describe(solved, n), **what.parameters},
+        )
+        if what.classes and (line, place) in runs:
+            run = runs[line, place]
+            parameters = {**event.parameters, "inception_deg": _inception_deg(solved, n, run.start % stretch)}
+            names = tuple(CLASSES[c] for c in run.classes)
+            event = replace(event, start=run.start, stop=run.stop, classes=names, parameters=parameters)
+        events.append(event)
+    return events
+
+
+def _inception_deg(solved: Network, n: int, sample: int) -> float:
+    """Angle of the local source's phase A voltage at a sample of stretch ``n``, from its positive maximum."""
+    turned = 2 * np.pi * solved.frequency_hz[n] * sample / (solved.nominal_hz[n] * SAMPLES_PER_CYCLE)
+    return float(np.degrees(solved.angle[n] + turned) % 360)

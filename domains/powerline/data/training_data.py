@@ -1,0 +1,149 @@
+"""What a `line` model learns from and is judged by: episodes simulated for it, or those of a data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from domains.powerline.data.datasets import DataSet, open_dataset
+from domains.powerline.data.hold_out import HELD_OUT, splits
+from domains.powerline.data.line_data import Batches, Classifier, doubtful, hard_windows, training_windows
+from domains.powerline.data.ood import good_windows
+from model.spec import SignalSpec
+from training.data.windows import Windows, select, split_by_episode
+from training.errors import DataSetError
+
+log = structlog.get_logger()
+
+LINE_SHARES = (0.94, 0.06)  # training, validation
+# Seeds of what is simulated apart from the training set; any number beyond its own range of seeds will do.
+MINING_SEED = 500_000  # added once per round
+CALIBRATION_SEED, REJECTION_SEED, TEST_SEED = 7_000_000, 8_000_000, 9_000_000
+# Episodes of a data set that a part is judged by: all their windows are kept, some 150 of each.
+MOST_JUDGED = 400
+JUDGED = ("calibration", "test", *(f"held-out-{band}" for band in HELD_OUT))
+
+Search = Callable[[int, int, Classifier], Windows]
+"""Finds hard windows for a classifier, after round k of n."""
+
+
+@dataclass(frozen=True)
+class LineMaterial:
+    """``train`` and ``validation`` hold instructive windows, ``calibration`` and ``test`` all windows of other
+    episodes, as often as they occur; ``held_out`` all windows by band that none of them touches; ``source`` tells a
+    manifest where they come from."""
+
+    train: Windows
+    validation: Windows
+    calibration: Windows
+    test: Windows
+    search: Search
+    held_out: Mapping[str, Windows] = field(default_factory=dict)
+    source: Mapping[str, Any] | None = None
+
+
+def simulated_material(batches: Batches, spec: SignalSpec, seed: int) -> LineMaterial:
+    """Simulate what a model learns from, what it is judged by, and, in every round, what it may find hard."""
+    windows = training_windows(batches, spec, seed)
+    known = batches.mixed + batches.brief
+    train, validation = split_by_episode(windows, LINE_SHARES, seed)
+    log.info("training_windows_simulated", episodes=known, windows=len(windows))
+    calibration, test = (good_windows(spec, seed + at) for at in (CALIBRATION_SEED, TEST_SEED))
+    search = simulated_search(batches.mined, spec, seed, known)
+    return LineMaterial(train, validation, calibration, test, search)
+
+
+def simulated_search(count: int, spec: SignalSpec, seed: int, first_episode: int) -> Search:
+    """Return a search of ``count`` fresh episodes in every round, numbered from ``first_episode`` on."""
+
+    def search(done: int, _: int, classify: Classifier) -> Windows:
+        number = first_episode + (done - 1) * count
+        found = hard_windows(count, spec, seed + MINING_SEED * done, classify, number)
+        log.info("hard_windows_found", episodes=count, windows=len(found))
+        return found
+
+    return search
+
+
+def dataset_material(path: Path, spec: SignalSpec, seed: int) -> LineMaterial:
+    """Read a data set's parts: no episode is in two of them, and the held-out bands are in none that is learned from.
+
+    Hard windows are searched among all windows of the training episodes, of which few are learned from in the first
+    place; every round searches episodes of its own.
+
+    Raises:
+        DataSetError: not a data set, one of other windows than ``spec``'s, or too few episodes.
+    """
+    dataset = open_dataset(path)
+    _fits(dataset, spec)
+    parts = splits(dataset, seed)
+    if empty := [name for name in ("training", "validation", "calibration", "test") if not len(parts[name])]:
+        raise _too_few(dataset, f"leave none for {', '.join(empty)}")
+    train, validation = (_windows(dataset, parts[name], spec, seed) for name in ("training", "validation"))
+    if missing := [name for k, name in enumerate(spec.class_names) if not (train.labels == k).any()]:
+        raise _too_few(dataset, f"leave {len(parts['training'])} to learn from, without any {', '.join(missing)}")
+    judged = {name: _windows(dataset, part[:MOST_JUDGED], spec) for name, part in parts.items() if name in JUDGED}
+    log.info("data_set_read", episodes=len(dataset), windows=len(train) + len(validation))
+
+    def search(done: int, rounds: int, classify: Classifier) -> Windows:
+        numbers = parts["training"][done - 1 :: max(1, rounds - 1)]
+        found = doubtful(_parts(dataset, numbers, spec), spec, seed + done, classify)
+        log.info("hard_windows_found", episodes=len(numbers), windows=len(found))
+        return found
+
+    return LineMaterial(
+        train,
+        validation,
+        judged["calibration"],
+        judged["test"],
+        search,
+        held_out={band: judged[f"held-out-{band}"] for band in HELD_OUT},
+        source=_source(dataset, parts),
+    )
+
+
+def _fits(dataset: DataSet, spec: SignalSpec) -> None:
+    recipe = dataset.recipe
+    held = recipe.channels, recipe.classes, recipe.samples_per_cycle
+    wanted = tuple(spec.channels), tuple(spec.class_names), spec.samples_per_cycle
+    for what, has, needs in zip(("channels", "classes", "samples per cycle"), held, wanted, strict=True):
+        if has != needs:
+            raise DataSetError(f"{dataset.path}: its {what} are {has}, spec {spec.name} has {needs}; simulate it again")
+
+
+def _too_few(dataset: DataSet, why: str) -> DataSetError:
+    return DataSetError(
+        f"{dataset.path}: too few: its {len(dataset)} episodes {why};"
+        f" make more with `faultline simulate --dataset FILE --episodes 4096`"
+    )
+
+
+def _windows(dataset: DataSet, numbers: NDArray[np.int64], spec: SignalSpec, seed: int | None = None) -> Windows:
+    """Return the windows of episodes: the instructive ones where a seed is given, else all."""
+    return Windows.joined([Windows.empty(spec), *_parts(dataset, numbers, spec, seed)])
+
+
+def _parts(
+    dataset: DataSet, numbers: NDArray[np.int64], spec: SignalSpec, seed: int | None = None
+) -> Iterator[Windows]:
+    for held, episodes in dataset.episodes(numbers):
+        windows = select(episodes, spec, seed=None if seed is None else seed + int(held[0]))
+        yield replace(windows, episode=held[windows.episode])
+
+
+def _source(dataset: DataSet, parts: Mapping[str, NDArray[np.int64]]) -> dict[str, Any]:
+    with dataset.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "file": dataset.path.name,
+        "sha256": digest,
+        "recipe": dataset.recipe.model_dump(mode="json", exclude={"channels", "classes"}),
+        "episodes": {name: len(part) for name, part in parts.items()},
+    }

@@ -1,0 +1,1 @@
+"""Evaluate models of power lines for the gate and the report."""

@@ -1,0 +1,241 @@
+"""Episode-grouped cross-validation of the `line` recipe: every episode is judged by a model that never saw it.
+
+As many groups of episodes as there are folds are simulated, each from seeds of its own. A fold's model learns from
+all groups but one, by the recipe's rounds, normalisation and calibration, and is judged
+
+- by the windows of its own group that one state fills, with instruments as bad as in training, and by those of fresh
+  lines with usual instruments, where every window counts that one state fills, as often as it occurs;
+- by faults on fresh lines: found, missed, delay;
+- by disturbances of every kind on fresh lines. One hour has sixty: each stands for a minute, of which the
+  seconds around it are simulated, and the quiet between disturbances is judged by the quiet that was simulated.
+
+Windows unlike training are answered as a worker answers them, with no fault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+from pydantic import ValidationError
+
+from domains.powerline.data.line_data import (
+    INSTRUMENTS,
+    RESISTIVE_SHARE,
+    RESISTIVE_SWEEP,
+    TRAINING_SWEEP,
+    WHOLLY_KEPT,
+    Batches,
+    Classifier,
+    training_windows,
+)
+from domains.powerline.data.ood import good_windows, line_rejection
+from domains.powerline.data.training_data import (
+    CALIBRATION_SEED,
+    LINE_SHARES,
+    REJECTION_SEED,
+    TEST_SEED,
+    simulated_search,
+)
+from domains.powerline.recipes.line import LINE_FIT, LINE_NORMALISATION, PRIOR_PART, ROUNDS, LineOptions, settle
+from model.architectures import build
+from model.spec import SignalSpec, load_spec
+from training.data.windows import QUIET_WEIGHT, Windows, split_by_episode
+from training.errors import TrainingError
+from training.evaluation.evaluation import guarded, judge_disturbances, judge_faults
+from training.evaluation.fold_groups import forget_groups, kept_group
+from training.evaluation.fold_results import Fold, Folds, WindowScores
+from training.fitting.fit import FitHistory, make_repeatable
+from training.fitting.manifests import DEFAULT_ARCHITECTURE, DEFAULT_SEED
+from training.fitting.rounds import classifier_of, epochs_of, fit_rounds
+from training.metrics import window_scores
+
+__all__ = ["FoldOptions", "cross_validate", "epochs_per_fold", "run_fold"]
+
+log = structlog.get_logger()
+
+GROUP_SEED = 10_000  # between the seeds of two groups: a training set takes two seeds
+Epoch = Callable[[int, FitHistory], None]
+
+
+@dataclass(frozen=True)
+class FoldOptions:
+    """What ``faultline folds`` was asked for. ``lines`` are fresh ones, 64 s each, once with faults, once without.
+
+    ``usual_episodes`` have one fault each at most: of 400 one that is wrong moves macro-F1 by half a point.
+    """
+
+    folds: int = 5
+    seed: int = DEFAULT_SEED
+    epochs: int = LineOptions.epochs
+    episodes: int = LineOptions.episodes
+    architecture: str = DEFAULT_ARCHITECTURE
+    lines: int = 60
+    usual_episodes: int = 2000
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise TrainingError("cross-validation needs at least two folds")
+        if min(self.batches.mixed, self.batches.brief, self.batches.mined) < 2:
+            raise TrainingError(f"{self.episodes} episodes are too few for {self.folds} folds; use more --episodes")
+
+    @property
+    def batches(self) -> Batches:
+        """Of one group."""
+        return Batches.of(self.episodes // self.folds)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what decides the outcome: a result with another one is another recipe's."""
+        lines = (TRAINING_SWEEP, RESISTIVE_SWEEP, RESISTIVE_SHARE, INSTRUMENTS, WHOLLY_KEPT, QUIET_WEIGHT)
+        decisive = (self, self.batches, *lines, LINE_NORMALISATION, LINE_SHARES, ROUNDS, LINE_FIT, PRIOR_PART)
+        return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
+
+
+def epochs_per_fold(options: FoldOptions) -> int:
+    """Return how many epochs a fold is fitted for."""
+    return sum(epochs_of(ROUNDS, options.epochs))
+
+
+def cross_validate(options: FoldOptions, work_dir: Path, on_epoch: Epoch | None = None) -> Folds:
+    """Run every fold that ``work_dir`` does not hold the result of, one after the other.
+
+    Raises:
+        TrainingError: ``work_dir`` holds results of other options or of another recipe, or cannot be written.
+    """
+    folds = [run_fold(options, k, work_dir, on_epoch) for k in range(1, options.folds + 1)]
+    forget_groups(work_dir)
+    return Folds.of(options.fingerprint, folds)
+
+
+def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch | None = None) -> Fold:
+    """Train and judge one fold, or read its result where it is already there.
+
+    Args:
+        options: of the whole cross-validation.
+        number: of the fold, from 1.
+        work_dir: of a result and a checkpoint per fold, and of the groups' windows until all folds are done; a killed
+            fold goes on after its last epoch.
+        on_epoch: told the fold's number and its round's history after every epoch.
+    """
+    if not 1 <= number <= options.folds:
+        raise TrainingError(f"there is no fold {number}; there are 1 to {options.folds}")
+    path = work_dir / f"fold-{number}.json"
+    if (known := _read(path, options.fingerprint)) is not None:
+        log.info("fold_already_done", fold=number, of=options.folds)
+        return known
+    begun = time.perf_counter()
+    spec = load_spec("line")
+    seed = options.seed + number * GROUP_SEED * (options.folds + 1)
+    tell = None if on_epoch is None else lambda history: on_epoch(number, history)
+    network, counts = _fitted(options, number, seed, spec, work_dir, tell)
+    judged = _judged(network, options, number, seed, spec, work_dir)
+    fold = Fold(
+        fingerprint=options.fingerprint,
+        fold=number,
+        windows=counts,
+        seconds=round(time.perf_counter() - begun, 1),
+        **judged,
+    )
+    _write(path, fold)
+    return fold
+
+
+def _group(options: FoldOptions, number: int, spec: SignalSpec, work_dir: Path) -> Windows:
+    """The windows of group ``number``; its episodes have numbers that no other group's have."""
+    windows = kept_group(
+        work_dir / f"group-{number}.npz",
+        options.fingerprint,
+        lambda: training_windows(options.batches, spec, options.seed + number * GROUP_SEED, options.folds),
+    )
+    size = options.batches.mixed + options.batches.brief
+    return replace(windows, episode=windows.episode + (number - 1) * size)
+
+
+def _fitted(
+    options: FoldOptions,
+    number: int,
+    seed: int,
+    spec: SignalSpec,
+    work_dir: Path,
+    on_epoch: Callable[[FitHistory], None] | None,
+) -> tuple[Any, dict[str, int]]:
+    make_repeatable(seed)
+    network = build(options.architecture, spec, LINE_NORMALISATION, seed)
+    others = [k for k in range(1, options.folds + 1) if k != number]
+    windows = Windows.joined([_group(options, k, spec, work_dir) for k in others])
+    train, validation = split_by_episode(windows, LINE_SHARES, seed)
+    mined = Batches.of(options.episodes * len(others) // options.folds).mined
+    first_episode = options.folds * (options.batches.mixed + options.batches.brief)  # beyond those of every group
+    fitted = fit_rounds(
+        network,
+        train,
+        validation,
+        spec,
+        ROUNDS,
+        replace(LINE_FIT, epochs=options.epochs, seed=seed, show_progress=False),
+        search=simulated_search(mined, spec, seed, first_episode),
+        checkpoints=work_dir / f"fold-{number}",
+        on_epoch=on_epoch,
+    )
+    return network, {"training": len(train), "validation": len(validation), "hard": len(fitted.hard)}
+
+
+def _judged(
+    network: Any, options: FoldOptions, number: int, seed: int, spec: SignalSpec, work_dir: Path
+) -> dict[str, Any]:
+    sure, known = (
+        windows.take(windows.weights >= 1.0)
+        for windows in (good_windows(spec, seed + at, options.usual_episodes) for at in (CALIBRATION_SEED, TEST_SEED))
+    )
+    temperature = settle(network, sure, known, spec).temperature
+    rejection = line_rejection(spec, options.seed + REJECTION_SEED)
+    classify = guarded(classifier_of(network, temperature), rejection, spec)
+    held_out = _group(options, number, spec, work_dir)
+    whole = held_out.take(held_out.weights >= 1.0)
+    return {
+        **dict(_scored("held_out", whole, classify, spec)),
+        **dict(_scored("usual", known, classify, spec)),
+        "faults": judge_faults(classify, spec, seed + TEST_SEED + 1, options.lines),
+        "disturbances": judge_disturbances(classify, spec, seed + TEST_SEED + 2, options.lines),
+    }
+
+
+def _scored(name: str, whole: Windows, classify: Classifier, spec: SignalSpec) -> Iterator[tuple[str, WindowScores]]:
+    said = classify(whole.data).argmax(axis=1)
+    for which, rows in (("faults", whole.labels != spec.none_index), ("all", np.ones(len(whole), bool))):
+        scores = window_scores(whole.labels[rows], said[rows], spec)
+        rounded = {key: round(value, 5) for key, value in scores.items()}
+        yield f"{name}_{which}", WindowScores(windows=int(rows.sum()), **rounded)
+
+
+def _read(path: Path, fingerprint: str) -> Fold | None:
+    try:
+        fold = Fold.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise TrainingError(f"{path}: not the result of a fold; remove it to run the fold again") from error
+    if fold.fingerprint != fingerprint:
+        raise TrainingError(
+            f"{path}: the result of other options or of another recipe; give another --work-dir, or remove it"
+        )
+    return fold
+
+
+def _write(path: Path, fold: Fold) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(fold.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise TrainingError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,87 @@
+"""Records of waveforms (COMTRADE, CSV, tables) as something to replay: windows as a gateway would have sent them."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from domains.powerline.waveforms import ReadOptions, Record, is_record, messages_of, open_record
+from model.spec import SignalSpec
+from stream.errors import RecordingError
+from stream.recordings.sources import ReplayRecord, SourceKind, SourceOptions
+from stream.windowing import MSGPACK_HEADERS
+
+log = structlog.get_logger(__name__)
+
+WINDOWS_PER_MESSAGE = 4
+"""A cycle of a line: at a pace of 1 a window is then sent at most a cycle after its last sample."""
+
+
+class RecordSource:
+    """Lines of a record side by side; every message is due when its last sample was taken.
+
+    Args:
+        record: what was read.
+        spec: of the windows.
+        windows_per_message: grouped in one message.
+
+    Raises:
+        RecordingError: no line of it was found for certain, or none is as long as a window.
+    """
+
+    def __init__(self, record: Record, spec: SignalSpec, windows_per_message: int = WINDOWS_PER_MESSAGE) -> None:
+        if not record.lines:
+            raise RecordingError(f"{record.path}: {record.findings[-1]} (faultline inspect {record.path} shows more)")
+        self._record = record
+        self._spec = spec
+        self._per_message = windows_per_message
+        self.topics: frozenset[str] = frozenset()
+        self.total: int | None = 0
+        dues = []
+        for message in self._messages():
+            self.total = (self.total or 0) + 1
+            dues.append(message.due_ns)
+        if not dues:
+            raise RecordingError(f"{record.path}: no line of it is as long as a window of spec {spec.name!r}")
+        self.begin_ns = min(dues)
+
+    def records(self) -> Iterator[ReplayRecord]:
+        """Messages of all lines in time order."""
+        return self._messages()
+
+    def _messages(self) -> Iterator[ReplayRecord]:
+        lines = [messages_of(line, self._spec, windows_per_message=self._per_message) for line in self._record.lines]
+        for message in heapq.merge(*lines, key=lambda message: message.end_ns):
+            yield ReplayRecord(
+                topic=None,
+                key=message.line.encode(),
+                value=message.value,
+                headers=MSGPACK_HEADERS,
+                timestamp_ms=None,
+                due_ns=message.end_ns,
+                windows=message.count,
+            )
+
+
+def record_kind(spec: SignalSpec, read: ReadOptions | None = None) -> SourceKind:
+    """Records of waveforms as a kind of source.
+
+    Args:
+        spec: of the windows that are sent.
+        read: what is known better than the file tells.
+    """
+    return SourceKind("COMTRADE, CSV or Parquet table", is_record, partial(_open, spec=spec, read=read))
+
+
+def _open(path: Path, options: SourceOptions, *, spec: SignalSpec, read: ReadOptions | None) -> RecordSource:
+    read = read or ReadOptions()
+    if options.start_ns is not None:
+        read = read.model_copy(update={"start_ns": options.start_ns})
+    record = open_record(path, options=read)
+    for finding in record.findings:
+        (log.warning if finding.level == "warning" else log.info)(finding.code, file=path.name, what=str(finding))
+    return RecordSource(record, spec, options.windows_per_message or WINDOWS_PER_MESSAGE)

@@ -1,0 +1,154 @@
+"""Plans of what is no fault and must stay silent. One function per kind, found by name in ``NON_FAULTS``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from domains.powerline.simulator.drive import AngleStep, Inrush, Load, MotorStart, Sag, Swing
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
+from domains.powerline.simulator.occurrence import ALL, Builder, Occurrence, Site, cycles, scattered_close
+from domains.powerline.simulator.solver import Command
+
+# Beyond it one cycle of a swing and one cycle of a lasting three-phase fault through an arc are the same picture.
+MOST_SWING_RAD = np.radians(105)
+
+
+def pole_open(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+    """One pole opens at both ends without a fault, and closes again after a dead time."""
+    phase = int(rng.integers(3))
+    poles = tuple(float(p == phase) for p in range(3))
+    second = start + int(rng.integers(0, 2 * SAMPLES_PER_CYCLE))
+    close = second + site.dead_samples(rng)
+    last = close + cycles(rng.uniform(0.1, 3))
+    first_end, second_end = rng.permutation(["local", "remote"])
+    commands = [
+        Command(start, "open_local" if first_end == "local" else "open_remote", poles),
+        Command(second, "open_local" if second_end == "local" else "open_remote", poles),
+        *scattered_close(rng, str(first_end), close, poles),
+        *scattered_close(rng, str(second_end), last, poles),
+    ]
+    return Occurrence("pole_open", start, last + SAMPLES_PER_CYCLE, tuple(commands))
+
+
+def energising(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+    """The line is switched out, lies dead, is energised from one end with pole scatter, then loaded again."""
+    second = start + int(rng.integers(0, 3 * SAMPLES_PER_CYCLE))
+    close = second + SAMPLES_PER_CYCLE + site.dead_samples(rng)
+    last = close + cycles(rng.uniform(1, 10))
+    first_out, second_out = rng.permutation(["local", "remote"])
+    first_in, second_in = rng.permutation(["local", "remote"])
+    commands = [
+        Command(start, "open_local" if first_out == "local" else "open_remote", ALL),
+        Command(second, "open_local" if second_out == "local" else "open_remote", ALL),
+        *scattered_close(rng, str(first_in), close),
+        *scattered_close(rng, str(second_in), last),
+    ]
+    return Occurrence("energising", start, last + SAMPLES_PER_CYCLE, tuple(commands))
+
+
+def load_step(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+    """Load is connected and disconnected, in three phases or partly in one, or the load flow changes."""
+    stop = start + site.lasting_samples(rng)
+    rise = site.seconds(rng.uniform(1, 1.5 * SAMPLES_PER_CYCLE))
+    if rng.random() < 0.35:
+        most = min(np.radians(20), 0.8 * site.total_x)
+        step = AngleStep(site.seconds(start), site.seconds(stop), rng.uniform(-most, most), rise)
+        return Occurrence("load_step", start, stop, (), (step,))
+    current = np.full(3, rng.uniform(0.05, 0.6))
+    if rng.random() < 0.4:  # loads of one phase are small beside those already there
+        most = 0.03 + min(0.2, 0.5 * site.load_current)
+        current = rng.uniform(0.2, 1, 3) * most * (rng.random(3) < 0.5)
+        current[rng.integers(3)] += 0.3 * most
+    load = Load(site.seconds(start), site.seconds(stop), _three(current), rng.uniform(-0.2, 0.6), rise)
+    return Occurrence("load_step", start, stop, (), (load,))
+
+
+def capacitor(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+    """A capacitor bank is switched in, pole by pole, and rings with the grid."""
+    omega = 2 * np.pi * site.nominal_hz
+    power = rng.uniform(0.03, 0.4)  # reactive power per unit
+    # The bank shall not tune the grid's reactance near the mains frequency.
+    farad = min(power / omega, 0.06 / (omega**2 * site.l_node))
+    bank = np.zeros(3)
+    commands = []
+    at = start + np.sort(rng.integers(0, SAMPLES_PER_CYCLE // 4, 3)) * int(rng.random() < 0.7)
+    for phase, sample in zip(rng.permutation(3), at, strict=True):
+        bank[phase] = farad
+        commands.append(Command(int(sample), "bank", _three(bank)))
+    stop = start + site.lasting_samples(rng)
+    commands.append(Command(stop, "bank", (0.0, 0.0, 0.0)))
+    return Occurrence("capacitor", start, stop, tuple(commands), (), (), {"power": power})
+
+
+def inrush(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+    """A transformer is energised on the line: unipolar current, rich in second harmonic, slowly decaying."""
+    stop = start + max(site.lasting_samples(rng), cycles(6))
+    remanence = rng.uniform(-0.8, 0.8)
+    modulation = Inrush(
+        site.seconds(start),
+        site.seconds(stop),
+        _three(remanence * np.array(rng.permutation([1.0, -0.5, -0.5]))),
+        rng.uniform(1.1, 1.3),
+        min(rng.uniform(0.3, 4.0), 0.6 / site.total_x),
+        rng.uniform(0.05, 0.6),
+        bool(rng.random() < 0.5),
+    )
+    return Occurrence("inrush", start, stop, (), (modulation,))
+
+
+def swing(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+    """The two grids swing against each other, up to a load angle of 105°, and recover."""
+    rate = rng.uniform(0.4, 2.5) if site.tempo.lasting[1] < 20 else rng.uniform(0.8, 2.5)
+    turns = 1 if rate < 1.6 else int(rng.integers(1, 3))
+    stop = start + cycles(turns * site.nominal_hz / rate)
+    side = rng.choice([-1.0, 1.0])
+    most = MOST_SWING_RAD - side * site.load_angle
+    amplitude = side * most * rng.uniform(0.2, 1.0)
+    modulation = Swing(site.seconds(start), site.seconds(stop), amplitude, rate)
+    return Occurrence("swing", start, stop, (), (modulation,), (), {"rate_hz": rate, "amplitude": amplitude})
+
+
+def sag(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+    """The voltage of the whole region drops in some phases, at both ends nearly alike."""
+    stop = start + max(site.lasting_samples(rng), cycles(2))
+    phases = np.zeros(3)
+    phases[rng.permutation(3)[: rng.integers(1, 4)]] = 1.0
+    depth = phases * rng.uniform(0.08, 0.5) * rng.uniform(0.8, 1.0, 3)
+    # The ends differ so little that what it drives through the line is small beside the load.
+    driven = 0.02 + 0.2 * site.load_current
+    apart = min(0.3, driven * site.total_x / max(float(depth.max()), 1e-6))
+    local, remote = depth * rng.uniform(1 - apart, 1), depth * rng.uniform(1 - apart, 1)
+    rise = site.seconds(rng.uniform(2, SAMPLES_PER_CYCLE))
+    modulation = Sag(site.seconds(start), site.seconds(stop), _three(local), _three(remote), rise)
+    return Occurrence("sag", start, stop, (), (modulation,), (), {"depth": float(depth.max())})
+
+
+def motor_start(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+    """A motor starts: several times its rated current, inductive and balanced, falling as it runs up."""
+    run_up = site.lasting_samples(rng)
+    stop = start + run_up + site.lasting_samples(rng) // 2
+    modulation = MotorStart(
+        site.seconds(start),
+        site.seconds(stop),
+        min(rng.uniform(3, 7) * rng.uniform(0.03, 0.2), 0.2 / site.total_x),
+        np.radians(rng.uniform(60, 80)),
+        site.seconds(run_up),
+        rng.uniform(0.01, 0.05),
+    )
+    return Occurrence("motor_start", start, stop, (), (modulation,))
+
+
+def _three(values: np.ndarray) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+NON_FAULTS: dict[str, Builder] = {
+    "pole_open": pole_open,
+    "energising": energising,
+    "load_step": load_step,
+    "capacitor": capacitor,
+    "inrush": inrush,
+    "swing": swing,
+    "sag": sag,
+    "motor_start": motor_start,
+}

@@ -1,0 +1,213 @@
+"""What drives a network: its two sources and the currents that loads draw, and how both change over time.
+
+A modulation changes the drive of one episode between two times. It is evaluated on whatever stretch of time the
+solver asks for, so a record may be of any length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from domains.powerline.simulator.network import Array, Network
+
+PHASE_LAG = np.array([0.0, -2 * np.pi / 3, 2 * np.pi / 3])
+
+
+@dataclass
+class Drive:
+    """One episode's drive at the times ``t`` (k,) in seconds; ``theta`` (k, 3) are the local source's angles."""
+
+    t: Array
+    theta: Array
+    omega: float
+    swing: Array  # (k,) rad, added to the remote source's angle
+    local: Array  # (k, 3) factors on the source voltages
+    remote: Array
+    drawn: Array  # (k, 3) current per unit that loads draw from the node
+
+
+class Modulation(Protocol):
+    """A change of the drive; bounded in time."""
+
+    @property
+    def start_s(self) -> float:
+        """Before it there is no change."""
+
+    @property
+    def stop_s(self) -> float:
+        """From it on there is no change."""
+
+    def apply(self, drive: Drive) -> None:
+        """Change ``drive`` in place."""
+
+
+def _ramp(t: Array, start: float, rise: float) -> Array:
+    """Rise smoothly from 0 to 1 between ``start`` and ``start + rise``."""
+    x = np.clip((t - start) / max(rise, 1e-9), 0.0, 1.0)
+    return np.asarray(x * x * (3 - 2 * x))
+
+
+def _during(t: Array, start: float, stop: float, rise: float) -> Array:
+    return _ramp(t, start, rise) - _ramp(t, stop, rise)
+
+
+@dataclass(frozen=True)
+class Swing:
+    """The remote source's angle goes out by ``amplitude`` rad and back, ``rate_hz`` times a second."""
+
+    start_s: float
+    stop_s: float
+    amplitude: float
+    rate_hz: float
+
+    def apply(self, drive: Drive) -> None:
+        inside = np.clip(drive.t, self.start_s, self.stop_s) - self.start_s
+        drive.swing += self.amplitude * 0.5 * (1 - np.cos(2 * np.pi * self.rate_hz * inside))
+
+
+@dataclass(frozen=True)
+class AngleStep:
+    """Load flow changes: the remote source's angle moves by ``amplitude`` rad, and back at the end."""
+
+    start_s: float
+    stop_s: float
+    amplitude: float
+    rise_s: float
+
+    def apply(self, drive: Drive) -> None:
+        drive.swing += self.amplitude * _during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)
+
+
+@dataclass(frozen=True)
+class Sag:
+    """Source voltages drop by fractions per phase, because of a fault elsewhere in the grid."""
+
+    start_s: float
+    stop_s: float
+    local: tuple[float, float, float]
+    remote: tuple[float, float, float]
+    rise_s: float
+
+    def apply(self, drive: Drive) -> None:
+        course = _during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)[:, None]
+        drive.local *= 1 - course * np.array(self.local)
+        drive.remote *= 1 - course * np.array(self.remote)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Loads of per-phase currents (per unit) behind the angle ``lag`` (rad) are connected for a while."""
+
+    start_s: float
+    stop_s: float
+    current: tuple[float, float, float]
+    lag: float
+    rise_s: float
+
+    def apply(self, drive: Drive) -> None:
+        course = _during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)[:, None]
+        drive.drawn += course * np.array(self.current) * np.cos(drive.theta - self.lag)
+
+
+@dataclass(frozen=True)
+class MotorStart:
+    """A motor draws ``current`` per unit far behind the voltage while it runs up, then a running current."""
+
+    start_s: float
+    stop_s: float
+    current: float
+    lag: float
+    run_up_s: float
+    offset_s: float
+
+    def apply(self, drive: Drive) -> None:
+        since = drive.t - self.start_s
+        on = (since >= 0) & (drive.t < self.stop_s)
+        running = _ramp(drive.t, self.start_s + 0.7 * self.run_up_s, 0.3 * self.run_up_s)
+        leaving = _ramp(drive.t, self.stop_s - 0.02, 0.02)  # it slows down as its supply fades, in about a cycle
+        level = (self.current * (1 - 0.85 * running) * (1 - leaving) * on)[:, None]
+        lag = (self.lag * (1 - 0.6 * running))[:, None]
+        theta0 = drive.theta - (drive.omega * since)[:, None]
+        offset = np.cos(theta0 - self.lag) * (np.exp(-np.clip(since, 0, None) / self.offset_s))[:, None]
+        drive.drawn += level * (np.cos(drive.theta - lag) - offset)
+
+
+@dataclass(frozen=True)
+class Inrush:
+    """A transformer is energised: its flux carries an offset, and the current is what exceeds saturation.
+
+    ``remanence`` (3) per unit of nominal flux; ``air_core`` per unit current per unit flux above ``knee``.
+    """
+
+    start_s: float
+    stop_s: float
+    remanence: tuple[float, float, float]
+    knee: float
+    air_core: float
+    decay_s: float
+    delta: bool
+
+    def apply(self, drive: Drive) -> None:
+        since = drive.t - self.start_s
+        on = ((since >= 0) & (drive.t < self.stop_s))[:, None]
+        theta0 = drive.theta - (drive.omega * since)[:, None]
+        offset = (np.array(self.remanence) - np.sin(theta0)) * np.exp(-np.clip(since, 0, None) / self.decay_s)[:, None]
+        flux = np.sin(drive.theta) + offset
+        over = np.sign(flux) * np.clip(np.abs(flux) - self.knee, 0, None) * self.air_core
+        if self.delta:  # no path for the zero sequence
+            over = over - over.mean(axis=1, keepdims=True)
+        drive.drawn += over * on * (1 - _ramp(drive.t, self.stop_s - 0.04, 0.04))[:, None]
+
+
+@dataclass
+class Sources:
+    """The drive of a batch of networks. ``modulations[n]`` belong to network n."""
+
+    network: Network
+    modulations: Sequence[Sequence[Modulation]] = field(default_factory=list)
+
+    def phasors(self) -> Array:
+        """Return the complex inputs (n, 9) before any modulation, referred to time zero (cosine)."""
+        net = self.network
+        local = net.emf_local[:, None] * np.exp(1j * (net.angle[:, None] + PHASE_LAG))
+        turned = (net.angle + net.load_angle)[:, None] + PHASE_LAG
+        remote = net.emf_remote[:, None] * np.exp(1j * turned)
+        return np.concatenate([local, remote, np.zeros_like(local)], axis=1)
+
+    def inputs(self, first: int, count: int) -> Array:
+        """Return the inputs (count, n, 9) at the steps ``first`` … ``first + count - 1``."""
+        net = self.network
+        t = np.arange(first, first + count)[:, None] * net.step_s  # (count, n)
+        turned = 2 * np.pi * net.frequency_hz * t
+        phasors = self.phasors()
+        u = np.cos(turned)[:, :, None] * phasors.real
+        u -= np.sin(turned)[:, :, None] * phasors.imag
+        for n, modulations in enumerate(self.modulations):
+            begin, end = float(t[0, n]), float(t[-1, n])
+            active = [m for m in modulations if m.start_s <= end and m.stop_s >= begin]
+            if active:
+                self._modulate(u, n, t[:, n], active)
+        return u
+
+    def _modulate(self, u: Array, n: int, t: Array, active: Sequence[Modulation]) -> None:
+        net = self.network
+        theta = (2 * np.pi * net.frequency_hz[n] * t + net.angle[n])[:, None] + PHASE_LAG
+        drive = Drive(
+            t=t,
+            theta=theta,
+            omega=float(2 * np.pi * net.frequency_hz[n]),
+            swing=np.zeros(len(t)),
+            local=np.ones((len(t), 3)),
+            remote=np.ones((len(t), 3)),
+            drawn=np.zeros((len(t), 3)),
+        )
+        for modulation in active:
+            modulation.apply(drive)
+        u[:, n, 0:3] *= drive.local
+        turned = theta + net.load_angle[n] + drive.swing[:, None]
+        u[:, n, 3:6] = net.emf_remote[n] * np.cos(turned) * drive.remote
+        u[:, n, 6:9] = drive.drawn

@@ -1,0 +1,116 @@
+"""Plans of faults: how they begin, whether they spread to other phases, and how they are cleared."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from domains.powerline.simulator.faults import CLASSES, phases_of, star
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
+from domains.powerline.simulator.occurrence import ALL, Occurrence, Site, cycles, scattered_close
+from domains.powerline.simulator.solver import Command
+
+FAULT_CLASSES = CLASSES[1:]
+RESISTANCE_OHM = (0.01, 10.0)
+RESISTIVE_SHARE = 0.4
+# An arc between phases is short, whatever the earth's resistance: on a line of low voltage ten ohms in each phase would
+# be a load, not a fault. By the number of phases, per unit of the line's nominal impedance. By Warrington's formula
+# (28,700 V/m · length / current^1.4) arcs of a few metres at some kiloampere have about 0.01.
+ARC_PER_UNIT = {1: np.inf, 2: 0.2, 3: 0.05}
+
+# What a fault may spread to; the ground joins or stays.
+SPREADS = {
+    "AG": ("ABG", "CAG", "ABCG"),
+    "BG": ("ABG", "BCG", "ABCG"),
+    "CG": ("BCG", "CAG", "ABCG"),
+    "AB": ("ABC", "ABG"),
+    "BC": ("ABC", "BCG"),
+    "CA": ("ABC", "CAG"),
+    "ABG": ("ABCG",),
+    "BCG": ("ABCG",),
+    "CAG": ("ABCG",),
+}
+
+
+def draw_star(
+    site: Site, rng: np.random.Generator, name: str, resistance_ohm: tuple[float, float] = RESISTANCE_OHM
+) -> tuple[np.ndarray, float]:
+    """Draw the fault star (4,) of a class in ohm, and the resistance that characterises it."""
+    count = int(phases_of(name).sum())
+    longest = ARC_PER_UNIT[count] * site.base_ohm
+    low, high = resistance_ohm
+    if count == 1 or name.endswith("G"):
+        # Metallic and resistive ones alike: on a logarithmic scale alone ten ohms would be as rare as ten milliohms.
+        resistive = rng.random() < RESISTIVE_SHARE
+        ohm = float(rng.uniform(low, high) if resistive else np.exp(rng.uniform(np.log(low), np.log(high))))
+        if count == 1:
+            return star(name, np.full(3, ohm), 0.0), ohm
+        # Short arcs between the phases, the drawn resistance to ground.
+        shortest = min(low, RESISTANCE_OHM[0])
+        arcs = np.exp(rng.uniform(np.log(shortest), np.log(max(min(longest, 2.0), 2 * shortest)), 3))
+        return star(name, arcs, ohm), ohm
+    arc = float(np.exp(rng.uniform(np.log(min(low, longest)), np.log(min(high, longest)))))
+    return star(name, np.full(3, arc / 2 if count == 2 else arc) * rng.uniform(0.9, 1.1, 3), 0.0), arc
+
+
+def fault(
+    site: Site,
+    rng: np.random.Generator,
+    start: int,
+    name: str,
+    *,
+    evolving: bool = False,
+    clearing: str | None = None,
+    resistance_ohm: tuple[float, float] = RESISTANCE_OHM,
+) -> Occurrence:
+    """Plan a fault of class ``name`` at ``start``.
+
+    Args:
+        evolving: whether it spreads to a further phase while it lasts.
+        clearing: "arc" (it goes out by itself), "single_pole" (of a fault of one phase to ground) or
+            "three_pole" trip with reclosing; drawn if not given.
+        resistance_ohm: bounds of the resistance; an arc between phases is shorter where the line's voltage is low.
+    """
+    ohms, resistance = draw_star(site, rng, name, resistance_ohm)
+    commands = [Command(start, "fault", tuple(ohms))]
+    classes = [(start, name)]
+    if evolving and name in SPREADS:
+        name = str(rng.choice(SPREADS[name]))
+        spread = start + cycles(rng.uniform(1.5, 4))
+        wider, _ = draw_star(site, rng, name, resistance_ohm)
+        commands.append(Command(spread, "fault", tuple(np.minimum(wider, ohms))))
+        classes.append((spread, name))
+    if clearing is None:
+        clearing = str(rng.choice(["arc", "single_pole", "three_pole"], p=[0.25, 0.45, 0.3]))
+    if clearing == "single_pole" and phases_of(name).sum() > 1:
+        clearing = "three_pole"
+    trip = classes[-1][0] + cycles(rng.uniform(2.2, 6.0))
+    if clearing == "arc":
+        commands.append(Command(trip, "extinguish"))
+        stop = trip + cycles(1)
+    else:
+        poles = tuple(phases_of(name).astype(float)) if clearing == "single_pole" else ALL
+        trip_and_reclose, stop = _trip_and_reclose(site, rng, trip, poles)
+        commands += trip_and_reclose
+    parameters: dict[str, float | str] = {"resistance_ohm": resistance, "clearing": clearing}
+    return Occurrence("fault", start, stop, tuple(commands), (), tuple(classes), parameters)
+
+
+def _trip_and_reclose(
+    site: Site, rng: np.random.Generator, trip: int, poles: tuple[float, ...]
+) -> tuple[list[Command], int]:
+    """Open ``poles`` at both ends, let the arc go out in the dead time, close again; return also the end."""
+    remote = trip + int(rng.integers(-SAMPLES_PER_CYCLE, 2 * SAMPLES_PER_CYCLE))
+    dead_from = max(trip, remote) + SAMPLES_PER_CYCLE
+    quench = dead_from + cycles(rng.uniform(0.5, 3))
+    close = dead_from + max(site.dead_samples(rng), quench - dead_from + SAMPLES_PER_CYCLE)
+    ends = [("local", close), ("remote", close + cycles(rng.uniform(0.2, 6)))]
+    if rng.random() < 0.4:  # the remote end closes first
+        ends = [("remote", close), ("local", ends[1][1])]
+    commands = [
+        Command(trip, "open_local", poles),
+        Command(remote, "open_remote", poles),
+        Command(quench, "extinguish"),
+    ]
+    for end, sample in ends:
+        commands += scattered_close(rng, end, sample, poles)
+    return commands, ends[1][1] + SAMPLES_PER_CYCLE

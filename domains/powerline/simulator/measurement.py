@@ -1,0 +1,260 @@
+"""What an instrument makes of a line's currents and voltages: the measurement chain, drawn per record.
+
+From the line on: harmonics of the grid, saturation, wiring, sampling, noise, gain, quantisation, transmission. What
+each step does to arrays is in ``imperfections``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domains.powerline.simulator.faults import CLASSES
+from domains.powerline.simulator.imperfections import (
+    HARMONICS,
+    Samples,
+    jittered,
+    lost,
+    permuted,
+    quantised,
+    saturate,
+    stuck,
+    with_gaps,
+    with_harmonics,
+)
+from domains.powerline.simulator.network import Array
+
+__all__ = ["HARSH", "USUAL", "Chain", "Faulty", "Instruments", "draw_chains", "measure", "renamed", "renamed_class"]
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """Shares of the records in which something is wrong with the instruments rather than merely imprecise."""
+
+    harmonics: float = 0.0
+    jitter: float = 0.0
+    lost: float = 0.0  # one channel reads zero
+    lost_phase: float = 0.0  # current and voltage of one phase read zero
+    lost_voltages: float = 0.0  # all three do, as when a fuse or the miniature breaker of the transformers opens
+    lost_currents: float = 0.0  # two currents do
+    stuck: float = 0.0  # one channel stays at a value
+    reversed: float = 0.0  # all three current transformers face the other way
+    turned: float = 0.0  # one of the six transformers alone does
+    swapped: float = 0.0  # two phases are connected as one another, currents and voltages alike
+    crossed: float = 0.0  # the voltages are connected in another order than the currents
+    gaps: float = 0.0  # all channels stay at their last value for a while
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """From what chains are drawn.
+
+    ``noise_db``: how far the noise lies below the nominal value or the record's own level. ``knee``: current, in
+    multiples of the rated one, at which saturable transformers begin to saturate.
+    """
+
+    noise_db: tuple[float, float] = (20.0, 60.0)
+    knee: tuple[float, float] = (3.0, 40.0)
+    saturable: float = 0.2  # share of records whose current transformers may saturate
+    gain_error: tuple[float, float] = (0.01, 0.01)  # standard deviation in a record; none beyond three of it
+    current_base: tuple[float, float] = (0.2, 5.0)  # what one per unit is shown as: ratings are often unknown
+    harmonic_part: float = 0.06  # of the fundamental, at most, in all harmonics together
+    jitter_samples: float = 0.15  # standard deviation at most
+    gap_samples: tuple[int, int] = (2, 32)
+    faulty: Faulty = field(default_factory=Faulty)
+
+
+ORDERS = np.array(list(permutations(range(3))))  # the first is the one that phases have
+CHANNELS = ("ia", "ib", "ic", "va", "vb", "vc")
+USUAL = Instruments()
+# All of DESIGN's measurement chain at once.
+HARSH = Instruments(
+    noise_db=(8.0, 45.0),
+    knee=(1.5, 40.0),
+    saturable=0.3,
+    gain_error=(0.001, 0.015),
+    harmonic_part=0.2,
+    faulty=Faulty(
+        harmonics=0.3,
+        jitter=0.2,
+        lost=0.12,
+        lost_phase=0.1,
+        lost_voltages=0.03,
+        lost_currents=0.03,
+        stuck=0.04,
+        reversed=0.2,
+        turned=0.06,
+        swapped=0.1,
+        crossed=0.02,
+        gaps=0.05,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Instruments of ``n`` records; per channel where the shape is (n, 6)."""
+
+    current_base: Array  # (n,) what one per unit of current is shown as
+    gain: Array  # (n, 6)
+    offset: Array  # (n, 6) per unit
+    noise: Array  # (n, 6) standard deviation per unit
+    lsb: Array  # (n, 6) per unit
+    knee_cycles: Array  # (n,) flux at which a current transformer saturates, in rated current · radians
+    remanence: Array  # (n, 3) part of the knee
+    harmonics: NDArray[np.complex128]  # (n, 3) parts of the fundamental, of the orders HARMONICS
+    jitter: Array  # (n,) standard deviation in samples
+    lost: NDArray[np.bool_]  # (n, 6)
+    stuck: NDArray[np.bool_]  # (n, 6)
+    order: NDArray[np.intp]  # (n, 3) which phase's current is connected as A, B, C
+    voltage_order: NDArray[np.intp]  # (n, 3) which phase's voltage is
+    gap: NDArray[np.intp]  # (n,) length in samples, 0 for none
+
+    def describe(self, record: int) -> dict[str, float | str]:
+        """Return what characterises the instruments of a record."""
+
+        def channels(marked: NDArray[np.bool_]) -> str:
+            return " ".join(name for name, is_marked in zip(CHANNELS, marked[record], strict=True) if is_marked)
+
+        return {
+            "current_base": float(self.current_base[record]),
+            "noise_db": float(-20 * np.log10(self.noise[record, 0])),
+            "knee_cycles": float(self.knee_cycles[record]),
+            "harmonic_part": float(np.abs(self.harmonics[record]).sum()),
+            "jitter_samples": float(self.jitter[record]),
+            "gap_samples": float(self.gap[record]),
+            "lost": channels(self.lost),
+            "stuck": channels(self.stuck),
+            "reversed": channels(self.gain < 0),
+            "connected": self._connected(record),
+        }
+
+    def _connected(self, record: int) -> str:
+        currents, voltages = (
+            "".join("ABC"[phase] for phase in order[record]) for order in (self.order, self.voltage_order)
+        )
+        return currents if voltages == currents else f"{currents}/{voltages}"
+
+
+def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USUAL) -> Chain:
+    """Draw ``n`` measurement chains."""
+    faulty = instruments.faulty
+    saturable = rng.random(n) < instruments.saturable
+    bits = rng.choice([12, 14, 16], (n, 1))
+    full_scale = np.where(np.arange(6) < 3, 40.0, 2.5)
+    base = _log_uniform(instruments.current_base, n, rng)
+    spread = _log_uniform(instruments.gain_error, n, rng)[:, None]
+    gain = 1 + spread * rng.normal(0, 1, (n, 6)).clip(-3, 3)
+    offset = rng.normal(0, 0.003, (n, 6)).clip(-0.01, 0.01)
+    noise = np.repeat(10 ** (-rng.uniform(*instruments.noise_db, (n, 1)) / 20), 6, axis=1)
+    knee = np.where(saturable, _log_uniform(instruments.knee, n, rng), np.inf)
+    remanence = rng.uniform(-0.6, 0.6, (n, 3))
+
+    # A generator of its own: records whose instruments are in order are the same whatever else may be wrong.
+    (own,) = rng.spawn(1)
+    parts = own.dirichlet(np.ones(len(HARMONICS)), n) * own.uniform(0, instruments.harmonic_part, (n, 1))
+    turned = np.exp(1j * own.uniform(0, 2 * np.pi, parts.shape))
+    gain[own.random(n) < faulty.reversed, :3] *= -1
+    pairs = np.array([(1, 0, 2), (0, 2, 1), (2, 1, 0)])
+    swapped = own.random((n, 1)) < faulty.swapped
+    (later,) = own.spawn(1)
+    gain[_one_channel(n, faulty.turned, later)] *= -1
+    several_lost = _one_channel(n, faulty.lost_phase, later)
+    several_lost |= np.roll(several_lost, 3, axis=1)
+    several_lost[later.random(n) < faulty.lost_voltages, 3:] = True
+    healthy_current = np.arange(6) == later.integers(0, 3, (n, 1))
+    several_lost |= (np.arange(6) < 3) & ~healthy_current & (later.random((n, 1)) < faulty.lost_currents)
+    harmonics = parts * turned * (own.random((n, 1)) < faulty.harmonics)
+    jitter = own.uniform(0, instruments.jitter_samples, n) * (own.random(n) < faulty.jitter)
+    is_lost = _one_channel(n, faulty.lost, own) | several_lost
+    is_stuck = _one_channel(n, faulty.stuck, own)
+    order = np.where(swapped, pairs[own.integers(0, 3, n)], np.arange(3))
+    (latest,) = later.spawn(1)
+    crossed = latest.random((n, 1)) < faulty.crossed
+    order = np.where(crossed, ORDERS[latest.integers(0, len(ORDERS), n)], order)
+    other = np.take_along_axis(order, ORDERS[latest.integers(1, len(ORDERS), n)], axis=1)
+    return Chain(
+        current_base=base,
+        gain=gain,
+        offset=offset,
+        noise=noise,
+        lsb=2 * full_scale / 2.0**bits,
+        knee_cycles=knee,
+        remanence=remanence,
+        harmonics=harmonics,
+        jitter=jitter,
+        lost=is_lost,
+        stuck=is_stuck,
+        order=order,
+        voltage_order=np.where(crossed, other, order),
+        gap=own.integers(*instruments.gap_samples, n, endpoint=True) * (own.random(n) < faulty.gaps),
+    )
+
+
+def _one_channel(n: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return np.asarray((np.arange(6) == rng.integers(0, 6, (n, 1))) & (rng.random((n, 1)) < share))
+
+
+def _log_uniform(bounds: tuple[float, float], n: int, rng: np.random.Generator) -> Array:
+    low, high = bounds
+    return np.asarray(np.exp(rng.uniform(np.log(low), np.log(high), n)))
+
+
+def measure(samples: Samples, chain: Chain, rng: np.random.Generator, frequency: Array | None = None) -> Samples:
+    """Return what ``chain`` reports of the true ``samples`` float32 (n, t, 6).
+
+    Args:
+        samples: per unit.
+        chain: of every record.
+        rng: of the noise.
+        frequency: of every record's fundamental (n,), in parts of the nominal one, for the harmonics.
+    """
+    n, length = samples.shape[:2]
+    (own,) = rng.spawn(1)
+    seen = samples.astype(np.float32, copy=True)
+    bent = np.flatnonzero(chain.harmonics.any(axis=1))
+    if len(bent):
+        turns = np.ones(n) if frequency is None else frequency
+        seen[bent] = with_harmonics(seen[bent], chain.harmonics[bent], turns[bent])
+    saturable = np.isfinite(chain.knee_cycles)
+    if saturable.any():
+        seen[saturable, :, :3] = saturate(
+            seen[saturable, :, :3], chain.knee_cycles[saturable], chain.remanence[saturable]
+        )
+    seen = permuted(seen, chain.order, chain.voltage_order)
+    if chain.jitter.any():
+        seen = jittered(seen, chain.jitter, own)
+    # Half of the records carry the instrument's own noise, relative to nominal, half one that follows the signal.
+    level = np.sqrt(np.square(seen, dtype=np.float64).mean(axis=1))
+    nominal = np.where(np.arange(6) < 3, 0.35, 0.7)
+    follows = rng.random((n, 1)) < 0.5
+    deviation = chain.noise * np.where(follows, np.maximum(level, 0.1 * nominal), nominal)
+    seen += rng.standard_normal(seen.shape, dtype=np.float32) * deviation[:, None, :].astype(np.float32)
+    seen = seen * chain.gain[:, None, :].astype(np.float32) + chain.offset[:, None, :].astype(np.float32)
+    seen = quantised(seen, chain.lsb)
+    seen = lost(seen, chain.lost)
+    if chain.stuck.any():
+        seen = stuck(seen, chain.stuck, np.asarray(own.integers(0, length, n)))
+    if chain.gap.any():
+        seen = with_gaps(seen, np.asarray(own.integers(0, length, n)), chain.gap)
+    seen[:, :, :3] *= chain.current_base[:, None, None].astype(np.float32)
+    return seen
+
+
+def renamed(labels: NDArray[np.int8], chain: Chain) -> NDArray[np.int8]:
+    """Return labels (n, t) by `line` class as they read where phases are connected as one another."""
+    orders, which = np.unique(chain.order, axis=0, return_inverse=True)
+    table = np.array([[CLASSES.index(renamed_class(name, order)) for name in CLASSES] for order in orders], np.int8)
+    return np.asarray(table[which.reshape(-1)[:, None], labels])
+
+
+def renamed_class(name: str, order: Sequence[int] | NDArray[np.intp]) -> str:
+    """Name of a class where the phase ``order[k]`` is connected as the k-th. Phase pairs are AB, BC, CA."""
+    if name == "none":
+        return name
+    connected = {"ABC"[k] for k in range(3) if "ABC"[order[k]] in name}
+    return next(c for c in CLASSES if set(c) - {"G"} == connected and c.endswith("G") == name.endswith("G"))

@@ -1,0 +1,110 @@
+"""One thing that happens on a line, fault or not, and where it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from domains.powerline.simulator.drive import Modulation
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network
+from domains.powerline.simulator.solver import Command
+
+
+@dataclass(frozen=True)
+class Tempo:
+    """How long things last, in cycles: short where many episodes are wanted, as in life where records are."""
+
+    dead: tuple[float, float]
+    lasting: tuple[float, float]
+
+
+BRISK = Tempo(dead=(3, 20), lasting=(3, 16))
+LIFELIKE = Tempo(dead=(12, 28), lasting=(8, 45))
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a plan needs to know of its line. Impedance and current per unit, times in output samples."""
+
+    nominal_hz: float
+    base_ohm: float
+    load_angle: float
+    total_x: float  # reactance between the two sources
+    c_line: float
+    l_node: float  # inductance seen from the fault node
+    tempo: Tempo
+
+    @classmethod
+    def of(cls, network: Network, n: int, tempo: Tempo) -> Site:
+        """The site of the ``n``-th line of ``network``."""
+
+        def positive(matrix: np.ndarray) -> float:
+            return float(matrix[n].trace() / 3 - (matrix[n].sum() - matrix[n].trace()) / 6)
+
+        omega = 2 * np.pi * float(network.nominal_hz[n])
+        near = positive(network.l_local) + float(network.position[n]) * positive(network.l_line)
+        far = positive(network.l_remote) + (1 - float(network.position[n])) * positive(network.l_line)
+        return cls(
+            nominal_hz=float(network.nominal_hz[n]),
+            base_ohm=float(network.base_ohm[n]),
+            load_angle=float(network.load_angle[n]),
+            total_x=omega * (near + far),
+            c_line=positive(network.c_line),
+            l_node=near * far / (near + far),
+            tempo=tempo,
+        )
+
+    @property
+    def load_current(self) -> float:
+        """Current per unit that flows before anything happens."""
+        return float(2 * np.sin(abs(self.load_angle) / 2) / self.total_x)
+
+    def seconds(self, sample: float) -> float:
+        """Time of an output sample."""
+        return sample / (self.nominal_hz * SAMPLES_PER_CYCLE)
+
+    def dead_samples(self, rng: np.random.Generator) -> int:
+        """Draw how long a pole stays open."""
+        return cycles(rng.uniform(*self.tempo.dead))
+
+    def lasting_samples(self, rng: np.random.Generator) -> int:
+        """Draw how long a disturbance lasts."""
+        return cycles(rng.uniform(*self.tempo.lasting))
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """What happens from output sample ``start`` to ``stop``. ``classes``: (sample, class name) of each stage of a
+    fault, empty for a non-fault; ``parameters``: what was drawn, for the record."""
+
+    kind: str
+    start: int
+    stop: int
+    commands: tuple[Command, ...] = ()
+    modulations: tuple[Modulation, ...] = ()
+    classes: tuple[tuple[int, str], ...] = ()
+    parameters: dict[str, float | str] = field(default_factory=dict)
+
+
+Builder = Callable[[Site, np.random.Generator, int], Occurrence]
+
+
+def cycles(count: float) -> int:
+    """Return how many output samples ``count`` cycles are."""
+    return round(count * SAMPLES_PER_CYCLE)
+
+
+ALL = (1.0, 1.0, 1.0)
+
+
+def scattered_close(rng: np.random.Generator, end: str, sample: int, poles: tuple[float, ...] = ALL) -> list[Command]:
+    """Close the poles of one end, each within a quarter of a cycle of the others (pole scatter)."""
+    commands = []
+    for phase in range(3):
+        if poles[phase]:
+            only = tuple(float(p == phase) for p in range(3))
+            late = int(rng.integers(0, SAMPLES_PER_CYCLE // 4))
+            commands.append(Command(sample + late, "close_local" if end == "local" else "close_remote", only))
+    return commands

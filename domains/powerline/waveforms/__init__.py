@@ -1,0 +1,29 @@
+"""Records of waveforms: files of fault recorders, relays and programs, whatever their shape, as lines of windows.
+
+Example:
+    >>> from model.spec import load_spec
+    >>> record = open_record("fault.cfg")  # doctest: +SKIP
+    >>> for finding in record.findings:  # doctest: +SKIP
+    ...     print(finding)
+    >>> runs = windows_of(record.lines[0], load_spec("line"))  # doctest: +SKIP
+"""
+
+from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.reader import is_record, open_record
+from domains.powerline.waveforms.record import CHANNELS, Finding, ReadOptions, Record, RecordLine, Segment
+from domains.powerline.waveforms.resample import WindowRun, messages_of, windows_of
+
+__all__ = [
+    "CHANNELS",
+    "Finding",
+    "ReadOptions",
+    "Record",
+    "RecordError",
+    "RecordLine",
+    "Segment",
+    "WindowRun",
+    "is_record",
+    "messages_of",
+    "open_record",
+    "windows_of",
+]

@@ -1,0 +1,231 @@
+"""Which channels make which line: sets of phases paired to bays, or what the user says. Doubt is only listed."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.naming import PhaseSet, kind_of, phase_sets
+from domains.powerline.waveforms.record import CHANNELS, Finding, RawChannel, RawRecord, ReadOptions
+
+MAX_NAME = 120
+"""Letters of a line's name: with the file's name it stays below the contract's 255 bytes in most scripts."""
+MAX_LISTED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Bay:
+    """Channels of one line: indices for ia, ib, ic, va, vb, vc; ``pairs`` where the voltages are vab, vbc, vca."""
+
+    name: str
+    channels: tuple[int | None, ...]
+    pairs: bool = False
+
+
+def find_bays(raw: RawRecord, options: ReadOptions) -> tuple[list[Bay], list[Finding]]:
+    """Lines of a record, and what is doubtful.
+
+    Raises:
+        RecordError: ``options`` name channels that there are not, or more than one.
+    """
+    told = _told(raw, options)
+    if told is not None:
+        return told, []
+    if raw.in_order is not None:
+        return [Bay(raw.path.stem, raw.in_order)], []
+    sets, _ = phase_sets(raw.channels)
+    findings: list[Finding] = []
+    sets = _without_second_voltages(raw, sets, findings)
+    bays = [_bay(raw, current, voltage) for current, voltage in _paired(raw, sets, findings)]
+    return _named(bays), findings
+
+
+def _without_second_voltages(raw: RawRecord, sets: list[PhaseSet], findings: list[Finding]) -> list[PhaseSet]:
+    """Phase-to-phase voltages are used only where there are none to ground."""
+    if any(found.kind == "voltage" and not found.pairs for found in sets):
+        return [found for found in sets if not found.pairs]
+    if any(found.pairs for found in sets):
+        message = "only phase-to-phase voltages: zero-sequence voltage is unknown and taken for none"
+        findings.append(Finding("warning", "no-ground-voltages", message))
+    return sets
+
+
+def _paired(
+    raw: RawRecord, sets: list[PhaseSet], findings: list[Finding]
+) -> list[tuple[PhaseSet | None, PhaseSet | None]]:
+    currents = [found for found in sets if found.kind == "current"]
+    voltages = [found for found in sets if found.kind == "voltage"]
+    if not currents or not voltages:
+        present, other = (voltages, "currents") if not currents else (currents, "voltages")
+        if present:
+            findings.append(Finding("warning", f"no-{other}", f"no three {other} were found: taken for zero"))
+        return [(None, found) if not currents else (found, None) for found in present]
+    if len(currents) == len(voltages) == 1:
+        return [(currents[0], voltages[0])]
+    ties = {id(current): [_kinship(current, voltage) for voltage in voltages] for current in currents}
+    if not any(any(scores) for scores in ties.values()):
+        return _paired_without_names(raw, currents, voltages, findings)
+    pairs: list[tuple[PhaseSet | None, PhaseSet | None]] = []
+    doubtful = []
+    for current in currents:
+        scores = ties[id(current)]
+        best = max(scores)
+        if best > 0 and scores.count(best) == 1:
+            pairs.append((current, voltages[scores.index(best)]))
+        else:
+            doubtful.append(current)
+    _list_doubtful(raw, doubtful, voltages, findings)
+    return pairs
+
+
+def _paired_without_names(
+    raw: RawRecord, currents: list[PhaseSet], voltages: list[PhaseSet], findings: list[Finding]
+) -> list[tuple[PhaseSet | None, PhaseSet | None]]:
+    """Pairs where no name ties any currents to any voltages."""
+    if len(voltages) == 1:
+        message = f"{len(currents)} lines share the one set of voltages ({_members(raw, voltages[0])})"
+        findings.append(Finding("note", "shared-voltages", message))
+        return [(current, voltages[0]) for current in currents]
+    if len(voltages) == len(currents):
+        message = "no name ties currents to voltages: paired in the order of the file; --channels decides otherwise"
+        findings.append(Finding("warning", "paired-by-order", message))
+        return list(zip(currents, voltages, strict=True))
+    _list_doubtful(raw, currents, voltages, findings)
+    return []
+
+
+def _list_doubtful(
+    raw: RawRecord, currents: Sequence[PhaseSet], voltages: Sequence[PhaseSet], findings: list[Finding]
+) -> None:
+    choices = " or ".join(_members(raw, voltage) for voltage in voltages[:MAX_LISTED])
+    for current in currents[:MAX_LISTED]:
+        message = (
+            f"currents {_members(raw, current)} belong to no voltages for certain, and are left out; "
+            f"--channels decides (voltages there are: {choices})"
+        )
+        findings.append(Finding("warning", "ambiguous-channels", message))
+
+
+def _members(raw: RawRecord, found: PhaseSet) -> str:
+    return " ".join("-" if index is None else str(raw.channels[index].number) for index in found.channels)
+
+
+def _words(found: PhaseSet) -> set[str]:
+    return set(re.findall(r"[^\W_]+", f"{found.label} {found.circuit}".casefold()))
+
+
+def _kinship(current: PhaseSet, voltage: PhaseSet) -> int:
+    """How much the names tie two sets together."""
+    circuit = bool(current.circuit) and current.circuit.casefold() == voltage.circuit.casefold()
+    return 10 * circuit + len(_words(current) & _words(voltage))
+
+
+def _bay(raw: RawRecord, current: PhaseSet | None, voltage: PhaseSet | None) -> Bay:
+    none = (None, None, None)
+    first = current or voltage
+    assert first is not None
+    return Bay(
+        name=(first.circuit or first.label)[:MAX_NAME],
+        channels=(*(current.channels if current else none), *(voltage.channels if voltage else none)),
+        pairs=voltage is not None and voltage.pairs,
+    )
+
+
+def _named(bays: list[Bay]) -> list[Bay]:
+    """Bays under names that differ, without control characters."""
+    named: list[Bay] = []
+    taken: set[str] = set()
+    for number, bay in enumerate(bays, 1):
+        name = "".join(char for char in bay.name if char.isprintable()).strip() or f"line {number}"
+        unique = name if name not in taken else f"{name} #{number}"
+        taken.add(unique)
+        named.append(replace(bay, name=unique))
+    return named
+
+
+def parse_channels(text: str) -> dict[str, dict[str, str]]:
+    """Lines and what their channels are, of the option's text.
+
+    Example:
+        >>> parse_channels("north: ia=4 ib=5; south: ia='IL1 A'")
+        {'north': {'ia': '4', 'ib': '5'}, 'south': {'ia': 'IL1 A'}}
+    """
+    lines: dict[str, dict[str, str]] = {}
+    for number, part in enumerate(filter(str.strip, text.split(";")), 1):
+        name, colon, rest = part.partition(":")
+        if not colon or "=" in name:
+            name, rest = (f"line {number}" if ";" in text.strip(" ;") else ""), part
+        entries = re.findall(r"""([A-Za-z]+)\s*=\s*(?:'([^']*)'|"([^"]*)"|([^\s,]+))""", rest)
+        if not entries:
+            raise RecordError(f"--channels {part.strip()[:60]!r}: write for example 'ia=4 ib=5 ic=6 va=1 vb=2 vc=3'")
+        lines[name.strip()] = {key.lower(): (a or b or c).strip() for key, a, b, c in entries}
+    return lines
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The TOML file of ``--mapping``.
+
+    Raises:
+        RecordError: it cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: not valid TOML: {error}") from error
+
+
+def _told(raw: RawRecord, options: ReadOptions) -> list[Bay] | None:
+    lines: Mapping[str, Any] | None = parse_channels(options.channels) if options.channels else None
+    if lines is None and options.mapping is not None:
+        lines = read_mapping(options.mapping).get("lines")
+        if lines is not None and not (isinstance(lines, dict) and all(isinstance(v, dict) for v in lines.values())):
+            raise RecordError(f"{options.mapping}: write each line as a table, [lines.NAME], with ia = …, va = …")
+    if lines is None:
+        return None
+    bays = []
+    for name, entries in lines.items():
+        unknown = set(entries) - set(CHANNELS) - {"vab", "vbc", "vca"}
+        if unknown:
+            raise RecordError(f"no channel {sorted(unknown)[0]!r}: a line has {', '.join(CHANNELS)} (or vab, vbc, vca)")
+        pairs = any(key in entries for key in ("vab", "vbc", "vca"))
+        keys = (*CHANNELS[:3], *(("vab", "vbc", "vca") if pairs else CHANNELS[3:]))
+        found = tuple(_position(raw.channels, str(entries[key])) if key in entries else None for key in keys)
+        bays.append(Bay(str(name)[:MAX_NAME], found, pairs))
+    return _named(bays)
+
+
+def _position(channels: Sequence[RawChannel], said: str) -> int:
+    """Index of the channel with a number or a name. Raises RecordError naming what there is."""
+    exact = [k for k, channel in enumerate(channels) if channel.name == said]
+    loose = [k for k, channel in enumerate(channels) if channel.name.split() == said.split()]
+    if len(exact) == 1 or len(loose) == 1:
+        return (exact if len(exact) == 1 else loose)[0]
+    if said.isdigit():
+        numbered = [k for k, channel in enumerate(channels) if channel.number == int(said)]
+        if len(numbered) == 1:
+            return numbered[0]
+    names = ", ".join(f"{channel.number} {channel.name}" for channel in channels[:MAX_LISTED])
+    which = "several channels are" if len(exact) > 1 else "no channel is"
+    raise RecordError(f"{which} called {said!r}; give a number: {names}{' …' if len(channels) > MAX_LISTED else ''}")
+
+
+def unused_roles(raw: RawRecord, bays: Sequence[Bay]) -> dict[int, str]:
+    """What every channel is used as, by index."""
+    roles = {
+        index: f"{bay.name}/{name}"
+        for bay in bays
+        for name, index in zip((*CHANNELS[:3], *_voltage_names(bay)), bay.channels, strict=True)
+        if index is not None
+    }
+    return {k: roles.get(k) or f"({kind_of(channel) or 'no waveform'})" for k, channel in enumerate(raw.channels)}
+
+
+def _voltage_names(bay: Bay) -> tuple[str, str, str]:
+    return ("vab", "vbc", "vca") if bay.pairs else ("va", "vb", "vc")

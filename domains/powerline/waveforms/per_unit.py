@@ -1,0 +1,247 @@
+"""Channels in their own units → per unit of nominal peak values, and what the phasors before the event tell of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domains.powerline.waveforms.naming import unit_of
+from domains.powerline.waveforms.record import Finding, RawChannel, ReadOptions, Segment
+from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE, resampled
+
+PER_CYCLE = 32
+MOST_SECONDS = 10.0
+"""Of a record's beginning that are looked at: long ones are continuous recordings."""
+STEADY_VOLTAGE, STEADY_CURRENT = 0.05, 0.15
+"""Change against the first cycle up to which a record still shows what was before its event."""
+NEAR_RATED = (0.75, 1.3)
+"""Measured over rated voltage: within this the rated one is believed."""
+RATED_SECONDARY_VOLT = (100.0, 110.0, 115.0, 120.0)
+LOAD_PER_UNIT = 0.5
+"""What the load before the event is shown as where no rating is known: usual loads are 0.2 to 1."""
+LEAST_LOAD = 0.01
+"""Load over the highest current of the record: below, a line was open or idle, and its load tells no rating."""
+HIGHEST_PER_UNIT = 20.0
+"""What the highest current is at most shown as where no rating is known: transformers are made for 20 times theirs."""
+IMPLAUSIBLE_PER_UNIT = 80.0
+"""Times the rating beyond which no fault current goes: transformers saturate long before."""
+REVERSED_SHARE = 0.5
+"""Active over apparent power beyond which a direction of flow is certain."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Scaled:
+    """Per unit samples float32 (t, 6) of a line, the bases, and how they were chosen."""
+
+    samples: NDArray[np.float32]
+    current_base: float
+    voltage_base: float
+    source: str
+    findings: list[Finding] = field(default_factory=list)
+    reversed_currents: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Phasors:
+    """One phasor per cycle: complex (cycles, 6), peak values; ``steady`` of them before anything happens."""
+
+    values: NDArray[np.complex128]
+    steady: int
+
+    @property
+    def before(self) -> NDArray[np.complex128]:
+        """Mean amplitude and angle before the event, (6,)."""
+        return np.asarray(self.values[: self.steady].mean(axis=0))
+
+
+def primary_values(channel: RawChannel, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values in A or V of the primary side."""
+    factor = unit_of(channel)[1]
+    if channel.side == "S":
+        factor *= channel.primary / channel.secondary
+    return values if factor == 1.0 else values * np.float32(factor)
+
+
+def scaled(
+    samples: NDArray[np.float32],
+    channels: tuple[RawChannel | None, ...],
+    segments: tuple[Segment, ...],
+    frequency_hz: float,
+    options: ReadOptions,
+    name: str,
+) -> Scaled:
+    """Bring one line to per unit.
+
+    Args:
+        samples: float32 (t, 6) in A and V of the primary side, phase to ground; changed in place.
+        channels: what each is in the file; None for those that are missing or were derived.
+        segments: of the record.
+        frequency_hz: of the mains.
+        options: bases given by the user.
+        name: of the line, for findings.
+    """
+    phasors = _phasors(samples, segments, frequency_hz)
+    findings: list[Finding] = []
+    voltage, voltage_source, secondary = _voltage_base(samples[:, 3:], channels[3:], phasors, options, name, findings)
+    current, current_source = _current_base(samples[:, :3], channels[:3], phasors, options, secondary)
+    samples[:, :3] /= np.float32(current)
+    samples[:, 3:] /= np.float32(voltage)
+    _check_ratios(samples, name, findings)
+    result = Scaled(samples, current, voltage, f"{voltage_source}; {current_source}", findings)
+    if phasors is not None:
+        _check_directions(phasors, result, name)
+    return result
+
+
+def _phasors(samples: NDArray[np.float32], segments: tuple[Segment, ...], frequency_hz: float) -> _Phasors | None:
+    fast = [segment for segment in segments if segment.rate_hz >= FEWEST_PER_CYCLE * frequency_hz]
+    if not fast:
+        return None
+    first = fast[0]
+    if len(first) < first.rate_hz / frequency_hz:
+        return None
+    stop = first.first + min(len(first), int(MOST_SECONDS * first.rate_hz))
+    waves, _ = resampled(samples, [replace(first, stop=stop)], PER_CYCLE * frequency_hz)
+    cycles = len(waves) // PER_CYCLE
+    if cycles == 0:
+        return None
+    turn = np.exp(-2j * np.pi * np.arange(PER_CYCLE) / PER_CYCLE)
+    values = 2 / PER_CYCLE * np.einsum("nkc,k->nc", waves[: cycles * PER_CYCLE].reshape(cycles, PER_CYCLE, -1), turn)
+    return _Phasors(values, _steady_cycles(values))
+
+
+def _steady_cycles(values: NDArray[np.complex128]) -> int:
+    """Cycles from the start whose phasors stay those of the first one."""
+    change = np.abs(values - values[0])
+    limits = []
+    for group, share in ((slice(0, 3), STEADY_CURRENT), (slice(3, 6), STEADY_VOLTAGE)):
+        size = float(np.abs(values[0, group]).max())
+        top = float(np.abs(values[:, group]).max())
+        limits.append(np.full(3, max(share * size, 0.01 * top, 1e-30)))
+    moved = (change > np.concatenate(limits)).any(axis=1)
+    return int(np.argmax(moved)) if moved.any() else len(values)
+
+
+def _level(values: Array) -> float:
+    """Usual amplitude of three phases: the median, which one bad channel does not move."""
+    alive = values[values > 0]
+    return float(np.median(alive)) if len(alive) else 0.0
+
+
+def _voltage_base(
+    samples: NDArray[np.float32],
+    channels: tuple[RawChannel | None, ...],
+    phasors: _Phasors | None,
+    options: ReadOptions,
+    name: str,
+    findings: list[Finding],
+) -> tuple[float, str, bool]:
+    """Peak volts of one per unit, where they are from, and whether values prove to be secondary ones."""
+    if options.voltage_base is not None:
+        return options.voltage_base, f"voltages per {options.voltage_base:g} V as told", False
+    measured = 0.0
+    if phasors is not None:
+        measured = _level(np.abs(phasors.values[: max(1, phasors.steady), 3:]).mean(axis=0))
+        highest = max((_level(row) for row in np.abs(phasors.values[:, 3:])), default=0.0)
+        if measured < 0.5 * highest:
+            # The line was dead at first: what it reaches later is nearer to nominal.
+            measured = highest
+    if measured <= 0.0:
+        measured = float(np.abs(samples).max(initial=0.0))
+    if measured <= 0.0:
+        return 1.0, "no voltages", False
+    known = next((channel for channel in channels if channel is not None), None)
+    if known is not None:
+        for rated in (known.primary, 1e3 * known.primary):
+            # Ratings are phase to phase by custom, phase to ground in some files.
+            for peak, what in ((rated * np.sqrt(2 / 3), "VT rating"), (rated * np.sqrt(2), "VT rating to ground")):
+                if known.primary > 1 and NEAR_RATED[0] <= measured / peak <= NEAR_RATED[1]:
+                    return float(peak), f"voltages per {peak:.6g} V peak ({what})", False
+        if known.side != "S" and known.primary > 2 * known.secondary and _looks_secondary(measured):
+            message = "voltages are those of the secondary side although the header says primary; currents likewise"
+            findings.append(Finding("warning", "side-contradicts-header", message, name))
+            return measured, f"voltages per {measured:.6g} V peak, measured before the event", True
+    return measured, f"voltages per {measured:.6g} V peak, measured before the event", False
+
+
+def _looks_secondary(peak: float) -> bool:
+    return any(0.85 <= peak / (volt * np.sqrt(2 / 3)) <= 1.15 for volt in RATED_SECONDARY_VOLT)
+
+
+def _current_base(
+    samples: NDArray[np.float32],
+    channels: tuple[RawChannel | None, ...],
+    phasors: _Phasors | None,
+    options: ReadOptions,
+    secondary: bool,
+) -> tuple[float, str]:
+    """Peak amperes of one per unit, and where they are from."""
+    if options.current_base is not None:
+        return options.current_base, f"currents per {options.current_base:g} A as told"
+    known = next((channel for channel in channels if channel is not None), None)
+    highest = float(np.abs(samples).max(initial=0.0))
+    if known is not None and known.primary > known.secondary and known.primary > 1:
+        rated = known.secondary if secondary and known.side != "S" else known.primary
+        return rated * float(np.sqrt(2)), f"currents per {rated:g} A (CT rating) times √2"
+    load = 0.0 if phasors is None else _level(np.abs(phasors.values[: max(1, phasors.steady), :3]).mean(axis=0))
+    if highest <= 0.0:
+        return 1.0, "no currents"
+    if load > LEAST_LOAD * highest:
+        base = max(load / LOAD_PER_UNIT, highest / HIGHEST_PER_UNIT)
+        return base, f"currents per {base:.6g} A peak, from the load before the event (no CT rating)"
+    base = highest / 10.0
+    return base, f"currents per {base:.6g} A peak, a tenth of the record's highest (no CT rating, no load)"
+
+
+def _check_ratios(samples: NDArray[np.float32], name: str, findings: list[Finding]) -> None:
+    """Say where a rating and the values contradict each other, in per unit."""
+    highest = float(np.abs(samples[:, :3]).max(initial=0.0))
+    if highest > IMPLAUSIBLE_PER_UNIT:
+        message = (
+            f"currents reach {highest:.0f} times the rating: the transformer's ratio or the side of the values may "
+            "be wrong in the header (--current-base says what is one per unit)"
+        )
+        findings.append(Finding("warning", "implausible-currents", message, name))
+
+
+def _check_directions(phasors: _Phasors, result: Scaled, name: str) -> None:
+    """Find currents that are turned round against the voltages or against each other, before the event."""
+    before = phasors.before
+    currents, voltages = before[:3], before[3:]
+    apparent = float((np.abs(currents) * np.abs(voltages)).sum())
+    if phasors.steady < 1 or apparent <= 0.0 or _level(np.abs(currents)) < 0.02 * result.current_base:
+        return
+    power = (voltages * currents.conj()).real
+    positive = [sign for sign in (power > 0) if sign]
+    shares = power / np.maximum(np.abs(currents) * np.abs(voltages), 1e-30)
+    if power.sum() < -REVERSED_SHARE * apparent and (shares < 0).all():
+        message = (
+            "power flows against the line's direction all before the event: a source behind the line, or current "
+            "transformers connected in reverse (--flip turns them)"
+        )
+        result.findings.append(Finding("warning", "reverse-power", message, name))
+        result.reversed_currents = (0, 1, 2)
+    elif len(positive) == 2 and power.sum() > 0 and float(shares.min()) < -REVERSED_SHARE:
+        _report_one_reversed(int(np.argmin(shares)), currents, result, name)
+    elif len(positive) == 1 and power.sum() < 0 and float(shares.max()) > REVERSED_SHARE:
+        _report_one_reversed(int(np.argmax(shares)), currents, result, name)
+
+
+def _report_one_reversed(phase: int, currents: NDArray[np.complex128], result: Scaled, name: str) -> None:
+    turned = currents.copy()
+    turned[phase] *= -1
+    rotation = np.exp(2j * np.pi * np.arange(3) / 3)
+
+    def unbalance(values: NDArray[np.complex128]) -> float:
+        one, two = abs((values * rotation).sum()), abs((values * rotation.conj()).sum())
+        return float(min(one, two) / max(one, two, 1e-30))
+
+    if unbalance(turned) < 0.5 * unbalance(currents):
+        letter = "ABC"[phase]
+        message = f"phase {letter}'s current is turned round against the others' before the event (--flip turns it)"
+        result.findings.append(Finding("warning", "reversed-phase", message, name))
+        result.reversed_currents = (phase,)

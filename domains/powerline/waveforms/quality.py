@@ -1,0 +1,123 @@
+"""Values that are missing, stuck or clipped, and channels that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import shift
+
+from domains.powerline.waveforms.record import CHANNELS, Finding, RawChannel, RawRecord, Segment
+
+BRIDGED_SECONDS = 0.004
+"""Missing values are bridged up to a fifth of a cycle: a straight line is still near the wave there."""
+LEAST_SKEW_US = 1.0
+CLIPPED_SHARE = 0.01
+"""Samples at both extremes that make a channel a clipped one: a sine has few there."""
+CLIPPED_RUN = 4
+
+Values = NDArray[np.float32]
+
+
+def without_holes(raw: RawRecord) -> None:
+    """Bridge short holes of missing values, cut segments at long ones of all channels, and zero the others."""
+    holes = np.isnan(raw.values)
+    if not holes.any():
+        return
+    raw.missing = tuple(int(count) for count in holes.sum(axis=1))
+    everywhere = np.asarray(holes.all(axis=0))
+    segments: list[Segment] = []
+    for segment in raw.segments:
+        longest = max(1, int(BRIDGED_SECONDS * segment.rate_hz))
+        cuts = [(a, b) for a, b in _runs(everywhere[segment.first : segment.stop]) if b - a > longest]
+        begin = 0
+        for a, b in [*cuts, (len(segment), len(segment))]:
+            if a > begin:
+                first = segment.first + begin
+                at = segment.start_s + begin / segment.rate_hz
+                segments.append(Segment(first, segment.first + a, segment.rate_hz, at))
+            begin = b
+        if cuts:
+            lost = sum(b - a for a, b in cuts)
+            message = f"{lost:,} samples have no value in any channel: windows begin anew after them"
+            raw.findings.append(Finding("warning", "gap", message))
+    raw.segments = tuple(segments)
+    for channel, row, missing in zip(raw.channels, raw.values, holes, strict=True):
+        if missing.any():
+            _bridge(channel, row, missing, raw)
+
+
+def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _bridge(channel: RawChannel, row: Values, missing: NDArray[np.bool_], raw: RawRecord) -> None:
+    name = f"channel {channel.number} {channel.name}"
+    there = np.flatnonzero(~missing)
+    if not len(there):
+        row[:] = 0
+        raw.findings.append(Finding("warning", "channel-empty", "no value at all: taken for zero", name))
+        return
+    rate = max((segment.rate_hz for segment in raw.segments), default=1.0)
+    longest = max(1, int(BRIDGED_SECONDS * rate))
+    absent = np.flatnonzero(missing)
+    row[absent] = np.interp(absent, there, row[there])
+    long = [(a, b) for a, b in _runs(missing) if b - a > longest]
+    for a, b in long:
+        row[a:b] = 0
+    zeroed = sum(b - a for a, b in long)
+    bridged = len(absent) - zeroed
+    done = [f"{bridged:,} bridged"] * (bridged > 0) + [f"{zeroed:,} in long holes taken for zero"] * (zeroed > 0)
+    level = "warning" if zeroed else "note"
+    message = f"{len(absent):,} values are missing: {', '.join(done)}"
+    raw.findings.append(Finding(level, "missing-values", message, name))  # type: ignore[arg-type]
+
+
+def without_skew(channel: RawChannel, values: Values, segments: Sequence[Segment]) -> Values:
+    """Values as if all channels had been sampled at the same time."""
+    if abs(channel.skew_us) < LEAST_SKEW_US:
+        return values
+    moved = values.copy()
+    for segment in segments:
+        # Sample k was taken skew later than said: its value belongs further on.
+        part = slice(segment.first, segment.stop)
+        samples = float(np.clip(channel.skew_us * 1e-6 * segment.rate_hz, -len(segment), len(segment)))
+        moved[part] = shift(values[part], samples, order=min(3, len(segment) - 1), mode="nearest")
+    return moved
+
+
+def clipped(values: Values) -> bool:
+    """Whether a waveform is cut flat at its extremes: a converter or amplifier at its end.
+
+    Example:
+        >>> wave = np.sin(np.arange(1000) / 16).astype(np.float32)
+        >>> clipped(wave), clipped(np.clip(wave, -0.7, 0.7))
+        (False, True)
+    """
+    top, bottom = float(values.max(initial=0)), float(values.min(initial=0))
+    if top <= 0 or bottom >= 0:
+        return False
+    flat = (values >= top - 1e-6 * (top - bottom)) | (values <= bottom + 1e-6 * (top - bottom))
+    if flat.mean() < CLIPPED_SHARE:
+        return False
+    runs = _runs(flat)
+    return sum(b - a for a, b in runs if b - a >= CLIPPED_RUN) >= CLIPPED_SHARE * len(values)
+
+
+def channel_findings(samples: Values, missing: Sequence[str], name: str) -> list[Finding]:
+    """What is odd about a line's six waveforms, float32 (t, 6)."""
+    findings = []
+    if missing:
+        message = f"{', '.join(missing)} are not in the record: taken for zero"
+        findings.append(Finding("warning", "missing-channel", message, name))
+    for k, channel in enumerate(CHANNELS):
+        if channel in missing:
+            continue
+        wave = samples[:, k]
+        if wave.min() == wave.max():
+            findings.append(Finding("warning", "dead-channel", f"{channel} never changes", name))
+        elif clipped(wave):
+            findings.append(Finding("warning", "clipped", f"{channel} is cut flat at its extremes", name))
+    return findings

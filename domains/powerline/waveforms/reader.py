@@ -1,0 +1,222 @@
+"""A file of waveforms → its lines, per unit. The order of the steps is the order in which facts become known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domains.powerline.waveforms.comtrade import is_comtrade, read_comtrade
+from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.frequency import frequency_of
+from domains.powerline.waveforms.mapping import Bay, find_bays, unused_roles
+from domains.powerline.waveforms.per_unit import primary_values, scaled
+from domains.powerline.waveforms.quality import channel_findings, without_holes, without_skew
+from domains.powerline.waveforms.record import (
+    CHANNELS,
+    ChannelSummary,
+    Finding,
+    RawChannel,
+    RawRecord,
+    ReadOptions,
+    Record,
+    RecordLine,
+    Segment,
+)
+from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE
+from domains.powerline.waveforms.table import is_table, read_table
+
+Reader = Callable[[Path, ReadOptions], RawRecord]
+KINDS: tuple[tuple[str, Callable[[Path], bool], Reader], ...] = (
+    ("COMTRADE (.cfg with .dat, or .cff)", is_comtrade, read_comtrade),
+    ("CSV or Parquet table", is_table, read_table),
+)
+DEFAULT_HZ = 50.0
+HEADER_TOLERANCE_HZ = 2.0
+"""Grids leave their nominal frequency by less."""
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file is of a kind that ``open_record`` reads, by its name and first bytes."""
+    return any(recognises(path) for _, recognises, _ in KINDS)
+
+
+def open_record(path: Path | str, *, options: ReadOptions | None = None) -> Record:
+    """Read a record of waveforms and find the lines in it.
+
+    Args:
+        path: COMTRADE (either file of the pair, or CFF), CSV, or Parquet.
+        options: what is known better than the file tells.
+
+    Returns:
+        The record; ``lines`` is empty where no line is certain, and ``findings`` then says what is doubtful.
+
+    Raises:
+        RecordError: the file is missing, broken or of no kind we know; in one line, with line or byte.
+
+    Example:
+        >>> record = open_record("fault.cfg", options=ReadOptions(encoding="gbk"))  # doctest: +SKIP
+        >>> [line.name for line in record.lines], record.frequency_hz  # doctest: +SKIP
+        (['fault/SBUS'], 60.0)
+    """
+    path, options = Path(path), options or ReadOptions()
+    if not path.is_file() and not is_comtrade(path):
+        raise RecordError(f"{path}: no such file")
+    for _, recognises, read in KINDS:
+        if recognises(path):
+            return _record(read(path, options), options)
+    raise RecordError(f"{path} is no record we know; known are: {', '.join(name for name, _, _ in KINDS)}")
+
+
+def _record(raw: RawRecord, options: ReadOptions) -> Record:
+    without_holes(raw)
+    bays, findings = find_bays(raw, options)
+    raw.findings += findings
+    lines = [_line(raw, bay, options, alone=len(bays) == 1) for bay in bays]
+    if raw.apart:
+        lines = [
+            replace(line, name=f"{line.name.lower()}-{number}", segments=(segment,))
+            for line in lines
+            for number, segment in enumerate(raw.segments, 1)
+        ]
+    if not lines:
+        _say_no_line(raw)
+    return Record(
+        path=raw.path,
+        format=raw.format,
+        encoding=raw.encoding,
+        station=raw.station,
+        device=raw.device,
+        start_ns=raw.start_ns,
+        trigger_ns=raw.trigger_ns,
+        header_hz=raw.header_hz,
+        frequency_hz=lines[0].frequency_hz if lines else options.frequency_hz or raw.header_hz or DEFAULT_HZ,
+        channels=_summaries(raw, bays),
+        lines=tuple(lines),
+        segments=raw.segments,
+        findings=tuple(dict.fromkeys(raw.findings)),
+    )
+
+
+def _say_no_line(raw: RawRecord) -> None:
+    message = "no three currents and three voltages of one line were found for certain; --channels says which they are"
+    raw.findings.append(Finding("warning", "no-line", message))
+
+
+def _line(raw: RawRecord, bay: Bay, options: ReadOptions, *, alone: bool) -> RecordLine:
+    samples = _gathered(raw, bay)
+    channels = tuple(None if index is None else raw.channels[index] for index in bay.channels)
+    missing = tuple(name for name, index in zip(CHANNELS, bay.channels, strict=True) if index is None)
+    frequency = _frequency(raw, samples, options, bay.name)
+    if bay.pairs:
+        _to_ground(samples)
+    raw.findings += channel_findings(samples, missing, bay.name)
+    result = scaled(samples, channels, _telling(raw, samples), frequency, options, bay.name)
+    raw.findings += result.findings
+    raw.findings.append(Finding("note", "bases", result.source, bay.name))
+    if options.flip and result.reversed_currents:
+        samples[:, list(result.reversed_currents)] *= -1
+        turned = ", ".join(CHANNELS[k] for k in result.reversed_currents)
+        raw.findings.append(Finding("note", "flipped", f"turned round as asked: {turned}", bay.name))
+    _say_slow(raw, frequency)
+    return RecordLine(
+        name=raw.path.stem if alone else f"{raw.path.stem}/{bay.name}",
+        samples=samples,
+        missing=missing,
+        sources={
+            name: f"{raw.channels[index].number} {raw.channels[index].name}"
+            for name, index in zip(CHANNELS, bay.channels, strict=True)
+            if index is not None
+        },
+        start_ns=raw.start_ns,
+        segments=raw.segments,
+        frequency_hz=frequency,
+        current_base=result.current_base,
+        voltage_base=result.voltage_base,
+        base_source=result.source,
+    )
+
+
+def _telling(raw: RawRecord, samples: NDArray[np.float32]) -> tuple[Segment, ...]:
+    """The segments whose beginning tells what is usual on the line; of separate waveforms the healthiest one."""
+    if not raw.apart:
+        return raw.segments
+    return (max(raw.segments, key=lambda segment: float(np.abs(samples[segment.first : segment.stop, 3:]).mean())),)
+
+
+def _gathered(raw: RawRecord, bay: Bay) -> NDArray[np.float32]:
+    """The six channels in A and V of the primary side, float32 (t, 6); zeros where there is none."""
+    samples = np.zeros((raw.values.shape[1], len(CHANNELS)), np.float32)
+    for column, index in enumerate(bay.channels):
+        if index is not None:
+            channel = raw.channels[index]
+            values = without_skew(channel, raw.values[index], raw.segments)
+            samples[:, column] = np.nan_to_num(primary_values(channel, values), posinf=0.0, neginf=0.0)
+    return samples
+
+
+def _to_ground(samples: NDArray[np.float32]) -> None:
+    """vab, vbc, vca → va, vb, vc without zero sequence, in place; a missing one is what the others leave."""
+    pairs = samples[:, 3:].astype(np.float64)
+    empty = [k for k in range(3) if not pairs[:, k].any()]
+    if len(empty) == 1:
+        pairs[:, empty[0]] = -pairs.sum(axis=1)
+    samples[:, 3:] = (pairs - np.roll(pairs, 1, axis=1)) / 3
+
+
+def _frequency(raw: RawRecord, samples: NDArray[np.float32], options: ReadOptions, name: str) -> float:
+    if options.frequency_hz is not None:
+        return options.frequency_hz
+    usable = [segment for segment in raw.segments if segment.rate_hz >= FEWEST_PER_CYCLE * DEFAULT_HZ / 4]
+    longest = max(usable or raw.segments, key=lambda segment: len(segment) / segment.rate_hz)
+    part = samples[longest.first : longest.stop]
+    found = frequency_of((part[:, 3:], part[:, :3]), longest.rate_hz)
+    # Finer than the estimate can be: the same waves in another format are cut into the same windows.
+    found = None if found is None else round(found, 3)
+    header = raw.header_hz
+    if found is None:
+        taken = header if header is not None and 10 <= header <= 80 else DEFAULT_HZ
+        message = f"no mains frequency is seen in the signal: {taken:g} Hz taken from the header"
+        if taken != header:
+            message = f"no mains frequency is seen in the signal nor told: {taken:g} Hz taken"
+        raw.findings.append(Finding("warning", "frequency-unknown", message, name))
+        return taken
+    if header is not None and abs(found - header) > HEADER_TOLERANCE_HZ:
+        message = f"the header says {header:g} Hz, the signal has {found:.3f} Hz: went by the signal"
+        raw.findings.append(Finding("warning", "frequency-contradicts-header", message, name))
+    return found
+
+
+def _say_slow(raw: RawRecord, frequency: float) -> None:
+    for segment in raw.segments:
+        if segment.rate_hz < FEWEST_PER_CYCLE * frequency:
+            message = (
+                f"samples {segment.first + 1} to {segment.stop} have {segment.rate_hz / frequency:.1f} a cycle: "
+                "no waveform, left out"
+            )
+            raw.findings.append(Finding("warning", "segment-too-slow", message))
+
+
+def _summaries(raw: RawRecord, bays: list[Bay]) -> tuple[ChannelSummary, ...]:
+    roles = unused_roles(raw, bays)
+    return tuple(
+        _summary(channel, raw.values[k], roles[k], raw.missing[k] if raw.missing else 0)
+        for k, channel in enumerate(raw.channels)
+    )
+
+
+def _summary(channel: RawChannel, values: NDArray[np.float32], role: str, missing: int) -> ChannelSummary:
+    return ChannelSummary(
+        number=channel.number,
+        name=channel.name,
+        unit=channel.unit,
+        phase=channel.phase,
+        role=role,
+        lowest=float(values.min()),
+        highest=float(values.max()),
+        rms=float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))),
+        missing=missing,
+    )

@@ -1,0 +1,249 @@
+"""Samples of any rate → samples at a number per cycle of the true frequency → windows and messages of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domains.powerline.waveforms.record import CHANNELS, RecordLine, Segment
+from domains.powerline.waveforms.segments import stretches
+from model.spec import SignalSpec
+from stream.windowing import NS, OutgoingWindows, cut_windows, window_messages
+
+HALF_WIDTH = 6
+"""Of the filter, in samples of the slower side: about 50 dB beyond 1.3 of the new band, flat to 0.7 of it."""
+KAISER_BETA = 5.0
+FEWEST_PER_CYCLE = 8.0
+"""A segment sampled slower than this has no waveform left: it may hold magnitudes, and is left out."""
+BLOCK_VALUES = 1 << 20
+"""Values gathered at a time: 4 MiB of float32, which caches hold."""
+KERNEL_STEPS = 512
+"""Positions between two samples for which the filter is tabulated; an error of the position is below 0.1 %."""
+MOST_RATIO = 96.0
+"""Samples for one of the new rate: more are averaged first, which folds nothing above 1 % into the band."""
+OVERHANG = 2
+"""Steps that a part may have to reach beyond its ends, to the neighbour that follows at another rate."""
+WINDOWS_PER_MESSAGE = 100
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRun:
+    """Windows of a stretch without a gap.
+
+    Attributes:
+        sequence: number of the first window on its line.
+        start_ns: Unix time of the first sample.
+        rate_hz: samples per second, ``samples_per_cycle`` times the line's true frequency.
+        samples: float32 (t, channels), per unit, resampled.
+        windows: float32 (n, samples, channels): a view of ``samples``.
+    """
+
+    sequence: int
+    start_ns: int
+    rate_hz: float
+    samples: Samples
+    windows: Samples
+
+
+def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
+    """Windows of a record's line as a gateway would have sent them.
+
+    Segments that follow each other make one run, whatever their rates. After a gap a new run begins, whose sequence
+    has gone on by as many windows as the gap would have held (at least one), as the contract wants.
+
+    Args:
+        line: of a record.
+        spec: gives samples per window and cycle, hop and channels.
+
+    Returns:
+        Runs in the order of the record; none where all is shorter than a window.
+
+    Example:
+        >>> record = open_record("fault.cfg")  # doctest: +SKIP
+        >>> [run.windows.shape for run in windows_of(record.lines[0], load_spec("line"))]  # doctest: +SKIP
+        [(92, 32, 6)]
+    """
+    rate_hz = whole_hop_rate(spec, line.frequency_hz)
+    units = _units(line, spec)
+    columns = [CHANNELS.index(name) for name in spec.channels]
+    runs: list[WindowRun] = []
+    origin: float | None = None
+    following = 0
+    for stretch in stretches(line.segments):
+        usable = [segment for segment in stretch if segment.rate_hz >= FEWEST_PER_CYCLE * line.frequency_hz]
+        for part in stretches(usable):
+            if part[-1].next_s - part[0].start_s < (spec.samples - 1) / rate_hz:
+                continue
+            samples, start_s = resampled(line.samples, part, rate_hz)
+            samples *= units
+            windows = cut_windows(samples[:, columns] if columns != list(range(6)) else samples, spec)
+            if not len(windows):
+                continue
+            origin = start_s if origin is None else origin
+            sequence = following
+            if runs:
+                # A window that is not there takes its number with it: that is how a worker sees a gap.
+                sequence = max(following + 1, round((start_s - origin) * rate_hz / spec.hop))
+            start_ns = line.start_ns + round(start_s * NS)
+            runs.append(WindowRun(sequence, start_ns, rate_hz, samples, windows))
+            following = sequence + len(windows)
+    return tuple(runs)
+
+
+def whole_hop_rate(spec: SignalSpec, frequency_hz: float) -> float:
+    """Samples per second, nearest to the spec's samples per cycle, at which a hop has whole nanoseconds.
+
+    The times of windows, and with them the ids of events, then are the same however windows are grouped in messages.
+
+    Example:
+        >>> from model.spec import load_spec
+        >>> whole_hop_rate(load_spec("line"), 50.0), round(whole_hop_rate(load_spec("line"), 60.0), 3)
+        (1600.0, 1920.0)
+    """
+    hop_ns = max(1, round(spec.hop * NS / (spec.samples_per_cycle * frequency_hz)))
+    return spec.hop * NS / hop_ns
+
+
+def messages_of(
+    line: RecordLine, spec: SignalSpec, *, windows_per_message: int = WINDOWS_PER_MESSAGE
+) -> Iterator[OutgoingWindows]:
+    """Messages of ``sensor-windows`` for a record's line: what a replay sends and ``classify`` decodes."""
+    columns = [CHANNELS.index(name) for name in spec.channels]
+    for run in windows_of(line, spec):
+        yield from window_messages(
+            line.name,
+            run.samples[:, columns],
+            spec,
+            rate_hz=run.rate_hz,
+            start_ns=run.start_ns,
+            windows_per_message=windows_per_message,
+            first_sequence=run.sequence,
+        )
+
+
+def _units(line: RecordLine, spec: SignalSpec) -> Samples:
+    """Factors of the six channels: a spec that reads single instants is trained on A and V as they are in the file."""
+    if spec.sequence != "channels":
+        return np.ones(6, np.float32)
+    return np.repeat(np.array([line.current_base, line.voltage_base], np.float32), 3)
+
+
+def resampled(samples: Samples, segments: Sequence[Segment], rate_hz: float) -> tuple[Samples, float]:
+    """One stretch at one rate.
+
+    Args:
+        samples: float32 (t, channels) of the whole record.
+        segments: of the stretch, each following the one before.
+        rate_hz: wanted samples per second.
+
+    Returns:
+        float32 (n, channels), and the time of the first one in seconds after the record's first sample.
+    """
+    parts = [_thinned(samples[segment.first : segment.stop], segment, rate_hz) for segment in segments]
+    start_s = segments[0].start_s
+    end_s = segments[-1].start_s + (len(segments[-1]) - 1) / segments[-1].rate_hz
+    count = int(np.floor((end_s - start_s) * rate_hz + 1e-6)) + 1
+    out = np.empty((count, samples.shape[1]), np.float32)
+    first = 0
+    for number, part in enumerate(parts):
+        before = parts[number - 1] if number else None
+        after = parts[number + 1] if number + 1 < len(parts) else None
+        stop = count if after is None else int(np.ceil((_border_s(part, after) - start_s) * rate_hz - 1e-6))
+        if stop <= first:
+            continue
+        positions = (np.arange(first, stop) / rate_hz + start_s - part.start_s) * part.rate_hz
+        out[first:stop] = _interpolated(part, before, after, positions, part.rate_hz / rate_hz)
+        first = stop
+    return out, start_s
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Samples (t, channels) of one segment and their times."""
+
+    samples: Samples
+    rate_hz: float
+    start_s: float
+
+
+def _border_s(part: _Part, after: _Part) -> float:
+    """From when on the next part's samples count: between the two, the slower one's step is the nearer."""
+    last_s = part.start_s + (len(part.samples) - 1) / part.rate_hz
+    return after.start_s if part.rate_hz <= after.rate_hz else min(last_s, after.start_s)
+
+
+def _thinned(samples: Samples, segment: Segment, rate_hz: float) -> _Part:
+    """A segment's samples, averaged in groups where they are very many: the filter would grow with them."""
+    group = int(segment.rate_hz / rate_hz / MOST_RATIO) + 1
+    if group == 1 or len(samples) < group:
+        return _Part(samples, segment.rate_hz, segment.start_s)
+    whole = len(samples) // group * group
+    means = samples[:whole].reshape(whole // group, group, -1).mean(axis=1, dtype=np.float64).astype(np.float32)
+    return _Part(means, segment.rate_hz / group, segment.start_s + (group - 1) / 2 / segment.rate_hz)
+
+
+def _interpolated(
+    part: _Part, before: _Part | None, after: _Part | None, positions: NDArray[np.float64], ratio: float
+) -> Samples:
+    """Band-limited values at ``positions`` (in samples of the part), by a windowed sinc.
+
+    Its cut is at the slower of the two Nyquist frequencies: anti-aliasing and interpolation are one filter.
+    """
+    samples = part.samples
+    # Rates that differ by rounding share a filter.
+    stretch = round(max(1.0, ratio), 3)
+    half = int(np.ceil(HALF_WIDTH * stretch)) + 1
+    padded = np.concatenate(
+        [
+            _beyond(part, before, -half - OVERHANG, 0),
+            samples,
+            _beyond(part, after, len(samples), len(samples) + half + OVERHANG),
+        ]
+    )
+    kernel = _kernel(stretch, half)
+    positions = np.clip(positions + OVERHANG, 0, len(samples) - 1 + 2 * OVERHANG)
+    base = np.floor(positions).astype(np.int64)
+    step = np.minimum(((positions - base) * KERNEL_STEPS + 0.5).astype(np.int64), KERNEL_STEPS)
+    view = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1, axis=0)
+    out = np.empty((len(positions), samples.shape[1]), np.float32)
+    block = max(1, BLOCK_VALUES // ((2 * half + 1) * samples.shape[1]))
+    for first in range(0, len(positions), block):
+        rows = slice(first, first + block)
+        out[rows] = np.einsum("nck,nk->nc", view[base[rows]], kernel[step[rows]])
+    return out
+
+
+@lru_cache(maxsize=8)
+def _kernel(stretch: float, half: int) -> Samples:
+    """Filter taps for every tabulated position between two samples: float32 (KERNEL_STEPS + 1, 2·half + 1)."""
+    fraction = np.arange(KERNEL_STEPS + 1)[:, None] / KERNEL_STEPS
+    distance = (np.arange(-half, half + 1)[None, :] - fraction) / stretch
+    inside = np.clip(1 - np.square(distance / HALF_WIDTH), 0, None)
+    taps = np.sinc(distance) * np.i0(KAISER_BETA * np.sqrt(inside)) * (np.abs(distance) <= HALF_WIDTH)
+    return np.asarray(taps / taps.sum(axis=1, keepdims=True), np.float32)
+
+
+def _beyond(part: _Part, other: _Part | None, first: int, stop: int) -> Samples:
+    """Values before or after a part, at its own rate: of its neighbour as far as that goes, else turned over.
+
+    Turned over at the end point, as zero-phase filters do it: value and slope go on, and no step is made up.
+    """
+    own = part.samples
+    indices = np.arange(first, stop)
+    edge, mirrored = (0, -indices) if first < 0 else (len(own) - 1, 2 * (len(own) - 1) - indices)
+    values = 2 * own[edge] - own[np.clip(mirrored, 0, len(own) - 1)]
+    if other is not None:
+        length = len(other.samples)
+        where = (part.start_s + indices / part.rate_hz - other.start_s) * other.rate_hz
+        there = (where >= 0) & (where <= length - 1)
+        low = np.clip(where[there].astype(np.int64), 0, max(length - 2, 0))
+        share = (where[there] - low).astype(np.float32)[:, None]
+        high = other.samples[np.minimum(low + 1, length - 1)]
+        values[there] = other.samples[low] * (1 - share) + high * share
+    return np.asarray(values, np.float32)

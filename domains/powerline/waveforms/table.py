@@ -1,0 +1,272 @@
+"""Tables of samples: CSV with a header or a mapping, Parquet, and ``classData.csv`` at its own rules."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from domains.powerline.waveforms.encodings import decode_text
+from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.mapping import read_mapping
+from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord, ReadOptions, Segment
+from domains.powerline.waveforms.segments import SampleClock, find_segments
+from domains.powerline.waveforms.text_table import csv_table
+
+SUFFIXES = {".csv", ".tsv", ".txt"}
+PARQUET_MAGIC = b"PAR1"
+HEAD_BYTES = 1 << 16
+"""Of a CSV file that must hold its header and first row."""
+CLASS_DATA_HEADER = ("G", "C", "B", "A", "Ia", "Ib", "Ic", "Va", "Vb", "Vc")
+CLASS_DATA_HZ, CLASS_DATA_RATE_HZ = 50.0, 20_000.0
+"""The file has no times; a cycle has about 400 samples."""
+TIME_NAME = re.compile(
+    r"^\W*(t|time|times|timestamp|date ?time|zeit|temps|tiempo|tempo|время|时间|sample ?time)\b", re.IGNORECASE
+)
+TIME_UNITS = {"s": 1.0, "sec": 1.0, "с": 1.0, "ms": 1e-3, "мс": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+PLAUSIBLE_RATE_HZ = (200.0, 2e6)
+NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
+EPOCH_S = 1e8
+"""Times beyond, in seconds, are Unix times."""
+KNOWN_KEYS = {"time", "time_unit", "rate_hz", "lines"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Names of a table's columns and its numbers."""
+
+    names: list[str]
+    table: pa.Table
+    encoding: str
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a CSV by its name, or a Parquet table that is no recording of topics."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != PARQUET_MAGIC:
+                return False
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException):
+        return path.suffix.lower() == ".parquet"
+    plain = [field for field in schema if _is_number(field.type)]
+    return "value" not in schema.names and len(plain) >= 3
+
+
+def read_table(path: Path, options: ReadOptions) -> RawRecord:
+    """Read a table.
+
+    Raises:
+        RecordError: it cannot be read, has no times and no ``rate_hz``, or no columns of numbers.
+    """
+    size = path.stat().st_size
+    if size > options.max_bytes:
+        raise RecordError(f"{path} has {size:,} bytes: memory would run short; max_bytes allows {options.max_bytes:,}")
+    mapping = read_mapping(options.mapping) if options.mapping is not None else {}
+    unknown = set(mapping) - KNOWN_KEYS
+    if unknown:
+        raise RecordError(
+            f"{options.mapping}: unknown {sorted(unknown)[0]!r}; there are {', '.join(sorted(KNOWN_KEYS))}"
+        )
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == PARQUET_MAGIC
+    columns = _parquet(path) if is_parquet else _csv(path, options, mapping)
+    if tuple(columns.names) == CLASS_DATA_HEADER:
+        return _class_data(path, columns)
+    return _raw(path, columns, options, mapping, "Parquet" if is_parquet else "CSV")
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _parquet(path: Path) -> _Columns:
+    try:
+        file = pq.ParquetFile(path)
+        wanted = [f.name for f in file.schema_arrow if _is_number(f.type) or pa.types.is_timestamp(f.type)]
+        # A column may claim many rows in few bytes (run lengths): bounded before it is unpacked.
+        if file.metadata.num_rows * max(1, len(wanted)) > 1 << 30:
+            raise RecordError(f"{path}: {file.metadata.num_rows:,} rows are more than memory should hold: cut it up")
+        table = file.read(columns=wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(f"{path}: no readable Parquet file: {str(error).splitlines()[0]}") from None
+    return _Columns(list(table.column_names), table, "")
+
+
+def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any]) -> _Columns:
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    lines = head.splitlines()
+    text, encoding = decode_text(b"\n".join(lines[:-1] if len(head) == HEAD_BYTES else lines), options.encoding, path)
+    rows = text.split("\n")
+    filled = [k for k, row in enumerate(rows) if row.strip() and not row.lstrip().startswith("#")]
+    if not filled:
+        raise RecordError(f"{path}: there are no rows in it")
+    first = filled[0]
+    if rows[first].lower().startswith("sep=") and len(filled) > 1:
+        first = filled[1]
+    delimiter = max(",;\t|", key=lambda sign: (rows[first].count(sign), sign == ","))
+    cells = [cell.strip().strip('"') for cell in rows[first].split(delimiter)]
+    has_header = not all(NUMBER.fullmatch(cell) for cell in cells if cell)
+    names = _unique(cells) if has_header else [str(k + 1) for k in range(len(cells))]
+    after = [k for k in filled if k > first] if has_header else filled
+    if not after:
+        raise RecordError(f"{path}: no rows after the header")
+    sample = [cell.strip().strip('"') for cell in rows[after[0]].split(delimiter)]
+    comma = delimiter != "," and any("," in cell for cell in sample) and not any("." in cell for cell in sample)
+    texts = _time_texts(names, sample, mapping)
+    numbers = [name for name, cell in zip(names, sample, strict=False) if not cell or NUMBER.fullmatch(cell)]
+    table = csv_table(
+        path.read_bytes(),
+        path,
+        names=names,
+        numbers=[name for name in numbers if name not in texts],
+        texts=texts,
+        delimiter=delimiter,
+        comma=comma,
+        skip=after[0],
+    )
+    return _Columns([name for name in names if name in table.column_names], table, encoding)
+
+
+def _time_texts(names: Sequence[str], sample: Sequence[str], mapping: dict[str, Any]) -> list[str]:
+    """The time column where it is text: dates."""
+    return [
+        name
+        for name, cell in zip(names, sample, strict=False)
+        if (TIME_NAME.match(name) or name == mapping.get("time")) and cell and not NUMBER.fullmatch(cell)
+    ][:1]
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    unique = []
+    for number, name in enumerate(names, 1):
+        plain = name or f"column {number}"
+        seen[plain] = seen.get(plain, 0) + 1
+        unique.append(plain if seen[plain] == 1 else f"{plain} #{seen[plain]}")
+    return unique
+
+
+def _raw(path: Path, columns: _Columns, options: ReadOptions, mapping: dict[str, Any], kind: str) -> RawRecord:
+    findings: list[Finding] = []
+    time = mapping.get("time") or next((name for name in columns.names if TIME_NAME.match(name)), None)
+    if time is not None and time not in columns.names:
+        raise RecordError(f"{path}: no column {time!r} for the time; there are {', '.join(columns.names[:12])}")
+    names = [name for name in columns.names if name != time]
+    rows = len(columns.table)
+    if rows < 2 or not names:
+        raise RecordError(f"{path}: no columns of numbers with two rows or more")
+    values = np.empty((len(names), rows), np.float32)
+    for k, name in enumerate(names):
+        with np.errstate(over="ignore"):
+            values[k] = np.array(columns.table.column(name).to_numpy(), np.float64)
+    values[~np.isfinite(values)] = np.nan
+    rate = options.rate_hz or mapping.get("rate_hz")
+    stamps, start_ns = _times(columns.table.column(time), time, mapping, path, findings) if time else (None, 0)
+    if rate is None and stamps is None:
+        raise RecordError(f"{path}: no time column, or one without meaning: give the sampling rate with --rate")
+    clock = SampleClock(rows, [(float(rate or 0.0), rows)], None, None if rate else stamps, 1e-9)
+    segments, found = find_segments(clock)
+    if not segments:
+        raise RecordError(f"{path}: the times of column {time!r} do not go on: give the sampling rate with --rate")
+    if not start_ns and options.start_ns is None:
+        findings.append(Finding("note", "no-start-time", "no date in the table: times count from 1970"))
+    return RawRecord(
+        path=path,
+        format=kind,
+        channels=tuple(_channel(k, name) for k, name in enumerate(names, 1)),
+        values=values,
+        segments=segments,
+        start_ns=start_ns if options.start_ns is None else options.start_ns,
+        encoding=columns.encoding,
+        findings=[*findings, *found],
+    )
+
+
+def _channel(number: int, name: str) -> RawChannel:
+    """A column as a channel: its unit is in brackets, or after the last underscore."""
+    found = re.search(r"[\[(]\s*([^\[\]()]{1,12})\s*[\])]\s*$", name) or re.search(r"_(k?[AV])$", name)
+    if found is None:
+        return RawChannel(number, name)
+    return RawChannel(number, name[: found.start()].strip() or name, unit=found.group(1).strip())
+
+
+def _times(
+    column: pa.ChunkedArray, name: str, mapping: dict[str, Any], path: Path, findings: list[Finding]
+) -> tuple[NDArray[np.int64] | None, int]:
+    """Nanoseconds since the first row, and the Unix time of that; None where the column has no meaning."""
+    if pa.types.is_timestamp(column.type) or pa.types.is_string(column.type):
+        try:
+            moments = column.cast(pa.timestamp("ns")).to_numpy().astype("datetime64[ns]")
+        except pa.ArrowException as error:
+            raise RecordError(f"{path}: column {name!r} holds no dates: {str(error).splitlines()[0][:120]}") from None
+        if np.isnat(moments).any():
+            raise RecordError(f"{path}: column {name!r} has rows without a time")
+        ns = moments.astype(np.int64)
+        return ns - ns[0], max(0, int(ns[0]))
+    values = np.array(column.to_numpy(), np.float64)
+    if not np.isfinite(values).all():
+        return None, 0
+    said = mapping.get("time_unit") or _said_unit(name)
+    unit = TIME_UNITS.get(str(said).lower()) if said else _guessed_unit(values, findings)
+    if unit is None:
+        return None, 0
+    seconds = values * unit
+    span = float(np.abs(seconds - seconds[0]).max())
+    if not span < 2**62 / 1e9:
+        return None, 0
+    stamps = np.round((values - values[0]) * (unit * 1e9)).astype(np.int64)
+    start = seconds[0] if EPOCH_S < seconds[0] < 9e9 else 0.0
+    return stamps, round(start * 1e9)
+
+
+def _said_unit(name: str) -> str | None:
+    found = re.search(r"[\[(_\s]\s*([mµμun]?s|sec|мс|с)\s*[\])]?\s*$", name)
+    return found.group(1) if found else None
+
+
+def _guessed_unit(values: NDArray[np.float64], findings: list[Finding]) -> float | None:
+    """The first unit under which samples come at a rate that recorders have."""
+    step = float(np.median(np.diff(values)))
+    for unit in (1.0, 1e-3, 1e-6, 1e-9):
+        if step > 0 and PLAUSIBLE_RATE_HZ[0] <= 1 / (step * unit) <= PLAUSIBLE_RATE_HZ[1]:
+            symbol = {1.0: "s", 1e-3: "ms", 1e-6: "µs", 1e-9: "ns"}[unit]
+            message = f"the time column names no unit: taken for {symbol}, which makes {1 / (step * unit):.6g} Hz"
+            findings.append(Finding("note", "time-unit", message))
+            return unit
+    return None
+
+
+def _class_data(path: Path, columns: _Columns) -> RawRecord:
+    """Runs of equal bits are waveforms of their own; units are ampere and per unit, nothing else is in the file."""
+    bits = np.stack([np.array(columns.table.column(name).to_numpy()) for name in CLASS_DATA_HEADER[:4]])
+    edges = [0, *(np.flatnonzero((np.diff(bits) != 0).any(axis=0)) + 1).tolist(), bits.shape[1]]
+    values = np.stack([np.array(columns.table.column(n).to_numpy(), np.float32) for n in CLASS_DATA_HEADER[4:]])
+    segments = tuple(Segment(a, b, CLASS_DATA_RATE_HZ, a / CLASS_DATA_RATE_HZ) for a, b in itertools.pairwise(edges))
+    channels = tuple(
+        RawChannel(k, name, "A" if name.startswith("I") else "pu") for k, name in enumerate(CLASS_DATA_HEADER[4:], 1)
+    )
+    message = f"no times in the file: {CLASS_DATA_RATE_HZ:g} Hz taken, and every run of one class is a line of its own"
+    return RawRecord(
+        path=path,
+        format="classData.csv",
+        channels=channels,
+        values=values,
+        segments=segments,
+        header_hz=CLASS_DATA_HZ,
+        encoding=columns.encoding,
+        in_order=(0, 1, 2, 3, 4, 5),
+        apart=True,
+        findings=[Finding("note", "class-data", message)],
+    )

@@ -1,0 +1,1 @@
+"""Run the demonstration: simulated lines through a real worker, with an audit of every window."""

@@ -1,0 +1,177 @@
+"""What a demo shows while it runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from faultline.demo.audit import DemoWatch, Happening, SeenEvent
+from model.spec import SignalSpec
+
+ROWS = 14
+PLAIN_STATUS_EVERY_S = 5.0
+SETTLE_S = 1.0
+"""An event may be read before the windows it tells of; after so long they are here."""
+COLOURS = {"onset": "bold red", "update": "yellow", "clear": "green"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an event compares with what was injected."""
+
+    truth: str
+    right: bool
+
+
+def verdict(watch: DemoWatch, spec: SignalSpec, seen: SeenEvent, happenings: list[Happening]) -> Verdict:
+    """Class that was injected, or the non-fault that the event came upon."""
+    truth = watch.truth_of(seen.event)
+    merged = spec.merged_three_phase()
+    name = spec.class_names[truth]
+    if truth == spec.none_index:
+        return Verdict(watch.happening_of(seen.event, happenings) or name, False)
+    known = seen.event.fault_class in spec.class_names
+    return Verdict(name, known and merged[spec.class_index(seen.event.fault_class)] == merged[truth])
+
+
+class Throughput:
+    """Answered windows a second over the last few updates."""
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic, span_s: float = 3.0) -> None:
+        self._clock_s = clock_s
+        self._span_s = span_s
+        self._points: list[tuple[float, int]] = []
+
+    def update(self, windows: int) -> float:
+        """Take the count of now; windows a second."""
+        now_s = self._clock_s()
+        self._points = [*(point for point in self._points if now_s - point[0] <= self._span_s), (now_s, windows)]
+        (first_s, first), (last_s, last) = self._points[0], self._points[-1]
+        return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
+
+
+def status(watch: DemoWatch, windows_per_s: float, elapsed_s: float, total_s: float) -> tuple[str, str]:
+    """Counters: what flows, and what was found."""
+    score, p99 = watch.score(), watch.live_p99_ms()
+    return (
+        f"{min(elapsed_s, total_s):3.0f} of {total_s:.0f} s | {watch.truth.lines} lines | "
+        f"{watch.deliveries.answered_windows:,} windows answered, {windows_per_s:,.0f}/s, "
+        f"p99 {'?' if p99 is None else f'{p99:.0f}'} ms",
+        f"faults {score.injected}, correct {score.correct}, "
+        f"wrong {score.wrong}, missed {score.missed}, false alarms {score.false_alarms}",
+    )
+
+
+class View(Protocol):
+    """Where a demo shows itself."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+
+    def update(self, elapsed_s: float) -> None:
+        """Show the state of now."""
+
+
+class _Base:
+    def __init__(
+        self, console: Console, watch: DemoWatch, spec: SignalSpec, happenings: list[Happening], total_s: float
+    ) -> None:
+        self._console, self._watch, self._spec = console, watch, spec
+        self._happenings, self._total_s = happenings, total_s
+        self._throughput = Throughput()
+
+    def _status(self, elapsed_s: float) -> tuple[str, str]:
+        rate = self._throughput.update(self._watch.deliveries.answered_windows)
+        return status(self._watch, rate, elapsed_s, self._total_s)
+
+    def _row(self, seen: SeenEvent) -> tuple[Text | str, ...]:
+        event, against = seen.event, verdict(self._watch, self._spec, seen, self._happenings)
+        lasted = "" if event.duration_s is None else f"{event.duration_s * 1000:.0f} ms"
+        return (
+            f"{self._watch.seconds_into(event.detection_ns):6.2f} s",
+            event.line,
+            Text(event.state, COLOURS[event.state]),
+            event.fault_class,
+            f"{event.confidence:.1%}" if event.state != "clear" else lasted,
+            Text(against.truth, "green" if against.right else "bold red"),
+        )
+
+
+class LiveView(_Base):
+    """A table that is redrawn in place."""
+
+    def __enter__(self) -> Self:
+        # Redrawn by us: a thread of its own would live through the forks of our children.
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def update(self, elapsed_s: float) -> None:
+        """Redraw."""
+        table = Table("time", "line", "event", "class", "confidence", "injected", title="faults, newest last")
+        # Events of different topics are read in no order.
+        for seen in sorted(self._watch.recent, key=lambda seen: seen.event.detection_ns)[-ROWS:]:
+            table.add_row(*self._row(seen))
+        self._live.update(Group(table, Text("\n".join(self._status(elapsed_s)))), refresh=True)
+
+
+class PlainView(_Base):
+    """A line per onset and update, and a line of counters from time to time."""
+
+    def __enter__(self) -> Self:
+        self._status_at_s = 0.0
+        self._read_at_s: dict[str, float] = {}
+        self._printed: set[str] = set()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._print_events(read_before_s=math.inf)
+
+    def update(self, elapsed_s: float) -> None:
+        """Print what is new."""
+        self._print_events(read_before_s=time.monotonic() - SETTLE_S)
+        counters = self._status(elapsed_s)
+        if elapsed_s - self._status_at_s >= PLAIN_STATUS_EVERY_S:
+            self._status_at_s = elapsed_s
+            print(" | ".join(counters), flush=True)
+
+    def _print_events(self, read_before_s: float) -> None:
+        now_s = time.monotonic()
+        due = [
+            seen
+            for event_id, seen in self._watch.events.items()
+            if event_id not in self._printed and self._read_at_s.setdefault(event_id, now_s) <= read_before_s
+        ]
+        for seen in sorted(due, key=lambda seen: seen.event.detection_ns):
+            self._printed.add(seen.event.event_id)
+            if seen.event.state != "clear":
+                at, line, state, fault_class, confidence, injected = (str(cell) for cell in self._row(seen))
+                print(f"{at}  {line}  {state:<6}  {fault_class:<5} {confidence:>6}  injected {injected}", flush=True)
+
+
+def view_for(console: Console, watch: DemoWatch, spec: SignalSpec, happenings: list[Happening], total_s: float) -> View:
+    """The view that fits where standard output goes."""
+    kind = LiveView if console.is_terminal else PlainView
+    return kind(console, watch, spec, happenings, total_s)

@@ -1,1 +1,0 @@
-"""Kafka from outside: clients, topics, rights, tokens, and the brokers we start ourselves."""

@@ -1,0 +1,1 @@
+"""Publish records that cannot be decoded, list them, and send them again."""

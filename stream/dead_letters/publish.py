@@ -1,0 +1,58 @@
+"""Records that cannot be judged, with their cause in headers, in the manner of Kafka Connect's error headers."""
+
+from __future__ import annotations
+
+from stream.contract import HEADER_PREFIX, DeadLetterHeaders
+from stream.detection.decode import DeadRecord
+from stream.kafka.publisher import Outgoing
+
+MESSAGE_LIMIT = 500
+"""Characters of the cause kept: enough for a person, harmless in a header."""
+COPY_LIMIT = 1_010_000
+"""Bytes of key, value and headers that still fit, with ours, below our producer's limit of 1,048,576 a record.
+
+A record beyond that would be refused for ever and block its partition.
+"""
+KEY_LIMIT = 900_000
+HEADER_OVERHEAD = 10
+"""Bytes that a header costs beside its name and value, at most: two lengths."""
+
+
+def _size(key: bytes, value: bytes, headers: list[tuple[str, bytes | None]]) -> int:
+    sizes = (len(name.encode()) + len(text or b"") + HEADER_OVERHEAD for name, text in headers)
+    return len(key) + len(value) + sum(sizes)
+
+
+def _escaped(name: str) -> str:
+    """A header's name with the bytes that are not UTF-8 written as text: no producer takes them as they are."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
+    """The dead letter of a record: key, value and headers as received, plus the cause.
+
+    The value of an oversize record stays where it is: the headers say topic, partition and offset.
+    """
+    record = dead.record
+    key, received = record.key or b"", list(record.headers)
+    if dead.reason == "bad-headers":
+        received = [(_escaped(name), text) for name, text in received]
+    by_reference = dead.reason == "oversize" or _size(key, record.value or b"", received) > COPY_LIMIT
+    cause = DeadLetterHeaders(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        stage="decode",
+        reason=dead.reason,
+        message=dead.message[:MESSAGE_LIMIT],
+        by_reference=by_reference,
+        timestamp_ms=record.timestamp,
+    )
+    headers = [] if by_reference else received
+    for name, value in cause.model_dump().items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        headers.append((f"{HEADER_PREFIX}error.{name.replace('_', '.')}", text.encode("utf-8", "replace")))
+    kept_key = record.key if len(key) <= KEY_LIMIT else None
+    kept_value = None if by_reference else record.value
+    # aiokafka's producer refuses a record with neither, and would for ever.
+    return Outgoing(topic, b"" if kept_key is None and kept_value is None else kept_key, kept_value, headers)

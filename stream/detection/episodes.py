@@ -1,0 +1,319 @@
+"""Classes of windows → steps of episodes, per line. Pure: arrays, times and a state in; steps and a state out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domains.powerline.waveform import inception_sample, waveform_flags
+from model.spec import EpisodePolicy, SignalSpec
+from stream.contract import EpisodeState, QualityFlag
+from stream.detection.decode import LineWindows
+from stream.detection.line_state import LineState, OpenEpisode, RecentWindow, spec_key
+
+NS = 1_000_000_000
+QUALITY_ORDER: tuple[QualityFlag, ...] = get_args(QualityFlag)
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeStep:
+    """One step of an episode; ``stream.detection.events`` makes the published event of it."""
+
+    line: str
+    state: EpisodeState
+    episode_id: str
+    fault_class: int
+    previous_class: int | None
+    """Class before an update; None otherwise."""
+    probabilities: NDArray[np.float64]
+    """(classes,), mean over the windows that decided."""
+    inception_ns: int
+    detection_ns: int
+    cleared_ns: int | None
+    sequence: int
+    start_ns: int
+    rate_hz: float
+    quality: tuple[QualityFlag, ...]
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What one record did to its line. Every window is counted once, as judged, repeated or late."""
+
+    state: LineState
+    steps: list[EpisodeStep] = field(default_factory=list)
+    judged: int = 0
+    repeated: int = 0
+    """Known by sequence, not judged again."""
+    late: int = 0
+    """Judged, though their time is not after the line's last: their source is late or its clock was set back."""
+
+
+class EpisodeTracker:
+    """Turns classes into episodes: m of n faulty windows confirm, `clear` quiet ones end, a lasting change updates.
+
+    A change between three-phase faults with and without ground is no update: the two cannot be told apart on a
+    balanced line (no current reaches ground), and ``ground_probability`` says what is known.
+    """
+
+    def __init__(self, spec: SignalSpec, policy: EpisodePolicy | None = None) -> None:
+        self.spec = spec
+        self.policy = policy or spec.episode
+        self.none = spec.none_index
+        self._merged = list(spec.merged_three_phase())
+        self._spec_key = spec_key(spec)
+
+    def judge(
+        self,
+        state: LineState | None,
+        entry: LineWindows,
+        windows: NDArray[np.float32],
+        classes: NDArray[np.intp],
+        probabilities: NDArray[np.float32],
+    ) -> Judgement:
+        """Judge the windows of one record.
+
+        Args:
+            state: the line's state so far; None for a line never seen. It is changed in place.
+            entry: line id, first sequence, start time and rate of the windows.
+            windows: float32 (n, samples, channels), per unit.
+            classes: (n,), most probable class of every window.
+            probabilities: float32 (n, classes), calibrated.
+
+        Returns:
+            The new state, the steps in order, and how many windows were judged, repeated or late.
+        """
+        if state is None or state.spec != self._spec_key:
+            state = LineState(spec=self._spec_key)
+        result = Judgement(state)
+        hop_ns = self.spec.hop * NS / entry.rate_hz
+        skip = result.repeated = self._repeated(state, entry, hop_ns)
+        if skip == entry.count:
+            return result
+        break_ = self._break(state, entry, skip, hop_ns)
+        if break_ == "late":
+            result.late = entry.count - skip
+        else:
+            result.judged = entry.count - skip
+        if break_ is not None:
+            self._flag(state, break_)
+            if state.episode is None:
+                state.recent = []
+        state.restored = False
+        if not self._stays_idle(state, classes[skip:]):
+            for index in range(skip, entry.count):
+                self._judge_window(result, entry, index, windows[index], int(classes[index]), probabilities[index])
+        state.sequence = entry.sequence + entry.count - 1
+        state.start_ns = self._start_ns(entry, entry.count - 1)
+        self._forget_when_idle(state)
+        return result
+
+    def follows_quietly(self, state: LineState | None, entry: LineWindows) -> bool:
+        """Take note of quiet windows that follow on an idle line, if that is what they are: nearly all records are.
+
+        It does what ``judge`` would do with them, many times quicker; where it is False nothing was changed.
+
+        Args:
+            state: the line's state so far; None for a line never seen.
+            entry: a record of which all windows are of the class of no fault.
+        """
+        if (
+            state is None
+            or state.episode is not None
+            or state.recent
+            or state.restored
+            or entry.sequence != state.sequence + 1
+            or state.spec != self._spec_key
+        ):
+            return False
+        hop_ns = self.spec.hop * NS / entry.rate_hz
+        if abs(entry.start_ns - state.start_ns - hop_ns) > hop_ns:
+            return False
+        last = entry.count - 1
+        state.sequence = entry.sequence + last
+        state.start_ns = self._start_ns(entry, last) if last else entry.start_ns
+        return True
+
+    def _stays_idle(self, state: LineState, classes: NDArray[np.intp]) -> bool:
+        """Whether the windows can be passed over: nearly all lines are quiet nearly all the time."""
+        return state.idle and bool((classes == self.none).all())
+
+    @staticmethod
+    def _forget_when_idle(state: LineState) -> None:
+        """Quiet windows and flags before a suspicion change nothing, however the stream is cut into records."""
+        if state.idle:
+            state.recent, state.flags = [], []
+
+    def _start_ns(self, entry: LineWindows, index: int) -> int:
+        return entry.start_ns + round(index * self.spec.hop * NS / entry.rate_hz)
+
+    @staticmethod
+    def _repeated(state: LineState, entry: LineWindows, hop_ns: float) -> int:
+        """Count the leading windows that were judged before.
+
+        A higher number is new, whatever its time: clocks are set back, and one wrong time must not blind a line.
+        A known number with a time after the line's last (by more than rounding) is a source that restarted its count.
+        """
+        if entry.sequence > state.sequence or entry.start_ns > state.start_ns + hop_ns / 2:
+            return 0
+        return min(entry.count, state.sequence - entry.sequence + 1)
+
+    def _break(self, state: LineState, entry: LineWindows, skip: int, hop_ns: float) -> QualityFlag | None:
+        """How the first new window fails to follow the line's last one; None where it follows."""
+        if state.start_ns < 0:
+            return None
+        first, start_ns = entry.sequence + skip, self._start_ns(entry, skip)
+        if first == state.sequence + 1 and abs(start_ns - state.start_ns - hop_ns) <= hop_ns:
+            return None
+        if start_ns <= state.start_ns:
+            return "late"
+        if first <= state.sequence:
+            return "source-restart"
+        # An idle line's state is not written after every batch, so a jump right after a restart is no gap.
+        return None if state.restored and state.idle else "gap"
+
+    @staticmethod
+    def _flag(state: LineState, flag: QualityFlag) -> None:
+        quality = state.episode.quality if state.episode is not None else state.flags
+        if flag not in quality:
+            # A new list: a decoded or default list may be shared.
+            quality = [*quality, flag]
+            if state.episode is not None:
+                state.episode.quality = quality
+            else:
+                state.flags = quality
+
+    def _judge_window(
+        self,
+        result: Judgement,
+        entry: LineWindows,
+        index: int,
+        window: NDArray[np.float32],
+        fault_class: int,
+        probabilities: NDArray[np.float32],
+    ) -> None:
+        state = result.state
+        faulty = fault_class != self.none
+        if state.episode is None and 1.0 - float(probabilities[self.none]) < self.policy.certainty:
+            faulty = False
+        start_ns = self._start_ns(entry, index)
+        recent = RecentWindow(fault_class, entry.sequence + index, start_ns, 0, [])
+        before = state.recent[-(self.policy.of - 1) :] if self.policy.of > 1 else []
+        if faulty:
+            recent.probabilities = probabilities.tolist()
+            if state.episode is None and not self._completes_an_onset(before):
+                recent.inception_ns = start_ns + round(inception_sample(window, self.spec) * NS / entry.rate_hz)
+        state.recent = [*before, recent]
+        if state.episode is None:
+            self._maybe_onset(result, entry, window)
+        elif faulty:
+            self._continue(result, entry, recent, window)
+        else:
+            self._quiet(result, entry, recent)
+        self._forget_when_idle(state)
+
+    def _completes_an_onset(self, before: list[RecentWindow]) -> bool:
+        """Whether a faulty window makes an onset that began earlier, whose inception is that of its first window."""
+        earlier = sum(1 for recent in before if recent.probabilities)
+        return 0 < earlier >= self.policy.confirm - 1
+
+    def _end_ns(self, start_ns: int, rate_hz: float) -> int:
+        """Time after a window's last sample."""
+        return start_ns + round(self.spec.samples * NS / rate_hz)
+
+    def _maybe_onset(self, result: Judgement, entry: LineWindows, window: NDArray[np.float32]) -> None:
+        state = result.state
+        faulty = [recent for recent in state.recent if recent.probabilities]
+        if len(faulty) < self.policy.confirm:
+            return
+        mean = np.mean([recent.probabilities for recent in faulty], axis=0)
+        fault_class = self._most_probable_fault(mean)
+        first, last = faulty[0], faulty[-1]
+        identity = f"{self.spec.name}\x1f{entry.line}\x1f{first.sequence}\x1f{first.start_ns}"
+        quality = set(state.flags) | waveform_flags(window, self.spec)
+        state.episode = OpenEpisode(
+            episode_id=hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
+            fault_class=fault_class,
+            inception_ns=first.inception_ns,
+            last_fault_end_ns=self._end_ns(last.start_ns, entry.rate_hz),
+            quality=[flag for flag in QUALITY_ORDER if flag in quality],
+        )
+        state.flags = []
+        result.steps.append(self._step(entry, state.episode, "onset", state.recent[-1], mean))
+
+    def _continue(
+        self, result: Judgement, entry: LineWindows, recent: RecentWindow, window: NDArray[np.float32]
+    ) -> None:
+        episode = cast(OpenEpisode, result.state.episode)
+        episode.quiet = 0
+        episode.last_fault_end_ns = self._end_ns(recent.start_ns, entry.rate_hz)
+        if self._merged[recent.fault_class] == self._merged[episode.fault_class]:
+            episode.rival_class, episode.rivals = -1, 0
+            return
+        if episode.rivals and self._merged[recent.fault_class] == self._merged[episode.rival_class]:
+            episode.rivals += 1
+            episode.rival_probabilities = np.add(episode.rival_probabilities, recent.probabilities).tolist()
+        else:
+            episode.rival_class, episode.rivals = recent.fault_class, 1
+            episode.rival_probabilities = recent.probabilities
+        if episode.rivals >= self.policy.confirm:
+            previous = episode.fault_class
+            mean = np.asarray(episode.rival_probabilities) / episode.rivals
+            rival = self._merged[episode.rival_class]
+            alike = [index for index, merged in enumerate(self._merged) if merged == rival]
+            episode.fault_class = max(alike, key=lambda index: float(mean[index]))
+            episode.rival_class, episode.rivals, episode.rival_probabilities = -1, 0, []
+            for flag in waveform_flags(window, self.spec):
+                self._flag(result.state, flag)
+            result.steps.append(self._step(entry, episode, "update", recent, mean, previous=previous))
+
+    def _quiet(self, result: Judgement, entry: LineWindows, recent: RecentWindow) -> None:
+        state = result.state
+        episode = cast(OpenEpisode, state.episode)
+        episode.quiet += 1
+        episode.rival_class, episode.rivals = -1, 0
+        if episode.quiet < self.policy.clear:
+            return
+        mean = np.zeros(len(self.spec.classes))
+        mean[self.none] = 1.0
+        # A window stays faulty until about half of it is past the clearing: half a window is taken back.
+        cleared_ns = episode.last_fault_end_ns - round(self.spec.samples * NS / entry.rate_hz / 2)
+        cleared_ns = max(cleared_ns, episode.inception_ns)
+        state.episode, state.recent = None, []
+        result.steps.append(self._step(entry, episode, "clear", recent, mean, cleared_ns=cleared_ns))
+
+    def _most_probable_fault(self, probabilities: NDArray[np.float64]) -> int:
+        ranked = probabilities.copy()
+        ranked[self.none] = -1.0
+        return int(ranked.argmax())
+
+    def _step(
+        self,
+        entry: LineWindows,
+        episode: OpenEpisode,
+        state: EpisodeState,
+        recent: RecentWindow,
+        probabilities: NDArray[np.float64],
+        *,
+        previous: int | None = None,
+        cleared_ns: int | None = None,
+    ) -> EpisodeStep:
+        return EpisodeStep(
+            line=entry.line,
+            state=state,
+            episode_id=episode.episode_id,
+            fault_class=episode.fault_class,
+            previous_class=previous,
+            probabilities=probabilities,
+            inception_ns=episode.inception_ns,
+            detection_ns=recent.start_ns + round((self.spec.samples - 1) * NS / entry.rate_hz),
+            cleared_ns=cleared_ns,
+            sequence=recent.sequence,
+            start_ns=recent.start_ns,
+            rate_hz=entry.rate_hz,
+            quality=cast(tuple[QualityFlag, ...], tuple(flag for flag in QUALITY_ORDER if flag in episode.quality)),
+        )

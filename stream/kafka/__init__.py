@@ -1,0 +1,1 @@
+"""Talk to Kafka: clients, topics, access control, readers, producers, lag."""

@@ -1,0 +1,73 @@
+"""How many records wait: end offsets asked on a connection of its own, so that a dead fetcher cannot hide them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream.worker.offsets import Partition
+
+log = structlog.get_logger(__name__)
+
+PROBE_EVERY_S = 5.0
+"""Often enough for autoscaling and the watchdog, one small request each."""
+PROBE_TIMEOUT_S = 20.0
+
+
+class LagProbe:
+    """Keeps ``lag``: records appended to the assigned partitions and not finished.
+
+    Args:
+        new_consumer: makes a consumer without a group.
+        offset_reset: where a partition without a committed offset begins.
+    """
+
+    def __init__(self, new_consumer: Callable[[], AIOKafkaConsumer], offset_reset: str) -> None:
+        self._new_consumer = new_consumer
+        self._offset_reset = offset_reset
+        self._consumer: AIOKafkaConsumer | None = None
+        self.lag = 0
+        self.reachable = True
+        """Whether the last probe was answered."""
+
+    async def run(self, positions: Callable[[], dict[Partition, int | None]]) -> None:
+        """Probe for ever; a failing probe keeps the last value and is tried again."""
+        while True:
+            await asyncio.sleep(PROBE_EVERY_S)
+            try:
+                async with asyncio.timeout(PROBE_TIMEOUT_S):
+                    self.lag = await self._measure(positions())
+                self.reachable = True
+            except Exception as error:
+                # Whatever it is: the watchdog lives on the lag, and must know that it is unknown.
+                self.reachable = False
+                log.warning("lag-unknown", error=repr(error))
+                await self.close()
+
+    async def _measure(self, positions: dict[Partition, int | None]) -> int:
+        if not positions:
+            return 0
+        if self._consumer is None:
+            # Kept before it is started: a consumer that fails to start is to be stopped as well.
+            self._consumer = self._new_consumer()
+            await self._consumer.start()
+        partitions = {partition: TopicPartition(*partition) for partition in positions}
+        ends = await self._consumer.end_offsets(list(partitions.values()))
+        unknown = [partitions[partition] for partition, position in positions.items() if position is None]
+        if unknown and self._offset_reset == "earliest":
+            begins = await self._consumer.beginning_offsets(unknown)
+        else:
+            begins = {tp: ends[tp] for tp in unknown}
+        return sum(
+            max(0, ends[tp] - (begins[tp] if (position := positions[partition]) is None else position))
+            for partition, tp in partitions.items()
+        )
+
+    async def close(self) -> None:
+        """Stop the consumer."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()

@@ -1,0 +1,90 @@
+"""Sends any record that a topic can hold, those too that aiokafka's producer does not take.
+
+It refuses a record with neither key nor value, and a header's name that is not UTF-8 (see
+``stream.kafka.tolerant_parser``).
+Such a record goes as a batch of its own, built by aiokafka's builder in Python, which asks a name to encode itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any, Protocol
+
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+
+FRAME_BYTES = 256
+"""Of a batch and a record, without key, value and headers; far more than there is."""
+
+
+class RecordProducer(Protocol):
+    """What is needed of ``AIOKafkaProducer``; of one that is to send odd records too, the whole of it."""
+
+    async def send(self, topic: str, value: bytes | None, key: bytes | None, **options: Any) -> Awaitable[Any]:
+        """Buffer a record; the returned future is the broker's word."""
+
+
+class _Name(str):
+    """A name with its bytes that are not UTF-8 as surrogates."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return super().encode("utf-8", "surrogateescape")
+
+
+class _SingleBatch(BatchBuilder):  # type: ignore[misc]
+    """A batch for one record."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, 0)
+        self._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, 0, size)
+
+    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
+        self._builder.set_producer_state(producer_id, producer_epoch, base_sequence)
+
+
+async def send_any(
+    producer: RecordProducer,
+    topic: str,
+    value: bytes | None,
+    key: bytes | None,
+    *,
+    headers: Sequence[tuple[str, bytes | None]],
+    timestamp_ms: int | None,
+    partition: int | None = None,
+) -> Awaitable[Any]:
+    """Buffer a record, behind those of its partition that were buffered before.
+
+    Args:
+        producer: an ``AIOKafkaProducer``.
+        topic: where to.
+        value: null makes a tombstone.
+        key: decides the partition where it is not null.
+        headers: names may hold bytes that are not UTF-8 as surrogates, values may be null.
+        timestamp_ms: Unix ms; None for now.
+        partition: None to let the key decide.
+
+    Returns:
+        A future: the broker's word.
+    """
+    plain = all(name.isascii() or _is_utf8(name) for name, _ in headers)
+    if plain and not (key is None and value is None):
+        options: dict[str, Any] = {} if partition is None else {"partition": partition}
+        return await producer.send(topic, value, key, timestamp_ms=timestamp_ms, headers=list(headers), **options)
+    whole: Any = producer
+    await whole.partitions_for(topic)
+    chosen = whole._partition(topic, partition, key, value, key, value)
+    size = sum(len(name) * 4 + len(text or b"") + 32 for name, text in headers)
+    batch = _SingleBatch(FRAME_BYTES + size + len(key or b"") + len(value or b""))
+    names = [(_Name(name), text) for name, text in headers]
+    batch.append(timestamp=timestamp_ms, key=key, value=value, headers=names)
+    batch.close()
+    sent: Awaitable[Any] = await whole.send_batch(batch, topic, partition=chosen)
+    return sent
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

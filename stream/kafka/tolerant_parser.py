@@ -1,0 +1,129 @@
+"""Parsing of fetched records that gets past a header name which is not UTF-8, and records that cost little.
+
+To Kafka's broker a header's name is bytes. aiokafka's parser decodes it and raises where it cannot: the record and
+all that follow it in its batch, and in the same fetch what was drained from other partitions, are out of reach for
+ever. Here such a batch is parsed again by aiokafka's parser in Python on a buffer that decodes any name; what its
+bytes were is kept as surrogates (PEP 383), and ``stream.detection.decode`` makes a dead letter of the record.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
+
+LENGTH = struct.Struct(">8xi")
+"""Every batch begins with its offset (8 bytes) and the length of what follows."""
+
+
+class _AnyNameBytes(bytearray):
+    """Bytes whose slices decode whatever they hold."""
+
+    def __getitem__(self, at: Any) -> Any:
+        found = super().__getitem__(at)
+        return _AnyNameBytes(found) if isinstance(at, slice) else found
+
+    def decode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> str:
+        return super().decode(encoding, errors)
+
+
+class _AnyNameBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
+    """aiokafka's batch in Python; only header names are ever decoded."""
+
+    def __iter__(self) -> Iterator[Any]:
+        super().__iter__()
+        self._buffer: Any = _AnyNameBytes(self._buffer)
+        return self
+
+
+class _TolerantBatch:
+    """A batch of aiokafka's, parsed again from the first header name that is not UTF-8 on."""
+
+    def __init__(self, batch: Any, data: memoryview) -> None:
+        self._batch = batch
+        self._data = data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        parsed = 0
+        try:
+            for record in self._batch:
+                parsed += 1
+                yield record
+            return
+        except (UnicodeDecodeError, CorruptRecordException) as error:
+            # The parser in Python wraps what the one in C raises.
+            if not isinstance(error, UnicodeDecodeError) and not isinstance(error.__cause__, UnicodeDecodeError):
+                raise
+        for index, record in enumerate(_AnyNameBatch(self._data)):
+            if index >= parsed:
+                yield record
+
+
+class TolerantRecords:
+    """aiokafka's ``MemoryRecords`` (the batches of a fetched partition), with tolerant batches.
+
+    Args:
+        data: as the broker sent it.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._records = MemoryRecords(data)
+        self._data = memoryview(data)
+        self._next = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._records, name)
+
+    def next_batch(self) -> _TolerantBatch:
+        """The next batch; ask ``has_next`` before."""
+        begin = self._next
+        self._next = begin + LENGTH.size + LENGTH.unpack_from(self._data, begin)[0]
+        return _TolerantBatch(self._records.next_batch(), self._data[begin : self._next])
+
+
+class FetchedRecord(msgspec.Struct, gc=False):
+    """What anybody reads of aiokafka's ``ConsumerRecord``, under the same names, quicker to make.
+
+    Without a collector's account: it refers to nothing that could refer back.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+def _fetched_record(_: Any, tp: Any, record: Any) -> FetchedRecord:
+    """In place of ``PartitionRecords._consumer_record``; no consumer of ours has deserialisers."""
+    return FetchedRecord(
+        tp.topic,
+        tp.partition,
+        record.offset,
+        record.timestamp,
+        record.timestamp_type,
+        record.key,
+        record.value,
+        tuple(record.headers),
+    )
+
+
+def install() -> None:
+    """Let every consumer of this process parse by these classes: aiokafka has no other place to say so."""
+    fetcher.MemoryRecords = TolerantRecords
+    fetcher.PartitionRecords._consumer_record = _fetched_record

@@ -1,1 +1,0 @@
-"""The record path: bytes to arrays to classes to episodes to events, confirmed before they are acknowledged."""

@@ -1,0 +1,268 @@
+"""Promoting, going back and comparing: what ``faultline models`` does with the topic ``models``."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from model.artefact import Artefact, build_model
+from model.spec import SignalSpec, load_spec, shipped_specs
+from stream.errors import ModelRefusedError, ModelsError
+from stream.registry.records import (
+    HEADER_AT,
+    HEADER_BY,
+    HEADER_KEY_ID,
+    HEADER_REASON,
+    HEADER_SIGNATURE,
+    ModelRecord,
+    Role,
+    accepted,
+    archived,
+    champion_key,
+    shadow_key,
+)
+from stream.registry.topic import public_keys, publish_model, read_models
+from stream.settings import Settings
+
+OWN = "own"
+"""Instead of a model's id: the artefact that workers came with."""
+SEE_LIST = "faultline models list says which there are"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One model on the topic, as workers with these settings see it."""
+
+    role: Role
+    model_id: str
+    spec: str
+    architecture: str | None
+    bytes: int
+    promoted_at: str
+    promoted_by: str
+    reason: str
+    signature: str
+    """Id of the key that it claims, or "none"."""
+    refused: str | None
+    """Why a worker would refuse it."""
+
+
+async def listed(settings: Settings) -> list[Listed]:
+    """Champion, shadow and archive of every spec on the topic, in this order, the latest of the archive first."""
+    records = await read_models(settings)
+    rows = []
+    for spec in sorted({record.spec for record in records.values() if record.role is not None}):
+        leading = (records.get(champion_key(spec)), records.get(shadow_key(spec)))
+        rows += [_listed(record, settings) for record in (*leading, *archived(records, spec)) if record is not None]
+    return rows
+
+
+def _listed(record: ModelRecord, settings: Settings) -> Listed:
+    role = record.role
+    assert role is not None
+    try:
+        artefact, refused = _accepted(record, settings), None
+    except ModelRefusedError as error:
+        artefact, refused = None, f"{error.reason}: {error}"
+    signed = record.header(HEADER_KEY_ID) or "unknown key" if HEADER_SIGNATURE in record.headers else "none"
+    return Listed(
+        role=role,
+        model_id=record.model_id if artefact is None else artefact.model_id,
+        spec=record.spec,
+        architecture=None if artefact is None else artefact.manifest.architecture,
+        bytes=len(record.value or b""),
+        promoted_at=record.header(HEADER_AT),
+        promoted_by=record.header(HEADER_BY),
+        reason=record.header(HEADER_REASON),
+        signature=signed,
+        refused=refused,
+    )
+
+
+def _accepted(record: ModelRecord, settings: Settings) -> Artefact:
+    spec = load_spec(settings.spec)
+    return accepted(
+        record,
+        keys=public_keys(settings),
+        max_bytes=settings.model_max_bytes,
+        spec=spec if spec.name == record.spec else None,
+    )
+
+
+async def find(settings: Settings, name: str) -> Artefact:
+    """A model by its id, its role ("champion", "shadow"), or the path of its file.
+
+    Raises:
+        ModelsError: there is none, or a worker would refuse it.
+        ArtefactError: the file is no artefact.
+    """
+    if name.endswith(".safetensors") or "/" in name:
+        return Artefact.load(name, max_bytes=settings.model_max_bytes)
+    return _found(await read_models(settings), settings, name)
+
+
+def _found(records: Mapping[str, ModelRecord], settings: Settings, name: str) -> Artefact:
+    spec = load_spec(settings.spec).name
+    if name in ("champion", "shadow"):
+        chosen = [records[key] for key in (spec if name == "champion" else shadow_key(spec),) if key in records]
+    else:
+        chosen = [record for record in records.values() if record.role is not None and record.model_id == name]
+    if not chosen:
+        of_spec = f" of spec {spec}" if name in ("champion", "shadow") else ""
+        raise ModelsError(f"no model {name!r}{of_spec} on the topic {settings.topic_models}: {SEE_LIST}")
+    # The same model may be champion and archived: one of the records may be broken.
+    refusals = []
+    for record in chosen:
+        try:
+            return _accepted(record, settings)
+        except ModelRefusedError as error:
+            refusals.append(str(error))
+    raise ModelsError(f"the model {name!r} on the topic cannot be used: {refusals[0]}")
+
+
+def verified_file(settings: Settings, file: Path) -> Artefact:
+    """An artefact from a file that workers with these settings would take, tried as far as building its network.
+
+    Raises:
+        ArtefactError: damaged, too large, or of shapes that its architecture does not have.
+        ModelsError: for no spec that is known here.
+    """
+    artefact = Artefact.load(file, max_bytes=settings.model_max_bytes)
+    theirs = artefact.manifest.spec
+    ours = _spec_named(settings, theirs.name)
+    if ours.digest != theirs.digest:
+        raise ModelsError(
+            f"{file} is for another version of spec {theirs.name!r} than the one here, so workers would refuse it: "
+            "train it again, or set FAULTLINE_SPEC to the workers' spec"
+        )
+    build_model(artefact)
+    return artefact
+
+
+def _spec_named(settings: Settings, name: str) -> SignalSpec:
+    own = load_spec(settings.spec)
+    if own.name == name:
+        return own
+    if name not in shipped_specs():
+        raise ModelsError(f"the artefact is for spec {name!r}: set FAULTLINE_SPEC to the file of that spec")
+    return load_spec(name)
+
+
+async def promote(settings: Settings, artefact: Artefact, *, by: str | None, reason: str) -> str | None:
+    """Make an artefact the champion of its spec; returns the id of the former one, None when there was none."""
+    spec = artefact.manifest.spec.name
+    former = (await read_models(settings)).get(champion_key(spec))
+    await publish_model(settings, artefact, spec=spec, at=datetime.now(UTC), by=by or user(), reason=reason)
+    return None if former is None else former.model_id
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """From which model to which; None is the artefact that workers came with."""
+
+    spec: str
+    former: str | None
+    present: str | None
+
+
+async def rollback(settings: Settings, *, to: str | None, by: str | None, reason: str) -> Rollback:
+    """Put a former champion into use again.
+
+    Args:
+        settings: broker, spec, keys.
+        to: id of a model of the archive, or ``OWN``; the champion before the present one when not given, or ``OWN``
+            where there was none.
+        by: who does it; the user's name when not given.
+        reason: for people.
+
+    Raises:
+        ModelsError: nothing to go back to, or it cannot be used.
+    """
+    spec = load_spec(settings.spec).name
+    records = await read_models(settings)
+    champion = records.get(champion_key(spec))
+    former = None if champion is None else champion.model_id
+    if to is None:
+        before = [record.model_id for record in archived(records, spec) if record.model_id != former]
+        if not before and champion is None:
+            raise ModelsError(f"no model of spec {spec!r} was promoted: workers use the artefact they came with")
+        to = before[0] if before else OWN
+    artefact = None if to == OWN else _found(records, settings, to)
+    if artefact is not None and artefact.manifest.spec.name != spec:
+        raise ModelsError(f"{to} is for spec {artefact.manifest.spec.name!r}: set FAULTLINE_SPEC to it")
+    await publish_model(settings, artefact, spec=spec, at=datetime.now(UTC), by=by or user(), reason=reason)
+    return Rollback(spec, former, None if artefact is None else artefact.model_id)
+
+
+async def set_shadow(settings: Settings, artefact: Artefact | None, *, by: str | None, reason: str) -> None:
+    """Run an artefact beside the champion of its spec, or none any more."""
+    spec = load_spec(settings.spec).name if artefact is None else artefact.manifest.spec.name
+    await publish_model(
+        settings, artefact, spec=spec, role="shadow", at=datetime.now(UTC), by=by or user(), reason=reason
+    )
+
+
+def user() -> str:
+    """Name of who runs this; containers often have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+# What is known of a model ---------------------------------------------------------------------------------------------
+
+
+def described(artefact: Artefact) -> dict[str, Any]:
+    """The manifest without its list of tensors."""
+    manifest = artefact.manifest.model_dump(mode="json", exclude={"tensors"})
+    parameters = sum(int(weight.size) for weight in artefact.weights.values())
+    return {"model_id": artefact.model_id, "parameters": parameters, **manifest}
+
+
+def flat(artefact: Artefact) -> dict[str, Any]:
+    """The same as one level of dotted names, for people: no history of epochs, the spec by its digest."""
+    manifest = artefact.manifest
+    tree = described(artefact) | {"spec": {"name": manifest.spec.name, "digest": manifest.spec.digest[:12]}}
+    tree["metrics"] = {name: value for name, value in manifest.metrics.items() if name != "history"}
+    return dict(_leaves("", tree))
+
+
+def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        prefix = f"{name}." if name else ""
+        return [leaf for key, inner in value.items() for leaf in _leaves(f"{prefix}{key}", inner)]
+    return [(name, json.dumps(value) if isinstance(value, list) else value)]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One name in two manifests: its values, None where it is missing, and second minus first of numbers."""
+
+    name: str
+    first: Any
+    second: Any
+    change: float | None
+
+
+def differences(first: Artefact, second: Artefact, *, equal: bool = False) -> list[Difference]:
+    """What two models' manifests say differently; with ``equal`` also what they say alike."""
+    one, other = flat(first), flat(second)
+    rows = []
+    for name in [*one, *(name for name in other if name not in one)]:
+        a, b = one.get(name), other.get(name)
+        if a == b and not equal:
+            continue
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b))
+        rows.append(Difference(name, a, b, round(b - a, 6) if numbers and a is not None and b is not None else None))
+    return rows
+
+
+def as_json(value: Any) -> str:
+    """For programs."""
+    return json.dumps([asdict(one) for one in value] if isinstance(value, list) else value, indent=2)

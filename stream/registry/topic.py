@@ -1,0 +1,242 @@
+"""The topic ``models``: reading it to its end, following it, and the one function that publishes on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from model.artefact import Artefact
+from model.signing import Ed25519PrivateKey, Ed25519PublicKey, key_id, private_key, public_key
+from stream.errors import SettingsError, TopicError
+from stream.kafka import tolerant_parser
+from stream.kafka.clients import client_kwargs, producer_kwargs
+from stream.kafka.errors import broker_errors
+from stream.kafka.topics_check import check_topics
+from stream.registry.records import ModelRecord, archive_key, archived, champion_key, new_headers, shadow_key
+from stream.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 1.0
+"""Pause before a failed read is tried again; the model in use stays meanwhile."""
+FOLLOW_WAIT_MS = 500
+"""Longest wait of one fetch while following. A new record ends the wait at once."""
+
+
+class ModelsReader:
+    """Reads the topic beside everybody else: in no group, from the beginning.
+
+    Args:
+        settings: broker, name of the topic.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._partition = TopicPartition(settings.topic_models, 0)
+        self._consumer: AIOKafkaConsumer | None = None
+        self._position = 0
+
+    async def read_to_end(self) -> dict[str, ModelRecord]:
+        """The newest record of every key, tombstones included, up to the topic's present end.
+
+        Raises:
+            BrokerError: no broker, or no right to read.
+        """
+        newest: dict[str, ModelRecord] = {}
+        with broker_errors(self._settings):
+            consumer = await self._started()
+            end = (await consumer.end_offsets([self._partition]))[self._partition]
+            while await consumer.position(self._partition) < end:
+                for record in await self._fetch(consumer):
+                    newest[record.key] = record
+        return newest
+
+    async def next(self) -> list[ModelRecord]:
+        """Records that came since, at least one, in their order; a failure is tried again until it passes."""
+        while True:
+            try:
+                records = await self._fetch(await self._started())
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("models-not-read", error=repr(error), then="tried again; the model in use stays")
+                await self.close()
+                await asyncio.sleep(RETRY_S)
+                continue
+            if records:
+                return records
+
+    async def close(self) -> None:
+        """Stop reading; the next read goes on where this one ended."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
+
+    async def _started(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            # Kept before it is started: a consumer that fails to start is to be stopped as well.
+            # A header name that is not UTF-8 would make every fetch raise.
+            tolerant_parser.install()
+            self._consumer = AIOKafkaConsumer(
+                **client_kwargs(self._settings),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=FOLLOW_WAIT_MS,
+            )
+            await self._consumer.start()
+            self._consumer.assign([self._partition])
+            if self._position:
+                self._consumer.seek(self._partition, self._position)
+            else:
+                await self._consumer.seek_to_beginning(self._partition)
+        return self._consumer
+
+    async def _fetch(self, consumer: AIOKafkaConsumer) -> list[ModelRecord]:
+        fetched = await consumer.getmany(self._partition, timeout_ms=FOLLOW_WAIT_MS)
+        records = [_model_record(record) for part in fetched.values() for record in part]
+        self._position = await consumer.position(self._partition)
+        return records
+
+
+def _model_record(record: Any) -> ModelRecord:
+    # Undecodable keys are nobody's: they have no role.
+    key = (record.key or b"").decode(errors="replace")
+    return ModelRecord(key, record.value, {name: value or b"" for name, value in record.headers}, record.offset)
+
+
+async def read_models(settings: Settings) -> dict[str, ModelRecord]:
+    """What holds at present: the newest record of every key that has a value. Nothing in it is verified.
+
+    Raises:
+        TopicError: the topic is missing.
+        BrokerError: no broker, no login, no right to read.
+    """
+    await _require_topic(settings)
+    reader = ModelsReader(settings)
+    try:
+        newest = await reader.read_to_end()
+    finally:
+        await reader.close()
+    return {key: record for key, record in newest.items() if record.value is not None}
+
+
+def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
+    """Keys whose models are taken; none when every model is. Raises SigningError."""
+    return tuple(public_key(file) for file in settings.model_public_key_files)
+
+
+def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
+    """The key to sign with; None when there is none and nobody wants one.
+
+    Raises:
+        SettingsError: workers with these settings would refuse what is published.
+        SigningError: a key cannot be read.
+    """
+    trusted = public_keys(settings)
+    if settings.model_private_key is None:
+        if trusted:
+            raise SettingsError(
+                "FAULTLINE_MODEL_PUBLIC_KEYS is set, so workers take signed models only: set "
+                "FAULTLINE_MODEL_PRIVATE_KEY to the file of the private key"
+            )
+        return None
+    key = private_key(settings.model_private_key)
+    if trusted and key_id(key.public_key()) not in {key_id(one) for one in trusted}:
+        raise SettingsError(
+            f"the public key of FAULTLINE_MODEL_PRIVATE_KEY ({key_id(key.public_key())}) is none of "
+            "FAULTLINE_MODEL_PUBLIC_KEYS, so workers would refuse the model: set keys that belong together"
+        )
+    return key
+
+
+async def publish_model(
+    settings: Settings,
+    artefact: Artefact | None,
+    *,
+    spec: str,
+    role: Literal["champion", "shadow"] = "champion",
+    at: datetime,
+    by: str,
+    reason: str = "",
+) -> None:
+    """Publish a model for all workers of a spec, confirmed by the broker when this returns.
+
+    A champion goes into the archive first, then into use; beyond ``settings.model_archive`` the oldest of the archive
+    are taken off. A shadow that becomes champion ends as shadow.
+
+    Args:
+        settings: broker, topic, keys.
+        artefact: verified; None takes the champion back, so that workers use what they came with, or ends the shadow.
+        spec: name of the spec.
+        role: what the model is for.
+        at: now, with its zone.
+        by: who promotes, e.g. a user's name or "trainer".
+        reason: for people.
+
+    Raises:
+        SettingsError: workers would refuse it, see ``signing_key``.
+        TopicError: the topic is missing, or takes no record of this size.
+        BrokerError: no broker, no login, no right to write.
+    """
+    key = signing_key(settings)
+    present = await read_models(settings)
+    values: dict[str, bytes | None] = {}
+    value = None if artefact is None else artefact.to_bytes()
+    if role == "shadow":
+        values[shadow_key(spec)] = value
+    else:
+        if artefact is not None:
+            values[archive_key(spec, artefact.model_id)] = value
+        values[champion_key(spec)] = value
+        values |= dict.fromkeys(_superseded(settings, present, spec, artefact))
+    model_id = "" if artefact is None else artefact.model_id
+    records = [
+        (name, content, new_headers(name, content, model_id=model_id, at=at, by=by, reason=reason, private_key=key))
+        for name, content in values.items()
+    ]
+    await _send(settings, records)
+
+
+def _superseded(
+    settings: Settings, present: Mapping[str, ModelRecord], spec: str, artefact: Artefact | None
+) -> Iterable[str]:
+    """Keys to take off: the oldest of the archive beyond its size, and a shadow that becomes champion."""
+    if artefact is None:
+        return
+    others = [record.key for record in archived(present, spec) if record.model_id != artefact.model_id]
+    yield from others[settings.model_archive - 1 :]
+    shadow = present.get(shadow_key(spec))
+    if shadow is not None and shadow.model_id == artefact.model_id:
+        yield shadow.key
+
+
+async def _send(settings: Settings, records: Iterable[tuple[str, bytes | None, list[tuple[str, bytes]]]]) -> None:
+    options = producer_kwargs(settings)
+    # The topic's own limit decides, and its answer says so.
+    options["max_request_size"] = max(options["max_request_size"], 2 * settings.model_max_bytes)
+    with broker_errors(settings):
+        producer = AIOKafkaProducer(**options)
+        try:
+            await producer.start()
+            # One partition and an idempotent producer keep their order.
+            for key, value, headers in records:
+                await producer.send_and_wait(settings.topic_models, value, key.encode(), 0, headers=headers)
+        except MessageSizeTooLargeError:
+            change = f"kafka-configs --bootstrap-server {settings.broker} --alter --topic {settings.topic_models}"
+            raise TopicError(
+                f"the topic {settings.topic_models} takes no record of this size: {change} "
+                f"--add-config max.message.bytes={2 * settings.model_max_bytes}"
+            ) from None
+        finally:
+            await producer.stop()
+
+
+async def _require_topic(settings: Settings) -> None:
+    findings = await check_topics(settings, [settings.topic_models])
+    if failed := [finding for finding in findings if finding.level == "fail"]:
+        raise TopicError(f"{failed[0].name}: {failed[0].message}")

@@ -1,0 +1,282 @@
+"""The one settings class: every field is an environment variable ``FAULTLINE_<NAME>`` or a line in ``.env``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
+
+from stream.contract import FAULT_TYPES
+from stream.errors import SettingsError
+from stream.settings.registry import ModelSettings
+from stream.settings.sidecar import TrainerSettings
+from stream.settings.tracing import TracingSettings
+
+PREFIX = "FAULTLINE_"
+OTHERS = re.compile(r"FAULTLINE_((TEST|FAUST|GATE)_.*|DATA|REQUIRE_KAFKA)")
+"""Variables that are not ours to check: of the tests, of Faust, of the gate for candidates."""
+TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+"""What Kafka takes, beside "." and ".."."""
+DAY_S = 86_400
+"""Longest time that makes sense; much longer ones overflow the protocol's 32 bits of milliseconds."""
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if not value.isprintable():
+        raise ValueError("must hold no control characters")
+    return value
+
+
+def _topic(value: str) -> str:
+    if not TOPIC_NAME.fullmatch(value) or value in (".", ".."):
+        raise ValueError(f"{value[:64]!r} is no name for a topic: 1 to 249 of the characters a-z A-Z 0-9 . _ -")
+    return value
+
+
+def _file(value: Path) -> Path:
+    try:
+        value.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"{str(value)!r} cannot be read: {error.strerror}") from None
+    return value
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Topic = Annotated[str, AfterValidator(_topic)]
+File = Annotated[Path, AfterValidator(_file)]
+
+
+class Settings(TracingSettings, TrainerSettings, ModelSettings):
+    """What a Faultline process may be told from outside. Units are in the names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+        allow_inf_nan=False,
+    )
+
+    # Broker
+    broker: str = Field("localhost:9092", description="Bootstrap servers, host:port, separated by commas.")
+    group: Text = Field("faultline", description="Consumer group of the workers; a worker only knows its peers by it.")
+    client_id: Text = Field("faultline", description="Name under which the broker logs and limits this client.")
+    instance_id: Text | None = Field(
+        None, description="Static group membership: a stable name lets a restart keep its partitions."
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How the broker is spoken to; SASL_SSL is the safe choice beyond loopback."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
+        "SCRAM-SHA-512", description="Used when security_protocol starts with SASL."
+    )
+    sasl_username: Text | None = Field(None, description="User for PLAIN and SCRAM.")
+    sasl_password: SecretStr | None = Field(None, description="Password for PLAIN and SCRAM; never logged.")
+    sasl_oauth_token_url: Text | None = Field(None, description="Token endpoint for OAUTHBEARER (client credentials).")
+    sasl_oauth_client_id: Text | None = Field(None, description="Client id at the token endpoint.")
+    sasl_oauth_client_secret: SecretStr | None = Field(None, description="Client secret; never logged.")
+    sasl_oauth_scope: Text | None = Field(None, description="Scope asked for at the token endpoint.")
+    ssl_cafile: File | None = Field(None, description="CA bundle (PEM); the system's own when unset.")
+    ssl_certfile: File | None = Field(None, description="Client certificate (PEM) for mutual TLS.")
+    ssl_keyfile: File | None = Field(None, description="Client key (PEM) for mutual TLS.")
+    ssl_key_password: SecretStr | None = Field(None, description="Passphrase of the client key; never logged.")
+
+    # Topics
+    topic_windows: Topic = Field("sensor-windows", description="Windows come from here.")
+    topic_faults_prefix: str = Field("faults.", description="Events go to <prefix><type>.")
+    topic_window_classes: Topic = Field("window-classes", description="Classes of every window, when switched on.")
+    topic_dead_letters: Topic = Field("sensor-windows.dlq", description="Records that cannot be judged.")
+    topic_line_states: Topic = Field("line-states", description="Compacted; open episodes per line.")
+    topic_labels: Topic = Field("window-labels", description="Operators' verdicts.")
+    topic_retrain: Topic = Field("retrain-requests", description="Requests for a retraining.")
+    topic_reports: Topic = Field("training-reports", description="Progress and verdicts of retrainings.")
+    topic_models: Topic = Field("models", description="Compacted; the champion's artefact.")
+    partitions: int = Field(
+        8, ge=1, le=100_000, description="Partitions of sensor-windows, line-states and what follows them."
+    )
+    replication_factor: int = Field(1, ge=1, le=1000, description="Copies of each topic; 3 on a cluster.")
+
+    # Model
+    spec: Text = Field("line", description="Signal spec: a shipped name or a path to a TOML file.")
+    model: Text | None = Field(
+        None, description="Artefact to start with: a path; the shipped one of the spec when unset."
+    )
+    inference_threads: int | None = Field(
+        None, ge=1, le=1024, description="Threads of the engine; one per core when unset."
+    )
+
+    # Micro-batch
+    batch_windows: int = Field(
+        2048,
+        ge=1,
+        le=65536,
+        description="A micro-batch closes at this many windows: enough to fill the engine's buckets.",
+    )
+    batch_deadline_ms: float = Field(
+        5.0,
+        ge=0,
+        le=60_000,
+        description="…or when the engine is free and waiting does not pay, or its oldest record arrived this long ago.",
+    )
+    max_poll_records: int = Field(2048, ge=1, le=1_000_000, description="Records of one fetched partition batch.")
+    fetch_max_wait_ms: int = Field(
+        100, ge=1, le=60_000, description="Longest wait of a fetch; an idle partition delays a hot one by as much."
+    )
+    max_message_bytes: int = Field(
+        1_000_000,
+        ge=1024,
+        le=100_000_000,
+        description="A larger window message is dead-lettered by reference, not by value.",
+    )
+    window_classes: bool = Field(False, description="Publish classes and probabilities of every window.")
+
+    # Episodes (the spec's policy unless set)
+    episode_confirm: int | None = Field(None, ge=1, le=1000, description="Faulty windows needed (m of n).")
+    episode_of: int | None = Field(None, ge=1, le=1000, description="…among this many windows (n).")
+    episode_clear: int | None = Field(None, ge=1, le=100_000, description="Quiet windows that end an episode.")
+
+    # Lines
+    max_lines_per_partition: int = Field(
+        50_000,
+        ge=1,
+        le=10_000_000,
+        description="Beyond so many, quiet lines not heard of for longest are forgotten: 1.2 kB each, so 60 MB.",
+    )
+
+    # Delivery
+    commit_interval_s: float = Field(
+        1.0, gt=0, le=DAY_S, description="Offsets of finished batches are committed this often."
+    )
+    session_timeout_s: float = Field(
+        15.0, ge=6, le=DAY_S, description="A dead worker's partitions move after this long."
+    )
+    heartbeat_interval_s: float = Field(3.0, gt=0, le=DAY_S, description="A fifth of the session timeout.")
+    rebalance_timeout_s: float = Field(45.0, gt=0, le=DAY_S, description="Longest batch plus publish must stay below.")
+    request_timeout_s: float = Field(30.0, gt=0, le=DAY_S, description="At least the session timeout.")
+    publish_retry_s: float = Field(
+        1.0, gt=0, le=DAY_S, description="Pause before a failed publish is tried again; for ever."
+    )
+    publish_timeout_s: float = Field(
+        60.0, gt=0, le=DAY_S, description="A publish without an answer for so long is sent again by a new producer."
+    )
+    linger_ms: int = Field(1, ge=0, le=60_000, description="The producer gathers this long: events are few and urgent.")
+    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
+        "none", description="Compression of what we produce."
+    )
+    offset_reset: Literal["earliest", "latest"] = Field(
+        "earliest", description="Where a new group starts; earliest loses nothing."
+    )
+
+    # Life and death
+    stuck_timeout_s: float = Field(
+        90.0,
+        gt=0,
+        le=DAY_S,
+        description="Ends a worker that has lag and made no progress for so long outside a rebalance.",
+    )
+    shutdown_timeout_s: float = Field(
+        25.0, gt=0, le=DAY_S, description="A stop that hangs is ended; below Kubernetes' 30 s."
+    )
+    web_host: Text = Field("127.0.0.1", description="Health and metrics; loopback unless told.")
+    web_port: int = Field(8066, ge=0, le=65535, description="0 takes a free port.")
+
+    # Logs
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: console on a terminal, else JSON."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+
+    @field_validator("broker")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        for server in value.split(","):
+            host, _, port = server.strip().rpartition(":")
+            if not host or not host.isprintable() or " " in host or not port.isdecimal() or not 0 < int(port) < 65536:
+                raise ValueError(f"{server!r} is not host:port, e.g. localhost:9092")
+        return ",".join(server.strip() for server in value.split(","))
+
+    @field_validator("topic_faults_prefix")
+    @classmethod
+    def _begins_a_topic(cls, value: str) -> str:
+        _topic(f"{value}unknown")
+        return value
+
+    @model_validator(mode="after")
+    def _topics_differ(self) -> Settings:
+        topics = {name: getattr(self, name) for name in type(self).model_fields if name.startswith("topic_")}
+        prefix = topics.pop("topic_faults_prefix")
+        taken = {f"{prefix}{kind}": "topic_faults_prefix" for kind in FAULT_TYPES}
+        for name, topic in topics.items():
+            if (other := taken.setdefault(topic, name)) != name:
+                raise ValueError(f"{other} and {name} are both for the topic {topic}; each needs its own")
+        return self
+
+    @model_validator(mode="after")
+    def _timeouts_fit(self) -> Settings:
+        if self.session_timeout_s > self.request_timeout_s:
+            raise ValueError("request_timeout_s must be at least session_timeout_s")
+        if self.heartbeat_interval_s * 2 > self.session_timeout_s:
+            raise ValueError("heartbeat_interval_s must be at most half of session_timeout_s")
+        if (self.episode_confirm or 0) > (self.episode_of or 1 << 30):
+            raise ValueError("episode_confirm must not exceed episode_of")
+        return self
+
+    @property
+    def bootstrap_servers(self) -> list[str]:
+        """Bootstrap servers as a list of ``host:port``."""
+        return self.broker.split(",")
+
+    def topic_faults(self, fault_type: str) -> str:
+        """Topic of one fault type, e.g. ``faults.lg``."""
+        return f"{self.topic_faults_prefix}{fault_type}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment and ``.env``; ``overrides`` that are not None win.
+
+    Raises:
+        SettingsError: one line that names each wrong variable and what is allowed.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    findings = []
+    try:
+        findings += _unknown_variables()
+        settings = Settings(**given)  # type: ignore[arg-type]
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"wrong setting: .env is not UTF-8 at byte {error.start}: save it as UTF-8") from None
+    except OSError as error:
+        raise SettingsError(f"wrong setting: .env cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        for finding in error.errors(include_url=False, include_input=False):
+            # A union's finding also names the alternative that it is about.
+            name = str(finding["loc"][0]).upper() if finding["loc"] else ""
+            findings.append((f"{PREFIX}{name}: " if name else "") + finding["msg"].removeprefix("Value error, "))
+    if findings:
+        raise SettingsError("wrong setting: " + "; ".join(dict.fromkeys(findings)))
+    return settings
+
+
+def _unknown_variables() -> list[str]:
+    """What is wrong with the names of variables in the environment and in ``.env``: a misspelt one has no effect."""
+    names = {*settings_in_environment(), *(name.upper() for name in DotEnvSettingsSource(Settings).env_vars)}
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    findings = []
+    for name in sorted(names):
+        if name.startswith(PREFIX) and name not in known and not OTHERS.fullmatch(name):
+            close = difflib.get_close_matches(name, known, n=2)
+            findings.append(f"{name}: no such setting" + (f"; did you mean {' or '.join(close)}?" if close else ""))
+    return findings
+
+
+def settings_in_environment() -> tuple[str, ...]:
+    """Names (never values) of our settings that are set as variables, misspelt ones included."""
+    names = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
+    return tuple(sorted(name for name in names if not OTHERS.fullmatch(name)))

@@ -1,0 +1,1 @@
+"""Run the Faust worker: transport, micro-batches, pipeline, per-line state, model swap."""

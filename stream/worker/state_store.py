@@ -1,0 +1,202 @@
+"""The per-line state of assigned partitions: restored from its compacted topic, written as lines change.
+
+Why not a Faust table: its recovery has open races (FAUST issue 596) and acknowledges by Faust's own bookkeeping.
+``line-states`` is co-partitioned with ``sensor-windows``: a line's state is written to the partition its window came
+from, whatever partitioner the gateway uses. Its key is the consumer group and the line: a second group, say one that
+tries another model on the same windows, has states of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream.detection.line_state import LineState, decode_state, encode_state
+from stream.errors import ContractError
+from stream.kafka.publisher import Outgoing
+from stream.worker.offsets import Partition
+
+log = structlog.get_logger(__name__)
+
+KEY_SEPARATOR = "\x1f"
+"""Between group and line in a key. No group's name holds it (see ``Settings``), a line's id may."""
+MAX_LINES = 50_000
+"""Lines of a partition, see ``Settings.max_lines_per_partition``."""
+SPARED = 10
+"""One part in so many is evicted at once, so that a full partition is not searched at every new line."""
+RETRY_S = 1.0
+"""Pause before a failed read of the state topic is tried again; no window is judged meanwhile."""
+
+
+class StateReader(Protocol):
+    """Reads a partition of the state topic from its beginning to its present end."""
+
+    async def read(self, partition: int) -> Iterable[tuple[bytes, bytes | None]]:
+        """Key and value of every record, oldest first."""
+
+
+class TopicStateReader:
+    """``StateReader`` on Kafka: a consumer without a group.
+
+    Args:
+        topic: the state topic.
+        new_consumer: makes an ``AIOKafkaConsumer`` with no group, reading from the earliest offset.
+    """
+
+    def __init__(self, topic: str, new_consumer: Callable[[], AIOKafkaConsumer]) -> None:
+        self._topic = topic
+        self._new_consumer = new_consumer
+        self._consumer: AIOKafkaConsumer | None = None
+        self._lock = asyncio.Lock()
+
+    async def read(self, partition: int) -> list[tuple[bytes, bytes | None]]:
+        """See ``StateReader``; failures are tried again until they pass."""
+        async with self._lock:
+            while True:
+                try:
+                    return await self._read(partition)
+                except KafkaError as error:
+                    log.warning("line-states-not-read", partition=partition, error=repr(error), then="tried again")
+                    await self.close()
+                    await asyncio.sleep(RETRY_S)
+
+    async def _read(self, partition: int) -> list[tuple[bytes, bytes | None]]:
+        if self._consumer is None:
+            # Kept before it is started: a consumer that fails to start is to be stopped as well.
+            self._consumer = self._new_consumer()
+            await self._consumer.start()
+        consumer, tp = self._consumer, TopicPartition(self._topic, partition)
+        consumer.assign([tp])
+        await consumer.seek_to_beginning(tp)
+        end = (await consumer.end_offsets([tp]))[tp]
+        rows: list[tuple[bytes, bytes | None]] = []
+        while await consumer.position(tp) < end:
+            for records in (await consumer.getmany(tp, timeout_ms=500)).values():
+                rows += [(record.key, record.value) for record in records if record.offset < end and record.key]
+        # Else it would go on fetching, and the next partition's first request would wait behind that fetch.
+        consumer.unsubscribe()
+        return rows
+
+    async def close(self) -> None:
+        """Stop the consumer."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
+
+
+class PartitionStates:
+    """States of the lines of one partition.
+
+    Args:
+        group: consumer group whose states these are.
+        rows: key and value of the records of the topic, oldest first; other groups' are passed over.
+        max_lines: beyond so many, idle lines are forgotten, those first that were silent for longest.
+    """
+
+    def __init__(
+        self, group: str, rows: Iterable[tuple[bytes, bytes | None]] = (), *, max_lines: int = MAX_LINES
+    ) -> None:
+        self.lines: dict[str, LineState] = {}
+        """In the order in which they were last heard of."""
+        self._busy: set[str] = set()
+        """Lines whose last written state was not idle."""
+        self._prefix = f"{group}{KEY_SEPARATOR}".encode()
+        self._max_lines = max_lines
+        self._evict_at = max_lines
+        for key, value in rows:
+            if key.startswith(self._prefix):
+                self._restore(key[len(self._prefix) :], value)
+        self._evict()
+
+    def _restore(self, key: bytes, value: bytes | None) -> None:
+        try:
+            line = key.decode()
+            if value is None:
+                self.lines.pop(line, None)
+                self._busy.discard(line)
+                return
+            state = decode_state(value)
+        except (ContractError, UnicodeDecodeError) as error:
+            log.warning("line-state-ignored", error=str(error))
+            return
+        # Even a row that does not win says what the topic holds last.
+        (self._busy.discard if state.idle else self._busy.add)(line)
+        known = self.lines.get(line)
+        # A worker that lost its partition may have written last: a state that saw less, by number and by time, loses.
+        if known is None or state.sequence >= known.sequence or state.start_ns >= known.start_ns:
+            self.lines[line] = state
+
+    def changes(self, touched: Iterable[str], topic: str, partition: int) -> list[Outgoing]:
+        """Records that make the topic tell the present state of the touched lines.
+
+        A line that is idle, and was when last written, is left out: forgetting what it saw meanwhile changes no
+        later event, and nearly all lines are idle nearly all the time. For the same reason idle lines that were
+        silent for longest are forgotten here when there are too many.
+        """
+        records: list[Outgoing] = []
+        for line in touched:
+            state = self.lines[line] = self.lines.pop(line)
+            if state.idle and line not in self._busy:
+                continue
+            (self._busy.discard if state.idle else self._busy.add)(line)
+            records.append(Outgoing(topic, self._prefix + line.encode(), encode_state(state), [], partition))
+        self._evict()
+        return records
+
+    def _evict(self) -> None:
+        """Forget idle lines that were silent for longest, until there is room again or none but busy ones are left.
+
+        What is forgotten is what a restart forgets as well: the number of the last quiet window.
+        """
+        if len(self.lines) <= self._evict_at:
+            return
+        excess = len(self.lines) - self._max_lines + self._max_lines // SPARED
+        idle = (line for line, state in self.lines.items() if state.idle and line not in self._busy)
+        for line in list(itertools.islice(idle, excess)):
+            del self.lines[line]
+        # Busy lines are kept beyond the limit, and not searched through again at once.
+        self._evict_at = max(self._max_lines, len(self.lines) + self._max_lines // SPARED)
+
+
+class LineStates:
+    """States of all assigned partitions, restored before the first window of each.
+
+    Args:
+        reader: of the state topic.
+        group: consumer group whose states these are.
+        max_lines: of one partition, see ``PartitionStates``.
+    """
+
+    def __init__(self, reader: StateReader, group: str, *, max_lines: int = MAX_LINES) -> None:
+        self._reader = reader
+        self._group = group
+        self._max_lines = max_lines
+        self._partitions: dict[Partition, PartitionStates] = {}
+        self._assignment = 0
+
+    def forget(self) -> None:
+        """A new assignment: whatever is known may be another worker's past."""
+        self._partitions.clear()
+        self._assignment += 1
+
+    async def of(self, partition: Partition) -> PartitionStates:
+        """States of a partition, read from the topic when it was not since the assignment."""
+        while (states := self._partitions.get(partition)) is None:
+            assignment = self._assignment
+            rows = await self._reader.read(partition.partition)
+            restored = PartitionStates(self._group, rows, max_lines=self._max_lines)
+            # What was read before a rebalance may be the past of a worker in between.
+            if assignment == self._assignment:
+                self._partitions[partition] = restored
+                log.info("line-states-restored", partition=partition.partition, lines=len(restored.lines))
+        return states
+
+    def count(self) -> int:
+        """Lines known."""
+        return sum(len(states.lines) for states in self._partitions.values())

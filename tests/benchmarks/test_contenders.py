@@ -1,0 +1,115 @@
+"""Every contender of the benchmark does the whole job: on Apache Kafka, with its real library, in its own process."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from functools import cache
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.contenders import BY_NAME, CONTENDERS, Contender
+from benchmarks.contenders.quix_engine import FOLDER
+from benchmarks.contenders.settings import ContenderSettings
+from benchmarks.contenders.task import Record, open_artefact
+from benchmarks.throughput.environment import Stage
+from benchmarks.throughput.processes import Measured
+from model.engine import Engine
+from model.spec import load_spec
+from stream.detection.decode import decode_record
+from tests.conftest import Kafka
+
+PARTITIONS = 2
+MESSAGES = 60
+WINDOWS_PER_MESSAGE = 2
+DEADLINE_S = 90.0
+MAX_BYTES = 1_000_000
+
+Place = tuple[int, int]
+"""Partition and offset."""
+
+
+@pytest.fixture(scope="module")
+def stage(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return Stage(kafka.bootstrap, tmp_path_factory.mktemp("bench"), partitions=PARTITIONS)
+
+
+@pytest.fixture(scope="module")
+def topics(stage: Stage) -> dict[bool, str]:
+    """Topics with the same windows, in MessagePack and (True) in JSON."""
+    return {json_windows: loaded(stage, json_windows) for json_windows in (False, True)}
+
+
+def loaded(stage: Stage, json_windows: bool) -> str:
+    topic = stage.name("contended")
+    stage.broker.create(topic, PARTITIONS)
+    plan = stage.plan(topic, MESSAGES, WINDOWS_PER_MESSAGE, json_windows=json_windows, faults="often")
+    with stage.load(plan) as load:
+        load.wait_ended(DEADLINE_S)
+    return topic
+
+
+@cache
+def engine() -> Engine:
+    return Engine(open_artefact(ContenderSettings(bootstrap="", group="", input_topic="", output_topic=""))).warm()
+
+
+def expected_classes(stage: Stage, topic: str) -> dict[Place, bytes]:
+    """What the engine says of every message of a topic: one byte per window."""
+    spec, places, blocks = load_spec("line"), [], []
+    for message in stage.broker.read([topic]):
+        place = message.partition(), message.offset()
+        record = Record(topic, *place, 0, message.key(), message.value(), message.headers() or ())
+        blocks.append(decode_record(record, spec, MAX_BYTES)[2])
+        places.append(place)
+    windows: NDArray[np.float32] = np.frombuffer(b"".join(blocks), "<f4").reshape(-1, *spec.window_shape)
+    classes = engine().classify(windows).argmax(axis=1).astype(np.uint8).reshape(len(places), -1)
+    return {place: row.tobytes() for place, row in zip(places, classes, strict=True)}
+
+
+def wait_committed(stage: Stage, child: Measured, settings: ContenderSettings, records: int) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while stage.broker.committed(settings.group, settings.input_topic, PARTITIONS) < records:
+        child.check()
+        assert time.monotonic() < end, f"not everything is committed: {child.log.read_text()[-2000:]}"
+        time.sleep(0.05)
+
+
+def skip_where_missing(contender: Contender) -> None:
+    missing = contender.name == "quix_engine" and not FOLDER.is_dir() and not importlib.util.find_spec("quixstreams")
+    if missing:
+        pytest.skip("Quix Streams is not installed: make quix")
+
+
+def in_suite(name: str) -> Any:
+    """Those that take their time to start and to end are left to ``make test-long``."""
+    return pytest.param(name, marks=() if name.endswith(("_bare", "_batches")) else pytest.mark.long)
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [in_suite(contender.name) for contender in CONTENDERS])
+def test_a_contender_answers_every_message_with_the_classes_that_our_engine_gives(
+    stage: Stage, topics: dict[bool, str], name: str
+) -> None:
+    contender = BY_NAME[name]
+    skip_where_missing(contender)
+    topic = topics[contender.json]
+    expected = expected_classes(stage, topic)
+    settings, _ = stage.settings(contender, topic, WINDOWS_PER_MESSAGE, publish="answers", commit_interval_s=0.2)
+    with stage.contender(contender, settings) as child:
+        child.wait_ready()
+        wait_committed(stage, child, settings, len(expected))
+    answers = [msgspec.msgpack.decode(record.value()) for record in stage.broker.read([settings.output_topic])]
+    given = {(one["source"]["partition"], one["source"]["offset"]): one["classes"] for one in answers}
+    assert given == expected
+    assert child.process.returncode == 0, child.log.read_text()[-2000:]
+
+
+def test_contenders_are_modules_that_can_be_run() -> None:
+    for contender in CONTENDERS:
+        assert importlib.util.find_spec(f"benchmarks.contenders.{contender.name}") is not None, contender.name

@@ -1,0 +1,112 @@
+"""The load: the same for all, right to the worker's decoder, and its first and last messages are sure faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.throughput.load import LoadMessage, LoadPlan, edge_messages, messages_of
+from benchmarks.throughput.windows import Material, make_material
+from model.artefact import shipped
+from model.engine import Engine
+from model.spec import load_spec
+from stream.detection.decode import decode_batch
+from stream.detection.episodes import EpisodeTracker
+
+SPEC = load_spec("line")
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    return make_material(SPEC)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(shipped("line"))
+
+
+def _plan(**more: Any) -> LoadPlan:
+    given = {"bootstrap": "localhost:9092", "topic": "t", "messages": 200, "material": "none"}
+    return LoadPlan.model_validate(given | more)
+
+
+def _records(messages: list[LoadMessage]) -> list[Any]:
+    return [
+        SimpleNamespace(topic="t", partition=0, offset=at, timestamp=0, key=one.line, value=one.value, headers=())
+        for at, one in enumerate(messages)
+    ]
+
+
+def test_the_same_plan_is_the_same_bytes(material: Material) -> None:
+    plan = _plan(windows_per_message=3)
+    assert list(messages_of(plan, SPEC, material, 1)) == list(messages_of(plan, SPEC, material, 1))
+    assert list(messages_of(plan, SPEC, material, 1)) != list(messages_of(plan, SPEC, material, 0))
+
+
+@pytest.mark.parametrize("windows_per_message", [1, 3, 16])
+def test_each_end_of_a_partition_confirms_an_episode(
+    material: Material, engine: Engine, windows_per_message: int
+) -> None:
+    plan = _plan(windows_per_message=windows_per_message)
+    messages = list(messages_of(plan, SPEC, material, 0))
+    edge = edge_messages(SPEC, windows_per_message)
+    assert len(messages) == plan.messages + 2 * edge
+    for part in (messages[:edge], messages[-edge:]):
+        decoded = decode_batch(_records(part), SPEC, max_bytes=1_000_000)
+        probabilities = engine.classify(decoded.windows)
+        assert (1 - probabilities[:, SPEC.none_index] > SPEC.episode.certainty).all()
+        tracker, state, steps = EpisodeTracker(SPEC), None, []
+        for entry in decoded.records:
+            span = slice(entry.first, entry.first + entry.count)
+            found = tracker.judge(
+                state, entry, decoded.windows[span], probabilities[span].argmax(axis=1), probabilities[span]
+            )
+            state = found.state
+            steps += found.steps
+        assert [step.state for step in steps] == ["onset"]
+
+
+def test_lines_go_on_without_gap_or_repeat(material: Material) -> None:
+    messages = list(messages_of(_plan(windows_per_message=2, faults="often"), SPEC, material, 0))
+    decoded = decode_batch(_records(messages), SPEC, max_bytes=1_000_000)
+    assert not decoded.dead
+    nexts: dict[str, tuple[int, int]] = {}
+    hop_ns = SPEC.hop * 1e9 / SPEC.rate_hz
+    for entry in decoded.records:
+        sequence, start_ns = nexts.get(entry.line, (0, entry.start_ns))
+        assert entry.sequence == sequence
+        assert abs(entry.start_ns - start_ns) <= 1
+        nexts[entry.line] = entry.sequence + entry.count, entry.start_ns + round(entry.count * hop_ns)
+
+
+def test_json_windows_are_the_same_windows(material: Material) -> None:
+    blocks = [
+        decode_batch(
+            _records(list(messages_of(_plan(json_windows=wanted, messages=20), SPEC, material, 0))),
+            SPEC,
+            max_bytes=1_000_000,
+        ).windows
+        for wanted in (False, True)
+    ]
+    np.testing.assert_array_equal(*blocks)
+
+
+def test_the_quiet_windows_are_quiet_and_most_of_life_is(material: Material, engine: Engine) -> None:
+    def faulty(windows: Any) -> Any:
+        probabilities = engine.classify(windows.reshape(-1, *SPEC.window_shape))
+        return 1 - probabilities[:, SPEC.none_index] > SPEC.episode.certainty
+
+    assert not faulty(material.quiet).any()
+    assert 0 < faulty(material.lifelike).mean() < 0.05
+
+
+def test_material_is_read_as_it_was_written(material: Material, tmp_path: Path) -> None:
+    material.save(tmp_path / "material.npz")
+    again = Material.load(tmp_path / "material.npz")
+    np.testing.assert_array_equal(again.fault, material.fault)
+    np.testing.assert_array_equal(again.lifelike, material.lifelike)

@@ -1,0 +1,42 @@
+"""The child process of a retraining, with a candidate that is there at once: the shipped model under an id of its own.
+
+Everything else is the real one. For tests of what surrounds a training.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from model.artefact import Artefact, shipped
+from model.spec import load_spec
+from training.sidecar.job import main as job
+from training.sidecar.job.spec import Order
+
+
+def candidate(order: Order, folder: Path, tell: Any) -> Artefact:
+    """The shipped weights with the retraining's id in the manifest."""
+    tell(0.5, "epoch 1 of 2")
+    time.sleep(float(os.environ.get("FAULTLINE_TEST_TRAINING_S", "0")))
+    known = shipped(order.spec)
+    manifest = known.manifest
+    return Artefact.create(
+        known.weights,
+        spec=load_spec(order.spec),
+        architecture=manifest.architecture,
+        normalisation=manifest.normalisation,
+        temperature=manifest.temperature,
+        rejection=manifest.rejection,
+        metrics=manifest.metrics,
+        provenance={**manifest.provenance, "retraining": order.run_id},
+    )
+
+
+if __name__ == "__main__":
+    from training.sidecar.job import train as teaching
+
+    teaching.teach = candidate
+    sys.exit(job.main(sys.argv[1:]))

@@ -1,0 +1,12 @@
+"""The child process of a retraining that really trains, and whose candidate passes at once."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.delivery import fast_job
+from training.sidecar.job import main as job
+
+if __name__ == "__main__":
+    job.judge = fast_job.judge
+    sys.exit(job.main(sys.argv[1:]))

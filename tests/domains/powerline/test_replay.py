@@ -1,0 +1,92 @@
+"""Records of waveforms as something to replay: what a gateway would have sent, in time order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from domains.powerline.fan_out import ManyLines
+from domains.powerline.replay import RecordSource, record_kind
+from domains.powerline.waveforms import ReadOptions, messages_of, open_record
+from model.spec import load_spec
+from stream.errors import RecordingError
+from stream.recordings.clip import Clip, Moment
+from stream.recordings.sources import RECORDING, Source, SourceOptions, open_source
+
+SPEC = load_spec("line")
+START_NS = 1_700_000_000_000_000_000
+RATE_HZ = 6400.0
+
+
+def columns(seconds: float = 0.5) -> dict[str, np.ndarray]:
+    time = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    shifts = {"a": 0.0, "b": -2 * np.pi / 3, "c": 2 * np.pi / 3}
+    waves = {phase: np.sin(2 * np.pi * 50 * time + shift) for phase, shift in shifts.items()}
+    currents = {f"i{phase}": 400 * wave for phase, wave in waves.items()}
+    return {"time": time, **currents, **{f"v{phase}": 63_000 * wave for phase, wave in waves.items()}}
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    path, table = tmp_path / "feeder.csv", columns()
+    np.savetxt(path, np.stack(list(table.values()), axis=1), delimiter=",", header=",".join(table), comments="")
+    return path
+
+
+def opened(path: Path, options: SourceOptions | None = None) -> Source:
+    return open_source(path, options, (RECORDING, record_kind(SPEC, ReadOptions(start_ns=START_NS))))
+
+
+def test_a_record_is_sent_as_the_messages_that_are_classified(csv: Path) -> None:
+    record = open_record(csv, options=ReadOptions(start_ns=START_NS))
+    expected = [message.value for message in messages_of(record.lines[0], SPEC, windows_per_message=4)]
+    source = opened(csv)
+    records = list(source.records())
+    assert [found.value for found in records] == expected
+    assert {found.key for found in records} == {b"feeder"}
+    assert source.total == len(records)
+    assert source.begin_ns == records[0].due_ns
+    first = msgspec.msgpack.decode(records[0].value or b"")
+    assert (first["start_ns"], first["spec"], first["count"], records[0].windows) == (START_NS, "line", 4, 4)
+
+
+def test_windows_are_due_when_their_last_sample_was_taken(csv: Path) -> None:
+    records = list(opened(csv, SourceOptions(windows_per_message=1)).records())
+    assert records[0].due_ns == pytest.approx(START_NS + 32 / 1600 * 1e9, abs=1000)
+    assert [found.due_ns for found in records] == sorted(found.due_ns for found in records)
+
+
+def test_a_parquet_table_is_a_record_and_not_a_recording(tmp_path: Path, csv: Path) -> None:
+    path = tmp_path / "feeder.parquet"
+    pq.write_table(pa.table(columns()), path)
+    assert len(list(opened(path).records())) == len(list(opened(csv).records()))
+
+
+def test_a_stretch_of_a_record_and_as_many_lines(csv: Path) -> None:
+    whole = list(opened(csv).records())
+    part = opened(csv, SourceOptions(clip=Clip(Moment(seconds=0.1), Moment(seconds=0.2))))
+    inside = [found for found in whole if 100 <= (found.due_ns - whole[0].due_ns) / 1e6 < 200]
+    assert [found.value for found in part.records()] == [found.value for found in inside]
+    assert inside
+    lines = {found.key for found in ManyLines(opened(csv), 3, SPEC).records()}
+    assert lines == {b"feeder", b"feeder-2", b"feeder-3"}
+
+
+def test_a_record_without_a_certain_line_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "odd.csv"
+    rows = np.random.default_rng(1).random((50, 2))
+    np.savetxt(path, np.column_stack([np.arange(50) / 1000, rows]), delimiter=",", header="time,x,y", comments="")
+    with pytest.raises(RecordingError, match="faultline inspect"):
+        opened(path)
+
+
+def test_a_record_shorter_than_a_window_is_a_clear_error(csv: Path) -> None:
+    record = open_record(csv, options=ReadOptions(start_ns=START_NS))
+    long = SPEC.model_copy(update={"samples": 4096})
+    with pytest.raises(RecordingError, match="no line of it is as long as a window"):
+        RecordSource(record, long)

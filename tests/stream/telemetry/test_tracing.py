@@ -1,0 +1,189 @@
+"""Traces through the pipeline: window → micro-batch → event, by OpenTelemetry's own exporter in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import structlog
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import StatusCode
+
+from stream.settings import Settings
+from stream.telemetry.trace_context import TRACEPARENT, Header, TraceContext, read_context
+from stream.telemetry.tracing import Tracing, open_tracing
+from tests.stream.doubles import PromptBroker, RaisingClassifier, Sent, marked_record, until
+from tests.stream.worker.test_pipeline import ONSET, SPEC, Rig, rig
+
+GATEWAY = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1, "vendor=x")
+OTHER = TraceContext("1bf7651916cd43dd8448eb211c80319c", "c7ad6b7169203331", 1)
+UNSAMPLED = TraceContext("2cf7651916cd43dd8448eb211c80319c", "d7ad6b7169203331", 0)
+STAGES = {"gather", "decode", "classify", "publish", "commit"}
+
+
+class Spans:
+    """Everything that is traced, as it is exported."""
+
+    def __init__(self, sample_ratio: float = 0.0) -> None:
+        self._exporter = InMemorySpanExporter()
+        provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.tracing = Tracing(provider, sample_ratio)
+
+    @property
+    def all(self) -> Sequence[ReadableSpan]:
+        return self._exporter.get_finished_spans()
+
+    def named(self, name: str) -> list[ReadableSpan]:
+        return [span for span in self.all if span.name == name]
+
+    def one(self, name: str) -> ReadableSpan:
+        (span,) = self.named(name)
+        return span
+
+
+def trace_id(span: ReadableSpan) -> str:
+    return f"{span.context.trace_id:032x}"
+
+
+def links(span: ReadableSpan) -> set[str]:
+    return {f"{link.context.trace_id:032x}" for link in span.links}
+
+
+def onset(line: str, context: TraceContext | None, offset: int = 0, headers: Sequence[Header] = ()) -> Any:
+    """A record whose windows make an onset, with the context that its sender gave it."""
+    made = marked_record(line, ONSET, SPEC, offset=offset)
+    given = [] if context is None else context.headers()
+    return type(made)(**{**vars(made), "headers": (*made.headers, *given, *headers)})
+
+
+def faults(broker: PromptBroker) -> list[Sent]:
+    return [sent for sent in broker.sent if sent.topic.startswith("faults.")]
+
+
+async def through(made: Rig, *records: Any) -> None:
+    await made.submit(*records)
+    await until(lambda: made.finished)
+    # The spans end with the account, right after the batch is finished.
+    await made.pipeline.drain()
+
+
+async def test_the_event_of_a_window_carries_on_its_trace() -> None:
+    spans = Spans()
+    async with rig(tracing=spans.tracing) as made:
+        await through(made, onset("a", GATEWAY))
+        (event,) = faults(made.broker)
+        context = read_context(event.headers)
+        judged = spans.one("judge sensor-windows")
+        assert judged.parent is not None
+        assert f"{judged.parent.span_id:016x}" == GATEWAY.span_id
+        assert trace_id(judged) == GATEWAY.trace_id
+        assert context == TraceContext(GATEWAY.trace_id, f"{judged.context.span_id:016x}", 1, "vendor=x")
+        assert dict(event.headers)["ce_id"].decode() == made.events()[0]["event_id"]
+        assert judged.attributes is not None
+        assert judged.attributes["faultline.line"] == "a"
+        assert [told.attributes for told in judged.events] == [{"faultline.event_id": made.events()[0]["event_id"]}]
+
+
+async def test_a_micro_batch_has_a_span_for_each_stage_linked_to_its_sampled_messages() -> None:
+    spans = Spans()
+    async with rig(tracing=spans.tracing) as made:
+        await through(made, onset("a", GATEWAY), onset("b", OTHER, 1), onset("c", UNSAMPLED, 2), onset("d", None, 3))
+        whole = spans.one("micro-batch")
+        assert whole.parent is None
+        assert {span.name for span in spans.all} == {*STAGES, "micro-batch", "judge sensor-windows"}
+        for stage in STAGES:
+            span = spans.one(stage)
+            assert span.parent is not None
+            assert span.parent.span_id == whole.context.span_id
+            assert links(span) == {GATEWAY.trace_id, OTHER.trace_id}
+            assert whole.start_time <= span.start_time <= span.end_time <= whole.end_time
+        assert whole.attributes is not None
+        assert whole.attributes["faultline.model_id"] == "model-a"
+        assert whole.attributes["messaging.batch.message_count"] == 4
+        assert all(links(span) == {trace_id(whole)} for span in spans.named("judge sensor-windows"))
+
+
+async def test_each_event_of_a_micro_batch_carries_the_trace_of_its_own_window() -> None:
+    async with rig(tracing=Spans().tracing) as made:
+        await through(made, onset("a", GATEWAY), onset("b", OTHER, 1), onset("c", UNSAMPLED, 2), onset("d", None, 3))
+        contexts = {(sent.key or b"").decode(): read_context(sent.headers) for sent in faults(made.broker)}
+        traces = {line: None if context is None else context.trace_id for line, context in contexts.items()}
+        assert traces == {"a": GATEWAY.trace_id, "b": OTHER.trace_id, "c": UNSAMPLED.trace_id, "d": None}
+        assert contexts["c"] == UNSAMPLED, "passed on as it came"
+
+
+async def test_an_unsampled_window_makes_no_span() -> None:
+    spans = Spans()
+    async with rig(tracing=spans.tracing) as made:
+        await through(made, onset("c", UNSAMPLED))
+        assert spans.all == ()
+
+
+@pytest.mark.parametrize("broken", [b"", b"\xff", b"00-nonsense", None, GATEWAY.headers()[0][1] + b"0"])
+async def test_a_broken_traceparent_is_as_none_and_costs_the_window_nothing(broken: bytes | None) -> None:
+    spans = Spans()
+    async with rig(tracing=spans.tracing) as made:
+        await through(made, onset("a", None, headers=[(TRACEPARENT, broken)]))
+        (event,) = faults(made.broker)
+        assert TRACEPARENT not in dict(event.headers)
+        assert spans.all == ()
+
+
+async def test_a_micro_batch_is_traced_by_the_sample_ratio_although_no_window_asks_for_it() -> None:
+    spans = Spans(sample_ratio=1.0)
+    async with rig(tracing=spans.tracing) as made:
+        await through(made, onset("a", None))
+        (event,) = faults(made.broker)
+        context = read_context(event.headers)
+        assert context is not None
+        assert context.trace_id == trace_id(spans.one("micro-batch"))
+        assert {span.name for span in spans.all} == {*STAGES, "micro-batch", "judge sensor-windows"}
+
+
+async def test_the_classes_of_a_window_carry_on_its_trace_as_well() -> None:
+    spans = Spans()
+    async with rig(tracing=spans.tracing, window_classes=True) as made:
+        await through(made, onset("a", GATEWAY))
+        contexts = [read_context(sent.headers) for sent in made.broker.sent if sent.topic != "line-states"]
+        assert len(contexts) == 2
+        assert contexts[0] == contexts[1]
+        assert contexts[0] is not None
+        assert contexts[0].trace_id == GATEWAY.trace_id
+
+
+async def test_without_tracing_headers_are_as_ever() -> None:
+    async with rig(window_classes=True) as made:
+        await through(made, onset("a", GATEWAY))
+        assert len(made.broker.sent) == 3
+        assert all(TRACEPARENT not in dict(sent.headers) for sent in made.broker.sent)
+
+
+async def test_a_stage_that_fails_is_seen_in_the_trace() -> None:
+    spans = Spans()
+    async with rig(engine=RaisingClassifier(SPEC), tracing=spans.tracing) as made:
+        await made.submit(onset("a", GATEWAY))
+        await made.pipeline.failure
+        whole = spans.one("micro-batch")
+        assert (whole.status.status_code, whole.status.description) == (StatusCode.ERROR, "MemoryError")
+        assert {span.name for span in spans.all} == {"gather", "decode", "classify", "micro-batch"}
+
+
+async def test_the_log_tells_of_an_event_its_window_its_model_and_its_trace() -> None:
+    with structlog.testing.capture_logs() as logged:
+        async with rig(tracing=Spans().tracing) as made:
+            await through(made, onset("a", GATEWAY, offset=7))
+            (told,) = [line for line in logged if line["event"] == "fault-event"]
+            (event,) = made.events()
+    assert told["trace_id"] == GATEWAY.trace_id
+    assert (told["source_partition"], told["source_offset"]) == (0, 7)
+    for name in ("event_id", "episode_id", "line", "sequence", "model_id"):
+        assert told[name] == event[name]
+
+
+def test_off_is_the_default_and_builds_nothing() -> None:
+    assert open_tracing(Settings(_env_file=None), "worker") is None

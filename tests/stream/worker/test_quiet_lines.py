@@ -1,0 +1,76 @@
+"""The short way of quiet windows is no other way: whatever comes, it leaves what ``judge`` would have left."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.spec import load_spec
+from stream.detection.decode import LineWindows
+from stream.detection.episodes import NS, EpisodeTracker
+from stream.detection.line_state import LineState, decode_state, encode_state
+
+SPEC = load_spec("line")
+HOP_NS = round(SPEC.hop * NS / SPEC.rate_hz)
+TRACKER = EpisodeTracker(SPEC)
+
+# What a record may do: windows that follow, jump, repeat or come late; quiet or not; a restart in between.
+RECORDS = st.lists(
+    st.tuples(
+        st.sampled_from([0, 0, 0, 1, 5, -1, -4]),  # sequence beside the next one
+        st.sampled_from([0, 0, 0, HOP_NS // 2, 3 * HOP_NS, -2 * HOP_NS]),  # time beside the next one
+        st.lists(st.sampled_from([0, 0, 0, 0, 1, 4]), min_size=1, max_size=4),  # class of every window
+        st.booleans(),  # whether the worker was restarted before
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+def _record(state: LineState | None, jump: int, late_ns: int, count: int) -> LineWindows:
+    sequence = max(0, (0 if state is None else state.sequence + 1) + jump)
+    start_ns = max(0, (NS if state is None else state.start_ns + HOP_NS) + late_ns)
+    record: Any = SimpleNamespace(topic="t", partition=0, offset=0, timestamp=0, key=b"a", value=b"", headers=())
+    return LineWindows(record, "a", sequence, start_ns, SPEC.rate_hz, 0, count, None)
+
+
+@given(RECORDS)
+@settings(max_examples=300, deadline=None)
+def test_quiet_records_passed_over_leave_the_state_that_judging_them_leaves(
+    records: list[tuple[int, int, list[int], bool]],
+) -> None:
+    state: LineState | None = None
+    for jump, late_ns, classes, restarted in records:
+        if restarted and state is not None:
+            state = decode_state(encode_state(state))
+        entry = _record(state, jump, late_ns, len(classes))
+        probabilities = np.full((len(classes), len(SPEC.classes)), 0.01, np.float32)
+        probabilities[np.arange(len(classes)), classes] = 0.9
+        windows = np.zeros((len(classes), *SPEC.window_shape), np.float32)
+        judged = TRACKER.judge(copy.deepcopy(state), entry, windows, np.asarray(classes), probabilities)
+        short = copy.deepcopy(state)
+        if not any(classes) and TRACKER.follows_quietly(short, entry):
+            assert short == judged.state
+            assert (judged.judged, judged.repeated, judged.late, judged.steps) == (len(classes), 0, 0, [])
+        else:
+            assert short == state, "where it is not the way, nothing was changed"
+        state = judged.state
+
+
+def test_a_quiet_line_whose_windows_follow_takes_the_short_way() -> None:
+    state = TRACKER.judge(
+        None, _record(None, 0, 0, 1), np.zeros((1, *SPEC.window_shape), np.float32), np.zeros(1, int), _quiet(1)
+    ).state
+    assert TRACKER.follows_quietly(state, _record(state, 0, 0, 3))
+    assert state.sequence == 3
+
+
+def _quiet(count: int) -> Any:
+    answer = np.zeros((count, len(SPEC.classes)), np.float32)
+    answer[:, SPEC.none_index] = 1
+    return answer

@@ -1,0 +1,139 @@
+"""Training end to end, in small; and the artefact that ships, on lines that it has never seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from domains.powerline.data.line_data import Batches, hard_windows, training_windows
+from domains.powerline.data.scenario import scenario
+from domains.powerline.recipes.line import LineOptions, train_line
+from faultline.cli.train import Split, train
+from model.artefact import Artefact, shipped
+from model.engine import Engine
+from training.data.windows import judge
+from training.evaluation.evaluation import classify_record, evaluate_silence
+from training.metrics import detected_episodes, injected_faults, score_events, window_scores
+
+QUICK = LineOptions(seed=5, epochs=3, episodes=100, test_lines=1, show_progress=False)
+
+
+@pytest.mark.slow
+def test_a_tiny_training_run_gives_a_verified_artefact(tmp_path: Path) -> None:
+    artefact = train_line(QUICK)
+    artefact.save(tmp_path / "line.safetensors")
+    manifest = Artefact.load(tmp_path / "line.safetensors").manifest
+    assert manifest.provenance["command"] == QUICK.command
+    assert manifest.provenance["seed"] == 5
+    scores = {"windows_fully_after_inception", "events", "non_faults", "calibration", "rejection"}
+    assert scores <= manifest.metrics.keys()
+    assert manifest.rejection is not None
+    assert manifest.rejection.unlike(np.zeros((1, 32, 6), np.float32)).all()
+    assert 0.2 <= manifest.temperature <= 5
+
+
+@pytest.mark.long
+def test_the_same_command_gives_the_same_weights() -> None:
+    """Of the recipe's GRU; ``test_resume`` shows it of a shorter network."""
+    first, again = train_line(QUICK), train_line(QUICK)
+    for name, tensor in first.weights.items():
+        np.testing.assert_array_equal(tensor, again.weights[name])
+
+
+def test_training_windows_of_different_episodes_have_different_numbers() -> None:
+    batches = Batches(mixed=20, brief=30, mined=10)
+    spec = shipped("line").manifest.spec
+    windows = training_windows(batches, spec, seed=1)
+    assert windows.episode.max() == 49
+    doubt = np.zeros(len(spec.classes), np.float32)
+    hard = hard_windows(8, spec, 2, lambda data: np.tile(doubt, (len(data), 1)), first_episode=50)
+    assert set(hard.episode.tolist()) == set(range(50, 58))
+
+
+def test_of_many_episodes_as_many_windows_are_kept_as_of_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = shipped("line").manifest.spec
+    whole = training_windows(Batches(mixed=40, brief=60, mined=4), spec, seed=3)
+    monkeypatch.setattr("domains.powerline.data.line_data.WHOLLY_KEPT", 50)
+    half = training_windows(Batches(mixed=40, brief=60, mined=4), spec, seed=3)
+    assert len(half) / len(whole) == pytest.approx(0.5, abs=0.06)
+    # Of all episodes, and none that was not there.
+    assert set(half.episode.tolist()) <= set(whole.episode.tolist())
+    assert len(np.unique(half.episode)) > 85
+
+
+def test_a_part_of_a_training_set_is_thinned_as_the_whole_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = shipped("line").manifest.spec
+    batches = Batches(mixed=40, brief=60, mined=4)
+    monkeypatch.setattr("domains.powerline.data.line_data.WHOLLY_KEPT", 200)
+    whole = training_windows(batches, spec, seed=3, parts=2)
+    third = training_windows(batches, spec, seed=3, parts=6)
+    assert len(third) / len(whole) == pytest.approx(1 / 3, abs=0.06)
+    np.testing.assert_array_equal(whole.data, training_windows(batches, spec, seed=3).data)
+
+
+@pytest.mark.slow
+def test_faultline_train_fits_class_data_and_prints_the_scores_of_both_splits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    rows = []
+    for code, level in (("0,0,0,0", 1.0), ("1,0,0,1", 9.0)):
+        drawn = rng.normal(level, 0.3, (150, 6))
+        rows += [code + "," + ",".join(f"{value:.4f}" for value in values) for values in drawn]
+    data, out = tmp_path / "classData.csv", tmp_path / "instant.safetensors"
+    data.write_text("G,C,B,A,Ia,Ib,Ic,Va,Vb,Vc\n" + "\n".join(rows) + "\n")
+    train(spec="instant", data=data, out=out, seed=1, epochs=15, split=Split.blocks, quiet=True)
+    artefact = Artefact.load(out)
+    assert sum(tensor.size for tensor in artefact.weights.values()) == 15_175
+    assert artefact.manifest.metrics["split"] == "blocks"
+    for split in ("random", "blocks"):
+        scores: Any = artefact.manifest.metrics[split]
+        assert scores["test"]["accuracy"] > 0.95
+    printed = capsys.readouterr().out
+    assert "random test: accuracy" in printed
+    assert "blocks test: accuracy" in printed
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(shipped("line"), threads=1, buckets=(512,))
+
+
+def test_the_shipped_model_finds_and_names_the_faults_of_unseen_lines(engine: Engine) -> None:
+    record = scenario(12, 13, seed=20_250_101)
+    probabilities = classify_record(engine.classify, record.samples, engine.spec)
+    detected = detected_episodes(probabilities, engine.spec)
+    events = score_events(injected_faults(record.labels), detected, engine.spec, record.labels.size, record.rate_hz)
+    assert events.injected >= 20
+    assert events.missed == 0
+    assert events.correct >= 0.95 * events.injected
+    assert events.false_alarms <= 1
+    labels, weights = judge(record.labels, record.settled, engine.spec)
+    whole = weights >= 1
+    scores = window_scores(labels[whole], probabilities.argmax(axis=2)[whole], engine.spec)
+    assert scores["merged_macro_f1"] > 0.97
+
+
+def test_the_shipped_model_finds_faults_at_sixty_hertz_too(engine: Engine) -> None:
+    record = scenario(6, 10, seed=20_250_102, hz=60)
+    detected = detected_episodes(classify_record(engine.classify, record.samples, engine.spec), engine.spec)
+    events = score_events(injected_faults(record.labels), detected, engine.spec, record.labels.size, record.rate_hz)
+    assert events.injected >= 8
+    assert events.missed == 0
+
+
+def test_the_shipped_model_is_silent_on_what_is_no_fault(engine: Engine) -> None:
+    found = evaluate_silence(engine.classify, engine.spec, seed=20_250_103, lines=4)
+    assert found["disturbances"] >= 70
+    assert found["false_alarms"] <= 1, found["by_kind"]
+
+
+def test_the_shipped_artefact_says_how_it_was_made_and_how_good_it_is() -> None:
+    manifest = shipped("line").manifest
+    assert str(manifest.provenance["command"]).startswith("faultline train --spec line")
+    assert manifest.provenance["command"] == LineOptions().command
+    scores: Any = manifest.metrics["windows_fully_after_inception"]
+    assert scores["merged_macro_f1"] > 0.98

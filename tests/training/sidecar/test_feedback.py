@@ -1,0 +1,94 @@
+"""Field windows: which are held out, what the others weigh, how models are scored on the held-out ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.spec import load_spec
+from training.data.feedback import (
+    MOST_SHARE,
+    MOST_WEIGHT,
+    MOST_WINDOWS,
+    field_scores,
+    split_field,
+    weighed,
+)
+from training.data.windows import Windows
+
+SPEC = load_spec("line")
+
+
+def some(labels: list[int], *, episodes: int = 1, weight: float = 1.0) -> Windows:
+    """Windows whose every value is the number of their class."""
+    n = len(labels)
+    truth = np.array(labels, np.int32)
+    data = np.broadcast_to(truth[:, None, None], (n, *SPEC.window_shape)).astype(np.float32)
+    return Windows(data, truth, np.full(n, weight, np.float32), np.arange(n) % episodes)
+
+
+def says_what_it_is(data: np.ndarray) -> np.ndarray:
+    return np.eye(12, dtype=np.float32)[data[:, 0, 0].astype(int)]
+
+
+def test_an_episode_is_on_one_side_and_stays_there_when_others_come() -> None:
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, 2**62, 400)
+    windows = some([0] * 2000, episodes=400)
+    windows = Windows(windows.data, windows.labels, windows.weights, numbers[windows.episode])
+    parts = split_field(windows)
+    held = set(parts.hold_out.episode.tolist())
+    assert not held & set(parts.train.episode.tolist())
+    assert 0.15 < len(held) / 400 < 0.35
+    fewer = split_field(windows.take(np.isin(windows.episode, numbers[:100])))
+    assert set(fewer.hold_out.episode.tolist()) == held & set(numbers[:100].tolist())
+
+
+@pytest.mark.parametrize("episodes", [2, 3, 5])
+def test_with_two_episodes_or_more_both_sides_have_some(episodes: int) -> None:
+    parts = split_field(some([0] * 20, episodes=episodes))
+    assert len(parts.train)
+    assert len(parts.hold_out)
+    assert len(parts.train) + len(parts.hold_out) == 20
+
+
+def test_classes_weigh_alike_and_the_field_never_drowns_the_simulator() -> None:
+    simulated = some([0] * 1000)
+    field = weighed(some([0] * 900 + [1] * 90 + [2] * 5), simulated, seed=1)
+    of_class = np.bincount(field.labels, field.weights)
+    total = MOST_SHARE / (1 - MOST_SHARE) * 1000
+    assert of_class.sum() == pytest.approx(total, rel=0.01)
+    assert of_class[2] == pytest.approx(5 * MOST_WEIGHT)
+    assert of_class[0] == pytest.approx(of_class[1], rel=0.01)
+
+
+def test_few_windows_weigh_at_most_so_much_and_too_many_are_chosen_evenly() -> None:
+    few = weighed(some([1] * 3, weight=3.0), some([0] * 10_000), seed=1)
+    assert few.weights.tolist() == [3 * MOST_WEIGHT] * 3
+    many = Windows(
+        np.zeros((MOST_WINDOWS + 5000, 1, 1), np.float32),
+        np.repeat([0, 1], [MOST_WINDOWS, 5000]).astype(np.int32),
+        np.ones(MOST_WINDOWS + 5000, np.float32),
+        np.arange(MOST_WINDOWS + 5000),
+    )
+    chosen = weighed(many, some([0] * 100), seed=1)
+    assert len(chosen) == MOST_WINDOWS
+    assert (chosen.labels == 1).sum() == 5000
+    assert len(weighed(some([]), some([0]), seed=1)) == 0
+
+
+def test_scores_tell_false_alarms_and_misses() -> None:
+    perfect = field_scores(says_what_it_is, some([0, 0, 1, 2]), SPEC)
+    assert perfect["windows"] == 4
+    assert (perfect["accuracy"], perfect["macro_f1"], perfect["false_alarms"], perfect["missed"]) == (1, 1, 0, 0)
+    wrong = some([0, 0, 0, 0, 1, 1])
+    wrong.data[0] = 3  # a quiet window that looks like a fault
+    wrong.data[4] = 0  # a fault that looks quiet
+    scores = field_scores(says_what_it_is, wrong, SPEC)
+    assert (scores["false_alarms"], scores["missed"]) == (0.25, 0.5)
+    assert field_scores(says_what_it_is, some([0, 0]), SPEC)["missed"] is None
+
+
+def test_windows_that_a_fault_only_partly_fills_are_not_scored() -> None:
+    assert field_scores(says_what_it_is, some([1, 1], weight=0.5), SPEC)["windows"] == 0
+    assert field_scores(says_what_it_is, some([1, 1], weight=0.5), SPEC)["accuracy"] is None

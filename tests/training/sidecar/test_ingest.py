@@ -1,0 +1,154 @@
+"""What is read of the topics finds its way into the store; what is none of ours does not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from model.spec import load_spec
+from stream.contract import FaultEvent, SourceRecord, WindowLabel
+from tests.stream.doubles import RATE_HZ, START_NS, hop_ns, marked_record, record
+from tests.training.sidecar.sidecar_samples import settings
+from training.errors import StoreError
+from training.sidecar.ingest import Gatherer, store_limits
+from training.sidecar.metrics import TrainerMetrics
+from training.sidecar.store.limits import DAY_S
+from training.sidecar.store.store import LabelledStore
+
+SPEC = load_spec("line")
+HOP_NS = hop_ns(SPEC)
+
+
+async def nobody(found: str) -> None:
+    raise AssertionError(found)
+
+
+class Bench:
+    def __init__(self, path: Path) -> None:
+        self.settings = settings(path)
+        self.store = LabelledStore(path / "store", store_limits(self.settings))
+        self.metrics = TrainerMetrics()
+        self.gatherer = Gatherer(self.settings, SPEC, self.store, self.metrics, None, nobody)
+
+    def take(self, **records: list[Any]) -> None:
+        """Records by the setting that names their topic."""
+        topics = {"windows": self.settings.topic_windows, "labels": self.settings.topic_labels, "faults": "faults.lg"}
+        self.gatherer.take({TopicPartition(topics[name], 0): found for name, found in records.items()})
+
+    def tiers(self) -> dict[str, int]:
+        return self.store.summary()[0].windows
+
+    def counted(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def verdict(first: int, last: int, fault_class: str = "AG", spec: str = "line") -> Any:
+    label = WindowLabel(
+        label_id=f"{first}-{last}-{fault_class}",
+        line="feeder",
+        spec=spec,
+        fault_class=fault_class,
+        first_ns=START_NS + first * HOP_NS,
+        last_ns=START_NS + last * HOP_NS,
+        by="test",
+        at=datetime.now(UTC),
+    )
+    return record(b"feeder", label.model_dump_json().encode())
+
+
+def event(first: int, last: int) -> Any:
+    """A fault from one window's start to another's."""
+    begin = START_NS + first * HOP_NS
+    told = FaultEvent(
+        event_id="e",
+        episode_id="e",
+        line="feeder",
+        state="clear",
+        fault_class="AG",
+        fault_type="lg",
+        phases="A",
+        ground=True,
+        ground_probability=1.0,
+        confidence=1.0,
+        probabilities={"AG": 1.0},
+        inception_ns=begin,
+        detection_ns=begin + HOP_NS,
+        duration_s=(last - first) * SPEC.hop / RATE_HZ,
+        duration_cycles=1.0,
+        spec="line",
+        model_id="m",
+        sequence=first,
+        source=SourceRecord(topic="sensor-windows", partition=0, offset=0),
+    )
+    return record(b"feeder", told.model_dump_json().encode())
+
+
+def test_windows_without_a_label_wait_and_get_the_verdict_on_them(bench: Bench) -> None:
+    bench.take(windows=[marked_record("feeder", [0] * 20, SPEC)])
+    assert bench.tiers() == {"kept": 0, "marked": 0, "ring": 20}
+    bench.take(labels=[verdict(4, 7)])
+    assert bench.tiers()["kept"] == 4
+    assert bench.store.summary()[0].classes["AG"] == 4
+    assert bench.counted("faultline_trainer_windows_total", labelled="false") == 20
+    assert bench.counted("faultline_trainer_labels_total") == 1
+
+
+def test_windows_of_an_event_are_kept_as_long_as_events_are(bench: Bench) -> None:
+    bench.take(windows=[marked_record("feeder", [0] * 40, SPEC)], faults=[event(20, 24)])
+    assert 4 <= bench.tiers()["marked"] < 20
+
+
+def test_within_one_fetch_verdicts_find_windows_that_were_sent_before_them(bench: Bench) -> None:
+    bench.take(labels=[verdict(0, 2)], windows=[marked_record("feeder", [0] * 6, SPEC)])
+    assert bench.tiers()["kept"] == 3
+
+
+def test_what_is_none_of_ours_is_counted_and_passed_over(bench: Bench) -> None:
+    guilty = [record(b"feeder", b"poison"), record(None, b"x"), record(b"feeder", None)]
+    good = [marked_record("feeder", [0] * 3, SPEC)]
+    bench.take(
+        windows=[*guilty, *good],
+        labels=[record(b"feeder", b"{"), verdict(0, 1, spec="other"), verdict(0, 1, "XYZ")],
+        faults=[record(b"feeder", b"no event")],
+    )
+    assert bench.tiers() == {"kept": 0, "marked": 0, "ring": 3}
+    assert bench.counted("faultline_trainer_skipped_records_total") == 6
+
+
+async def test_a_store_that_cannot_be_written_is_said_until_it_can(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise StoreError("store: No space left on device")
+
+    bench.take(windows=[marked_record("feeder", [0] * 3, SPEC)])
+    monkeypatch.setattr(bench.store, "flush", full)
+    assert not await bench.gatherer._try_flush()
+    assert bench.gatherer.failing
+    assert bench.counted("faultline_store_failing") == 1
+    monkeypatch.undo()
+    assert await bench.gatherer._try_flush()
+    assert not bench.gatherer.failing
+    assert bench.tiers()["ring"] == 3
+
+
+async def test_a_snapshot_holds_the_labelled_windows(bench: Bench, tmp_path: Path) -> None:
+    bench.take(windows=[marked_record("feeder", [0] * 12, SPEC)], labels=[verdict(0, 5)])
+    (tmp_path / "snapshot").mkdir()
+    await bench.gatherer.snapshot(tmp_path / "snapshot")
+    with LabelledStore(tmp_path / "snapshot") as store:
+        assert store.summary()[0].windows["kept"] == 6
+
+
+def test_the_settings_bound_the_store(tmp_path: Path) -> None:
+    limits = store_limits(settings(tmp_path, store_labelled_mb=3, store_event_days=2.0, store_waiting_hours=6.0))
+    assert (limits.kept_bytes, limits.marked_s, limits.ring_s) == (3 * 1024 * 1024, 2 * DAY_S, 6 * 3600)

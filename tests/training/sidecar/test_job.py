@@ -1,0 +1,47 @@
+"""An attempt leaves whole things only, and takes the place of what a killed one left."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from training.sidecar.job.main import alone, put_report
+from training.sidecar.job.spec import PAGE, REPORT
+
+
+def test_a_report_takes_the_place_of_one_that_a_killed_attempt_left(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        put_report(tmp_path, lambda place, text=text: (place / PAGE).write_text(text))  # type: ignore[misc]
+    assert [path.name for path in tmp_path.iterdir()] == [REPORT]
+    assert (tmp_path / REPORT / PAGE).read_text() == "second"
+
+
+def test_a_report_that_cannot_be_written_is_not_there_in_parts(tmp_path: Path) -> None:
+    def full(place: Path) -> None:
+        (place / "report.json").write_text("{}")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        put_report(tmp_path, full)
+    assert not (tmp_path / REPORT).exists()
+    put_report(tmp_path, lambda place: (place / PAGE).write_text("page"))
+    assert [path.name for path in (tmp_path / REPORT).iterdir()] == [PAGE]
+
+
+def test_two_attempts_never_work_on_one_retraining(tmp_path: Path) -> None:
+    order: list[str] = []
+    entered = threading.Event()
+
+    def second() -> None:
+        with alone(tmp_path):
+            order.append("second")
+
+    with alone(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        entered.wait(0.05)
+        order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]

@@ -1,0 +1,211 @@
+"""A retraining publishes one model or none, whatever happens to it on the way."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.artefact import Artefact
+from stream.errors import BrokerUnreachableError, SettingsError
+from tests.training.sidecar.sidecar_samples import ChampionsInMemory, ToldReports, model, no_windows, run_of, settings
+from training.errors import StoreError, TrainingError
+from training.sidecar.job.spec import CHAMPION, FIELD
+from training.sidecar.retraining import Retrainer, check_spec
+from training.sidecar.workdir import TrainerFolder
+
+ATTEMPT = (sys.executable, "-m", "tests.training.sidecar.stub_job")
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Bench:
+    """A retrainer with its folder, an in-memory topic of models and what it told."""
+
+    def __init__(self, path: Path, attempt: tuple[str, ...] = ATTEMPT, **given: object) -> None:
+        self.settings = settings(path / "trainer", **given)
+        self.folder = TrainerFolder(self.settings.trainer_folder)
+        self.champion, self.candidate = model("champion"), model("candidate")
+        self.candidate.save(path / "candidate.safetensors")
+        self.champions = ChampionsInMemory(self.champion)
+        self.told = ToldReports()
+        announcer: Any = self.told
+        self.retrainer = Retrainer(self.settings, self.folder, self.champions, announcer, attempt)
+
+    def attempts(self) -> list[str]:
+        return (self.folder.path / "attempts.txt").read_text().splitlines()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("FAULTLINE_TEST_CANDIDATE", str(tmp_path / "candidate.safetensors"))
+    return Bench(tmp_path)
+
+
+async def test_a_candidate_that_passes_is_published_once_and_its_report_is_told_of(bench: Bench) -> None:
+    word = await bench.retrainer.retrain(run_of(epochs=3), no_windows)
+    assert (word.state, word.model_id, word.champion_id) == (
+        "promoted",
+        bench.candidate.model_id,
+        bench.champion.model_id,
+    )
+    assert bench.champions.published == [bench.candidate.model_id]
+    assert bench.champions.reasons == ["demand: because of one"]
+    assert word.report_path == str(bench.folder.place("promoted", bench.candidate.model_id) / "report")
+    assert bench.told.states()[0] == "started"
+
+
+async def test_a_refused_candidate_is_not_published_and_the_criterion_is_named(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAULTLINE_TEST_FAILED", "hold-out score: 0.1, at least 0.985")
+    word = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (word.state, word.failed_criteria) == ("refused", ["hold-out score: 0.1, at least 0.985"])
+    assert bench.champions.published == []
+
+
+async def test_a_child_that_is_killed_is_run_again_on_what_it_left(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAULTLINE_TEST_DIE", "2")
+    word = await bench.retrainer.retrain(run_of(), no_windows)
+    assert word.state == "promoted"
+    assert bench.attempts() == ["from the start", "candidate there", "candidate there"]
+
+
+async def test_a_child_that_is_killed_every_time_costs_the_retraining_and_nothing_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAULTLINE_TEST_DIE", "99")
+    word = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (word.state, word.model_id) == ("failed", None)
+    assert "SIGKILL; was the machine out of memory? (attempt 3 of 3)" in word.note
+    assert not bench.folder.run.exists(), "nothing half-done is left"
+    monkeypatch.delenv("FAULTLINE_TEST_DIE")
+    assert (await bench.retrainer.retrain(run_of("run-2"), no_windows)).state == "promoted"
+
+
+async def test_a_trainer_killed_after_the_verdict_publishes_that_candidate_without_training(bench: Bench) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die() -> None:
+        raise Killed
+
+    bench.champions.before_publish = die
+    with pytest.raises(Killed):
+        await bench.retrainer.retrain(run_of(), no_windows)
+    bench.champions.before_publish = lambda: None
+    word = await bench.retrainer.retrain(run_of(), no_windows)
+    assert word.state == "promoted"
+    assert bench.champions.published == [bench.candidate.model_id]
+    assert bench.attempts() == ["from the start"]
+    assert "gone on with" in bench.told.reports[-1].note
+
+
+async def test_a_trainer_killed_after_publishing_does_not_publish_again(bench: Bench) -> None:
+    await bench.retrainer.retrain(run_of(), no_windows)
+    word = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (word.state, word.model_id) == ("promoted", bench.candidate.model_id)
+    assert bench.champions.published == [bench.candidate.model_id]
+
+
+async def test_a_publishing_that_the_broker_does_not_confirm_is_tried_again_unless_it_went_through(
+    bench: Bench,
+) -> None:
+    left = 2
+
+    def unreachable() -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise BrokerUnreachableError("nobody there")
+
+    bench.champions.before_publish = unreachable
+    assert (await bench.retrainer.retrain(run_of(), no_windows)).state == "promoted"
+    assert bench.champions.published == [bench.candidate.model_id]
+
+
+async def test_a_champion_promoted_by_hand_meanwhile_is_what_the_candidate_is_judged_beside(bench: Bench) -> None:
+    by_hand = model("by hand")
+    shown: list[Artefact | None] = [bench.champion, by_hand]
+
+    async def current() -> Artefact | None:
+        return shown.pop(0) if shown else by_hand
+
+    bench.champions.current = current  # type: ignore[method-assign]
+    word = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (word.state, word.champion_id) == ("promoted", by_hand.model_id)
+    assert bench.attempts() == ["from the start", "candidate there"], "judged again, not trained again"
+    assert Artefact.load(bench.folder.run / CHAMPION).model_id == by_hand.model_id
+
+
+async def test_the_champion_made_again_is_not_published_again(bench: Bench) -> None:
+    bench.champions.champion = bench.candidate
+    word = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (word.state, bench.champions.published) == ("promoted", [])
+    assert "made the champion again" in word.note
+
+
+async def test_the_first_model_of_a_spec_has_no_champion(bench: Bench) -> None:
+    bench.champions.champion = None
+    word = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (word.state, word.champion_id) == ("promoted", None)
+
+
+async def test_a_model_that_cannot_be_signed_fails_and_keeps_the_candidate(bench: Bench) -> None:
+    def refuse() -> None:
+        raise SettingsError("set FAULTLINE_MODEL_PRIVATE_KEY")
+
+    bench.champions.before_publish = refuse
+    word = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (word.state, word.note, word.model_id) == (
+        "failed",
+        "set FAULTLINE_MODEL_PRIVATE_KEY",
+        bench.candidate.model_id,
+    )
+
+
+async def test_what_the_field_taught_is_read_once_for_all_attempts(bench: Bench) -> None:
+    taken: list[Path] = []
+
+    async def snapshot(folder: Path) -> None:
+        taken.append(folder)
+        (folder / "windows").write_text("seen")
+
+    await bench.retrainer.retrain(run_of(), snapshot)
+    await bench.retrainer.retrain(run_of(), snapshot)
+    assert len(taken) == 1
+    assert (bench.folder.run / FIELD / "windows").read_text() == "seen"
+    await bench.retrainer.retrain(run_of("run-2"), snapshot)
+    assert len(taken) == 2
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), StoreError("store: No space left on device")]
+)
+async def test_a_full_disk_fails_the_retraining_with_its_reason_and_the_next_one_succeeds(
+    bench: Bench, error: Exception
+) -> None:
+    async def full(folder: Path) -> None:
+        raise error
+
+    word = await bench.retrainer.retrain(run_of(), full)
+    assert word.state == "failed"
+    assert "No space left on device" in word.note
+    assert (await bench.retrainer.retrain(run_of("run-2"), no_windows)).state == "promoted"
+
+
+async def test_the_order_is_what_was_asked_and_otherwise_what_the_settings_say(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, retrain_epochs=7, evaluation_lines=2, retrain_warm_start=True)
+    order = bench.retrainer.order(run_of(episodes=300, seed=0))
+    assert (order.epochs, order.episodes, order.seed, order.evaluation_lines) == (7, 300, 0, 2)
+    assert order.warm_start
+    assert not bench.retrainer.order(run_of(warm_start=False)).warm_start
+
+
+def test_a_spec_without_a_recipe_is_refused() -> None:
+    with pytest.raises(TrainingError, match="set FAULTLINE_SPEC to line or instant"):
+        check_spec("mine")

@@ -1,0 +1,1 @@
+"""Evaluate a classifier: classes, events, robustness, folds."""

@@ -1,0 +1,115 @@
+"""Probabilities under a condition → its cell: scores of windows, of events, and how sure the first are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from training.data.windows import judge, window_ends
+from training.evaluation.conditions.condition import Trial
+from training.metrics import EventScore, detected_episodes, injected_faults, score_events
+
+# A line-hour as the issue and the gate count it: sixty occurrences, each of which is one record here.
+OCCURRENCES_PER_HOUR = 60
+RESAMPLES = 500
+KEPT = 100  # of them stay in a cell, for comparisons draw by draw: enough for a standard error to 7 %
+CONFIDENCE = 95.0
+
+Tables = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Windows that count: of which record, their last samples, their classes; each (k,)."""
+
+    record: NDArray[np.intp]
+    end: NDArray[np.intp]
+    label: NDArray[np.intp]
+
+    def windows(self, samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+        """Return the windows themselves, float32 (k, length, channels), of records (n, t, channels)."""
+        return np.asarray(samples[self.record[:, None], self.end[:, None] + np.arange(1 - length, 1)])
+
+    def at(self, classes: NDArray[np.intp], spec: SignalSpec) -> NDArray[np.intp]:
+        """Return what ``classes`` (n, windows at the spec's hop) says of them."""
+        return np.asarray(classes[self.record, (self.end - spec.samples + 1) // spec.hop])
+
+
+def scored_windows(trial: Trial, spec: SignalSpec) -> Scored:
+    """Return the windows of a trial that count."""
+    episodes = trial.episodes
+    if trial.ends is not None:
+        record = np.repeat(np.arange(len(episodes)), trial.ends.shape[1])
+        end = trial.ends.reshape(-1)
+        return Scored(record, end, episodes.labels[record, end].astype(np.intp))
+    labels, weights = judge(episodes.labels, episodes.settled, spec)
+    record, k = np.nonzero(weights >= 1.0)
+    return Scored(record, window_ends(episodes.samples.shape[1], spec)[k], labels[record, k].astype(np.intp))
+
+
+def tables(scored: Scored, said: NDArray[np.intp], records: int, spec: SignalSpec) -> Tables:
+    """Return the confusion table of every record, float64 (records, classes, classes): truth by what was said."""
+    classes = len(spec.classes)
+    cells = (scored.record * classes + scored.label) * classes + said
+    return np.bincount(cells, minlength=records * classes**2).reshape(records, classes, classes).astype(float)
+
+
+def macro_f1(table: Tables, merge: tuple[int, ...] | None = None) -> NDArray[np.float64]:
+    """Return what ``training.metrics.macro_f1`` does (…), of confusion tables (…, classes, classes).
+
+    Args:
+        table: truth by what was said.
+        merge: for every class the index under which it is counted.
+    """
+    if merge is not None:
+        groups = np.equal.outer(np.array(merge), np.arange(len(merge))).astype(float)
+        table = groups.T @ table @ groups
+    hits = np.diagonal(table, axis1=-2, axis2=-1)
+    truth = table.sum(axis=-1)
+    total = truth + table.sum(axis=-2)
+    f1 = 2 * hits / np.maximum(total, 1)
+    present = truth > 0
+    return np.asarray((f1 * present).sum(axis=-1) / np.maximum(present.sum(axis=-1), 1))
+
+
+def resampled_scores(per_record: Tables, spec: SignalSpec, seed: int) -> NDArray[np.float64]:
+    """Return the merged macro-F1 of RESAMPLES bootstrap samples, records drawn with replacement.
+
+    Equal seeds draw the same records: scores of two models, or under two conditions, can be compared draw by draw.
+    """
+    n, classes = per_record.shape[:2]
+    rng = np.random.default_rng(seed)
+    often = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(float)
+    resampled = (often @ per_record.reshape(n, -1)).reshape(RESAMPLES, classes, classes)
+    return macro_f1(resampled, spec.merged_three_phase())
+
+
+def interval(scores: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % interval of resampled scores."""
+    low, high = np.percentile(scores, [50 - CONFIDENCE / 2, 50 + CONFIDENCE / 2])
+    return float(low), float(high)
+
+
+def flip_rate(trial: Trial, said: NDArray[np.intp], spec: SignalSpec) -> float:
+    """Return the part of neighbouring windows of one truth that ``said`` (n, windows) calls differently."""
+    labels, weights = judge(trial.episodes.labels, trial.episodes.settled, spec)
+    merged = np.array(spec.merged_three_phase())
+    whole = weights >= 1.0
+    alike = whole[:, 1:] & whole[:, :-1] & (labels[:, 1:] == labels[:, :-1])
+    differ = merged[said[:, 1:]] != merged[said[:, :-1]]
+    return float(differ[alike].mean()) if alike.any() else 0.0
+
+
+def events(trial: Trial, probabilities: NDArray[np.float32], spec: SignalSpec) -> EventScore:
+    """Return what m-of-n confirmation makes of ``probabilities`` (n, windows, classes).
+
+    Every record counts as one of the sixty occurrences of a line-hour: its few cycles are the only eventful ones of
+    its minute.
+    """
+    injected = injected_faults(trial.episodes.labels, spec.none_index)
+    found = detected_episodes(probabilities, spec)
+    seconds = 3600 // OCCURRENCES_PER_HOUR * len(trial.episodes)
+    return score_events(injected, found, spec, samples=seconds, rate_hz=1.0)

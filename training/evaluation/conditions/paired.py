@@ -1,0 +1,62 @@
+"""How far the scores of two models under conditions differ by chance alone, from the records that both were given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluation.conditions.results import ConditionCell, RobustnessResult
+
+__all__ = ["ALL", "WIDTH", "standard_errors"]
+
+ALL = "all"
+WIDTH = 2 * 1.96  # of a 95 % interval, in standard errors
+
+
+def standard_errors(mine: RobustnessResult, theirs: RobustnessResult) -> dict[str, float]:
+    """Return the standard errors of the differences of merged macro-F1 between two models.
+
+    On equal seeds and episodes both were scored on the same bootstrap samples of the same records, and the difference
+    is taken sample by sample: what makes a record hard for both cancels, and so it does in means of cells. Of results
+    without samples, or of other records, the intervals are taken as independent, and cells of a mean as one.
+
+    Args:
+        mine: of the one model.
+        theirs: of the other.
+
+    Returns:
+        By cell ("noise/3"), by condition ("noise": of the mean of its levels) and for ALL (of the mean of all cells).
+    """
+    other = {cell.name: cell for cell in theirs.cells}
+    pairs = {cell.name: (cell, other[cell.name]) for cell in mine.cells if cell.name in other}
+    same = mine.seed == theirs.seed and all(_comparable(*pair) for pair in pairs.values())
+    families = {name: [name] for name in pairs} | _by_condition(pairs)
+    if same:
+        drawn = {name: _differences(*pair) for name, pair in pairs.items()}
+        return {
+            family: float(np.mean([drawn[name] for name in names], axis=0).std(ddof=1))
+            for family, names in families.items()
+        }
+    apart = {name: float(np.hypot(_error(pair[0]), _error(pair[1]))) for name, pair in pairs.items()}
+    return {family: float(np.mean([apart[name] for name in names])) for family, names in families.items()}
+
+
+def _by_condition(pairs: Mapping[str, tuple[ConditionCell, ConditionCell]]) -> dict[str, list[str]]:
+    families: dict[str, list[str]] = {ALL: list(pairs)} if pairs else {}
+    for name, (cell, _) in pairs.items():
+        families.setdefault(cell.condition, []).append(name)
+    return families
+
+
+def _comparable(mine: ConditionCell, theirs: ConditionCell) -> bool:
+    return mine.episodes == theirs.episodes and len(mine.drawn) == len(theirs.drawn) > 1
+
+
+def _differences(mine: ConditionCell, theirs: ConditionCell) -> NDArray[np.float64]:
+    return np.subtract(mine.drawn, theirs.drawn, dtype=np.float64)
+
+
+def _error(cell: ConditionCell) -> float:
+    return (cell.merged_high - cell.merged_low) / WIDTH

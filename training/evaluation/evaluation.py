@@ -1,0 +1,141 @@
+"""Judges a `line` classifier on scenarios that it has never seen: per window, and per event."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domains.powerline.data.line_data import Classifier
+from domains.powerline.data.scenario import Scenario, scenario
+from model.rejection import Rejection
+from model.spec import SignalSpec
+from training.data.windows import cut, judge
+from training.evaluation.fold_results import Disturbances, Faults
+from training.metrics import detected_episodes, injected_faults, score_events, window_scores
+
+TEST_SECONDS = 64.0
+DISTURBANCES_PER_HOUR = 60
+SETTLING_S = 0.5  # after a disturbance, what is called a fault is still its doing
+LINES_AT_ONCE = 10  # so that whole records never pile up in memory
+
+
+def guarded(classify: Classifier, rejection: Rejection | None, spec: SignalSpec) -> Classifier:
+    """Return a classifier that answers as a worker does: windows unlike training are no fault, for certain."""
+    if rejection is None:
+        return classify
+
+    def answer(data: NDArray[np.float32]) -> NDArray[np.float32]:
+        unlike = rejection.unlike(data)
+        probabilities = np.where(unlike[:, None], np.float32(0), classify(data))
+        probabilities[unlike, spec.none_index] = 1
+        return probabilities
+
+    return answer
+
+
+def evaluate_line(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> dict[str, Any]:
+    """Score a classifier on a mixed scenario and on one of non-faults only, both of ``lines`` lines.
+
+    Args:
+        classify: probabilities (n, classes) of windows (n, samples, channels).
+        spec: of the windows.
+        seed: of the two scenarios.
+        lines: in each; every line is recorded for 64 s with an occurrence in every 3.2 s.
+
+    Returns:
+        Scores of windows lying fully in one state, of events, and the false alarms among non-faults.
+    """
+    mixed = scenario(lines, TEST_SECONDS, seed)
+    probabilities = classify_record(classify, mixed.samples, spec)
+    labels, weights = judge(mixed.labels, mixed.settled, spec)
+    whole = weights >= 1.0
+    injected = injected_faults(mixed.labels, spec.none_index)
+    events = score_events(injected, detected_episodes(probabilities, spec), spec, mixed.labels.size, mixed.rate_hz)
+    per_window = window_scores(labels[whole], probabilities.argmax(axis=2)[whole], spec)
+    return {
+        "windows_fully_after_inception": {name: round(value, 4) for name, value in per_window.items()},
+        "events": events.as_metrics(),
+        "non_faults": evaluate_silence(classify, spec, seed + 1, lines),
+    }
+
+
+def evaluate_silence(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> dict[str, Any]:
+    """Count the false alarms, in all and by kind, that a scenario without any fault causes."""
+    quiet = scenario(lines, TEST_SECONDS, seed, fault_share=0.0)
+    probabilities = classify_record(classify, quiet.samples, spec)
+    found = detected_episodes(probabilities, spec)
+    by_kind: dict[str, int] = {}
+    for episode in found:
+        kind = _kind_at(quiet, episode.record, episode.sample)
+        by_kind[kind] = by_kind.get(kind, 0) + 1
+    said = probabilities.argmax(axis=2) != spec.none_index
+    return {
+        "disturbances": len(quiet.events),
+        "line_hours": round(quiet.labels.size / quiet.rate_hz / 3600, 4),
+        "false_alarms": len(found),
+        "by_kind": by_kind,
+        "faulty_windows": int(said.sum()),
+        "windows": int(said.size),
+    }
+
+
+def judge_faults(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> Faults:
+    """Count what becomes of the faults on ``lines`` fresh lines, 64 s each with an occurrence in every 3.2 s."""
+    record = scenario(lines, TEST_SECONDS, seed)
+    episodes = detected_episodes(classify_record(classify, record.samples, spec), spec)
+    injected = injected_faults(record.labels, spec.none_index)
+    score = score_events(injected, episodes, spec, record.labels.size, record.rate_hz)
+    return Faults(
+        injected=score.injected,
+        missed=score.missed,
+        wrong=score.wrong,
+        delay_cycles_median=round(score.delay_cycles_median, 4) if score.found else None,
+        delay_cycles_p95=round(score.delay_cycles_p95, 4) if score.found else None,
+    )
+
+
+def judge_disturbances(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> Disturbances:
+    """Count the false alarms of ``lines`` fresh lines with a disturbance in every 3.2 s and no fault.
+
+    A disturbance stands for a minute. Of the quiet that such a minute has besides, the simulated quiet is a sample:
+    alarms in it count as often as an hour has more of it.
+    """
+    dealt: Counter[str] = Counter()
+    alarms: Counter[str] = Counter()
+    recorded_s = disturbed_s = 0.0
+    for number, first in enumerate(range(0, lines, LINES_AT_ONCE)):
+        record = scenario(min(LINES_AT_ONCE, lines - first), TEST_SECONDS, seed + 10 * number, fault_share=0.0)
+        settling = SETTLING_S * record.rate_hz
+        dealt.update(event.kind for event in record.events)
+        recorded_s += record.labels.size / record.rate_hz
+        disturbed_s += sum(event.stop + settling - event.start for event in record.events) / record.rate_hz
+        for found in detected_episodes(classify_record(classify, record.samples, spec), spec):
+            during = [
+                event.kind
+                for event in record.events
+                if event.line == found.record and event.start <= found.sample <= event.stop + settling
+            ]
+            alarms[during[-1] if during else "quiet"] += 1
+    hours = dealt.total() / DISTURBANCES_PER_HOUR
+    quiet_s = recorded_s - disturbed_s
+    quiet_per_hour = alarms["quiet"] / quiet_s * (3600 - disturbed_s / hours)
+    return Disturbances(
+        dealt=dict(sorted(dealt.items())),
+        line_hours=round(hours, 4),
+        quiet_hours=round(quiet_s / 3600, 4),
+        alarms={kind: count for kind, count in sorted(alarms.items()) if count},
+        alarms_per_line_hour=round((alarms.total() - alarms["quiet"]) / hours + quiet_per_hour, 4),
+    )
+
+
+def classify_record(classify: Classifier, samples: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float32]:
+    """Return the probabilities (records, windows, classes) of all windows of records (n, t, channels)."""
+    return np.stack([classify(np.ascontiguousarray(cut(record[None], spec)[0])) for record in samples])
+
+
+def _kind_at(record: Scenario, line: int, sample: int) -> str:
+    begun = [event for event in record.events if event.line == line and event.start <= sample]
+    return max(begun, key=lambda event: event.start).kind if begun else "quiet"

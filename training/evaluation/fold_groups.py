@@ -1,0 +1,64 @@
+"""The groups of a cross-validation: simulated by the first fold that needs them, read by all others."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from training.data.windows import Windows
+
+__all__ = ["forget_groups", "kept_group"]
+
+log = structlog.get_logger()
+
+
+def kept_group(path: Path, fingerprint: str, simulate: Callable[[], Windows]) -> Windows:
+    """Read a group's windows, or simulate and keep them; without space to keep them every fold simulates again.
+
+    Args:
+        path: of the file, half a gigabyte of the recipe's own groups; its folder is made when needed.
+        fingerprint: of all that decides them. A file with another one is written anew.
+        simulate: makes them.
+    """
+    if (known := _read(path, fingerprint)) is not None:
+        return known
+    windows = simulate()
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            arrays = {one.name: getattr(windows, one.name) for one in fields(Windows)}
+            np.savez(file, fingerprint=np.array(fingerprint), allow_pickle=False, **arrays)
+        os.replace(partial, path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        log.warning("group_not_kept", path=str(path), error=error.strerror or str(error), then="simulated again")
+    return windows
+
+
+def forget_groups(folder: Path) -> None:
+    """Remove what ``kept_group`` keeps in a folder, and what one that was killed in between left there."""
+    for pattern in ("group-*.npz", ".group-*.partial"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path, fingerprint: str) -> Windows | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["fingerprint"]) != fingerprint:
+                return None
+            return Windows(**{one.name: file[one.name] for one in fields(Windows)})
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        log.warning("group_not_readable", path=str(path), error=repr(error), then="simulated again")
+        return None

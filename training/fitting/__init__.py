@@ -1,0 +1,1 @@
+"""Fit a network: steps, rounds, checkpoints, calibration, manifests."""

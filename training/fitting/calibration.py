@@ -1,0 +1,164 @@
+"""Whether a model's probabilities mean what they say, before and after its temperature.
+
+Probabilities are float (n, classes), labels int (n,). "Merged" takes the ungrounded and the grounded three-phase
+fault as one, which no instrument can tell apart on a balanced line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
+
+from model.spec import SignalSpec
+from training.errors import TrainingError
+from training.fitting.fit import fit_temperature
+
+BINS = 15  # as in Guo et al., so that figures can be compared
+
+Probabilities = NDArray[np.floating]
+Labels = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Windows whose highest probability lies in ``low`` … ``high``: how sure they are, how often they are right."""
+
+    low: float
+    high: float
+    windows: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(probabilities: Probabilities, labels: Labels, bins: int = BINS) -> list[ReliabilityBin]:
+    """Return the bins of equal width that hold any window."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    # A bin holds its upper edge, so that a window that is certain lies in the last.
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    found = []
+    for k in np.unique(place):
+        inside = place == k
+        sure, accuracy = float(confidence[inside].mean()), float(right[inside].mean())
+        found.append(ReliabilityBin(k / bins, (k + 1) / bins, int(inside.sum()), sure, accuracy))
+    return found
+
+
+def expected_calibration_error(probabilities: Probabilities, labels: Labels, bins: int = BINS) -> float:
+    """Return the mean difference of confidence and accuracy over windows, by bins of equal width.
+
+    Guo et al., "On calibration of modern neural networks", ICML 2017.
+    """
+    parts = reliability(probabilities, labels, bins)
+    return sum(part.windows * abs(part.confidence - part.accuracy) for part in parts) / len(labels)
+
+
+def brier_score(probabilities: Probabilities, labels: Labels) -> float:
+    """Return the mean squared distance of the probabilities from the truth, summed over classes (Brier 1950): 0…2."""
+    distance = probabilities.astype(np.float64)
+    distance[np.arange(len(labels)), labels] -= 1
+    return float(np.square(distance).sum(axis=1).mean())
+
+
+def merge_three_phase(probabilities: Probabilities, labels: Labels, spec: SignalSpec) -> tuple[Probabilities, Labels]:
+    """Return probabilities and labels with the two three-phase faults as one; the class merged away has 0."""
+    merged = np.array(spec.merged_three_phase())
+    summed = np.zeros_like(probabilities)
+    for k, into in enumerate(merged):
+        summed[:, into] += probabilities[:, k]
+    return summed, merged[labels]
+
+
+@dataclass(frozen=True)
+class CalibrationScores:
+    """Expected calibration error (15 bins) and Brier score, of all classes and merged."""
+
+    ece: float
+    brier: float
+    merged_ece: float
+    merged_brier: float
+
+    @classmethod
+    def of(cls, probabilities: Probabilities, labels: Labels, spec: SignalSpec) -> CalibrationScores:
+        """Score probabilities against the truth."""
+        merged = merge_three_phase(probabilities, labels, spec)
+        return cls(
+            expected_calibration_error(probabilities, labels),
+            brier_score(probabilities, labels),
+            expected_calibration_error(*merged),
+            brier_score(*merged),
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature, and how good probabilities of other windows are without and with it."""
+
+    temperature: float
+    windows: int
+    before: CalibrationScores
+    after: CalibrationScores
+
+    def as_metrics(self) -> dict[str, float]:
+        """Return the scores flat and rounded, for a manifest: ``ece_before``, ``merged_ece`` and so on."""
+        before = {f"{name}_before": value for name, value in asdict(self.before).items()}
+        return {name: round(value, 5) for name, value in {**asdict(self.after), **before}.items()}
+
+
+def prior_offset(logits: NDArray[np.float32], labels: Labels, none_index: int) -> float:
+    """Return what is to be added to the logit of "no fault" so that a fault is expected as rarely as it occurs.
+
+    Training takes instructive windows, among which faults are many times commoner than on a line. A change of the
+    classes' prior probabilities is an offset of their logits (Saerens et al., "Adjusting the outputs of a classifier
+    to new a priori probabilities", Neural Computation 14, 2002); one offset is fitted here, together with the
+    temperature that suits it, to the likelihood of windows as often as they occur.
+
+    Args:
+        logits: (n, classes) of windows as often as they occur.
+        labels: of them.
+        none_index: the class of no fault.
+    """
+    given = logits.astype(np.float64)
+
+    def loss(parameters: NDArray[np.float64]) -> float:
+        scaled = given.copy()
+        scaled[:, none_index] += parameters[0]
+        scaled *= np.exp(parameters[1])
+        return float((logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]).mean())
+
+    return float(minimize(loss, np.zeros(2), method="Nelder-Mead").x[0])
+
+
+def calibrate(
+    logits: NDArray[np.float32],
+    labels: Labels,
+    test_logits: NDArray[np.float32],
+    test_labels: Labels,
+    spec: SignalSpec,
+) -> Calibration:
+    """Fit a temperature to one part and judge it on another.
+
+    Args:
+        logits: of the calibration windows, neither trained nor chosen on.
+        labels: of the calibration windows.
+        test_logits: of windows of yet other episodes.
+        test_labels: of those.
+        spec: for the merged classes.
+
+    Raises:
+        TrainingError: a part is empty.
+    """
+    if len(labels) == 0 or len(test_labels) == 0:
+        raise TrainingError("calibration needs windows to fit to and others to judge by; use more episodes")
+    temperature = fit_temperature(logits, labels.astype(np.int32))
+    before, after = (softmax(test_logits.astype(np.float64) / t, axis=1) for t in (1.0, temperature))
+    return Calibration(
+        temperature,
+        len(test_labels),
+        CalibrationScores.of(before, test_labels, spec),
+        CalibrationScores.of(after, test_labels, spec),
+    )

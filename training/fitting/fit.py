@@ -1,0 +1,290 @@
+"""Fitting a network to windows: compiled steps, cosine learning rate, the best epoch's weights, temperature."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from domains.powerline.data.symmetries import Symmetries
+from model.spec import SignalSpec
+from training.data.windows import Windows
+from training.fitting.checkpoint import Checkpoint, State
+from training.fitting.steps import Steps
+from training.metrics import window_scores
+
+log = structlog.get_logger()
+
+SCORING_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a network is fitted. ``warm_up`` is the part of all steps in which the learning rate rises; it then
+    falls along a cosine to ``final_rate`` of its height.
+
+    ``optimiser``: "muon" turns a matrix in all its directions alike (Jordan et al., "Muon: an optimizer for hidden
+    layers in neural networks", 2024), which the last layer and the biases, that Adam then fits, need not. In the
+    scaling of Liu et al., "Muon is scalable for LLM training" (2025), both take a learning rate of the same size.
+    """
+
+    epochs: int = 20
+    batch: int = 256
+    learning_rate: float = 3e-3
+    warm_up: float = 0.05
+    final_rate: float = 0.01
+    clip_norm: float | None = 1.0  # of every tensor's gradient
+    optimiser: Literal["adam", "muon"] = "adam"
+    seed: int = 0
+    select_by: Literal["loss", "accuracy"] = "loss"  # which epoch is the best, by its validation score
+    patience: int | None = None  # epochs without a better one after which training ends
+    symmetries: Symmetries | None = None  # windows are learned from in forms drawn from these
+    show_progress: bool = True
+
+
+@dataclass
+class FitHistory:
+    """Per epoch: training loss, validation loss, and scores of the validation windows."""
+
+    loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    scores: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    seconds: float = 0.0  # of training and validation, over all runs of a resumed training
+
+    @property
+    def epochs(self) -> int:
+        """Epochs done."""
+        return len(self.loss)
+
+    def stalled(self, patience: int | None) -> bool:
+        """Whether the best epoch lies ``patience`` epochs back."""
+        return patience is not None and self.epochs - self.best_epoch >= patience
+
+
+def make_repeatable(seed: int) -> None:
+    """Seed every generator of the process. The operations used are deterministic on CPU for a number of threads;
+    TensorFlow's switch for determinism would forbid compiling by XLA."""
+    keras.utils.set_random_seed(seed)
+
+
+def stay_on_one_core() -> bool:
+    """Have TensorFlow run every operation in one thread, as suits steps of less than a millisecond: handing their
+    operations from thread to thread costs a fifth of the time. Holds for the process.
+
+    Returns whether it could be set, which has to come before TensorFlow has computed anything.
+    """
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        return False
+    return True
+
+
+def logits_of(network: Any, data: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the network's logits (n, classes) of windows (n, samples, channels), in batches of one shape."""
+    import tensorflow as tf
+
+    # Compiling by XLA takes a second or two, which only many windows win back.
+    compiled = len(data) > SCORING_BATCH
+    forwards = network.__dict__.setdefault("_faultline_forwards", {})
+    if compiled not in forwards:
+        forwards[compiled] = tf.function(lambda windows: network(windows, training=False), jit_compile=compiled)
+    forward = forwards[compiled]
+    if not compiled:
+        return np.asarray(forward(tf.constant(data)))
+    padded = np.zeros((SCORING_BATCH, *data.shape[1:]), np.float32)
+    parts = []
+    for first in range(0, len(data), SCORING_BATCH):
+        part = data[first : first + SCORING_BATCH]
+        padded[: len(part)] = part
+        parts.append(forward(padded).numpy()[: len(part)])
+    return np.concatenate(parts)
+
+
+def fit(
+    network: Any,
+    train: Windows,
+    validation: Windows,
+    spec: SignalSpec,
+    options: FitOptions,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[FitHistory], None] | None = None,
+    beside: Windows | None = None,
+) -> FitHistory:
+    """Fit ``network`` in place and leave it with the weights of its best epoch.
+
+    Args:
+        network: a Keras model from windows to logits.
+        train: windows to learn from; their weights count.
+        validation: windows of other episodes.
+        spec: for the scores.
+        options: see FitOptions.
+        checkpoint: written after every epoch. Where it is there already, training goes on after its last epoch
+            and ends with the weights that an undisturbed one ends with.
+        on_epoch: called after every epoch.
+        beside: further windows to learn from.
+
+    Raises:
+        TrainingError: the checkpoint is another training's, or cannot be written.
+    """
+    begun = time.perf_counter()
+    parts = [train] if beside is None or not len(beside) else [train, beside]
+    fingerprint = _fingerprint(network, [*parts, validation], options) if checkpoint else ""
+    file = Checkpoint(checkpoint, fingerprint) if checkpoint else None
+    optimiser = _optimiser(options, network, steps=options.epochs * -(-sum(map(len, parts)) // options.batch))
+    steps = Steps(network, optimiser, parts, options.batch, options.seed, options.symmetries)
+    history, best = FitHistory(), network.get_weights()
+    if file and (state := file.load()):
+        for variable, value in zip([*network.variables, *optimiser.variables], state.variables, strict=True):
+            variable.assign(value)
+        history, best = FitHistory(**state.history), list(state.best)
+        log.info("training_resumed", epoch=history.epochs, of=options.epochs)
+    with _Display(options, steps.per_epoch) as display:
+        display.advance(history.epochs * steps.per_epoch)
+        while history.epochs < options.epochs and not history.stalled(options.patience):
+            total = 0.0
+            for taken, losses in steps.epoch(history.epochs):
+                total += losses
+                display.advance(taken)
+            _score(history, total / steps.per_epoch, network, validation, spec)
+            history.best_epoch = _best_epoch(history, options.select_by)
+            if history.best_epoch == history.epochs:
+                best = network.get_weights()
+            history.seconds, begun = history.seconds + time.perf_counter() - begun, time.perf_counter()
+            if file:
+                variables = [np.asarray(v.value) for v in (*network.variables, *optimiser.variables)]
+                file.save(State(variables, best, asdict(history)))
+            display.epoch(history)
+            if on_epoch:
+                on_epoch(history)
+    network.set_weights(best)
+    return history
+
+
+def _optimiser(options: FitOptions, network: Any, steps: int) -> keras.optimizers.Optimizer:
+    warm_up = max(1, int(options.warm_up * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        options.learning_rate / 20,
+        max(1, steps - warm_up),
+        alpha=options.final_rate,
+        warmup_target=options.learning_rate,
+        warmup_steps=warm_up,
+    )
+    if options.optimiser == "adam":
+        return keras.optimizers.Adam(schedule, clipnorm=options.clip_norm)
+    last = network.layers[-1].name
+    return keras.optimizers.Muon(
+        schedule, exclude_layers=[f"^{re.escape(last)}/"], adam_weight_decay=0.0, clipnorm=options.clip_norm
+    )
+
+
+def _score(history: FitHistory, loss: float, network: Any, validation: Windows, spec: SignalSpec) -> None:
+    """Append an epoch to the history."""
+    logits = logits_of(network, validation.data)
+    history.loss.append(loss)
+    history.val_loss.append(cross_entropy(logits, validation.labels, validation.weights))
+    history.scores.append(window_scores(validation.labels, logits.argmax(axis=1), spec))
+
+
+def _best_epoch(history: FitHistory, select_by: Literal["loss", "accuracy"]) -> int:
+    """Return the first best epoch, counted from 1; of equally accurate ones that with the lowest loss."""
+    if select_by == "loss":
+        return int(np.argmin(history.val_loss)) + 1
+    ranks = [(scores["accuracy"], -loss) for scores, loss in zip(history.scores, history.val_loss, strict=True)]
+    return ranks.index(max(ranks)) + 1
+
+
+def _fingerprint(network: Any, parts: Sequence[Windows], options: FitOptions) -> str:
+    """Hash what decides the outcome: network with its first weights, windows, options."""
+    decisive = {key: value for key, value in asdict(options).items() if key != "show_progress"}
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    digest.update(network.to_json().encode())
+    first = [np.asarray(variable.value) for variable in network.variables]
+    windows = [getattr(part, name) for part in parts for name in ("data", "labels", "weights")]
+    for array in (*first, *windows):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+class _Display:
+    """Shows progress: a bar, or one line per epoch where standard error is no terminal."""
+
+    def __init__(self, options: FitOptions, steps_per_epoch: int) -> None:
+        self._epochs, self._wanted = options.epochs, options.show_progress
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            disable=not (options.show_progress and sys.stderr.isatty()),
+            transient=True,
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("training", total=options.epochs * steps_per_epoch, state="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def advance(self, steps: int) -> None:
+        """Count steps taken."""
+        self._bar.advance(self._task, steps)
+
+    def epoch(self, history: FitHistory) -> None:
+        """Show how the last epoch ended."""
+        merged = history.scores[-1]["merged_macro_f1"]
+        state = f"loss {history.loss[-1]:.4f} val_loss {history.val_loss[-1]:.4f} merged_f1 {merged:.4f}"
+        self._bar.update(self._task, state=state)
+        if self._wanted and self._bar.disable:
+            print(f"epoch {history.epochs}/{self._epochs} {state}", file=sys.stderr, flush=True)
+
+
+def cross_entropy(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    weights: NDArray[np.float32] | None = None,
+    temperature: float = 1.0,
+) -> float:
+    """Return the mean negative log-likelihood of ``labels`` under softmax(logits / temperature)."""
+    scaled = logits.astype(np.float64) / temperature
+    loss = logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]
+    return float(np.average(loss, weights=weights))
+
+
+def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
+    """Return the temperature that makes ``logits`` of windows not trained on most likely.
+
+    Guo et al., "On calibration of modern neural networks", ICML 2017.
+    """
+    best = minimize_scalar(
+        lambda log_t: cross_entropy(logits, labels, temperature=float(np.exp(log_t))),
+        bounds=(np.log(0.2), np.log(5.0)),
+        method="bounded",
+    )
+    return float(np.exp(best.x))

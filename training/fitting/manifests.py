@@ -1,0 +1,126 @@
+"""What the manifest of a training holds: the command, how it went, the scores; and the artefact around it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from model.artefact import Artefact
+from model.normalisation import Normalisation
+from model.rejection import Rejection
+from model.spec import SignalSpec
+from training.data.windows import Windows
+from training.fitting.fit import FitHistory, cross_entropy, logits_of
+from training.metrics import window_scores
+
+DEFAULT_ARCHITECTURE = "gru"
+DEFAULT_SEED = 2024
+
+
+class Asked(Protocol):
+    """What every recipe's options say."""
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+
+    @property
+    def architecture(self) -> str:
+        """Of the network."""
+
+    @property
+    def command(self) -> str:
+        """The command that makes the same model again."""
+
+
+def chosen(architecture: str, patience: int | None) -> str:
+    """Return a command's options of what was not left at its default, with a space before each."""
+    given = "" if architecture == DEFAULT_ARCHITECTURE else f" --architecture {architecture}"
+    return given if patience is None else f"{given} --patience {patience}"
+
+
+def recorded(histories: Sequence[FitHistory]) -> dict[str, Any]:
+    """Return what a manifest keeps of the epochs of successive fits: lists by epoch, ``best_epoch`` counted from 1.
+
+    The best epoch is the last fit's, since that is where the network's weights come from.
+    """
+    scores = [epoch for history in histories for epoch in history.scores]
+    return {
+        "loss": [round(value, 5) for history in histories for value in history.loss],
+        "val_loss": [round(value, 5) for history in histories for value in history.val_loss],
+        "val_accuracy": [round(epoch["accuracy"], 4) for epoch in scores],
+        "val_merged_macro_f1": [round(epoch["merged_macro_f1"], 4) for epoch in scores],
+        "best_epoch": sum(len(history.loss) for history in histories[:-1]) + histories[-1].best_epoch,
+    }
+
+
+def learned(network: Any, train: Windows, spec: SignalSpec) -> dict[str, float]:
+    """Score the finished network on what it learned from: the distance to the validation scores is overfitting."""
+    logits = logits_of(network, train.data)
+    scores = window_scores(train.labels, logits.argmax(axis=1), spec)
+    return rounded({**scores, "loss": cross_entropy(logits, train.labels, train.weights)})
+
+
+def best(history: FitHistory) -> dict[str, float]:
+    """Return the validation scores of the epoch whose weights were kept."""
+    return rounded(history.scores[history.best_epoch - 1])
+
+
+def rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    """Four digits are what so many windows can tell apart."""
+    return {name: round(value, 4) for name, value in scores.items()}
+
+
+def trained_artefact(
+    network: Any,
+    spec: SignalSpec,
+    options: Asked,
+    *,
+    normalisation: Normalisation,
+    temperature: float,
+    metrics: dict[str, Any],
+    fitting_s: float,
+    rejection: Rejection | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> Artefact:
+    """Return the artefact of a finished training.
+
+    Args:
+        network: a Keras model from windows to logits.
+        spec: of the windows.
+        options: what was asked for.
+        normalisation: the one inside the network.
+        temperature: of its probabilities.
+        metrics: its scores.
+        fitting_s: seconds of fitting; no part of what the model's id is made of.
+        rejection: bounds beyond which a window is unlike training.
+        source: what tells the file that it learned from, beyond its name in the command.
+    """
+    packages = ("keras", "tensorflow-cpu", "numpy", "scipy")
+    return Artefact.from_model(
+        network,
+        spec,
+        normalisation=normalisation,
+        architecture=options.architecture,
+        temperature=temperature,
+        rejection=rejection,
+        metrics=metrics,
+        provenance={
+            "command": options.command,
+            "seed": options.seed,
+            **({} if source is None else {"data": dict(source)}),
+            "run": {"training_seconds": round(fitting_s, 2)},
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+            "platform": f"{sys.platform}-{platform.machine()}",
+        },
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ModuleNotFoundError:
+        return "not installed"

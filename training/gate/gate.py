@@ -1,0 +1,276 @@
+"""The gate: may a candidate become the champion? Pure: scores and thresholds in, a verdict with its reasons out.
+
+Every criterion has one limit. Without a champion it is an absolute one; with a champion the comparison is added, so
+that a candidate must both be good enough and not lose what the champion has. A comparison allows for what chance
+explains: of two equally good models one loses a cell of few records by several margins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import sqrt
+from statistics import NormalDist
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.gate.thresholds import GateThresholds, InstantThresholds
+
+__all__ = [
+    "Criterion",
+    "EventScores",
+    "GateScores",
+    "GateThresholds",
+    "InstantThresholds",
+    "Verdict",
+    "field_criterion",
+    "gate",
+]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+# Scores are rounded to four digits where they are kept: what differs by less than this is equal.
+ROUNDING = 1e-9
+CELL = "condition "  # begins the name of a criterion about one condition and level
+HOLDOUT, ALL = "hold-out", "all"
+"""Names of standard errors beside those of conditions ("noise") and cells ("noise/3")."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class EventScores(_Model):
+    """What the episodes made of the windows are worth; only where windows follow one another on a line."""
+
+    false_alarms_per_line_hour: float = Field(ge=0, description="Episodes that belong to no fault.")
+    missed: Share = Field(description="Part of the faults without an episode.")
+    delay_cycles_p95: float = Field(ge=0, description="From inception to confirmation, 95th percentile, in cycles.")
+    faults: int | None = Field(None, ge=0, description="Faults that there were; null where it is not known.")
+    line_hours: float | None = Field(None, ge=0, description="Time in which alarms were counted.")
+
+
+class GateScores(_Model):
+    """The scores of one model that the gate looks at."""
+
+    holdout: Share = Field(description="Merged macro-F1 on episodes never trained on.")
+    cells: dict[str, Share] = Field({}, description="Merged macro-F1 by condition and level, as 'noise/3'.")
+    rule_cells: dict[str, Share] = Field({}, description="The same of openXDA's rule, the fixed rule to beat.")
+    ece: Share = Field(description="Expected calibration error of the merged classes.")
+    events: EventScores | None = None
+
+
+class Criterion(_Model):
+    """One question of the gate and its answer."""
+
+    name: str
+    value: float | None = Field(description="The candidate's; null where it was not measured.")
+    limit: float
+    champion: float | None = None
+    passed: bool
+    text: str
+
+    @property
+    def room(self) -> float:
+        """Distance of the value from the limit; infinite where nothing was measured."""
+        return float("inf") if self.value is None else abs(self.value - self.limit)
+
+
+class Verdict(_Model):
+    """Passed only when every criterion has."""
+
+    passed: bool
+    criteria: tuple[Criterion, ...]
+
+    @classmethod
+    def of(cls, criteria: tuple[Criterion, ...]) -> Self:
+        """The verdict that follows from the criteria."""
+        return cls(passed=all(criterion.passed for criterion in criteria), criteria=criteria)
+
+    @property
+    def failed(self) -> tuple[Criterion, ...]:
+        """The criteria that were not met."""
+        return tuple(criterion for criterion in self.criteria if not criterion.passed)
+
+
+def gate(
+    candidate: GateScores,
+    champion: GateScores | None,
+    thresholds: GateThresholds,
+    errors: Mapping[str, float] | None = None,
+) -> Verdict:
+    """Judge a candidate.
+
+    Args:
+        candidate: its scores.
+        champion: those of the model in use, measured on the same episodes and conditions; None for a first model.
+        thresholds: limits and margins.
+        errors: standard errors of the differences of the two models' scores, by cell, condition, ALL and HOLDOUT;
+            what is not there has none.
+
+    Returns:
+        The verdict. What the champion was measured on and the candidate was not counts as failed: a score that is
+        missing is no proof of anything.
+
+    Example:
+        >>> scores = GateScores(holdout=0.999, ece=0.01)
+        >>> gate(scores, None, GateThresholds()).passed
+        True
+    """
+    known = errors or {}
+    return Verdict.of(
+        (
+            _at_least("hold-out score", candidate.holdout, thresholds.holdout_floor, "merged macro-F1"),
+            *_against_champion(candidate, champion, thresholds, known),
+            *_against_rule(candidate, thresholds),
+            *_means(candidate, champion, thresholds, known),
+            *_cells(candidate, champion, thresholds, known),
+            _at_most("calibration error", candidate.ece, thresholds.ece, "expected calibration error"),
+            *_events(candidate.events, champion, thresholds),
+        )
+    )
+
+
+def field_criterion(
+    candidate: float | None, champion: float | None, windows: int, thresholds: GateThresholds
+) -> Criterion | None:
+    """Judge by windows of the field that neither model has learned.
+
+    Args:
+        candidate: its merged accuracy on them.
+        champion: that of the model in use; None for a first model.
+        windows: how many there are.
+        thresholds: margin, and the least windows.
+
+    Returns:
+        The criterion; None where there is no champion, or too little to judge by.
+    """
+    if champion is None or windows < thresholds.field_windows:
+        return None
+    limit = champion - thresholds.field_margin
+    return _at_least("field windows beside the champion", candidate, limit, "merged accuracy", champion)
+
+
+def _against_champion(
+    candidate: GateScores, champion: GateScores | None, thresholds: GateThresholds, errors: Mapping[str, float]
+) -> Iterator[Criterion]:
+    if champion is not None:
+        chance = _sigmas(thresholds, 1) * errors.get(HOLDOUT, 0.0)
+        limit = champion.holdout - thresholds.holdout_margin - chance
+        yield _at_least("hold-out score beside the champion", candidate.holdout, limit, "", champion.holdout, chance)
+
+
+def _against_rule(candidate: GateScores, thresholds: GateThresholds) -> Iterator[Criterion]:
+    shared = sorted(candidate.cells.keys() & candidate.rule_cells.keys())
+    if shared:
+        mine, rule = _mean(candidate.cells, shared), _mean(candidate.rule_cells, shared)
+        yield _at_least("mean of conditions beside openXDA's rule", mine, rule + thresholds.rule_margin, "")
+
+
+def _mean(scores: Mapping[str, float], names: Sequence[str]) -> float:
+    return sum(scores[name] for name in names) / len(names)
+
+
+def _means(
+    candidate: GateScores, champion: GateScores | None, thresholds: GateThresholds, errors: Mapping[str, float]
+) -> Iterator[Criterion]:
+    """Means over levels and over conditions: a loss too small for any cell to prove shows in many of them."""
+    shared = sorted(candidate.cells.keys() & (champion.cells if champion else {}).keys())
+    if champion is None or not shared:
+        return
+    levels: dict[str, list[str]] = {}
+    for name in shared:
+        levels.setdefault(name.partition("/")[0], []).append(name)
+    families = [
+        ("mean of conditions beside the champion", ALL, shared, thresholds.mean_margin, 1),
+        *(
+            (f"mean of condition {name}", name, cells, thresholds.condition_margin, len(levels))
+            for name, cells in sorted(levels.items())
+        ),
+    ]
+    for label, error, cells, margin, compared in families:
+        mine, theirs = (_mean(scores, cells) for scores in (candidate.cells, champion.cells))
+        chance = _sigmas(thresholds, compared) * errors.get(error, 0.0)
+        yield _at_least(label, mine, theirs - margin - chance, "", theirs, chance)
+
+
+def _cells(
+    candidate: GateScores, champion: GateScores | None, thresholds: GateThresholds, errors: Mapping[str, float]
+) -> Iterator[Criterion]:
+    references = champion.cells if champion else {}
+    for name, reference in sorted(references.items()):
+        chance = _sigmas(thresholds, len(references)) * errors.get(name, 0.0)
+        limit = reference - thresholds.cell_margin - chance
+        yield _at_least(f"{CELL}{name}", candidate.cells.get(name), limit, "merged macro-F1", reference, chance)
+
+
+def _sigmas(thresholds: GateThresholds, compared: int) -> float:
+    """Standard errors that chance alone exceeds in any of ``compared`` differences as rarely as is asked."""
+    return NormalDist().inv_cdf(1 - thresholds.chance / compared)
+
+
+def _events(events: EventScores | None, champion: GateScores | None, thresholds: GateThresholds) -> Iterator[Criterion]:
+    reference = champion.events if champion else None
+    if events is None and reference is None:
+        return
+    for field, label, absolute, margin, unit in (
+        (
+            "false_alarms_per_line_hour",
+            "false alarms",
+            thresholds.false_alarms_per_line_hour,
+            thresholds.false_alarm_margin,
+            "per line-hour",
+        ),
+        ("missed", "missed faults", thresholds.missed, thresholds.event_margin, "of all faults"),
+        (
+            "delay_cycles_p95",
+            "detection delay",
+            thresholds.delay_cycles_p95,
+            thresholds.delay_margin_cycles,
+            "cycles, 95th percentile",
+        ),
+    ):
+        value = None if events is None else float(getattr(events, field))
+        yield _at_most(label, value, absolute, unit)
+        if reference is not None:
+            theirs = float(getattr(reference, field))
+            chance = _sigmas(thresholds, 1) * _counting_error(field, events, reference)
+            yield _at_most(f"{label} beside the champion", value, theirs + margin + chance, unit, theirs, chance)
+
+
+def _counting_error(field: str, mine: EventScores | None, theirs: EventScores) -> float:
+    """Standard error of the difference of two rates: what was counted, over what it was counted in. 0 for a delay."""
+    among = {"false_alarms_per_line_hour": "line_hours", "missed": "faults"}.get(field)
+    if mine is None or among is None:
+        return 0.0
+    variances = []
+    for scores in (mine, theirs):
+        total = getattr(scores, among)
+        variances.append(float(getattr(scores, field)) / total if total else 0.0)
+    return sqrt(sum(variances))
+
+
+def _at_least(
+    name: str, value: float | None, limit: float, unit: str, champion: float | None = None, chance: float = 0.0
+) -> Criterion:
+    return _criterion(name, value, max(limit, 0.0), unit, champion, chance, at_least=True)
+
+
+def _at_most(
+    name: str, value: float | None, limit: float, unit: str, champion: float | None = None, chance: float = 0.0
+) -> Criterion:
+    return _criterion(name, value, limit, unit, champion, chance, at_least=False)
+
+
+def _criterion(
+    name: str, value: float | None, limit: float, unit: str, champion: float | None, chance: float, *, at_least: bool
+) -> Criterion:
+    """Compare, and say so in one line."""
+    if value is None:
+        passed, found = False, "not measured"
+    else:
+        passed = value >= limit - ROUNDING if at_least else value <= limit + ROUNDING
+        found = f"{value:.4g}"
+    explained = f", chance ±{chance:.2g}" if chance else ""
+    beside = "" if champion is None else f" (champion {champion:.4g}{explained})"
+    text = f"{name}: {found}{f' {unit}' if unit else ''}, {'at least' if at_least else 'at most'} {limit:.4g}{beside}"
+    return Criterion(name=name, value=value, limit=limit, champion=champion, passed=passed, text=text)

@@ -1,0 +1,183 @@
+"""Judged windows → scores, confusion, calibration, and the difference of two models, with intervals by episode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from training.fitting.calibration import brier_score, expected_calibration_error, merge_three_phase, reliability
+from training.metrics import confusion, window_scores
+from training.report.data import (
+    Calibration,
+    CalibrationBin,
+    ChampionComparison,
+    Classification,
+    ClassRow,
+    Difference,
+    Scores,
+)
+
+RESAMPLES = 1000  # the ends of a 95 % interval are then the means of 25 resamples on each side: steady to a digit
+BOOTSTRAP_SEED = 20_25
+
+
+@dataclass(frozen=True)
+class Judged:
+    """``labels`` int (n,), ``probabilities`` float32 (n, classes), ``episode`` int (n,): what is resampled as one."""
+
+    labels: NDArray[np.integer]
+    probabilities: NDArray[np.float32]
+    episode: NDArray[np.integer]
+    source: str
+
+    @property
+    def said(self) -> NDArray[np.intp]:
+        """The most probable class, (n,)."""
+        said: NDArray[np.intp] = self.probabilities.argmax(axis=1)
+        return said
+
+
+def classify_scores(judged: Judged, spec: SignalSpec) -> Classification:
+    """Return scores, the table by class and the confusion matrix."""
+    classes = len(spec.classes)
+    table = confusion(judged.labels, judged.said, classes)
+    scores = window_scores(judged.labels, judged.said, spec)
+    tables = _tables(judged, spec)
+    low, high = np.percentile(_merged_f1(_resampled(tables)), [2.5, 97.5])
+    return Classification(
+        source=judged.source,
+        scores=Scores(
+            windows=len(judged.labels),
+            episodes=len(tables),
+            merged_low=round(float(low), 4),
+            merged_high=round(float(high), 4),
+            **{name: round(value, 4) for name, value in scores.items()},
+        ),
+        classes=tuple(_row(name, k, table) for k, name in enumerate(spec.class_names)),
+        confusion=tuple(tuple(int(count) for count in row) for row in table),
+    )
+
+
+def _row(name: str, k: int, table: NDArray[np.int64]) -> ClassRow:
+    hits, truth, said = int(table[k, k]), int(table[k].sum()), int(table[:, k].sum())
+    return ClassRow(
+        name=name,
+        windows=truth,
+        precision=round(hits / said, 4) if said else 0.0,
+        recall=round(hits / truth, 4) if truth else 0.0,
+        f1=round(2 * hits / (truth + said), 4) if truth + said else 0.0,
+    )
+
+
+def _tables(judged: Judged, spec: SignalSpec) -> NDArray[np.float64]:
+    """Confusion of the merged classes of every episode, (episodes, classes, classes)."""
+    classes, merged = len(spec.classes), np.array(spec.merged_three_phase())
+    _, number = np.unique(judged.episode, return_inverse=True)
+    cells = (number * classes + merged[judged.labels]) * classes + merged[judged.said]
+    count = int(number.max()) + 1
+    return np.bincount(cells, minlength=count * classes**2).reshape(count, classes, classes).astype(float)
+
+
+def _resampled(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Tables (resamples, classes, classes) of as many episodes drawn with replacement; the same draw every time."""
+    count = len(tables)
+    drawn = np.random.default_rng(BOOTSTRAP_SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    summed: NDArray[np.float64] = (drawn @ tables.reshape(count, -1)).reshape(RESAMPLES, *tables.shape[1:])
+    return summed
+
+
+def _merged_f1(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    hits = np.einsum("bkk->bk", tables)
+    total = tables.sum(axis=1) + tables.sum(axis=2)
+    present = total > 0
+    f1 = np.divide(2 * hits, total, out=np.zeros_like(hits), where=present)
+    scores: NDArray[np.float64] = f1.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    return scores
+
+
+def merged_macro_f1(judged: Judged, spec: SignalSpec) -> float:
+    """Return the macro-F1 with the three-phase classes as one."""
+    return float(_merged_f1(_tables(judged, spec).sum(axis=0)[None])[0])
+
+
+def calibrate_scores(judged: Judged, spec: SignalSpec, temperature: float) -> Calibration:
+    """Return calibration error and Brier score of the merged classes, with the temperature and without."""
+    # Softmax of logits/T to the power of T is, but for a factor, the softmax of the logits.
+    raw = judged.probabilities.astype(np.float64) ** temperature
+    raw /= raw.sum(axis=1, keepdims=True)
+    after = merge_three_phase(judged.probabilities, judged.labels, spec)
+    before = merge_three_phase(raw, judged.labels, spec)
+    return Calibration(
+        temperature=round(temperature, 4),
+        ece=round(expected_calibration_error(*after), 5),
+        ece_before=round(expected_calibration_error(*before), 5),
+        brier=round(brier_score(*after), 5),
+        brier_before=round(brier_score(*before), 5),
+        bins=tuple(
+            CalibrationBin(
+                low=round(part.low, 4),
+                high=round(part.high, 4),
+                windows=part.windows,
+                confidence=round(part.confidence, 4),
+                accuracy=round(part.accuracy, 4),
+            )
+            for part in reliability(*after)
+        ),
+    )
+
+
+def compare(candidate: Judged, champion: Judged, champion_id: str, spec: SignalSpec) -> ChampionComparison:
+    """Return the difference of two models on the same windows, by score, with 95 % intervals where resampled.
+
+    The bootstrap is paired: both models are scored on the same drawn episodes.
+    """
+    mine, theirs = _tables(candidate, spec), _tables(champion, spec)
+    drawn_mine, drawn_theirs = _resampled(mine), _resampled(theirs)
+    rows = [
+        _difference(
+            "merged macro-F1",
+            float(_merged_f1(mine.sum(axis=0)[None])[0]),
+            float(_merged_f1(theirs.sum(axis=0)[None])[0]),
+            _merged_f1(drawn_mine) - _merged_f1(drawn_theirs),
+        ),
+        _difference(
+            "merged accuracy",
+            _accuracy(mine.sum(axis=0)[None])[0],
+            _accuracy(theirs.sum(axis=0)[None])[0],
+            _accuracy(drawn_mine) - _accuracy(drawn_theirs),
+        ),
+    ]
+    full_mine = window_scores(candidate.labels, candidate.said, spec)
+    full_theirs = window_scores(champion.labels, champion.said, spec)
+    rows += [
+        _difference(name.replace("_f1", "-F1").replace("_", " "), full_mine[name], full_theirs[name])
+        for name in ("macro_f1", "accuracy")
+    ]
+    return ChampionComparison(
+        model_id=champion_id,
+        resamples=RESAMPLES,
+        episodes=len(mine),
+        disagreeing_windows=int((candidate.said != champion.said).sum()),
+        windows=len(candidate.labels),
+        rows=tuple(rows),
+    )
+
+
+def _accuracy(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    scores: NDArray[np.float64] = np.einsum("bkk->b", tables) / np.maximum(tables.sum(axis=(1, 2)), 1)
+    return scores
+
+
+def _difference(score: str, candidate: float, champion: float, drawn: NDArray[np.float64] | None = None) -> Difference:
+    low, high = (None, None) if drawn is None else np.percentile(drawn, [2.5, 97.5])
+    return Difference(
+        score=score,
+        candidate=round(float(candidate), 4),
+        champion=round(float(champion), 4),
+        difference=round(float(candidate) - float(champion), 4),
+        low=None if low is None else round(float(low), 4),
+        high=None if high is None else round(float(high), 4),
+    )

@@ -1,0 +1,81 @@
+"""The champion: read from the topic ``models``, else given or shipped; a new one published there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import structlog
+
+from model.artefact import Artefact
+from model.errors import ArtefactError
+from model.spec import SignalSpec
+from stream.errors import ModelRefusedError
+from stream.registry.initial import choose_artefact
+from stream.registry.records import accepted, champion_key
+from stream.registry.topic import public_keys, publish_model, read_models, signing_key
+from stream.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+PROMOTED_BY = "trainer"
+
+
+class TopicChampions:
+    """Models of one spec.
+
+    Args:
+        settings: broker, topic, keys.
+        spec: what the models must be for.
+
+    Raises:
+        SettingsError: what we would publish, workers with the same settings would refuse.
+        SigningError: a key cannot be read.
+        ArtefactError: the artefact that was given cannot be used.
+    """
+
+    def __init__(self, settings: Settings, spec: SignalSpec) -> None:
+        self._settings, self._spec = settings, spec
+        self._keys = public_keys(settings)
+        signing_key(settings)  # so that a wrong one is told before a model is trained
+        self._first = self._given_or_shipped()
+
+    def _given_or_shipped(self) -> Artefact | None:
+        if self._settings.model is not None:
+            return choose_artefact(self._settings, self._spec)[0]
+        try:
+            return choose_artefact(self._settings, self._spec)[0]
+        except ArtefactError as error:
+            # The first model of a spec has none to be compared with.
+            log.info("no-champion-yet", spec=self._spec.name, reason=str(error))
+            return None
+
+    async def current(self) -> Artefact | None:
+        """Return the model that workers use: that on the topic, unless they refuse it; None for a spec's first.
+
+        Raises:
+            BrokerError: the topic cannot be read.
+        """
+        record = (await read_models(self._settings)).get(champion_key(self._spec.name))
+        if record is None:
+            return self._first
+        try:
+            return accepted(record, keys=self._keys, max_bytes=self._settings.model_max_bytes, spec=self._spec)
+        except ModelRefusedError as error:
+            log.warning("champion-refused", reason=error.reason, error=str(error), then="as if there were none")
+            return self._first
+
+    async def publish(self, artefact: Artefact, reason: str) -> None:
+        """Make ``artefact`` the champion; returns when the broker has confirmed it.
+
+        Raises:
+            FaultlineError: it cannot be signed or published.
+        """
+        await publish_model(
+            self._settings,
+            artefact,
+            spec=self._spec.name,
+            at=datetime.now(UTC),
+            by=PROMOTED_BY,
+            reason=reason,
+        )
+        log.info("champion-published", model_id=artefact.model_id, reason=reason)

@@ -1,0 +1,1 @@
+"""Detect drift of the input."""

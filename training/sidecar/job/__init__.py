@@ -1,0 +1,1 @@
+"""Run one retraining in a child process."""

@@ -1,0 +1,1 @@
+"""Queue retraining requests: topic, HTTP, schedule, reports."""

@@ -1,0 +1,116 @@
+"""Asks a trainer for a retraining and follows it on ``training-reports``."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import socket
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from pydantic import ValidationError
+
+from stream.contract import RetrainOptions, RetrainRequest, TrainingReport
+from stream.errors import TopicError
+from stream.kafka.clients import check_reachable, consumer_kwargs, producer_kwargs
+from stream.kafka.errors import broker_errors
+from stream.kafka.topics_check import check_topics
+from stream.settings import Settings
+from training.sidecar.requests.reports import LAST_WORDS, request_record
+
+POLL_MS = 300
+
+
+def new_request(spec: str, options: RetrainOptions, note: str) -> RetrainRequest:
+    """A request of the person at this terminal."""
+    return RetrainRequest(
+        request_id=str(uuid.uuid4()),
+        spec=spec,
+        reason="demand",
+        by=f"{getpass.getuser()}@{socket.gethostname()}",
+        at=datetime.now(UTC),
+        options=options,
+        note=note,
+    )
+
+
+async def ask(
+    settings: Settings,
+    request: RetrainRequest,
+    *,
+    wait_s: float | None = None,
+    told: Callable[[TrainingReport], None] = lambda _: None,
+) -> TrainingReport | None:
+    """Send a request, and follow what becomes of it.
+
+    Args:
+        settings: broker and topics.
+        request: what to ask.
+        wait_s: longest wait for the last word; None does not wait.
+        told: called with every report on the way.
+
+    Returns:
+        The last word; None where it was not waited for, or did not come in time.
+
+    Raises:
+        BrokerError: no connection, no login, or a topic is missing.
+    """
+    await check_reachable(settings)
+    missing = [
+        finding.name
+        for finding in await check_topics(settings, [settings.topic_retrain, settings.topic_reports])
+        if finding.missing
+    ]
+    if missing:
+        raise TopicError(f"missing topics {', '.join(missing)}: faultline topics create")
+    with broker_errors(settings):
+        if wait_s is None:
+            await _send(settings, request)
+            return None
+        try:
+            async with asyncio.timeout(wait_s), aclosing(_reports(settings, request)) as reports:
+                async for report in reports:
+                    if report.state in LAST_WORDS:
+                        return report
+                    told(report)
+        except TimeoutError:
+            return None
+    return None
+
+
+async def _send(settings: Settings, request: RetrainRequest) -> None:
+    record = request_record(request, settings)
+    async with AIOKafkaProducer(**producer_kwargs(settings)) as producer:
+        await producer.send_and_wait(record.topic, record.value, record.key, headers=list(record.headers))
+
+
+async def _reports(settings: Settings, request: RetrainRequest) -> AsyncGenerator[TrainingReport]:
+    """Send the request and yield all reports on it, from the first on."""
+    consumer = AIOKafkaConsumer(**consumer_kwargs(settings))
+    await consumer.start()
+    try:
+        numbers = await consumer._client._wait_on_metadata(settings.topic_reports)
+        partitions = [TopicPartition(settings.topic_reports, number) for number in sorted(numbers)]
+        consumer.assign(partitions)
+        for partition, offset in (await consumer.end_offsets(partitions)).items():
+            consumer.seek(partition, offset)
+        await _send(settings, request)
+        while True:
+            fetched = await consumer.getmany(timeout_ms=POLL_MS)
+            for record in (record for records in fetched.values() for record in records):
+                report = read_report(record.value)
+                if report is not None and request.request_id in report.request_ids:
+                    yield report
+    finally:
+        await consumer.stop()
+
+
+def read_report(value: bytes | None) -> TrainingReport | None:
+    """Read a report; None for what is none."""
+    try:
+        return TrainingReport.model_validate_json(value or b"")
+    except ValidationError:
+        return None

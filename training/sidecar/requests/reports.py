@@ -1,0 +1,87 @@
+"""Tells on ``training-reports`` how a retraining goes, and sends the trainer's own requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+from aiokafka import AIOKafkaProducer
+
+from stream.contract import HEADER_CONTENT_TYPE, JSON, RetrainRequest, TrainingReport
+from stream.kafka.clients import producer_kwargs
+from stream.kafka.producers import SideProducer
+from stream.kafka.publisher import Outgoing, Publisher
+from stream.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+HEADERS = [(HEADER_CONTENT_TYPE, JSON.encode())]
+LAST_WORDS = ("promoted", "refused", "failed")
+
+
+def report_record(
+    report: TrainingReport, settings: Settings, more_headers: Sequence[tuple[str, bytes]] = ()
+) -> Outgoing:
+    """The record of a report."""
+    key = report.model_id or (report.request_ids[0] if report.request_ids else report.run_id)
+    return Outgoing(settings.topic_reports, key.encode(), report.model_dump_json().encode(), [*HEADERS, *more_headers])
+
+
+def request_record(request: RetrainRequest, settings: Settings) -> Outgoing:
+    """The record of a request."""
+    return Outgoing(settings.topic_retrain, request.spec.encode(), request.model_dump_json().encode(), HEADERS)
+
+
+class Announcer:
+    """Publishes reports and requests, in order, and keeps trying until the broker has confirmed them.
+
+    Progress is told while nothing else waits: an old one is worth nothing once the broker is back.
+
+    Args:
+        settings: broker and topics.
+        headers: what a report's record has beside the usual ones; called once for every report, in their order.
+    """
+
+    def __init__(
+        self, settings: Settings, headers: Callable[[TrainingReport], list[tuple[str, bytes]]] = lambda _: []
+    ) -> None:
+        self._settings = settings
+        self._headers = headers
+        self._producer = SideProducer(lambda: AIOKafkaProducer(**producer_kwargs(settings)), settings.request_timeout_s)
+        self._publisher = Publisher(
+            lambda: self._producer,
+            renew=self._producer.renew,
+            retry_s=settings.publish_retry_s,
+            timeout_s=settings.publish_timeout_s,
+        )
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something cannot be published at the moment."""
+        return self._publisher.waiting > 0
+
+    async def report(self, report: TrainingReport) -> None:
+        """Publish a report; returns when it is confirmed. Progress is dropped while the broker is away."""
+        if report.state == "progress" and self.waiting:
+            return
+        level = log.debug if report.state == "progress" else log.info
+        level(
+            "training-report",
+            state=report.state,
+            run_id=report.run_id,
+            reason=report.reason,
+            request_ids=report.request_ids,
+            model_id=report.model_id,
+            champion_id=report.champion_id,
+            failed_criteria=report.failed_criteria,
+            note=report.note,
+        )
+        await self._publisher.publish([report_record(report, self._settings, self._headers(report))])
+
+    async def request(self, request: RetrainRequest) -> None:
+        """Publish a request; returns when it is confirmed."""
+        await self._publisher.publish([request_record(request, self._settings)])
+
+    async def stop(self) -> None:
+        """End the producer."""
+        await self._producer.stop()

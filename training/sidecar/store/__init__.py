@@ -1,0 +1,1 @@
+"""Store labelled windows on disk."""

@@ -1,0 +1,100 @@
+"""Windows of lines in time → episodes that no split may part, and what each window weighs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from training.data.windows import FADING_WEIGHT
+
+GAP_NS = 1_000_000_000  # windows of a line this far apart belong to different stretches
+# A line that is labelled for hours is no single episode: its stretch is parted, in quiet, about this often.
+STRETCH_NS = 30_000_000_000
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+def line_hashes(lines: Sequence[str]) -> NDArray[np.uint64]:
+    """Return a hash of every line's name, (n,)."""
+    return np.array(
+        [int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") for name in lines], np.uint64
+    )
+
+
+def neighbours(line: NDArray[np.integer], start_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return whether a window (n,), sorted by line and time, follows the one before it on the same line."""
+    follows = np.zeros(len(line), bool)
+    follows[1:] = (line[1:] == line[:-1]) & (np.diff(start_ns) < GAP_NS)
+    return follows
+
+
+def window_weights(labels: NDArray[np.integer], follows: NDArray[np.bool_], spec: SignalSpec) -> NDArray[np.float32]:
+    """Return what windows (n,), sorted by line and time, weigh.
+
+    ``training.data.windows.judge`` weighs simulated ones the same way.
+
+    A window that a fault has just entered weighs as much of it as the fault covers; one that a fault has just left
+    weighs little. Where the windows before are not known, a window weighs 1.
+    """
+    n = len(labels)
+    same = np.zeros(n, bool)
+    same[1:] = follows[1:] & (labels[1:] == labels[:-1])
+    begins = np.flatnonzero(~same)
+    run = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, n)))
+    covered = np.minimum(1.0, (np.arange(n) - begins[run] + 1) * spec.hop / spec.samples)
+    after_change = follows[begins][run]
+    none = labels == spec.none_index
+    partly = np.where(none, FADING_WEIGHT, covered)
+    return np.where(after_change & (covered < 1.0), partly, 1.0).astype(np.float32)
+
+
+def episodes_of(
+    line_hash: NDArray[np.uint64], start_ns: NDArray[np.int64], labels: NDArray[np.integer], spec: SignalSpec
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the episode of windows (n,), sorted by line and time, and which of them belong to it alone.
+
+    An episode is a stretch of one line without a gap of a second or more; a stretch longer than half a minute is
+    parted at multiples of half a minute, later where a fault is on. Its number is a hash of line and time, so that a
+    window stays in its episode, and thereby on its side of a split, whatever else is stored.
+
+    Args:
+        line_hash: of the lines' names.
+        start_ns: Unix time of the windows.
+        labels: class indices.
+        spec: for the class of no fault, and how far windows overlap.
+    """
+    n = len(start_ns)
+    begins = ~neighbours(line_hash.view(np.int64), start_ns)
+    slot = start_ns // STRETCH_NS
+    none = labels == spec.none_index
+    calm = none & np.roll(none, 1)  # of two neighbours, both without a fault
+    due = np.zeros(n, bool)
+    due[1:] = ~begins[1:] & (slot[1:] != slot[:-1])
+    for place in np.flatnonzero(due):
+        stop = n
+        ahead = np.flatnonzero(begins[place:stop] | calm[place:stop])
+        if len(ahead) and not begins[place + ahead[0]]:
+            begins[place + ahead[0]] = True
+            due[place] = False
+    number = np.cumsum(begins) - 1
+    first = np.flatnonzero(begins)
+    name = (line_hash[first] ^ (start_ns[first] // GAP_NS).astype(np.uint64) * _MIX) >> np.uint64(2)
+    return name.astype(np.int64)[number], _apart(begins, start_ns, line_hash, spec)
+
+
+def _apart(
+    begins: NDArray[np.bool_], start_ns: NDArray[np.int64], line_hash: NDArray[np.uint64], spec: SignalSpec
+) -> NDArray[np.bool_]:
+    """Whether a window shares no sample with the episode before: the first ones after a parting do."""
+    n = len(begins)
+    overlap = -(-spec.samples // spec.hop) - 1
+    apart = np.ones(n, bool)
+    parted = np.flatnonzero(begins & neighbours(line_hash.view(np.int64), start_ns))
+    for ahead in range(overlap):
+        place = parted + ahead
+        place = place[place < n]
+        apart[place] = False
+    return apart
