@@ -101,6 +101,8 @@ class SignalSpec(_Model):
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+    domain: str = Field(default="powerline", pattern=r"^[a-z][a-z0-9_-]{0,63}$", exclude=True)
+    """Name of the installed domain; specs from before there were domains are of power lines."""
     description: str = Field(default="", max_length=1000)
     channels: tuple[Channel, ...] = Field(min_length=1, max_length=_MAX_CHANNELS)
     samples: int = Field(ge=1, le=_MAX_SAMPLES)

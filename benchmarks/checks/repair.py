@@ -1,7 +1,7 @@
 """A systematic mistake of the shipped model, repaired by operators' verdicts: figures before and after.
 
-``python -m benchmarks.checks.repair`` simulates a railway (tests/training/sidecar/traction_scenario.py), has the champion
-raise its false events, labels each "none" through the store, and goes on training from the champion: once with the
+``python -m benchmarks.checks.repair`` simulates a railway (tests/training/sidecar/traction_scenario.py), has the
+champion raise its false events, labels each "none" through the store, and trains on from the champion: once with the
 labelled windows, once without any. It prints what both do on held-out windows, on other trains of the same lines, on
 another railway, and on a mixed scenario of faults and non-faults.
 """
