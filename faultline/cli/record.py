@@ -40,7 +40,7 @@ def record(
     """Record topics byte for byte: keys, values, headers, partitions, offsets and times, nulls included.
 
     Reads beside everybody else, without joining a group. Ctrl-C ends the recording and prints the exact count. A
-    recording that was killed is read by `faultline replay` as it is, up to its last row group
+    recording that was killed is read by `faultline replay` as it is, up to its last whole batch
     (8 MiB, or `--flush-seconds`); `--repair` makes plain Parquet of it for other tools.
 
     Examples:

@@ -1,41 +1,29 @@
 """Recordings: the records of any topic in Parquet, byte for byte, readable whatever ended them.
 
-A recording grows by row groups. Each is written as a small Parquet file of its own, whose last four bytes are a
-trailer of ours instead of Parquet's magic; the trailer says where the small file began. So a file that was cut off
-anywhere, by SIGKILL or a full disk, is read back from its last whole trailer to its beginning. Closing adds one footer
-for all row groups (``stream.recordings.parquet_footer``), after which the file is plain Parquet for any tool;
+Parquet keeps its table of contents at the end, so a file that grows has none. A recording therefore grows in Arrow's
+stream format, made for files that are written piece by piece: a file that was cut off anywhere, by SIGKILL or a full
+disk, is read up to its last whole batch. Closing writes the batches as Parquet, which takes the place of the stream;
 ``repair`` does the same for a file that was cut off.
 """
 
 from __future__ import annotations
 
 import contextlib
-import mmap
+import io
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stream.errors import RecordingError
-from stream.recordings.parquet_footer import MAGIC, JointFooter
-from stream.recordings.recording_format import (
-    LATER_COLUMNS,
-    READ_ROWS,
-    RECORD_BYTES,
-    ROW_GROUP_BYTES,
-    SCHEMA,
-    TRAILER,
-    TRAILER_MAGIC,
-    Part,
-    RecordedMessage,
-    small_parquet,
-)
 
 __all__ = [
+    "RecordedHeaders",
     "RecordedMessage",
     "Recording",
     "RecordingWriter",
@@ -45,13 +33,67 @@ __all__ = [
     "repair",
 ]
 
+FORMAT = b"faultline-recording-2"
+"""Of what we write; 1 had no ``timestamp_type`` and is read as well."""
+SCHEMA = pa.schema(
+    [
+        ("topic", pa.string()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("timestamp_ms", pa.int64()),
+        ("timestamp_type", pa.int8()),
+        ("key", pa.binary()),
+        ("value", pa.binary()),
+        ("headers", pa.list_(pa.struct([("key", pa.binary()), ("value", pa.binary())]))),
+    ],
+    metadata={b"format": FORMAT},
+)
+HEADER = SCHEMA.field("headers").type.value_type
+LATER_COLUMNS = frozenset({"timestamp_type"})
+"""Not in recordings of format 1."""
+BATCH_BYTES = 8 * 1024 * 1024
+"""Values gathered before a batch, later a row group, is written: large enough to compress, small enough for memory."""
+RECORD_BYTES = 64
+"""What a record weighs beside its value, so that many small ones fill a batch too."""
+READ_ROWS = 256
+"""Turned into records at a time: more would make a paced replay stumble (10 µs each)."""
+REPEATING = ["topic", "partition", "timestamp_type", "key", "headers.list.element.key", "headers.list.element.value"]
+"""Columns of which a dictionary is worth while; values are all different."""
+RISING = {"offset": "DELTA_BINARY_PACKED", "timestamp_ms": "DELTA_BINARY_PACKED"}
+
+PARQUET, STREAM = b"PAR1", b"\xff\xff\xff\xff"
+"""First bytes of a finished recording, and of one that is still being written."""
+COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
+
+RecordedHeaders = Sequence[tuple[str, bytes | None]]
+"""Names with the bytes that are not UTF-8 as surrogates (PEP 383), as ``stream.kafka.tolerant_parser`` has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedMessage:
+    """One record as it was on its topic.
+
+    Attributes:
+        timestamp_ms: Unix ms; −1 where the broker had none.
+        timestamp_type: 0 set by the sender, 1 set by the broker when it was appended.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: RecordedHeaders = field(default_factory=list)
+    timestamp_type: int = 0
+
 
 class RecordingWriter:
     """Writes a recording.
 
     Args:
         path: where; what is there is replaced.
-        keep: what is written is at ``path`` from the first row group on and stays there whatever happens; else the
+        keep: what is written is at ``path`` from the first batch on and stays there whatever happens; else the
             file appears under its name only when complete, and an error leaves nothing.
 
     Raises:
@@ -74,7 +116,8 @@ class RecordingWriter:
             self._file = self._target.open("wb", buffering=0)
         except OSError as error:
             raise RecordingError(f"cannot write {path}: {error.strerror or error}") from error
-        self._footer = JointFooter()
+        self._encoded = io.BytesIO()
+        self._stream = pa.ipc.new_stream(self._encoded, SCHEMA, options=COMPRESSED)
         self._rows: list[RecordedMessage] = []
         self._bytes = 0
         self.count = 0
@@ -83,38 +126,35 @@ class RecordingWriter:
         """Bytes of the file so far."""
 
     def write(self, message: RecordedMessage) -> None:
-        """Append one record; from time to time a row group goes to the file."""
+        """Append one record; from time to time a batch goes to the file."""
         self._rows.append(message)
         self._bytes += len(message.value or b"") + RECORD_BYTES
         self.count += 1
-        if self._bytes >= ROW_GROUP_BYTES:
+        if self._bytes >= BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was gathered as a row group; from then on it outlives a kill."""
-        if self._rows:
-            self._append(small_parquet(self._rows), len(self._rows))
-            self._rows, self._bytes = [], 0
+        """Write what was gathered as a batch; from then on it outlives a kill."""
+        if not self._rows:
+            return
+        self._stream.write_batch(_batch(self._rows))
+        self._put(self._encoded.getvalue())
+        self._encoded.seek(0)
+        self._encoded.truncate()
+        self._rows, self._bytes = [], 0
 
     def close(self) -> None:
-        """Write what is left and the footer, and give the file its name."""
+        """Write what is left, finish the file as Parquet, and give it its name.
+
+        Raises:
+            RecordingError: there is no room; with ``keep`` the batches stay at ``path`` and are read from there.
+        """
         if self._file.closed:
             return
-        try:
+        with self._file:
             self.flush()
-            if not self.size:
-                self._append(small_parquet([]), 0)
-            self._put(self._footer.encoded())
             os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
-        if not self._keep:
-            os.replace(self._target, self.path)
-
-    def _append(self, parquet: pa.Buffer, rows: int) -> None:
-        data = memoryview(parquet)
-        self._footer.add(data, self.size)
-        self._put(b"".join([data[: -len(MAGIC)], TRAILER.pack(TRAILER_MAGIC, self.size, rows)]))
+        self.size = _finish(self._target, self.path)
 
     def _put(self, data: bytes) -> None:
         view = memoryview(data)
@@ -146,48 +186,52 @@ class Recording:
     Attributes:
         path: of the file.
         count: records in it.
-        complete: whether it was closed; else it holds what was written up to the last row group.
+        complete: whether it was closed; else it holds what was written up to the last whole batch.
     """
 
-    def __init__(self, path: Path, parts: Sequence[Part] | None) -> None:
+    def __init__(self, path: Path, complete: bool) -> None:
         self.path = path
-        self.complete = parts is None
-        self._parts = parts
-        if parts is None:
-            self.count = sum(whole.metadata.num_rows for whole in self._files())
+        self.complete = complete
+        if complete:
+            with self._parquet() as file:
+                self.count = file.metadata.num_rows
         else:
-            self.count = sum(part.rows for part in parts)
+            with path.open("rb") as stream:
+                self.count = sum(batch.num_rows for batch in _whole_batches(stream))
 
-    def _files(self) -> Iterator[pq.ParquetFile]:
-        """The file, or the small files of one that was cut off, one at a time in memory."""
-        if self._parts is None:
-            with pq.ParquetFile(self.path, page_checksum_verification=True) as whole:
-                _check_columns(self.path, whole)
-                yield whole
-            return
-        with self.path.open("rb") as file:
-            for part in self._parts:
-                small = pa.BufferReader(part.read(file))
-                yield pq.ParquetFile(small, page_checksum_verification=True)
+    def _parquet(self) -> pq.ParquetFile:
+        file = pq.ParquetFile(self.path, page_checksum_verification=True)
+        missing = set(SCHEMA.names) - LATER_COLUMNS - set(file.schema_arrow.names)
+        if missing:
+            file.close()
+            raise RecordingError(
+                f"{self.path} is Parquet but not a recording: it lacks the columns {', '.join(sorted(missing))}"
+            )
+        return file
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Some columns, in the order of the file.
+        """Yield some columns, in the order of the file.
 
         Raises:
-            RecordingError: a row group is damaged.
+            RecordingError: the file is damaged.
         """
         wanted = [name for name in SCHEMA.names if name in columns]
         try:
-            for part in self._files():
-                there = [name for name in wanted if name in part.schema_arrow.names]
+            if not self.complete:
+                with self.path.open("rb") as stream:
+                    for batch in _whole_batches(stream):
+                        yield from _slices(batch.select(wanted))
+                return
+            with self._parquet() as file:
+                there = [name for name in wanted if name in file.schema_arrow.names]
                 schema = pa.schema([SCHEMA.field(name) for name in there])
-                for batch in part.iter_batches(batch_size=READ_ROWS, columns=there):
+                for batch in file.iter_batches(batch_size=READ_ROWS, columns=there):
                     yield batch.select(there).cast(schema)
         except (pa.ArrowException, OSError) as error:
             raise RecordingError(f"{self.path} is damaged or no recording: {error}") from error
 
     def messages(self) -> Iterator[RecordedMessage]:
-        """Its records in their order, one row group in memory at a time. Raises as ``batches``."""
+        """Yield its records in their order, one row group in memory at a time. Raises as ``batches``."""
         for batch in self.batches(SCHEMA.names):
             for row in batch.to_pylist():
                 row["headers"] = [
@@ -206,28 +250,37 @@ def open_recording(path: Path) -> Recording:
     if not path.is_file():
         raise RecordingError(f"no such recording: {path}")
     try:
-        try:
-            return Recording(path, None)
-        except (pa.ArrowException, OSError):
-            # Bytes of a file that was cut off can end as Parquet ends; Arrow says either.
-            return Recording(path, _whole_parts(path))
+        with path.open("rb") as file:
+            complete = file.read(len(STREAM)) != STREAM
+        recording = Recording(path, complete)
+    except pa.ArrowException as error:
+        raise RecordingError(
+            f"{path} is not a Parquet file, or its end is missing: copy it again; a recording that Faultline 0.1 was"
+            f" stopped in is repaired by that version's faultline record --repair ({error})"
+        ) from error
     except OSError as error:
         raise RecordingError(f"cannot read {path}: {error.strerror or error}") from error
+    if not complete and not recording.count:
+        raise RecordingError(f"{path} was cut off before its first batch of records was whole")
+    return recording
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a file is a recording, or Parquet that was cut off and may be one."""
+    """Return whether a file is a recording, or was cut off and may be one."""
     with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
+        magic = file.read(len(PARQUET))
+        if magic not in (PARQUET, STREAM):
             return False
-    try:
-        return {"topic", "offset", "value"} <= set(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError):
-        return True
+        file.seek(0)
+        try:
+            schema = pq.read_schema(path) if magic == PARQUET else pa.ipc.open_stream(file).schema
+        except (pa.ArrowException, OSError):
+            return True
+    return {"topic", "offset", "value"} <= set(schema.names)
 
 
 def read_recording(path: Path) -> Iterator[RecordedMessage]:
-    """Records of a recording in their order, one row group in memory at a time.
+    """Yield the records of a recording in their order, one row group in memory at a time.
 
     Raises:
         RecordingError: see ``open_recording``; also when a row group is damaged.
@@ -238,7 +291,7 @@ def read_recording(path: Path) -> Iterator[RecordedMessage]:
 def repair(path: Path) -> Recording:
     """Make plain Parquet, which any tool reads, of a recording that was cut off; a whole one is left as it is.
 
-    Nothing is lost by it: what is taken away is the rest of a row group that was never whole.
+    Nothing is lost by it: only the rest of a batch that was never whole is dropped.
 
     Raises:
         RecordingError: as ``open_recording``, or the file cannot be written.
@@ -246,55 +299,71 @@ def repair(path: Path) -> Recording:
     recording = open_recording(path)
     if recording.complete:
         return recording
-    footer = JointFooter()
-    parts = _whole_parts(path)
-    try:
-        with path.open("r+b") as file:
-            for part in parts:
-                footer.add(part.read(file), part.first)
-            file.truncate(parts[-1].end + TRAILER.size)
-            file.seek(0, os.SEEK_END)
-            file.write(footer.encoded())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise RecordingError(f"cannot repair {path}: {error.strerror or error}") from error
+    _finish(path, path)
     return open_recording(path)
 
 
-def _whole_parts(path: Path) -> list[Part]:
-    """Every small file of a recording that was cut off.
+def _finish(stream: Path, path: Path) -> int:
+    """Write the whole batches of a stream as Parquet at ``path``, in place of the stream; return the file's bytes."""
+    partial = path.with_name(path.name + ".finishing")
+    try:
+        with stream.open("rb") as source, partial.open("wb") as sink:
+            with pq.ParquetWriter(
+                sink,
+                SCHEMA,
+                compression="zstd",
+                use_dictionary=REPEATING,
+                column_encoding=RISING,
+                write_statistics=["partition", "offset", "timestamp_ms"],
+                write_page_checksum=True,
+            ) as writer:
+                for batch in _whole_batches(source):
+                    writer.write_batch(batch)
+            sink.flush()
+            os.fsync(sink.fileno())
+            size = sink.tell()
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RecordingError(
+            f"cannot finish {path} as Parquet: {error.strerror or error}; what was recorded stays in {stream} and is"
+            f" replayed from there; make room, then: faultline record --repair {stream}"
+        ) from error
+    if stream != path:
+        stream.unlink()
+    return size
+
+
+def _whole_batches(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a stream up to where it was cut off. An empty file has none.
 
     Raises:
-        RecordingError: there is none.
+        ArrowException, OSError: a batch before the end of the file is damaged.
     """
-    if path.stat().st_size:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            end = data.rfind(TRAILER_MAGIC)
-            while end >= 0:
-                if parts := _chain(data, end):
-                    return parts
-                end = data.rfind(TRAILER_MAGIC, 0, end)
-    raise RecordingError(f"{path} is not a Parquet file, and no row group of a recording is whole in it")
+    try:
+        yield from pa.ipc.open_stream(stream)
+    except (pa.ArrowException, OSError):
+        if stream.read(1):
+            raise
 
 
-def _chain(data: mmap.mmap, end: int) -> list[Part]:
-    """Small files back from the trailer at ``end``; empty where that is none, but bytes that look like one."""
-    parts: list[Part] = []
-    while end >= 0 and end + TRAILER.size <= len(data):
-        magic, first, rows = TRAILER.unpack_from(data, end)
-        if magic != TRAILER_MAGIC or first >= end or data[first : first + len(MAGIC)] != MAGIC:
-            return []
-        parts.append(Part(first, end, rows))
-        if first == 0:
-            return parts[::-1]
-        end = first - TRAILER.size
-    return []
+def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    for first in range(0, batch.num_rows, READ_ROWS):
+        yield batch.slice(first, READ_ROWS)
 
 
-def _check_columns(path: Path, file: pq.ParquetFile) -> None:
-    missing = set(SCHEMA.names) - LATER_COLUMNS - set(file.schema_arrow.names)
-    if missing:
-        raise RecordingError(
-            f"{path} is Parquet but not a recording: it lacks the columns {', '.join(sorted(missing))}"
-        )
+def _batch(rows: Sequence[RecordedMessage]) -> pa.RecordBatch:
+    offsets, names, values = [0], [], []
+    for row in rows:
+        for name, value in row.headers:
+            names.append(name.encode("utf-8", "surrogateescape"))
+            values.append(value)
+        offsets.append(len(names))
+    header = pa.StructArray.from_arrays(
+        [pa.array(names, pa.binary()), pa.array(values, pa.binary())], fields=list(HEADER)
+    )
+    columns = [
+        *(pa.array([getattr(row, name) for row in rows], SCHEMA.field(name).type) for name in SCHEMA.names[:-1]),
+        pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), header),
+    ]
+    return pa.record_batch(columns, schema=SCHEMA)

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from model.spec import SignalSpec
 from stream.errors import RecordingError
 from stream.recordings.clip import Clip
-from stream.recordings.recording import is_recording, open_recording
-from stream.recordings.recording_format import RecordedHeaders
+from stream.recordings.recording import RecordedHeaders, is_recording, open_recording
 from stream.recordings.retime import window_head
 from stream.windowing import MSGPACK_HEADERS, cut_windows, window_messages
 

@@ -66,7 +66,7 @@ async def test_a_recording_of_an_embedded_broker_says_what_it_holds(
         (["--from", "noon"], 2, "--from noon: give earliest, latest or an ISO time"),
         (["--from", "latest", "--from-beginning"], 2, "contradict each other"),
         (["--repair", "none.parquet"], 1, "no such recording: none.parquet"),
-        (["--repair", "pyproject.toml"], 1, "no row group of a recording is whole in it"),
+        (["--repair", "pyproject.toml"], 1, "not a Parquet file, or its end is missing"),
         (["--out", "/nowhere/r.parquet"], 1, "no broker at localhost:1"),
     ],
 )

@@ -13,8 +13,14 @@ from hypothesis import strategies as st
 
 from stream.errors import RecordingError
 from stream.recordings import recording as recording_module
-from stream.recordings.recording import RecordedMessage, RecordingWriter, open_recording, read_recording, repair
-from stream.recordings.recording_format import SCHEMA, TRAILER, TRAILER_MAGIC
+from stream.recordings.recording import (
+    SCHEMA,
+    RecordedMessage,
+    RecordingWriter,
+    open_recording,
+    read_recording,
+    repair,
+)
 
 OPTIONAL = st.one_of(st.none(), st.binary(max_size=20))
 NOT_UTF8 = st.binary(max_size=5).map(lambda name: name.decode("utf-8", "surrogateescape"))
@@ -48,7 +54,7 @@ def test_what_is_recorded_is_read_back_byte_for_byte(tmp_path: Path, messages: l
 
 
 def test_a_long_recording_is_kept_in_row_groups_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording_module, "ROW_GROUP_BYTES", 1000)
+    monkeypatch.setattr(recording_module, "BATCH_BYTES", 1000)
     messages = [RecordedMessage("t", 0, offset, offset, b"k", bytes(100)) for offset in range(50)]
     path = written(tmp_path / "r.parquet", messages)
     assert pq.ParquetFile(path).num_row_groups > 3
@@ -80,7 +86,7 @@ def rows(count: int) -> list[RecordedMessage]:
 
 
 def test_a_closed_recording_is_plain_parquet_to_any_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording_module, "ROW_GROUP_BYTES", 1000)
+    monkeypatch.setattr(recording_module, "BATCH_BYTES", 1000)
     path = written(tmp_path / "r.parquet", rows(50))
     table = pq.read_table(path, filters=[("offset", ">=", 45)])
     assert table.column("offset").to_pylist() == [45, 46, 47, 48, 49]
@@ -112,7 +118,7 @@ def cut_off(tmp_path_factory: pytest.TempPathFactory) -> CutOff:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_recording_cut_off_anywhere_is_read_up_to_its_last_row_group(
+def test_a_recording_cut_off_anywhere_is_read_up_to_its_last_whole_batch(
     tmp_path: Path, cut_off: CutOff, data: st.DataObject
 ) -> None:
     content, safe = cut_off.content, cut_off.safe
@@ -123,7 +129,7 @@ def test_a_recording_cut_off_anywhere_is_read_up_to_its_last_row_group(
     path = tmp_path / "cut.parquet"
     path.write_bytes(content[:length])
     if not kept:
-        with pytest.raises(RecordingError, match="no row group of a recording is whole"):
+        with pytest.raises(RecordingError, match=r"not a Parquet file|cut off before its first batch"):
             open_recording(path)
         return
     recording = open_recording(path)
@@ -135,10 +141,35 @@ def test_a_recording_cut_off_anywhere_is_read_up_to_its_last_row_group(
     assert list(read_recording(path)) == rows(40)[:kept]
 
 
-def test_bytes_that_only_look_like_a_trailer_are_passed_over(tmp_path: Path, cut_off: CutOff) -> None:
+def test_a_power_cut_that_left_zeros_at_the_end_costs_nothing_that_was_whole(tmp_path: Path, cut_off: CutOff) -> None:
     path = tmp_path / "cut.parquet"
-    path.write_bytes(cut_off.content + TRAILER.pack(TRAILER_MAGIC, 4, 1000) + TRAILER.pack(TRAILER_MAGIC, 0, 1000)[:-1])
+    path.write_bytes(cut_off.content + bytes(4096))
     assert list(read_recording(path)) == rows(40)
+
+
+def test_a_damaged_batch_of_an_unfinished_recording_is_an_error_and_not_its_end(
+    tmp_path: Path, cut_off: CutOff
+) -> None:
+    content, (_, (first, _), (second, _), *_) = bytearray(cut_off.content), cut_off.safe
+    for position in range(second - 300, second - 200):
+        content[position] ^= 0xFF
+    assert first < second - 300
+    path = tmp_path / "damaged.parquet"
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match=r"damaged\.parquet"):
+        list(read_recording(path))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, which is a disk without room")
+def test_a_disk_too_full_to_finish_keeps_what_was_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    writer = RecordingWriter(path, keep=True)
+    writer.write(rows(1)[0])
+    (tmp_path / "r.parquet.finishing").symlink_to("/dev/full")
+    with pytest.raises(RecordingError, match=r"No space left on device; what was recorded stays in .*--repair"):
+        writer.close()
+    assert list(read_recording(path)) == rows(1)
+    assert repair(path).complete
 
 
 def test_repairing_a_whole_recording_changes_nothing(tmp_path: Path) -> None:
@@ -181,7 +212,7 @@ def test_a_folder_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
         RecordingWriter(tmp_path / "no" / "r.parquet")
 
 
-@pytest.mark.parametrize("content", [b"", b"no parquet", b"PAR1PAR1", TRAILER.pack(TRAILER_MAGIC, 0, 9)])
+@pytest.mark.parametrize("content", [b"", b"no parquet", b"PAR1PAR1", b"PAR1 and then nothing"])
 def test_a_file_that_is_no_recording_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "r.parquet"
     path.write_bytes(content)
