@@ -42,7 +42,7 @@ def written(part: pa.Table, options: dict[str, Any]) -> bytes:
     return sink.getvalue()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.integers(1, 20), min_size=1, max_size=20) | st.just([0]),
     gaps=st.lists(st.binary(max_size=40), min_size=20, max_size=20),
@@ -62,7 +62,7 @@ def test_files_one_after_another_are_read_as_one(
     assert pq.read_table(path).equals(pa.concat_tables(parts))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_damaged_footer_is_a_clear_error_or_a_footer(data: st.DataObject) -> None:
     content = bytearray(written(table(1, 5), {}))
