@@ -12,11 +12,16 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+from hypothesis import settings as hypothesis_settings
 
 from benchmarks.kafka.jars import REPOSITORY, java_command, prepare_jars
 from benchmarks.kafka.server import KafkaServer
 from stream.errors import KafkaServerError
 from stream.kafka.embedded import EmbeddedBroker
+
+# No example has a deadline: a busy machine is slow, and tests assert no time, not even by a library's default.
+hypothesis_settings.register_profile("faultline", deadline=None)
+hypothesis_settings.load_profile("faultline")
 
 REQUIRED = os.environ.get("FAULTLINE_REQUIRE_KAFKA") == "1"
 SKIPPED = "no Apache Kafka: "

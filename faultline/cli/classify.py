@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.reading import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
+from faultline.cli.waveform_options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def classify(
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import time
 
-    from faultline.cli.reading import read_options
+    from faultline.cli.waveform_options import read_options
     from faultline.detect import BUCKETS, load_artefact
     from faultline.detect import classify as classified
     from model.engine import Engine

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faultline.cli.reading import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
+from faultline.cli.waveform_options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
 
 if TYPE_CHECKING:
     from domains.powerline.waveforms import Record
@@ -40,7 +40,7 @@ def inspect(
     import json
 
     from domains.powerline.waveforms import RecordError, open_record
-    from faultline.cli.reading import read_options
+    from faultline.cli.waveform_options import read_options
     from model.errors import FaultlineError
 
     options = read_options(

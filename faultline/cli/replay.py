@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from faultline.cli.reading import (
+from faultline.cli.waveform_options import (
     Channels,
     CurrentBase,
     Encoding,
@@ -145,8 +145,8 @@ def replay(
         voltage_base=voltage_base,
     )
     if against is not None and and_ is not None:
+        from faultline.cli.comparison_view import compare_on_file
         from faultline.comparing_pairs import Tolerance
-        from faultline.comparing_view import compare_on_file
 
         tolerance = Tolerance(inception_ms=tolerance_ms)
         compare_on_file(settings, source, (against, and_), source_options, read, tolerance, as_json=as_json)

@@ -1,8 +1,9 @@
-"""What really went through the topics of a demo: read, matched, scored."""
+"""Audit a demo: read its topics, account for every window (sent = answered ∪ dead-lettered), score its events."""
 
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ import msgspec
 import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from faultline.demo.deliveries import Deliveries, Origin
 from model.spec import SignalSpec
 from stream.contract import HEADER_PREFIX, FaultEvent
 from stream.detection.scoring import NS, EventScore, Truth, score_events
@@ -21,6 +21,9 @@ from stream.kafka.catalogue import FAULT_TYPES
 from stream.kafka.clients import consumer_kwargs
 from stream.settings import Settings
 from stream.subscribe import decode_event
+
+Origin = tuple[str, int, int]
+"""Topic, partition, offset of a record of windows."""
 
 POLL_MS = 200
 RECENT_EVENTS = 200
@@ -72,6 +75,106 @@ def read_happenings(path: Path) -> list[Happening]:
     ]
 
 
+@dataclass(slots=True)
+class _Record:
+    """What is known of one record: timestamps in ms, -1 before they are known."""
+
+    windows: int = 0
+    sent_ms: int = -1
+    answered_windows: int = 0
+    answered_ms: int = -1
+    dead: bool = False
+
+
+class DeliveryAudit:
+    """Account of records by their origin. Records and answers may be told in any order and more than once.
+
+    Example:
+        >>> account = DeliveryAudit()
+        >>> account.sent(("sensor-windows", 0, 0), windows=4, timestamp_ms=100)
+        >>> account.sent(("sensor-windows", 0, 1), windows=4, timestamp_ms=110)
+        >>> account.answered(("sensor-windows", 0, 0), windows=4, timestamp_ms=112)
+        >>> account.lost, account.latency_ms(50)
+        (4, 12.0)
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[Origin, _Record] = {}
+        self._latencies_ms = array("d")
+        self._open = 0
+        self.records = 0
+        """Records sent."""
+        self.windows = 0
+        """Windows sent."""
+        self.answered_windows = 0
+        self.repeated = 0
+        """Records answered more than once."""
+        self.dead_lettered = 0
+        """Records in the dead letters."""
+
+    def sent(self, origin: Origin, *, windows: int, timestamp_ms: int) -> None:
+        """A record of so many windows (0 where they cannot be counted) is on its topic."""
+        record = self._records.setdefault(origin, _Record())
+        if record.sent_ms >= 0:
+            return
+        record.windows, record.sent_ms = windows, timestamp_ms
+        self.records += 1
+        self.windows += windows
+        self._open += not (record.dead or record.answered_ms >= 0)
+        self._match(record)
+
+    def answered(self, origin: Origin, *, windows: int, timestamp_ms: int) -> None:
+        """The classes of so many windows of a record were published."""
+        record = self._records.setdefault(origin, _Record())
+        if record.answered_ms >= 0:
+            self.repeated += 1
+            return
+        record.answered_windows, record.answered_ms = windows, timestamp_ms
+        self.answered_windows += windows
+        self._open -= record.sent_ms >= 0 and not record.dead
+        self._match(record)
+
+    def dead(self, origin: Origin) -> None:
+        """A record was dead-lettered."""
+        record = self._records.setdefault(origin, _Record())
+        if record.dead:
+            return
+        record.dead = True
+        self.dead_lettered += 1
+        self._open -= record.sent_ms >= 0 and record.answered_ms < 0
+
+    def _match(self, record: _Record) -> None:
+        if record.sent_ms >= 0 and record.answered_ms >= 0:
+            self._latencies_ms.append(record.answered_ms - record.sent_ms)
+
+    @property
+    def outstanding(self) -> int:
+        """Records sent and neither answered nor dead-lettered yet."""
+        return self._open
+
+    @property
+    def lost(self) -> int:
+        """Windows sent and neither answered nor dead-lettered; a record whose windows cannot be counted is one."""
+        lost = 0
+        for record in self._records.values():
+            if record.sent_ms < 0 or record.dead:
+                continue
+            lost += (
+                max(record.windows, 1) if record.answered_ms < 0 else max(0, record.windows - record.answered_windows)
+            )
+        return lost
+
+    def sent_ms(self, origin: Origin) -> int | None:
+        """Timestamp of a record; None if it was not seen."""
+        record = self._records.get(origin)
+        return None if record is None or record.sent_ms < 0 else record.sent_ms
+
+    def latency_ms(self, percentile: float, *, last: int | None = None) -> float | None:
+        """Percentile of record timestamp → answer timestamp, of all or of the ``last`` records; None without any."""
+        values = self._latencies_ms if last is None else self._latencies_ms[-last:]
+        return float(np.percentile(values, percentile)) if values else None
+
+
 class DemoWatch:
     """Reads windows, classes, events and dead letters from their topics, without a group.
 
@@ -89,7 +192,7 @@ class DemoWatch:
         self._decode_answer = msgspec.msgpack.Decoder(_Answer).decode
         self._fault_topics = frozenset(settings.topic_faults(name) for name in FAULT_TYPES)
         self.truth = Truth(spec)
-        self.deliveries = Deliveries()
+        self.deliveries = DeliveryAudit()
         self.events: dict[str, SeenEvent] = {}
         self.recent: deque[SeenEvent] = deque(maxlen=RECENT_EVENTS)
         self.begin_ns: int | None = None

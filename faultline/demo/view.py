@@ -25,22 +25,22 @@ COLOURS = {"onset": "bold red", "update": "yellow", "clear": "green"}
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How an event compares with what was injected."""
+class Truth:
+    """State what was injected where an event is, and whether the event is right."""
 
     truth: str
     right: bool
 
 
-def verdict(watch: DemoWatch, spec: SignalSpec, seen: SeenEvent, happenings: list[Happening]) -> Verdict:
-    """Class that was injected, or the non-fault that the event came upon."""
+def truth_of(watch: DemoWatch, spec: SignalSpec, seen: SeenEvent, happenings: list[Happening]) -> Truth:
+    """Return the class that was injected, or the non-fault that the event coincides with."""
     truth = watch.truth_of(seen.event)
     merged = spec.merged_three_phase()
     name = spec.class_names[truth]
     if truth == spec.none_index:
-        return Verdict(watch.happening_of(seen.event, happenings) or name, False)
+        return Truth(watch.happening_of(seen.event, happenings) or name, False)
     known = seen.event.fault_class in spec.class_names
-    return Verdict(name, known and merged[spec.class_index(seen.event.fault_class)] == merged[truth])
+    return Truth(name, known and merged[spec.class_index(seen.event.fault_class)] == merged[truth])
 
 
 class Throughput:
@@ -99,7 +99,7 @@ class _Base:
         return status(self._watch, rate, elapsed_s, self._total_s)
 
     def _row(self, seen: SeenEvent) -> tuple[Text | str, ...]:
-        event, against = seen.event, verdict(self._watch, self._spec, seen, self._happenings)
+        event, against = seen.event, truth_of(self._watch, self._spec, seen, self._happenings)
         lasted = "" if event.duration_s is None else f"{event.duration_s * 1000:.0f} ms"
         return (
             f"{self._watch.seconds_into(event.detection_ns):6.2f} s",

@@ -76,7 +76,7 @@ def test_the_models_id_changes_with_a_weight_and_with_the_manifest() -> None:
 
 
 @given(st.integers(0, len(SMALL_BYTES) - 1), st.integers(1, 255))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_a_changed_byte_anywhere_is_corrupt(position: int, change: int) -> None:
     data = bytearray(SMALL_BYTES)
     data[position] ^= change

@@ -54,7 +54,7 @@ def test_probabilities_are_the_softmax_of_the_keras_models_calibrated_logits(art
 
 
 @given(st.integers(0, ALL))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_answer_is_the_same_whatever_the_batch_and_bucket(
     engine: Engine, windows: np.ndarray, one_by_one: np.ndarray, count: int
 ) -> None:

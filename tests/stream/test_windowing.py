@@ -23,7 +23,7 @@ def test_there_are_as_many_windows_as_fit(length: int) -> None:
     assert windows.shape == (max(0, (length - 32) // 8 + 1), 32, 6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(length=st.integers(0, 200), grouped=st.integers(1, 7), first=st.integers(0, 2**50))
 def test_grouping_loses_no_window_and_numbers_them_in_order(length: int, grouped: int, first: int) -> None:
     samples = np.arange(length * 6, dtype=np.float32).reshape(length, 6)

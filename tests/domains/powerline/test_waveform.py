@@ -46,7 +46,7 @@ def test_the_inception_is_found_to_a_sample_without_noise(inception: int, angle:
     assert abs(inception_sample(faulted(inception, angle), SPEC) - inception) <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(inception=st.integers(3, 29), angle=st.floats(0, 6.28), seed=st.integers(0, 10_000))
 def test_the_inception_is_found_to_three_samples_in_noise_of_forty_decibels(
     inception: int, angle: float, seed: int
@@ -90,7 +90,7 @@ EXTREME = np.where(np.arange(32 * 6).reshape(32, 6) % 2, 3.4e38, -3.4e38).astype
 
 @pytest.mark.filterwarnings("error")
 @example(EXTREME)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays(np.float32, (32, 6), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_any_finite_window_has_an_inception_within_itself_and_no_arithmetic_warns(window: NDArray[np.float32]) -> None:
     assert 0 <= inception_sample(window, SPEC) < 32

@@ -90,7 +90,7 @@ def test_no_dead_letter_is_too_large_for_the_producer(key: bytes, value: bytes, 
     assert size <= PRODUCER_LIMIT
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     key=st.one_of(st.none(), st.binary(max_size=9)),
     value=st.one_of(st.none(), st.binary(max_size=30)),

@@ -59,7 +59,7 @@ def reason(guilty: Any) -> str:
     return str(batch.dead[0].reason)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     windows=st.integers(1, 4).flatmap(
         lambda n: arrays(np.float32, (n, 32, 6), elements=st.floats(-1e3, 1e3, width=32))
@@ -238,7 +238,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(KEYS, VALUES, HEADERS), max_size=6))
 def test_nothing_that_can_be_received_raises_and_every_record_is_good_or_guilty(parts: Any) -> None:
     records = [record(key, value, headers=headers, offset=i) for i, (key, value, headers) in enumerate(parts)]
@@ -266,7 +266,7 @@ def test_the_fast_structs_have_the_fields_and_bounds_of_the_contract(struct: Any
             assert fast[name].get(bound) == schema[name].get(bound), (name, bound)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(BODIES)
 def test_the_contract_takes_whatever_decoding_takes(fields: dict[str, Any]) -> None:
     if decode(record(b"l", msgspec.msgpack.encode(fields))).records:

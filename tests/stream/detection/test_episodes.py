@@ -252,7 +252,7 @@ def facts(steps: Sequence[EpisodeStep]) -> list[Any]:
     return [event.model_dump() for event in events]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(classes=CLASSES, data=st.data())
 def test_however_the_stream_is_cut_it_says_the_same(classes: list[int], data: Any) -> None:
     whole = judged(classes, size=len(classes))
@@ -263,7 +263,7 @@ def test_however_the_stream_is_cut_it_says_the_same(classes: list[int], data: An
     assert facts(cut.steps) == facts(whole.steps)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(classes=CLASSES, data=st.data())
 def test_a_suffix_sent_again_after_a_restart_adds_nothing(classes: list[int], data: Any) -> None:
     once = judged(classes, size=3)
@@ -278,7 +278,7 @@ def test_a_suffix_sent_again_after_a_restart_adds_nothing(classes: list[int], da
     assert facts(line.steps) == facts(once.steps)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(classes=CLASSES, at=st.lists(st.integers(0, 100)))
 def test_writing_and_restoring_the_state_at_any_window_changes_nothing(classes: list[int], at: list[int]) -> None:
     line = Line()
@@ -289,7 +289,7 @@ def test_writing_and_restoring_the_state_at_any_window_changes_nothing(classes: 
     assert facts(line.steps) == facts(judged(classes, size=5).steps)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     records=st.lists(
         st.tuples(st.integers(-4, 60), st.integers(-60, 60), CLASSES.map(lambda classes: classes[:8])), max_size=12
@@ -305,7 +305,7 @@ def test_no_order_of_records_raises_and_windows_are_judged_repeated_or_late(reco
         line.state = decode_state(encode_state(line.state))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(classes=CLASSES.map(lambda classes: classes[:6]), state_of=CLASSES)
 def test_the_shortcut_for_idle_lines_is_the_slow_way_only_faster(classes: list[int], state_of: list[int]) -> None:
     class Thorough(EpisodeTracker):

@@ -47,7 +47,7 @@ def written(path: Path, messages: list[RecordedMessage]) -> Path:
     return path
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=MESSAGES)
 def test_what_is_recorded_is_read_back_byte_for_byte(tmp_path: Path, messages: list[RecordedMessage]) -> None:
     assert list(read_recording(written(tmp_path / "r.parquet", messages))) == messages
@@ -116,7 +116,7 @@ def cut_off(tmp_path_factory: pytest.TempPathFactory) -> CutOff:
     return CutOff(content, safe)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_recording_cut_off_anywhere_is_read_up_to_its_last_whole_batch(
     tmp_path: Path, cut_off: CutOff, data: st.DataObject

@@ -231,7 +231,7 @@ ANY_VALUE = st.one_of(
 )
 
 
-@hypothesis_settings(max_examples=300, deadline=None)
+@hypothesis_settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), ANY_VALUE, min_size=1, max_size=4))
 def test_whatever_the_variables_say_is_used_or_refused_in_one_line(values: dict[str, str]) -> None:
     spec = load_spec("line")

@@ -92,7 +92,7 @@ class Account(RuleBasedStateMachine):
         assert self.ledger.finished_batches == self.finished
 
 
-Account.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Account.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestAccount = Account.TestCase
 
 

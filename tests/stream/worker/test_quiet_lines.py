@@ -40,7 +40,7 @@ def _record(state: LineState | None, jump: int, late_ns: int, count: int) -> Lin
 
 
 @given(RECORDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_quiet_records_passed_over_leave_the_state_that_judging_them_leaves(
     records: list[tuple[int, int, list[int], bool]],
 ) -> None:

@@ -171,7 +171,7 @@ def test_a_restored_partition_is_bounded_too() -> None:
     assert "busy" in states.lines
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     runs=st.fixed_dictionaries(
         {name: st.lists(st.tuples(st.sampled_from([0, 0, AG, AB]), st.integers(1, 9)), max_size=8) for name in "abcd"}
@@ -270,7 +270,7 @@ def stream_of(runs: dict[str, list[tuple[int, int, int]]], order: list[int], siz
     return mixed + [record for queue in queues for record in queue]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     runs=st.fixed_dictionaries({"a": RUNS, "b": RUNS}),
     order=st.lists(st.integers(0, 1), max_size=30),

@@ -20,7 +20,7 @@ SPEC = load_spec("line")
 MERGED = SPEC.merged_three_phase()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), faulty=st.floats(0.05, 0.95), sure=st.floats(0.5, 30))
 def test_episodes_that_are_scored_are_those_that_the_worker_confirms(seed: int, faulty: float, sure: float) -> None:
     rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from model.spec import load_spec
@@ -333,7 +333,6 @@ def test_weights_follow_how_much_of_a_window_the_fault_fills(tmp_path: Path) -> 
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.integers(0, 200))
-@settings(deadline=None)
 def test_shares_spend_the_budget_and_give_nobody_more_than_it_has(counts: list[int], budget: int) -> None:
     shares = fair_shares(np.array(counts), budget)
     assert (shares <= counts).all()

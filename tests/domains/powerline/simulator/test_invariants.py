@@ -19,7 +19,7 @@ CYCLE_OF_PHASES = np.array([1, 2, 0])  # what A saw, B sees
 seeds = st.integers(0, 2**32 - 1)
 fault_classes = st.sampled_from(CLASSES[1:])
 ohms = st.floats(0.01, 100.0)
-few = settings(max_examples=12, deadline=None)
+few = settings(max_examples=12)
 
 
 def lines(seed: int) -> Network:

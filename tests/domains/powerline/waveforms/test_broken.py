@@ -35,7 +35,7 @@ def refusal(path: Path) -> str | None:
     return None
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_a_broken_file_is_a_record_or_one_clear_line(whole: list[dict[str, bytes]], seed: int) -> None:
     rng = random.Random(seed)
@@ -52,7 +52,7 @@ def test_a_broken_file_is_a_record_or_one_clear_line(whole: list[dict[str, bytes
 
 
 @given(data=st.binary(max_size=400), suffix=st.sampled_from([".cfg", ".cff", ".csv", ".parquet"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_arbitrary_bytes_are_refused_or_read(data: bytes, suffix: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"any{suffix}"

@@ -141,7 +141,7 @@ def test_a_record_without_a_signal_takes_the_header_s_frequency_and_says_so(tmp_
     assert {"frequency-unknown", "dead-channel"} <= codes(record)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     hz=st.floats(15.0, 70.0),
     rate=st.sampled_from([960.0, 1000.0, 4000.0, 6400.0, 30_000.0]),

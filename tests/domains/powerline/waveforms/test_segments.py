@@ -27,7 +27,7 @@ def clock(
     return SampleClock(count, [(rate, count)], numbers, stamps_us, 1e-6)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     rates=st.lists(st.sampled_from([600.0, 1000.0, 1200.0, 4800.0, 6400.0]), min_size=1, max_size=4),
     gaps=st.lists(st.sampled_from([0.0, 0.0, 0.05, 2.0]), min_size=4, max_size=4),

@@ -38,7 +38,7 @@ def test_windows_hold_a_cycle_of_the_true_frequency(tmp_path: Path, rate: float,
     assert np.abs(run.samples[inner] - ideal[inner]).max() < 0.01
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(harmonic=st.floats(20, 60), rate=st.floats(5000, 50_000))
 def test_what_the_new_rate_cannot_hold_is_filtered_not_folded(harmonic: float, rate: float) -> None:
     hz = 50.0 * harmonic
