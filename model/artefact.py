@@ -8,8 +8,6 @@ byte is therefore either hashed, or compared with what the hashed manifest says 
 from __future__ import annotations
 
 import math
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from model import container
 from model.errors import ArtefactError, CorruptArtefactError, OversizeArtefactError, ShapeArtefactError
+from model.files import write_atomic
 from model.normalisation import Normalisation
 from model.rejection import Rejection
 from model.spec import SignalSpec
@@ -196,16 +195,10 @@ class Artefact:
     def save(self, path: str | Path) -> None:
         """Write atomically: a reader sees the old file or the whole new one, also after a power cut."""
         target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
         try:
-            with partial.open("xb") as file:
+            with write_atomic(target) as file:
                 file.write(self.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, target)
-            _sync_folder(target.parent)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise ArtefactError(f"{target}: cannot write the artefact: {error.strerror or error}") from error
 
     @classmethod
@@ -290,11 +283,3 @@ def _in_one_line(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import structlog
 
+from model.files import write_atomic
 from training.data.windows import Windows
 
 __all__ = ["forget_groups", "kept_group"]
@@ -30,16 +29,12 @@ def kept_group(path: Path, fingerprint: str, simulate: Callable[[], Windows]) ->
     if (known := _read(path, fingerprint)) is not None:
         return known
     windows = simulate()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with write_atomic(path) as file:
             arrays = {one.name: getattr(windows, one.name) for one in fields(Windows)}
             np.savez(file, fingerprint=np.array(fingerprint), allow_pickle=False, **arrays)
-        os.replace(partial, path)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         log.warning("group_not_kept", path=str(path), error=error.strerror or str(error), then="simulated again")
     return windows
 

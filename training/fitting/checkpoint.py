@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.files import write_atomic
 from training.errors import TrainingError
 
 Array = NDArray[np.generic]
@@ -49,18 +48,13 @@ class Checkpoint:
         arrays = {f"variable_{k}": array for k, array in enumerate(state.variables)}
         arrays |= {f"best_{k}": array for k, array in enumerate(state.best)}
         about = {"fingerprint": self.fingerprint, "history": state.history}
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             for left in self.path.parent.glob(f".{self.path.name}.*.partial"):
                 left.unlink()  # of a writer that was killed
-            with partial.open("xb") as file:
+            with write_atomic(self.path) as file:
                 np.savez(file, about=np.array(json.dumps(about)), allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, self.path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise TrainingError(f"{self.path}: cannot write the checkpoint: {error.strerror or error}") from error
 
     def load(self) -> State | None:

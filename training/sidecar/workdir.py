@@ -17,9 +17,10 @@ from typing import IO, Literal
 import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from model.files import write_text_atomic
 from stream.contract import TrainingReport
 from stream.errors import WorkerError
-from training.sidecar.job.spec import CANDIDATE, ORDER, OUTCOME, REPORT, Order, Outcome, write_whole
+from training.sidecar.job.spec import CANDIDATE, ORDER, OUTCOME, REPORT, Order, Outcome
 from training.sidecar.requests.queue import Desk
 
 log = structlog.get_logger(__name__)
@@ -98,7 +99,7 @@ class TrainerFolder:
         Raises:
             OSError: it cannot be written; the old one stays.
         """
-        write_whole(self._journal, journal.model_dump_json(indent=1) + "\n")
+        write_text_atomic(self._journal, journal.model_dump_json(indent=1) + "\n")
 
     # The retraining under way -------------------------------------------------------------------------------------
 
@@ -119,7 +120,7 @@ class TrainerFolder:
         if under_way is None or under_way.run_id != order.run_id:
             self.clear()
             self.run.mkdir(parents=True)
-            write_whole(self.run / ORDER, order.model_dump_json(indent=1) + "\n")
+            write_text_atomic(self.run / ORDER, order.model_dump_json(indent=1) + "\n")
 
     def outcome(self) -> Outcome | None:
         """Return the gate's word on the candidate in ``run/``; None before there is one."""

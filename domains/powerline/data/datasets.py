@@ -7,7 +7,6 @@ one column per parameter. The schema's version and how the set was made are in t
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.measurement import CHANNELS, HARSH, USUAL
 from domains.powerline.simulator.occurrence import Occurrence, cycles
 from domains.powerline.simulator.solver import Command
+from model.files import write_atomic
 from training.errors import DataSetError
 from training.metrics import injected_faults
 
@@ -61,19 +61,15 @@ def write_dataset(path: Path, recipe: Recipe) -> None:
     Raises:
         DataSetError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     schema = _schema(recipe)
     try:
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        with write_atomic(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
             first = 0
             for episodes in simulated(recipe):
                 writer.write_table(_table(episodes, first, schema))
                 first += len(episodes)
-        os.replace(partial, path)
     except OSError as error:
         raise DataSetError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def simulated(recipe: Recipe) -> Iterator[Episodes]:

@@ -15,7 +15,6 @@ Windows unlike training are answered as a worker answers them, with no fault.
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -46,6 +45,7 @@ from domains.powerline.data.training_data import (
 )
 from domains.powerline.recipes.line import LINE_FIT, LINE_NORMALISATION, PRIOR_PART, ROUNDS, LineOptions, settle
 from model.architectures import build
+from model.files import write_text_atomic
 from model.spec import SignalSpec, load_spec
 from training.data.windows import QUIET_WEIGHT, Windows, split_by_episode
 from training.errors import TrainingError
@@ -231,11 +231,8 @@ def _read(path: Path, fingerprint: str) -> Fold | None:
 
 
 def _write(path: Path, fold: Fold) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(fold.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        write_text_atomic(path, fold.model_dump_json(indent=1) + "\n")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise TrainingError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from model.artefact import Artefact
-from training.sidecar.job.spec import CANDIDATE, CHAMPION, OUTCOME, REPORT, WORK, Outcome, write_whole
+from model.files import write_text_atomic
+from training.sidecar.job.spec import CANDIDATE, CHAMPION, OUTCOME, REPORT, WORK, Outcome
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
@@ -35,4 +36,4 @@ if __name__ == "__main__":
         failed_criteria=[] if failed is None else [failed],
         metrics={"holdout_merged_macro_f1": 0.9},
     )
-    write_whole(folder / OUTCOME, outcome.model_dump_json())
+    write_text_atomic(folder / OUTCOME, outcome.model_dump_json())

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from model.files import write_text_atomic
 from stream.errors import WorkerError
 from tests.training.sidecar.sidecar_samples import request
-from training.sidecar.job.spec import CANDIDATE, ORDER, OUTCOME, REPORT, WORK, Order, Outcome, write_whole
+from training.sidecar.job.spec import CANDIDATE, ORDER, OUTCOME, REPORT, WORK, Order, Outcome
 from training.sidecar.requests.queue import Desk
 from training.sidecar.workdir import Journal, TrainerFolder, find_report
 
@@ -38,7 +39,7 @@ def judged(folder: TrainerFolder, model_id: str, run_id: str = "run-1") -> None:
     (folder.run / REPORT).mkdir()
     (folder.run / REPORT / "report.html").write_text("page")
     outcome = Outcome(model_id=model_id, champion_id=None, passed=True, failed_criteria=[], metrics={})
-    write_whole(folder.run / OUTCOME, outcome.model_dump_json())
+    write_text_atomic(folder.run / OUTCOME, outcome.model_dump_json())
 
 
 def test_a_second_trainer_on_the_same_folder_is_turned_away(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import structlog
 
 from model.artefact import Artefact
 from model.engine import Engine
+from model.files import write_text_atomic
 from model.spec import SignalSpec
 from stream.detection.decode import NS, DecodedBatch, LineWindows
 from stream.settings import Settings
 from training.sidecar.drift.detector import DriftDetector, DriftPolicy, DriftSignal
-from training.sidecar.job.spec import write_whole
 from training.sidecar.metrics import TrainerMetrics
 
 log = structlog.get_logger(__name__)
@@ -125,7 +125,7 @@ class DriftWatch:
     def save(self) -> None:
         """Keep the state for a restart; a disk that takes it not costs no more than the reference."""
         try:
-            write_whole(self._path, self._detector.state())
+            write_text_atomic(self._path, self._detector.state())
         except OSError as error:
             log.warning("drift-state-not-kept", error=str(error))
 

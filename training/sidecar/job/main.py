@@ -21,6 +21,7 @@ import structlog
 from pydantic import ValidationError
 
 from model.errors import FaultlineError
+from model.files import write_text_atomic
 from training.sidecar.job.spec import (
     CANDIDATE,
     CHAMPION,
@@ -31,7 +32,6 @@ from training.sidecar.job.spec import (
     Order,
     Outcome,
     Step,
-    write_whole,
 )
 
 TRAINED = 0.6
@@ -67,7 +67,7 @@ def run(folder: Path, tell: Tell) -> Outcome:
         tell(TRAINED + (1 - TRAINED) * part, stage, artefact.model_id)
 
     outcome = judge(order, folder, artefact.model_id, champion_id, judging)
-    write_whole(folder / OUTCOME, outcome.model_dump_json(indent=1) + "\n")
+    write_text_atomic(folder / OUTCOME, outcome.model_dump_json(indent=1) + "\n")
     return outcome
 
 

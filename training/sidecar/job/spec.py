@@ -5,8 +5,6 @@ Every file appears whole, by rename. Which of them are there says how far a retr
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 from typing import Literal
 
@@ -58,21 +56,3 @@ class Step(_Model):
     stage: str = ""
     model_id: str | None = None
     failed: str | None = None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the whole new one, also after a power cut.
-
-    Raises:
-        OSError: it cannot be written; the old one stays.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise

@@ -9,9 +9,9 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
+from model.files import write_text_atomic
 from stream.contract import WindowLabel
 from training.errors import StoreError
-from training.sidecar.store.segments import sync_folder
 
 log = structlog.get_logger(__name__)
 
@@ -83,14 +83,7 @@ class Verdicts:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        sync_folder(path.parent)
+        write_text_atomic(path, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}; make room") from error

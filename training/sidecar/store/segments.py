@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from model.files import write_atomic
 from model.spec import SignalSpec
 from training.errors import StoreError
 
@@ -139,21 +139,15 @@ def write_segment(
     Raises:
         StoreError: it cannot be written; nothing has changed then.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as raw:
+        with write_atomic(path) as raw:
             table = _table(rows, data, spec, lines, sources)
             # Windows overlap, and zstd finds what they share only where values stand as they are.
             pq.write_table(
                 table, raw, row_group_size=ROW_GROUP_WINDOWS, compression="zstd", use_dictionary=["line", "source"]
             )
-            raw.flush()
-            os.fsync(raw.fileno())
-        os.replace(partial, path)
-        sync_folder(path.parent)
         return Segment(path, rows, spec.window_shape, path.stat().st_size)
     except (OSError, pa.ArrowException) as error:
-        partial.unlink(missing_ok=True)
         says = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise StoreError(f"{path}: cannot be written: {says}; make room or choose another folder") from error
 
@@ -185,15 +179,6 @@ def read_segment(path: Path, spec: SignalSpec, lines: Names, sources: Names) -> 
         own = texts["line"] == code
         key[own] = keys_of(lines.texts[code], numbers["start_ns"][own], numbers["sequence"][own])
     return Segment(path, Rows(**texts, **numbers, key=key), spec.window_shape, size)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names given in ``folder`` outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _about(spec: SignalSpec) -> bytes:
