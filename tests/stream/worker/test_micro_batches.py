@@ -51,8 +51,8 @@ async def test_a_micro_batch_waits_for_more_while_the_engine_rests_from_a_dear_c
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s = 1000.0
-    for module in ("pipeline", "gathering"):
-        monkeypatch.setattr(f"stream.path.{module}.time", SimpleNamespace(monotonic=lambda: now_s))
+    for module in ("pipeline", "batcher"):
+        monkeypatch.setattr(f"stream.worker.{module}.time", SimpleNamespace(monotonic=lambda: now_s))
 
     class Dear(ClassReader):
         def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
