@@ -78,7 +78,7 @@ class Task:
         return self
 
     def decode(self, records: Sequence[IncomingRecord]) -> DecodedBatch:
-        """Records → windows float32 (n, samples, channels); any guilty one is the benchmark's mistake."""
+        """Records → windows float32 (n, samples, channels); any invalid one is the benchmark's mistake."""
         decoded = decode_batch(records, self.spec, max_bytes=MAX_MESSAGE_BYTES)
         if decoded.dead:
             raise TaskError(f"the load holds a wrong message: {decoded.dead[0].message}")

@@ -1,4 +1,4 @@
-"""Bytes of a whole micro-batch → arrays, in one pass. A guilty record is singled out; its neighbours go on."""
+"""Bytes of a whole micro-batch → arrays, in one pass. An invalid record is singled out; its neighbours go on."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _decode_msgpack = msgspec.msgpack.Decoder(WindowBody).decode
 _decode_json = msgspec.json.Decoder(JsonWindowBody).decode
 
 
-class GuiltyRecordError(ContractError):
+class InvalidRecordError(ContractError):
     """One record cannot be judged; ``reason`` is its dead letter's."""
 
     def __init__(self, reason: DeadLetterReason, message: str) -> None:
@@ -143,14 +143,14 @@ def _json_block(data: str | list[Any], shape: tuple[int, ...]) -> bytes:
         try:
             return base64.b64decode(data, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise GuiltyRecordError("bad-bytes", f"data is not base64: {error}") from None
+            raise InvalidRecordError("bad-bytes", f"data is not base64: {error}") from None
     try:
         # No type is asked for: NumPy would read text and null as numbers.
         values = np.asarray(data)
     except (ValueError, OverflowError):
-        raise GuiltyRecordError("wrong-shape", "data is not a regular nested list of numbers") from None
+        raise InvalidRecordError("wrong-shape", "data is not a regular nested list of numbers") from None
     if values.dtype.kind not in "iuf" or values.shape != shape:
-        raise GuiltyRecordError(
+        raise InvalidRecordError(
             "wrong-shape", f"data must be numbers in lists nested as {shape}, not {values.dtype} {values.shape}"
         )
     with np.errstate(over="ignore"):
@@ -163,16 +163,16 @@ def _check_times(body: WindowBody | JsonWindowBody, spec: SignalSpec) -> None:
     if body.start_ns + samples * NS / body.rate_hz < SURELY_FITS and body.sequence + body.count < SURELY_FITS:
         return
     if not math.isfinite(body.rate_hz):
-        raise GuiltyRecordError("bad-bytes", f"rate_hz must be a number, not {body.rate_hz}")
+        raise InvalidRecordError("bad-bytes", f"rate_hz must be a number, not {body.rate_hz}")
     end_ns = body.start_ns + round(samples * NS / body.rate_hz)
     if end_ns > MAX_NS or body.sequence + body.count - 1 > MAX_SEQUENCE:
-        raise GuiltyRecordError("bad-bytes", "the last window's time or sequence is beyond 63 bits")
+        raise InvalidRecordError("bad-bytes", "the last window's time or sequence is beyond 63 bits")
 
 
 def _check_shape(body: WindowBody | JsonWindowBody, block: bytes, spec: SignalSpec) -> None:
     window_bytes = spec.samples * len(spec.channels) * VALUE_BYTES
     if len(block) != body.count * window_bytes:
-        raise GuiltyRecordError(
+        raise InvalidRecordError(
             "wrong-shape",
             f"data has {len(block)} bytes, but {body.count} windows of ({spec.samples}, {len(spec.channels)}) float32 "
             f"have {body.count * window_bytes}",
@@ -181,7 +181,7 @@ def _check_shape(body: WindowBody | JsonWindowBody, block: bytes, spec: SignalSp
     if labels is not None and (
         len(labels) != body.count or not all(0 <= label < len(spec.classes) for label in labels)
     ):
-        raise GuiltyRecordError(
+        raise InvalidRecordError(
             "wrong-shape", f"labels must be {body.count} class indices from 0 to {len(spec.classes) - 1}"
         )
 
@@ -192,35 +192,35 @@ def decode_record(
     """Line id, body and float32 block of one record.
 
     Raises:
-        GuiltyRecordError: with the dead letter's reason, for whatever the record may be.
+        InvalidRecordError: with the dead letter's reason, for whatever the record may be.
     """
     value, key, headers = record.value, record.key, record.headers
     plain = len(headers) == 1 and headers[0] == MSGPACK_HEADER
     if not plain:
         for name, _ in headers:
             if not name.isascii() and not _is_utf8(name):
-                raise GuiltyRecordError("bad-headers", f"the name of a header is not UTF-8: {name[:64]!a}")
+                raise InvalidRecordError("bad-headers", f"the name of a header is not UTF-8: {name[:64]!a}")
     if value is None:
-        raise GuiltyRecordError("tombstone", "the record has no value")
+        raise InvalidRecordError("tombstone", "the record has no value")
     if not value:
-        raise GuiltyRecordError("empty", "the value has no bytes")
+        raise InvalidRecordError("empty", "the value has no bytes")
     if len(value) > max_bytes:
-        raise GuiltyRecordError("oversize", f"the value has {len(value)} bytes, more than {max_bytes}")
+        raise InvalidRecordError("oversize", f"the value has {len(value)} bytes, more than {max_bytes}")
     if not key:
-        raise GuiltyRecordError("bad-key", "the record has no key; the key is the line's id")
+        raise InvalidRecordError("bad-key", "the record has no key; the key is the line's id")
     if len(key) > MAX_LINE_BYTES:
-        raise GuiltyRecordError("bad-key", f"the key has {len(key)} bytes, more than {MAX_LINE_BYTES}")
+        raise InvalidRecordError("bad-key", f"the key has {len(key)} bytes, more than {MAX_LINE_BYTES}")
     try:
         line = key.decode("utf-8")
     except UnicodeDecodeError:
-        raise GuiltyRecordError("bad-key", "the key is not UTF-8") from None
+        raise InvalidRecordError("bad-key", "the key is not UTF-8") from None
     body: WindowBody | JsonWindowBody
     try:
         body = _decode_msgpack(value) if plain or not _is_json(record, value) else _decode_json(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise GuiltyRecordError("bad-bytes", f"not a window message: {error}") from None
+        raise InvalidRecordError("bad-bytes", f"not a window message: {error}") from None
     if body.spec != spec.name:
-        raise GuiltyRecordError("wrong-spec", f"spec {body.spec[:64]!r}, but this worker judges {spec.name!r}")
+        raise InvalidRecordError("wrong-spec", f"spec {body.spec[:64]!r}, but this worker judges {spec.name!r}")
     block = (
         body.data
         if isinstance(body, WindowBody)
@@ -237,10 +237,10 @@ def decode_batch(records: Sequence[IncomingRecord], spec: SignalSpec, *, max_byt
     Args:
         records: consumed records, in order.
         spec: what their windows must be.
-        max_bytes: a larger value is guilty.
+        max_bytes: a larger value is invalid.
 
     Returns:
-        The windows of all good records as one block, and the guilty records.
+        The windows of all good records as one block, and the invalid records.
     """
     good: list[LineWindows] = []
     dead: list[DeadRecord] = []
@@ -249,7 +249,7 @@ def decode_batch(records: Sequence[IncomingRecord], spec: SignalSpec, *, max_byt
     for record in records:
         try:
             line, body, block = decode_record(record, spec, max_bytes)
-        except GuiltyRecordError as error:
+        except InvalidRecordError as error:
             dead.append(DeadRecord(record, error.reason, str(error)))
             continue
         good.append(

@@ -63,7 +63,7 @@ class Gathering:
         while not batch.fetched:
             self._add(batch, await self._incoming.get())
         deadline_s = batch.fetched[0].arrived_s + self._settings.batch_deadline_ms / 1000
-        # Records count too: a flood of guilty ones has no windows and must not gather without end.
+        # Records count too: a flood of invalid ones has no windows and must not gather without end.
         while max(batch.windows, batch.records) < self._settings.batch_windows:
             # Let the agent put the next one before deciding that there is none: under load the deadline has passed.
             await asyncio.sleep(0)

@@ -30,7 +30,7 @@ LEFT_OUT_S = 0.01
 
 
 class BatchSchema(Schema):  # type: ignore[misc]
-    """Hands the fetched batch through: decoding is the agent's, where a guilty record can be singled out."""
+    """Hands the fetched batch through: decoding is the agent's, where an invalid record can be singled out."""
 
     def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Any]]:
         """Function from message to event, without any decoding."""

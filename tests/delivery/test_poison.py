@@ -1,4 +1,4 @@
-"""Poison at one per cent of the traffic: every guilty record in the dead letters, every neighbour judged."""
+"""Poison at one per cent of the traffic: every invalid record in the dead letters, every neighbour judged."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ class RecordError(FaultlineError):
     """A record of waveforms cannot be read.
 
     Attributes:
-        line: number of the guilty line of a text part, from 1; None where there is none.
+        line: number of the offending line of a text part, from 1; None where there is none.
         offset: byte of a binary part from which it cannot be read; None where there is none.
     """
 

@@ -1,4 +1,4 @@
-"""Decoding: what windowing writes is read back, and a guilty record never harms its neighbours."""
+"""Decoding: what windowing writes is read back, and an invalid record never harms its neighbours."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def as_json(**changes: Any) -> Any:
     return record(b"feeder-1", json.dumps(fields).encode(), headers=JSON_HEADERS)
 
 
-def reason(guilty: Any) -> str:
-    batch = decode(guilty)
+def reason(invalid: Any) -> str:
+    batch = decode(invalid)
     assert not batch.records
     assert len(batch.dead) == 1
-    assert batch.dead[0].record is guilty
+    assert batch.dead[0].record is invalid
     assert batch.dead[0].message
     return str(batch.dead[0].reason)
 
@@ -110,7 +110,7 @@ def test_unknown_fields_are_a_gateways_own_affair() -> None:
     assert len(decode(msgpack(gateway="g7"), as_json(gateway="g7")).records) == 2
 
 
-GUILTY = [
+INVALID = [
     ("tombstone", record(b"l", None)),
     ("bad-headers", record(b"l", msgspec.msgpack.encode(body()), headers=[("caf\udce9", b"")])),
     ("empty", record(b"l", b"")),
@@ -167,13 +167,13 @@ GUILTY = [
 ]
 
 
-@pytest.mark.parametrize(("expected", "guilty"), GUILTY, ids=range(len(GUILTY)))
-def test_a_guilty_record_is_singled_out_with_its_reason(expected: str, guilty: Any) -> None:
-    assert reason(guilty) == expected
+@pytest.mark.parametrize(("expected", "invalid"), INVALID, ids=range(len(INVALID)))
+def test_an_invalid_record_is_singled_out_with_its_reason(expected: str, invalid: Any) -> None:
+    assert reason(invalid) == expected
 
 
 def test_every_reason_of_the_contract_is_given() -> None:
-    assert {reason(guilty) for _, guilty in GUILTY} == set(get_args(DeadLetterReason))
+    assert {reason(invalid) for _, invalid in INVALID} == set(get_args(DeadLetterReason))
 
 
 def test_extremes_that_are_still_right_are_good() -> None:
@@ -183,11 +183,13 @@ def test_extremes_that_are_still_right_are_good() -> None:
     assert decode(msgpack(data=extreme), slow, fast, last).dead == []
 
 
-def test_good_records_keep_their_order_between_guilty_ones() -> None:
+def test_good_records_keep_their_order_between_invalid_ones() -> None:
     records = []
     for offset in range(40):
-        guilty = GUILTY[offset % len(GUILTY)][1] if offset % 2 else None
-        records.append(guilty or marked_record(f"line-{offset}", [offset % 12] * (1 + offset % 3), SPEC, offset=offset))
+        invalid = INVALID[offset % len(INVALID)][1] if offset % 2 else None
+        records.append(
+            invalid or marked_record(f"line-{offset}", [offset % 12] * (1 + offset % 3), SPEC, offset=offset)
+        )
     batch = decode(*records)
     assert [entry.record.offset for entry in batch.records] == list(range(0, 40, 2))
     assert len(batch.dead) == 20
@@ -240,13 +242,13 @@ VALUES = st.one_of(
 
 @settings(max_examples=150)
 @given(st.lists(st.tuples(KEYS, VALUES, HEADERS), max_size=6))
-def test_nothing_that_can_be_received_raises_and_every_record_is_good_or_guilty(parts: Any) -> None:
+def test_nothing_that_can_be_received_raises_and_every_record_is_good_or_invalid(parts: Any) -> None:
     records = [record(key, value, headers=headers, offset=i) for i, (key, value, headers) in enumerate(parts)]
     batch = decode(*records)
     good = {entry.record.offset for entry in batch.records}
-    guilty = [dead.record.offset for dead in batch.dead]
-    assert good.isdisjoint(guilty)
-    assert sorted([*good, *guilty]) == list(range(len(records)))
+    invalid = [dead.record.offset for dead in batch.dead]
+    assert good.isdisjoint(invalid)
+    assert sorted([*good, *invalid]) == list(range(len(records)))
     assert np.isfinite(batch.windows).all()
     assert batch.windows.shape == (sum(entry.count for entry in batch.records), 32, 6)
 

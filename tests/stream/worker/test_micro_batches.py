@@ -139,7 +139,7 @@ async def test_a_full_micro_batch_goes_to_an_engine_that_is_free_though_nothing_
         assert engine.calls == [MANY] * 2
 
 
-async def test_a_flood_of_guilty_records_does_not_grow_one_micro_batch_for_ever() -> None:
+async def test_a_flood_of_invalid_records_does_not_grow_one_micro_batch_for_ever() -> None:
     broker = SilentBroker()
     async with rig(broker, batch_windows=8) as ours:
 

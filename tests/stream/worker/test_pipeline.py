@@ -294,7 +294,7 @@ async def test_a_window_unlike_training_whose_answer_is_no_number_is_counted_onc
         assert ours.counted("faultline_windows_total", outcome="unanswered") == len(ONSET) - 1
 
 
-async def test_a_batch_of_nothing_but_guilty_records_is_finished() -> None:
+async def test_a_batch_of_nothing_but_invalid_records_is_finished() -> None:
     engine = ClassReader(SPEC)
     async with rig(engine=engine) as ours:
         await ours.submit(record(b"l", None), record(b"l", b"", offset=1))
@@ -306,7 +306,7 @@ async def test_a_batch_of_nothing_but_guilty_records_is_finished() -> None:
         assert ours.counted("faultline_records_total") == 2
 
 
-async def test_a_flood_of_guilty_records_is_one_line_of_the_log_per_micro_batch() -> None:
+async def test_a_flood_of_invalid_records_is_one_line_of_the_log_per_micro_batch() -> None:
     with structlog.testing.capture_logs() as logs:
         async with rig(batch_windows=1000) as ours:
             await ours.submit(record(b"l", None), *[record(b"l", b"", offset=first) for first in range(1, 300)])

@@ -113,10 +113,10 @@ def test_within_one_fetch_verdicts_find_windows_that_were_sent_before_them(bench
 
 
 def test_what_is_none_of_ours_is_counted_and_passed_over(bench: Bench) -> None:
-    guilty = [record(b"feeder", b"poison"), record(None, b"x"), record(b"feeder", None)]
+    invalid = [record(b"feeder", b"poison"), record(None, b"x"), record(b"feeder", None)]
     good = [marked_record("feeder", [0] * 3, SPEC)]
     bench.take(
-        windows=[*guilty, *good],
+        windows=[*invalid, *good],
         labels=[record(b"feeder", b"{"), verdict(0, 1, spec="other"), verdict(0, 1, "XYZ")],
         faults=[record(b"feeder", b"no event")],
     )
