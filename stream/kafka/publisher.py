@@ -69,7 +69,7 @@ class Publisher:
         retry_s: pause before another try.
         timeout_s: idempotent records never expire; after this long without an answer one counts as given up.
         renew: replaces the producer by a new one; may fail, is then tried again.
-        on_trouble: told True when a publish begins to fail and False when it went through again.
+        on_degraded: told True when a publish begins to fail and False when it went through again.
     """
 
     def __init__(
@@ -79,30 +79,30 @@ class Publisher:
         retry_s: float,
         timeout_s: float = 60.0,
         renew: Callable[[], Awaitable[None]] = _no_other,
-        on_trouble: Callable[[bool], None] = lambda _: None,
+        on_degraded: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._producer = producer
         self._retry_s = retry_s
         self._timeout_s = timeout_s
         self._renew = renew
         self._succession = 0
-        self._on_trouble = on_trouble
+        self._on_degraded = on_degraded
         self.waiting = 0
         """Publishes that are failing at the moment; the watchdog lets such a worker wait."""
-        self._held_up = 0
+        self._blocked = 0
         """Batches of which some record is to be sent again: later ones must not overtake it."""
-        self._untroubled = asyncio.Event()
-        self._untroubled.set()
+        self._healthy = asyncio.Event()
+        self._healthy.set()
 
     async def send(self, records: Sequence[Outgoing]) -> list[Sent | None]:
         """Buffer records in order; pass what is returned to ``confirm``. None marks a record to be sent again.
 
         While a record of an earlier batch is still to be sent again, nothing of later batches overtakes it.
         """
-        await self._untroubled.wait()
+        await self._healthy.wait()
         sent = await self._buffer(records)
         if None in sent:
-            self._hold_up(1)
+            self._block(1)
         return sent
 
     async def _buffer(self, records: Sequence[Outgoing]) -> list[Sent | None]:
@@ -126,26 +126,26 @@ class Publisher:
         """Return when the broker has confirmed every record; failed ones are sent again, in order, until it has."""
         await self._confirm(records, sent)
         if None in sent:
-            self._hold_up(-1)
+            self._block(-1)
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         """``send`` and ``confirm`` in one, not held back by the trouble of others."""
         await self._confirm(records, await self._buffer(records))
 
     async def _confirm(self, records: Sequence[Outgoing], sent: Sequence[Sent | None]) -> None:
-        held_up = False
+        blocked = False
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
             for record, buffered in zip(records, sent, strict=True):
                 if buffered is not None and await self._answered(record, buffered, deadline_s):
                     continue
-                if not held_up:
-                    held_up = True
-                    self._hold_up(1)
+                if not blocked:
+                    blocked = True
+                    self._block(1)
                 await self._until_confirmed(record, None if buffered is None else buffered.succession)
         finally:
-            if held_up:
-                self._hold_up(-1)
+            if blocked:
+                self._block(-1)
 
     async def _answered(self, record: Outgoing, sent: Sent, deadline_s: float) -> bool:
         """Whether the broker confirmed a record by the deadline; False when its producer gave it up."""
@@ -161,16 +161,16 @@ class Publisher:
             return False
         return True
 
-    def _hold_up(self, batches: int) -> None:
-        self._held_up += batches
-        if self._held_up:
-            self._untroubled.clear()
+    def _block(self, batches: int) -> None:
+        self._blocked += batches
+        if self._blocked:
+            self._healthy.clear()
         else:
-            self._untroubled.set()
+            self._healthy.set()
 
     async def _until_confirmed(self, record: Outgoing, given_up_by: int | None) -> None:
         self.waiting += 1
-        self._on_trouble(True)
+        self._on_degraded(True)
         try:
             while True:
                 if given_up_by is None or given_up_by == self._succession:
@@ -188,7 +188,7 @@ class Publisher:
                     return
         finally:
             self.waiting -= 1
-            self._on_trouble(self.waiting > 0)
+            self._on_degraded(self.waiting > 0)
 
     async def _replace(self, given_up_by: int) -> None:
         """Replace the producer that gave up a record, unless that has been done."""

@@ -121,7 +121,7 @@ class Worker:
         return {
             "retry_s": self.settings.publish_retry_s,
             "timeout_s": self.settings.publish_timeout_s,
-            "on_trouble": lambda _: self.metrics.publish_waiting.set(self._waiting()),
+            "on_degraded": lambda _: self.metrics.publish_waiting.set(self._waiting()),
         }
 
     def _side_publisher(self) -> Publisher:

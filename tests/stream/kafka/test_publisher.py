@@ -28,7 +28,7 @@ def values(broker: PromptBroker) -> list[str]:
 
 
 def publisher(broker: PromptBroker, troubles: list[bool] | None = None) -> Publisher:
-    return Publisher(lambda: broker, retry_s=0.0, on_trouble=(troubles if troubles is not None else []).append)
+    return Publisher(lambda: broker, retry_s=0.0, on_degraded=(troubles if troubles is not None else []).append)
 
 
 async def test_records_are_sent_in_order_before_any_is_confirmed() -> None:
