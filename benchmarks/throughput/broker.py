@@ -21,7 +21,7 @@ from model.errors import FaultlineError
 
 TIMEOUT_S = 30.0
 PROPERTIES = {
-    # When a record came is the broker's word, for all topics.
+    # The broker's own timestamp says when a record came, for all topics.
     "log.message.timestamp.type": "LogAppendTime",
     "auto.create.topics.enable": "false",
 }

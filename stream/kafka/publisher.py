@@ -40,12 +40,12 @@ class Producer(Protocol):
         timestamp: float | None,
         headers: Any,
     ) -> Awaitable[Any]:
-        """Buffer a record; the returned future is the broker's word."""
+        """Buffer a record; the returned future resolves with the broker's acknowledgement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A buffered record: the broker's word to come, and which producer in succession took it."""
+    """A buffered record: the acknowledgement to come, and which producer in succession took it."""
 
     answer: Awaitable[Any]
     succession: int
@@ -56,7 +56,7 @@ async def _no_other() -> None:
 
 
 class Publisher:
-    """Sends records in order and waits for the broker's word on each; what fails is tried again for ever.
+    """Sends records in order and waits until the broker has acknowledged each; what fails is tried again for ever.
 
     An idempotent producer keeps the order per partition through its own retries. What it gives up — no such topic,
     no right to write, a broker away too long — is sent again here after a pause, while the worker is not ready.

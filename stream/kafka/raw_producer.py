@@ -21,7 +21,7 @@ class RecordProducer(Protocol):
     """What is needed of ``AIOKafkaProducer``; of one that is to send odd records too, the whole of it."""
 
     async def send(self, topic: str, value: bytes | None, key: bytes | None, **options: Any) -> Awaitable[Any]:
-        """Buffer a record; the returned future is the broker's word."""
+        """Buffer a record; the returned future resolves with the broker's acknowledgement."""
 
 
 class _Name(str):
@@ -64,7 +64,7 @@ async def send_any(
         partition: None to let the key decide.
 
     Returns:
-        A future: the broker's word.
+        A future that resolves with the broker's acknowledgement.
     """
     plain = all(name.isascii() or _is_utf8(name) for name, _ in headers)
     if plain and not (key is None and value is None):

@@ -26,7 +26,7 @@ class WorkerMetrics:
         )
         self.batch_seconds = Histogram(
             "faultline_batch_seconds",
-            "From the arrival of a micro-batch's oldest record to the broker's word on all that it caused.",
+            "From the arrival of a micro-batch's oldest record to the acknowledgement of its events and dead letters.",
             buckets=_SECONDS,
             registry=registry,
         )

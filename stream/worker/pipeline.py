@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 QUEUED_MICRO_BATCHES = 2
 """Between stages: enough to overlap, little enough that memory and a revocation's wait stay short."""
 PUBLISHED_MICRO_BATCHES = 8
-"""Waiting for the broker's word: small ones under light load, whose events must not wait behind it."""
+"""Waiting for the broker's acknowledgement: small ones under light load, whose events must not wait behind it."""
 CONFIRMED_MICRO_BATCHES = 32
 """Gathering for their line states: a bound of memory should the broker not take these."""
 ACKNOWLEDGING_PART = 0.25

@@ -40,7 +40,7 @@ async def test_records_are_sent_in_order_before_any_is_confirmed() -> None:
     assert broker.confirmed() == []
 
 
-async def test_confirming_waits_for_the_brokers_word_on_every_record() -> None:
+async def test_confirming_waits_for_the_acknowledgement_of_every_record() -> None:
     broker = SilentBroker()
     ours = publisher(broker)
     publishing = asyncio.ensure_future(ours.publish(outgoing("a", "b")))
