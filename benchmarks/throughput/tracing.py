@@ -81,7 +81,7 @@ async def cost(batches: list[list[Any]], made_tracing: Tracing | None) -> float:
         began = time.process_time()
         for records in batches:
             await made.submit(*records)
-        await until(lambda: len(made.finished) == len(batches), 120.0)
+        await until(lambda: len(made.acknowledged) == len(batches), 120.0)
         return (time.process_time() - began) / (BATCHES * PER_BATCH) * 1e6
 
 

@@ -86,7 +86,7 @@ async def agent(settings: Settings, records: int) -> float:
     async def count(batches: Any) -> None:
         async for event in batches.noack().events():
             watch.count(len(event.value.records))
-            app.batch_consumer.finish(event.value)
+            app.ledger.acknowledge(event.value)
 
     await app.start()
     await watch.done.wait()

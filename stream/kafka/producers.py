@@ -1,59 +1,20 @@
-"""The producers: Faust's own made idempotent and renewable, and one beside it whose trouble stays its own."""
+"""A producer of its own for a topic whose failures must not delay the events."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aiokafka
 import structlog
 from aiokafka.errors import KafkaError
-from faust.transport.drivers import aiokafka as driver
-
-from stream.worker.fetching import FAUST_LOGGER
-
-if TYPE_CHECKING:
-    from stream.worker.transport import BatchApp
 
 log = structlog.get_logger(__name__)
 
 
-class IdempotentProducer(driver.Producer):  # type: ignore[misc]
-    """Faust's producer with ``acks=all`` and idempotence, which Faust reserves for exactly-once."""
-
-    logger = FAUST_LOGGER
-
-    app: BatchApp
-    _producer: aiokafka.AIOKafkaProducer | None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._retiring: set[asyncio.Task[None]] = set()
-
-    def _settings_extra(self) -> Mapping[str, Any]:
-        return {"acks": "all", "enable_idempotence": True}
-
-    async def renew(self) -> None:
-        """Go on with a new producer id; the old producer delivers what it still can and ends.
-
-        Raises:
-            KafkaError: no broker to start on; the old producer stays.
-        """
-        fresh = self._new_producer()
-        await fresh.start()
-        old, self._producer = self._producer, fresh
-        if old is not None:
-            self._retiring.add(task := asyncio.create_task(self._retire(old), name="retire-producer"))
-            task.add_done_callback(self._retiring.discard)
-        log.info("producer-renewed")
-
-    async def _retire(self, old: aiokafka.AIOKafkaProducer) -> None:
-        await _stop_producer(old, self.app.settings.request_timeout_s)
-
-
-async def _stop_producer(producer: aiokafka.AIOKafkaProducer, timeout_s: float) -> None:
-    """Stop a producer that may never get rid of what it holds."""
+async def stop_producer(producer: aiokafka.AIOKafkaProducer, timeout_s: float) -> None:
+    """Stop a producer within ``timeout_s``; log it when records are left that it could not deliver."""
     try:
         async with asyncio.timeout(timeout_s):
             await producer.stop()
@@ -99,10 +60,10 @@ class SideProducer:
         await fresh.start()
         old, self._producer = self._producer, fresh
         if old is not None:
-            await _stop_producer(old, self._stop_timeout_s)
+            await stop_producer(old, self._stop_timeout_s)
 
     async def stop(self) -> None:
         """Stop the producer, if there is one."""
         old, self._producer = self._producer, None
         if old is not None:
-            await _stop_producer(old, self._stop_timeout_s)
+            await stop_producer(old, self._stop_timeout_s)

@@ -1,4 +1,4 @@
-"""Publishing that is confirmed: nothing counts as sent before the broker has said so, and nothing is dropped."""
+"""Confirmed publishing: no record counts as sent before the broker has acknowledged it, and none is dropped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from faust.exceptions import ProducerSendError
 log = structlog.get_logger(__name__)
 
 KEY_BYTES = 255
-"""Of a record's key in a log line: as long as a line's id may be."""
+"""Bytes of a record's key in a log line: as long as a line's id may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Outgoing:
 
 
 class Producer(Protocol):
-    """What is needed of a producer: Faust's, or aiokafka's behind the same signature."""
+    """A producer: Faust's, or aiokafka's behind the same signature."""
 
     async def send(
         self,
@@ -45,31 +45,32 @@ class Producer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A buffered record: the acknowledgement to come, and which producer in succession took it."""
+    """A buffered record: its pending acknowledgement, and the generation of the producer that took it."""
 
-    answer: Awaitable[Any]
-    succession: int
+    acknowledgement: Awaitable[Any]
+    generation: int
 
 
-async def _no_other() -> None:
-    """Go on with the producer there is."""
+async def _keep_producer() -> None:
+    """Continue with the same producer."""
 
 
 class Publisher:
-    """Sends records in order and waits until the broker has acknowledged each; what fails is tried again for ever.
+    """Send records in order and wait until the broker has acknowledged each; retry failed records for ever.
 
-    An idempotent producer keeps the order per partition through its own retries. What it gives up — no such topic,
-    no right to write, a broker away too long — is sent again here after a pause, while the worker is not ready.
-    aiokafka counts a record that it gave up as sent, after which the broker refuses every later one of that
-    partition (OutOfOrderSequenceNumber): a producer that gave up a record is therefore replaced. What both of them
-    deliver has one id.
+    An idempotent producer keeps the order per partition through its own retries. It gives up on a record when the topic
+    is missing, the right to write is missing or the broker is away for too long. The publisher resends such a record
+    after a pause, and the worker is not ready meanwhile. aiokafka counts a record that it gave up on as sent, after
+    which the broker refuses every later one of that partition (OutOfOrderSequenceNumber): a producer that gave up on a
+    record is therefore replaced. A record that both producers deliver has the same event id, so consumers can
+    deduplicate.
 
     Args:
         producer: called lazily, since Faust makes its producer at start.
-        retry_s: pause before another try.
-        timeout_s: idempotent records never expire; after this long without an answer one counts as given up.
-        renew: replaces the producer by a new one; may fail, is then tried again.
-        on_degraded: told True when a publish begins to fail and False when it went through again.
+        retry_s: pause before a record is resent.
+        timeout_s: idempotent records never expire; after this long without an acknowledgement one counts as given up.
+        renew: replaces the producer by a new one; when it fails it is called again.
+        on_degraded: called with True when a publish begins to fail and with False when no publish fails any more.
     """
 
     def __init__(
@@ -78,26 +79,26 @@ class Publisher:
         *,
         retry_s: float,
         timeout_s: float = 60.0,
-        renew: Callable[[], Awaitable[None]] = _no_other,
+        renew: Callable[[], Awaitable[None]] = _keep_producer,
         on_degraded: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._producer = producer
         self._retry_s = retry_s
         self._timeout_s = timeout_s
         self._renew = renew
-        self._succession = 0
+        self._generation = 0
         self._on_degraded = on_degraded
         self.waiting = 0
-        """Publishes that are failing at the moment; the watchdog lets such a worker wait."""
+        """Number of publishes that are being retried; the watchdog does not end a worker that waits for them."""
         self._blocked = 0
-        """Batches of which some record is to be sent again: later ones must not overtake it."""
+        """Number of batches with a record to resend: later batches must not overtake it."""
         self._healthy = asyncio.Event()
         self._healthy.set()
 
     async def send(self, records: Sequence[Outgoing]) -> list[Sent | None]:
-        """Buffer records in order; pass what is returned to ``confirm``. None marks a record to be sent again.
+        """Buffer records in order; pass the returned list to ``confirm``. None marks a record to resend.
 
-        While a record of an earlier batch is still to be sent again, nothing of later batches overtakes it.
+        While a record of an earlier batch is still to be resent, no record of a later batch overtakes it.
         """
         await self._healthy.wait()
         sent = await self._buffer(records)
@@ -109,11 +110,11 @@ class Publisher:
         sent: list[Sent | None] = []
         for record in records:
             if sent and sent[-1] is None:
-                # Keep the order: nothing overtakes a record that could not even be buffered.
+                # Keep the order: no record overtakes one that could not even be buffered.
                 sent.append(None)
                 continue
             try:
-                sent.append(Sent(await self._send(record), self._succession))
+                sent.append(Sent(await self._send(record), self._generation))
             except (KafkaError, ProducerSendError) as error:
                 log.warning("publish-not-buffered", **_ids(record), error=repr(error))
                 sent.append(None)
@@ -123,39 +124,39 @@ class Publisher:
         return self._producer().send(record.topic, record.key, record.value, record.partition, None, record.headers)
 
     async def confirm(self, records: Sequence[Outgoing], sent: Sequence[Sent | None]) -> None:
-        """Return when the broker has confirmed every record; failed ones are sent again, in order, until it has."""
+        """Return when the broker has confirmed every record; resend failed records in order until it has."""
         await self._confirm(records, sent)
         if None in sent:
             self._block(-1)
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
-        """``send`` and ``confirm`` in one, not held back by the trouble of others."""
+        """Send and confirm records at once, without waiting for the failing batches of others."""
         await self._confirm(records, await self._buffer(records))
 
     async def _confirm(self, records: Sequence[Outgoing], sent: Sequence[Sent | None]) -> None:
-        blocked = False
+        blocking = False
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
             for record, buffered in zip(records, sent, strict=True):
-                if buffered is not None and await self._answered(record, buffered, deadline_s):
+                if buffered is not None and await self._acknowledged(record, buffered, deadline_s):
                     continue
-                if not blocked:
-                    blocked = True
+                if not blocking:
+                    blocking = True
                     self._block(1)
-                await self._until_confirmed(record, None if buffered is None else buffered.succession)
+                await self._until_confirmed(record, None if buffered is None else buffered.generation)
         finally:
-            if blocked:
+            if blocking:
                 self._block(-1)
 
-    async def _answered(self, record: Outgoing, sent: Sent, deadline_s: float) -> bool:
-        """Whether the broker confirmed a record by the deadline; False when its producer gave it up."""
-        answer = asyncio.ensure_future(sent.answer)
+    async def _acknowledged(self, record: Outgoing, sent: Sent, deadline_s: float) -> bool:
+        """Return True when the broker acknowledged a record by the deadline; False when its producer gave up on it."""
+        pending = asyncio.ensure_future(sent.acknowledgement)
         try:
-            if not answer.done():  # of records that go together most have their answer once the first has
+            if not pending.done():  # of records sent together most are acknowledged once the first is
                 async with asyncio.timeout_at(deadline_s):
-                    # Shielded: giving up waiting must not cancel what may yet be delivered.
-                    await asyncio.shield(answer)
-            answer.result()
+                    # Shielded: the end of waiting must not cancel a record that may yet be delivered.
+                    await asyncio.shield(pending)
+            pending.result()
         except (KafkaError, TimeoutError) as error:
             self._log_failure(record, error)
             return False
@@ -173,28 +174,28 @@ class Publisher:
         self._on_degraded(True)
         try:
             while True:
-                if given_up_by is None or given_up_by == self._succession:
-                    # Not for records of a producer that was replaced meanwhile: its successor may be well.
+                if given_up_by is None or given_up_by == self._generation:
+                    # No pause for records of a producer that was replaced meanwhile: its successor may be healthy.
                     await asyncio.sleep(self._retry_s)
                 try:
                     if given_up_by is not None:
                         await self._replace(given_up_by)
-                    sent = Sent(await self._send(record), self._succession)
+                    sent = Sent(await self._send(record), self._generation)
                 except (KafkaError, ProducerSendError, OSError) as error:
                     self._log_failure(record, error)
                     continue
-                given_up_by = sent.succession
-                if await self._answered(record, sent, asyncio.get_running_loop().time() + self._timeout_s):
+                given_up_by = sent.generation
+                if await self._acknowledged(record, sent, asyncio.get_running_loop().time() + self._timeout_s):
                     return
         finally:
             self.waiting -= 1
             self._on_degraded(self.waiting > 0)
 
     async def _replace(self, given_up_by: int) -> None:
-        """Replace the producer that gave up a record, unless that has been done."""
-        if given_up_by == self._succession:
+        """Replace the producer that gave up on a record, unless it has been replaced already."""
+        if given_up_by == self._generation:
             await self._renew()
-            self._succession += 1
+            self._generation += 1
 
     def _log_failure(self, record: Outgoing, error: Exception) -> None:
         cause = error.__cause__ if isinstance(error, ProducerSendError) else error
@@ -207,8 +208,8 @@ class Publisher:
 
 
 def _ids(record: Outgoing) -> dict[str, str]:
-    """What finds a record again: topic, key (mostly the line), and of an event its id."""
+    """Return what identifies a record in a log: topic, key (mostly the line), and the id of an event."""
     event = next((value for name, value in record.headers if name == "ce_id"), None)
-    # A dead letter's key is whatever its sender made of it.
+    # A dead letter's key is any bytes that its sender chose.
     found = {"topic": record.topic, "key": ascii((record.key or b"")[:KEY_BYTES].decode("utf-8", "replace"))[1:-1]}
     return found if event is None else {**found, "event_id": event.decode("ascii", "replace")}

@@ -1,4 +1,4 @@
-"""The worker: a Faust agent that hands fetched batches to the pipeline, and what lets it live and die well."""
+"""The worker: a Faust agent that hands fetched batches to the pipeline, and its lifecycle: readiness, watchdogs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from stream.telemetry.watchdog import StopWatchdog, StuckWatchdog, Vitals
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.model_swap import ModelSwap
 from stream.worker.offsets import Partition
-from stream.worker.pipeline import Pipeline
+from stream.worker.pipeline import Pipeline, Publishers
 from stream.worker.shadow import Shadow
 from stream.worker.state_store import LineStates, TopicStateReader
 from stream.worker.transport import BatchApp, BatchSchema
@@ -35,14 +35,20 @@ log = structlog.get_logger(__name__)
 
 
 def episode_policy(spec: SignalSpec, settings: Settings) -> EpisodePolicy:
-    """The spec's episode policy with what the settings override."""
-    chosen = {
+    """Return the spec's episode policy with the overrides of the settings.
+
+    Raises:
+        WorkerError: the policy asks for more faulty windows than it looks at.
+    """
+    overrides = {
         "confirm": settings.episode_confirm,
         "of": settings.episode_of,
         "clear": settings.episode_clear,
     }
-    given = {name: value for name, value in chosen.items() if value is not None}
-    merged = {**spec.episode.model_dump(), **given}
+    merged = {
+        **spec.episode.model_dump(),
+        **{name: value for name, value in overrides.items() if value is not None},
+    }
     if merged["confirm"] > merged["of"]:
         raise WorkerError(
             f"cannot confirm {merged['confirm']} of {merged['of']} windows: "
@@ -55,10 +61,10 @@ class Worker:
     """One worker process.
 
     Args:
-        settings: ours.
-        spec: what windows must be.
+        settings: of the worker.
+        spec: of the windows.
         engine: verified, compiled and warmed.
-        models: follows the topic ``models`` and has begun with ``engine``; without it the engine stays for good.
+        models: follows the topic ``models`` and has chosen ``engine``; without it the engine is never swapped.
     """
 
     def __init__(
@@ -77,12 +83,14 @@ class Worker:
             on_new_assignment=self._on_new_assignment,
             broker_credentials=faust_broker_credentials(settings),
         )
-        self._publisher = Publisher(
-            lambda: self.app.producer, renew=lambda: self.app.renew_producer(), **self._publishing()
-        )
         self._side_producers: list[SideProducer] = []
-        self._dead_letters = self._side_publisher()
-        self._state_publisher = self._side_publisher()
+        self._publishers = Publishers(
+            events=Publisher(
+                lambda: self.app.producer, renew=lambda: self.app.renew_producer(), **self._publisher_options()
+            ),
+            dead_letters=self._side_publisher(),
+            line_states=self._side_publisher(),
+        )
         self._shadow_producer = self.app.side_producer()
         self._shadow = Shadow(
             spec,
@@ -97,12 +105,9 @@ class Worker:
             settings,
             engine=engine,
             tracker=EpisodeTracker(spec, episode_policy(spec, settings)),
-            publisher=self._publisher,
-            dead_letters=self._dead_letters,
-            state_publisher=self._state_publisher,
+            publishers=self._publishers,
             states=self._states,
-            knows=lambda batch: self.app.batch_consumer.ledger.knows(batch),
-            finish=lambda batch: self.app.batch_consumer.finish(batch),
+            ledger=self.app.ledger,
             metrics=self.metrics,
             shadow=self._shadow,
             tracing=self._tracing,
@@ -117,21 +122,24 @@ class Worker:
         )
         self._add_agent()
 
-    def _publishing(self) -> dict[str, Any]:
+    def _publisher_options(self) -> dict[str, Any]:
         return {
             "retry_s": self.settings.publish_retry_s,
             "timeout_s": self.settings.publish_timeout_s,
-            "on_degraded": lambda _: self.metrics.publish_waiting.set(self._waiting()),
+            "on_degraded": lambda _: self.metrics.publish_waiting.set(self._publishers.waiting),
         }
 
     def _side_publisher(self) -> Publisher:
-        """A publisher with a producer of its own."""
+        """Return a publisher with a producer of its own."""
         producer = self.app.side_producer()
         self._side_producers.append(producer)
-        return Publisher(lambda: producer, renew=producer.renew, **self._publishing())
+        return Publisher(lambda: producer, renew=producer.renew, **self._publisher_options())
 
     async def _publish_shadow(self, records: Sequence[Outgoing]) -> None:
-        """Once, on a producer of its own: a candidate's answers may be missing, its trouble must not be the events'."""
+        """Publish once, without retries, on a producer of its own.
+
+        A candidate's answers may be missing; its failures must not delay the events.
+        """
         try:
             async with asyncio.timeout(self.settings.publish_timeout_s):
                 sent = [
@@ -140,22 +148,18 @@ class Worker:
                 ]
                 await asyncio.gather(*sent)
         except (KafkaError, TimeoutError):
-            # aiokafka counts a record that it gave up as sent; see Publisher.
+            # aiokafka counts a record that it gave up on as sent; see Publisher.
             await self._shadow_producer.stop()
             raise
-
-    def _waiting(self) -> int:
-        """Publishes that are being tried again."""
-        return self._publisher.waiting + self._dead_letters.waiting + self._state_publisher.waiting
 
     def _add_agent(self) -> None:
         topic = self.app.topic(self.settings.topic_windows, schema=BatchSchema())
 
-        @self.app.agent(topic, name="judge")  # type: ignore[untyped-decorator]
-        async def judge(batches: Any) -> None:
-            # noack: the pipeline finishes batches itself, after their events are confirmed.
-            async for event in batches.noack().events():
-                await self.pipeline.submit(event.value)
+        @self.app.agent(topic, name="detect")  # type: ignore[untyped-decorator]
+        async def detect(batches: Any) -> None:
+            # noack: the pipeline acknowledges batches itself, after the broker has confirmed their events.
+            async for batch in batches.noack():
+                await self.pipeline.submit(batch)
 
     def _groupless_consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -176,7 +180,7 @@ class Worker:
         log.info("partitions-assigned", partitions=sorted(p.partition for p in self._assigned))
 
     async def _drain(self) -> None:
-        """Finish what is begun, within the time that the group gives for a rebalance."""
+        """Complete the batches in flight, within the time that the group allows for a rebalance."""
         try:
             async with asyncio.timeout(self.settings.rebalance_timeout_s * 0.8):
                 await self.pipeline.drain()
@@ -186,11 +190,11 @@ class Worker:
     # Health -------------------------------------------------------------------------------------------------------
 
     def readiness(self) -> Readiness:
-        """Whether windows sent now would be judged, and if not, why."""
+        """Return whether windows sent now would be classified, and if not, why."""
         return Readiness(
             model=True,
             assigned=self._started and self._assigned is not None and not self.app.rebalancing,
-            publishing=self._waiting() == 0,
+            publishing=self._publishers.waiting == 0,
             failed=self.pipeline.failure.done() or self._stopping.is_set(),
         )
 
@@ -204,34 +208,28 @@ class Worker:
             or self._stopping.is_set()
             or self._assigned is None
             or bool(self.app.rebalancing)
-            or self._waiting() > 0
+            or self._publishers.waiting > 0
             or not self._lag.reachable
         )
         return Vitals(self.pipeline.progress, self._lag.lag, excused)
 
     def _positions(self) -> dict[Partition, int | None]:
-        ledger = self.app.batch_consumer.ledger
+        position, initial = self.app.ledger.position, self.app.initial_offset
         return {
-            partition: self._first_position(partition) if (known := ledger.position(partition)) is None else known
+            partition: initial(partition) if (known := position(partition)) is None else known
             for partition in self._assigned or ()
         }
 
-    def _first_position(self, partition: Partition) -> int | None:
-        """What was committed when the partition was assigned; None when nothing ever was."""
-        committed = self.app.batch_consumer._committed_offset
-        value = next((offset for tp, offset in committed.items() if tuple(tp) == tuple(partition)), None)
-        return None if value is None else int(value)
-
-    # Life ---------------------------------------------------------------------------------------------------------
+    # Lifecycle ----------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Begin to stop: fetching ends, what is in flight is finished and committed."""
+        """Begin to stop: fetching ends, the batches in flight are completed and committed."""
         if not self._stopping.is_set():
             log.info("worker-stopping")
             self._stopping.set()
 
     async def run(self) -> int:
-        """Run until a signal, a failure or ``stop``; returns the exit status."""
+        """Run until a signal, a failure or ``stop``; return the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -266,7 +264,7 @@ class Worker:
             await self._models.follow(self.pipeline, self._shadow)
 
     async def _until_stopped(self, following: asyncio.Task[None]) -> BaseException | None:
-        """The cause of a failure, or None for an ordinary stop."""
+        """Return the cause of a failure, or None for an ordinary stop."""
         stop = asyncio.ensure_future(self._stopping.wait())
         crash = asyncio.ensure_future(self.app._crashed.wait())
         waits: set[asyncio.Future[Any]] = {stop, crash, following, self.pipeline.failure}
@@ -285,7 +283,7 @@ class Worker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        # Faust stops fetching, awaits our drain, commits, leaves the group.
+        # Faust stops fetching, awaits ``_drain``, commits and leaves the group.
         await self.app.stop()
         await self.pipeline.stop()
         await self._shadow.close()

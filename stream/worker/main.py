@@ -1,4 +1,4 @@
-"""Puts a worker together: artefact → engine → worker. The one place where model and stream meet."""
+"""Run a worker: artefact → engine → worker. This is the only module of the worker that builds an engine."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from stream.worker.model_swap import Build, ModelSwap
 
 def _build(settings: Settings) -> Build:
     def build(artefact: Artefact, like: ClosableClassifier | None, *, shadow: bool) -> Engine:
-        # A shadow takes one core at most.
+        # A shadow uses one core at most.
         threads = 1 if shadow else settings.inference_threads
         return Engine(artefact, threads=threads, like=like if isinstance(like, Engine) else None).warm()
 
     return build
 
 
-def own_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact | None, str]:
-    """The artefact that a worker comes with, and where it is from; None, and why, where models only come by topic.
+def default_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact | None, str]:
+    """Return the artefact for a topic without a champion, and its origin; without one return None and the reason.
 
     Raises:
-        ArtefactError: the one given cannot be used.
+        ArtefactError: the artefact given by ``FAULTLINE_MODEL`` cannot be used.
     """
     try:
         return choose_artefact(settings, spec)
@@ -43,10 +43,10 @@ def own_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact | None,
         return None, str(error)
 
 
-def _spare_what_stays() -> None:
-    """Keep the garbage collector from what lives as long as the process.
+def _freeze_loaded_objects() -> None:
+    """Exclude the objects that live as long as the process from garbage collection.
 
-    TensorFlow and Keras leave nearly half a million objects; to go through them stops all threads for 0.2 s.
+    TensorFlow and Keras leave nearly half a million objects; a pass over them stops all threads for 0.2 s.
     """
     gc.collect()
     gc.freeze()
@@ -58,23 +58,23 @@ async def _run(settings: Settings, spec: SignalSpec, artefact: Artefact | None, 
     models = ModelSwap(
         ModelsReader(settings),
         spec,
-        own=artefact,
+        default=artefact,
         origin=origin,
         build=_build(settings),
         keys=public_keys(settings),
         max_bytes=settings.model_max_bytes,
     )
     try:
-        worker = Worker(settings, spec, await models.begin(), models)
-        _spare_what_stays()
+        worker = Worker(settings, spec, await models.choose_initial(), models)
+        _freeze_loaded_objects()
         return await worker.run()
     finally:
         await models.close()
 
 
 def run_worker(settings: Settings) -> int:
-    """Run a worker until it ends; returns the exit status."""
+    """Run a worker until it stops; return the exit status."""
     configure_logs(settings)
     spec = load_spec(settings.spec)
-    artefact, origin = own_artefact(settings, spec)
+    artefact, origin = default_artefact(settings, spec)
     return asyncio.run(_run(settings, spec, artefact, origin))

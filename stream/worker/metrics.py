@@ -1,4 +1,4 @@
-"""Prometheus metrics of a worker: per batch, conventional names and units, never a line's id as a label."""
+"""The Prometheus metrics of a worker: counted per batch, with conventional names and units, no line id as a label."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _SIZES = (1, 8, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384)
 
 
 class WorkerMetrics:
-    """All metrics of one worker in a registry of its own."""
+    """All metrics of one worker, in a registry of their own."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.records = Counter("faultline_records", "Records finished.", registry=registry)
-        self.windows = Counter("faultline_windows", "Windows by what became of them.", ["outcome"], registry=registry)
+        self.records = Counter("faultline_records", "Records acknowledged.", registry=registry)
+        self.windows = Counter("faultline_windows", "Windows by outcome.", ["outcome"], registry=registry)
         self.events = Counter("faultline_events", "Fault events confirmed.", ["type", "state"], registry=registry)
         self.dead_letters = Counter("faultline_dead_letters", "Dead letters confirmed.", ["reason"], registry=registry)
         self.states_written = Counter("faultline_line_states_written", "Line states written.", registry=registry)
@@ -38,21 +38,22 @@ class WorkerMetrics:
         )
         self.partitions = Gauge("faultline_assigned_partitions", "Partitions assigned.", registry=registry)
         self.lines = Gauge("faultline_lines", "Lines with a state in memory.", registry=registry)
-        self.lag = Gauge("faultline_lag_records", "Records not yet finished.", registry=registry)
-        self.publish_waiting = Gauge("faultline_publish_waiting", "Publishes being tried again.", registry=registry)
+        self.lag = Gauge("faultline_lag_records", "Records not yet acknowledged.", registry=registry)
+        self.publish_waiting = Gauge("faultline_publish_waiting", "Publishes being retried.", registry=registry)
         self.ready = Gauge("faultline_ready", "1 when /readyz says so.", registry=registry)
         self.model = Gauge("faultline_model_info", "1 for the model in use.", ["model_id", "spec"], registry=registry)
-        self.model_swaps = Counter(
-            "faultline_model_swaps", "Times that another model came into use.", registry=registry
-        )
+        self.model_swaps = Counter("faultline_model_swaps", "Number of swaps to another model.", registry=registry)
         self.models_refused = Counter(
             "faultline_models_refused",
-            "Records of the topic models not used, by reason.",
+            "Records of the topic models that were refused, by reason.",
             ["reason"],
             registry=registry,
         )
         self.shadow = Gauge(
-            "faultline_shadow_info", "1 for the candidate that runs beside it.", ["model_id", "spec"], registry=registry
+            "faultline_shadow_info",
+            "1 for the candidate that runs as the shadow.",
+            ["model_id", "spec"],
+            registry=registry,
         )
         self.shadow_windows = Counter(
             "faultline_shadow_windows",

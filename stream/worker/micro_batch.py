@@ -1,9 +1,15 @@
-"""What travels through the pipeline's stages together, and the account of it once it is acknowledged."""
+"""A micro-batch in four forms, one for each stage of the pipeline: a form has only the fields that are valid.
+
+``MicroBatch`` (gathered, decoded) → ``ClassifiedBatch`` → ``TrackedBatch`` → ``PublishedBatch``, which the broker
+confirms. The confirmed batch is the ``TrackedBatch`` again, since confirmation adds nothing to it. Each form drops what
+no later stage reads: no windows and no probabilities are in memory while a batch waits for the broker.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -23,45 +29,89 @@ log = structlog.get_logger(__name__)
 _UNTRACED = nullcontext()
 
 
-@dataclass(slots=True)
+def stage_span(trace: BatchTrace | None, name: str) -> AbstractContextManager[None]:
+    """Return the context manager that times a stage for its span; it does nothing with tracing off."""
+    return _UNTRACED if trace is None else trace.stage(name)
+
+
+@dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """What travels through the stages together, judged by one model."""
+    """Fetched batches that go through the stages together and are classified by one model.
 
-    fetched: list[FetchedBatch] = field(default_factory=list)
-    decoded: list[DecodedBatch] = field(default_factory=list)
-    windows: int = 0
-    records: int = 0
-    model_id: str = ""
-    probabilities: list[NDArray[np.float32]] = field(default_factory=list)
-    outgoing: list[Outgoing] = field(default_factory=list)
-    sent: list[Sent | None] = field(default_factory=list)
-    events: list[tuple[FaultEvent, int]] = field(default_factory=list)
-    """Events with the timestamp (ms) of the record that completed them."""
-    states: list[Outgoing] = field(default_factory=list)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    """Windows by what became of them."""
-    dead: list[DeadRecord] = field(default_factory=list)
-    """Those of the records that were still ours to judge."""
+    Attributes:
+        fetched: the fetched batches.
+        decoded: the windows of each of them, in the same order.
+        windows: the number of windows.
+        trace: None with tracing off.
+    """
+
+    fetched: Sequence[FetchedBatch]
+    decoded: Sequence[DecodedBatch]
+    windows: int
     trace: BatchTrace | None = None
-    """None with tracing off."""
 
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        """Around what a stage does, for its span."""
-        return _UNTRACED if self.trace is None else self.trace.stage(name)
 
-    def gathered(self) -> MicroBatch:
-        """The batch itself, once it is closed."""
-        if self.trace is not None:
-            self.trace.gathered(self.decoded, waited_s=time.monotonic() - self.fetched[0].arrived_s)
-        return self
+@dataclass(frozen=True, slots=True)
+class ClassifiedBatch:
+    """A micro-batch with the model's answers.
 
-    def send(self, outgoing: list[Outgoing], record: IncomingRecord) -> None:
-        """Have what came of ``record`` published."""
+    Attributes:
+        batch: the windows that were classified.
+        model_id: the model that classified them.
+        probabilities: float32 (n, classes) for each decoded batch, calibrated.
+        outcomes: number of windows without a usable answer, by the reason.
+    """
+
+    batch: MicroBatch
+    model_id: str
+    probabilities: Sequence[NDArray[np.float32]]
+    outcomes: Counter[str]
+
+
+@dataclass(slots=True)
+class TrackedBatch:
+    """Everything that a micro-batch causes. Only the tracking stage fills it; no later stage changes it.
+
+    Attributes:
+        fetched: the fetched batches, for acknowledgement.
+        model_id: the model that classified them.
+        outcomes: number of windows by outcome.
+        trace: None with tracing off.
+        outgoing: events and window classes to publish.
+        events: events with the timestamp (ms) of the record that completed them.
+        dead: dead records of the partitions that were still assigned to this worker.
+        states: records of the changed line states.
+    """
+
+    fetched: Sequence[FetchedBatch]
+    model_id: str
+    outcomes: Counter[str]
+    trace: BatchTrace | None = None
+    outgoing: list[Outgoing] = field(default_factory=list)
+    events: list[tuple[FaultEvent, int]] = field(default_factory=list)
+    dead: list[DeadRecord] = field(default_factory=list)
+    states: list[Outgoing] = field(default_factory=list)
+
+    def add_outgoing(self, outgoing: list[Outgoing], record: IncomingRecord) -> None:
+        """Add records to publish that ``record`` caused; they carry on its trace."""
         self.outgoing += outgoing if self.trace is None else self.trace.carried(outgoing, record)
 
 
-def tell(batch: MicroBatch, metrics: WorkerMetrics) -> None:
-    """Count and log the events and dead letters of a micro-batch, which the broker has confirmed."""
+@dataclass(frozen=True, slots=True)
+class PublishedBatch:
+    """A tracked batch whose outgoing records are buffered by the producer and not yet confirmed.
+
+    Attributes:
+        batch: the tracked batch.
+        sent: the pending acknowledgement of each outgoing record, in the same order, see ``Publisher.send``.
+    """
+
+    batch: TrackedBatch
+    sent: Sequence[Sent | None]
+
+
+def record_published(batch: TrackedBatch, metrics: WorkerMetrics) -> None:
+    """Count and log the events and dead letters of a micro-batch; the broker has confirmed them."""
     now_ms = time.time() * 1000
     for event, timestamp_ms in batch.events:
         metrics.events.labels(event.fault_type, event.state).inc()
@@ -81,7 +131,7 @@ def tell(batch: MicroBatch, metrics: WorkerMetrics) -> None:
             **({} if batch.trace is None else batch.trace.ids(event.source.partition, event.source.offset)),
         )
     if batch.dead:
-        # One line however many they are: a gateway gone wrong must not fill the disk.
+        # One log line however many they are: a misconfigured gateway must not fill the disk.
         reasons = Counter(dead.reason for dead in batch.dead)
         for reason, times in reasons.items():
             metrics.dead_letters.labels(reason).inc(times)
@@ -97,8 +147,8 @@ def tell(batch: MicroBatch, metrics: WorkerMetrics) -> None:
     metrics.batch_seconds.observe(time.monotonic() - min(fetched.arrived_s for fetched in batch.fetched))
 
 
-def count(batch: MicroBatch, metrics: WorkerMetrics, *, records: int) -> None:
-    """Count a micro-batch that is through, ``records`` of it acknowledged."""
+def record_acknowledged(batch: TrackedBatch, metrics: WorkerMetrics, *, records: int) -> None:
+    """Count a micro-batch that has left the pipeline with ``records`` records acknowledged, and end its trace."""
     for outcome, windows in batch.outcomes.items():
         metrics.windows.labels(outcome).inc(windows)
     metrics.records.inc(records)

@@ -1,4 +1,4 @@
-"""Which offsets may be committed: a pure account of batches handed out and batches finished, per partition."""
+"""The offsets that may be committed: a pure account of batches handed out and acknowledged, per partition."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Partition(NamedTuple):
-    """A topic's partition. Equal to Faust's and aiokafka's own tuples of the same two."""
+    """A partition of a topic; equal to Faust's and aiokafka's own tuples of the same two values."""
 
     topic: str
     partition: int
@@ -17,9 +17,10 @@ class Partition(NamedTuple):
 class FetchedBatch:
     """Records of one partition as one fetch returned them; the unit of acknowledgement.
 
-    ``first`` is the first record's offset, ``next`` the offset to commit when the batch is finished. Two batches
-    of the same offsets are different batches: a repeat after a rebalance must not be finished by its original.
-    ``last`` is False where batches of other partitions follow that came with it.
+    ``first`` is the first record's offset, ``next`` the offset to commit when the batch is acknowledged. Two batches of
+    the same offsets are different batches: the acknowledgement of the original must not count for its repeat after a
+    rebalance.
+    ``last`` is False when batches of other partitions follow that came with the same fetch.
     """
 
     __slots__ = ("arrived_s", "first", "last", "next", "partition", "records")
@@ -34,20 +35,20 @@ class FetchedBatch:
 
 
 class OffsetLedger:
-    """Offsets that may be committed. The position of a partition never passes its lowest unfinished batch.
+    """The offsets that may be committed. A partition's position never passes its lowest unacknowledged batch.
 
-    Strong references are kept to what is outstanding (Faust keeps weak ones), and gaps in offsets — compaction,
-    transaction markers — lie inside or between batches and need no account of their own.
+    The ledger holds strong references to outstanding batches (Faust holds weak ones). Gaps in offsets, from compaction
+    and transaction markers, lie inside or between batches and need no account of their own.
 
     Example:
         >>> from types import SimpleNamespace as Record
         >>> tp, ledger = Partition("sensor-windows", 0), OffsetLedger()
         >>> a, b = FetchedBatch(tp, [Record(offset=5)]), FetchedBatch(tp, [Record(offset=9)])
-        >>> ledger.hand_out(a), ledger.hand_out(b), ledger.finish(b)
+        >>> ledger.hand_out(a), ledger.hand_out(b), ledger.acknowledge(b)
         (None, None, True)
-        >>> ledger.committable()  # the older batch is not finished
+        >>> ledger.committable()  # the older batch is not acknowledged
         {}
-        >>> ledger.finish(a), ledger.committable()
+        >>> ledger.acknowledge(a), ledger.committable()
         (True, {Partition(topic='sensor-windows', partition=0): 10})
     """
 
@@ -55,37 +56,39 @@ class OffsetLedger:
         self._outstanding: dict[Partition, OrderedDict[int, tuple[FetchedBatch, bool]]] = {}
         self._position: dict[Partition, int] = {}
         self._committed: dict[Partition, int] = {}
-        self.finished_batches = 0
+        self.acknowledged_batches = 0
 
     def hand_out(self, batch: FetchedBatch) -> None:
-        """Note a batch as outstanding, before anybody can see it."""
+        """Record a batch as outstanding; call it before anything else can see the batch."""
         self._outstanding.setdefault(batch.partition, OrderedDict())[id(batch)] = (batch, False)
 
-    def knows(self, batch: FetchedBatch) -> bool:
-        """Whether the batch was handed out under the present assignment."""
+    def is_current(self, batch: FetchedBatch) -> bool:
+        """Return True when the batch was handed out under the present assignment."""
         return id(batch) in self._outstanding.get(batch.partition, ())
 
-    def finish(self, batch: FetchedBatch) -> bool:
-        """Note a batch as finished; False when its partition was taken away meanwhile (it will be repeated).
+    def acknowledge(self, batch: FetchedBatch) -> bool:
+        """Acknowledge a batch: the broker has confirmed everything that it caused. Nothing else commits it.
 
-        Also False when it was finished before.
+        Returns:
+            False when its partition was revoked meanwhile (the batch will be repeated) or when it was acknowledged
+            before.
         """
         outstanding = self._outstanding.get(batch.partition)
         if outstanding is None or id(batch) not in outstanding or outstanding[id(batch)][1]:
             return False
         outstanding[id(batch)] = (batch, True)
         while outstanding:
-            oldest, finished = next(iter(outstanding.values()))
-            if not finished:
+            oldest, acknowledged = next(iter(outstanding.values()))
+            if not acknowledged:
                 break
             outstanding.popitem(last=False)
-            # A batch fetched twice may end before its original: a position never goes back.
+            # A repeated batch may be acknowledged before its original: a position never goes back.
             self._position[batch.partition] = max(oldest.next, self._position.get(batch.partition, 0))
-        self.finished_batches += 1
+        self.acknowledged_batches += 1
         return True
 
     def committable(self) -> dict[Partition, int]:
-        """Partitions whose position passed what was committed, with the offset to commit."""
+        """Return the partitions whose position passed the committed offset, with the offset to commit."""
         return {
             partition: position
             for partition, position in self._position.items()
@@ -93,22 +96,22 @@ class OffsetLedger:
         }
 
     def committed(self, offsets: dict[Partition, int]) -> None:
-        """Note what the broker accepted."""
+        """Record the offsets whose commit the broker accepted."""
         self._committed.update(offsets)
 
     def position(self, partition: Partition) -> int | None:
-        """Next offset to be committed; None before the first finished batch."""
+        """Return the next offset to commit; None before the first acknowledged batch."""
         return self._position.get(partition)
 
     def forget(self, partitions: Iterable[Partition] | None = None) -> None:
-        """Drop the account of partitions (all when None): they were revoked, or fetching starts over."""
+        """Drop the account of ``partitions`` (None: of all): they were revoked, or fetching starts over."""
         for partition in list(self._all()) if partitions is None else list(partitions):
             self._outstanding.pop(partition, None)
             self._position.pop(partition, None)
             self._committed.pop(partition, None)
 
     def outstanding_records(self) -> int:
-        """Records handed out and not finished."""
+        """Return the number of records that are handed out and not acknowledged."""
         return sum(
             len(batch.records) for batches in self._outstanding.values() for batch, done in batches.values() if not done
         )

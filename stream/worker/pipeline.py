@@ -1,15 +1,16 @@
-"""The way of a micro-batch: decode → classify → judge → publish → confirm → acknowledge. One direction, no way back.
+"""The pipeline of a micro-batch: decode → classify → track → publish → confirm → acknowledge, in one direction.
 
-Five stages run at once on successive micro-batches, each in order, so that the fetch, decoding, the engine and the
-broker's answers overlap. The last two acknowledge, in this order and in no other:
+Five stages run concurrently on successive micro-batches, each stage in order, so that fetching, decoding, the engine
+and the broker's acknowledgements overlap. The last two stages confirm and acknowledge in this order and in no other:
 
-1. the events (and the classes of every window, where switched on) are confirmed by the broker;
-2. the dead letters are confirmed;
+1. the broker confirms the events (and the classes of every window, where switched on);
+2. the broker confirms the dead letters;
 3. the changed line states are written and confirmed;
-4. only then the batch is finished, and its offsets may be committed.
+4. only then is the batch acknowledged, and its offsets may be committed.
 
-Nobody waits for 3 and 4 but the next commit: micro-batches gather before them, and of a line that changed in several
-the last state alone is written. A crash in between repeats work under the same event ids and never loses any.
+Steps 3 and 4 gate only the next commit, so confirmed micro-batches are coalesced before them: of a line that changed in
+several of them only the last state is written. A crash in between repeats work under the same event ids and never loses
+any.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import structlog
@@ -32,9 +34,17 @@ from stream.detection.episodes import EpisodeTracker
 from stream.kafka.publisher import Outgoing, Publisher
 from stream.settings import Settings
 from stream.telemetry.tracing import Tracing
-from stream.worker.batcher import Gathering
+from stream.worker.batcher import MicroBatcher
 from stream.worker.metrics import WorkerMetrics
-from stream.worker.micro_batch import MicroBatch, count, tell
+from stream.worker.micro_batch import (
+    ClassifiedBatch,
+    MicroBatch,
+    PublishedBatch,
+    TrackedBatch,
+    record_acknowledged,
+    record_published,
+    stage_span,
+)
 from stream.worker.offsets import FetchedBatch
 from stream.worker.shadow import Shadow
 from stream.worker.state_store import LineStates
@@ -43,31 +53,60 @@ from stream.worker.tracking import Judge
 log = structlog.get_logger(__name__)
 
 QUEUED_MICRO_BATCHES = 2
-"""Between stages: enough to overlap, little enough that memory and a revocation's wait stay short."""
+"""Between stages: enough for the stages to overlap, few enough that memory and the wait of a revocation stay small."""
 PUBLISHED_MICRO_BATCHES = 8
-"""Waiting for the broker's acknowledgement: small ones under light load, whose events must not wait behind it."""
+"""Waiting for the broker's acknowledgement: under light load they are small, and no event must wait behind them."""
 CONFIRMED_MICRO_BATCHES = 32
-"""Gathering for their line states: a bound of memory should the broker not take these."""
-ACKNOWLEDGING_PART = 0.25
-"""Of the interval of commits; for so long confirmed micro-batches gather."""
-AT_ONCE_WINDOWS = 64
-"""So few are classified in the event loop: a millisecond or two, less than it takes to change threads twice."""
+"""Coalesced before their line states are written: bounds the memory should the broker not take the states."""
+ACKNOWLEDGE_FRACTION = 0.25
+"""Confirmed micro-batches are coalesced for this fraction of the commit interval."""
+INLINE_WINDOWS = 64
+"""So few windows are classified in the event loop: a millisecond or two, less than two changes of thread take."""
+
+
+class Ledger(Protocol):
+    """The pipeline's view of ``OffsetLedger``."""
+
+    def is_current(self, batch: FetchedBatch) -> bool:
+        """Return True when the batch belongs to the present assignment."""
+
+    def acknowledge(self, batch: FetchedBatch) -> bool:
+        """Acknowledge a batch; return False when that has no effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publishers:
+    """Confirmed publishing to three kinds of topics, on a producer each: no topic's failures delay another's records.
+
+    Attributes:
+        events: publishes events and window classes.
+        dead_letters: publishes dead letters.
+        line_states: publishes line states; no event waits behind them.
+    """
+
+    events: Publisher
+    dead_letters: Publisher
+    line_states: Publisher
+
+    @property
+    def waiting(self) -> int:
+        """Number of publishes that are being retried."""
+        return self.events.waiting + self.dead_letters.waiting + self.line_states.waiting
 
 
 class Pipeline:
-    """Runs the five stages.
+    """Run the five stages.
 
     Args:
-        engine: the model in use; ``swap`` changes it between two micro-batches.
+        settings: sizes of batches, topics, intervals.
+        engine: the model in use; ``swap`` replaces it between two micro-batches.
         tracker: turns classes into episodes.
-        publisher: confirmed publishing of events and window classes.
-        dead_letters: the same on a producer of its own, whose trouble is not the events' trouble.
-        state_publisher: the same for line states, behind which no event shall wait.
-        states: per-line state of the assigned partitions.
-        knows: whether a batch still belongs to the present assignment.
-        finish: acknowledges a batch.
-        shadow: a candidate that judges what the model in use has judged; nothing waits for it.
-        tracing: makes spans; none without.
+        publishers: of events, dead letters and line states.
+        states: state of the lines of the assigned partitions.
+        ledger: knows which batches are current and takes their acknowledgement.
+        metrics: of the worker.
+        shadow: a candidate that classifies the same windows; no stage waits for it.
+        tracing: makes spans; None makes none.
     """
 
     def __init__(
@@ -76,53 +115,47 @@ class Pipeline:
         *,
         engine: Classifier,
         tracker: EpisodeTracker,
-        publisher: Publisher,
-        dead_letters: Publisher,
-        state_publisher: Publisher,
+        publishers: Publishers,
         states: LineStates,
-        knows: Callable[[FetchedBatch], bool],
-        finish: Callable[[FetchedBatch], bool],
+        ledger: Ledger,
         metrics: WorkerMetrics,
         shadow: Shadow | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._engine = engine
-        self._judge = Judge(settings, tracker)
+        self._tracker = Judge(settings, tracker)
         self._spec = tracker.spec
-        self._publisher = publisher
-        self._dead_letters = dead_letters
-        self._state_publisher = state_publisher
+        self._publishers = publishers
         self._states = states
-        self._knows = knows
-        self._finish = finish
+        self._ledger = ledger
         self._metrics = metrics
         self._shadow = shadow
-        self._between = asyncio.Event()
-        """No engine is at work."""
-        self._between.set()
-        self._gathering = Gathering(settings, self._spec, tracing)
-        self._classified: asyncio.Queue[MicroBatch] = asyncio.Queue(QUEUED_MICRO_BATCHES)
-        self._published: asyncio.Queue[MicroBatch] = asyncio.Queue(PUBLISHED_MICRO_BATCHES)
-        self._confirmed: asyncio.Queue[MicroBatch] = asyncio.Queue(CONFIRMED_MICRO_BATCHES)
-        self._hurry = asyncio.Event()
-        """What is confirmed is to be acknowledged at once."""
-        self._draining = 0
-        self._begun = 0
+        self._engine_idle = asyncio.Event()
+        self._engine_idle.set()
+        self._batcher = MicroBatcher(settings, self._spec, tracing)
+        self._classified: asyncio.Queue[ClassifiedBatch] = asyncio.Queue(QUEUED_MICRO_BATCHES)
+        self._published: asyncio.Queue[PublishedBatch] = asyncio.Queue(PUBLISHED_MICRO_BATCHES)
+        self._confirmed: asyncio.Queue[TrackedBatch] = asyncio.Queue(CONFIRMED_MICRO_BATCHES)
+        self._flush = asyncio.Event()
+        """Set when confirmed micro-batches are to be acknowledged at once."""
+        self._drains = 0
+        self._in_flight = 0
+        """Fetched batches that were submitted and have not left the pipeline."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._tasks: list[asyncio.Task[None]] = []
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         """Set with the cause when a stage failed; nothing is acknowledged after it."""
         self.progress = 0
-        """Batches that went through, for the watchdog."""
+        """Number of micro-batches that left the pipeline, for the watchdog."""
 
     def start(self) -> None:
         """Start the stages."""
         stages = (
-            self._gathering.run,
+            self._batcher.run,
             self._classify_stage,
-            self._judge_stage,
+            self._track_stage,
             self._confirm_stage,
             self._acknowledge_stage,
         )
@@ -131,48 +164,48 @@ class Pipeline:
             self._tasks.append(task)
 
     async def stop(self) -> None:
-        """End the stages at once; call ``drain`` before to finish what is begun."""
+        """Cancel the stages; call ``drain`` before to complete the batches in flight."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def swap(self, engine: Classifier) -> None:
-        """Use another model from the next micro-batch on; the former may be at its last one, see ``rested``."""
+        """Use another engine from the next micro-batch on; the old one may still be busy, see ``engine_idle``."""
         self._engine = engine
 
-    async def rested(self) -> None:
-        """Return when no engine is at work: one that was swapped out before has then given its last answer."""
-        await self._between.wait()
+    async def engine_idle(self) -> None:
+        """Return when no engine is busy: an engine that was swapped out before has then given its last answer."""
+        await self._engine_idle.wait()
 
     async def submit(self, batch: FetchedBatch) -> None:
-        """Take a fetched batch; waits while the stages are busy. Returns before the batch is finished."""
+        """Take a fetched batch; wait while the stages are busy. Return before the batch is acknowledged."""
         if self.failure.done():
             raise RuntimeError("the pipeline has failed") from self.failure.result()
-        self._begun += 1
+        self._in_flight += 1
         self._idle.clear()
         try:
-            await self._gathering.put(batch)
+            await self._batcher.put(batch)
         except BaseException:
-            self._end(1)
+            self._leave(1)
             raise
 
-    def _end(self, batches: int) -> None:
-        self._begun -= batches
-        if self._begun == 0:
+    def _leave(self, batches: int) -> None:
+        self._in_flight -= batches
+        if self._in_flight == 0:
             self._idle.set()
 
     async def drain(self) -> None:
-        """Return when everything begun is finished, or the pipeline has failed."""
+        """Return when no batch is in flight any more, or the pipeline has failed."""
         idle = asyncio.ensure_future(self._idle.wait())
         either: set[asyncio.Future[Any]] = {idle, self.failure}
-        self._draining += 1
-        self._hurry.set()
+        self._drains += 1
+        self._flush.set()
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._draining -= 1
-            if not self._draining:
-                self._hurry.clear()
+            self._drains -= 1
+            if not self._drains:
+                self._flush.clear()
             idle.cancel()
 
     async def _guarded(self, stage: Callable[[], Awaitable[None]]) -> None:
@@ -185,79 +218,83 @@ class Pipeline:
             if not self.failure.done():
                 self.failure.set_result(error)
 
-    # Stage 1 is gathering.Gathering. Stage 2: classify ------------------------------------------------------------
+    # Stage 1 is MicroBatcher.run. Stage 2: classify ---------------------------------------------------------------
 
     async def _classify_stage(self) -> None:
         while True:
-            batch = await self._gathering.take()
-            await self._classify(batch)
-            await self._classified.put(batch)
+            # No local variable: it would hold the windows of a batch while the stage waits for the next one.
+            await self._classified.put(await self._classify(await self._batcher.take()))
 
-    async def _classify(self, batch: MicroBatch) -> None:
-        # One model for the whole micro-batch, whatever is swapped in meanwhile.
+    async def _classify(self, batch: MicroBatch) -> ClassifiedBatch:
+        # One model for the whole micro-batch, whichever is swapped in meanwhile.
         engine = self._engine
-        batch.model_id = engine.model_id
         self._metrics.batch_windows.observe(batch.windows)
         if not batch.windows:
             empty = np.empty((0, len(self._spec.classes)), np.float32)
-            batch.probabilities = [empty for _ in batch.decoded]
-            return
+            return ClassifiedBatch(batch, engine.model_id, [empty for _ in batch.decoded], Counter())
         blocks = [decoded.windows for decoded in batch.decoded]
         began_s = time.monotonic()
-        self._between.clear()
+        self._engine_idle.clear()
         try:
-            with batch.stage("classify"):
+            with stage_span(batch.trace, "classify"):
                 given = engine, blocks, self._spec.none_index
-                if batch.windows <= AT_ONCE_WINDOWS:
-                    windows, answer, outcomes = _answered(*given)
+                if batch.windows <= INLINE_WINDOWS:
+                    windows, answer, outcomes = _classify_blocks(*given)
                 else:
                     loop = asyncio.get_running_loop()
-                    windows, answer, outcomes = await loop.run_in_executor(None, _answered, *given)
+                    windows, answer, outcomes = await loop.run_in_executor(None, _classify_blocks, *given)
         finally:
-            self._between.set()
+            self._engine_idle.set()
         ended_s = time.monotonic()
-        self._gathering.worked(began_s, ended_s)
+        self._batcher.record_call(began_s, ended_s)
         self._metrics.inference_seconds.observe(ended_s - began_s)
-        batch.outcomes += outcomes
         if outcomes["unanswered"]:
-            log.warning("answers-not-finite", windows=outcomes["unanswered"], model_id=batch.model_id, then="no fault")
-        batch.probabilities = np.split(answer, np.cumsum([len(part) for part in blocks])[:-1])
+            log.warning("answers-not-finite", windows=outcomes["unanswered"], model_id=engine.model_id, then="no fault")
         if self._shadow is not None:
-            self._shadow.offer(batch, windows, answer, behind=self._gathering.waiting)
+            self._shadow.offer(batch.decoded, windows, answer, behind=self._batcher.has_backlog)
+        probabilities = np.split(answer, np.cumsum([len(part) for part in blocks])[:-1])
+        return ClassifiedBatch(batch, engine.model_id, probabilities, outcomes)
 
-    # Stage 3: judge and publish -----------------------------------------------------------------------------------
+    # Stage 3: track and publish -----------------------------------------------------------------------------------
 
-    async def _judge_stage(self) -> None:
+    async def _track_stage(self) -> None:
         while True:
-            batch = await self._classified.get()
-            for fetched, decoded, probabilities in zip(batch.fetched, batch.decoded, batch.probabilities, strict=True):
-                if not self._knows(fetched):
-                    continue
-                states = await self._states.of(fetched.partition)
-                # The partition may have gone while its states were read.
-                if self._knows(fetched):
-                    self._judge.judge(batch, states, fetched, decoded, probabilities)
-            with batch.stage("publish"):
-                batch.sent = await self._publisher.send(batch.outgoing)
-            await self._published.put(batch)
+            batch = await self._track(await self._classified.get())
+            with stage_span(batch.trace, "publish"):
+                sent = await self._publishers.events.send(batch.outgoing)
+            await self._published.put(PublishedBatch(batch, sent))
+
+    async def _track(self, classified: ClassifiedBatch) -> TrackedBatch:
+        batch = classified.batch
+        tracked = TrackedBatch(batch.fetched, classified.model_id, Counter(classified.outcomes), batch.trace)
+        for fetched, decoded, probabilities in zip(batch.fetched, batch.decoded, classified.probabilities, strict=True):
+            if not self._ledger.is_current(fetched):
+                continue
+            states = await self._states.of(fetched.partition)
+            # The partition may have been revoked while its states were read.
+            if self._ledger.is_current(fetched):
+                self._tracker.judge(tracked, states, fetched, decoded, probabilities)
+        return tracked
 
     # Stage 4: confirm ---------------------------------------------------------------------------------------------
 
     async def _confirm_stage(self) -> None:
         while True:
-            batch = await self._published.get()
-            with batch.stage("publish"):
-                # 1.: events and classes.
-                await self._publisher.confirm(batch.outgoing, batch.sent)
-                # 2.: dead letters.
-                dead = [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
-                await self._dead_letters.publish(dead)
-            tell(batch, self._metrics)
-            # Nothing asks for its windows any more.
-            batch.decoded, batch.probabilities = [], []
+            batch = await self._confirm(await self._published.get())
             if self._confirmed.full():
-                self._hurry.set()
+                self._flush.set()
             await self._confirmed.put(batch)
+
+    async def _confirm(self, published: PublishedBatch) -> TrackedBatch:
+        batch = published.batch
+        with stage_span(batch.trace, "publish"):
+            # 1.: events and classes.
+            await self._publishers.events.confirm(batch.outgoing, published.sent)
+            # 2.: dead letters.
+            dead = [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
+            await self._publishers.dead_letters.publish(dead)
+        record_published(batch, self._metrics)
+        return batch
 
     # Stage 5: acknowledge -----------------------------------------------------------------------------------------
 
@@ -265,39 +302,40 @@ class Pipeline:
         while True:
             batches = [await self._confirmed.get()]
             with suppress(TimeoutError):
-                async with asyncio.timeout(ACKNOWLEDGING_PART * self._settings.commit_interval_s):
-                    await self._hurry.wait()
-            if not self._draining:
-                self._hurry.clear()
+                async with asyncio.timeout(ACKNOWLEDGE_FRACTION * self._settings.commit_interval_s):
+                    await self._flush.wait()
+            if not self._drains:
+                self._flush.clear()
             while not self._confirmed.empty():
                 batches.append(self._confirmed.get_nowait())
             await self._acknowledge(batches)
 
-    async def _acknowledge(self, batches: list[MicroBatch]) -> None:
-        with ExitStack() as stages:
+    async def _acknowledge(self, batches: Sequence[TrackedBatch]) -> None:
+        with ExitStack() as spans:
             for batch in batches:
-                stages.enter_context(batch.stage("commit"))
-            # 3.: line states, only of partitions that are still ours: another worker may own the rest by now.
+                spans.enter_context(stage_span(batch.trace, "commit"))
+            # 3.: line states, only of partitions still assigned to this worker: another may own the rest by now.
             owned = chain.from_iterable(self._owned_states(batch) for batch in batches)
             states = {(state.partition, state.key): state for state in owned}
-            await self._state_publisher.publish(list(states.values()))
-            # 4.
-            records = [sum(len(one.records) for one in batch.fetched if self._finish(one)) for batch in batches]
+            await self._publishers.line_states.publish(list(states.values()))
+            # 4.: acknowledgement.
+            acknowledge = self._ledger.acknowledge
+            records = [sum(len(one.records) for one in batch.fetched if acknowledge(one)) for batch in batches]
         self._metrics.states_written.inc(len(states))
         for batch, acknowledged in zip(batches, records, strict=True):
-            count(batch, self._metrics, records=acknowledged)
+            record_acknowledged(batch, self._metrics, records=acknowledged)
             self.progress += 1
-            self._end(len(batch.fetched))
+            self._leave(len(batch.fetched))
         self._metrics.lines.set(self._states.count())
 
-    def _owned_states(self, batch: MicroBatch) -> list[Outgoing]:
-        owned = {fetched.partition.partition for fetched in batch.fetched if self._knows(fetched)}
+    def _owned_states(self, batch: TrackedBatch) -> list[Outgoing]:
+        owned = {fetched.partition.partition for fetched in batch.fetched if self._ledger.is_current(fetched)}
         return [record for record in batch.states if record.partition in owned]
 
 
-def _answered(
+def _classify_blocks(
     engine: Classifier, blocks: list[NDArray[np.float32]], none_index: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], Counter[str]]:
-    """All windows as one block, and what ``answered`` says of them."""
+    """Join the blocks and classify them; return the joined windows and what ``answered`` returns for them."""
     windows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     return windows, *answered(engine, windows, none_index)

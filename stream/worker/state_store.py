@@ -1,9 +1,9 @@
-"""The per-line state of assigned partitions: restored from its compacted topic, written as lines change.
+"""The state of each line of the assigned partitions: restored from a compacted topic, written when lines change.
 
-Why not a Faust table: its recovery has open races (FAUST issue 596) and acknowledges by Faust's own bookkeeping.
-``line-states`` is co-partitioned with ``sensor-windows``: a line's state is written to the partition its window came
-from, whatever partitioner the gateway uses. Its key is the consumer group and the line: a second group, say one that
-tries another model on the same windows, has states of its own.
+It is not a Faust table: a table's recovery has open races (FAUST issue 596) and relies on Faust's own acknowledgements.
+``line-states`` is co-partitioned with ``sensor-windows``: a line's state is written to the partition that its window
+came from, whichever partitioner the gateway uses. The key is the consumer group and the line: a second group, for
+example one that tries another model on the same windows, has states of its own.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from stream.worker.offsets import Partition
 log = structlog.get_logger(__name__)
 
 KEY_SEPARATOR = "\x1f"
-"""Between group and line in a key. No group's name holds it (see ``Settings``), a line's id may."""
+"""Separates group and line in a key. No group's name contains it (see ``Settings``), a line's id may."""
 MAX_LINES = 50_000
-"""Lines of a partition, see ``Settings.max_lines_per_partition``."""
-SPARED = 10
-"""One part in so many is evicted at once, so that a full partition is not searched at every new line."""
+"""Lines kept of a partition, see ``Settings.max_lines_per_partition``."""
+EVICTION_PARTS = 10
+"""A tenth of the lines is evicted at once, so that a full partition is not searched at every new line."""
 RETRY_S = 1.0
-"""Pause before a failed read of the state topic is tried again; no window is judged meanwhile."""
+"""Pause before a failed read of the state topic is retried; no window is tracked meanwhile."""
 
 
 class StateReader(Protocol):
-    """Reads a partition of the state topic from its beginning to its present end."""
+    """Read a partition of the state topic from its beginning to its present end."""
 
     async def read(self, partition: int) -> Iterable[tuple[bytes, bytes | None]]:
-        """Key and value of every record, oldest first."""
+        """Return key and value of every record, oldest first."""
 
 
 class TopicStateReader:
@@ -56,7 +56,7 @@ class TopicStateReader:
         self._lock = asyncio.Lock()
 
     async def read(self, partition: int) -> list[tuple[bytes, bytes | None]]:
-        """See ``StateReader``; failures are tried again until they pass."""
+        """Read a partition as ``StateReader`` says; retry failed reads until one succeeds."""
         async with self._lock:
             while True:
                 try:
@@ -79,7 +79,7 @@ class TopicStateReader:
         while await consumer.position(tp) < end:
             for records in (await consumer.getmany(tp, timeout_ms=500)).values():
                 rows += [(record.key, record.value) for record in records if record.offset < end and record.key]
-        # Else it would go on fetching, and the next partition's first request would wait behind that fetch.
+        # Otherwise it would continue fetching, and the next partition's first request would wait behind that fetch.
         consumer.unsubscribe()
         return rows
 
@@ -95,15 +95,15 @@ class PartitionStates:
 
     Args:
         group: consumer group whose states these are.
-        rows: key and value of the records of the topic, oldest first; other groups' are passed over.
-        max_lines: beyond so many, idle lines are forgotten, those first that were silent for longest.
+        rows: key and value of the records of the topic, oldest first; those of other groups are skipped.
+        max_lines: beyond this number idle lines are forgotten, those without a window for longest first.
     """
 
     def __init__(
         self, group: str, rows: Iterable[tuple[bytes, bytes | None]] = (), *, max_lines: int = MAX_LINES
     ) -> None:
         self.lines: dict[str, LineState] = {}
-        """In the order in which they were last heard of."""
+        """Ordered by their last window, the oldest first."""
         self._busy: set[str] = set()
         """Lines whose last written state was not idle."""
         self._prefix = f"{group}{KEY_SEPARATOR}".encode()
@@ -125,19 +125,19 @@ class PartitionStates:
         except (ContractError, UnicodeDecodeError) as error:
             log.warning("line-state-ignored", error=str(error))
             return
-        # Even a row that does not win says what the topic holds last.
+        # Even a row that loses is the last one that the topic holds of the line.
         (self._busy.discard if state.idle else self._busy.add)(line)
         known = self.lines.get(line)
-        # A worker that lost its partition may have written last: a state that saw less, by number and by time, loses.
+        # A worker that lost its partition may have written last: a state behind in both sequence and time loses.
         if known is None or state.sequence >= known.sequence or state.start_ns >= known.start_ns:
             self.lines[line] = state
 
     def changes(self, touched: Iterable[str], topic: str, partition: int) -> list[Outgoing]:
-        """Records that make the topic tell the present state of the touched lines.
+        """Return the records that bring the topic up to date with the states of the touched lines.
 
-        A line that is idle, and was when last written, is left out: forgetting what it saw meanwhile changes no
-        later event, and nearly all lines are idle nearly all the time. For the same reason idle lines that were
-        silent for longest are forgotten here when there are too many.
+        A line that is idle, and was idle when last written, is left out: forgetting its windows since then changes no
+        later event, and nearly all lines are idle nearly all the time. For the same reason this method forgets the
+        idle lines without a window for longest when there are too many lines.
         """
         records: list[Outgoing] = []
         for line in touched:
@@ -150,22 +150,22 @@ class PartitionStates:
         return records
 
     def _evict(self) -> None:
-        """Forget idle lines that were silent for longest, until there is room again or none but busy ones are left.
+        """Forget the idle lines without a window for longest, until there is room or only busy lines are left.
 
-        What is forgotten is what a restart forgets as well: the number of the last quiet window.
+        A restart forgets the same: the sequence number of the last quiet window.
         """
         if len(self.lines) <= self._evict_at:
             return
-        excess = len(self.lines) - self._max_lines + self._max_lines // SPARED
+        excess = len(self.lines) - self._max_lines + self._max_lines // EVICTION_PARTS
         idle = (line for line, state in self.lines.items() if state.idle and line not in self._busy)
         for line in list(itertools.islice(idle, excess)):
             del self.lines[line]
-        # Busy lines are kept beyond the limit, and not searched through again at once.
-        self._evict_at = max(self._max_lines, len(self.lines) + self._max_lines // SPARED)
+        # Busy lines are kept beyond the limit; they are not searched again at the very next line.
+        self._evict_at = max(self._max_lines, len(self.lines) + self._max_lines // EVICTION_PARTS)
 
 
 class LineStates:
-    """States of all assigned partitions, restored before the first window of each.
+    """States of all assigned partitions, restored before the first window of each partition.
 
     Args:
         reader: of the state topic.
@@ -181,22 +181,22 @@ class LineStates:
         self._assignment = 0
 
     def forget(self) -> None:
-        """A new assignment: whatever is known may be another worker's past."""
+        """Forget all states on a new assignment: another worker may have changed them since."""
         self._partitions.clear()
         self._assignment += 1
 
     async def of(self, partition: Partition) -> PartitionStates:
-        """States of a partition, read from the topic when it was not since the assignment."""
+        """Return the states of a partition; read them from the topic once per assignment."""
         while (states := self._partitions.get(partition)) is None:
             assignment = self._assignment
             rows = await self._reader.read(partition.partition)
             restored = PartitionStates(self._group, rows, max_lines=self._max_lines)
-            # What was read before a rebalance may be the past of a worker in between.
+            # States read before a rebalance may be older than those of a worker in between.
             if assignment == self._assignment:
                 self._partitions[partition] = restored
                 log.info("line-states-restored", partition=partition.partition, lines=len(restored.lines))
         return states
 
     def count(self) -> int:
-        """Lines known."""
+        """Return the number of lines with a state."""
         return sum(len(states.lines) for states in self._partitions.values())

@@ -11,7 +11,7 @@ from stream.detection.decode import DecodedBatch, LineWindows
 from stream.detection.episodes import EpisodeTracker, Judgement
 from stream.detection.events import fault_event, outgoing_events
 from stream.settings import Settings
-from stream.worker.micro_batch import MicroBatch
+from stream.worker.micro_batch import TrackedBatch
 from stream.worker.offsets import FetchedBatch
 from stream.worker.state_store import PartitionStates
 
@@ -31,7 +31,7 @@ class Judge:
 
     def judge(
         self,
-        batch: MicroBatch,
+        batch: TrackedBatch,
         states: PartitionStates,
         fetched: FetchedBatch,
         decoded: DecodedBatch,
@@ -62,7 +62,7 @@ class Judge:
             if answers_wanted:
                 topic = self._settings.topic_window_classes
                 answers = window_classes(entry, self._spec, batch.model_id, classes[span], probabilities[span], topic)
-                batch.send(answers, entry.record)
+                batch.add_outgoing(answers, entry.record)
         batch.outcomes["judged"] += followed
         batch.dead += decoded.dead
         batch.states += states.changes(touched, self._settings.topic_line_states, fetched.partition.partition)
@@ -75,13 +75,13 @@ class Judge:
         quiet: list[bool] = (~loud).tolist()
         return quiet
 
-    def _note(self, batch: MicroBatch, entry: LineWindows, judgement: Judgement) -> None:
+    def _note(self, batch: TrackedBatch, entry: LineWindows, judgement: Judgement) -> None:
         batch.outcomes["judged"] += judgement.judged
         batch.outcomes["repeated"] += judgement.repeated
         batch.outcomes["late"] += judgement.late
         for step in judgement.steps:
             event = fault_event(step, self._spec, batch.model_id, _source(entry))
-            batch.send(outgoing_events(event, step, self._spec, self._settings), entry.record)
+            batch.add_outgoing(outgoing_events(event, step, self._spec, self._settings), entry.record)
             batch.events.append((event, entry.record.timestamp))
 
 

@@ -1,39 +1,50 @@
 """The micro-batch transport: Faust's own consumer and producer, handing out whole fetched batches.
 
 Stock Faust builds four tasks for every record; one message per fetched partition batch removes nearly all of it.
-What Faust promises is kept — flow control, rebalance, generation checks, offset commit — and where its bookkeeping
-loses records (acknowledging skipped or failed messages, dropping acked offsets on revocation, passing an unfinished
-offset) ours replaces it: only ``MicroBatchConsumer.finish`` moves a partition's position, see
-``stream.worker.offsets``.
+The transport keeps what Faust promises: flow control, rebalance, generation checks, offset commit. Faust's own
+bookkeeping loses records: it acknowledges skipped and failed messages, drops acknowledged offsets on revocation and
+commits past unacknowledged offsets. This transport replaces it: only ``OffsetLedger.acknowledge`` moves a partition's
+position, see ``stream.worker.offsets``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
+import aiokafka
 import faust
+import structlog
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.sensors import Monitor
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode.utils.futures import maybe_async
 
-from stream.kafka.producers import IdempotentProducer, SideProducer
+from stream.kafka import tolerant_parser
+from stream.kafka.producers import SideProducer, stop_producer
 from stream.settings import Settings
-from stream.worker.fetching import FAUST_LOGGER, Fetch
 from stream.worker.offsets import FetchedBatch, OffsetLedger, Partition
 
-LEFT_OUT_S = 0.01
-"""How long a partition whose buffer was full waits to be asked for again."""
+log = structlog.get_logger(__name__)
+
+FAUST_LOGGER = logging.getLogger("faust")
+"""Services log under their module's name; the subclasses here are still Faust's services."""
+
+RETRY_FETCH_S = 0.01
+"""A partition that was left out of a fetch because its buffer was full is asked for again after this pause."""
 
 
 class BatchSchema(Schema):  # type: ignore[misc]
-    """Hands the fetched batch through: decoding is the agent's, where an invalid record can be singled out."""
+    """Pass the fetched batch through undecoded: the pipeline decodes, where an invalid record can be singled out."""
 
     def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Any]]:
-        """Function from message to event, without any decoding."""
+        """Return the function from message to event; it decodes nothing."""
         create_event = app.create_event
 
         async def decode(message: Any, *, propagate: bool = False) -> Any:
@@ -43,7 +54,7 @@ class BatchSchema(Schema):  # type: ignore[misc]
 
 
 class QuietMonitor(Monitor):  # type: ignore[misc]
-    """A monitor whose hot methods do nothing: metrics are ours, per batch."""
+    """A monitor whose hot methods do nothing: the worker counts its own metrics, per batch."""
 
     logger = FAUST_LOGGER
 
@@ -57,8 +68,8 @@ class QuietMonitor(Monitor):  # type: ignore[misc]
     def on_send_completed(self, *args: Any, **kwargs: Any) -> None: ...
 
 
-class _NothingRead(dict[TP, None]):
-    """Forgets what it is told, so that nothing counts as read before."""
+class _NoReadOffsets(dict[TP, None]):
+    """Ignore every read offset that Faust stores, so that no record counts as read before."""
 
     def __missing__(self, tp: TP) -> None:
         return None
@@ -68,8 +79,90 @@ class _NothingRead(dict[TP, None]):
     def update(self, *args: Any, **kwargs: Any) -> None: ...
 
 
+class AssignedRecords(dict[TP, list[Any]]):
+    """The records of a fetch by partition, with the assignment whose positions the fetch moved."""
+
+    assignment: object = None
+
+
+class FetchService(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Faust's consumer thread as a service in the app's event loop.
+
+    With a thread, two event loops woke each other for every fetch and waited for the interpreter's lock: the median
+    event came 6 ms later. In one loop the consumer's heartbeats are also honest: a worker whose loop is blocked loses
+    its partitions to other workers.
+    """
+
+    logger = FAUST_LOGGER
+
+    def __init__(self, consumer: Any, *, loop: asyncio.AbstractEventLoop, beacon: Any) -> None:
+        super().__init__(consumer, loop=loop, thread_loop=loop, beacon=beacon)
+
+    async def start(self) -> None:
+        """Start a task where mode would start a thread; return when the consumer has started."""
+        self._thread_started.set()
+        self._thread_running = self.parent_loop.create_future()
+        serving = self.parent_loop.create_task(self._serve(), name="fetch")
+        # The service has reported a crash to the app by then; nobody awaits the task.
+        serving.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._serving = serving  # the loop itself keeps tasks weakly
+        try:
+            await self._thread_running
+        finally:
+            self._thread_running = None
+
+    async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call ``fun`` in this loop: there is no thread to hand it to."""
+        return await maybe_async(fun(*args, **kwargs))
+
+    async def _gather_remaining_tasks(self) -> None:
+        """Cancel nothing: the tasks of this loop are not all the service's own."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        tolerant_parser.install()
+        consumer = super()._create_worker_consumer(transport)
+        # Faust fixes it at 1.5 s.
+        consumer._fetch_max_wait_ms = self.app.settings.fetch_max_wait_ms
+        return consumer
+
+    def assignment_token(self) -> object:
+        """Return the identity of the present assignment; every rebalance makes another and reads positions anew."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        return None if subscription is None else subscription.assignment
+
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> AssignedRecords:
+        # No await lies between aiokafka's moving the positions and the note of the assignment.
+        records = AssignedRecords(await super()._fetch_records(*args, **kwargs))
+        records.assignment = self.assignment_token()
+        return records
+
+    def seek_back(self, tp: TP, offset: int, assignment: object) -> None:
+        """Fetch again from ``offset``, unless the assignment has changed and the position with it."""
+        if self.assignment_token() is assignment:
+            self._ensure_consumer().seek(TopicPartition(tp.topic, tp.partition), offset)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit; do not crash when the broker is away for a while, the ledger offers the offsets again."""
+        wanted = {
+            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+            if tp in self.assignment()
+        }
+        if not wanted:
+            return False
+        try:
+            await self._ensure_consumer().commit(wanted)
+        except (CommitFailedError, IllegalStateError) as error:
+            log.info("commit-after-rebalance", error=str(error), then="the records are repeated under the same ids")
+            return False
+        except KafkaError as error:
+            log.warning("commit-failed", error=repr(error), then="tried again at the next interval")
+            return False
+        return True
+
+
 class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
-    """Faust's consumer, one message per fetched partition batch, committing from an ``OffsetLedger``."""
+    """Faust's consumer with one message per fetched partition batch; it commits from the app's ``OffsetLedger``."""
 
     logger = FAUST_LOGGER
 
@@ -77,18 +170,17 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.ledger = OffsetLedger()
-        # Faust drops records below what it has read; after a seek back that would be records not yet judged.
-        self._read_offset = _NothingRead()
+        # Faust drops records below what it has read; after a seek back those would be records not yet classified.
+        self._read_offset = _NoReadOffsets()
 
-    def _new_consumer_thread(self) -> Fetch:
-        return Fetch(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> FetchService:
+        return FetchService(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 – Faust's signature
         """Yield one message per partition of a fetch; its value is a ``FetchedBatch``.
 
         A fetch that waits through a rebalance returns records of the new assignment, before flow resumes or after
-        positions were set. What cannot be handed out is fetched again: stock Faust drops it, and it is lost.
+        positions were set. Batches that cannot be handed out are fetched again; stock Faust drops and loses them.
         """
         fetched, active = await self._wait_next_records(timeout)
         if not fetched or self.should_stop:
@@ -100,7 +192,7 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
             if self.flow_active and (tp in active or tp in self._buffered_partitions):
                 last = number == len(fetched)
                 batch = FetchedBatch(Partition(tp.topic, tp.partition), records, arrived_s, last=last)
-                self.ledger.hand_out(batch)
+                self.app.ledger.hand_out(batch)
                 yield tp, self._batch_message(tp, batch)
             else:
                 self._thread.seek_back(tp, records[0].offset, fetched.assignment)
@@ -108,16 +200,16 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 – Faust's signature
         """Wait for a fetch as Faust does, but only briefly while a partition is left out because its buffer was full.
 
-        Faust asks for it again no sooner than the fetch returns that was begun without it, and with none to ask for
-        it sleeps for a second: a moment's stall became one of a second.
+        Faust asks for such a partition again only when the fetch returns that was begun without it, and with no
+        partition to ask for it sleeps for a second: a stall of a moment became one of a second.
         """
         if self.flow_active and self._buffered_partitions:
             active = self._get_active_partitions()
             # Faust does not forget a full buffer when its partition is revoked.
             if left_out := (self._buffered_partitions - active) & self.assignment():
-                timeout = LEFT_OUT_S
+                timeout = RETRY_FETCH_S
             if left_out and not active:
-                await asyncio.sleep(LEFT_OUT_S)
+                await asyncio.sleep(RETRY_FETCH_S)
                 return None, None
         return cast(tuple[Any, Any], await super()._wait_next_records(timeout))
 
@@ -139,12 +231,11 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
             generation_id=self.app.consumer_generation_id,
         )
 
-    def finish(self, batch: FetchedBatch) -> bool:
-        """Acknowledge a batch: everything that it caused is confirmed by the broker. The only way to commit it."""
-        return self.ledger.finish(batch)
-
     def ack(self, message: Any) -> bool:
-        """Faust's acknowledgement moves nothing: streams also call it for messages that they skipped or failed."""
+        """Move no position: Faust's streams also call it for messages that they skipped or that failed.
+
+        This is Faust's acknowledgement of a message. A batch is acknowledged by ``OffsetLedger.acknowledge`` alone.
+        """
         message.acked = True
         self._unacked_messages.discard(message)
         return True
@@ -152,42 +243,74 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         return (
             tp
-            for tp in (TP(*partition) for partition in self.ledger.committable())
+            for tp in (TP(*partition) for partition in self.app.ledger.committable())
             if topics is None or tp in topics or tp.topic in topics
         )
 
     def _new_offset(self, tp: TP) -> int | None:
-        return self.ledger.committable().get(Partition(tp.topic, tp.partition))
+        return self.app.ledger.committable().get(Partition(tp.topic, tp.partition))
 
     def _should_commit(self, tp: TP, offset: int) -> bool:
         return True
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Gaps need no account: the ledger counts batches, not offsets."""
+        """Record nothing: the ledger counts batches, not offsets, so gaps need no account."""
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         committed = await super()._commit(offsets)
         if committed:
-            self.ledger.committed({Partition(tp.topic, tp.partition): offset for tp, offset in offsets.items()})
+            self.app.ledger.committed({Partition(tp.topic, tp.partition): offset for tp, offset in offsets.items()})
         return bool(committed)
 
     async def wait_empty(self) -> None:
-        """Before partitions go: finish what the worker has begun, then commit it. Called on every revocation."""
+        """Acknowledge and commit all batches in flight before partitions go; Faust calls it on every revocation."""
         await self.app.drain()
         await self.commit()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Positions are read anew from what is committed, so the account starts over."""
-        self.ledger.forget()
+        """Start the ledger over: Faust reads positions anew from the committed offsets."""
+        self.app.ledger.forget()
         self.app.on_new_assignment({Partition(tp.topic, tp.partition) for tp in assigned})
         await super().on_partitions_assigned(assigned, generation_id)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's check never fires; ``stream.telemetry.watchdog`` does this work."""
+        """Check nothing: Faust's check never fires, and ``stream.telemetry.watchdog`` does this work."""
+
+
+class IdempotentProducer(driver.Producer):  # type: ignore[misc]
+    """Faust's producer with ``acks=all`` and idempotence, which Faust reserves for exactly-once; it can be renewed."""
+
+    logger = FAUST_LOGGER
+
+    app: BatchApp
+    _producer: aiokafka.AIOKafkaProducer | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+    async def renew(self) -> None:
+        """Continue with a new producer id; the old producer delivers what it still can and stops.
+
+        Raises:
+            KafkaError: there is no broker to start on; the old producer stays.
+        """
+        fresh = self._new_producer()
+        await fresh.start()
+        old, self._producer = self._producer, fresh
+        if old is not None:
+            stopping = stop_producer(old, self.app.settings.request_timeout_s)
+            retiring = asyncio.create_task(stopping, name="retire-producer")
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
+        log.info("producer-renewed")
 
 
 class MicroBatchTransport(driver.Transport):  # type: ignore[misc]
-    """Faust's aiokafka transport with the two classes above."""
+    """Faust's aiokafka transport with the consumer and the producer above."""
 
     Consumer: ClassVar[Any] = MicroBatchConsumer
     Producer: ClassVar[Any] = IdempotentProducer
@@ -196,10 +319,12 @@ class MicroBatchTransport(driver.Transport):  # type: ignore[misc]
 class BatchApp(faust.App):  # type: ignore[misc]
     """A Faust app on the micro-batch transport.
 
+    ``ledger`` holds the batches handed out and decides which offsets are committed.
+
     Args:
-        settings: ours; Faust's are derived from them, each with its reason below.
-        drain: awaited on revocation; returns when everything begun is finished.
-        on_new_assignment: told the partitions of every new assignment, before their first batch.
+        settings: Faultline's settings; ``faust_settings`` derives Faust's from them, each with its reason.
+        drain: awaited on revocation; returns when every batch in flight is acknowledged.
+        on_new_assignment: called with the partitions of every new assignment, before their first batch.
         faust_options: further Faust settings, e.g. ``broker_credentials``.
     """
 
@@ -214,6 +339,7 @@ class BatchApp(faust.App):  # type: ignore[misc]
         **faust_options: Any,
     ) -> None:
         self.settings = settings
+        self.ledger = OffsetLedger()
         self.drain = drain
         self.on_new_assignment = on_new_assignment
         super().__init__(**{**faust_settings(settings), **faust_options})
@@ -225,36 +351,36 @@ class BatchApp(faust.App):  # type: ignore[misc]
         return MicroBatchTransport(self.conf.broker_producer, self)
 
     def _create_directories(self) -> None:
-        """Nothing is kept on disk: the per-line state lives in its topic."""
+        """Create none: the worker keeps nothing on disk, the state of lines is in its topic."""
 
     async def renew_producer(self) -> None:
-        """See ``IdempotentProducer.renew``."""
+        """Replace the producer of events, see ``IdempotentProducer.renew``."""
         await cast(IdempotentProducer, self.producer).renew()
 
     def side_producer(self) -> SideProducer:
-        """A producer with the settings of the events' producer."""
+        """Return a further producer with the settings of the events' producer."""
         return SideProducer(
             lambda: cast(IdempotentProducer, self.producer)._new_producer(), self.settings.request_timeout_s
         )
 
-    @property
-    def batch_consumer(self) -> MicroBatchConsumer:
-        """The consumer, as what it is."""
-        return cast(MicroBatchConsumer, self.consumer)
+    def initial_offset(self, partition: Partition) -> int | None:
+        """Return the offset that was committed when the partition was assigned; None when none ever was."""
+        offset = self.consumer._committed_offset.get(TP(*partition))
+        return None if offset is None else int(offset)
 
 
 def faust_settings(settings: Settings) -> dict[str, Any]:
-    """Faust's settings for ours."""
+    """Return Faust's settings for Faultline's."""
     return {
         "id": settings.group,
         "broker": [f"aiokafka://{server}" for server in settings.bootstrap_servers],
         "broker_client_id": settings.client_id,
         "consumer_group_instance_id": settings.instance_id,
-        # Unprefixed environment variables (BROKER_URL, TIMEZONE …) would override what is said here.
+        # Unprefixed environment variables (BROKER_URL, TIMEZONE …) would override the values here.
         "env_prefix": "FAULTLINE_FAUST_",
         "autodiscover": False,
         "Monitor": QuietMonitor,
-        # Health and metrics are ours; Faust's pages always answer OK, on 0.0.0.0.
+        # The worker has its own health and metrics pages; Faust's always answer OK, on 0.0.0.0.
         "web_enabled": False,
         # Workers run without the right to create topics.
         "topic_allow_declare": False,

@@ -1,6 +1,6 @@
 """A worker process for delivery tests: the real worker around ``MarkedClassifier``, with a place to die in.
 
-``FAULTLINE_TEST_DIE`` names the place and after how many batches, e.g. ``before-finish:5``.
+``FAULTLINE_TEST_DIE`` names the place and after how many batches, e.g. ``before-acknowledge:5``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def arm(worker: Worker, order: str) -> None:
         if left <= 0:
             die()
 
-    pipeline: Any = worker.pipeline
-    publisher: Any = worker._publisher
+    publisher: Any = worker._publishers.events
+    ledger: Any = worker.app.ledger
     if place == "before-publish":
         real_send = publisher.send
 
@@ -46,14 +46,14 @@ def arm(worker: Worker, order: str) -> None:
             passing()
 
         publisher.confirm = confirm
-    elif place == "before-finish":
-        real_finish = pipeline._finish
+    elif place == "before-acknowledge":
+        real_acknowledge = ledger.acknowledge
 
-        def finish(batch: Any) -> bool:
+        def acknowledge(batch: Any) -> bool:
             passing()
-            return bool(real_finish(batch))
+            return bool(real_acknowledge(batch))
 
-        pipeline._finish = finish
+        ledger.acknowledge = acknowledge
     else:
         raise ValueError(f"no such place: {place}")
 

@@ -81,7 +81,7 @@ def test_ten_kills_under_load_lose_nothing_and_repeats_keep_their_ids(
     chance = random.Random(2026)
     for round_ in range(10):
         if round_ % 2:
-            place = ("after-publish", "before-finish", "before-publish")[round_ // 2 % 3]
+            place = ("after-publish", "before-acknowledge", "before-publish")[round_ // 2 % 3]
             worker = start(FAULTLINE_TEST_DIE=f"{place}:{chance.randint(3, 8)}")
             while worker.alive:
                 load.send(1)

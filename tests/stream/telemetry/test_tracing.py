@@ -67,8 +67,8 @@ def faults(broker: PromptBroker) -> list[Sent]:
 
 async def through(made: Rig, *records: Any) -> None:
     await made.submit(*records)
-    await until(lambda: made.finished)
-    # The spans end with the account, right after the batch is finished.
+    await until(lambda: made.acknowledged)
+    # The spans end with the account, right after the batch is acknowledged.
     await made.pipeline.drain()
 
 

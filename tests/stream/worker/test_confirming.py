@@ -1,4 +1,4 @@
-"""Micro-batches gather for their line states: one record for a line however often it changed, and no order is lost."""
+"""Confirmed micro-batches are coalesced for their line states: one record a line, in the order of the batches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _states(broker: SilentBroker) -> int:
     return broker.topics().count("line-states")
 
 
-async def test_states_are_written_only_of_what_is_confirmed_and_finish_in_order() -> None:
+async def test_states_are_written_only_of_what_is_confirmed_and_acknowledged_in_order() -> None:
     broker = SilentBroker()
     async with rig(broker) as ours:
         for offset, line in enumerate("abc"):
@@ -32,16 +32,16 @@ async def test_states_are_written_only_of_what_is_confirmed_and_finish_in_order(
         third.answer.set_result(None)
         second.answer.set_result(None)
         await settle()
-        assert (_states(broker), ours.finished) == (0, []), "the first's event is not confirmed"
+        assert (_states(broker), ours.acknowledged) == (0, []), "the first's event is not confirmed"
         first.answer.set_result(None)
         await until(lambda: _states(broker) >= 1)
         await settle()
-        assert ours.finished == []
+        assert ours.acknowledged == []
         broker.confirm("line-states")
         await until(lambda: _states(broker) == 3)
         broker.confirm("line-states")
-        await until(lambda: len(ours.finished) == 3)
-        assert [offset for offset, _ in ours.finished] == [0, 1, 2]
+        await until(lambda: len(ours.acknowledged) == 3)
+        assert [offset for offset, _ in ours.acknowledged] == [0, 1, 2]
         assert ours.ledger.committable() == {ZERO: 3}
 
 
@@ -55,17 +55,17 @@ async def test_a_state_waits_for_its_own_events_and_not_for_those_of_later_micro
             sent.answer.set_result(None)
             await until(lambda number=number: _states(broker) == number)
             await settle()
-            assert (_states(broker), len(ours.finished)) == (number, number - 1)
+            assert (_states(broker), len(ours.acknowledged)) == (number, number - 1)
             broker.confirm("line-states")
-            await until(lambda number=number: len(ours.finished) == number)
+            await until(lambda number=number: len(ours.acknowledged) == number)
         await settle()
         assert _states(broker) == 2, "the third's event is not confirmed"
         third.answer.set_result(None)
         await until(lambda: _states(broker) == 3)
         await settle()
-        assert len(ours.finished) == 2
+        assert len(ours.acknowledged) == 2
         broker.confirm("line-states")
-        await until(lambda: len(ours.finished) == 3)
+        await until(lambda: len(ours.acknowledged) == 3)
 
 
 async def test_of_a_line_that_changed_in_several_micro_batches_the_last_state_is_written_once() -> None:
@@ -75,11 +75,13 @@ async def test_of_a_line_that_changed_in_several_micro_batches_the_last_state_is
             await settle()
         await until(lambda: ours.counted("faultline_events_total", type="lg", state="onset") == 1)
         await settle()
-        assert (_topics(ours), ours.finished) == (["faults.lg"], []), "an event is told long before its line's state"
+        assert (_topics(ours), ours.acknowledged) == (["faults.lg"], []), (
+            "the event comes long before its line's state"
+        )
         await ours.pipeline.drain()
         assert _topics(ours) == ["faults.lg", "line-states"]
         assert decode_state(ours.broker.sent[-1].value or b"").sequence == 5
-        assert [offset for offset, _ in ours.finished] == [0, 1, 2, 3]
+        assert [offset for offset, _ in ours.acknowledged] == [0, 1, 2, 3]
         assert ours.counted("faultline_line_states_written_total") == 1
 
 
@@ -96,7 +98,7 @@ async def test_a_state_that_was_left_out_because_it_changed_again_is_written_as_
 async def test_without_a_drain_what_gathers_is_acknowledged_within_the_interval_of_commits() -> None:
     async with rig(commit_interval_s=0.2) as ours:
         await ours.submit(marked_record("l", ONSET, SPEC))
-        await until(lambda: ours.finished)
+        await until(lambda: ours.acknowledged)
         assert _topics(ours) == ["faults.lg", "line-states"]
 
 
@@ -107,7 +109,7 @@ async def test_after_a_drain_micro_batches_gather_again() -> None:
         await ours.submit(marked_record("m", ONSET, SPEC, offset=1))
         await until(lambda: len(ours.events()) == 2)
         await settle()
-        assert len(ours.finished) == 1
+        assert len(ours.acknowledged) == 1
 
 
 async def test_what_gathers_is_bounded() -> None:
@@ -116,7 +118,7 @@ async def test_what_gathers_is_bounded() -> None:
             await ours.submit(marked_record(f"l{offset}", [0], SPEC, offset=offset))
             await settle()
         async with asyncio.timeout(5):
-            await until(lambda: len(ours.finished) > CONFIRMED_MICRO_BATCHES)
+            await until(lambda: len(ours.acknowledged) > CONFIRMED_MICRO_BATCHES)
 
 
 def _topics(ours: Rig) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.worker.pipeline import AT_ONCE_WINDOWS
+from stream.worker.pipeline import INLINE_WINDOWS
 from tests.stream.doubles import ClassReader, SilentBroker, marked_record, record, settle
 from tests.stream.worker.test_pipeline import ONE, ONSET, SPEC, rig
 
@@ -89,7 +89,7 @@ class _Held(ClassReader):
         return super().classify(windows)
 
 
-MANY = AT_ONCE_WINDOWS + 1
+MANY = INLINE_WINDOWS + 1
 
 
 async def test_what_is_fetched_while_the_engine_is_at_work_is_one_micro_batch() -> None:
@@ -104,7 +104,7 @@ async def test_what_is_fetched_while_the_engine_is_at_work_is_one_micro_batch() 
         engine.go_on.release(2)
         await ours.pipeline.drain()
         assert engine.calls == [MANY, 3 * MANY]
-        assert [offset for offset, _ in ours.finished] == [0, 1, 2, 3]
+        assert [offset for offset, _ in ours.acknowledged] == [0, 1, 2, 3]
 
 
 async def test_no_more_is_taken_than_the_micro_batch_at_work_and_a_full_one() -> None:

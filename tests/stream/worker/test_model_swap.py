@@ -22,7 +22,7 @@ from tests.stream.doubles import ClassReader, marked_record, until
 from tests.stream.model_samples import MAX_BYTES, SPEC, model_record, small_artefact
 from tests.stream.worker.test_pipeline import ONSET, Rig, rig
 
-OWN, ONE, TWO = (small_artefact(number) for number in range(3))
+DEFAULT, ONE, TWO = (small_artefact(number) for number in range(3))
 KEY = Ed25519PrivateKey.generate()
 CHAMPION, SHADOW = champion_key("line"), shadow_key("line")
 UNBUILDABLE, UNSURE, RAISING = (small_artefact(number) for number in (100, 101, 102))
@@ -78,14 +78,14 @@ class Workshop:
 class Bench:
     """A model swap between a topic of one's choice and a real pipeline."""
 
-    def __init__(self, topic: Topic, *keys: Ed25519PrivateKey, own: Artefact | None = OWN) -> None:
+    def __init__(self, topic: Topic, *keys: Ed25519PrivateKey, default: Artefact | None = DEFAULT) -> None:
         self.topic = topic
         self.workshop = Workshop()
         self.swap = ModelSwap(
             topic,  # type: ignore[arg-type]
             SPEC,
-            own=own,
-            origin="shipped" if own else "none ships.",
+            default=default,
+            origin="shipped" if default else "none ships.",
             build=self.workshop,
             keys=tuple(key.public_key() for key in keys),
             max_bytes=MAX_BYTES,
@@ -120,10 +120,10 @@ async def _nobody(records: Any) -> None:
 
 @asynccontextmanager
 async def working(
-    *records: ModelRecord, keys: tuple[Ed25519PrivateKey, ...] = (), own: Artefact | None = OWN
+    *records: ModelRecord, keys: tuple[Ed25519PrivateKey, ...] = (), default: Artefact | None = DEFAULT
 ) -> AsyncIterator[Bench]:
-    bench = Bench(Topic(*records), *keys, own=own)
-    engine = await bench.swap.begin()
+    bench = Bench(Topic(*records), *keys, default=default)
+    engine = await bench.swap.choose_initial()
     async with rig(engine=engine) as bench.rig:
         following = asyncio.create_task(bench.swap.follow(bench.rig.pipeline, bench.shadow))
         try:
@@ -137,7 +137,7 @@ async def working(
 
 async def begun_with(*records: ModelRecord, keys: tuple[Ed25519PrivateKey, ...] = ()) -> tuple[str, Bench]:
     bench = Bench(Topic(*records), *keys)
-    engine = await bench.swap.begin()
+    engine = await bench.swap.choose_initial()
     await bench.swap.close()
     return engine.model_id, bench
 
@@ -146,35 +146,35 @@ async def begun_with(*records: ModelRecord, keys: tuple[Ed25519PrivateKey, ...] 
 
 
 async def test_an_empty_topic_leaves_the_artefact_that_the_worker_came_with() -> None:
-    assert (await begun_with())[0] == OWN.model_id
-    assert (await begun_with(model_record("instant", ONE), model_record(SHADOW, TWO)))[0] == OWN.model_id
+    assert (await begun_with())[0] == DEFAULT.model_id
+    assert (await begun_with(model_record("instant", ONE), model_record(SHADOW, TWO)))[0] == DEFAULT.model_id
 
 
 async def test_a_worker_begins_with_the_champion_on_the_topic() -> None:
     model_id, bench = await begun_with(model_record(CHAMPION, ONE))
     assert model_id == ONE.model_id
-    assert bench.workshop.built == [(ONE.model_id, None, False)], "the own artefact is not built for nothing"
+    assert bench.workshop.built == [(ONE.model_id, None, False)], "the default artefact is not built for nothing"
     assert bench.counted("faultline_model_info", model_id=ONE.model_id, spec="line") == 1
 
 
-async def test_a_champion_taken_back_leaves_the_own_artefact() -> None:
+async def test_a_champion_taken_back_leaves_the_default_artefact() -> None:
     archive = model_record(archive_key("line", ONE.model_id), ONE)
-    assert (await begun_with(model_record(CHAMPION, None), archive))[0] == OWN.model_id
+    assert (await begun_with(model_record(CHAMPION, None), archive))[0] == DEFAULT.model_id
 
 
 async def test_behind_a_refused_champion_the_latest_promoted_model_is_used() -> None:
     spoilt = model_record(CHAMPION, TWO.to_bytes()[:-5])
     archive = [
-        model_record(archive_key("line", one.model_id), one, offset=offset) for one, offset in ((OWN, 3), (ONE, 8))
+        model_record(archive_key("line", one.model_id), one, offset=offset) for one, offset in ((DEFAULT, 3), (ONE, 8))
     ]
     model_id, bench = await begun_with(spoilt, *archive)
     assert model_id == ONE.model_id
     assert bench.refused("truncated") == 1
 
 
-async def test_with_nothing_promoted_behind_a_refused_champion_the_own_artefact_is_used() -> None:
+async def test_with_nothing_promoted_behind_a_refused_champion_the_default_artefact_is_used() -> None:
     model_id, bench = await begun_with(model_record(CHAMPION, UNBUILDABLE))
-    assert model_id == OWN.model_id
+    assert model_id == DEFAULT.model_id
     assert bench.refused("shape") == 1
 
 
@@ -184,13 +184,13 @@ async def test_with_a_key_only_signed_records_count_at_the_beginning() -> None:
         model_id, bench = await begun_with(record, signed, keys=(KEY,))
         assert model_id == ONE.model_id, "an unsigned record takes nobody back"
         assert bench.refused("unsigned") == 1
-    assert (await begun_with(model_record(CHAMPION, None, private_key=KEY), signed, keys=(KEY,)))[0] == OWN.model_id
+    assert (await begun_with(model_record(CHAMPION, None, private_key=KEY), signed, keys=(KEY,)))[0] == DEFAULT.model_id
 
 
 async def test_a_worker_that_came_with_no_model_needs_one_on_the_topic() -> None:
     with pytest.raises(WorkerError, match=r"none ships\. Then: faultline models promote"):
-        await Bench(Topic(), own=None).swap.begin()
-    async with working(model_record(CHAMPION, ONE), own=None) as bench:
+        await Bench(Topic(), default=None).swap.choose_initial()
+    async with working(model_record(CHAMPION, ONE), default=None) as bench:
         await bench.put(model_record(CHAMPION, None))
         await until(lambda: bench.refused("none") == 1)
         assert await bench.judged_by() == ONE.model_id, "the only model there is goes on"
@@ -201,19 +201,19 @@ async def test_a_worker_that_came_with_no_model_needs_one_on_the_topic() -> None
 
 async def test_a_new_champion_judges_from_the_next_micro_batch_and_the_former_is_closed() -> None:
     async with working() as bench:
-        assert await bench.judged_by("a") == OWN.model_id
+        assert await bench.judged_by("a") == DEFAULT.model_id
         await bench.put(model_record(CHAMPION, ONE))
-        await until(lambda: bench.workshop.engines[OWN.model_id].closed)
+        await until(lambda: bench.workshop.engines[DEFAULT.model_id].closed)
         assert await bench.judged_by("b") == ONE.model_id
         assert bench.counted("faultline_model_swaps_total") == 1
         assert bench.counted("faultline_model_info", model_id=ONE.model_id, spec="line") == 1
-        assert bench.counted("faultline_model_info", model_id=OWN.model_id, spec="line") == 0
-        assert bench.workshop.built[-1] == (ONE.model_id, OWN.model_id, False), "it may share what is compiled"
+        assert bench.counted("faultline_model_info", model_id=DEFAULT.model_id, spec="line") == 0
+        assert bench.workshop.built[-1] == (ONE.model_id, DEFAULT.model_id, False), "it may share what is compiled"
 
 
 async def test_the_former_engine_is_closed_only_after_its_last_answer() -> None:
     async with working() as bench:
-        former = bench.workshop.engines[OWN.model_id]
+        former = bench.workshop.engines[DEFAULT.model_id]
         begun, go = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         answer = former.classify
@@ -232,7 +232,7 @@ async def test_the_former_engine_is_closed_only_after_its_last_answer() -> None:
         assert not former.closed
         go.set()
         await bench.rig.pipeline.drain()
-        assert [event["model_id"] for event in bench.rig.events()] == [OWN.model_id]
+        assert [event["model_id"] for event in bench.rig.events()] == [DEFAULT.model_id]
         await until(lambda: former.closed)
 
 
@@ -257,11 +257,11 @@ async def test_a_repeated_champion_and_other_keys_change_nothing() -> None:
         assert bench.counted("faultline_model_swaps_total") == 0
 
 
-async def test_a_champion_taken_back_brings_the_own_artefact_again() -> None:
+async def test_a_champion_taken_back_brings_the_default_artefact_again() -> None:
     async with working(model_record(CHAMPION, ONE)) as bench:
         await bench.put(model_record(CHAMPION, None))
         await until(lambda: bench.counted("faultline_model_swaps_total"))
-        assert await bench.judged_by() == OWN.model_id
+        assert await bench.judged_by() == DEFAULT.model_id
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ async def test_with_a_key_nothing_unsigned_changes_the_model_not_even_a_tombston
 async def test_a_shadow_comes_and_goes_and_the_champion_stays() -> None:
     async with working(model_record(SHADOW, ONE)) as bench:
         await until(lambda: bench.shadow.model_id == ONE.model_id)
-        assert bench.workshop.built[-1] == (ONE.model_id, OWN.model_id, True)
+        assert bench.workshop.built[-1] == (ONE.model_id, DEFAULT.model_id, True)
         assert bench.counted("faultline_shadow_info", model_id=ONE.model_id, spec="line") == 1
         await bench.put(model_record(SHADOW, TWO))
         await until(lambda: bench.shadow.model_id == TWO.model_id)
@@ -315,4 +315,4 @@ async def test_a_shadow_comes_and_goes_and_the_champion_stays() -> None:
         await bench.put(model_record(SHADOW, None))
         await until(lambda: bench.shadow.model_id is None)
         assert bench.counted("faultline_shadow_info", model_id=TWO.model_id, spec="line") == 0
-        assert await bench.judged_by() == OWN.model_id
+        assert await bench.judged_by() == DEFAULT.model_id

@@ -1,4 +1,4 @@
-"""The account of offsets: nothing is committed past an unfinished batch, whatever happens in between."""
+"""The account of offsets: nothing is committed past an unacknowledged batch, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def fetched(first: int, size: int = 1, partition: Partition = PARTITIONS[0]) -> 
 
 
 class Account(RuleBasedStateMachine):
-    """Batches of two partitions are handed out with gaps, finished in any order, committed, forgotten."""
+    """Batches of two partitions are handed out with gaps, acknowledged in any order, committed, forgotten."""
 
     @initialize()
     def begin(self) -> None:
@@ -28,7 +28,7 @@ class Account(RuleBasedStateMachine):
         self.gone: list[FetchedBatch] = []
         self.next = dict.fromkeys(PARTITIONS, 0)
         self.committed = dict.fromkeys(PARTITIONS, 0)
-        self.finished = 0
+        self.acknowledged = 0
 
     @rule(partition=st.sampled_from(PARTITIONS), gap=st.integers(0, 3), size=st.integers(1, 5))
     def hand_out(self, partition: Partition, gap: int, size: int) -> None:
@@ -36,22 +36,22 @@ class Account(RuleBasedStateMachine):
         self.next[partition] = batch.next
         self.ledger.hand_out(batch)
         self.open[partition].append(batch)
-        assert self.ledger.knows(batch)
+        assert self.ledger.is_current(batch)
 
     @precondition(lambda self: any(self.open.values()))
     @rule(data=st.data())
-    def finish(self, data: st.DataObject) -> None:
+    def acknowledge(self, data: st.DataObject) -> None:
         batch = data.draw(st.sampled_from([batch for batches in self.open.values() for batch in batches]))
-        assert self.ledger.finish(batch)
-        self.finished += 1
+        assert self.ledger.acknowledge(batch)
+        self.acknowledged += 1
         self.open[batch.partition].remove(batch)
         self.done.append(batch)
 
     @precondition(lambda self: self.done or self.gone)
     @rule(data=st.data())
-    def finish_again_or_too_late(self, data: st.DataObject) -> None:
+    def acknowledge_again_or_too_late(self, data: st.DataObject) -> None:
         before = self.ledger.committable()
-        assert not self.ledger.finish(data.draw(st.sampled_from(self.done + self.gone)))
+        assert not self.ledger.acknowledge(data.draw(st.sampled_from(self.done + self.gone)))
         assert self.ledger.committable() == before
 
     @rule()
@@ -73,14 +73,14 @@ class Account(RuleBasedStateMachine):
         self.done = []
 
     @invariant()
-    def what_may_be_committed_is_up_to_the_lowest_unfinished_batch(self) -> None:
+    def what_may_be_committed_is_up_to_the_lowest_unacknowledged_batch(self) -> None:
         for partition, offset in self.ledger.committable().items():
             lowest = min((batch.first for batch in self.open[partition]), default=self.next[partition])
             assert offset <= lowest
             assert offset > self.committed[partition]
 
     @invariant()
-    def nothing_finished_is_held_back(self) -> None:
+    def nothing_acknowledged_is_held_back(self) -> None:
         for partition in PARTITIONS:
             if not self.open[partition] and any(batch.partition == partition for batch in self.done):
                 assert self.ledger.position(partition) == self.next[partition]
@@ -89,22 +89,22 @@ class Account(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         waiting = sum(len(batch.records) for batches in self.open.values() for batch in batches)
         assert self.ledger.outstanding_records() == waiting
-        assert self.ledger.finished_batches == self.finished
+        assert self.ledger.acknowledged_batches == self.acknowledged
 
 
 Account.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestAccount = Account.TestCase
 
 
-def test_a_repeat_of_the_same_offsets_is_not_finished_by_its_original() -> None:
+def test_a_repeat_of_the_same_offsets_is_not_acknowledged_by_its_original() -> None:
     ledger = OffsetLedger()
     original, repeat = fetched(5, 3), fetched(5, 3)
     ledger.hand_out(original)
     ledger.forget()
     ledger.hand_out(repeat)
-    assert not ledger.finish(original)
+    assert not ledger.acknowledge(original)
     assert ledger.committable() == {}
-    assert ledger.finish(repeat)
+    assert ledger.acknowledge(repeat)
     assert ledger.committable() == {PARTITIONS[0]: 8}
 
 
@@ -114,6 +114,6 @@ def test_forgetting_one_partition_keeps_the_others() -> None:
     ledger.hand_out(first)
     ledger.hand_out(second)
     ledger.forget([PARTITIONS[0]])
-    assert not ledger.knows(first)
-    assert ledger.finish(second)
+    assert not ledger.is_current(first)
+    assert ledger.acknowledge(second)
     assert ledger.committable() == {PARTITIONS[1]: 1}

@@ -1,4 +1,4 @@
-"""The pipeline: in what order a batch is acknowledged, and what may go wrong before it is."""
+"""The pipeline: the order of acknowledgement, and the failures before it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stream.settings import Settings
 from stream.telemetry.tracing import Tracing
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.offsets import FetchedBatch, OffsetLedger, Partition
-from stream.worker.pipeline import Pipeline
+from stream.worker.pipeline import Pipeline, Publishers
 from stream.worker.state_store import LineStates
 from tests.stream.doubles import (
     ClassReader,
@@ -59,6 +59,19 @@ class NoStates:
         return []
 
 
+class WatchedLedger(OffsetLedger):
+    """A real ledger that notes, at every acknowledgement, which topics' records the broker has confirmed by then."""
+
+    def __init__(self, broker: PromptBroker) -> None:
+        super().__init__()
+        self.broker = broker
+        self.acknowledged: list[tuple[int, list[str]]] = []
+
+    def acknowledge(self, batch: FetchedBatch) -> bool:
+        self.acknowledged.append((batch.first, [sent.topic for sent in self.broker.confirmed()]))
+        return super().acknowledge(batch)
+
+
 class Rig:
     """A pipeline between a real ledger and a broker of one's choice."""
 
@@ -71,28 +84,25 @@ class Rig:
         tracing: Tracing | None = None,
     ) -> None:
         self.broker = broker
-        self.ledger = OffsetLedger()
+        self.ledger = WatchedLedger(broker)
+        self.acknowledged = self.ledger.acknowledged
         self.reader = NoStates()
         self.states = LineStates(self.reader, "faultline")
         self.metrics = WorkerMetrics()
-        self.finished: list[tuple[int, list[str]]] = []
         self.pipeline = Pipeline(
             settings,
             engine=engine,
             tracker=EpisodeTracker(spec),
-            publisher=Publisher(lambda: broker, retry_s=0.0),
-            dead_letters=Publisher(lambda: broker, retry_s=0.0),
-            state_publisher=Publisher(lambda: broker, retry_s=0.0),
+            publishers=Publishers(
+                events=Publisher(lambda: broker, retry_s=0.0),
+                dead_letters=Publisher(lambda: broker, retry_s=0.0),
+                line_states=Publisher(lambda: broker, retry_s=0.0),
+            ),
             states=self.states,
-            knows=self.ledger.knows,
-            finish=self._finish,
+            ledger=self.ledger,
             metrics=self.metrics,
             tracing=tracing,
         )
-
-    def _finish(self, batch: FetchedBatch) -> bool:
-        self.finished.append((batch.first, [sent.topic for sent in self.broker.confirmed()]))
-        return self.ledger.finish(batch)
 
     def fetched(
         self, *records: Any, partition: Partition = ZERO, arrived_s: float | None = None, last: bool = True
@@ -134,39 +144,39 @@ async def rig(
 # Order of acknowledgement --------------------------------------------------------------------------------------------
 
 
-async def test_a_batch_is_finished_only_after_its_events_dead_letters_and_states_are_confirmed() -> None:
+async def test_a_batch_is_acknowledged_only_after_its_events_dead_letters_and_states_are_confirmed() -> None:
     broker = SilentBroker()
     async with rig(broker) as ours:
         await ours.submit(marked_record("l", ONSET, SPEC), record(b"l", b"", offset=1))
         await until(lambda: broker.topics() == ["faults.lg"])
         await settle()
-        assert (broker.topics()[1:], ours.finished) == ([], [])
+        assert (broker.topics()[1:], ours.acknowledged) == ([], [])
         broker.confirm("faults.lg")
         await until(lambda: broker.topics()[1:] == ["sensor-windows.dlq"])
         await settle()
-        assert (broker.topics()[2:], ours.finished) == ([], [])
+        assert (broker.topics()[2:], ours.acknowledged) == ([], [])
         broker.confirm("sensor-windows.dlq")
         await until(lambda: broker.topics()[2:] == ["line-states"])
         await settle()
-        assert ours.finished == []
+        assert ours.acknowledged == []
         broker.confirm("line-states")
-        await until(lambda: ours.finished)
-        assert ours.finished == [(0, ["faults.lg", "sensor-windows.dlq", "line-states"])]
+        await until(lambda: ours.acknowledged)
+        assert ours.acknowledged == [(0, ["faults.lg", "sensor-windows.dlq", "line-states"])]
         assert ours.ledger.committable() == {ZERO: 2}
 
 
-async def test_a_later_batch_is_not_finished_before_an_earlier_one() -> None:
+async def test_a_later_batch_is_not_acknowledged_before_an_earlier_one() -> None:
     broker = SilentBroker()
     async with rig(broker) as ours:
         await ours.submit(marked_record("l", ONSET, SPEC))
         await until(lambda: len(broker.sent) == 1)
         await ours.submit(marked_record("quiet", [0], SPEC, offset=1), partition=ONE)
         await settle()
-        assert ours.finished == []
+        assert ours.acknowledged == []
         broker.confirm()
         await until(lambda: "line-states" in broker.topics())
         broker.confirm()
-        await until(lambda: len(ours.finished) == 2)
+        await until(lambda: len(ours.acknowledged) == 2)
 
 
 async def test_a_quiet_line_costs_no_record_at_all() -> None:
@@ -217,17 +227,17 @@ async def test_an_update_is_told_to_the_former_types_subscribers_too() -> None:
 # Failure -------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_raising_engine_fails_the_pipeline_and_finishes_nothing() -> None:
+async def test_a_raising_engine_fails_the_pipeline_and_acknowledges_nothing() -> None:
     async with rig(engine=RaisingClassifier(SPEC)) as ours:
         await ours.submit(marked_record("l", ONSET, SPEC))
         await ours.pipeline.drain()
         assert isinstance(ours.pipeline.failure.result(), MemoryError)
-        assert (ours.finished, ours.broker.sent) == ([], [])
+        assert (ours.acknowledged, ours.broker.sent) == ([], [])
         with pytest.raises(RuntimeError, match="has failed"):
             await ours.submit(marked_record("l", ONSET, SPEC, offset=1))
 
 
-async def test_what_was_judged_before_the_engine_raised_is_still_finished() -> None:
+async def test_what_was_judged_before_the_engine_raised_is_still_acknowledged() -> None:
     class RaisingLater(ClassReader):
         def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
             if self.calls:
@@ -243,7 +253,7 @@ async def test_what_was_judged_before_the_engine_raised_is_still_finished() -> N
         broker.confirm()
         await until(lambda: len(broker.sent) == 2)
         broker.confirm()
-        await until(lambda: ours.finished)
+        await until(lambda: ours.acknowledged)
         assert ours.ledger.committable() == {ZERO: 1}
 
 
@@ -294,7 +304,7 @@ async def test_a_window_unlike_training_whose_answer_is_no_number_is_counted_onc
         assert ours.counted("faultline_windows_total", outcome="unanswered") == len(ONSET) - 1
 
 
-async def test_a_batch_of_nothing_but_invalid_records_is_finished() -> None:
+async def test_a_batch_of_nothing_but_invalid_records_is_acknowledged() -> None:
     engine = ClassReader(SPEC)
     async with rig(engine=engine) as ours:
         await ours.submit(record(b"l", None), record(b"l", b"", offset=1))
@@ -320,7 +330,7 @@ async def test_a_flood_of_invalid_records_is_one_line_of_the_log_per_micro_batch
 # Drain and rebalance -------------------------------------------------------------------------------------------------
 
 
-async def test_draining_returns_when_all_that_was_begun_is_finished() -> None:
+async def test_draining_returns_when_all_that_was_begun_is_acknowledged() -> None:
     async with rig() as ours:
         await asyncio.wait_for(ours.pipeline.drain(), 5)
         for offset in range(5):
@@ -354,7 +364,7 @@ async def test_an_agent_cancelled_while_it_submits_leaves_nothing_to_drain() -> 
         answering.cancel()
 
 
-async def test_batches_of_a_lost_partition_are_neither_judged_nor_finished_nor_counted() -> None:
+async def test_batches_of_a_lost_partition_are_neither_judged_nor_acknowledged_nor_counted() -> None:
     async with rig(batch_windows=100) as ours:
         far = time.monotonic() + 1e6
         await ours.submit(marked_record("l", ONSET, SPEC), record(b"l", b"", offset=1), arrived_s=far, last=False)

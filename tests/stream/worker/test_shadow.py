@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from stream.kafka.publisher import Outgoing
 from stream.worker.metrics import WorkerMetrics
-from stream.worker.micro_batch import MicroBatch
 from stream.worker.shadow import Shadow
 from tests.stream.doubles import ClassReader, NumberlessClassifier, RaisingClassifier, certain, marked_record, until
 from tests.stream.model_samples import SPEC
@@ -131,7 +130,7 @@ async def test_its_failure_costs_the_champion_nothing(kind: type[ClassReader]) -
             await found.rig.pipeline.drain()
             await until(lambda: found.shadow._busy is not None and found.shadow._busy.done())
         assert not found.rig.pipeline.failure.done()
-        assert len(found.rig.finished) == 3
+        assert len(found.rig.acknowledged) == 3
         # Answers that are not finite count as no fault, as the champion's would.
         assert found.counted() == ({"failed": 9} if kind is RaisingClassifier else {"different": 9})
 
@@ -142,7 +141,7 @@ async def test_a_topic_that_cannot_be_written_costs_the_champion_nothing() -> No
         await found.rig.pipeline.drain()
         await until(found.counted)
         assert found.counted() == {"failed": 3}
-        assert len(found.rig.finished) == 1
+        assert len(found.rig.acknowledged) == 1
 
 
 async def test_a_slow_candidate_is_not_waited_for_and_what_it_misses_is_counted() -> None:
@@ -151,7 +150,7 @@ async def test_a_slow_candidate_is_not_waited_for_and_what_it_misses_is_counted(
         for offset in range(4):
             await found.rig.submit(marked_record("l", ONSET, SPEC, sequence=3 * offset, offset=offset))
             await found.rig.pipeline.drain()
-        assert len(found.rig.finished) == 4
+        assert len(found.rig.acknowledged) == 4
         assert found.counted() == {"skipped": 9}
         go.set()
         await until(lambda: found.counted() == {"skipped": 9, "different": 3})
@@ -160,7 +159,7 @@ async def test_a_slow_candidate_is_not_waited_for_and_what_it_misses_is_counted(
 async def test_it_is_skipped_while_windows_wait() -> None:
     async with beside(Candidate()) as found:
         windows = np.zeros((3, *SPEC.window_shape), np.float32)
-        found.shadow.offer(MicroBatch(), windows, certain([0, 0, 0], SPEC), behind=True)
+        found.shadow.offer([], windows, certain([0, 0, 0], SPEC), behind=True)
         assert found.counted() == {"skipped": 3}
 
 

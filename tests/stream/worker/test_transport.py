@@ -8,7 +8,7 @@ import pytest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from stream.worker.transport import LEFT_OUT_S, MicroBatchConsumer
+from stream.worker.transport import RETRY_FETCH_S, MicroBatchConsumer
 
 ZERO, ONE = TP("sensor-windows", 0), TP("sensor-windows", 1)
 
@@ -38,7 +38,7 @@ def consumer(*, active: set[TP], buffered: set[TP], flowing: bool = True) -> Mic
     ("active", "buffered", "flowing", "waits"),
     [
         ({ZERO, ONE}, set(), True, [1.0]),
-        ({ZERO}, {ONE}, True, [LEFT_OUT_S]),
+        ({ZERO}, {ONE}, True, [RETRY_FETCH_S]),
         (set(), {ZERO, ONE}, True, []),
         ({ZERO, ONE}, {TP("sensor-windows", 2)}, True, [1.0]),  # revoked since
         (set(), {ZERO, ONE}, False, [1.0]),  # in a rebalance it waits for the flow, as Faust does
