@@ -3,6 +3,8 @@
 ``MicroBatch`` (gathered, decoded) → ``ClassifiedBatch`` → ``TrackedBatch`` → ``PublishedBatch``, which the broker
 confirms. The confirmed batch is the ``TrackedBatch`` again, since confirmation adds nothing to it. Each form drops what
 no later stage reads: no windows and no probabilities are in memory while a batch waits for the broker.
+
+Three forms are named tuples: a frozen dataclass takes 1 µs longer to make, for every micro-batch of one record.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -34,8 +37,7 @@ def stage_span(trace: BatchTrace | None, name: str) -> AbstractContextManager[No
     return _UNTRACED if trace is None else trace.stage(name)
 
 
-@dataclass(frozen=True, slots=True)
-class MicroBatch:
+class MicroBatch(NamedTuple):
     """Fetched batches that go through the stages together and are classified by one model.
 
     Attributes:
@@ -51,15 +53,14 @@ class MicroBatch:
     trace: BatchTrace | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ClassifiedBatch:
+class ClassifiedBatch(NamedTuple):
     """A micro-batch with the model's answers.
 
     Attributes:
         batch: the windows that were classified.
         model_id: the model that classified them.
         probabilities: float32 (n, classes) for each decoded batch, calibrated.
-        outcomes: number of windows without a usable answer, by the reason.
+        outcomes: number of windows without a usable answer, by the reason; the tracking stage takes it over.
     """
 
     batch: MicroBatch
@@ -97,8 +98,7 @@ class TrackedBatch:
         self.outgoing += outgoing if self.trace is None else self.trace.carried(outgoing, record)
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedBatch:
+class PublishedBatch(NamedTuple):
     """A tracked batch whose outgoing records are buffered by the producer and not yet confirmed.
 
     Attributes:

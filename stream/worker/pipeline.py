@@ -266,7 +266,7 @@ class Pipeline:
 
     async def _track(self, classified: ClassifiedBatch) -> TrackedBatch:
         batch = classified.batch
-        tracked = TrackedBatch(batch.fetched, classified.model_id, Counter(classified.outcomes), batch.trace)
+        tracked = TrackedBatch(batch.fetched, classified.model_id, classified.outcomes, batch.trace)
         for fetched, decoded, probabilities in zip(batch.fetched, batch.decoded, classified.probabilities, strict=True):
             if not self._ledger.is_current(fetched):
                 continue
