@@ -24,7 +24,7 @@ from stream.errors import BrokerError
 from stream.settings import Settings
 from training.errors import TrainingError
 from training.sidecar.job.process import Limits, run_child
-from training.sidecar.job.spec import CANDIDATE, CHAMPION, FIELD, OUTCOME, REPORT, SPECS, Order, Outcome, Step
+from training.sidecar.job.spec import CANDIDATE, CHAMPION, FIELD, OUTCOME, REPORT, SPECS, JobProgress, JobSpec, Outcome
 from training.sidecar.requests.consumer import report_on
 from training.sidecar.requests.queue import Run
 from training.sidecar.requests.reports import Announcer
@@ -79,10 +79,10 @@ class Retrainer:
         self._latest: TrainingReport | None = None
         self.progress = 0.0
 
-    def order(self, run: Run) -> Order:
+    def job_spec(self, run: Run) -> JobSpec:
         """What the child is to do for ``run``: the settings, and what was asked for otherwise."""
         settings, asked = self._settings, run.options
-        return Order.model_validate(
+        return JobSpec.model_validate(
             {
                 "run_id": run.run_id,
                 "spec": run.spec,
@@ -109,7 +109,7 @@ class Retrainer:
         """
         try:
             resumed = self._folder.outcome() is not None
-            self._folder.begin(self.order(run))
+            self._folder.begin(self.job_spec(run))
             await self._gather(snapshot)
             note = run.requests[0].note
             await self._announcer.report(report_on(run, "started", note=f"{note} (gone on with)" if resumed else note))
@@ -199,7 +199,7 @@ class Retrainer:
         async with self._telling() as tell:
             for number in range(1, settings.retrain_attempts + 1):
 
-                def step(step: Step) -> None:
+                def step(step: JobProgress) -> None:
                     self.progress = step.progress
                     self._latest = report_on(run, "progress", progress=step.progress).model_copy(
                         update={"stage": step.stage, "model_id": step.model_id}

@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from model.files import write_text_atomic
 from stream.contract import TrainingReport
 from stream.errors import WorkerError
-from training.sidecar.job.spec import CANDIDATE, ORDER, OUTCOME, REPORT, Order, Outcome
+from training.sidecar.job.spec import CANDIDATE, JOB_FILE, OUTCOME, REPORT, JobSpec, Outcome
 from training.sidecar.requests.queue import Desk
 
 log = structlog.get_logger(__name__)
@@ -103,24 +103,24 @@ class TrainerFolder:
 
     # The retraining under way -------------------------------------------------------------------------------------
 
-    def order_under_way(self) -> Order | None:
+    def job_spec(self) -> JobSpec | None:
         """Return the order in ``run/``; None where there is none."""
         try:
-            return Order.model_validate_json((self.run / ORDER).read_text(encoding="utf-8"))
+            return JobSpec.model_validate_json((self.run / JOB_FILE).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, ValidationError):
             return None
 
-    def begin(self, order: Order) -> None:
+    def begin(self, job: JobSpec) -> None:
         """Make ``run/`` ready for ``order``; what it holds of the same retraining stays, its first order included.
 
         Raises:
             OSError: it cannot be written.
         """
-        under_way = self.order_under_way()
-        if under_way is None or under_way.run_id != order.run_id:
+        under_way = self.job_spec()
+        if under_way is None or under_way.run_id != job.run_id:
             self.clear()
             self.run.mkdir(parents=True)
-            write_text_atomic(self.run / ORDER, order.model_dump_json(indent=1) + "\n")
+            write_text_atomic(self.run / JOB_FILE, job.model_dump_json(indent=1) + "\n")
 
     def outcome(self) -> Outcome | None:
         """Return the gate's word on the candidate in ``run/``; None before there is one."""

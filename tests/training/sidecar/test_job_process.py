@@ -13,7 +13,7 @@ import pytest
 
 from stream.settings import PREFIX
 from training.sidecar.job.process import Limits, child_environment, resident_bytes, run_child
-from training.sidecar.job.spec import Step
+from training.sidecar.job.spec import JobProgress
 
 PLENTY = Limits(memory_mb=100_000, time_s=600)
 
@@ -22,8 +22,8 @@ def python(code: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code)
 
 
-async def run(code: str, folder: Path, limits: Limits = PLENTY) -> tuple[str | None, bool, list[Step]]:
-    steps: list[Step] = []
+async def run(code: str, folder: Path, limits: Limits = PLENTY) -> tuple[str | None, bool, list[JobProgress]]:
+    steps: list[JobProgress] = []
     ended = await run_child(python(code), folder, limits, steps.append)
     return ended.failure, ended.again, steps
 
@@ -32,7 +32,7 @@ async def test_steps_are_told_and_what_else_is_printed_is_not(tmp_path: Path) ->
     code = """print('{"progress": 0.5, "stage": "epoch"}'); print("chatter"); print('{"progress": 7}')"""
     failure, _, steps = await run(code, tmp_path)
     assert failure is None
-    assert steps == [Step(progress=0.5, stage="epoch")]
+    assert steps == [JobProgress(progress=0.5, stage="epoch")]
 
 
 async def test_its_own_reason_is_the_failure_and_is_not_tried_again(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ async def test_a_cancelled_trainer_leaves_no_child(tmp_path: Path) -> None:
     started = asyncio.Event()
     pids: list[int] = []
 
-    def told(step: Step) -> None:
+    def told(step: JobProgress) -> None:
         pids.append(int(step.stage))
         started.set()
 

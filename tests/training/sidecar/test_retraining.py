@@ -200,10 +200,10 @@ async def test_a_full_disk_fails_the_retraining_with_its_reason_and_the_next_one
 
 async def test_the_order_is_what_was_asked_and_otherwise_what_the_settings_say(tmp_path: Path) -> None:
     bench = Bench(tmp_path, retrain_epochs=7, evaluation_lines=2, retrain_warm_start=True)
-    order = bench.retrainer.order(run_of(episodes=300, seed=0))
-    assert (order.epochs, order.episodes, order.seed, order.evaluation_lines) == (7, 300, 0, 2)
-    assert order.warm_start
-    assert not bench.retrainer.order(run_of(warm_start=False)).warm_start
+    job = bench.retrainer.job_spec(run_of(episodes=300, seed=0))
+    assert (job.epochs, job.episodes, job.seed, job.evaluation_lines) == (7, 300, 0, 2)
+    assert job.warm_start
+    assert not bench.retrainer.job_spec(run_of(warm_start=False)).warm_start
 
 
 def test_a_spec_without_a_recipe_is_refused() -> None:

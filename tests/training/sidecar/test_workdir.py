@@ -10,13 +10,13 @@ import pytest
 from model.files import write_text_atomic
 from stream.errors import WorkerError
 from tests.training.sidecar.sidecar_samples import request
-from training.sidecar.job.spec import CANDIDATE, ORDER, OUTCOME, REPORT, WORK, Order, Outcome
+from training.sidecar.job.spec import CANDIDATE, JOB_FILE, OUTCOME, REPORT, WORK, JobSpec, Outcome
 from training.sidecar.requests.queue import Desk
 from training.sidecar.workdir import Journal, TrainerFolder, find_report
 
 
-def order(run_id: str = "run-1") -> Order:
-    return Order(
+def order(run_id: str = "run-1") -> JobSpec:
+    return JobSpec(
         run_id=run_id,
         spec="line",
         epochs=None,
@@ -89,7 +89,7 @@ def test_a_retraining_that_goes_on_keeps_what_it_has_and_another_begins_empty(tm
     folder.begin(order())
     assert (folder.run / CANDIDATE).exists()
     folder.begin(order("run-2"))
-    assert [path.name for path in folder.run.iterdir()] == [ORDER]
+    assert [path.name for path in folder.run.iterdir()] == [JOB_FILE]
 
 
 def test_a_judged_candidate_is_filed_with_its_report_and_without_its_checkpoints(tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ from model.files import write_text_atomic
 from training.sidecar.job.spec import (
     CANDIDATE,
     CHAMPION,
-    ORDER,
+    JOB_FILE,
     OUTCOME,
     REPORT,
     WORK,
-    Order,
+    JobProgress,
+    JobSpec,
     Outcome,
-    Step,
 )
 
 TRAINED = 0.6
@@ -44,7 +44,7 @@ def run(folder: Path, tell: Tell) -> Outcome:
     """Do what is left to do in ``folder``.
 
     Args:
-        folder: with an order, and the champion where there is one.
+        folder: with ``order.json``, and the champion where there is one.
         tell: of progress, stage, and the candidate's id once there is one.
 
     Raises:
@@ -52,12 +52,12 @@ def run(folder: Path, tell: Tell) -> Outcome:
         OSError: the folder cannot be written.
     """
     from model.artefact import Artefact
-    from training.sidecar.job.train import teach
+    from training.sidecar.job.train import train_candidate
 
-    order = Order.model_validate_json((folder / ORDER).read_text(encoding="utf-8"))
+    job = JobSpec.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
     candidate = folder / CANDIDATE
     if not candidate.exists():
-        teach(order, folder, lambda part, stage: tell(TRAINED * part, stage, None)).save(candidate)
+        train_candidate(job, folder, lambda part, stage: tell(TRAINED * part, stage, None)).save(candidate)
         shutil.rmtree(folder / WORK, ignore_errors=True)
     artefact = Artefact.load(candidate)
     beside = folder / CHAMPION
@@ -66,13 +66,13 @@ def run(folder: Path, tell: Tell) -> Outcome:
     def judging(part: float, stage: str) -> None:
         tell(TRAINED + (1 - TRAINED) * part, stage, artefact.model_id)
 
-    outcome = judge(order, folder, artefact.model_id, champion_id, judging)
+    outcome = judge(job, folder, artefact.model_id, champion_id, judging)
     write_text_atomic(folder / OUTCOME, outcome.model_dump_json(indent=1) + "\n")
     return outcome
 
 
 def judge(
-    order: Order, folder: Path, model_id: str, champion_id: str | None, tell: Callable[[float, str], None]
+    job: JobSpec, folder: Path, model_id: str, champion_id: str | None, tell: Callable[[float, str], None]
 ) -> Outcome:
     """Write the candidate's report, beside the champion where there is one, and return what the gate says."""
     from training.evaluation.conditions import CONDITIONS
@@ -80,7 +80,7 @@ def judge(
     from training.report import ReportOptions, collect, write
     from training.sidecar.job.field_evidence import judged_by_field
 
-    conditions = 1 + len(CONDITIONS) if order.spec == "line" and order.evaluation_episodes else 0
+    conditions = 1 + len(CONDITIONS) if job.spec == "line" and job.evaluation_episodes else 0
     steps = 13 + 2 * conditions
     done = 0
 
@@ -92,13 +92,13 @@ def judge(
     options = ReportOptions(
         model=folder / CANDIDATE,
         champion=None if champion_id is None else folder / CHAMPION,
-        data=order.data,
-        episodes=order.evaluation_episodes,
-        lines=order.evaluation_lines,
+        data=job.data,
+        episodes=job.evaluation_episodes,
+        lines=job.evaluation_lines,
     )
     data = collect(options, step=step)
     step("judging by the field")
-    criterion, field = judged_by_field(order.spec, folder, champion_id is not None)
+    criterion, field = judged_by_field(job.spec, folder, champion_id is not None)
     if criterion is not None:
         data = data.model_copy(update={"verdict": Verdict.of((*data.verdict.criteria, criterion))})
     step("writing the report")
@@ -158,7 +158,7 @@ def main(arguments: list[str]) -> int:
     from stream.settings import load_settings
     from stream.telemetry.logs import configure_logs
 
-    def say(step: Step) -> None:
+    def say(step: JobProgress) -> None:
         pipe.write(step.model_dump_json(exclude_none=True) + "\n")
 
     folder = Path(arguments[0])
@@ -166,18 +166,18 @@ def main(arguments: list[str]) -> int:
         configure_logs(load_settings())
         end_with_parent()
         with alone(folder):
-            order = Order.model_validate_json((folder / ORDER).read_text(encoding="utf-8"))
-            structlog.contextvars.bind_contextvars(run_id=order.run_id)
-            os.nice(order.nice)
-            run(folder, lambda part, stage, model: say(Step(progress=part, stage=stage, model_id=model)))
+            job = JobSpec.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
+            structlog.contextvars.bind_contextvars(run_id=job.run_id)
+            os.nice(job.nice)
+            run(folder, lambda part, stage, model: say(JobProgress(progress=part, stage=stage, model_id=model)))
     except (FaultlineError, ValidationError, json.JSONDecodeError) as error:
-        say(Step(failed=str(error)))
+        say(JobProgress(failed=str(error)))
         return 1
     except OSError as error:
-        say(Step(failed=f"{error.filename or folder}: {error.strerror or error}"))
+        say(JobProgress(failed=f"{error.filename or folder}: {error.strerror or error}"))
         return 1
     except MemoryError:
-        say(Step(failed="out of memory: give the machine more, or the retraining fewer episodes"))
+        say(JobProgress(failed="out of memory: give the machine more, or the retraining fewer episodes"))
         return 1
     return 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
-from training.sidecar.job.spec import Step
+from training.sidecar.job.spec import JobProgress
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ def resident_bytes(pid: int) -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-async def run_child(command: Sequence[str], folder: Path, limits: Limits, tell: Callable[[Step], None]) -> Ended:
+async def run_child(command: Sequence[str], folder: Path, limits: Limits, tell: Callable[[JobProgress], None]) -> Ended:
     """Run one attempt in a process of its own.
 
     Args:
@@ -85,7 +85,7 @@ async def run_child(command: Sequence[str], folder: Path, limits: Limits, tell: 
         assert process.stdout is not None
         async for line in process.stdout:
             try:
-                step = Step.model_validate_json(line)
+                step = JobProgress.model_validate_json(line)
             except ValidationError:
                 continue
             if step.failed is not None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ORDER, OUTCOME = "order.json", "outcome.json"
+JOB_FILE, OUTCOME = "order.json", "outcome.json"
 CANDIDATE, CHAMPION = "candidate.safetensors", "champion.safetensors"
 FIELD, WORK, REPORT = "field", "work", "report"
 PAGE = "report.html"
@@ -24,7 +24,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Order(_Model):
+class JobSpec(_Model):
     """What is to be done; written before the child starts and never changed."""
 
     run_id: str
@@ -49,7 +49,7 @@ class Outcome(_Model):
     metrics: dict[str, float]
 
 
-class Step(_Model):
+class JobProgress(_Model):
     """A line of the child: how far it is, or why it gives up."""
 
     progress: float = Field(0.0, ge=0, le=1)

@@ -16,7 +16,7 @@ from training.data.windows import Windows
 from training.errors import TrainingError
 from training.fitting.fit import FitHistory
 from training.fitting.rounds import Round, epochs_of
-from training.sidecar.job.spec import CHAMPION, FIELD, WORK, Order
+from training.sidecar.job.spec import CHAMPION, FIELD, WORK, JobSpec
 from training.sidecar.store.store import LabelledStore
 
 log = structlog.get_logger(__name__)
@@ -24,11 +24,11 @@ log = structlog.get_logger(__name__)
 Tell = Callable[[float, str], None]
 
 
-def teach(order: Order, folder: Path, tell: Tell) -> Artefact:
-    """Train what ``order`` asks for, from the checkpoints in ``folder`` where there are some.
+def train_candidate(job: JobSpec, folder: Path, tell: Tell) -> Artefact:
+    """Train what ``job`` asks for, from the checkpoints in ``folder`` where there are some.
 
     Args:
-        order: for spec line or instant.
+        job: for spec line or instant.
         folder: of the retraining; checkpoints and the windows learned from are kept there.
         tell: of the part that is done, and the stage.
 
@@ -39,50 +39,50 @@ def teach(order: Order, folder: Path, tell: Tell) -> Artefact:
     work = folder / WORK
     resumed = work.is_dir()
     try:
-        return _trained(order, folder, tell)
+        return _trained(job, folder, tell)
     except TrainingError as error:
         if not resumed:
             raise
         # Checkpoints of another version of ourselves, or damaged ones: what they save is not worth giving up for.
         log.warning("checkpoints-not-taken-up", error=str(error), then="the training begins anew")
         shutil.rmtree(work)
-        return _trained(order, folder, tell)
+        return _trained(job, folder, tell)
 
 
-def _trained(order: Order, folder: Path, tell: Tell) -> Artefact:
-    if order.spec == "instant":
-        return train_instant(_instant_options(order, folder, tell))
+def _trained(job: JobSpec, folder: Path, tell: Tell) -> Artefact:
+    if job.spec == "instant":
+        return train_instant(_instant_options(job, folder, tell))
     field = field_windows(folder, load_spec("line"))
     told = f" and {len(field):,} labelled windows" if field is not None else ""
     tell(0.0, f"simulating{told}")
     beside = folder / CHAMPION
-    champion = Artefact.load(beside) if order.warm_start and beside.exists() else None
+    champion = Artefact.load(beside) if job.warm_start and beside.exists() else None
     rounds = ROUNDS if champion is None else WARM_ROUNDS
-    return train_line(_line_options(order, folder, rounds, tell), field, champion)
+    return train_line(_line_options(job, folder, rounds, tell), field, champion)
 
 
-def _line_options(order: Order, folder: Path, rounds: Sequence[Round], tell: Tell) -> LineOptions:
+def _line_options(job: JobSpec, folder: Path, rounds: Sequence[Round], tell: Tell) -> LineOptions:
     default = LineOptions()
-    epochs = order.epochs or default.epochs
+    epochs = job.epochs or default.epochs
     return LineOptions(
-        seed=default.seed if order.seed is None else order.seed,
+        seed=default.seed if job.seed is None else job.seed,
         epochs=epochs,
-        episodes=order.episodes or default.episodes,
-        test_lines=min(default.test_lines, order.evaluation_lines),
+        episodes=job.episodes or default.episodes,
+        test_lines=min(default.test_lines, job.evaluation_lines),
         work_dir=folder / WORK,
         show_progress=False,
         on_epoch=_Epochs(sum(epochs_of(rounds, epochs)), tell),
     )
 
 
-def _instant_options(order: Order, folder: Path, tell: Tell) -> InstantOptions:
-    if order.data is None:
+def _instant_options(job: JobSpec, folder: Path, tell: Tell) -> InstantOptions:
+    if job.data is None:
         raise TrainingError("spec instant is trained on classData.csv: set FAULTLINE_RETRAIN_DATA to its path")
-    default = InstantOptions(order.data)
-    epochs = order.epochs or default.epochs
+    default = InstantOptions(job.data)
+    epochs = job.epochs or default.epochs
     return InstantOptions(
-        order.data,
-        seed=default.seed if order.seed is None else order.seed,
+        job.data,
+        seed=default.seed if job.seed is None else job.seed,
         epochs=epochs,
         split="blocks",  # what the gate judges by
         work_dir=folder / WORK,
