@@ -72,7 +72,7 @@ def loop(topics: TrainerTopics, folder: Path, options: argparse.Namespace) -> di
             )  # fmt: skip
             took_s = time.monotonic() - asked_s
             say(asked.stdout)
-            (word,) = topics.last_words()
+            (word,) = topics.final_reports()
             if word.state == "promoted":
                 wait_until(lambda: by_model(topics)[str(word.model_id)] > 0, "events of the new model")
         found = wait_answered(topics)

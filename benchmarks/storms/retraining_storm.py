@@ -79,13 +79,13 @@ def storm(topics: TrainerTopics, folder: Path, kills: int, chance: random.Random
             say(f"kill {number + 1} of {kills}: {victim}")
 
         def scheduled() -> set[str]:
-            return {name for one in topics.last_words() for name in one.request_ids if name.startswith("schedule-")}
+            return {name for one in topics.final_reports() for name in one.request_ids if name.startswith("schedule-")}
 
         wait_until(lambda: len(scheduled()) >= 2, "the schedule to have fired twice", 240, pause_s=1.0)
         wait_until(lambda: asked <= served(topics), "every request to be served", DEADLINE_S, pause_s=1.0)
         wait_until(lambda: not (folder / "trainer" / "run").exists(), "the trainer to come to rest")
         fired = sorted(scheduled())
-    words = topics.last_words()
+    words = topics.final_reports()
     champions = topics.champions()
     promoted = {str(one.model_id) for one in words if one.state == "promoted"}
     times = Counter(name for one in words for name in one.request_ids)
@@ -108,7 +108,7 @@ def storm(topics: TrainerTopics, folder: Path, kills: int, chance: random.Random
 
 def served(topics: TrainerTopics) -> set[str]:
     """Requests that a last word names."""
-    return {name for one in topics.last_words() for name in one.request_ids}
+    return {name for one in topics.final_reports() for name in one.request_ids}
 
 
 def right(account: dict[str, object]) -> bool:

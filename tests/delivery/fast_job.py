@@ -19,7 +19,7 @@ from training.sidecar.job.spec import PAGE, JobSpec, Outcome
 PAGE_BYTES = 400_000  # as a report has
 
 
-def judge(job: JobSpec, folder: Path, model_id: str, champion_id: str | None, tell: Any) -> Outcome:
+def evaluate_candidate(job: JobSpec, folder: Path, model_id: str, champion_id: str | None, tell: Any) -> Outcome:
     """Write a page of a report's size and let the candidate pass."""
     tell(0.5, "judging")
     time.sleep(float(os.environ.get("FAULTLINE_TEST_JUDGING_S", "0")))
@@ -31,5 +31,5 @@ if __name__ == "__main__":
     train: Any = types.ModuleType("training.sidecar.job.train")  # the real one brings TensorFlow
     train.train_candidate = candidate
     sys.modules[train.__name__] = train
-    job_main.judge = judge
+    job_main.evaluate_candidate = evaluate_candidate
     sys.exit(job_main.main(sys.argv[1:]))

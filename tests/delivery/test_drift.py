@@ -59,7 +59,7 @@ def test_an_hour_asks_for_one_retraining_with_drift_and_for_none_without(
             "the trainer to see the whole hour",
         )
         if drifts:
-            (word,) = topics.wait_last_words(1)
+            (word,) = topics.wait_final_reports(1)
             assert (word.state, word.reason) == ("promoted", "drift")
             started = [one for one in topics.reported() if one.state == "started"]
             assert "moved from" in started[0].note, "the audit trail says what moved"
@@ -68,6 +68,6 @@ def test_an_hour_asks_for_one_retraining_with_drift_and_for_none_without(
     finally:
         trainer.kill()
     assert len(read_all(topics.bootstrap, [topics.requests])) == int(drifts)
-    assert [one.reason for one in topics.last_words()] == ["drift"] * drifts
+    assert [one.reason for one in topics.final_reports()] == ["drift"] * drifts
     assert {one.reason for one in topics.reported()} == ({"drift"} if drifts else set())
     assert len(topics.champions()) == int(drifts)

@@ -62,7 +62,7 @@ def test_a_retraining_under_load_changes_the_model_and_every_window_is_answered_
             wait_until(lambda: account(topics).events, "the first events")
             asked = command(topics, "retrain", "--wait")
             assert asked.returncode == 0, asked.stdout + asked.stderr
-            (word,) = topics.last_words()
+            (word,) = topics.final_reports()
             new, old = word.model_id, word.champion_id
             wait_until(
                 lambda: any(event["model_id"] == new for event in account(topics).events), "events of the new model"

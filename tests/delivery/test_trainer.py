@@ -58,7 +58,7 @@ def test_a_retraining_that_is_waited_for_ends_with_a_promoted_model_and_its_repo
     trainer = start(QUICK).wait_ready()
     asked = command(topics, "retrain", "--wait", "--reason", "a test")
     assert asked.returncode == 0, asked.stdout + asked.stderr
-    word = topics.wait_last_words(1)[0]
+    word = topics.wait_final_reports(1)[0]
     assert (word.state, word.note, word.reason) == ("promoted", "a test", "demand")
     assert topics.champions() == [word.model_id]
     assert word.report_path is not None
@@ -78,7 +78,7 @@ def test_requests_that_arrive_meanwhile_are_merged_into_one_follow_up_and_told_s
     wait_until(lambda: topics.stages(), "the first retraining to run")
     for name in ("two", "three", "two"):
         topics.ask(name)
-    words = topics.wait_last_words(2)
+    words = topics.wait_final_reports(2)
     assert [word.request_ids for word in words] == [["one"], ["two", "three"]]
     merged = [one for one in topics.reported() if one.state == "merged"]
     assert [(one.request_ids, one.run_id) for one in merged] == [
@@ -98,12 +98,12 @@ def test_killed_at_every_step_of_publishing_it_publishes_the_candidate_once(
     trainer = start().wait_ready()
     wait_until(lambda: not (trainer.folder / "run").exists(), "the rest to be cleared away")
     wait_until(lambda: trainer.metric('faultline_retrainings_total{verdict="promoted"}') == 1, "the last word")
-    (word,) = topics.last_words()
+    (word,) = topics.final_reports()
     assert topics.champions() == [word.model_id]
     assert {one.model_id for one in topics.reported() if one.state == "promoted"} == {word.model_id}
-    assert trainer.log.read_text().count("attempt-started") == 1, "trained and judged once"
+    assert trainer.log.read_text().count("job-started") == 1, "trained and judged once"
     topics.ask("two")
-    assert [one.state for one in topics.wait_last_words(2)] == ["promoted", "promoted"]
+    assert [one.state for one in topics.wait_final_reports(2)] == ["promoted", "promoted"]
     assert len(set(topics.champions())) == 2
 
 
@@ -124,7 +124,7 @@ def test_killed_while_it_trains_it_goes_on_and_ends_with_one_model(
         wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to end with its trainer")
         assert topics.published() == []
         start(TRAINED)
-    (word,) = topics.wait_last_words(1)
+    (word,) = topics.wait_final_reports(1)
     assert word.state == "promoted"
     assert topics.champions() == [word.model_id]
     assert word.report_path is not None
@@ -161,7 +161,7 @@ def test_a_full_disk_fails_the_retraining_with_its_reason_and_the_next_one_succe
     trainer = start(FAULTLINE_TRAINER_FOLDER=str(small_disk / "trainer")).wait_ready()
     filler = fill(small_disk, left)
     topics.ask("one")
-    (word,) = topics.wait_last_words(1)
+    (word,) = topics.wait_final_reports(1)
     assert word.state == "failed"
     assert reason in word.note
     assert "No space left on device" in word.note
@@ -170,8 +170,8 @@ def test_a_full_disk_fails_the_retraining_with_its_reason_and_the_next_one_succe
     assert not list((small_disk / "trainer").rglob("report.html"))
     filler.unlink()
     topics.ask("two")
-    assert [one.state for one in topics.wait_last_words(2)] == ["failed", "promoted"]
-    assert topics.champions() == [topics.last_words()[1].model_id]
+    assert [one.state for one in topics.wait_final_reports(2)] == ["failed", "promoted"]
+    assert topics.champions() == [topics.final_reports()[1].model_id]
     assert trainer.alive
 
 
@@ -188,7 +188,7 @@ def test_a_candidate_of_shuffled_labels_is_refused_by_a_named_criterion_and_the_
     asked = command(topics, "retrain", "--wait", "--epochs", "3", "--episodes", "100")
     assert asked.returncode == 1, asked.stdout + asked.stderr
     assert "not met: hold-out score:" in asked.stdout
-    (word,) = topics.last_words()
+    (word,) = topics.final_reports()
     assert (word.state, word.champion_id) == ("refused", champion[0])
     assert any(text.startswith("hold-out score") for text in word.failed_criteria)
     assert topics.champions() == champion

@@ -8,5 +8,5 @@ from tests.delivery import fast_job
 from training.sidecar.job import main as job_main
 
 if __name__ == "__main__":
-    job_main.judge = fast_job.judge
+    job_main.evaluate_candidate = fast_job.evaluate_candidate
     sys.exit(job_main.main(sys.argv[1:]))

@@ -22,7 +22,7 @@ from stream.contract import RetrainOptions, RetrainRequest, TrainingReport
 from tests.delivery.harness import REPOSITORY, Topics, free_port, read_all, wait_until
 
 VERDICT_DEADLINE_S = 240.0
-LAST_WORDS = ("promoted", "refused", "failed")
+TERMINAL_STATES = ("promoted", "refused", "failed")
 
 # A retraining of seconds: two epochs on a handful of episodes, one line of hold-out, no conditions.
 TINY = {
@@ -90,14 +90,14 @@ class TrainerTopics(Topics):
         """Every report so far."""
         return [TrainingReport.model_validate_json(one.value()) for one in read_all(self.bootstrap, [self.reports])]
 
-    def last_words(self) -> list[TrainingReport]:
+    def final_reports(self) -> list[TrainingReport]:
         """How retrainings ended, each told once."""
-        return list({one.run_id: one for one in self.reported() if one.state in LAST_WORDS}.values())
+        return list({one.run_id: one for one in self.reported() if one.state in TERMINAL_STATES}.values())
 
-    def wait_last_words(self, count: int, deadline_s: float = VERDICT_DEADLINE_S) -> list[TrainingReport]:
+    def wait_final_reports(self, count: int, deadline_s: float = VERDICT_DEADLINE_S) -> list[TrainingReport]:
         """Wait until so many retrainings have ended."""
-        wait_until(lambda: len(self.last_words()) >= count, f"{count} verdicts", deadline_s, pause_s=0.3)
-        return self.last_words()
+        wait_until(lambda: len(self.final_reports()) >= count, f"{count} verdicts", deadline_s, pause_s=0.3)
+        return self.final_reports()
 
     def published(self) -> list[tuple[str, Artefact | None]]:
         """Key and verified artefact of every record on the topic of models."""

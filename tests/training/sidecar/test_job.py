@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training.sidecar.job.main import alone, put_report
+from training.sidecar.job.main import exclusive, put_report
 from training.sidecar.job.spec import PAGE, REPORT
 
 
@@ -35,10 +35,10 @@ def test_two_attempts_never_work_on_one_retraining(tmp_path: Path) -> None:
     entered = threading.Event()
 
     def second() -> None:
-        with alone(tmp_path):
+        with exclusive(tmp_path):
             order.append("second")
 
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         thread = threading.Thread(target=second)
         thread.start()
         entered.wait(0.05)
