@@ -19,9 +19,9 @@ from training.sidecar.job.spec import PAGE, JobSpec, Outcome
 PAGE_BYTES = 400_000  # as a report has
 
 
-def evaluate_candidate(job: JobSpec, folder: Path, model_id: str, champion_id: str | None, tell: Any) -> Outcome:
+def evaluate_candidate(job: JobSpec, folder: Path, model_id: str, champion_id: str | None, on_progress: Any) -> Outcome:
     """Write a page of a report's size and let the candidate pass."""
-    tell(0.5, "judging")
+    on_progress(0.5, "judging")
     time.sleep(float(os.environ.get("FAULTLINE_TEST_JUDGING_S", "0")))
     job_main.put_report(folder, lambda place: (place / PAGE).write_bytes(b"." * PAGE_BYTES))
     return Outcome(model_id=model_id, champion_id=champion_id, passed=True, failed_criteria=[], metrics={})

@@ -17,9 +17,9 @@ from training.sidecar.job import main as job_main
 from training.sidecar.job.spec import JobSpec
 
 
-def candidate(job: JobSpec, folder: Path, tell: Any) -> Artefact:
+def candidate(job: JobSpec, folder: Path, on_progress: Any) -> Artefact:
     """The shipped weights with the retraining's id in the manifest."""
-    tell(0.5, "epoch 1 of 2")
+    on_progress(0.5, "epoch 1 of 2")
     time.sleep(float(os.environ.get("FAULTLINE_TEST_TRAINING_S", "0")))
     known = shipped(job.spec)
     manifest = known.manifest

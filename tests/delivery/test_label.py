@@ -45,7 +45,7 @@ def publish(settings: Settings, days_ago: float) -> None:
 
 
 @pytest.mark.kafka
-def test_an_event_is_found_by_time_and_its_verdict_published(kafka: Kafka, settings: Settings) -> None:
+def test_an_event_is_found_by_time_and_its_label_published(kafka: Kafka, settings: Settings) -> None:
     publish(settings, days_ago=10)
     with pytest.raises(TopicError, match="faultline topics create"):
         asyncio.run(label_event(settings, "event-1", OperatorLabel("none"), days=30))

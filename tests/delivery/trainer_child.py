@@ -1,4 +1,4 @@
-"""A trainer for delivery tests whose retrainings run another module's child process, and that can die in a place.
+"""A sidecar for delivery tests whose retrainings run another module's child process, and that can die in a place.
 
 ``python -m tests.delivery.trainer_child MODULE``; ``FAULTLINE_TEST_DIE`` names a place to die in by SIGKILL.
 """
@@ -34,6 +34,6 @@ def arm(place: str) -> None:
 
 
 if __name__ == "__main__":
-    if order := os.environ.get("FAULTLINE_TEST_DIE"):
-        arm(order)
+    if place := os.environ.get("FAULTLINE_TEST_DIE"):
+        arm(place)
     sys.exit(run_sidecar(load_settings(), (sys.executable, "-m", sys.argv[1])))

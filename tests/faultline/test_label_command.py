@@ -1,4 +1,4 @@
-"""``faultline label``: a verdict reaches the topic with the windows that it is about."""
+"""``faultline label``: a label reaches the topic with the windows that it covers."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def labels(settings: Settings) -> list[tuple[str, WindowLabel]]:
 
 
 @pytest.mark.parametrize("given", ["event-1", "event-3", "episode-1"])
-def test_a_verdict_is_about_the_whole_episode_of_its_event(
+def test_a_label_is_about_the_whole_episode_of_its_event(
     published: Settings, given: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     label_event(published, given, OperatorLabel("BG", "ada", "wrong phase"), days=1)
@@ -114,10 +114,10 @@ def test_a_verdict_is_about_the_whole_episode_of_its_event(
     # Windows whose last sample lies between inception and clearing.
     assert label.first_ns == INCEPTION_NS - SPAN_NS
     assert label.last_ns == pytest.approx(INCEPTION_NS + NS // 10 - SPAN_NS, abs=2)
-    told = capsys.readouterr().out
-    assert "labelled as BG" in told
-    assert "2026-01-01T00:00:00.000Z" in told
-    assert label.label_id in told
+    printed = capsys.readouterr().out
+    assert "labelled as BG" in printed
+    assert "2026-01-01T00:00:00.000Z" in printed
+    assert label.label_id in printed
 
 
 def test_no_fault_is_about_all_windows_that_show_the_episode(published: Settings) -> None:

@@ -60,6 +60,8 @@ class WorkDir:
             raise WorkerError(
                 f"{self.path}: another trainer is using it: end that one, or set FAULTLINE_TRAINER_FOLDER"
             ) from None
+        for left in self.path.glob(".*.partial"):
+            left.unlink(missing_ok=True)  # of a writer that was killed
         return lock
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""A process that fills a store until it is killed, and tells after every flush how many windows are safe.
+"""A process that fills a store until it is killed, and prints after every flush how many windows are safe.
 
-Windows come three times over; a verdict is given on every tenth, and small limits have the store thin itself often.
+Windows come three times over, and small limits have the store drop recent ones often.
 """
 
 from __future__ import annotations

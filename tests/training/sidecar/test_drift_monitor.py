@@ -1,4 +1,4 @@
-"""Drift in what is gathered is found once, whether it comes live or as a backlog, and is told in words."""
+"""Drift of ingested windows is found once, live or in a backlog, and has a description in words."""
 
 from __future__ import annotations
 

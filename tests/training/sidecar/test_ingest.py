@@ -68,7 +68,7 @@ def operator_label(first: int, last: int, fault_class: str = "AG", spec: str = "
 def event(first: int, last: int) -> Any:
     """A fault from one window's start to another's."""
     begin = START_NS + first * HOP_NS
-    told = FaultEvent(
+    event = FaultEvent(
         event_id="e",
         episode_id="e",
         line="feeder",
@@ -89,10 +89,10 @@ def event(first: int, last: int) -> Any:
         sequence=first,
         source=SourceRecord(topic="sensor-windows", partition=0, offset=0),
     )
-    return record(b"feeder", told.model_dump_json().encode())
+    return record(b"feeder", event.model_dump_json().encode())
 
 
-def test_windows_without_a_label_wait_and_get_the_verdict_on_them(bench: Bench) -> None:
+def test_windows_without_a_label_wait_and_get_a_later_label(bench: Bench) -> None:
     bench.take(windows=[marked_record("feeder", [0] * 20, SPEC)])
     assert bench.tiers() == {"labelled": 0, "near_event": 0, "recent": 20}
     bench.take(labels=[operator_label(4, 7)])
@@ -107,7 +107,7 @@ def test_windows_of_an_event_are_kept_as_long_as_events_are(bench: Bench) -> Non
     assert 4 <= bench.tiers()["near_event"] < 20
 
 
-def test_within_one_fetch_verdicts_find_windows_that_were_sent_before_them(bench: Bench) -> None:
+def test_within_one_fetch_labels_find_windows_that_were_sent_before_them(bench: Bench) -> None:
     bench.take(labels=[operator_label(0, 2)], windows=[marked_record("feeder", [0] * 6, SPEC)])
     assert bench.tiers()["labelled"] == 3
 

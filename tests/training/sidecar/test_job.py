@@ -1,4 +1,4 @@
-"""An attempt leaves whole things only, and takes the place of what a killed one left."""
+"""An attempt leaves whole files only, and replaces those that a killed one left."""
 
 from __future__ import annotations
 

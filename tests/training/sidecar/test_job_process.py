@@ -1,4 +1,4 @@
-"""The child process is told no secret, may take only so much, and never outlives the trainer."""
+"""The child process gets no secret, has limits of memory and time, and never outlives the sidecar."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ async def test_a_cancelled_trainer_leaves_no_child(tmp_path: Path) -> None:
     started = asyncio.Event()
     pids: list[int] = []
 
-    def told(step: JobProgress) -> None:
+    def on_progress(step: JobProgress) -> None:
         pids.append(int(step.stage))
         started.set()
 
     code = """import os, time; print('{"stage": "%d"}' % os.getpid(), flush=True); time.sleep(600)"""
-    task = asyncio.create_task(run_job(python(code), tmp_path, PLENTY, told))
+    task = asyncio.create_task(run_job(python(code), tmp_path, PLENTY, on_progress))
     await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Which windows a verdict is about."""
+"""The windows that a label covers, and which of two labels counts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_fault_s_windows_end_in_it_and_no_fault_s_windows_show_it() -> None:
     assert np.array_equal(about, (end > inception) & (starts < clearing) & (last_sample >= inception))
 
 
-def test_the_later_verdict_stays_and_a_window_s_own_label_gives_way() -> None:
+def test_the_later_label_stays_and_a_window_s_own_label_gives_way() -> None:
     starts, labels, given = np.arange(6), np.array([-1, 0, 2, 2, -1, -1], np.int16), np.zeros(6, np.int64)
     about = apply_label(label(1, 3, at_s=10), 1, starts, labels, given)
     assert about.tolist() == [False, True, True, True, False, False]
@@ -44,7 +44,7 @@ def test_the_later_verdict_stays_and_a_window_s_own_label_gives_way() -> None:
     assert given.tolist() == [0, 10 * NS, 10 * NS, 10 * NS, 5 * NS, 0]
 
 
-def test_a_verdict_s_time_is_exact_and_never_that_of_no_verdict() -> None:
+def test_a_label_s_time_is_exact_and_never_that_of_no_operator() -> None:
     exact = label(0, 0, 0).model_copy(update={"at": datetime(2026, 1, 1, 0, 0, 0, 123457, UTC)})
     assert given_ns(exact) == 1_767_225_600_123_457_000
     assert given_ns(label(0, 0, 0)) == 1

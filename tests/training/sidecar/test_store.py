@@ -1,4 +1,4 @@
-"""The store keeps what is worth keeping, once, through crashes; verdicts find their windows, before and after."""
+"""The store keeps windows once, through crashes; labels find their windows, before and after."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_window_delivered_again_is_stored_once(tmp_path: Path, restart: bool) 
 
 
 @pytest.mark.parametrize("flushed", [False, True])
-def test_a_verdict_finds_windows_that_came_before_and_those_that_come_after(tmp_path: Path, flushed: bool) -> None:
+def test_a_label_finds_windows_that_came_before_and_those_that_come_after(tmp_path: Path, flushed: bool) -> None:
     with LabelledStore(tmp_path, SMALL) as store:
         fill(store, "a", 150)
         if flushed:
@@ -99,7 +99,7 @@ def test_a_verdict_finds_windows_that_came_before_and_those_that_come_after(tmp_
         assert store.summary()[0].by_operators == 100
 
 
-def test_of_two_verdicts_the_later_counts_whichever_comes_first(tmp_path: Path) -> None:
+def test_of_two_labels_the_later_counts_whichever_comes_first(tmp_path: Path) -> None:
     for name, order in (("early-first", (0, 1)), ("late-first", (1, 0))):
         given = [operator_label("AG", 0, 9, hours=1), operator_label("none", 5, 14, hours=2)]
         with LabelledStore(tmp_path / name, SMALL) as store:
@@ -110,7 +110,7 @@ def test_of_two_verdicts_the_later_counts_whichever_comes_first(tmp_path: Path) 
             assert store.windows(SPEC).labels.tolist() == [AG] * 5 + [NONE] * 10 + [BG] * 5
 
 
-def test_a_verdict_repeated_does_nothing_and_one_without_windows_is_counted(tmp_path: Path) -> None:
+def test_a_label_repeated_does_nothing_and_one_without_windows_is_counted(tmp_path: Path) -> None:
     with LabelledStore(tmp_path, SMALL) as store:
         fill(store, "a", 10)
         once = operator_label("AG", 0, 4)
@@ -217,7 +217,7 @@ def test_what_was_flushed_outlives_a_kill(tmp_path: Path, flushes: int) -> None:
         assert np.array_equal(found.labels, found.data[:, 0, 0].astype(int) % 12)
 
 
-def test_a_torn_verdict_comes_again(tmp_path: Path) -> None:
+def test_a_torn_label_comes_again(tmp_path: Path) -> None:
     with LabelledStore(tmp_path, SMALL) as store:
         fill(store, "a", 20)
         store.apply(operator_label("AG", 0, 4))

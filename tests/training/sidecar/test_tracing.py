@@ -1,4 +1,4 @@
-"""Traces of retrainings: request → retraining → reports; and one id in all that the log tells of a retraining."""
+"""Traces of retrainings: request → retraining → reports; and one id in all log lines on a retraining."""
 
 from __future__ import annotations
 

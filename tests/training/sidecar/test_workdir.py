@@ -31,16 +31,16 @@ def job(run_id: str = "run-1") -> JobSpec:
     )
 
 
-def judged(folder: WorkDir, model_id: str, run_id: str = "run-1") -> None:
+def evaluated(workdir: WorkDir, model_id: str, run_id: str = "run-1") -> None:
     """Leave what a child process leaves."""
-    folder.begin(job(run_id))
-    (folder.run / CANDIDATE).write_bytes(b"weights")
-    (folder.run / WORK).mkdir()
-    (folder.run / WORK / "checkpoint").write_bytes(b"large")
-    (folder.run / REPORT).mkdir()
-    (folder.run / REPORT / "report.html").write_text("page")
+    workdir.begin(job(run_id))
+    (workdir.run / CANDIDATE).write_bytes(b"weights")
+    (workdir.run / WORK).mkdir()
+    (workdir.run / WORK / "checkpoint").write_bytes(b"large")
+    (workdir.run / REPORT).mkdir()
+    (workdir.run / REPORT / "report.html").write_text("page")
     outcome = Outcome(model_id=model_id, champion_id=None, passed=True, failed_criteria=[], metrics={})
-    write_text_atomic(folder.run / OUTCOME, outcome.model_dump_json())
+    write_text_atomic(workdir.run / OUTCOME, outcome.model_dump_json())
 
 
 def test_a_second_trainer_on_the_same_folder_is_turned_away(tmp_path: Path) -> None:
@@ -84,44 +84,44 @@ def test_a_journal_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, mon
 
 
 def test_a_retraining_that_goes_on_keeps_what_it_has_and_another_begins_empty(tmp_path: Path) -> None:
-    folder = WorkDir(tmp_path)
-    folder.begin(job())
-    (folder.run / CANDIDATE).write_bytes(b"weights")
-    folder.begin(job())
-    assert (folder.run / CANDIDATE).exists()
-    folder.begin(job("run-2"))
-    assert [path.name for path in folder.run.iterdir()] == [JOB_FILE]
+    workdir = WorkDir(tmp_path)
+    workdir.begin(job())
+    (workdir.run / CANDIDATE).write_bytes(b"weights")
+    workdir.begin(job())
+    assert (workdir.run / CANDIDATE).exists()
+    workdir.begin(job("run-2"))
+    assert [path.name for path in workdir.run.iterdir()] == [JOB_FILE]
 
 
-def test_a_judged_candidate_is_filed_with_its_report_and_without_its_checkpoints(tmp_path: Path) -> None:
-    folder = WorkDir(tmp_path)
-    judged(folder, "line-1")
-    folder.archive("promoted", "line-1", keep=3)
-    path = folder.archive_path("promoted", "line-1")
+def test_an_evaluated_candidate_is_archived_with_its_report_and_without_its_checkpoints(tmp_path: Path) -> None:
+    workdir = WorkDir(tmp_path)
+    evaluated(workdir, "line-1")
+    workdir.archive("promoted", "line-1", keep=3)
+    path = workdir.archive_path("promoted", "line-1")
     assert sorted(path.name for path in path.iterdir()) == sorted([CANDIDATE, REPORT, OUTCOME])
-    assert not folder.run.exists()
-    folder.archive("promoted", "line-1", keep=3)  # a trainer that was killed right after
+    assert not workdir.run.exists()
+    workdir.archive("promoted", "line-1", keep=3)  # a sidecar that was killed right after
     assert (path / REPORT / "report.html").read_text() == "page"
 
 
 def test_only_so_many_candidates_are_kept_the_newest_ones(tmp_path: Path) -> None:
-    folder = WorkDir(tmp_path)
+    workdir = WorkDir(tmp_path)
     for number in range(4):
-        judged(folder, f"line-{number}", f"run-{number}")
-        folder.archive("refused", f"line-{number}", keep=2)
-        os.utime(folder.archive_path("refused", f"line-{number}"), ns=(number, number))
+        evaluated(workdir, f"line-{number}", f"run-{number}")
+        workdir.archive("refused", f"line-{number}", keep=2)
+        os.utime(workdir.archive_path("refused", f"line-{number}"), ns=(number, number))
     assert sorted(path.name for path in (tmp_path / "refused").iterdir()) == ["line-2", "line-3"]
-    judged(folder, "line-9", "run-9")
-    folder.archive("refused", "line-9", keep=0)
+    evaluated(workdir, "line-9", "run-9")
+    workdir.archive("refused", "line-9", keep=0)
     assert list((tmp_path / "refused").iterdir()) == []
 
 
 def test_a_report_is_found_by_its_model_and_by_being_the_latest(tmp_path: Path) -> None:
-    folder = WorkDir(tmp_path)
+    workdir = WorkDir(tmp_path)
     assert find_report(tmp_path, "latest") is None
     for number, archive in ((1, "promoted"), (2, "refused")):
-        judged(folder, f"line-{number}", f"run-{number}")
-        folder.archive(archive, f"line-{number}", keep=2)  # type: ignore[arg-type]
+        evaluated(workdir, f"line-{number}", f"run-{number}")
+        workdir.archive(archive, f"line-{number}", keep=2)  # type: ignore[arg-type]
         os.utime(tmp_path / archive / f"line-{number}", ns=(number, number))
     assert find_report(tmp_path, "line-1") == tmp_path / "promoted" / "line-1" / REPORT
     assert find_report(tmp_path, "latest") == tmp_path / "refused" / "line-2" / REPORT

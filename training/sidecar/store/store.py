@@ -105,6 +105,8 @@ class LabelledStore:
             ) from None
         except OSError as error:
             raise StoreError(f"{folder}: cannot be used: {error.strerror or error}") from error
+        for left in folder.glob(".*.partial"):
+            left.unlink(missing_ok=True)  # of a writer that was killed
         self._label_log = LabelLog(folder)
         for path in sorted(folder.glob(f"*/{SPEC}")):
             self._open(path)
