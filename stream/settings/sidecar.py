@@ -1,4 +1,4 @@
-"""Settings of the trainer: where it keeps things, when it retrains, and what one retraining may cost."""
+"""Settings of the sidecar: where it keeps things, when it retrains, and what one retraining may cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings
 
 DAY_S = 86_400
 LEAST_TOKEN = 16
-"""Characters: 64 bits where they are hexadecimal, which cannot be tried out over a rate-limited door."""
+"""Characters: 64 bits where they are hexadecimal, which cannot be tried out over a rate-limited endpoint."""
 
 
 class SidecarSettings(BaseSettings):

@@ -18,11 +18,10 @@ from typing import Any
 from confluent_kafka import Producer
 
 from model.artefact import Artefact
-from stream.contract import RetrainOptions, RetrainRequest, TrainingReport
+from stream.contract import TERMINAL_STATES, RetrainOptions, RetrainRequest, TrainingReport
 from tests.delivery.harness import REPOSITORY, Topics, free_port, read_all, wait_until
 
 RETRAINING_DEADLINE_S = 240.0
-TERMINAL_STATES = ("promoted", "refused", "failed")
 
 # A retraining of seconds: two epochs on a handful of episodes, one line of hold-out, no conditions.
 TINY = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from training.sidecar.requests.reports import TERMINAL_STATES
+from stream.contract import TERMINAL_STATES
 
 
 class SidecarMetrics:

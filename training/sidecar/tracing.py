@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stream.contract import TrainingReport
+from stream.contract import TERMINAL_STATES, TrainingReport
 from stream.telemetry.trace_context import Header, TraceContext, read_context
 from stream.telemetry.tracing import Tracing, context_of, fail, links_to
-from training.sidecar.requests.reports import TERMINAL_STATES
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

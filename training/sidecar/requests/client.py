@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import ValidationError
 
-from stream.contract import RetrainOptions, RetrainRequest, TrainingReport
+from stream.contract import TERMINAL_STATES, RetrainOptions, RetrainRequest, TrainingReport
 from stream.errors import TopicError
 from stream.kafka.clients import check_reachable, consumer_kwargs, producer_kwargs
 from stream.kafka.errors import broker_errors
 from stream.kafka.topics_check import check_topics
 from stream.settings import Settings
-from training.sidecar.requests.reports import TERMINAL_STATES, request_record
+from training.sidecar.requests.reports import request_record
 
 POLL_MS = 300
 

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
 
-from stream.contract import RetrainRequest, TrainingReport
+from stream.contract import TERMINAL_STATES, RetrainRequest, TrainingReport
 from stream.kafka.admin import admin_client, describe_topics, partitions_of
 from stream.kafka.clients import consumer_kwargs
 from stream.settings import Settings
@@ -19,7 +19,7 @@ from stream.telemetry.trace_context import Header
 from training.sidecar.metrics import SidecarMetrics
 from training.sidecar.requests.journal import Journal, JournalFile
 from training.sidecar.requests.queue import Run
-from training.sidecar.requests.reports import TERMINAL_STATES, ReportPublisher, new_report
+from training.sidecar.requests.reports import ReportPublisher, new_report
 
 log = structlog.get_logger(__name__)
 

@@ -18,8 +18,6 @@ from training.sidecar.requests.queue import Run
 log = structlog.get_logger(__name__)
 
 HEADERS = [(HEADER_CONTENT_TYPE, JSON.encode())]
-TERMINAL_STATES = ("promoted", "refused", "failed")
-"""States of a final report: the retraining has ended."""
 
 
 def new_report(run: Run, state: TrainingState, *, note: str = "", progress: float = 0.0) -> TrainingReport:
