@@ -168,6 +168,8 @@ class WindowLabel(Message):
 
 RetrainReason = Literal["schedule", "demand", "drift"]
 TrainingState = Literal["merged", "started", "progress", "promoted", "refused", "failed"]
+TERMINAL_STATES: tuple[TrainingState, ...] = ("promoted", "refused", "failed")
+"""States of a final report: the retraining has ended."""
 
 
 class RetrainOptions(Message):

@@ -17,8 +17,8 @@ from typing import Any
 from domains.powerline.recipes.line import LineOptions, train_line
 from model.artefact import Artefact, build_model, shipped
 from model.spec import load_spec
-from tests.training.sidecar.traction_scenario import Railway, events_of, judge_all, keep, railway
-from training.data.feedback import field_scores, split_field
+from tests.training.sidecar.traction_scenario import Railway, events_of, label_all, railway, store_windows
+from training.data.feedback import feedback_scores, split_feedback
 from training.data.windows import Windows
 from training.evaluation.evaluation import evaluate_line
 from training.fitting.rounds import classifier_of
@@ -38,12 +38,12 @@ def main() -> None:
     champion = shipped("line")
     passing, others, elsewhere = railway(TRAINS, 1000), railway(TRAINS, 1500), railway(TRAINS, 7000)
     with tempfile.TemporaryDirectory() as folder, LabelledStore(Path(folder)) as store:
-        keep(store, passing, SPEC)
+        store_windows(store, passing, SPEC)
         episodes = events_of(passing, champion, SPEC)
-        labelled = judge_all(store, episodes, SPEC)
+        labelled = label_all(store, episodes, SPEC)
         field = store.windows(SPEC)
     print(f"champion {champion.model_id}: {len(episodes)} false events on {TRAINS} trains, {labelled} windows labelled")
-    hold_out = split_field(field).hold_out
+    hold_out = split_feedback(field).hold_out
     show("before", champion, hold_out, others, elsewhere)
     how = LineOptions(episodes=given.episodes, epochs=given.epochs, seed=given.seed, test_lines=2, show_progress=False)
     for name, windows in (("after, without labels", None), ("after", field)):
@@ -58,7 +58,7 @@ def show(name: str, artefact: Artefact, hold_out: Windows, others: Railway, else
     classify = classifier_of(build_model(artefact), artefact.manifest.temperature)
     scores: dict[str, Any] = evaluate_line(classify, SPEC, 123, 20)
     found = {key: scores["events"][key] for key in ("injected", "found", "correct", "missed", "false_alarms")}
-    print(f"{name}: held-out windows {field_scores(classify, hold_out, SPEC)}")
+    print(f"{name}: held-out windows {feedback_scores(classify, hold_out, SPEC)}")
     print(f"  false events: {len(events_of(others, artefact, SPEC))} on {TRAINS} other trains,", end=" ")
     print(f"{len(events_of(elsewhere, artefact, SPEC))} on {TRAINS} of another railway")
     merged = scores["windows_fully_after_inception"]["merged_macro_f1"]

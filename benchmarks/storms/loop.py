@@ -72,9 +72,9 @@ def loop(topics: TrainerTopics, folder: Path, options: argparse.Namespace) -> di
             )  # fmt: skip
             took_s = time.monotonic() - asked_s
             say(asked.stdout)
-            (word,) = topics.last_words()
-            if word.state == "promoted":
-                wait_until(lambda: by_model(topics)[str(word.model_id)] > 0, "events of the new model")
+            (final,) = topics.final_reports()
+            if final.state == "promoted":
+                wait_until(lambda: by_model(topics)[str(final.model_id)] > 0, "events of the new model")
         found = wait_answered(topics)
         assert worker.terminate() == 0
     finally:
@@ -84,20 +84,20 @@ def loop(topics: TrainerTopics, folder: Path, options: argparse.Namespace) -> di
     events = by_model(topics)
     sent = sum(msgspec.msgpack.decode(one.value())["count"] for one in read_all(topics.bootstrap, [topics.windows]))
     return {
-        "verdict": word.state,
+        "verdict": final.state,
         "exit_status": asked.returncode,
-        "old": word.champion_id,
-        "new": word.model_id,
+        "old": final.champion_id,
+        "new": final.model_id,
         "retraining_s": round(took_s, 1),
         "windows_sent": sent,
         "windows_answered": windows,
         "records_lost": len(found.lost),
         "answered_by_both_or_twice": sum(len(named) > 1 for named in models.values()),
-        "events_old": events[str(word.champion_id)],
-        "events_new": events[str(word.model_id)],
-        "failed_criteria": word.failed_criteria,
-        "metrics": word.metrics,
-        "note": word.note,
+        "events_old": events[str(final.champion_id)],
+        "events_new": events[str(final.model_id)],
+        "failed_criteria": final.failed_criteria,
+        "metrics": final.metrics,
+        "note": final.note,
     }
 
 
@@ -107,7 +107,7 @@ def by_model(topics: TrainerTopics) -> Counter[str]:
 
 
 def right(result: dict[str, Any]) -> bool:
-    """Whether no window was the worse, and the verdict was kept to."""
+    """Return True where every window was answered once and the verdict was acted on."""
     promoted = result["verdict"] == "promoted"
     return (
         result["verdict"] in ("promoted", "refused")

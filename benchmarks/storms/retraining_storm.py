@@ -1,10 +1,10 @@
-"""Kills under a schedule on Apache Kafka: the real trainer retrains every minute and on demand while it dies.
+"""Kills under a schedule on Apache Kafka: the real sidecar retrains every minute and on demand while it dies.
 
     python -m benchmarks.storms.retraining_storm --kills 8
 
 SIGKILL hits the trainer, the training's process or both at random moments; the trainer is started again at once. The
-training itself is stood in for by one that takes a few seconds (``swift_attempt``), so that kills find every step. At
-the end every request has its verdict, every retraining published one model at most, and nothing half-written is left.
+training itself is a double that takes a few seconds (``tests.delivery.fast_job``), so that kills hit every step. At the
+end every request has its final report, every retraining published one model at most, and nothing half-written is left.
 The last line is JSON; the exit status is 0 only if the account is right.
 """
 
@@ -79,21 +79,21 @@ def storm(topics: TrainerTopics, folder: Path, kills: int, chance: random.Random
             say(f"kill {number + 1} of {kills}: {victim}")
 
         def scheduled() -> set[str]:
-            return {name for one in topics.last_words() for name in one.request_ids if name.startswith("schedule-")}
+            return {name for one in topics.final_reports() for name in one.request_ids if name.startswith("schedule-")}
 
         wait_until(lambda: len(scheduled()) >= 2, "the schedule to have fired twice", 240, pause_s=1.0)
         wait_until(lambda: asked <= served(topics), "every request to be served", DEADLINE_S, pause_s=1.0)
         wait_until(lambda: not (folder / "trainer" / "run").exists(), "the trainer to come to rest")
         fired = sorted(scheduled())
-    words = topics.last_words()
+    finals = topics.final_reports()
     champions = topics.champions()
-    promoted = {str(one.model_id) for one in words if one.state == "promoted"}
-    times = Counter(name for one in words for name in one.request_ids)
+    promoted = {str(one.model_id) for one in finals if one.state == "promoted"}
+    times = Counter(name for one in finals for name in one.request_ids)
     left = [str(path) for path in (folder / "trainer").rglob("*.partial")]
     return {
         "killed": dict(killed),
-        "retrainings": dict(Counter(one.state for one in words)),
-        "failures": [one.note for one in words if one.state == "failed"],
+        "retrainings": dict(Counter(one.state for one in finals)),
+        "failures": [one.note for one in finals if one.state == "failed"],
         "requests": len(times),
         "served_twice": sorted(name for name, count in times.items() if count > 1),
         "not_served": sorted(asked - set(times)),
@@ -107,12 +107,12 @@ def storm(topics: TrainerTopics, folder: Path, kills: int, chance: random.Random
 
 
 def served(topics: TrainerTopics) -> set[str]:
-    """Requests that a last word names."""
-    return {name for one in topics.last_words() for name in one.request_ids}
+    """Return the ids of requests that a final report names."""
+    return {name for one in topics.final_reports() for name in one.request_ids}
 
 
 def right(account: dict[str, object]) -> bool:
-    """Whether nothing is lost, doubled or half-written."""
+    """Return True where nothing is lost, doubled or half-written."""
     none = ("failures", "served_twice", "not_served", "published_twice", "promoted_and_not_published", "half_written")
     return not any(account[name] for name in none) and len(account["schedule_fired"]) >= 2  # type: ignore[arg-type]
 

@@ -1,10 +1,19 @@
-"""``faultline label``: a person's verdict on an event, or on a fault that was missed."""
+"""``faultline label``: label an event, or a fault that was missed."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from stream.contract import WindowLabel
+    from stream.settings import Settings
+    from training.sidecar.label_client import OperatorLabel
+
+NS = 1_000_000_000
 
 
 def label(
@@ -32,8 +41,8 @@ def label(
 ) -> None:
     """Say what an event was, so that the next retraining learns it.
 
-    The event's episode is looked up on the fault topics; the verdict is about its windows from inception to clear and
-    is published on window-labels. Of two verdicts on a window the later one counts. EVENT_ID is printed by
+    The event's episode is looked up on the fault topics; the label covers its windows from inception to clear and is
+    published on window-labels. Of two labels on a window the later one counts. EVENT_ID is printed by
     `faultline subscribe --json`.
 
     Examples:
@@ -44,13 +53,86 @@ def label(
     """
     from stream.errors import SettingsError
     from stream.settings import load_settings
-    from training.sidecar.label_client import Verdict, label_event, label_range
+    from training.sidecar.label_client import OperatorLabel
 
     if line is None:
         if len(words) != 2 or begin is not None or end is not None:
             raise SettingsError("give EVENT_ID CLASS, or --line LINE --from TIME --to TIME CLASS")
-        label_event(load_settings(broker=broker), words[0], Verdict(words[1], by, note), days=days)
+        label_event(load_settings(broker=broker), words[0], OperatorLabel(words[1], by, note), days=days)
         return
     if len(words) != 1 or begin is None or end is None:
         raise SettingsError("--line needs --from TIME, --to TIME and one CLASS")
-    label_range(load_settings(broker=broker), line, begin, end, Verdict(words[0], by, note))
+    label_range(load_settings(broker=broker), line, begin, end, OperatorLabel(words[0], by, note))
+
+
+def label_event(settings: Settings, event_id: str, given: OperatorLabel, *, days: float) -> None:
+    """Label an event's episode; show a bar while the event is looked up, then what was labelled."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from stream.telemetry.logs import configure_logs
+    from training.sidecar import label_client
+
+    configure_logs(settings)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("looking for the event", total=None)
+        label, events = asyncio.run(
+            label_client.label_event(
+                settings,
+                event_id,
+                given,
+                days=days,
+                on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        )
+    event = events[0]
+    cleared = any(e.state == "clear" for e in events)
+    about = f"{event.fault_class} on {event.line}, inception {_time(event.inception_ns)}"
+    _show(label, about + ("" if cleared else "; not cleared yet: label it again when it is"))
+
+
+def label_range(settings: Settings, line: str, begin: str, end: str, given: OperatorLabel) -> None:
+    """Label a range of a line between two ISO times, and show what was labelled."""
+    from stream.telemetry.logs import configure_logs
+    from training.sidecar import label_client
+
+    configure_logs(settings)
+    begin_ns, end_ns = parse_time("--from", begin), parse_time("--to", end)
+    label = asyncio.run(label_client.label_range(settings, line, begin_ns, end_ns, given))
+    _show(label, f"{line}, {_time(begin_ns)} to {_time(end_ns)}")
+
+
+def parse_time(option: str, text: str) -> int:
+    """Return an ISO time as Unix ns; without a time zone it is of this machine's.
+
+    Raises:
+        SettingsError: ``text`` is no ISO time.
+
+    Example:
+        >>> parse_time("--from", "1970-01-01T00:00:01.5Z")
+        1500000000
+    """
+    from stream.errors import SettingsError
+
+    try:
+        at = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise SettingsError(f"{option} {text}: give an ISO time, e.g. 2026-01-31T12:00:00.250Z") from None
+    since = at - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * NS + since.microseconds * 1000
+
+
+def _time(ns: int) -> str:
+    return datetime.fromtimestamp(ns / NS, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _show(label: WindowLabel, about: str) -> None:
+    from training.sidecar.store.labels import NO_FAULT
+
+    name = "no fault" if label.fault_class == NO_FAULT else label.fault_class
+    typer.echo(f"labelled as {name}: {about}")
+    typer.echo(
+        f"windows that start from {_time(label.first_ns)} to {_time(label.last_ns)}; the next retraining learns from"
+        f" those that the trainer keeps (label {label.label_id}, by {label.by})"
+    )

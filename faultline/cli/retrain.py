@@ -17,7 +17,7 @@ NOT_IN_TIME = 3
 
 def retrain(
     broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…].")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it; the exit status is the verdict.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it; the exit status is its outcome.")] = False,
     timeout: Annotated[float, typer.Option(min=1, help="--wait: longest wait in seconds.")] = 4 * 3600.0,
     reason: Annotated[str, typer.Option(help="Why, in words, for the audit trail.")] = "",
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the windows [default: trainer's].")] = None,
@@ -31,61 +31,59 @@ def retrain(
 ) -> None:
     """Ask the trainer for a retraining.
 
-    With --wait: exit status 0 promoted, 1 refused by the gate, 2 failed, 3 no verdict in time (it goes on).
+    With --wait: exit status 0 promoted, 1 refused by the gate, 2 failed, 3 no outcome in time (it goes on).
 
-    Example: `faultline retrain --wait --reason "40 verdicts on feeder-7"`
+    Example: `faultline retrain --wait --reason "40 labels on feeder-7"`
     """
     from model.spec import load_spec
     from stream.contract import RetrainOptions
     from stream.settings import load_settings
-    from training.sidecar.requests.client import new_request
+    from training.sidecar.requests.client import new_request, request_retraining
 
     settings = load_settings(broker=broker, spec=spec)
     options = RetrainOptions(epochs=epochs, episodes=episodes, seed=seed, warm_start=warm_start)
     request = new_request(load_spec(settings.spec).name, options, reason)
     if not wait:
-        from training.sidecar.requests.client import ask
-
-        asyncio.run(ask(settings, request))
+        asyncio.run(request_retraining(settings, request))
         typer.echo(f"asked: {request.request_id}; --wait follows the next one")
         return
-    word = _followed(settings, request, timeout)
-    if word is None:
-        typer.echo(f"no verdict after {timeout:.0f} s: is a trainer running? The request stands.", err=True)
+    final = _follow(settings, request, timeout)
+    if final is None:
+        typer.echo(f"no outcome after {timeout:.0f} s: is a trainer running? The request stands.", err=True)
         raise typer.Exit(NOT_IN_TIME)
-    _show(word)
-    raise typer.Exit(EXIT[word.state])
+    _show(final)
+    raise typer.Exit(EXIT[final.state])
 
 
-def _followed(settings: Settings, request: RetrainRequest, timeout_s: float) -> TrainingReport | None:
-    """Show a bar, or a line per stage where standard error is no terminal, until the last word."""
+def _follow(settings: Settings, request: RetrainRequest, timeout_s: float) -> TrainingReport | None:
+    """Show a bar, or a line per stage where standard error is no terminal; return the final report."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from training.sidecar.requests.client import ask
+    from training.sidecar.requests.client import request_retraining
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("asked; waiting for a trainer", total=1.0)
 
-        def told(report: TrainingReport) -> None:
-            said = {"started": "started", "merged": f"merged: {report.note}"}.get(report.state, report.stage)
-            progress.update(task, completed=report.progress, description=said)
+        def show(report: TrainingReport) -> None:
+            stage = {"started": "started", "merged": f"merged: {report.note}"}.get(report.state, report.stage)
+            progress.update(task, completed=report.progress, description=stage)
             if progress.disable:
-                typer.echo(f"{report.progress:4.0%} {said}", err=True)
+                typer.echo(f"{report.progress:4.0%} {stage}", err=True)
 
-        return asyncio.run(ask(settings, request, wait_s=timeout_s, told=told))
+        return asyncio.run(request_retraining(settings, request, wait_s=timeout_s, on_report=show))
 
 
-def _show(word: TrainingReport) -> None:
-    beside = "" if word.champion_id is None else f", beside {word.champion_id}"
-    typer.echo(f"{word.state}: {word.model_id or 'no model'}{beside}")
-    for criterion in word.failed_criteria:
+def _show(final: TrainingReport) -> None:
+    beside = "" if final.champion_id is None else f", beside {final.champion_id}"
+    typer.echo(f"{final.state}: {final.model_id or 'no model'}{beside}")
+    for criterion in final.failed_criteria:
         typer.echo(f"not met: {criterion}")
-    if word.metrics:
-        typer.echo("  ".join(f"{name} {value:.4g}" for name, value in word.metrics.items()))
-    if word.state == "failed":
-        typer.echo(word.note)
-    if word.report_path is not None:
-        typer.echo(word.report_path)
+    if final.metrics:
+        typer.echo("  ".join(f"{name} {value:.4g}" for name, value in final.metrics.items()))
+    if final.state == "failed":
+        typer.echo(final.note)
+    if final.report_path is not None:
+        typer.echo(final.report_path)

@@ -17,18 +17,18 @@ def trainer(
     model: Annotated[str | None, typer.Option(help="Champion while the topic has none; else the shipped one.")] = None,
     web_port: Annotated[int | None, typer.Option(help="Port of /healthz, /readyz, /metrics; 0 takes any.")] = None,
 ) -> None:
-    """Gather labelled windows, retrain when asked, and publish what passes the gate, until SIGTERM or Ctrl-C.
+    """Run the sidecar: store labelled windows, retrain on request, publish models that pass the gate.
 
     It retrains on `faultline retrain`, by a schedule, on drift and, where a port and a token are set, on POST /retrain.
     The training runs in a process of its own, with limits of memory and time (FAULTLINE_RETRAIN_…).
-    One trainer per spec: a folder is one trainer's. Stopped or killed, it goes on where it was.
+    Run one sidecar per spec, each with a folder of its own. Stopped or killed, it resumes where it was.
 
     Example: `faultline trainer --broker localhost:9092 --folder /var/lib/faultline --schedule '0 3 * * 0'`
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from stream.settings import load_settings
-    from training.sidecar.running import run_trainer
+    from training.sidecar.service import run_sidecar
 
     settings = load_settings(
         broker=broker,
@@ -38,4 +38,4 @@ def trainer(
         model=model,
         trainer_web_port=web_port,
     )
-    raise typer.Exit(run_trainer(settings))
+    raise typer.Exit(run_sidecar(settings))

@@ -14,7 +14,7 @@ from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
 from stream.contract import FAULT_TYPES
 from stream.errors import SettingsError
 from stream.settings.registry import ModelSettings
-from stream.settings.sidecar import TrainerSettings
+from stream.settings.sidecar import SidecarSettings
 from stream.settings.tracing import TracingSettings
 
 PREFIX = "FAULTLINE_"
@@ -53,7 +53,7 @@ Topic = Annotated[str, AfterValidator(_topic)]
 File = Annotated[Path, AfterValidator(_file)]
 
 
-class Settings(TracingSettings, TrainerSettings, ModelSettings):
+class Settings(TracingSettings, SidecarSettings, ModelSettings):
     """What a Faultline process may be told from outside. Units are in the names."""
 
     model_config = SettingsConfigDict(

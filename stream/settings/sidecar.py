@@ -1,4 +1,4 @@
-"""Settings of the trainer: where it keeps things, when it retrains, and what one retraining may cost."""
+"""Settings of the sidecar: where it keeps things, when it retrains, and what one retraining may cost."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pydantic_settings import BaseSettings
 
 DAY_S = 86_400
 LEAST_TOKEN = 16
-"""Characters: 64 bits where they are hexadecimal, which cannot be tried out over a rate-limited door."""
+"""Characters: 64 bits where they are hexadecimal, which cannot be tried out over a rate-limited endpoint."""
 
 
-class TrainerSettings(BaseSettings):
+class SidecarSettings(BaseSettings):
     """What ``stream.settings.Settings`` has for ``faultline trainer``. The defaults fit a small machine."""
 
     trainer_group: str = Field(
@@ -102,7 +102,7 @@ class TrainerSettings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _door_has_a_lock(self) -> TrainerSettings:
+    def _require_token(self) -> SidecarSettings:
         token = "" if self.retrain_token is None else self.retrain_token.get_secret_value()
         if self.retrain_http_port is not None and len(token) < LEAST_TOKEN:
             raise ValueError(

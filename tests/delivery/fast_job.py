@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from tests.delivery.quick_job import candidate
-from training.sidecar.job import main as job
-from training.sidecar.job.spec import PAGE, Order, Outcome
+from training.sidecar.job import main as job_main
+from training.sidecar.job.spec import PAGE, JobSpec, Outcome
 
 PAGE_BYTES = 400_000  # as a report has
 
 
-def judge(order: Order, folder: Path, model_id: str, champion_id: str | None, tell: Any) -> Outcome:
+def evaluate_candidate(job: JobSpec, folder: Path, model_id: str, champion_id: str | None, on_progress: Any) -> Outcome:
     """Write a page of a report's size and let the candidate pass."""
-    tell(0.5, "judging")
+    on_progress(0.5, "judging")
     time.sleep(float(os.environ.get("FAULTLINE_TEST_JUDGING_S", "0")))
-    job.put_report(folder, lambda place: (place / PAGE).write_bytes(b"." * PAGE_BYTES))
+    job_main.put_report(folder, lambda place: (place / PAGE).write_bytes(b"." * PAGE_BYTES))
     return Outcome(model_id=model_id, champion_id=champion_id, passed=True, failed_criteria=[], metrics={})
 
 
 if __name__ == "__main__":
-    teaching: Any = types.ModuleType("training.sidecar.job.train")  # the real one brings TensorFlow
-    teaching.teach = candidate
-    sys.modules[teaching.__name__] = teaching
-    job.judge = judge
-    sys.exit(job.main(sys.argv[1:]))
+    train: Any = types.ModuleType("training.sidecar.job.train")  # the real one brings TensorFlow
+    train.train_candidate = candidate
+    sys.modules[train.__name__] = train
+    job_main.evaluate_candidate = evaluate_candidate
+    sys.exit(job_main.main(sys.argv[1:]))

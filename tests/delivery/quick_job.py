@@ -13,30 +13,30 @@ from typing import Any
 
 from model.artefact import Artefact, shipped
 from model.spec import load_spec
-from training.sidecar.job import main as job
-from training.sidecar.job.spec import Order
+from training.sidecar.job import main as job_main
+from training.sidecar.job.spec import JobSpec
 
 
-def candidate(order: Order, folder: Path, tell: Any) -> Artefact:
+def candidate(job: JobSpec, folder: Path, on_progress: Any) -> Artefact:
     """The shipped weights with the retraining's id in the manifest."""
-    tell(0.5, "epoch 1 of 2")
+    on_progress(0.5, "epoch 1 of 2")
     time.sleep(float(os.environ.get("FAULTLINE_TEST_TRAINING_S", "0")))
-    known = shipped(order.spec)
+    known = shipped(job.spec)
     manifest = known.manifest
     return Artefact.create(
         known.weights,
-        spec=load_spec(order.spec),
+        spec=load_spec(job.spec),
         architecture=manifest.architecture,
         normalisation=manifest.normalisation,
         temperature=manifest.temperature,
         rejection=manifest.rejection,
         metrics=manifest.metrics,
-        provenance={**manifest.provenance, "retraining": order.run_id},
+        provenance={**manifest.provenance, "retraining": job.run_id},
     )
 
 
 if __name__ == "__main__":
-    from training.sidecar.job import train as teaching
+    from training.sidecar.job import train
 
-    teaching.teach = candidate
-    sys.exit(job.main(sys.argv[1:]))
+    train.train_candidate = candidate
+    sys.exit(job_main.main(sys.argv[1:]))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from domains.powerline.data import training_data
-from training.sidecar.job import main as job
+from training.sidecar.job import main as job_main
 
 
 def shuffling(windows: Any) -> Any:
@@ -25,4 +25,4 @@ def shuffling(windows: Any) -> Any:
 if __name__ == "__main__":
     training_data.training_windows = shuffling(training_data.training_windows)
     training_data.hard_windows = shuffling(training_data.hard_windows)
-    sys.exit(job.main(sys.argv[1:]))
+    sys.exit(job_main.main(sys.argv[1:]))

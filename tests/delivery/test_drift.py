@@ -1,7 +1,7 @@
-"""An hour of stream time through the real trainer on Apache Kafka: drift asks for one retraining, its absence for none.
+"""An hour of stream time through the real sidecar on Apache Kafka: drift requests one retraining, its absence none.
 
-What the trainer does on the way is real: it gathers, looks for drift by the champion, asks on the topic, serves what
-was asked. Only the candidate is there at once (``swift_attempt``).
+The sidecar is real: it ingests, detects drift by the champion, requests a retraining and serves it. Only
+the candidate is there at once (``tests.delivery.fast_job``).
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def test_an_hour_asks_for_one_retraining_with_drift_and_for_none_without(
             "the trainer to see the whole hour",
         )
         if drifts:
-            (word,) = topics.wait_last_words(1)
-            assert (word.state, word.reason) == ("promoted", "drift")
+            (final,) = topics.wait_final_reports(1)
+            assert (final.state, final.reason) == ("promoted", "drift")
             started = [one for one in topics.reported() if one.state == "started"]
             assert "moved from" in started[0].note, "the audit trail says what moved"
         # Ending it writes all that was still under way: what it had to ask for it has asked for.
@@ -68,6 +68,6 @@ def test_an_hour_asks_for_one_retraining_with_drift_and_for_none_without(
     finally:
         trainer.kill()
     assert len(read_all(topics.bootstrap, [topics.requests])) == int(drifts)
-    assert [one.reason for one in topics.last_words()] == ["drift"] * drifts
+    assert [one.reason for one in topics.final_reports()] == ["drift"] * drifts
     assert {one.reason for one in topics.reported()} == ({"drift"} if drifts else set())
     assert len(topics.champions()) == int(drifts)

@@ -14,7 +14,7 @@ from stream.kafka.clients import producer_kwargs
 from stream.settings import Settings, load_settings
 from tests.conftest import Kafka
 from tests.faultline.test_label_command import CLEAR, ONSET, OTHER, labels
-from training.sidecar.label_client import Verdict, label_event
+from training.sidecar.label_client import OperatorLabel, label_event
 
 DAY_MS = 86_400_000
 
@@ -45,14 +45,14 @@ def publish(settings: Settings, days_ago: float) -> None:
 
 
 @pytest.mark.kafka
-def test_an_event_is_found_by_time_and_its_verdict_published(kafka: Kafka, settings: Settings) -> None:
+def test_an_event_is_found_by_time_and_its_label_published(kafka: Kafka, settings: Settings) -> None:
     publish(settings, days_ago=10)
     with pytest.raises(TopicError, match="faultline topics create"):
-        label_event(settings, "event-1", Verdict("none"), days=30)
+        asyncio.run(label_event(settings, "event-1", OperatorLabel("none"), days=30))
     kafka.create_topic(settings.topic_labels, partitions=3)
     with pytest.raises(EventNotFoundError, match="in the last 5 days"):
-        label_event(settings, "event-1", Verdict("none"), days=5)
-    label_event(settings, "event-1", Verdict("none"), days=30)
+        asyncio.run(label_event(settings, "event-1", OperatorLabel("none"), days=5))
+    asyncio.run(label_event(settings, "event-1", OperatorLabel("none"), days=30))
     ((key, label),) = labels(settings)
     assert (key, label.line, label.event_id) == ("feeder-7-100", "feeder-7-100", "event-1")
     assert label.last_ns == ONSET.inception_ns + 100_000_000 - 1

@@ -62,8 +62,8 @@ def test_a_retraining_under_load_changes_the_model_and_every_window_is_answered_
             wait_until(lambda: account(topics).events, "the first events")
             asked = command(topics, "retrain", "--wait")
             assert asked.returncode == 0, asked.stdout + asked.stderr
-            (word,) = topics.last_words()
-            new, old = word.model_id, word.champion_id
+            (final,) = topics.final_reports()
+            new, old = final.model_id, final.champion_id
             wait_until(
                 lambda: any(event["model_id"] == new for event in account(topics).events), "events of the new model"
             )
@@ -71,14 +71,14 @@ def test_a_retraining_under_load_changes_the_model_and_every_window_is_answered_
     finally:
         trainer.kill()
         worker.kill()
-    told = answers(topics)
-    print(f"windows sent {windows_sent(topics)}, answered {told.windows}; {found.summary()}")
-    assert told.models == {old, new}
+    answered = answers(topics)
+    print(f"windows sent {windows_sent(topics)}, answered {answered.windows}; {found.summary()}")
+    assert answered.models == {old, new}
     assert not found.lost, found.summary()
     # An event that changes the type stands on two topics under one id, so events are not counted here.
     assert found.repeated == 0, found.summary()
-    assert told.windows == windows_sent(topics)
-    assert all(len(models) == 1 for models in told.by_record.values()), "no window is answered by both"
+    assert answered.windows == windows_sent(topics)
+    assert all(len(models) == 1 for models in answered.by_record.values()), "no window is answered by both"
     for line in {event["line"] for event in found.events}:
         order = [
             event["model_id"] for event in sorted(found.events, key=lambda e: e["sequence"]) if event["line"] == line

@@ -123,7 +123,7 @@ def test_a_trace_goes_from_request_to_report_and_every_line_of_the_log_names_the
     try:
         trainer.wait_ready()
         topics.ask("one", headers=GATEWAY.headers())
-        (word,) = topics.wait_last_words(1)
+        (word,) = topics.wait_final_reports(1)
         assert trainer.terminate() == 0
         records = read_all(topics.bootstrap, [topics.reports])
         contexts = {read_context(record.headers()) for record in records}
@@ -136,7 +136,7 @@ def test_a_trace_goes_from_request_to_report_and_every_line_of_the_log_names_the
         assert (span.trace_id.hex(), span.span_id.hex()) == (context.trace_id, context.span_id)
         logged = [json.loads(line) for line in trainer.log.read_text().splitlines() if line.startswith("{")]
         named = {line["event"]: line.get("run_id") for line in logged}
-        about = {"request-taken", "attempt-started", "attempt-ended", "champion-published", "training-report"}
+        about = {"request-taken", "job-started", "job-ended", "champion-published", "training-report"}
         assert {event: named.get(event) for event in about} == dict.fromkeys(about, word.run_id)
     finally:
         trainer.kill()

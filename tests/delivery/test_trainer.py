@@ -1,4 +1,4 @@
-"""Retrainings on Apache Kafka: asked for, merged, killed, out of disk; one verdict each, never half a model."""
+"""Retrainings on Apache Kafka: asked for, merged, killed, out of disk; one final report each, never half a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics, comman
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
-SWIFT, QUICK = "tests.delivery.fast_job", "tests.delivery.quick_job"
+FAST, QUICK = "tests.delivery.fast_job", "tests.delivery.quick_job"
 TRAINED, SHUFFLED = "tests.delivery.trained_job", "tests.delivery.shuffled_job"
 STRICT = {"FAULTLINE_GATE_HOLDOUT_FLOOR": "0.8", "FAULTLINE_GATE_HOLDOUT_MARGIN": "0.1"}
 START_NS = time.time_ns()
@@ -41,8 +41,8 @@ def start(topics: TrainerTopics, tmp_path: Path) -> Iterator[Callable[..., Train
     """Starts trainers on the test's topics and folder and ends what is left of them."""
     started: list[TrainerProcess] = []
 
-    def start_one(attempt: str | None = SWIFT, **environment: str) -> TrainerProcess:
-        trainer = TrainerProcess(topics, tmp_path, attempt, **environment)
+    def start_one(job: str | None = FAST, **environment: str) -> TrainerProcess:
+        trainer = TrainerProcess(topics, tmp_path, job, **environment)
         started.append(trainer)
         return trainer
 
@@ -58,12 +58,12 @@ def test_a_retraining_that_is_waited_for_ends_with_a_promoted_model_and_its_repo
     trainer = start(QUICK).wait_ready()
     asked = command(topics, "retrain", "--wait", "--reason", "a test")
     assert asked.returncode == 0, asked.stdout + asked.stderr
-    word = topics.wait_last_words(1)[0]
-    assert (word.state, word.note, word.reason) == ("promoted", "a test", "demand")
-    assert topics.champions() == [word.model_id]
-    assert word.report_path is not None
-    assert {path.name for path in Path(word.report_path).iterdir()} >= {"report.json", "report.md", "report.html"}
-    assert asked.stdout.splitlines()[-1] == word.report_path
+    final = topics.wait_final_reports(1)[0]
+    assert (final.state, final.note, final.reason) == ("promoted", "a test", "demand")
+    assert topics.champions() == [final.model_id]
+    assert final.report_path is not None
+    assert {path.name for path in Path(final.report_path).iterdir()} >= {"report.json", "report.md", "report.html"}
+    assert asked.stdout.splitlines()[-1] == final.report_path
     assert {one.state for one in topics.reported()} == {"started", "progress", "promoted"}
     assert trainer.metric('faultline_retrainings_total{verdict="promoted"}') == 1
     assert not (trainer.folder / "run").exists()
@@ -78,14 +78,14 @@ def test_requests_that_arrive_meanwhile_are_merged_into_one_follow_up_and_told_s
     wait_until(lambda: topics.stages(), "the first retraining to run")
     for name in ("two", "three", "two"):
         topics.ask(name)
-    words = topics.wait_last_words(2)
-    assert [word.request_ids for word in words] == [["one"], ["two", "three"]]
+    finals = topics.wait_final_reports(2)
+    assert [final.request_ids for final in finals] == [["one"], ["two", "three"]]
     merged = [one for one in topics.reported() if one.state == "merged"]
     assert [(one.request_ids, one.run_id) for one in merged] == [
-        (["two"], words[1].run_id),
-        (["three"], words[1].run_id),
+        (["two"], finals[1].run_id),
+        (["three"], finals[1].run_id),
     ]
-    assert topics.champions() == [word.model_id for word in words]
+    assert topics.champions() == [final.model_id for final in finals]
 
 
 def test_killed_at_every_step_of_publishing_it_publishes_the_candidate_once(
@@ -97,13 +97,13 @@ def test_killed_at_every_step_of_publishing_it_publishes_the_candidate_once(
         assert trainer.process.wait(120) == -9, place
     trainer = start().wait_ready()
     wait_until(lambda: not (trainer.folder / "run").exists(), "the rest to be cleared away")
-    wait_until(lambda: trainer.metric('faultline_retrainings_total{verdict="promoted"}') == 1, "the last word")
-    (word,) = topics.last_words()
-    assert topics.champions() == [word.model_id]
-    assert {one.model_id for one in topics.reported() if one.state == "promoted"} == {word.model_id}
-    assert trainer.log.read_text().count("attempt-started") == 1, "trained and judged once"
+    wait_until(lambda: trainer.metric('faultline_retrainings_total{verdict="promoted"}') == 1, "the final report")
+    (final,) = topics.final_reports()
+    assert topics.champions() == [final.model_id]
+    assert {one.model_id for one in topics.reported() if one.state == "promoted"} == {final.model_id}
+    assert trainer.log.read_text().count("job-started") == 1, "trained and evaluated once"
     topics.ask("two")
-    assert [one.state for one in topics.wait_last_words(2)] == ["promoted", "promoted"]
+    assert [one.state for one in topics.wait_final_reports(2)] == ["promoted", "promoted"]
     assert len(set(topics.champions())) == 2
 
 
@@ -124,11 +124,11 @@ def test_killed_while_it_trains_it_goes_on_and_ends_with_one_model(
         wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to end with its trainer")
         assert topics.published() == []
         start(TRAINED)
-    (word,) = topics.wait_last_words(1)
-    assert word.state == "promoted"
-    assert topics.champions() == [word.model_id]
-    assert word.report_path is not None
-    assert (Path(word.report_path) / "report.html").exists()
+    (final,) = topics.wait_final_reports(1)
+    assert final.state == "promoted"
+    assert topics.champions() == [final.model_id]
+    assert final.report_path is not None
+    assert (Path(final.report_path) / "report.html").exists()
 
 
 @pytest.fixture
@@ -161,17 +161,17 @@ def test_a_full_disk_fails_the_retraining_with_its_reason_and_the_next_one_succe
     trainer = start(FAULTLINE_TRAINER_FOLDER=str(small_disk / "trainer")).wait_ready()
     filler = fill(small_disk, left)
     topics.ask("one")
-    (word,) = topics.wait_last_words(1)
-    assert word.state == "failed"
-    assert reason in word.note
-    assert "No space left on device" in word.note
+    (final,) = topics.wait_final_reports(1)
+    assert final.state == "failed"
+    assert reason in final.note
+    assert "No space left on device" in final.note
     assert topics.published() == []
     assert not list((small_disk / "trainer").rglob("*.partial"))
     assert not list((small_disk / "trainer").rglob("report.html"))
     filler.unlink()
     topics.ask("two")
-    assert [one.state for one in topics.wait_last_words(2)] == ["failed", "promoted"]
-    assert topics.champions() == [topics.last_words()[1].model_id]
+    assert [one.state for one in topics.wait_final_reports(2)] == ["failed", "promoted"]
+    assert topics.champions() == [topics.final_reports()[1].model_id]
     assert trainer.alive
 
 
@@ -188,17 +188,17 @@ def test_a_candidate_of_shuffled_labels_is_refused_by_a_named_criterion_and_the_
     asked = command(topics, "retrain", "--wait", "--epochs", "3", "--episodes", "100")
     assert asked.returncode == 1, asked.stdout + asked.stderr
     assert "not met: hold-out score:" in asked.stdout
-    (word,) = topics.last_words()
-    assert (word.state, word.champion_id) == ("refused", champion[0])
-    assert any(text.startswith("hold-out score") for text in word.failed_criteria)
+    (final,) = topics.final_reports()
+    assert (final.state, final.champion_id) == ("refused", champion[0])
+    assert any(text.startswith("hold-out score") for text in final.failed_criteria)
     assert topics.champions() == champion
-    assert word.model_id is not None
-    kept = trainer.folder / "refused" / word.model_id
+    assert final.model_id is not None
+    kept = trainer.folder / "refused" / final.model_id
     assert {path.name for path in kept.iterdir()} == {"candidate.safetensors", "report", "outcome.json"}
     assert trainer.metric('faultline_retrainings_total{verdict="refused"}') == 1
 
 
-def test_windows_and_verdicts_are_kept_over_a_kill_and_counted_once(
+def test_windows_and_labels_are_kept_over_a_kill_and_counted_once(
     topics: TrainerTopics, start: Callable[..., TrainerProcess]
 ) -> None:
     def labelled() -> float:
@@ -211,7 +211,7 @@ def test_windows_and_verdicts_are_kept_over_a_kill_and_counted_once(
     send_windows(topics, 6, labels=None)
     trainer = start().wait_ready()
     wait_until(lambda: trainer.metric('faultline_store_windows{labelled="false"}') == 6, "six windows without")
-    verdict = WindowLabel(
+    label = WindowLabel(
         label_id="v-1",
         line="feeder-7",
         spec="line",
@@ -222,8 +222,8 @@ def test_windows_and_verdicts_are_kept_over_a_kill_and_counted_once(
         at=datetime.now(UTC),
     )
     for _ in range(2):
-        topics.send(topics.labels, "feeder-7", verdict.model_dump_json().encode())
-    wait_until(lambda: labelled() == 9, "three of them to get the verdict's label")
+        topics.send(topics.labels, "feeder-7", label.model_dump_json().encode())
+    wait_until(lambda: labelled() == 9, "three of them to get the label")
     assert trainer.terminate() == 0
     trainer = start().wait_ready()
     wait_until(lambda: labelled() == 9, "the same windows after a restart")

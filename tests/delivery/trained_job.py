@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from tests.delivery import fast_job
-from training.sidecar.job import main as job
+from training.sidecar.job import main as job_main
 
 if __name__ == "__main__":
-    job.judge = fast_job.judge
-    sys.exit(job.main(sys.argv[1:]))
+    job_main.evaluate_candidate = fast_job.evaluate_candidate
+    sys.exit(job_main.main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""A trainer for delivery tests whose retrainings run another module's child process, and that can die in a place.
+"""A sidecar for delivery tests whose retrainings run another module's child process, and that can die in a place.
 
 ``python -m tests.delivery.trainer_child MODULE``; ``FAULTLINE_TEST_DIE`` names a place to die in by SIGKILL.
 """
@@ -13,27 +13,27 @@ from stream.settings import load_settings
 from tests.delivery.marked import die
 from training.sidecar import champion
 from training.sidecar.requests import consumer
-from training.sidecar.running import run_trainer
+from training.sidecar.service import run_sidecar
 
 
 def arm(place: str) -> None:
     """Die at a place on the way of a candidate to the topic."""
     if place in ("before-publish", "after-publish"):
-        publish: Any = champion.TopicChampions.publish
+        publish: Any = champion.ChampionRegistry.publish
 
         async def dying(self: Any, *arguments: Any) -> None:
             if place == "after-publish":
                 await publish(self, *arguments)
             die()
 
-        champion.TopicChampions.publish = dying  # type: ignore[method-assign]
+        champion.ChampionRegistry.publish = dying  # type: ignore[method-assign]
     elif place == "before-finish":
-        consumer.RequestDesk.finish = lambda self: die()  # type: ignore[method-assign]
+        consumer.RequestConsumer.finish = lambda self: die()  # type: ignore[method-assign]
     else:
         raise ValueError(f"no such place: {place}")
 
 
 if __name__ == "__main__":
-    if order := os.environ.get("FAULTLINE_TEST_DIE"):
-        arm(order)
-    sys.exit(run_trainer(load_settings(), (sys.executable, "-m", sys.argv[1])))
+    if place := os.environ.get("FAULTLINE_TEST_DIE"):
+        arm(place)
+    sys.exit(run_sidecar(load_settings(), (sys.executable, "-m", sys.argv[1])))

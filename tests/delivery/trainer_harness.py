@@ -1,4 +1,4 @@
-"""Trainer processes on topics of their own, and what they said on them."""
+"""Sidecar processes on topics of their own, and their records on them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from typing import Any
 from confluent_kafka import Producer
 
 from model.artefact import Artefact
-from stream.contract import RetrainOptions, RetrainRequest, TrainingReport
+from stream.contract import TERMINAL_STATES, RetrainOptions, RetrainRequest, TrainingReport
 from tests.delivery.harness import REPOSITORY, Topics, free_port, read_all, wait_until
 
-VERDICT_DEADLINE_S = 240.0
-LAST_WORDS = ("promoted", "refused", "failed")
+RETRAINING_DEADLINE_S = 240.0
 
 # A retraining of seconds: two epochs on a handful of episodes, one line of hold-out, no conditions.
 TINY = {
@@ -50,7 +49,7 @@ LENIENT = {
 
 @dataclass
 class TrainerTopics(Topics):
-    """The topics of a worker and of a trainer beside it."""
+    """The topics of a worker and of a sidecar beside it."""
 
     @property
     def labels(self) -> str:
@@ -84,20 +83,20 @@ class TrainerTopics(Topics):
         assert done.returncode == 0, done.stderr
         return self
 
-    # What was said ------------------------------------------------------------------------------------------------
+    # Records on the topics -----------------------------------------------------------------------------------------
 
     def reported(self) -> list[TrainingReport]:
         """Every report so far."""
         return [TrainingReport.model_validate_json(one.value()) for one in read_all(self.bootstrap, [self.reports])]
 
-    def last_words(self) -> list[TrainingReport]:
-        """How retrainings ended, each told once."""
-        return list({one.run_id: one for one in self.reported() if one.state in LAST_WORDS}.values())
+    def final_reports(self) -> list[TrainingReport]:
+        """The final report of every retraining, once."""
+        return list({one.run_id: one for one in self.reported() if one.state in TERMINAL_STATES}.values())
 
-    def wait_last_words(self, count: int, deadline_s: float = VERDICT_DEADLINE_S) -> list[TrainingReport]:
+    def wait_final_reports(self, count: int, deadline_s: float = RETRAINING_DEADLINE_S) -> list[TrainingReport]:
         """Wait until so many retrainings have ended."""
-        wait_until(lambda: len(self.last_words()) >= count, f"{count} verdicts", deadline_s, pause_s=0.3)
-        return self.last_words()
+        wait_until(lambda: len(self.final_reports()) >= count, f"{count} final reports", deadline_s, pause_s=0.3)
+        return self.final_reports()
 
     def published(self) -> list[tuple[str, Artefact | None]]:
         """Key and verified artefact of every record on the topic of models."""
@@ -120,7 +119,7 @@ class TrainerTopics(Topics):
         return name
 
     def stages(self) -> list[str]:
-        """What was told of progress so far."""
+        """The stages reported so far."""
         return [one.stage for one in self.reported() if one.state == "progress"]
 
     def champions(self) -> list[str]:
@@ -147,18 +146,16 @@ def command(topics: Topics, *arguments: str, timeout_s: float = 600, **environme
 
 
 class TrainerProcess:
-    """A trainer, its log in a file and its folder beside it.
+    """A sidecar, its log in a file and its folder beside it.
 
     Args:
         topics: its own.
-        folder: where its folder and log lie; the same folder goes on where another trainer was.
-        attempt: module of the tests that is run instead of the child process; None for the real one.
+        folder: where its folder and log lie; a sidecar on the same folder resumes where another one was.
+        job: module of the tests that is run instead of the child process; None for the real one.
         environment: settings; they win over those of a tiny retraining and a lenient gate, None leaves one out.
     """
 
-    def __init__(
-        self, topics: TrainerTopics, folder: Path, attempt: str | None = None, **environment: str | None
-    ) -> None:
+    def __init__(self, topics: TrainerTopics, folder: Path, job: str | None = None, **environment: str | None) -> None:
         self.port = free_port()
         self.folder, self.log = folder / "trainer", folder / "trainer.log"
         given = {
@@ -170,8 +167,8 @@ class TrainerProcess:
         }
         settings = {name: value for name, value in given.items() if value is not None}
         line: Sequence[str] = ("-m", "faultline", "trainer")
-        if attempt is not None or "FAULTLINE_TEST_DIE" in environment:
-            line = ("-m", "tests.delivery.trainer_child", attempt or "training.sidecar.job.main")
+        if job is not None or "FAULTLINE_TEST_DIE" in environment:
+            line = ("-m", "tests.delivery.trainer_child", job or "training.sidecar.job.main")
         with self.log.open("ab") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, *line],

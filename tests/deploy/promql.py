@@ -7,7 +7,7 @@ import re
 from prometheus_client import CollectorRegistry
 
 from stream.worker.metrics import WorkerMetrics
-from training.sidecar.metrics import TrainerMetrics
+from training.sidecar.metrics import SidecarMetrics
 
 NAME = re.compile(r"\b(faultline_[a-z_]+)")
 SELECTOR = re.compile(r"\b(faultline_[a-z_]+)(?:\{([^}]*)\})?")
@@ -29,7 +29,7 @@ def series(registry: CollectorRegistry) -> dict[str, set[str]]:
 
 
 WORKER = series(WorkerMetrics().registry)
-TRAINER = series(TrainerMetrics().registry)
+TRAINER = series(SidecarMetrics().registry)
 ALL = {name: WORKER.get(name, set()) | TRAINER.get(name, set()) for name in WORKER | TRAINER}
 
 

@@ -1,4 +1,4 @@
-"""``faultline label``: a verdict reaches the topic with the windows that it is about."""
+"""``faultline label``: a label reaches the topic with the windows that it covers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from faultline.cli.label import label_event, label_range, parse_time
 from model.spec import load_spec
 from stream.contract import FaultEvent, SourceRecord, WindowLabel
 from stream.errors import EventNotFoundError, SettingsError
@@ -20,8 +21,8 @@ from stream.kafka.clients import consumer_kwargs, producer_kwargs
 from stream.kafka.embedded import EmbeddedBroker
 from stream.settings import Settings, load_settings
 from training.errors import TrainingError
-from training.sidecar.label_client import Verdict, episode_range, label_event, label_range, parse_time
-from training.sidecar.store.labels import covered
+from training.sidecar.label_client import OperatorLabel, episode_range
+from training.sidecar.store.labels import covered_starts
 
 SPEC = load_spec("line")
 NS = 1_000_000_000
@@ -102,10 +103,10 @@ def labels(settings: Settings) -> list[tuple[str, WindowLabel]]:
 
 
 @pytest.mark.parametrize("given", ["event-1", "event-3", "episode-1"])
-def test_a_verdict_is_about_the_whole_episode_of_its_event(
+def test_a_label_is_about_the_whole_episode_of_its_event(
     published: Settings, given: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    label_event(published, given, Verdict("BG", "ada", "wrong phase"), days=1)
+    label_event(published, given, OperatorLabel("BG", "ada", "wrong phase"), days=1)
     ((key, label),) = labels(published)
     assert (key, label.line, label.spec, label.fault_class) == ("feeder-7", "feeder-7", "line", "BG")
     assert (label.by, label.note) == ("ada", "wrong phase")
@@ -113,14 +114,14 @@ def test_a_verdict_is_about_the_whole_episode_of_its_event(
     # Windows whose last sample lies between inception and clearing.
     assert label.first_ns == INCEPTION_NS - SPAN_NS
     assert label.last_ns == pytest.approx(INCEPTION_NS + NS // 10 - SPAN_NS, abs=2)
-    told = capsys.readouterr().out
-    assert "labelled as BG" in told
-    assert "2026-01-01T00:00:00.000Z" in told
-    assert label.label_id in told
+    printed = capsys.readouterr().out
+    assert "labelled as BG" in printed
+    assert "2026-01-01T00:00:00.000Z" in printed
+    assert label.label_id in printed
 
 
 def test_no_fault_is_about_all_windows_that_show_the_episode(published: Settings) -> None:
-    label_event(published, "event-2", Verdict("none"), days=1)
+    label_event(published, "event-2", OperatorLabel("none"), days=1)
     ((_, label),) = labels(published)
     assert label.fault_class == "none"
     assert label.by == getpass.getuser()
@@ -130,7 +131,7 @@ def test_no_fault_is_about_all_windows_that_show_the_episode(published: Settings
 def test_an_episode_that_has_not_cleared_reaches_until_now_but_not_far(
     published: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    label_event(published, "event-9", Verdict("none"), days=1)
+    label_event(published, "event-9", OperatorLabel("none"), days=1)
     ((_, label),) = labels(published)
     assert label.last_ns == OTHER.detection_ns + 60 * NS - 1
     assert "not cleared yet" in capsys.readouterr().out
@@ -146,16 +147,16 @@ def test_the_line_s_own_frequency_decides_how_long_a_window_is() -> None:
 
 def test_what_cannot_be_labelled_is_said_and_nothing_is_published(published: Settings) -> None:
     with pytest.raises(EventNotFoundError, match="no event nowhere on faults"):
-        label_event(published, "nowhere", Verdict("AG"), days=1)
+        label_event(published, "nowhere", OperatorLabel("AG"), days=1)
     with pytest.raises(TrainingError, match=r"no class 'XYZ'; there are none, AG, BG, .*ABCG"):
-        label_event(published, "event-1", Verdict("XYZ"), days=1)
+        label_event(published, "event-1", OperatorLabel("XYZ"), days=1)
     with pytest.raises(TrainingError, match="must end after it begins"):
-        label_range(published, "feeder-7", "2026-01-01T00:00:01Z", "2026-01-01T00:00:00Z", Verdict("AG"))
+        label_range(published, "feeder-7", "2026-01-01T00:00:01Z", "2026-01-01T00:00:00Z", OperatorLabel("AG"))
     with pytest.raises(SettingsError, match="--from yesterday: give an ISO time"):
-        label_range(published, "feeder-7", "yesterday", "2026-01-01T00:00:00Z", Verdict("AG"))
+        label_range(published, "feeder-7", "yesterday", "2026-01-01T00:00:00Z", OperatorLabel("AG"))
     instant = published.model_copy(update={"spec": "instant"})
     with pytest.raises(SettingsError, match="set FAULTLINE_SPEC=line"):
-        label_event(instant, "event-1", Verdict("none"), days=1)
+        label_event(instant, "event-1", OperatorLabel("none"), days=1)
 
 
 def run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -176,7 +177,7 @@ def test_a_missed_fault_is_labelled_by_line_and_time(settings: Settings) -> None
     ((key, label),) = labels(settings)
     begin, end = INCEPTION_NS + NS // 4, INCEPTION_NS + NS // 2
     assert (key, label.event_id, label.fault_class) == ("feeder-7", None, "CAG")
-    assert (label.first_ns, label.last_ns) == covered(begin, end, SPEC, 1600.0, fault=True)
+    assert (label.first_ns, label.last_ns) == covered_starts(begin, end, SPEC, 1600.0, fault=True)
 
 
 @pytest.mark.parametrize(

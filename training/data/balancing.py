@@ -1,4 +1,4 @@
-"""Which labelled windows stay when not all can: old ones and those there are too many of go first. Pure."""
+"""Choose a balanced part of labelled windows: of large groups fewer are kept, and the newest ones. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 
 def fair_shares(counts: NDArray[np.integer], budget: int) -> NDArray[np.int64]:
-    """Share ``budget`` out so that nobody gets more than it has, and what the small leave goes to the large.
+    """Return shares of ``budget``, none larger than its count; the rest that small groups leave goes to large ones.
 
     Args:
-        counts: what each has, (n,).
+        counts: size of every group, (n,).
         budget: to be shared, at least 0.
 
     Example:
@@ -29,15 +29,15 @@ def fair_shares(counts: NDArray[np.integer], budget: int) -> NDArray[np.int64]:
 
 
 def balanced(levels: Sequence[NDArray[np.integer]], age: NDArray[np.integer], budget: int) -> NDArray[np.bool_]:
-    """Choose at most ``budget`` of n things, as evenly as there are enough by the first level, then by the next.
+    """Choose at most ``budget`` of n items, as evenly as their numbers allow by the first level, then by the next.
 
     Args:
-        levels: group of every thing, each (n,): classes, then lines, then days.
+        levels: group of every item, each (n,): classes, then lines, then days.
         age: higher is newer, (n,); in a group of the last level the newest stay.
-        budget: how many may stay.
+        budget: number of items that may stay.
 
     Returns:
-        bool (n,), which stay.
+        bool (n,), the items that stay.
     """
     keep = np.zeros(len(age), bool)
     _choose(np.arange(len(age)), levels, age, budget, keep)

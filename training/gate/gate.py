@@ -23,7 +23,7 @@ __all__ = [
     "GateThresholds",
     "InstantThresholds",
     "Verdict",
-    "field_criterion",
+    "feedback_criterion",
     "gate",
 ]
 
@@ -130,7 +130,7 @@ def gate(
     )
 
 
-def field_criterion(
+def feedback_criterion(
     candidate: float | None, champion: float | None, windows: int, thresholds: GateThresholds
 ) -> Criterion | None:
     """Judge by windows of the field that neither model has learned.

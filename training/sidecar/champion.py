@@ -1,4 +1,4 @@
-"""The champion: read from the topic ``models``, else given or shipped; a new one published there."""
+"""The champion: read from the topic ``models``, else given or shipped; a new one is published there."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ log = structlog.get_logger(__name__)
 PROMOTED_BY = "trainer"
 
 
-class TopicChampions:
-    """Models of one spec.
+class ChampionRegistry:
+    """The champion of one spec on the topic ``models``.
 
     Args:
         settings: broker, topic, keys.
-        spec: what the models must be for.
+        spec: of the models.
 
     Raises:
-        SettingsError: what we would publish, workers with the same settings would refuse.
+        SettingsError: workers with the same settings would refuse the models that we publish.
         SigningError: a key cannot be read.
         ArtefactError: the artefact that was given cannot be used.
     """
@@ -36,7 +36,7 @@ class TopicChampions:
     def __init__(self, settings: Settings, spec: SignalSpec) -> None:
         self._settings, self._spec = settings, spec
         self._keys = public_keys(settings)
-        signing_key(settings)  # so that a wrong one is told before a model is trained
+        signing_key(settings)  # so that a wrong key is reported before a model is trained
         self._first = self._given_or_shipped()
 
     def _given_or_shipped(self) -> Artefact | None:
@@ -45,12 +45,12 @@ class TopicChampions:
         try:
             return choose_artefact(self._settings, self._spec)[0]
         except ArtefactError as error:
-            # The first model of a spec has none to be compared with.
+            # The first model of a spec has no champion to be compared with.
             log.info("no-champion-yet", spec=self._spec.name, reason=str(error))
             return None
 
     async def current(self) -> Artefact | None:
-        """Return the model that workers use: that on the topic, unless they refuse it; None for a spec's first.
+        """Return the model that workers use: the one on the topic, unless they refuse it; None before a spec's first.
 
         Raises:
             BrokerError: the topic cannot be read.
@@ -65,7 +65,7 @@ class TopicChampions:
             return self._first
 
     async def publish(self, artefact: Artefact, reason: str) -> None:
-        """Make ``artefact`` the champion; returns when the broker has confirmed it.
+        """Publish ``artefact`` as the champion; return when the broker has confirmed it.
 
         Raises:
             FaultlineError: it cannot be signed or published.

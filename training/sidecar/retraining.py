@@ -1,7 +1,7 @@
-"""One retraining from order to verdict: train and judge in a child process, publish what passes.
+"""One retraining, from its request to the final report: a child process trains and evaluates, the result is published.
 
-Every step can be repeated: a trainer that is killed anywhere goes on with what lies in ``run/``. What was published is
-recognised by its id on ``models``, so that one retraining never publishes two models.
+Every step can be repeated: a sidecar that is killed anywhere resumes from the files in ``run/``. A candidate that was
+published is recognised by its id on ``models``, so that one retraining never publishes two models.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -23,30 +23,31 @@ from stream.contract import TrainingReport
 from stream.errors import BrokerError
 from stream.settings import Settings
 from training.errors import TrainingError
-from training.sidecar.job.process import Limits, run_child
-from training.sidecar.job.spec import CANDIDATE, CHAMPION, FIELD, OUTCOME, REPORT, SPECS, Order, Outcome, Step
-from training.sidecar.requests.consumer import report_on
+from training.sidecar.champion import ChampionRegistry
+from training.sidecar.job.process import JobLimits, run_job
+from training.sidecar.job.spec import (
+    CANDIDATE,
+    CHAMPION,
+    FEEDBACK,
+    OUTCOME,
+    REPORT,
+    SPECS,
+    JobProgress,
+    JobSpec,
+    Outcome,
+)
 from training.sidecar.requests.queue import Run
-from training.sidecar.requests.reports import Announcer
-from training.sidecar.workdir import TrainerFolder
+from training.sidecar.requests.reports import ReportPublisher, new_report
+from training.sidecar.workdir import WorkDir
 
 log = structlog.get_logger(__name__)
 
-ATTEMPT = (sys.executable, "-m", "training.sidecar.job.main")
+JOB_COMMAND = (sys.executable, "-m", "training.sidecar.job.main")
+# Progress is for people who watch a bar: once a second is smooth enough.
 PROGRESS_EVERY_S = 1.0
-# Someone who promotes by hand that often while a candidate is judged is at work on the same thing.
-MOST_JUDGED = 3
-AGAIN = "the training made the champion again, so nothing is published: give labels or another --seed"
-
-
-class Champions(Protocol):
-    """Where the champion is read and a new one published."""
-
-    async def current(self) -> Artefact | None:
-        """Return the model in use; None where a spec has none yet."""
-
-    async def publish(self, artefact: Artefact, reason: str) -> None:
-        """Make ``artefact`` the champion; returns when the broker has confirmed it."""
+# Someone who promotes by hand that often while a candidate is evaluated is at work on the same thing.
+MAX_EVALUATIONS = 3
+SAME_MODEL_NOTE = "the training made the champion again, so nothing is published: give labels or another --seed"
 
 
 def check_spec(spec: str) -> None:
@@ -59,37 +60,37 @@ class Retrainer:
     """Runs retrainings, one after another.
 
     Args:
-        settings: ours.
-        folder: of the trainer.
+        settings: of the sidecar.
+        workdir: holds the files of the retraining under way.
         champions: where models come from and go to.
-        announcer: tells how it goes.
-        attempt: command of the child process.
+        reports: publishes progress.
+        job_command: command of the child process; the retraining's folder is added.
     """
 
     def __init__(
         self,
         settings: Settings,
-        folder: TrainerFolder,
-        champions: Champions,
-        announcer: Announcer,
-        attempt: Sequence[str] = ATTEMPT,
+        workdir: WorkDir,
+        champions: ChampionRegistry,
+        reports: ReportPublisher,
+        job_command: Sequence[str] = JOB_COMMAND,
     ) -> None:
-        self._settings, self._folder = settings, folder
-        self._champions, self._announcer, self._attempt = champions, announcer, attempt
+        self._settings, self._workdir = settings, workdir
+        self._champions, self._reports, self._job_command = champions, reports, job_command
         self._latest: TrainingReport | None = None
         self.progress = 0.0
 
-    def order(self, run: Run) -> Order:
-        """What the child is to do for ``run``: the settings, and what was asked for otherwise."""
-        settings, asked = self._settings, run.options
-        return Order.model_validate(
+    def job_spec(self, run: Run) -> JobSpec:
+        """Return the child's job for ``run``: the settings, overridden by the options of the requests."""
+        settings, options = self._settings, run.options
+        return JobSpec.model_validate(
             {
                 "run_id": run.run_id,
                 "spec": run.spec,
-                "epochs": asked.epochs or settings.retrain_epochs,
-                "episodes": asked.episodes or settings.retrain_episodes,
-                "seed": asked.seed,
-                "warm_start": settings.retrain_warm_start if asked.warm_start is None else asked.warm_start,
+                "epochs": options.epochs or settings.retrain_epochs,
+                "episodes": options.episodes or settings.retrain_episodes,
+                "seed": options.seed,
+                "warm_start": settings.retrain_warm_start if options.warm_start is None else options.warm_start,
                 "data": None if settings.retrain_data is None else settings.retrain_data.absolute(),
                 "evaluation_episodes": settings.evaluation_episodes,
                 "evaluation_lines": settings.evaluation_lines,
@@ -98,68 +99,68 @@ class Retrainer:
         )
 
     async def retrain(self, run: Run, snapshot: Callable[[Path], Awaitable[None]]) -> TrainingReport:
-        """Do a retraining and return the last word on it, which is not told yet.
+        """Do a retraining and return the final report on it, which is not published yet.
 
-        When this is cancelled, it can be gone on with.
+        A cancelled retraining can be resumed.
 
         Args:
-            run: what is asked for.
+            run: the requests to serve.
             snapshot: puts the labelled windows into a folder. Taken once: the store goes on growing, and a training
-                that goes on after a kill must see what it saw.
+                that is resumed after a kill must see the same windows.
         """
         try:
-            resumed = self._folder.outcome() is not None
-            self._folder.begin(self.order(run))
-            await self._gather(snapshot)
+            resumed = self._workdir.outcome() is not None
+            self._workdir.begin(self.job_spec(run))
+            await self._take_snapshot(snapshot)
             note = run.requests[0].note
-            await self._announcer.report(report_on(run, "started", note=f"{note} (gone on with)" if resumed else note))
-            for _ in range(MOST_JUDGED):
-                word = await self._judged(run)
-                if word is not None:
-                    return word
-            reason = f"the champion was changed by others {MOST_JUDGED} times meanwhile: ask again"
-            return self._word(run, None, reason)
+            await self._reports.report(new_report(run, "started", note=f"{note} (resumed)" if resumed else note))
+            for _ in range(MAX_EVALUATIONS):
+                final = await self._train_and_publish(run)
+                if final is not None:
+                    return final
+            reason = f"the champion was changed by others {MAX_EVALUATIONS} times meanwhile: ask again"
+            return self._final_report(run, None, reason)
         except OSError as error:
-            self._folder.clear()
-            return report_on(run, "failed", note=f"{error.filename or self._folder.path}: {error.strerror or error}")
+            self._workdir.clear()
+            return new_report(run, "failed", note=f"{error.filename or self._workdir.path}: {error.strerror or error}")
         except FaultlineError as error:
-            return self._word(run, self._folder.outcome(), str(error))
+            return self._final_report(run, self._workdir.outcome(), str(error))
 
-    async def _gather(self, snapshot: Callable[[Path], Awaitable[None]]) -> None:
-        """Take the snapshot of what the field has taught so far, unless it is taken."""
-        field = self._folder.run / FIELD
-        if not field.exists():
-            partial = field.with_name(f".{FIELD}.partial")
+    async def _take_snapshot(self, snapshot: Callable[[Path], Awaitable[None]]) -> None:
+        """Copy the labelled windows collected so far into ``run/``, unless that is done."""
+        feedback = self._workdir.run / FEEDBACK
+        if not feedback.exists():
+            partial = feedback.with_name(f".{FEEDBACK}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             await snapshot(partial)
-            partial.rename(field)
+            partial.rename(feedback)
 
-    async def _judged(self, run: Run) -> TrainingReport | None:
-        """Train and judge what is not, and publish what passes; None where the champion changed meanwhile."""
+    async def _train_and_publish(self, run: Run) -> TrainingReport | None:
+        """Do what is left of training, evaluation and publishing; return None where the champion changed meanwhile."""
         champion = await self._champion()
-        outcome = self._folder.outcome()
+        outcome = self._workdir.outcome()
         if outcome is None or not _is(champion, outcome.model_id):
-            self._lay_beside(champion, outcome)
-            outcome = self._folder.outcome()
+            self._place_champion(champion, outcome)
+            outcome = self._workdir.outcome()
             if outcome is None:
-                failure = await self._attempts(run)
-                outcome = self._folder.outcome()
+                failure = await self._run_attempts(run)
+                outcome = self._workdir.outcome()
                 if failure is not None or outcome is None:
-                    self._folder.clear()
-                    return report_on(run, "failed", note=failure or "the training left no outcome")
+                    self._workdir.clear()
+                    return new_report(run, "failed", note=failure or "the training left no outcome")
             if not outcome.passed or outcome.model_id == outcome.champion_id:
                 # The same windows and the same seed make the champion again.
-                return self._word(run, outcome)
+                return self._final_report(run, outcome)
             champion = await self._champion()
             if not _is(champion, outcome.champion_id):
-                log.info("champion-changed", then="the candidate is judged again, beside the new one")
+                log.info("champion-changed", then="the candidate is evaluated again, beside the new one")
                 return None
             await self._publish(run, outcome)
-        return self._word(run, outcome)
+        return self._final_report(run, outcome)
 
     async def _champion(self) -> Artefact | None:
-        """The model in use. A broker that is away is waited for: the work is done, its verdict can wait."""
+        """Return the model in use. Wait for a broker that is away: the training is done, publishing can wait."""
         while True:
             try:
                 return await self._champions.current()
@@ -168,8 +169,8 @@ class Retrainer:
                 await asyncio.sleep(self._settings.publish_retry_s)
 
     async def _publish(self, run: Run, outcome: Outcome) -> None:
-        """Publish the candidate, once: what a broker took without telling is not sent again."""
-        candidate = Artefact.load(self._folder.run / CANDIDATE)
+        """Publish the candidate once: a record that a broker took without confirming it is not sent again."""
+        candidate = Artefact.load(self._workdir.run / CANDIDATE)
         reason = f"{run.reason}: {run.requests[0].note}".removesuffix(": ")
         while True:
             try:
@@ -181,9 +182,9 @@ class Retrainer:
                     continue
             return
 
-    def _lay_beside(self, champion: Artefact | None, outcome: Outcome | None) -> None:
-        """Put the champion beside the candidate; a verdict beside another one is void."""
-        run = self._folder.run
+    def _place_champion(self, champion: Artefact | None, outcome: Outcome | None) -> None:
+        """Put the champion beside the candidate; discard an outcome that compares with another champion."""
+        run = self._workdir.run
         if outcome is not None and not _is(champion, outcome.champion_id):
             (run / OUTCOME).unlink()
             shutil.rmtree(run / REPORT, ignore_errors=True)
@@ -192,29 +193,29 @@ class Retrainer:
         else:
             champion.save(run / CHAMPION)
 
-    async def _attempts(self, run: Run) -> str | None:
-        """Run the child until it ends well; returns why it does not."""
+    async def _run_attempts(self, run: Run) -> str | None:
+        """Run the child until it succeeds; return the reason where it does not."""
         settings = self._settings
-        limits = Limits(settings.retrain_memory_mb, settings.retrain_time_limit_s)
-        async with self._telling() as tell:
+        limits = JobLimits(settings.retrain_memory_mb, settings.retrain_time_limit_s)
+        async with self._publishing_progress() as news:
             for number in range(1, settings.retrain_attempts + 1):
 
-                def step(step: Step) -> None:
+                def on_progress(step: JobProgress) -> None:
                     self.progress = step.progress
-                    self._latest = report_on(run, "progress", progress=step.progress).model_copy(
+                    self._latest = new_report(run, "progress", progress=step.progress).model_copy(
                         update={"stage": step.stage, "model_id": step.model_id}
                     )
-                    tell.set()
+                    news.set()
 
-                ended = await run_child(self._attempt, self._folder.run, limits, step)
-                if ended.failure is None or not ended.again:
-                    return ended.failure
-                log.warning("attempt-failed", attempt=number, of=settings.retrain_attempts, reason=ended.failure)
-        return f"{ended.failure} (attempt {number} of {settings.retrain_attempts})"
+                exited = await run_job(self._job_command, self._workdir.run, limits, on_progress)
+                if exited.failure is None or not exited.retry:
+                    return exited.failure
+                log.warning("job-failed", attempt=number, of=settings.retrain_attempts, reason=exited.failure)
+        return f"{exited.failure} (attempt {number} of {settings.retrain_attempts})"
 
     @contextlib.asynccontextmanager
-    async def _telling(self) -> AsyncIterator[asyncio.Event]:
-        """Publish the newest progress now and then, while inside."""
+    async def _publishing_progress(self) -> AsyncIterator[asyncio.Event]:
+        """Publish the latest progress whenever the yielded event is set, once in ``PROGRESS_EVERY_S`` at most."""
         news = asyncio.Event()
 
         async def publish() -> None:
@@ -222,10 +223,10 @@ class Retrainer:
                 await news.wait()
                 news.clear()
                 if self._latest is not None:
-                    await self._announcer.report(self._latest)
+                    await self._reports.report(self._latest)
                 await asyncio.sleep(PROGRESS_EVERY_S)
 
-        task = asyncio.create_task(publish(), name="tell-progress")
+        task = asyncio.create_task(publish(), name="publish-progress")
         try:
             yield news
         finally:
@@ -233,22 +234,23 @@ class Retrainer:
             await asyncio.gather(task, return_exceptions=True)
             self.progress = 0.0
 
-    def _word(self, run: Run, outcome: Outcome | None, failure: str = "") -> TrainingReport:
-        """The last word: promoted or refused as the gate says, failed where something else came between."""
+    def _final_report(self, run: Run, outcome: Outcome | None, failure: str = "") -> TrainingReport:
+        """Return the final report: promoted or refused by the gate's verdict, failed where something else came up."""
         passed = outcome is not None and outcome.passed
-        told: dict[str, Any] = {"at": datetime.now(UTC), "progress": 1.0, "stage": "done", "note": failure}
+        values: dict[str, Any] = {"at": datetime.now(UTC), "progress": 1.0, "stage": "done", "note": failure}
         if outcome is not None:
-            place = self._folder.place("promoted" if passed and not failure else "refused", outcome.model_id)
-            told |= {
+            archive = self._workdir.archive_path("promoted" if passed and not failure else "refused", outcome.model_id)
+            values |= {
                 "model_id": outcome.model_id,
                 "champion_id": outcome.champion_id,
                 "failed_criteria": outcome.failed_criteria,
                 "metrics": outcome.metrics,
-                "report_path": str(place / REPORT),
-                "note": failure or (AGAIN if outcome.model_id == outcome.champion_id else run.requests[0].note),
+                "report_path": str(archive / REPORT),
+                "note": failure
+                or (SAME_MODEL_NOTE if outcome.model_id == outcome.champion_id else run.requests[0].note),
             }
         state = "failed" if failure or outcome is None else "promoted" if passed else "refused"
-        return report_on(run, state).model_copy(update=told)  # type: ignore[arg-type]
+        return new_report(run, state).model_copy(update=values)  # type: ignore[arg-type]
 
 
 def _is(champion: Artefact | None, model_id: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""The trainer as a process: what gathers, what takes requests, what retrains, and what lets it live and die well."""
+"""The sidecar as a process: ingest, requests, retraining and drift wired together, readiness, shutdown."""
 
 from __future__ import annotations
 
@@ -15,59 +15,66 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from model.spec import SignalSpec
+from model.spec import SignalSpec, load_spec
 from stream.contract import RetrainReason, RetrainRequest
-from stream.errors import BrokerError, WorkerError
+from stream.errors import BrokerError, TopicError, WorkerError
+from stream.kafka.catalogue import FAULT_TYPES
+from stream.kafka.clients import check_reachable
+from stream.kafka.topics_check import check_topics
 from stream.settings import Settings
 from stream.telemetry.health import HealthServer, Readiness
+from stream.telemetry.logs import configure_logs
 from stream.telemetry.tracing import open_tracing
 from stream.telemetry.watchdog import StopWatchdog
-from training.sidecar.ingest import Gatherer, store_limits
-from training.sidecar.metrics import TrainerMetrics
-from training.sidecar.requests.consumer import RequestDesk
-from training.sidecar.requests.http import RetrainDoor
+from training.errors import TrainingError
+from training.sidecar.champion import ChampionRegistry
+from training.sidecar.ingest import Ingester
+from training.sidecar.metrics import SidecarMetrics
+from training.sidecar.requests.consumer import RequestConsumer
+from training.sidecar.requests.http import RetrainEndpoint
+from training.sidecar.requests.journal import JournalFile
 from training.sidecar.requests.queue import Run
-from training.sidecar.requests.reports import Announcer
-from training.sidecar.requests.schedule import Schedule
-from training.sidecar.requests.timetable import keep_timetable
-from training.sidecar.retraining import ATTEMPT, Champions, Retrainer
+from training.sidecar.requests.reports import ReportPublisher
+from training.sidecar.requests.schedule import Schedule, run_schedule
+from training.sidecar.retraining import JOB_COMMAND, Retrainer, check_spec
 from training.sidecar.store.store import LabelledStore
+from training.sidecar.store.tiers import StoreLimits
 from training.sidecar.tracing import RetrainingTraces
-from training.sidecar.workdir import TrainerFolder
+from training.sidecar.workdir import WorkDir
 
 if TYPE_CHECKING:
-    from training.sidecar.drift.monitor import DriftWatch
+    from training.sidecar.drift.monitor import DriftMonitor
 
 log = structlog.get_logger(__name__)
 
 REFRESH_EVERY_S = 60.0
-"""The champion is looked up as often, for drift and for the metrics."""
-AGAIN_AFTER_S = 5.0
-"""Pause after a journal that could not be written."""
+"""The champion is looked up this often, for drift and for the metrics."""
+RETRY_JOURNAL_S = 5.0
+"""Pause after the journal could not be written."""
 
 
 @dataclass(frozen=True, slots=True)
-class TrainerReadiness(Readiness):
-    """Why a trainer is or is not ready."""
+class SidecarReadiness(Readiness):
+    """Parts of a sidecar's readiness."""
 
     store: bool
     """The store can be written."""
 
     @property
     def ready(self) -> bool:
-        """Whether windows are kept and requests served."""
+        """True while windows are stored and requests served."""
         return self.assigned and self.publishing and self.store and not self.failed
 
 
-class Trainer:
-    """One trainer process.
+class Sidecar:
+    """One sidecar process.
 
     Args:
-        settings: ours.
+        settings: of the sidecar.
         spec: of the windows and models.
-        folder: locked by us.
+        workdir: the working directory, locked by this process.
         champions: where models come from and go to.
-        attempt: command of the child process.
+        job_command: command of the child process that trains.
 
     Raises:
         WorkerError: the journal cannot be read.
@@ -78,25 +85,27 @@ class Trainer:
         self,
         settings: Settings,
         spec: SignalSpec,
-        folder: TrainerFolder,
-        champions: Champions,
-        attempt: Sequence[str] = ATTEMPT,
+        workdir: WorkDir,
+        champions: ChampionRegistry,
+        job_command: Sequence[str] = JOB_COMMAND,
     ) -> None:
-        self._settings, self._spec, self._folder, self._champions = settings, spec, folder, champions
-        self.metrics = TrainerMetrics()
+        self._settings, self._spec, self._workdir, self._champions = settings, spec, workdir, champions
+        self.metrics = SidecarMetrics()
         self._tracing = open_tracing(settings, "trainer")
         traces = RetrainingTraces(self._tracing)
-        self._announcer = Announcer(settings, traces.headers)
-        self._desk = RequestDesk(settings, spec.name, folder, self._announcer, self.metrics, traces.requested)
-        self._retrainer = Retrainer(settings, folder, champions, self._announcer, attempt)
-        self._watch = self._drift_watch() if settings.retrain_on_drift else None
-        store = LabelledStore(folder.store, store_limits(settings))
-        self._gatherer = Gatherer(settings, spec, store, self.metrics, self._watch, self._on_drift)
-        self._store = store
+        self._reports = ReportPublisher(settings, traces.headers)
+        journal_file = JournalFile(workdir.journal)
+        self._requests = RequestConsumer(
+            settings, spec.name, journal_file, self._reports, self.metrics, traces.on_request
+        )
+        self._retrainer = Retrainer(settings, workdir, champions, self._reports, job_command)
+        self._drift = self._drift_monitor() if settings.retrain_on_drift else None
+        self._store = LabelledStore(workdir.store, StoreLimits.from_settings(settings))
+        self._ingester = Ingester(settings, spec, self._store, self.metrics, self._drift, self._on_drift)
         self._stopping = asyncio.Event()
         self._failed = False
-        self._door = (
-            None if settings.retrain_http_port is None else RetrainDoor(settings, spec.name, self._announcer.request)
+        self._endpoint = (
+            None if settings.retrain_http_port is None else RetrainEndpoint(settings, spec.name, self._reports.request)
         )
         self.health = HealthServer(
             settings.web_host,
@@ -106,20 +115,20 @@ class Trainer:
             refresh=self._refresh,
         )
 
-    def _drift_watch(self) -> DriftWatch:
-        # Only who looks for drift needs an engine, and with it TensorFlow.
-        from training.sidecar.drift.monitor import DriftWatch, drift_policy
+    def _drift_monitor(self) -> DriftMonitor:
+        # Only drift detection needs an engine, and with it TensorFlow.
+        from training.sidecar.drift.monitor import DriftMonitor, drift_policy
 
-        return DriftWatch(self._spec, drift_policy(self._settings), self._folder.drift, self.metrics)
+        return DriftMonitor(self._spec, drift_policy(self._settings), self._workdir.drift, self.metrics)
 
-    # What makes it retrain ----------------------------------------------------------------------------------------
+    # Requests of its own ------------------------------------------------------------------------------------------
 
     @property
     def _name(self) -> str:
         return f"trainer {getpass.getuser()}@{socket.gethostname()}"
 
     async def _on_drift(self, found: str) -> None:
-        await self._announcer.request(self._request("drift", found))
+        await self._reports.request(self._request("drift", found))
 
     def _request(self, reason: RetrainReason, note: str) -> RetrainRequest:
         return RetrainRequest(
@@ -131,58 +140,65 @@ class Trainer:
             note=note,
         )
 
-    async def _keep_timetable(self, expression: str) -> None:
-        await keep_timetable(
+    async def _run_schedule(self, expression: str) -> None:
+        await run_schedule(
             Schedule(expression),
             self._spec.name,
             self._name,
-            self._announcer.request,
+            self._reports.request,
             on_due=lambda due: self.metrics.next_due.set(due.timestamp()),
         )
 
     # Retraining ---------------------------------------------------------------------------------------------------
 
-    async def _work(self) -> None:
-        """Serve what is asked for, one retraining after another, for ever."""
+    async def _run_retrainings(self) -> None:
+        """Serve the requests, one retraining after another, for ever."""
         while True:
-            await self._desk.wanted.wait()
+            await self._requests.pending.wait()
             try:
-                run = self._desk.begin()
+                run = self._requests.begin()
             except OSError as error:
                 log.error("journal-not-written", error=str(error), then="tried again")
-                await asyncio.sleep(AGAIN_AFTER_S)
+                await asyncio.sleep(RETRY_JOURNAL_S)
                 continue
             if run is not None:
                 with structlog.contextvars.bound_contextvars(run_id=run.run_id):
                     await self._serve(run)
 
     async def _serve(self, run: Run) -> None:
-        """Retrain, file the candidate, tell the last word. After a kill what is left of it is done."""
-        desk, settings = self._desk, self._settings
-        word = desk.journal.ended
-        if word is None:
+        """Do what is left of a retraining, each step after the one before:
+
+        1. Train, evaluate and publish the candidate.
+        2. Write the final report to the journal, so that a restarted sidecar repeats nothing of step 1.
+        3. Archive candidate and report, which the final report names, and clear ``run/``.
+        4. Publish the final report.
+        5. Remove the retraining from the journal.
+        """
+        requests, settings = self._requests, self._settings
+        final = requests.journal.ended
+        if final is None:
             self.metrics.running.set(1)
             try:
-                word = await self._retrainer.retrain(run, self._gatherer.snapshot)
+                final = await self._retrainer.retrain(run, self._ingester.snapshot)
             finally:
                 self.metrics.running.set(0)
             # Requests that were merged into it meanwhile are served as well.
-            served = desk.journal.desk.running or run
-            word = word.model_copy(update={"request_ids": served.request_ids})
-            desk.end(word)
-        if word.model_id is not None:
-            promoted = word.state == "promoted"
+            served = requests.journal.queue.running or run
+            final = final.model_copy(update={"request_ids": served.request_ids})
+            requests.end(final)
+        if final.model_id is not None:
+            promoted = final.state == "promoted"
             keep = settings.keep_promoted if promoted else settings.keep_refused
-            self._folder.file_away("promoted" if promoted else "refused", word.model_id, keep)
-        self._folder.clear()
-        await self._announcer.report(word)
-        self.metrics.retrainings.labels(word.state).inc()
-        desk.finish()
-        if word.state == "promoted":
-            await self._meet_champion(afresh=True)
+            self._workdir.archive("promoted" if promoted else "refused", final.model_id, keep)
+        self._workdir.clear()
+        await self._reports.report(final)
+        self.metrics.retrainings.labels(final.state).inc()
+        requests.finish()
+        if final.state == "promoted":
+            await self._refresh_champion(new_reference=True)
 
-    async def _meet_champion(self, *, afresh: bool = False) -> None:
-        """Have drift looked for by the model in use."""
+    async def _refresh_champion(self, *, new_reference: bool = False) -> None:
+        """Look the champion up and hand it to drift detection."""
         try:
             champion = await self._champions.current()
         except BrokerError as error:
@@ -191,44 +207,44 @@ class Trainer:
         self.metrics.model.clear()
         if champion is not None:
             self.metrics.model.labels(champion.model_id, self._spec.name).set(1)
-        if self._watch is not None:
-            watch = self._watch
-            await self._gatherer.in_thread(lambda: watch.use(champion, afresh=afresh))
+        if self._drift is not None:
+            drift = self._drift
+            await self._ingester.in_thread(lambda: drift.use(champion, new_reference=new_reference))
+
+    async def _follow_champion(self) -> None:
+        while True:
+            await self._refresh_champion()
+            await asyncio.sleep(REFRESH_EVERY_S)
 
     # Health -------------------------------------------------------------------------------------------------------
 
-    def readiness(self) -> TrainerReadiness:
-        """Whether windows are kept and requests served, and if not, why."""
-        return TrainerReadiness(
+    def readiness(self) -> SidecarReadiness:
+        """Return what is ready and what is not."""
+        return SidecarReadiness(
             model=True,
-            assigned=self._gatherer.assigned and self._desk.assigned,
-            publishing=not self._announcer.waiting,
+            assigned=self._ingester.assigned and self._requests.assigned,
+            publishing=not self._reports.waiting,
             failed=self._failed or self._stopping.is_set(),
-            store=not self._gatherer.failing,
+            store=not self._ingester.failing,
         )
 
     def _refresh(self) -> None:
         now = datetime.now(UTC)
         self.metrics.ready.set(self.readiness().ready)
         self.metrics.progress.set(self._retrainer.progress)
-        for verdict, at in self._desk.journal.last.items():
-            self.metrics.since.labels(verdict).set((now - at).total_seconds())
+        for state, at in self._requests.journal.last.items():
+            self.metrics.since.labels(state).set((now - at).total_seconds())
 
-    async def _follow_champion(self) -> None:
-        while True:
-            await self._meet_champion()
-            await asyncio.sleep(REFRESH_EVERY_S)
-
-    # Life ---------------------------------------------------------------------------------------------------------
+    # Lifecycle ----------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Begin to stop: a retraining under way is gone on with by the next trainer."""
+        """Begin to stop; the next sidecar resumes a retraining under way."""
         if not self._stopping.is_set():
             log.info("trainer-stopping")
             self._stopping.set()
 
     async def run(self) -> int:
-        """Run until a signal, a failure or ``stop``; returns the exit status."""
+        """Run until a signal, a failure or ``stop``; return the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -236,9 +252,9 @@ class Trainer:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._listen()
-            for name, work in self._works().items():
-                tasks.append(asyncio.create_task(work, name=name))
-            log.info("trainer-started", spec=self._spec.name, folder=str(self._folder.path))
+            for name, coroutine in self._coroutines().items():
+                tasks.append(asyncio.create_task(coroutine, name=name))
+            log.info("trainer-started", spec=self._spec.name, folder=str(self._workdir.path))
             stop = asyncio.create_task(self._stopping.wait(), name="stop")
             done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
@@ -251,21 +267,21 @@ class Trainer:
             watchdog.stop()
         if cause is not None:
             self._failed = True
-            log.error("trainer-ended", cause=repr(cause), then="restart it; it goes on where it was")
+            log.error("trainer-ended", cause=repr(cause), then="restart it; it resumes where it was")
             return 1
         log.info("trainer-ended", cause=None)
         return 0
 
-    def _works(self) -> dict[str, Coroutine[Any, Any, None]]:
-        works = {
-            "gather": self._gatherer.run(),
-            "requests": self._desk.consume(),
-            "retrain": self._work(),
+    def _coroutines(self) -> dict[str, Coroutine[Any, Any, None]]:
+        coroutines = {
+            "ingest": self._ingester.run(),
+            "requests": self._requests.consume(),
+            "retrain": self._run_retrainings(),
             "champion": self._follow_champion(),
         }
         if self._settings.retrain_schedule is not None:
-            works["timetable"] = self._keep_timetable(self._settings.retrain_schedule)
-        return works
+            coroutines["schedule"] = self._run_schedule(self._settings.retrain_schedule)
+        return coroutines
 
     async def _listen(self) -> None:
         try:
@@ -273,23 +289,74 @@ class Trainer:
         except WorkerError as error:
             text = str(error).replace("FAULTLINE_WEB_PORT", "FAULTLINE_TRAINER_WEB_PORT")
             raise WorkerError(text) from error
-        if self._door is not None:
-            await self._door.start()
+        if self._endpoint is not None:
+            await self._endpoint.start()
 
     async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
-        if self._door is not None:
-            await self._door.stop()
-        self._gatherer.stop()
+        if self._endpoint is not None:
+            await self._endpoint.stop()
+        self._ingester.stop()
         for task in tasks:
-            if task.get_name() != "gather":
+            if task.get_name() != "ingest":
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._watch is not None:
-            self._watch.close()
+        if self._drift is not None:
+            self._drift.close()
         with contextlib.suppress(Exception):
             self._store.close()
-        await self._announcer.stop()
+        await self._reports.stop()
         await self.health.stop()
-        self._folder.close()
+        self._workdir.close()
         if self._tracing is not None:
             self._tracing.close()
+
+
+async def require_topics(settings: Settings) -> None:
+    """Check that the topics a sidecar reads and writes exist.
+
+    Raises:
+        TopicError: a topic is missing or would lose records; one line that names them all.
+        BrokerError: no connection or no login.
+    """
+    names = [
+        settings.topic_windows,
+        *(settings.topic_faults(kind) for kind in FAULT_TYPES),
+        settings.topic_labels,
+        settings.topic_retrain,
+        settings.topic_reports,
+        settings.topic_models,
+    ]
+    failed = [finding for finding in await check_topics(settings, names) if finding.level == "fail"]
+    missing = [finding.name for finding in failed if finding.missing]
+    if missing:
+        raise TopicError(f"missing topics {', '.join(missing)}: faultline topics create")
+    if failed:
+        raise TopicError("; ".join(f"{finding.name}: {finding.message}" for finding in failed))
+
+
+def run_sidecar(settings: Settings, job_command: Sequence[str] = JOB_COMMAND) -> int:
+    """Run a sidecar until it ends; return the exit status.
+
+    Args:
+        settings: of the sidecar.
+        job_command: command of the child process that trains; the retraining's folder is added.
+
+    Raises:
+        FaultlineError: it cannot start.
+    """
+    configure_logs(settings)
+    spec = load_spec(settings.spec)
+    check_spec(spec.name)
+    if spec.digest != load_spec(spec.name).digest:
+        raise TrainingError(f"the recipe is for the shipped spec {spec.name!r}, not for another version of it")
+    if spec.name == "instant" and settings.retrain_data is None:
+        raise TrainingError("spec instant is trained on classData.csv: set FAULTLINE_RETRAIN_DATA to its path")
+    champions = ChampionRegistry(settings, spec)
+    workdir = WorkDir(settings.trainer_folder)
+
+    async def run() -> int:
+        await check_reachable(settings)
+        await require_topics(settings)
+        return await Sidecar(settings, spec, workdir, champions, job_command).run()
+
+    return asyncio.run(run())

@@ -1,6 +1,6 @@
 """Traces of retrainings: request → retraining → reports, by the trace context in their records' headers.
 
-What a request came of is kept in memory: of a retraining that goes on after a kill, the rest is a trace of its own.
+The context of a request is kept in memory only: a retraining that is resumed after a kill continues in a new trace.
 """
 
 from __future__ import annotations
@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stream.contract import TrainingReport
+from stream.contract import TERMINAL_STATES, TrainingReport
 from stream.telemetry.trace_context import Header, TraceContext, read_context
 from stream.telemetry.tracing import Tracing, context_of, fail, links_to
-from training.sidecar.requests.reports import LAST_WORDS
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-REMEMBERED = 500
+MAX_REQUESTS = 500
 """Requests whose context is kept: far more than ever wait."""
 
 
@@ -24,7 +23,7 @@ class RetrainingTraces:
     """One span per retraining, below the first of its requests that has a trace, linked to the others.
 
     Args:
-        tracing: makes spans; None: tracing is off, and reports are as ever.
+        tracing: makes spans; None where tracing is off, and reports get no headers.
     """
 
     def __init__(self, tracing: Tracing | None) -> None:
@@ -32,18 +31,19 @@ class RetrainingTraces:
         self._requests: dict[str, TraceContext] = {}
         self._runs: dict[str, Span] = {}
 
-    def requested(self, request_id: str, headers: Sequence[Header]) -> None:
-        """A request has come in a record with these headers."""
+    def on_request(self, request_id: str, headers: Sequence[Header]) -> None:
+        """Keep the context of a request whose record has these headers."""
         context = None if self._tracing is None else read_context(headers)
         if context is not None:
             self._requests[request_id] = context
-            for old in list(self._requests)[:-REMEMBERED]:
+            for old in list(self._requests)[:-MAX_REQUESTS]:
                 del self._requests[old]
 
     def headers(self, report: TrainingReport) -> list[tuple[str, bytes]]:
-        """Headers of a report that is about to be told; begins the retraining's span at the first, ends it at the last.
+        """Return the headers of a report that is about to be published.
 
-        Told again after a kill, a last word is told with the requests' own context.
+        The first report begins the retraining's span, the final one ends it. A final report that is published again
+        after a kill has the requests' own context.
         """
         if self._tracing is None:
             return []
@@ -54,9 +54,9 @@ class RetrainingTraces:
             others = [context for context in known if context is not parent]
             self._runs[report.run_id] = self._tracing.span("retraining", parent, links=links_to(others), consumer=True)
         span = self._runs.get(report.run_id)
-        # Merged: about one request, whatever the retraining that runs.
+        # A report of the state merged is about one request, not about the retraining that runs.
         context = context_of(span) if span is not None and report.state != "merged" else next(iter(known), None)
-        if report.state in LAST_WORDS:
+        if report.state in TERMINAL_STATES:
             self._end(report)
         return [] if context is None else context.headers()
 
@@ -66,7 +66,7 @@ class RetrainingTraces:
         span = self._runs.pop(report.run_id, None)
         if span is None:
             return
-        told = {
+        attributes = {
             "run_id": report.run_id,
             "request_ids": report.request_ids,
             "spec": report.spec,
@@ -76,7 +76,7 @@ class RetrainingTraces:
             "champion_id": report.champion_id,
             "failed_criteria": report.failed_criteria,
         }
-        for name, value in told.items():
+        for name, value in attributes.items():
             if value:
                 span.set_attribute(f"faultline.{name}", value)
         if report.state == "failed":

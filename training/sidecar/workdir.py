@@ -1,8 +1,9 @@
-"""The trainer's folder: where requests stand, the retraining under way, and what became of earlier candidates.
+"""The sidecar's working directory: store, journal, the retraining under way, and earlier candidates.
 
 store/                     labelled windows (training.sidecar.store.store)
-journal.json               requests that run and wait, the last verdicts
-run/                       the retraining under way: order, checkpoints, candidate, report, outcome
+drift.json                 state of the drift detector (training.sidecar.drift.detector)
+journal.json               requests that run and wait, the latest outcomes (training.sidecar.requests.journal)
+run/                       the retraining under way: job specification, checkpoints, candidate, report, outcome
 promoted/MODEL_ID/         candidate, report and outcome of models that were promoted; the newest ones
 refused/MODEL_ID/          the same of candidates that the gate refused
 """
@@ -15,37 +16,25 @@ from pathlib import Path
 from typing import IO, Literal
 
 import structlog
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from model.files import write_text_atomic
-from stream.contract import TrainingReport
 from stream.errors import WorkerError
-from training.sidecar.job.spec import CANDIDATE, ORDER, OUTCOME, REPORT, Order, Outcome
-from training.sidecar.requests.queue import Desk
+from training.sidecar.job.spec import CANDIDATE, JOB_FILE, OUTCOME, REPORT, JobSpec, Outcome
 
 log = structlog.get_logger(__name__)
 
-Verdict = Literal["promoted", "refused"]
-VERDICTS: tuple[Verdict, ...] = ("promoted", "refused")
-KEPT = (CANDIDATE, REPORT, OUTCOME)
+Archive = Literal["promoted", "refused"]
+"""Folder of candidates that the gate promoted or refused."""
+ARCHIVES: tuple[Archive, ...] = ("promoted", "refused")
+ARCHIVED_FILES = (CANDIDATE, REPORT, OUTCOME)
 
 
-class Journal(BaseModel):
-    """What a restarted trainer must know. ``ended`` is the last word on what runs, not yet told by all means."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    desk: Desk = Desk()
-    ended: TrainingReport | None = None
-    last: dict[str, AwareDatetime] = {}
-    """When a retraining last ended so, by its state."""
-
-
-class TrainerFolder:
-    """Paths and files of one trainer's folder, which no second trainer may use at the same time.
+class WorkDir:
+    """Paths and files of one sidecar's working directory, which no second sidecar may use at the same time.
 
     Raises:
-        WorkerError: the folder cannot be written, or another trainer has it.
+        WorkerError: the directory cannot be written, or another sidecar has it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +42,7 @@ class TrainerFolder:
         self.run = self.path / "run"
         self.store = self.path / "store"
         self.drift = self.path / "drift.json"
-        self._journal = self.path / "journal.json"
+        self.journal = self.path / "journal.json"
         self._lock = self._locked()
 
     def _locked(self) -> IO[str]:
@@ -71,59 +60,37 @@ class TrainerFolder:
             raise WorkerError(
                 f"{self.path}: another trainer is using it: end that one, or set FAULTLINE_TRAINER_FOLDER"
             ) from None
+        for left in self.path.glob(".*.partial"):
+            left.unlink(missing_ok=True)  # of a writer that was killed
         return lock
 
     def close(self) -> None:
-        """Let another trainer have the folder."""
+        """Release the lock, so that another sidecar can use the directory."""
         self._lock.close()
-
-    # Journal ------------------------------------------------------------------------------------------------------
-
-    def read_journal(self) -> Journal:
-        """Return what was written last; an empty journal in a new folder.
-
-        Raises:
-            WorkerError: it is not what a trainer writes.
-        """
-        try:
-            return Journal.model_validate_json(self._journal.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return Journal()
-        except (OSError, UnicodeDecodeError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
-            raise WorkerError(f"{self._journal} cannot be read ({reason}): remove it to begin with none") from error
-
-    def write_journal(self, journal: Journal) -> None:
-        """Write the journal whole.
-
-        Raises:
-            OSError: it cannot be written; the old one stays.
-        """
-        write_text_atomic(self._journal, journal.model_dump_json(indent=1) + "\n")
 
     # The retraining under way -------------------------------------------------------------------------------------
 
-    def order_under_way(self) -> Order | None:
-        """Return the order in ``run/``; None where there is none."""
+    def job_spec(self) -> JobSpec | None:
+        """Return the job specification in ``run/``; None where there is none."""
         try:
-            return Order.model_validate_json((self.run / ORDER).read_text(encoding="utf-8"))
+            return JobSpec.model_validate_json((self.run / JOB_FILE).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, ValidationError):
             return None
 
-    def begin(self, order: Order) -> None:
-        """Make ``run/`` ready for ``order``; what it holds of the same retraining stays, its first order included.
+    def begin(self, job: JobSpec) -> None:
+        """Make ``run/`` ready for ``job``; files of the same retraining stay, its first specification included.
 
         Raises:
             OSError: it cannot be written.
         """
-        under_way = self.order_under_way()
-        if under_way is None or under_way.run_id != order.run_id:
+        under_way = self.job_spec()
+        if under_way is None or under_way.run_id != job.run_id:
             self.clear()
             self.run.mkdir(parents=True)
-            write_text_atomic(self.run / ORDER, order.model_dump_json(indent=1) + "\n")
+            write_text_atomic(self.run / JOB_FILE, job.model_dump_json(indent=1) + "\n")
 
     def outcome(self) -> Outcome | None:
-        """Return the gate's word on the candidate in ``run/``; None before there is one."""
+        """Return the gate's verdict on the candidate in ``run/``; None before there is one."""
         try:
             return Outcome.model_validate_json((self.run / OUTCOME).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, ValidationError):
@@ -133,46 +100,46 @@ class TrainerFolder:
         """Remove ``run/``."""
         shutil.rmtree(self.run, ignore_errors=True)
 
-    # What became of candidates ------------------------------------------------------------------------------------
+    # Earlier candidates -------------------------------------------------------------------------------------------
 
-    def place(self, verdict: Verdict, model_id: str) -> Path:
-        """Folder of a candidate that was judged."""
-        return self.path / verdict / model_id
+    def archive_path(self, archive: Archive, model_id: str) -> Path:
+        """Return the folder of an archived candidate."""
+        return self.path / archive / model_id
 
-    def file_away(self, verdict: Verdict, model_id: str, keep: int) -> None:
-        """Move what is worth keeping of ``run/`` to its place, and remove the oldest there beyond ``keep``.
+    def archive(self, archive: Archive, model_id: str, keep: int) -> None:
+        """Move candidate, report and outcome from ``run/`` to their archive, and remove the oldest beyond ``keep``.
 
-        Repeating it after a kill does what was left to do. A full disk costs the copy, never the verdict.
+        Repeating it after a kill does what was left to do. If the disk is full, the archive copy is skipped; the
+        gate's decision stands.
         """
-        target = self.place(verdict, model_id)
+        target = self.archive_path(archive, model_id)
         outcome = self.outcome()
         try:
             if outcome is not None and outcome.model_id == model_id:
                 for entry in self.run.iterdir():
-                    if entry.name not in KEPT:
+                    if entry.name not in ARCHIVED_FILES:
                         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
                 target.parent.mkdir(exist_ok=True)
                 shutil.rmtree(target, ignore_errors=True)
                 self.run.rename(target)
-            self._prune(verdict, keep)
+            self._prune(archive, keep)
         except OSError as error:
-            log.warning("candidate-not-filed", model_id=model_id, error=str(error))
+            log.warning("candidate-not-archived", model_id=model_id, error=str(error))
         self.clear()
 
-    def _prune(self, verdict: Verdict, keep: int) -> None:
-        folder = self.path / verdict
-        kept = sorted(
-            (entry for entry in folder.iterdir() if entry.is_dir()),
+    def _prune(self, archive: Archive, keep: int) -> None:
+        newest_first = sorted(
+            (entry for entry in (self.path / archive).iterdir() if entry.is_dir()),
             key=lambda entry: entry.stat().st_mtime_ns,
             reverse=True,
         )
-        for old in kept[keep:]:
+        for old in newest_first[keep:]:
             shutil.rmtree(old)
 
 
 def find_report(folder: Path, model_id: str) -> Path | None:
-    """Return the folder of a model's report below a trainer's folder, of "latest" the newest; None without one."""
-    found = [place for verdict in VERDICTS for place in (folder / verdict).glob(f"*/{REPORT}") if place.is_dir()]
+    """Return the report of a model below a working directory, the newest one for "latest"; None where there is none."""
+    reports = [path for archive in ARCHIVES for path in (folder / archive).glob(f"*/{REPORT}") if path.is_dir()]
     if model_id == "latest":
-        return max(found, key=lambda place: place.parent.stat().st_mtime_ns, default=None)
-    return next((place for place in found if place.parent.name == model_id), None)
+        return max(reports, key=lambda path: path.parent.stat().st_mtime_ns, default=None)
+    return next((path for path in reports if path.parent.name == model_id), None)

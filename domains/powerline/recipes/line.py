@@ -17,7 +17,7 @@ from model.architectures import build
 from model.artefact import Artefact, build_model
 from model.normalisation import Normalisation
 from model.spec import SignalSpec, load_spec
-from training.data.feedback import field_scores, split_field, weighed
+from training.data.feedback import feedback_scores, split_feedback, weighted_feedback
 from training.data.windows import Windows
 from training.evaluation.evaluation import evaluate_line, guarded
 from training.fitting.calibration import Calibration, calibrate, prior_offset
@@ -101,9 +101,9 @@ def train_line(options: LineOptions, field: Windows | None = None, warm_start: A
     else:
         material = dataset_material(options.data, spec, options.seed)
     train, validation = material.train, material.validation
-    parts = split_field(field) if field is not None and len(field) else None
+    parts = split_feedback(field) if field is not None and len(field) else None
     if parts is not None:
-        train = Windows.joined([train, weighed(parts.train, train, options.seed)])
+        train = Windows.joined([train, weighted_feedback(parts.train, train, options.seed)])
     fitted = fit_rounds(
         network,
         train,
@@ -142,7 +142,7 @@ def train_line(options: LineOptions, field: Windows | None = None, warm_start: A
     if options.data is not None:
         metrics["data"] = dict(_by_part(answer, {"test": material.test, **material.held_out}, spec))
     if parts is not None:
-        judged = field_scores(classify, parts.hold_out, spec)
+        judged = feedback_scores(classify, parts.hold_out, spec)
         metrics["field"] = {"windows": len(parts.train), "hold_out": judged}
     if warm_start is not None:
         metrics["warm_start"] = warm_start.model_id

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from training.gate.gate import EventScores, GateScores, GateThresholds, InstantThresholds, field_criterion, gate
+from training.gate.gate import EventScores, GateScores, GateThresholds, InstantThresholds, feedback_criterion, gate
 
 LIMITS = GateThresholds()
 GOOD = GateScores(
@@ -172,9 +172,9 @@ def test_thresholds_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_field_counts_beside_a_champion_and_with_windows_enough() -> None:
     limits = GateThresholds(field_margin=0.02, field_windows=100)
-    assert field_criterion(0.9, None, 500, limits) is None
-    assert field_criterion(0.5, 0.9, 99, limits) is None
+    assert feedback_criterion(0.9, None, 500, limits) is None
+    assert feedback_criterion(0.5, 0.9, 99, limits) is None
     for candidate, passed in ((0.95, True), (0.88, True), (0.87, False), (None, False)):
-        criterion = field_criterion(candidate, 0.9, 100, limits)
+        criterion = feedback_criterion(candidate, 0.9, 100, limits)
         assert criterion is not None
         assert (criterion.passed, criterion.champion) == (passed, 0.9)

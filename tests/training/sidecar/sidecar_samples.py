@@ -1,4 +1,4 @@
-"""What tests of the trainer share: models with ids of their own, settings, and stand-ins for the topics."""
+"""Shared by tests of the sidecar: models with ids of their own, settings, and doubles of the topics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model(name: str) -> Artefact:
 
 
 def settings(folder: Path, **given: object) -> Settings:
-    """Settings of a trainer in ``folder``, untouched by the environment's .env."""
+    """Settings of a sidecar in ``folder``, untouched by the environment's .env."""
     chosen = {"trainer_folder": folder, "publish_retry_s": 0.01, **given}
     return Settings(_env_file=None, **chosen)  # type: ignore[arg-type]
 
@@ -49,8 +49,8 @@ def run_of(name: str = "run-1", **options: int) -> Run:
     return Run(run_id=name, requests=(request(**options),))
 
 
-class ToldReports:
-    """Keeps what an announcer would publish."""
+class ReportsInMemory:
+    """Keeps the reports that a publisher would publish."""
 
     waiting = False
 

@@ -1,6 +1,6 @@
-"""A process that fills a store until it is killed, and tells after every flush how many windows are safe.
+"""A process that fills a store until it is killed, and prints after every flush how many windows are safe.
 
-Windows come three times over; a verdict is given on every tenth, and small limits have the store thin itself often.
+Windows come three times over, and small limits have the store drop recent ones often.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from model.spec import load_spec
-from training.sidecar.store.limits import Limits
 from training.sidecar.store.store import LabelledStore
+from training.sidecar.store.tiers import StoreLimits
 
 SPEC = load_spec("line")
 STEP = 20
-LIMITS = Limits(segment_windows=50, ring_bytes=60_000)
+LIMITS = StoreLimits(segment_windows=50, recent_bytes=60_000)
 
 
 def main(folder: Path) -> None:

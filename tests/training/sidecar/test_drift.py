@@ -50,18 +50,18 @@ def test_a_restart_neither_forgets_nor_repeats() -> None:
     detector, found = DriftDetector(SPEC), []
     for number, batch in enumerate(batches):
         if number % 40 == 39:
-            detector = DriftDetector.restored(detector.state(), SPEC)
+            detector = DriftDetector.from_state(detector.state(), SPEC)
         found += signals(detector, [batch])
     assert [signal.feature for signal in found] == [signal.feature for signal in undisturbed]
-    after = DriftDetector.restored(detector.state(), SPEC)
+    after = DriftDetector.from_state(detector.state(), SPEC)
     assert signals(after, batches[-60:]) == []
 
 
 def test_a_state_of_another_spec_or_torn_begins_afresh() -> None:
     state = DriftDetector(SPEC).state()
-    other = DriftDetector.restored(state, load_spec("instant"))
+    other = DriftDetector.from_state(state, load_spec("instant"))
     assert other.spec.name == "instant"
-    assert DriftDetector.restored(state[:-5], SPEC).state() == state
+    assert DriftDetector.from_state(state[:-5], SPEC).state() == state
 
 
 def test_a_wrong_clock_does_not_turn_stream_time() -> None:
@@ -135,7 +135,7 @@ def test_begun_afresh_it_keeps_silent_for_as_long_after_a_signal() -> None:
         for batch in batches:
             if detector.update(*batch) is not None:
                 count += 1
-                detector = detector.afresh()
+                detector = detector.with_new_reference()
         return count
 
     assert found(6 * 3600) == 1

@@ -1,4 +1,4 @@
-"""Drift in what is gathered is found once, whether it comes live or as a backlog, and is told in words."""
+"""Drift of ingested windows is found once, live or in a backlog, and has a description in words."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from stream.windowing import encode_windows
 from tests.stream.doubles import record
 from tests.training.sidecar.drift_hours import SHOWN_WINDOWS, hour
 from tests.training.sidecar.sidecar_samples import model, settings
-from training.sidecar.drift.monitor import DriftWatch, drift_policy
-from training.sidecar.metrics import TrainerMetrics
+from training.sidecar.drift.monitor import DriftMonitor, drift_policy
+from training.sidecar.metrics import SidecarMetrics
 
 SPEC = load_spec("line")
 
@@ -36,14 +36,14 @@ def messages(*, drifts: bool) -> Iterator[Any]:
             yield record(names[first].encode(), value)
 
 
-def watch_in(path: Path) -> DriftWatch:
-    return DriftWatch(SPEC, drift_policy(settings(path)), path / "drift.json", TrainerMetrics())
+def watch_in(path: Path) -> DriftMonitor:
+    return DriftMonitor(SPEC, drift_policy(settings(path)), path / "drift.json", SidecarMetrics())
 
 
-def found(watch: DriftWatch, records: list[Any], at_once: int) -> list[str]:
+def found(watch: DriftMonitor, records: list[Any], at_once: int) -> list[str]:
     """What is found when so many records are fetched at once."""
     batches = (records[first : first + at_once] for first in range(0, len(records), at_once))
-    said = [watch.look(decode_batch(batch, SPEC, max_bytes=10**7)) for batch in batches]
+    said = [watch.check(decode_batch(batch, SPEC, max_bytes=10**7)) for batch in batches]
     return [one for one in said if one is not None]
 
 
@@ -90,7 +90,7 @@ def test_a_line_is_shown_some_times_a_bucket_however_often_it_sends(tmp_path: Pa
         for n in range(500)  # ten seconds
     ]
     for one in records:
-        watch.look(decode_batch([one], SPEC, max_bytes=10**7))
+        watch.check(decode_batch([one], SPEC, max_bytes=10**7))
     assert shown == 4 * 4
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from model.spec import load_spec
 from training.data.feedback import (
-    MOST_SHARE,
-    MOST_WEIGHT,
-    MOST_WINDOWS,
-    field_scores,
-    split_field,
-    weighed,
+    MAX_SHARE,
+    MAX_WEIGHT,
+    MAX_WINDOWS,
+    feedback_scores,
+    split_feedback,
+    weighted_feedback,
 )
 from training.data.windows import Windows
 
@@ -36,17 +36,17 @@ def test_an_episode_is_on_one_side_and_stays_there_when_others_come() -> None:
     numbers = rng.integers(0, 2**62, 400)
     windows = some([0] * 2000, episodes=400)
     windows = Windows(windows.data, windows.labels, windows.weights, numbers[windows.episode])
-    parts = split_field(windows)
+    parts = split_feedback(windows)
     held = set(parts.hold_out.episode.tolist())
     assert not held & set(parts.train.episode.tolist())
     assert 0.15 < len(held) / 400 < 0.35
-    fewer = split_field(windows.take(np.isin(windows.episode, numbers[:100])))
+    fewer = split_feedback(windows.take(np.isin(windows.episode, numbers[:100])))
     assert set(fewer.hold_out.episode.tolist()) == held & set(numbers[:100].tolist())
 
 
 @pytest.mark.parametrize("episodes", [2, 3, 5])
 def test_with_two_episodes_or_more_both_sides_have_some(episodes: int) -> None:
-    parts = split_field(some([0] * 20, episodes=episodes))
+    parts = split_feedback(some([0] * 20, episodes=episodes))
     assert len(parts.train)
     assert len(parts.hold_out)
     assert len(parts.train) + len(parts.hold_out) == 20
@@ -54,41 +54,41 @@ def test_with_two_episodes_or_more_both_sides_have_some(episodes: int) -> None:
 
 def test_classes_weigh_alike_and_the_field_never_drowns_the_simulator() -> None:
     simulated = some([0] * 1000)
-    field = weighed(some([0] * 900 + [1] * 90 + [2] * 5), simulated, seed=1)
+    field = weighted_feedback(some([0] * 900 + [1] * 90 + [2] * 5), simulated, seed=1)
     of_class = np.bincount(field.labels, field.weights)
-    total = MOST_SHARE / (1 - MOST_SHARE) * 1000
+    total = MAX_SHARE / (1 - MAX_SHARE) * 1000
     assert of_class.sum() == pytest.approx(total, rel=0.01)
-    assert of_class[2] == pytest.approx(5 * MOST_WEIGHT)
+    assert of_class[2] == pytest.approx(5 * MAX_WEIGHT)
     assert of_class[0] == pytest.approx(of_class[1], rel=0.01)
 
 
 def test_few_windows_weigh_at_most_so_much_and_too_many_are_chosen_evenly() -> None:
-    few = weighed(some([1] * 3, weight=3.0), some([0] * 10_000), seed=1)
-    assert few.weights.tolist() == [3 * MOST_WEIGHT] * 3
+    few = weighted_feedback(some([1] * 3, weight=3.0), some([0] * 10_000), seed=1)
+    assert few.weights.tolist() == [3 * MAX_WEIGHT] * 3
     many = Windows(
-        np.zeros((MOST_WINDOWS + 5000, 1, 1), np.float32),
-        np.repeat([0, 1], [MOST_WINDOWS, 5000]).astype(np.int32),
-        np.ones(MOST_WINDOWS + 5000, np.float32),
-        np.arange(MOST_WINDOWS + 5000),
+        np.zeros((MAX_WINDOWS + 5000, 1, 1), np.float32),
+        np.repeat([0, 1], [MAX_WINDOWS, 5000]).astype(np.int32),
+        np.ones(MAX_WINDOWS + 5000, np.float32),
+        np.arange(MAX_WINDOWS + 5000),
     )
-    chosen = weighed(many, some([0] * 100), seed=1)
-    assert len(chosen) == MOST_WINDOWS
+    chosen = weighted_feedback(many, some([0] * 100), seed=1)
+    assert len(chosen) == MAX_WINDOWS
     assert (chosen.labels == 1).sum() == 5000
-    assert len(weighed(some([]), some([0]), seed=1)) == 0
+    assert len(weighted_feedback(some([]), some([0]), seed=1)) == 0
 
 
 def test_scores_tell_false_alarms_and_misses() -> None:
-    perfect = field_scores(says_what_it_is, some([0, 0, 1, 2]), SPEC)
+    perfect = feedback_scores(says_what_it_is, some([0, 0, 1, 2]), SPEC)
     assert perfect["windows"] == 4
     assert (perfect["accuracy"], perfect["macro_f1"], perfect["false_alarms"], perfect["missed"]) == (1, 1, 0, 0)
     wrong = some([0, 0, 0, 0, 1, 1])
     wrong.data[0] = 3  # a quiet window that looks like a fault
     wrong.data[4] = 0  # a fault that looks quiet
-    scores = field_scores(says_what_it_is, wrong, SPEC)
+    scores = feedback_scores(says_what_it_is, wrong, SPEC)
     assert (scores["false_alarms"], scores["missed"]) == (0.25, 0.5)
-    assert field_scores(says_what_it_is, some([0, 0]), SPEC)["missed"] is None
+    assert feedback_scores(says_what_it_is, some([0, 0]), SPEC)["missed"] is None
 
 
 def test_windows_that_a_fault_only_partly_fills_are_not_scored() -> None:
-    assert field_scores(says_what_it_is, some([1, 1], weight=0.5), SPEC)["windows"] == 0
-    assert field_scores(says_what_it_is, some([1, 1], weight=0.5), SPEC)["accuracy"] is None
+    assert feedback_scores(says_what_it_is, some([1, 1], weight=0.5), SPEC)["windows"] == 0
+    assert feedback_scores(says_what_it_is, some([1, 1], weight=0.5), SPEC)["accuracy"] is None

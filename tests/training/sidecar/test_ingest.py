@@ -14,10 +14,10 @@ from stream.contract import FaultEvent, SourceRecord, WindowLabel
 from tests.stream.doubles import RATE_HZ, START_NS, hop_ns, marked_record, record
 from tests.training.sidecar.sidecar_samples import settings
 from training.errors import StoreError
-from training.sidecar.ingest import Gatherer, store_limits
-from training.sidecar.metrics import TrainerMetrics
-from training.sidecar.store.limits import DAY_S
+from training.sidecar.ingest import Ingester
+from training.sidecar.metrics import SidecarMetrics
 from training.sidecar.store.store import LabelledStore
+from training.sidecar.store.tiers import DAY_S, StoreLimits
 
 SPEC = load_spec("line")
 HOP_NS = hop_ns(SPEC)
@@ -30,14 +30,14 @@ async def nobody(found: str) -> None:
 class Bench:
     def __init__(self, path: Path) -> None:
         self.settings = settings(path)
-        self.store = LabelledStore(path / "store", store_limits(self.settings))
-        self.metrics = TrainerMetrics()
-        self.gatherer = Gatherer(self.settings, SPEC, self.store, self.metrics, None, nobody)
+        self.store = LabelledStore(path / "store", StoreLimits.from_settings(self.settings))
+        self.metrics = SidecarMetrics()
+        self.ingester = Ingester(self.settings, SPEC, self.store, self.metrics, None, nobody)
 
     def take(self, **records: list[Any]) -> None:
         """Records by the setting that names their topic."""
         topics = {"windows": self.settings.topic_windows, "labels": self.settings.topic_labels, "faults": "faults.lg"}
-        self.gatherer.take({TopicPartition(topics[name], 0): found for name, found in records.items()})
+        self.ingester.take({TopicPartition(topics[name], 0): found for name, found in records.items()})
 
     def tiers(self) -> dict[str, int]:
         return self.store.summary()[0].windows
@@ -51,7 +51,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def verdict(first: int, last: int, fault_class: str = "AG", spec: str = "line") -> Any:
+def operator_label(first: int, last: int, fault_class: str = "AG", spec: str = "line") -> Any:
     label = WindowLabel(
         label_id=f"{first}-{last}-{fault_class}",
         line="feeder",
@@ -68,7 +68,7 @@ def verdict(first: int, last: int, fault_class: str = "AG", spec: str = "line") 
 def event(first: int, last: int) -> Any:
     """A fault from one window's start to another's."""
     begin = START_NS + first * HOP_NS
-    told = FaultEvent(
+    event = FaultEvent(
         event_id="e",
         episode_id="e",
         line="feeder",
@@ -89,14 +89,14 @@ def event(first: int, last: int) -> Any:
         sequence=first,
         source=SourceRecord(topic="sensor-windows", partition=0, offset=0),
     )
-    return record(b"feeder", told.model_dump_json().encode())
+    return record(b"feeder", event.model_dump_json().encode())
 
 
-def test_windows_without_a_label_wait_and_get_the_verdict_on_them(bench: Bench) -> None:
+def test_windows_without_a_label_wait_and_get_a_later_label(bench: Bench) -> None:
     bench.take(windows=[marked_record("feeder", [0] * 20, SPEC)])
-    assert bench.tiers() == {"kept": 0, "marked": 0, "ring": 20}
-    bench.take(labels=[verdict(4, 7)])
-    assert bench.tiers()["kept"] == 4
+    assert bench.tiers() == {"labelled": 0, "near_event": 0, "recent": 20}
+    bench.take(labels=[operator_label(4, 7)])
+    assert bench.tiers()["labelled"] == 4
     assert bench.store.summary()[0].classes["AG"] == 4
     assert bench.counted("faultline_trainer_windows_total", labelled="false") == 20
     assert bench.counted("faultline_trainer_labels_total") == 1
@@ -104,12 +104,12 @@ def test_windows_without_a_label_wait_and_get_the_verdict_on_them(bench: Bench) 
 
 def test_windows_of_an_event_are_kept_as_long_as_events_are(bench: Bench) -> None:
     bench.take(windows=[marked_record("feeder", [0] * 40, SPEC)], faults=[event(20, 24)])
-    assert 4 <= bench.tiers()["marked"] < 20
+    assert 4 <= bench.tiers()["near_event"] < 20
 
 
-def test_within_one_fetch_verdicts_find_windows_that_were_sent_before_them(bench: Bench) -> None:
-    bench.take(labels=[verdict(0, 2)], windows=[marked_record("feeder", [0] * 6, SPEC)])
-    assert bench.tiers()["kept"] == 3
+def test_within_one_fetch_labels_find_windows_that_were_sent_before_them(bench: Bench) -> None:
+    bench.take(labels=[operator_label(0, 2)], windows=[marked_record("feeder", [0] * 6, SPEC)])
+    assert bench.tiers()["labelled"] == 3
 
 
 def test_what_is_none_of_ours_is_counted_and_passed_over(bench: Bench) -> None:
@@ -117,10 +117,10 @@ def test_what_is_none_of_ours_is_counted_and_passed_over(bench: Bench) -> None:
     good = [marked_record("feeder", [0] * 3, SPEC)]
     bench.take(
         windows=[*invalid, *good],
-        labels=[record(b"feeder", b"{"), verdict(0, 1, spec="other"), verdict(0, 1, "XYZ")],
+        labels=[record(b"feeder", b"{"), operator_label(0, 1, spec="other"), operator_label(0, 1, "XYZ")],
         faults=[record(b"feeder", b"no event")],
     )
-    assert bench.tiers() == {"kept": 0, "marked": 0, "ring": 3}
+    assert bench.tiers() == {"labelled": 0, "near_event": 0, "recent": 3}
     assert bench.counted("faultline_trainer_skipped_records_total") == 6
 
 
@@ -132,23 +132,25 @@ async def test_a_store_that_cannot_be_written_is_said_until_it_can(
 
     bench.take(windows=[marked_record("feeder", [0] * 3, SPEC)])
     monkeypatch.setattr(bench.store, "flush", full)
-    assert not await bench.gatherer._try_flush()
-    assert bench.gatherer.failing
+    assert not await bench.ingester._try_flush()
+    assert bench.ingester.failing
     assert bench.counted("faultline_store_failing") == 1
     monkeypatch.undo()
-    assert await bench.gatherer._try_flush()
-    assert not bench.gatherer.failing
-    assert bench.tiers()["ring"] == 3
+    assert await bench.ingester._try_flush()
+    assert not bench.ingester.failing
+    assert bench.tiers()["recent"] == 3
 
 
 async def test_a_snapshot_holds_the_labelled_windows(bench: Bench, tmp_path: Path) -> None:
-    bench.take(windows=[marked_record("feeder", [0] * 12, SPEC)], labels=[verdict(0, 5)])
+    bench.take(windows=[marked_record("feeder", [0] * 12, SPEC)], labels=[operator_label(0, 5)])
     (tmp_path / "snapshot").mkdir()
-    await bench.gatherer.snapshot(tmp_path / "snapshot")
+    await bench.ingester.snapshot(tmp_path / "snapshot")
     with LabelledStore(tmp_path / "snapshot") as store:
-        assert store.summary()[0].windows["kept"] == 6
+        assert store.summary()[0].windows["labelled"] == 6
 
 
 def test_the_settings_bound_the_store(tmp_path: Path) -> None:
-    limits = store_limits(settings(tmp_path, store_labelled_mb=3, store_event_days=2.0, store_waiting_hours=6.0))
-    assert (limits.kept_bytes, limits.marked_s, limits.ring_s) == (3 * 1024 * 1024, 2 * DAY_S, 6 * 3600)
+    limits = StoreLimits.from_settings(
+        settings(tmp_path, store_labelled_mb=3, store_event_days=2.0, store_waiting_hours=6.0)
+    )
+    assert (limits.labelled_bytes, limits.near_event_s, limits.recent_s) == (3 * 1024 * 1024, 2 * DAY_S, 6 * 3600)

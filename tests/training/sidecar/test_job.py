@@ -1,14 +1,16 @@
-"""An attempt leaves whole things only, and takes the place of what a killed one left."""
+"""An attempt leaves whole files only, and replaces those that a killed one left."""
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
-from training.sidecar.job.main import alone, put_report
-from training.sidecar.job.spec import PAGE, REPORT
+from model.artefact import shipped
+from training.sidecar.job.main import evaluate_on_feedback, exclusive, put_report
+from training.sidecar.job.spec import CANDIDATE, CHAMPION, FEEDBACK, PAGE, REPORT
 
 
 def test_a_report_takes_the_place_of_one_that_a_killed_attempt_left(tmp_path: Path) -> None:
@@ -35,13 +37,35 @@ def test_two_attempts_never_work_on_one_retraining(tmp_path: Path) -> None:
     entered = threading.Event()
 
     def second() -> None:
-        with alone(tmp_path):
+        with exclusive(tmp_path):
             order.append("second")
 
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         thread = threading.Thread(target=second)
         thread.start()
         entered.wait(0.05)
         order.append("first")
     thread.join(30)
     assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize("enough", [False, True])
+def test_candidate_and_champion_are_compared_on_labelled_windows_that_no_training_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enough: bool
+) -> None:
+    shutil.copytree(Path(__file__).parent / "folder_of_10f72e6" / "run" / FEEDBACK, tmp_path / FEEDBACK)
+    for name in (CANDIDATE, CHAMPION):
+        shipped("line").save(tmp_path / name)
+    monkeypatch.setenv("FAULTLINE_GATE_FIELD_WINDOWS", "1" if enough else "100")
+    criterion, metrics = evaluate_on_feedback("line", tmp_path, with_champion=True)
+    assert 0 < metrics["field_windows"] <= 12
+    assert {name: metrics[f"champion_{name}"] for name in metrics if name.startswith("field_")} == {
+        name: value for name, value in metrics.items() if name.startswith("field_")
+    }
+    assert (criterion is not None) == enough
+    alone = evaluate_on_feedback("line", tmp_path, with_champion=False)
+    assert alone == (None, {name: value for name, value in metrics.items() if name.startswith("field_")})
+
+
+def test_without_labelled_windows_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    assert evaluate_on_feedback("line", tmp_path, with_champion=False) == (None, {})

@@ -1,4 +1,4 @@
-"""The child process is told no secret, may take only so much, and never outlives the trainer."""
+"""The child process gets no secret, has limits of memory and time, and never outlives the sidecar."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from pathlib import Path
 import pytest
 
 from stream.settings import PREFIX
-from training.sidecar.job.process import Limits, child_environment, resident_bytes, run_child
-from training.sidecar.job.spec import Step
+from training.sidecar.job.process import JobLimits, child_environment, resident_bytes, run_job
+from training.sidecar.job.spec import JobProgress
 
-PLENTY = Limits(memory_mb=100_000, time_s=600)
+PLENTY = JobLimits(memory_mb=100_000, time_s=600)
 
 
 def python(code: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code)
 
 
-async def run(code: str, folder: Path, limits: Limits = PLENTY) -> tuple[str | None, bool, list[Step]]:
-    steps: list[Step] = []
-    ended = await run_child(python(code), folder, limits, steps.append)
-    return ended.failure, ended.again, steps
+async def run(code: str, folder: Path, limits: JobLimits = PLENTY) -> tuple[str | None, bool, list[JobProgress]]:
+    steps: list[JobProgress] = []
+    exited = await run_job(python(code), folder, limits, steps.append)
+    return exited.failure, exited.retry, steps
 
 
 async def test_steps_are_told_and_what_else_is_printed_is_not(tmp_path: Path) -> None:
     code = """print('{"progress": 0.5, "stage": "epoch"}'); print("chatter"); print('{"progress": 7}')"""
     failure, _, steps = await run(code, tmp_path)
     assert failure is None
-    assert steps == [Step(progress=0.5, stage="epoch")]
+    assert steps == [JobProgress(progress=0.5, stage="epoch")]
 
 
 async def test_its_own_reason_is_the_failure_and_is_not_tried_again(tmp_path: Path) -> None:
@@ -41,46 +41,46 @@ async def test_its_own_reason_is_the_failure_and_is_not_tried_again(tmp_path: Pa
 
 
 async def test_a_crash_may_go_better_another_time(tmp_path: Path) -> None:
-    failure, again, _ = await run("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", tmp_path)
+    failure, retry, _ = await run("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", tmp_path)
     assert failure is not None
     assert "SIGSEGV" in failure
-    assert again
-    failure, again, _ = await run("raise SystemExit(3)", tmp_path)
+    assert retry
+    failure, retry, _ = await run("raise SystemExit(3)", tmp_path)
     assert failure is not None
     assert "status 3" in failure
-    assert again
+    assert retry
 
 
 async def test_too_much_resident_memory_ends_it(tmp_path: Path) -> None:
     code = "import time; block = bytearray(300 << 20); time.sleep(600)"
-    failure, again, _ = await run(code, tmp_path, Limits(memory_mb=150, time_s=600))
+    failure, retry, _ = await run(code, tmp_path, JobLimits(memory_mb=150, time_s=600))
     assert failure is not None
     assert "more than 150: raise FAULTLINE_RETRAIN_MEMORY_MB" in failure
-    assert not again
+    assert not retry
 
 
 async def test_reserved_addresses_are_not_memory(tmp_path: Path) -> None:
     code = "import mmap, time; block = mmap.mmap(-1, 4 << 30); time.sleep(2)"
-    assert (await run(code, tmp_path, Limits(memory_mb=150, time_s=600)))[0] is None
+    assert (await run(code, tmp_path, JobLimits(memory_mb=150, time_s=600)))[0] is None
 
 
 async def test_too_much_time_ends_it(tmp_path: Path) -> None:
-    failure, again, _ = await run("import time; time.sleep(600)", tmp_path, Limits(100_000, 0.2))
+    failure, retry, _ = await run("import time; time.sleep(600)", tmp_path, JobLimits(100_000, 0.2))
     assert failure is not None
     assert "raise FAULTLINE_RETRAIN_TIME_LIMIT_S" in failure
-    assert not again
+    assert not retry
 
 
 async def test_a_cancelled_trainer_leaves_no_child(tmp_path: Path) -> None:
     started = asyncio.Event()
     pids: list[int] = []
 
-    def told(step: Step) -> None:
+    def on_progress(step: JobProgress) -> None:
         pids.append(int(step.stage))
         started.set()
 
     code = """import os, time; print('{"stage": "%d"}' % os.getpid(), flush=True); time.sleep(600)"""
-    task = asyncio.create_task(run_child(python(code), tmp_path, PLENTY, told))
+    task = asyncio.create_task(run_job(python(code), tmp_path, PLENTY, on_progress))
     await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Which windows a verdict is about."""
+"""The windows that a label covers, and which of two labels counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from model.spec import load_spec
 from stream.contract import WindowLabel
 from training.errors import TrainingError
-from training.sidecar.store.labels import apply_verdict, class_index, covered, verdict_ns
+from training.sidecar.store.labels import apply_label, class_index, covered_starts, given_ns
 
 SPEC = load_spec("line")
 NS = 1_000_000_000
@@ -27,27 +27,27 @@ def test_a_fault_s_windows_end_in_it_and_no_fault_s_windows_show_it() -> None:
     starts = np.arange(0, 2 * NS, 5_000_000)  # a window every quarter of a cycle
     last_sample, end = starts + 31 * NS // 1600, starts + 32 * NS // 1600
     inception, clearing = NS // 2, NS
-    first, last = covered(inception, clearing, SPEC, 1600.0, fault=True)
+    first, last = covered_starts(inception, clearing, SPEC, 1600.0, fault=True)
     about = (starts >= first) & (starts <= last)
     assert np.array_equal(about, (last_sample >= inception) & (last_sample < clearing))
-    first, last = covered(inception, clearing, SPEC, 1600.0, fault=False)
+    first, last = covered_starts(inception, clearing, SPEC, 1600.0, fault=False)
     about = (starts >= first) & (starts <= last)
     assert np.array_equal(about, (end > inception) & (starts < clearing) & (last_sample >= inception))
 
 
-def test_the_later_verdict_stays_and_a_window_s_own_label_gives_way() -> None:
+def test_the_later_label_stays_and_a_window_s_own_label_gives_way() -> None:
     starts, labels, given = np.arange(6), np.array([-1, 0, 2, 2, -1, -1], np.int16), np.zeros(6, np.int64)
-    about = apply_verdict(label(1, 3, at_s=10), 1, starts, labels, given)
+    about = apply_label(label(1, 3, at_s=10), 1, starts, labels, given)
     assert about.tolist() == [False, True, True, True, False, False]
-    apply_verdict(label(3, 4, at_s=5), 5, starts, labels, given)
+    apply_label(label(3, 4, at_s=5), 5, starts, labels, given)
     assert labels.tolist() == [-1, 1, 1, 1, 5, -1]
     assert given.tolist() == [0, 10 * NS, 10 * NS, 10 * NS, 5 * NS, 0]
 
 
-def test_a_verdict_s_time_is_exact_and_never_that_of_no_verdict() -> None:
+def test_a_label_s_time_is_exact_and_never_that_of_no_operator() -> None:
     exact = label(0, 0, 0).model_copy(update={"at": datetime(2026, 1, 1, 0, 0, 0, 123457, UTC)})
-    assert verdict_ns(exact) == 1_767_225_600_123_457_000
-    assert verdict_ns(label(0, 0, 0)) == 1
+    assert given_ns(exact) == 1_767_225_600_123_457_000
+    assert given_ns(label(0, 0, 0)) == 1
 
 
 def test_classes_are_the_spec_s_and_none_is_in_every_spec() -> None:
@@ -59,6 +59,6 @@ def test_classes_are_the_spec_s_and_none_is_in_every_spec() -> None:
 
 def test_an_empty_range_is_refused() -> None:
     with pytest.raises(TrainingError, match="must end after it begins"):
-        covered(5, 5, SPEC, 1600.0, fault=True)
+        covered_starts(5, 5, SPEC, 1600.0, fault=True)
     with pytest.raises(ValueError, match="last_ns lies before first_ns"):
         label(5, 4, 0)

@@ -1,4 +1,4 @@
-"""Verdicts of operators on a systematic mistake repair it in the next model (figures: benchmarks/checks/repair.py)."""
+"""Labels of operators on a systematic mistake repair it in the next model (figures: benchmarks/checks/repair.py)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from domains.powerline.recipes.line import LineOptions, train_line
 from model.artefact import build_model, shipped
 from model.spec import load_spec
-from tests.training.sidecar.traction_scenario import events_of, judge_all, keep, railway
-from training.data.feedback import field_scores, split_field
+from tests.training.sidecar.traction_scenario import events_of, label_all, railway, store_windows
+from training.data.feedback import feedback_scores, split_feedback
 from training.fitting.rounds import classifier_of
 from training.sidecar.store.store import LabelledStore
 
@@ -23,13 +23,13 @@ SPEC = load_spec("line")
 def test_labels_repair_a_systematic_mistake_of_the_champion(tmp_path: Path) -> None:
     champion, passing = shipped("line"), railway(24, 1000)
     with LabelledStore(tmp_path) as store:
-        keep(store, passing, SPEC)
+        store_windows(store, passing, SPEC)
         episodes = events_of(passing, champion, SPEC)
         assert len(episodes) >= 8  # it takes trains for faults
-        assert judge_all(store, episodes, SPEC) > 400
+        assert label_all(store, episodes, SPEC) > 400
         field = store.windows(SPEC)
-    hold_out = split_field(field).hold_out
-    before = field_scores(classifier_of(build_model(champion), champion.manifest.temperature), hold_out, SPEC)
+    hold_out = split_feedback(field).hold_out
+    before = feedback_scores(classifier_of(build_model(champion), champion.manifest.temperature), hold_out, SPEC)
 
     options = LineOptions(episodes=1000, epochs=2, test_lines=1, show_progress=False, seed=3)
     candidate = train_line(options, field, warm_start=champion)

@@ -1,4 +1,4 @@
-"""Requests count once the journal has them; the timetable asks at every time that is due."""
+"""Requests count once the journal has them; the schedule sends one at every time that is due."""
 
 from __future__ import annotations
 
@@ -10,53 +10,55 @@ from typing import Any
 import pytest
 
 from stream.contract import RetrainRequest
-from tests.training.sidecar.sidecar_samples import ToldReports, request, settings
-from training.sidecar.metrics import TrainerMetrics
-from training.sidecar.requests.consumer import RequestDesk, read_request, report_on
-from training.sidecar.requests.schedule import Schedule
-from training.sidecar.requests.timetable import keep_timetable
-from training.sidecar.workdir import TrainerFolder
+from tests.training.sidecar.sidecar_samples import ReportsInMemory, request, settings
+from training.sidecar.metrics import SidecarMetrics
+from training.sidecar.requests.consumer import RequestConsumer, read_request
+from training.sidecar.requests.journal import JournalFile
+from training.sidecar.requests.reports import new_report
+from training.sidecar.requests.schedule import Schedule, run_schedule
+from training.sidecar.workdir import WorkDir
 
 
-def desk_in(path: Path) -> tuple[RequestDesk, ToldReports, TrainerFolder]:
+def consumer_in(path: Path) -> tuple[RequestConsumer, ReportsInMemory, WorkDir]:
     given = settings(path)
-    folder, told = TrainerFolder(given.trainer_folder), ToldReports()
-    announcer: Any = told
-    return RequestDesk(given, "line", folder, announcer, TrainerMetrics()), told, folder
+    workdir, published = WorkDir(given.trainer_folder), ReportsInMemory()
+    reports: Any = published
+    journal_file = JournalFile(workdir.journal)
+    return RequestConsumer(given, "line", journal_file, reports, SidecarMetrics()), published, workdir
 
 
 async def test_who_asks_meanwhile_is_told_that_the_request_was_merged(tmp_path: Path) -> None:
-    desk, told, _ = desk_in(tmp_path)
-    await desk.receive(request("one"))
-    first = desk.begin()
+    consumer, published, _ = consumer_in(tmp_path)
+    await consumer.receive(request("one"))
+    first = consumer.begin()
     for name in ("two", "three", "two"):
-        await desk.receive(request(name))
-    assert [(report.state, report.request_ids) for report in told.reports] == [
+        await consumer.receive(request(name))
+    assert [(report.state, report.request_ids) for report in published.reports] == [
         ("merged", ["two"]),
         ("merged", ["three"]),
     ]
     assert first is not None
-    desk.end(report_on(first, "refused"))
-    desk.finish()
-    follow_up = desk.begin()
+    consumer.end(new_report(first, "refused"))
+    consumer.finish()
+    follow_up = consumer.begin()
     assert follow_up is not None
     assert follow_up.request_ids == ["two", "three"]
-    assert {report.run_id for report in told.reports} == {follow_up.run_id}
+    assert {report.run_id for report in published.reports} == {follow_up.run_id}
 
 
 async def test_a_restarted_trainer_knows_what_runs_what_waits_and_what_was_served(tmp_path: Path) -> None:
-    desk, _, folder = desk_in(tmp_path)
-    await desk.receive(request("one"))
-    running = desk.begin()
-    await desk.receive(request("two"))
-    folder.close()
-    again, told, _ = desk_in(tmp_path)
-    assert again.wanted.is_set()
+    consumer, _, workdir = consumer_in(tmp_path)
+    await consumer.receive(request("one"))
+    running = consumer.begin()
+    await consumer.receive(request("two"))
+    workdir.close()
+    again, published, _ = consumer_in(tmp_path)
+    assert again.pending.is_set()
     assert again.begin() == running
     await again.receive(request("one"))
-    assert told.reports == []
+    assert published.reports == []
     assert running is not None
-    again.end(report_on(running, "promoted"))
+    again.end(new_report(running, "promoted"))
     assert "promoted" in again.journal.last
     again.finish()
     follow_up = again.begin()
@@ -67,19 +69,19 @@ async def test_a_restarted_trainer_knows_what_runs_what_waits_and_what_was_serve
 async def test_a_request_that_the_journal_cannot_take_is_told_to_have_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk, told, folder = desk_in(tmp_path)
+    consumer, published, _ = consumer_in(tmp_path)
 
     def full(journal: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folder, "write_journal", full)
-    await desk.receive(request("one"))
-    assert told.states() == ["failed"]
-    assert "No space left on device" in told.reports[0].note
-    assert not desk.wanted.is_set()
+    monkeypatch.setattr(consumer._journal_file, "write", full)
+    await consumer.receive(request("one"))
+    assert published.states() == ["failed"]
+    assert "No space left on device" in published.reports[0].note
+    assert not consumer.pending.is_set()
     monkeypatch.undo()
-    await desk.receive(request("two"))
-    run = desk.begin()
+    await consumer.receive(request("two"))
+    run = consumer.begin()
     assert run is not None
     assert run.request_ids == ["two"]
 
@@ -87,19 +89,19 @@ async def test_a_request_that_the_journal_cannot_take_is_told_to_have_failed(
 async def test_what_is_done_stays_done_in_memory_when_the_journal_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk, _, folder = desk_in(tmp_path)
-    await desk.receive(request("one"))
-    run = desk.begin()
+    consumer, _, _ = consumer_in(tmp_path)
+    await consumer.receive(request("one"))
+    run = consumer.begin()
     assert run is not None
 
     def full(journal: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folder, "write_journal", full)
-    desk.end(report_on(run, "failed"))
-    desk.finish()
-    assert not desk.wanted.is_set()
-    assert desk.begin() is None
+    monkeypatch.setattr(consumer._journal_file, "write", full)
+    consumer.end(new_report(run, "failed"))
+    consumer.finish()
+    assert not consumer.pending.is_set()
+    assert consumer.begin() is None
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"spec": "line"}', b"\xff"])
@@ -107,7 +109,7 @@ def test_what_is_no_request_is_passed_over(value: bytes | None) -> None:
     assert read_request(value) is None
 
 
-async def test_the_timetable_asks_at_every_time_that_is_due_and_once_for_what_it_slept_through() -> None:
+async def test_the_schedule_asks_at_every_time_that_is_due_and_once_for_what_it_slept_through() -> None:
     class EnoughError(Exception):
         pass
 
@@ -127,7 +129,7 @@ async def test_the_timetable_asks_at_every_time_that_is_due_and_once_for_what_it
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        await keep_timetable(Schedule("*/10 * * * *"), "line", "trainer", ask, now=lambda: now, sleep=sleep)
+        await run_schedule(Schedule("*/10 * * * *"), "line", "trainer", ask, now=lambda: now, sleep=sleep)
     assert [one.at.strftime("%H:%M") for one in asked] == ["00:10", "00:20", "01:00", "01:10"]
     assert {one.reason for one in asked} == {"schedule"}
     assert len({one.request_id for one in asked}) == 4

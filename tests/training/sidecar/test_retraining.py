@@ -10,31 +10,39 @@ import pytest
 
 from model.artefact import Artefact
 from stream.errors import BrokerUnreachableError, SettingsError
-from tests.training.sidecar.sidecar_samples import ChampionsInMemory, ToldReports, model, no_windows, run_of, settings
+from tests.training.sidecar.sidecar_samples import (
+    ChampionsInMemory,
+    ReportsInMemory,
+    model,
+    no_windows,
+    run_of,
+    settings,
+)
 from training.errors import StoreError, TrainingError
-from training.sidecar.job.spec import CHAMPION, FIELD
+from training.sidecar.job.spec import CHAMPION, FEEDBACK
 from training.sidecar.retraining import Retrainer, check_spec
-from training.sidecar.workdir import TrainerFolder
+from training.sidecar.workdir import WorkDir
 
-ATTEMPT = (sys.executable, "-m", "tests.training.sidecar.stub_job")
+JOB_COMMAND = (sys.executable, "-m", "tests.training.sidecar.stub_job")
 ROOT = Path(__file__).resolve().parents[3]
 
 
 class Bench:
-    """A retrainer with its folder, an in-memory topic of models and what it told."""
+    """A retrainer with its working directory, an in-memory topic of models and the reports it published."""
 
-    def __init__(self, path: Path, attempt: tuple[str, ...] = ATTEMPT, **given: object) -> None:
+    def __init__(self, path: Path, job_command: tuple[str, ...] = JOB_COMMAND, **given: object) -> None:
         self.settings = settings(path / "trainer", **given)
-        self.folder = TrainerFolder(self.settings.trainer_folder)
+        self.workdir = WorkDir(self.settings.trainer_folder)
         self.champion, self.candidate = model("champion"), model("candidate")
         self.candidate.save(path / "candidate.safetensors")
         self.champions = ChampionsInMemory(self.champion)
-        self.told = ToldReports()
-        announcer: Any = self.told
-        self.retrainer = Retrainer(self.settings, self.folder, self.champions, announcer, attempt)
+        self.reports = ReportsInMemory()
+        champions: Any = self.champions
+        reports: Any = self.reports
+        self.retrainer = Retrainer(self.settings, self.workdir, champions, reports, job_command)
 
     def attempts(self) -> list[str]:
-        return (self.folder.path / "attempts.txt").read_text().splitlines()
+        return (self.workdir.path / "attempts.txt").read_text().splitlines()
 
 
 @pytest.fixture
@@ -45,24 +53,24 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 async def test_a_candidate_that_passes_is_published_once_and_its_report_is_told_of(bench: Bench) -> None:
-    word = await bench.retrainer.retrain(run_of(epochs=3), no_windows)
-    assert (word.state, word.model_id, word.champion_id) == (
+    final = await bench.retrainer.retrain(run_of(epochs=3), no_windows)
+    assert (final.state, final.model_id, final.champion_id) == (
         "promoted",
         bench.candidate.model_id,
         bench.champion.model_id,
     )
     assert bench.champions.published == [bench.candidate.model_id]
     assert bench.champions.reasons == ["demand: because of one"]
-    assert word.report_path == str(bench.folder.place("promoted", bench.candidate.model_id) / "report")
-    assert bench.told.states()[0] == "started"
+    assert final.report_path == str(bench.workdir.archive_path("promoted", bench.candidate.model_id) / "report")
+    assert bench.reports.states()[0] == "started"
 
 
 async def test_a_refused_candidate_is_not_published_and_the_criterion_is_named(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAULTLINE_TEST_FAILED", "hold-out score: 0.1, at least 0.985")
-    word = await bench.retrainer.retrain(run_of(), no_windows)
-    assert (word.state, word.failed_criteria) == ("refused", ["hold-out score: 0.1, at least 0.985"])
+    final = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (final.state, final.failed_criteria) == ("refused", ["hold-out score: 0.1, at least 0.985"])
     assert bench.champions.published == []
 
 
@@ -70,8 +78,8 @@ async def test_a_child_that_is_killed_is_run_again_on_what_it_left(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAULTLINE_TEST_DIE", "2")
-    word = await bench.retrainer.retrain(run_of(), no_windows)
-    assert word.state == "promoted"
+    final = await bench.retrainer.retrain(run_of(), no_windows)
+    assert final.state == "promoted"
     assert bench.attempts() == ["from the start", "candidate there", "candidate there"]
 
 
@@ -79,10 +87,10 @@ async def test_a_child_that_is_killed_every_time_costs_the_retraining_and_nothin
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAULTLINE_TEST_DIE", "99")
-    word = await bench.retrainer.retrain(run_of(), no_windows)
-    assert (word.state, word.model_id) == ("failed", None)
-    assert "SIGKILL; was the machine out of memory? (attempt 3 of 3)" in word.note
-    assert not bench.folder.run.exists(), "nothing half-done is left"
+    final = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (final.state, final.model_id) == ("failed", None)
+    assert "SIGKILL; was the machine out of memory? (attempt 3 of 3)" in final.note
+    assert not bench.workdir.run.exists(), "nothing half-done is left"
     monkeypatch.delenv("FAULTLINE_TEST_DIE")
     assert (await bench.retrainer.retrain(run_of("run-2"), no_windows)).state == "promoted"
 
@@ -98,17 +106,17 @@ async def test_a_trainer_killed_after_the_verdict_publishes_that_candidate_witho
     with pytest.raises(Killed):
         await bench.retrainer.retrain(run_of(), no_windows)
     bench.champions.before_publish = lambda: None
-    word = await bench.retrainer.retrain(run_of(), no_windows)
-    assert word.state == "promoted"
+    final = await bench.retrainer.retrain(run_of(), no_windows)
+    assert final.state == "promoted"
     assert bench.champions.published == [bench.candidate.model_id]
     assert bench.attempts() == ["from the start"]
-    assert "gone on with" in bench.told.reports[-1].note
+    assert "resumed" in bench.reports.reports[-1].note
 
 
 async def test_a_trainer_killed_after_publishing_does_not_publish_again(bench: Bench) -> None:
     await bench.retrainer.retrain(run_of(), no_windows)
-    word = await bench.retrainer.retrain(run_of(), no_windows)
-    assert (word.state, word.model_id) == ("promoted", bench.candidate.model_id)
+    final = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (final.state, final.model_id) == ("promoted", bench.candidate.model_id)
     assert bench.champions.published == [bench.candidate.model_id]
 
 
@@ -136,23 +144,23 @@ async def test_a_champion_promoted_by_hand_meanwhile_is_what_the_candidate_is_ju
         return shown.pop(0) if shown else by_hand
 
     bench.champions.current = current  # type: ignore[method-assign]
-    word = await bench.retrainer.retrain(run_of(), no_windows)
-    assert (word.state, word.champion_id) == ("promoted", by_hand.model_id)
+    final = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (final.state, final.champion_id) == ("promoted", by_hand.model_id)
     assert bench.attempts() == ["from the start", "candidate there"], "judged again, not trained again"
-    assert Artefact.load(bench.folder.run / CHAMPION).model_id == by_hand.model_id
+    assert Artefact.load(bench.workdir.run / CHAMPION).model_id == by_hand.model_id
 
 
 async def test_the_champion_made_again_is_not_published_again(bench: Bench) -> None:
     bench.champions.champion = bench.candidate
-    word = await bench.retrainer.retrain(run_of(), no_windows)
-    assert (word.state, bench.champions.published) == ("promoted", [])
-    assert "made the champion again" in word.note
+    final = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (final.state, bench.champions.published) == ("promoted", [])
+    assert "made the champion again" in final.note
 
 
 async def test_the_first_model_of_a_spec_has_no_champion(bench: Bench) -> None:
     bench.champions.champion = None
-    word = await bench.retrainer.retrain(run_of(), no_windows)
-    assert (word.state, word.champion_id) == ("promoted", None)
+    final = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (final.state, final.champion_id) == ("promoted", None)
 
 
 async def test_a_model_that_cannot_be_signed_fails_and_keeps_the_candidate(bench: Bench) -> None:
@@ -160,8 +168,8 @@ async def test_a_model_that_cannot_be_signed_fails_and_keeps_the_candidate(bench
         raise SettingsError("set FAULTLINE_MODEL_PRIVATE_KEY")
 
     bench.champions.before_publish = refuse
-    word = await bench.retrainer.retrain(run_of(), no_windows)
-    assert (word.state, word.note, word.model_id) == (
+    final = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (final.state, final.note, final.model_id) == (
         "failed",
         "set FAULTLINE_MODEL_PRIVATE_KEY",
         bench.candidate.model_id,
@@ -178,7 +186,7 @@ async def test_what_the_field_taught_is_read_once_for_all_attempts(bench: Bench)
     await bench.retrainer.retrain(run_of(), snapshot)
     await bench.retrainer.retrain(run_of(), snapshot)
     assert len(taken) == 1
-    assert (bench.folder.run / FIELD / "windows").read_text() == "seen"
+    assert (bench.workdir.run / FEEDBACK / "windows").read_text() == "seen"
     await bench.retrainer.retrain(run_of("run-2"), snapshot)
     assert len(taken) == 2
 
@@ -192,18 +200,18 @@ async def test_a_full_disk_fails_the_retraining_with_its_reason_and_the_next_one
     async def full(folder: Path) -> None:
         raise error
 
-    word = await bench.retrainer.retrain(run_of(), full)
-    assert word.state == "failed"
-    assert "No space left on device" in word.note
+    final = await bench.retrainer.retrain(run_of(), full)
+    assert final.state == "failed"
+    assert "No space left on device" in final.note
     assert (await bench.retrainer.retrain(run_of("run-2"), no_windows)).state == "promoted"
 
 
 async def test_the_order_is_what_was_asked_and_otherwise_what_the_settings_say(tmp_path: Path) -> None:
     bench = Bench(tmp_path, retrain_epochs=7, evaluation_lines=2, retrain_warm_start=True)
-    order = bench.retrainer.order(run_of(episodes=300, seed=0))
-    assert (order.epochs, order.episodes, order.seed, order.evaluation_lines) == (7, 300, 0, 2)
-    assert order.warm_start
-    assert not bench.retrainer.order(run_of(warm_start=False)).warm_start
+    job = bench.retrainer.job_spec(run_of(episodes=300, seed=0))
+    assert (job.epochs, job.episodes, job.seed, job.evaluation_lines) == (7, 300, 0, 2)
+    assert job.warm_start
+    assert not bench.retrainer.job_spec(run_of(warm_start=False)).warm_start
 
 
 def test_a_spec_without_a_recipe_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""The store keeps what is worth keeping, once, through crashes; verdicts find their windows, before and after."""
+"""The store keeps windows once, through crashes; labels find their windows, before and after."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from training.data.balancing import balanced, fair_shares
 from training.data.windows import split_by_episode
 from training.errors import StoreError, TrainingError
 from training.sidecar.store.episodes import episodes_of, window_weights
-from training.sidecar.store.limits import DAY_S, Limits
 from training.sidecar.store.store import OPERATOR_WEIGHT, LabelledStore
+from training.sidecar.store.tiers import DAY_S, StoreLimits
 
 SPEC = load_spec("line")
 HOP_NS = 5_000_000
 BEGIN_NS = 1_767_225_600_000_000_000
-SMALL = Limits(segment_windows=64)
+SMALL = StoreLimits(segment_windows=64)
 NONE, AG, BG = 0, 1, 2
 Made = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -44,7 +44,9 @@ def fill(store: LabelledStore, line: str, count: int, labels: object = None, fir
     return store.add(line, SPEC, times, numbers, data, given, "test")
 
 
-def verdict(name: str, first: int, last: int, line: str = "a", *, hours: float = 0, number: str = "") -> WindowLabel:
+def operator_label(
+    name: str, first: int, last: int, line: str = "a", *, hours: float = 0, number: str = ""
+) -> WindowLabel:
     return WindowLabel(
         label_id=number or f"{name}-{first}-{last}-{hours}",
         line=line,
@@ -84,22 +86,22 @@ def test_a_window_delivered_again_is_stored_once(tmp_path: Path, restart: bool) 
 
 
 @pytest.mark.parametrize("flushed", [False, True])
-def test_a_verdict_finds_windows_that_came_before_and_those_that_come_after(tmp_path: Path, flushed: bool) -> None:
+def test_a_label_finds_windows_that_came_before_and_those_that_come_after(tmp_path: Path, flushed: bool) -> None:
     with LabelledStore(tmp_path, SMALL) as store:
         fill(store, "a", 150)
         if flushed:
             store.flush()
         assert len(store.windows(SPEC)) == 0
-        assert store.apply(verdict("AG", 100, 199)).windows == 50
+        assert store.apply(operator_label("AG", 100, 199)).windows == 50
         fill(store, "a", 100, first=150)
         found = store.windows(SPEC)
         assert (len(found), set(found.labels)) == (100, {AG})
         assert store.summary()[0].by_operators == 100
 
 
-def test_of_two_verdicts_the_later_counts_whichever_comes_first(tmp_path: Path) -> None:
+def test_of_two_labels_the_later_counts_whichever_comes_first(tmp_path: Path) -> None:
     for name, order in (("early-first", (0, 1)), ("late-first", (1, 0))):
-        given = [verdict("AG", 0, 9, hours=1), verdict("none", 5, 14, hours=2)]
+        given = [operator_label("AG", 0, 9, hours=1), operator_label("none", 5, 14, hours=2)]
         with LabelledStore(tmp_path / name, SMALL) as store:
             fill(store, "a", 20, BG)
             for k in order:
@@ -108,61 +110,61 @@ def test_of_two_verdicts_the_later_counts_whichever_comes_first(tmp_path: Path) 
             assert store.windows(SPEC).labels.tolist() == [AG] * 5 + [NONE] * 10 + [BG] * 5
 
 
-def test_a_verdict_repeated_does_nothing_and_one_without_windows_is_counted(tmp_path: Path) -> None:
+def test_a_label_repeated_does_nothing_and_one_without_windows_is_counted(tmp_path: Path) -> None:
     with LabelledStore(tmp_path, SMALL) as store:
         fill(store, "a", 10)
-        once = verdict("AG", 0, 4)
+        once = operator_label("AG", 0, 4)
         assert not store.apply(once).known
         assert store.apply(once).known
-        assert store.apply(verdict("AG", 500, 600)).windows == 0
-        assert store.apply(verdict("AG", 0, 5, line="b")).windows == 0
+        assert store.apply(operator_label("AG", 500, 600)).windows == 0
+        assert store.apply(operator_label("AG", 0, 5, line="b")).windows == 0
         summary = store.summary()[0]
-        assert (summary.verdicts, summary.verdicts_without_windows) == (3, 2)
+        assert (summary.labels, summary.labels_without_windows) == (3, 2)
         with pytest.raises(TrainingError, match="has no class 'XY'; there are none, AG, BG"):
-            store.apply(verdict("XY", 0, 1))
+            store.apply(operator_label("XY", 0, 1))
 
 
 def test_windows_near_an_event_outlast_the_ring(tmp_path: Path) -> None:
     now = [BEGIN_NS]
     store = LabelledStore(tmp_path, SMALL, clock=lambda: now[0])
     fill(store, "a", 300)
-    assert store.mark("a", SPEC, BEGIN_NS + 100 * HOP_NS, BEGIN_NS + 149 * HOP_NS) == 50
+    assert store.keep_near_event("a", SPEC, BEGIN_NS + 100 * HOP_NS, BEGIN_NS + 149 * HOP_NS) == 50
     store.flush()
     now[0] += round(2 * DAY_S * 1e9)
     store.flush()
-    assert store.summary()[0].windows == {"kept": 0, "marked": 50, "ring": 0}
-    assert store.apply(verdict("AG", 0, 299)).windows == 50
+    assert store.summary()[0].windows == {"labelled": 0, "near_event": 50, "recent": 0}
+    assert store.apply(operator_label("AG", 0, 299)).windows == 50
     assert len(store.windows(SPEC)) == 50
     now[0] += round(31 * DAY_S * 1e9)
     store.flush()
-    assert store.summary()[0].windows == {"kept": 50, "marked": 0, "ring": 0}
+    assert store.summary()[0].windows == {"labelled": 50, "near_event": 0, "recent": 0}
     store.close()
 
 
 def test_the_ring_stays_within_its_bytes_and_drops_the_oldest(tmp_path: Path) -> None:
     now = [BEGIN_NS]
-    limits = Limits(segment_windows=64, ring_bytes=300_000)
+    limits = StoreLimits(segment_windows=64, recent_bytes=300_000)
     with LabelledStore(tmp_path, limits, clock=lambda: now[0]) as store:
         for first in range(0, 1280, 64):
             now[0] += 10**9
             fill(store, "a", 64, first=first)
             store.flush()
-        assert store.summary()[0].bytes["ring"] <= 300_000
-        assert store.apply(verdict("AG", 0, 63)).windows == 0
-        assert store.apply(verdict("AG", 1216, 1279)).windows == 64
+        assert store.summary()[0].bytes["recent"] <= 300_000
+        assert store.apply(operator_label("AG", 0, 63)).windows == 0
+        assert store.apply(operator_label("AG", 1216, 1279)).windows == 64
 
 
 def test_too_many_labelled_windows_leave_evenly_and_old_ones_first(tmp_path: Path) -> None:
-    limits = Limits(segment_windows=64, kept_bytes=400_000)
+    limits = StoreLimits(segment_windows=64, labelled_bytes=400_000)
     with LabelledStore(tmp_path, limits) as store:
         fill(store, "a", 1500, NONE)
         fill(store, "b", 300, NONE)
         fill(store, "a", 60, AG, first=5000)
         fill(store, "a", 30, first=6000)
-        store.apply(verdict("none", 6000, 6029))
+        store.apply(operator_label("none", 6000, 6029))
         store.flush()
         summary = store.summary()[0]
-        assert summary.bytes["kept"] <= 400_000
+        assert summary.bytes["labelled"] <= 400_000
         assert summary.classes["AG"] == 60
         assert summary.by_operators == 30
         assert 200 <= summary.classes["none"] <= 600
@@ -206,7 +208,7 @@ def test_what_was_flushed_outlives_a_kill(tmp_path: Path, flushes: int) -> None:
     child.kill()
     safe = max([safe, *(int(line) for line in child.stdout.readlines() if line.endswith("\n"))])
     child.wait()
-    with LabelledStore(tmp_path, Limits()) as store:
+    with LabelledStore(tmp_path, StoreLimits()) as store:
         found = store.windows(SPEC)
         assert store.summary()[0].set_aside == 0
         number = np.sort(found.data[:, 0, 0].astype(int))
@@ -215,18 +217,18 @@ def test_what_was_flushed_outlives_a_kill(tmp_path: Path, flushes: int) -> None:
         assert np.array_equal(found.labels, found.data[:, 0, 0].astype(int) % 12)
 
 
-def test_a_torn_verdict_comes_again(tmp_path: Path) -> None:
+def test_a_torn_label_comes_again(tmp_path: Path) -> None:
     with LabelledStore(tmp_path, SMALL) as store:
         fill(store, "a", 20)
-        store.apply(verdict("AG", 0, 4))
-        store.apply(verdict("BG", 5, 9))
+        store.apply(operator_label("AG", 0, 4))
+        store.apply(operator_label("BG", 5, 9))
     path = tmp_path / "verdicts.jsonl"
     path.write_bytes(path.read_bytes()[:-40])
     with LabelledStore(tmp_path, SMALL) as store:
-        assert not store.apply(verdict("BG", 5, 9)).known
-        assert store.apply(verdict("AG", 0, 4)).known
+        assert not store.apply(operator_label("BG", 5, 9)).known
+        assert store.apply(operator_label("AG", 0, 4)).known
     with LabelledStore(tmp_path, SMALL) as store:
-        assert store.apply(verdict("BG", 5, 9)).known
+        assert store.apply(operator_label("BG", 5, 9)).known
 
 
 def test_files_left_twice_by_a_crash_count_once(tmp_path: Path) -> None:
@@ -269,10 +271,10 @@ def test_many_early_files_are_joined(tmp_path: Path) -> None:
 def test_a_snapshot_is_what_was_there_then(tmp_path: Path) -> None:
     with LabelledStore(tmp_path / "store", SMALL) as store:
         fill(store, "a", 100)
-        store.apply(verdict("AG", 0, 49))
+        store.apply(operator_label("AG", 0, 49))
         store.snapshot(tmp_path / "snapshot")
         fill(store, "b", 70, BG)
-        store.apply(verdict("BG", 0, 49, hours=1))
+        store.apply(operator_label("BG", 0, 49, hours=1))
         with LabelledStore(tmp_path / "snapshot", SMALL) as frozen:
             found = frozen.windows(SPEC)
     assert (len(found), set(found.labels)) == (50, {AG})
@@ -294,7 +296,7 @@ def test_windows_of_the_wrong_shape_or_class_are_refused(tmp_path: Path) -> None
 
 
 def test_a_stretch_is_one_episode_and_no_split_parts_it(tmp_path: Path) -> None:
-    with LabelledStore(tmp_path, Limits()) as store:
+    with LabelledStore(tmp_path, StoreLimits()) as store:
         for line in "abcd":
             fill(store, line, 100, AG)
             fill(store, line, 100, BG, first=1000)  # 4.5 s later
@@ -309,13 +311,13 @@ def test_a_long_stretch_is_parted_in_quiet_and_no_sample_is_on_both_sides() -> N
     times = BEGIN_NS + np.arange(count) * HOP_NS
     labels = np.zeros(count, np.int16)
     labels[5950:6100] = AG  # across the thirtieth second
-    episode, apart = episodes_of(np.full(count, 7, np.uint64), times, labels, SPEC)
+    episode, alone = episodes_of(np.full(count, 7, np.uint64), times, labels, SPEC)
     parted = np.flatnonzero(np.diff(episode)) + 1
     assert len(parted) == 4
     assert not any(labels[place] or labels[place - 1] for place in parted)
     for place in parted:
-        assert not apart[place : place + 3].any()
-    assert apart.sum() == count - 3 * len(parted)
+        assert not alone[place : place + 3].any()
+    assert alone.sum() == count - 3 * len(parted)
 
 
 def test_weights_follow_how_much_of_a_window_the_fault_fills(tmp_path: Path) -> None:
@@ -328,7 +330,7 @@ def test_weights_follow_how_much_of_a_window_the_fault_fills(tmp_path: Path) -> 
     assert found[11:17] == pytest.approx([0.3, 0.3, 0.3, 1, 1, 1])
     with LabelledStore(tmp_path, SMALL) as store:
         fill(store, "a", 10)
-        store.apply(verdict("none", 0, 9))
+        store.apply(operator_label("none", 0, 9))
         assert store.windows(SPEC).weights.tolist() == [OPERATOR_WEIGHT] * 10
 
 

@@ -1,4 +1,4 @@
-"""Traces of retrainings: request → retraining → reports; and one id in all that the log tells of a retraining."""
+"""Traces of retrainings: request → retraining → reports; and one id in all log lines on a retraining."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stream.contract import TrainingState
 from stream.telemetry.trace_context import TraceContext, read_context
 from tests.stream.telemetry.test_tracing import GATEWAY, OTHER, UNSAMPLED, Spans, trace_id
 from tests.training.sidecar.sidecar_samples import request, run_of
-from training.sidecar.requests.consumer import report_on
+from training.sidecar.requests.consumer import new_report
 from training.sidecar.requests.queue import Run
 from training.sidecar.tracing import RetrainingTraces
 
@@ -16,16 +16,16 @@ RUN = run_of("run-1")
 TWO = RUN.with_request(request("two"))
 
 
-def told(traces: RetrainingTraces, run: Run, *states: TrainingState) -> list[TraceContext | None]:
+def published_contexts(traces: RetrainingTraces, run: Run, *states: TrainingState) -> list[TraceContext | None]:
     """What the reports of these states carry, in turn."""
-    return [read_context(traces.headers(report_on(run, state))) for state in states]
+    return [read_context(traces.headers(new_report(run, state))) for state in states]
 
 
 def test_all_reports_carry_on_the_trace_of_the_request() -> None:
     spans = Spans()
     traces = RetrainingTraces(spans.tracing)
-    traces.requested("one", GATEWAY.headers())
-    contexts = told(traces, RUN, "started", "progress", "promoted")
+    traces.on_request("one", GATEWAY.headers())
+    contexts = published_contexts(traces, RUN, "started", "progress", "promoted")
     span = spans.one("retraining")
     assert span.parent is not None
     assert f"{span.parent.span_id:016x}" == GATEWAY.span_id
@@ -38,17 +38,17 @@ def test_all_reports_carry_on_the_trace_of_the_request() -> None:
 def test_requests_that_were_merged_are_linked_and_each_is_told_in_its_own_trace() -> None:
     spans = Spans()
     traces = RetrainingTraces(spans.tracing)
-    traces.requested("one", GATEWAY.headers())
-    traces.requested("two", OTHER.headers())
+    traces.on_request("one", GATEWAY.headers())
+    traces.on_request("two", OTHER.headers())
     alone = Run(run_id="run-1", requests=(request("two"),))
-    assert told(traces, alone, "merged") == [OTHER]
-    told(traces, TWO, "started", "refused")
+    assert published_contexts(traces, alone, "merged") == [OTHER]
+    published_contexts(traces, TWO, "started", "refused")
     assert [f"{link.context.trace_id:032x}" for link in spans.one("retraining").links] == [OTHER.trace_id]
 
 
 def test_a_retraining_that_nobody_traces_is_a_trace_of_its_own() -> None:
     spans = Spans()
-    contexts = told(RetrainingTraces(spans.tracing), RUN, "started", "failed")
+    contexts = published_contexts(RetrainingTraces(spans.tracing), RUN, "started", "failed")
     span = spans.one("retraining")
     assert {context.trace_id for context in contexts if context is not None} == {trace_id(span)}
     assert span.status.status_code is StatusCode.ERROR
@@ -57,20 +57,20 @@ def test_a_retraining_that_nobody_traces_is_a_trace_of_its_own() -> None:
 def test_an_unsampled_request_makes_no_span_and_is_passed_on() -> None:
     spans = Spans()
     traces = RetrainingTraces(spans.tracing)
-    traces.requested("one", UNSAMPLED.headers())
-    assert told(traces, RUN, "started", "promoted") == [UNSAMPLED, UNSAMPLED]
+    traces.on_request("one", UNSAMPLED.headers())
+    assert published_contexts(traces, RUN, "started", "promoted") == [UNSAMPLED, UNSAMPLED]
     assert spans.all == ()
 
 
 def test_a_word_that_is_told_again_ends_nothing_twice() -> None:
     spans = Spans()
     traces = RetrainingTraces(spans.tracing)
-    assert told(traces, RUN, "started", "promoted")[1] is not None
-    assert told(traces, RUN, "promoted") == [None]
+    assert published_contexts(traces, RUN, "started", "promoted")[1] is not None
+    assert published_contexts(traces, RUN, "promoted") == [None]
     assert len(spans.all) == 1
 
 
 def test_with_tracing_off_reports_are_as_ever() -> None:
     traces = RetrainingTraces(None)
-    traces.requested("one", GATEWAY.headers())
-    assert told(traces, RUN, "started", "promoted") == [None, None]
+    traces.on_request("one", GATEWAY.headers())
+    assert published_contexts(traces, RUN, "started", "promoted") == [None, None]

@@ -1,4 +1,4 @@
-"""The trainer's folder: one trainer's, whole files only, a bounded number of candidates."""
+"""The working directory: one sidecar's, whole files only, a bounded number of candidates."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pytest
 from model.files import write_text_atomic
 from stream.errors import WorkerError
 from tests.training.sidecar.sidecar_samples import request
-from training.sidecar.job.spec import CANDIDATE, ORDER, OUTCOME, REPORT, WORK, Order, Outcome
-from training.sidecar.requests.queue import Desk
-from training.sidecar.workdir import Journal, TrainerFolder, find_report
+from training.sidecar.job.spec import CANDIDATE, JOB_FILE, OUTCOME, REPORT, WORK, JobSpec, Outcome
+from training.sidecar.requests.journal import Journal, JournalFile
+from training.sidecar.requests.queue import RetrainQueue
+from training.sidecar.workdir import WorkDir, find_report
 
 
-def order(run_id: str = "run-1") -> Order:
-    return Order(
+def job(run_id: str = "run-1") -> JobSpec:
+    return JobSpec(
         run_id=run_id,
         spec="line",
         epochs=None,
@@ -30,46 +31,46 @@ def order(run_id: str = "run-1") -> Order:
     )
 
 
-def judged(folder: TrainerFolder, model_id: str, run_id: str = "run-1") -> None:
+def evaluated(workdir: WorkDir, model_id: str, run_id: str = "run-1") -> None:
     """Leave what a child process leaves."""
-    folder.begin(order(run_id))
-    (folder.run / CANDIDATE).write_bytes(b"weights")
-    (folder.run / WORK).mkdir()
-    (folder.run / WORK / "checkpoint").write_bytes(b"large")
-    (folder.run / REPORT).mkdir()
-    (folder.run / REPORT / "report.html").write_text("page")
+    workdir.begin(job(run_id))
+    (workdir.run / CANDIDATE).write_bytes(b"weights")
+    (workdir.run / WORK).mkdir()
+    (workdir.run / WORK / "checkpoint").write_bytes(b"large")
+    (workdir.run / REPORT).mkdir()
+    (workdir.run / REPORT / "report.html").write_text("page")
     outcome = Outcome(model_id=model_id, champion_id=None, passed=True, failed_criteria=[], metrics={})
-    write_text_atomic(folder.run / OUTCOME, outcome.model_dump_json())
+    write_text_atomic(workdir.run / OUTCOME, outcome.model_dump_json())
 
 
 def test_a_second_trainer_on_the_same_folder_is_turned_away(tmp_path: Path) -> None:
-    first = TrainerFolder(tmp_path)
+    first = WorkDir(tmp_path)
     with pytest.raises(WorkerError, match="another trainer is using it"):
-        TrainerFolder(tmp_path)
+        WorkDir(tmp_path)
     first.close()
-    TrainerFolder(tmp_path).close()
+    WorkDir(tmp_path).close()
 
 
 def test_a_folder_that_cannot_be_made_says_which_setting_to_change(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkerError, match="set FAULTLINE_TRAINER_FOLDER"):
-        TrainerFolder(tmp_path / "file" / "trainer")
+        WorkDir(tmp_path / "file" / "trainer")
 
 
 def test_the_journal_is_read_as_it_was_written(tmp_path: Path) -> None:
-    folder = TrainerFolder(tmp_path)
-    assert folder.read_journal() == Journal()
-    journal = Journal(desk=Desk().receive(request(), "run-1")[0].begin())
-    folder.write_journal(journal)
-    assert folder.read_journal() == journal
+    file = JournalFile(WorkDir(tmp_path).journal)
+    assert file.read() == Journal()
+    journal = Journal(queue=RetrainQueue().receive(request(), "run-1")[0].begin())
+    file.write(journal)
+    assert file.read() == journal
     (tmp_path / "journal.json").write_text("{half")
     with pytest.raises(WorkerError, match="remove it"):
-        folder.read_journal()
+        file.read()
 
 
 def test_a_journal_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = TrainerFolder(tmp_path)
-    folder.write_journal(Journal(last={}))
+    file = JournalFile(WorkDir(tmp_path).journal)
+    file.write(Journal(last={}))
     before = (tmp_path / "journal.json").read_bytes()
 
     def full(descriptor: int) -> None:
@@ -77,51 +78,51 @@ def test_a_journal_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, mon
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        folder.write_journal(Journal(desk=Desk().receive(request(), "run-1")[0]))
+        file.write(Journal(queue=RetrainQueue().receive(request(), "run-1")[0]))
     assert (tmp_path / "journal.json").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "journal.json"]
 
 
 def test_a_retraining_that_goes_on_keeps_what_it_has_and_another_begins_empty(tmp_path: Path) -> None:
-    folder = TrainerFolder(tmp_path)
-    folder.begin(order())
-    (folder.run / CANDIDATE).write_bytes(b"weights")
-    folder.begin(order())
-    assert (folder.run / CANDIDATE).exists()
-    folder.begin(order("run-2"))
-    assert [path.name for path in folder.run.iterdir()] == [ORDER]
+    workdir = WorkDir(tmp_path)
+    workdir.begin(job())
+    (workdir.run / CANDIDATE).write_bytes(b"weights")
+    workdir.begin(job())
+    assert (workdir.run / CANDIDATE).exists()
+    workdir.begin(job("run-2"))
+    assert [path.name for path in workdir.run.iterdir()] == [JOB_FILE]
 
 
-def test_a_judged_candidate_is_filed_with_its_report_and_without_its_checkpoints(tmp_path: Path) -> None:
-    folder = TrainerFolder(tmp_path)
-    judged(folder, "line-1")
-    folder.file_away("promoted", "line-1", keep=3)
-    place = folder.place("promoted", "line-1")
-    assert sorted(path.name for path in place.iterdir()) == sorted([CANDIDATE, REPORT, OUTCOME])
-    assert not folder.run.exists()
-    folder.file_away("promoted", "line-1", keep=3)  # a trainer that was killed right after
-    assert (place / REPORT / "report.html").read_text() == "page"
+def test_an_evaluated_candidate_is_archived_with_its_report_and_without_its_checkpoints(tmp_path: Path) -> None:
+    workdir = WorkDir(tmp_path)
+    evaluated(workdir, "line-1")
+    workdir.archive("promoted", "line-1", keep=3)
+    path = workdir.archive_path("promoted", "line-1")
+    assert sorted(path.name for path in path.iterdir()) == sorted([CANDIDATE, REPORT, OUTCOME])
+    assert not workdir.run.exists()
+    workdir.archive("promoted", "line-1", keep=3)  # a sidecar that was killed right after
+    assert (path / REPORT / "report.html").read_text() == "page"
 
 
 def test_only_so_many_candidates_are_kept_the_newest_ones(tmp_path: Path) -> None:
-    folder = TrainerFolder(tmp_path)
+    workdir = WorkDir(tmp_path)
     for number in range(4):
-        judged(folder, f"line-{number}", f"run-{number}")
-        folder.file_away("refused", f"line-{number}", keep=2)
-        os.utime(folder.place("refused", f"line-{number}"), ns=(number, number))
+        evaluated(workdir, f"line-{number}", f"run-{number}")
+        workdir.archive("refused", f"line-{number}", keep=2)
+        os.utime(workdir.archive_path("refused", f"line-{number}"), ns=(number, number))
     assert sorted(path.name for path in (tmp_path / "refused").iterdir()) == ["line-2", "line-3"]
-    judged(folder, "line-9", "run-9")
-    folder.file_away("refused", "line-9", keep=0)
+    evaluated(workdir, "line-9", "run-9")
+    workdir.archive("refused", "line-9", keep=0)
     assert list((tmp_path / "refused").iterdir()) == []
 
 
 def test_a_report_is_found_by_its_model_and_by_being_the_latest(tmp_path: Path) -> None:
-    folder = TrainerFolder(tmp_path)
+    workdir = WorkDir(tmp_path)
     assert find_report(tmp_path, "latest") is None
-    for number, verdict in ((1, "promoted"), (2, "refused")):
-        judged(folder, f"line-{number}", f"run-{number}")
-        folder.file_away(verdict, f"line-{number}", keep=2)  # type: ignore[arg-type]
-        os.utime(tmp_path / verdict / f"line-{number}", ns=(number, number))
+    for number, archive in ((1, "promoted"), (2, "refused")):
+        evaluated(workdir, f"line-{number}", f"run-{number}")
+        workdir.archive(archive, f"line-{number}", keep=2)  # type: ignore[arg-type]
+        os.utime(tmp_path / archive / f"line-{number}", ns=(number, number))
     assert find_report(tmp_path, "line-1") == tmp_path / "promoted" / "line-1" / REPORT
     assert find_report(tmp_path, "latest") == tmp_path / "refused" / "line-2" / REPORT
     assert find_report(tmp_path, "line-7") is None

@@ -26,7 +26,7 @@ from stream.detection.episodes import EpisodeTracker
 from stream.detection.events import fault_event
 from training.data.windows import cut
 from training.fitting.rounds import classifier_of
-from training.sidecar.label_client import Verdict, episode_range, new_label
+from training.sidecar.label_client import OperatorLabel, episode_range, new_label
 from training.sidecar.store.store import LabelledStore
 
 NS = 1_000_000_000
@@ -96,7 +96,7 @@ def events_of(passing: Railway, champion: Artefact, spec: SignalSpec) -> dict[st
     tracker, source = EpisodeTracker(spec), SourceRecord(topic="sensor-windows", partition=0, offset=0)
     episodes: dict[str, list[FaultEvent]] = {}
     for number, windows in enumerate(passing.windows(spec)):
-        probabilities, entry = classify(windows), stretch(passing, number, len(windows))
+        probabilities, entry = classify(windows), windows_in_time(passing, number, len(windows))
         judged = tracker.judge(None, entry, windows, probabilities.argmax(axis=1), probabilities)
         for step in judged.steps:
             event = fault_event(step, spec, champion.model_id, source)
@@ -104,27 +104,27 @@ def events_of(passing: Railway, champion: Artefact, spec: SignalSpec) -> dict[st
     return episodes
 
 
-def stretch(passing: Railway, number: int, count: int) -> LineWindows:
+def windows_in_time(passing: Railway, number: int, count: int) -> LineWindows:
     """Where the windows of one record stand in time: a train every ten seconds."""
     line, rate_hz = f"railway-{passing.line[number]}", 50.0 * SAMPLES_PER_CYCLE
     record = cast(IncomingRecord, None)  # what only dead letters need
     return LineWindows(record, line, 10_000 * number, BEGIN_NS + 10 * NS * number, rate_hz, 0, count, None)
 
 
-def keep(store: LabelledStore, passing: Railway, spec: SignalSpec) -> None:
+def store_windows(store: LabelledStore, passing: Railway, spec: SignalSpec) -> None:
     """Put all windows into a store, unlabelled, as they come from ``sensor-windows``."""
     for number, windows in enumerate(passing.windows(spec)):
-        entry = stretch(passing, number, len(windows))
+        entry = windows_in_time(passing, number, len(windows))
         index = np.arange(len(windows))
         times = entry.start_ns + index * round(spec.hop * NS / entry.rate_hz)
         store.add(entry.line, spec, times, entry.sequence + index, windows, source="sensor-windows")
 
 
-def judge_all(store: LabelledStore, episodes: dict[str, list[FaultEvent]], spec: SignalSpec) -> int:
+def label_all(store: LabelledStore, episodes: dict[str, list[FaultEvent]], spec: SignalSpec) -> int:
     """Say of every episode what ``faultline label EVENT_ID none`` says; return the windows that this is about."""
     labelled = 0
     for events in episodes.values():
         first_ns, last_ns = episode_range(events, spec, fault=False, now_ns=BEGIN_NS * 2)
-        label = new_label(events[0].line, spec, Verdict("none", by="ada"), first_ns, last_ns, events[0].event_id)
+        label = new_label(events[0].line, spec, OperatorLabel("none", by="ada"), first_ns, last_ns, events[0].event_id)
         labelled += store.apply(label).windows
     return labelled

@@ -1,8 +1,8 @@
-"""Whether what lines send has changed so much, and for so long, that the model should be trained anew. Pure.
+"""Detects changes of the input that are so large and so lasting that the model should be trained again. Pure.
 
-Stream time is cut into buckets. In each, every line's windows give a few features (``drift_features``), of which a line
-counts with its medians: a fault lasts a fraction of a bucket and does not move them. A line is compared with itself:
-its first buckets are its reference, so that it does not matter which lines are heard when. The median over lines of
+Stream time is cut into buckets. In each, every line's windows give a few features (``drift_features``), and the line
+counts with their medians: a fault lasts a fraction of a bucket and does not move them. A line is compared with itself:
+its first buckets are its reference, so that it does not matter which lines send at what time. The median over lines of
 these differences goes into river's ADWIN (Bifet, Gavaldà, "Learning from time-changing data with adaptive windowing",
 SDM 2007), one per feature. A signal needs both: that ADWIN has found a change, and that the difference has been larger
 than matters for long enough.
@@ -13,45 +13,48 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Sequence
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from river.drift import ADWIN
 
 from model.rejection import Rejection
 from model.spec import SignalSpec
 from training.sidecar.drift.features import FEATURES, by_line, drift_features
-from training.sidecar.drift.state import DriftState, LineState, Model, plain
 
 log = structlog.get_logger(__name__)
 
 NS = 1_000_000_000
-MOST_LINES = 100_000
-REMEMBERED = 720  # values of ADWIN: two hours of buckets, of which its present is far shorter
-CLIPPED = 2.0  # times what matters: ADWIN wants values of a bounded range, and one wild bucket is no change
-FAR_NS = 3600 * NS  # from the present: another clock's time, unless it keeps coming
-STRANGERS = 20
+MAX_LINES = 100_000
+MAX_VALUES = 720  # kept for ADWIN: two hours of buckets; its current window is far shorter
+CLIP = 2.0  # multiples of a feature's ``matters``: ADWIN wants a bounded range, and one wild bucket is no change
+FAR_NS = 3600 * NS  # from the present: the time of another clock, unless it keeps coming
+MAX_DISTANT = 20  # updates in a row that are far from the present, before their time becomes the present
 LASTING_SHARE = 0.8  # of the buckets that a change has to last
 
 Array = NDArray[np.float64]
 
 
-class DriftPolicy(Model):
-    """When a change counts as drift. Times are stream time, i.e. of the windows."""
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    bucket_s: float = Field(10.0, gt=0, description="What is summed up at once; longer than any fault.")
+
+class DriftPolicy(_Model):
+    """Conditions under which a change counts as drift. Times are stream time, i.e. of the windows."""
+
+    bucket_s: float = Field(10.0, gt=0, description="Time summed up at once; longer than any fault.")
     reference_s: float = Field(300.0, gt=0, description="A line's first time, which it is compared with.")
-    lasting_s: float = Field(300.0, gt=0, description="A change that is gone sooner is none.")
-    cool_down_s: float = Field(6 * 3600.0, ge=0, description="After a signal there is no other for so long.")
+    lasting_s: float = Field(300.0, gt=0, description="A change that is gone sooner is no drift.")
+    cool_down_s: float = Field(6 * 3600.0, ge=0, description="After a signal there is no other for this long.")
     delta: float = Field(0.002, gt=0, lt=1, description="ADWIN's confidence; smaller is more reluctant.")
-    windows_per_update: int = Field(512, ge=1, description="Looked at; more are sampled.")
+    windows_per_update: int = Field(512, ge=1, description="Windows used; more are sampled.")
 
 
-class DriftSignal(Model):
-    """The feature that moved, from what to what, in its own unit, and when that was known (Unix ns)."""
+class DriftSignal(_Model):
+    """The feature that moved, its values before and after, in its own unit, and the time of detection (Unix ns)."""
 
     feature: str
     before: float
@@ -64,13 +67,34 @@ class DriftSignal(Model):
         return f"{self.feature} moved from {self.before:.4g} to {self.after:.4g}"
 
 
+class LineReference(_Model):
+    """Reference of a line: its features in its first buckets, and once there are enough of them their medians."""
+
+    first: tuple[tuple[float | None, ...], ...] = ()
+    reference: tuple[float | None, ...] | None = None
+
+
+class DriftState(_Model):
+    """State of a detector for a restart. ``values`` are ADWIN's input per feature, from which it is rebuilt."""
+
+    version: Literal[1] = 1
+    spec: str
+    features: tuple[str, ...]
+    bucket_s: float
+    lines: dict[str, LineReference]
+    values: tuple[tuple[float, ...], ...]
+    found: tuple[bool, ...]
+    bucket: int | None
+    signalled_ns: int | None
+
+
 class DriftDetector:
-    """Watches one spec's windows.
+    """Detects drift of one spec's windows.
 
     Args:
         spec: of the windows.
-        policy: when a change counts.
-        rejection: the champion's bounds; without them the share of unlike windows is not watched.
+        policy: conditions under which a change counts.
+        rejection: the champion's bounds; without them the share of unlike windows is not a feature.
 
     Example:
         >>> from model.spec import load_spec
@@ -82,15 +106,15 @@ class DriftDetector:
     def __init__(self, spec: SignalSpec, policy: DriftPolicy | None = None, rejection: Rejection | None = None) -> None:
         self.spec, self.policy, self.rejection = spec, policy or DriftPolicy(), rejection
         self._codes: dict[str, int] = {}
-        self._first: dict[int, list[Array]] = {}
+        self._first_buckets: dict[int, list[Array]] = {}
         self._references: dict[int, Array] = {}
         self._bucket: int | None = None
         self._parts: list[tuple[NDArray[np.int64], Array]] = []
-        self._strangers = 0
+        self._distant = 0
         self._signalled_ns: int | None = None
         self._adwins: list[ADWIN] = []
         self._values: list[deque[float]] = []
-        self._begin_anew()
+        self._reset()
 
     def update(
         self,
@@ -99,13 +123,13 @@ class DriftDetector:
         windows: NDArray[np.float32],
         probabilities: NDArray[np.float32] | None = None,
     ) -> DriftSignal | None:
-        """Take windows of any lines; the order of lines and, within a bucket or some, of times does not matter.
+        """Add windows of any lines; the order of lines and, within a few buckets, of times does not matter.
 
         Args:
             lines: id of every window's line, (n,).
             start_ns: Unix time of the windows, (n,).
             windows: float32 (n, samples, channels), per unit.
-            probabilities: the champion's, float32 (n, classes); None where it was not asked.
+            probabilities: the champion's, float32 (n, classes); None without a champion.
 
         Returns:
             A signal when drift has been found, once.
@@ -116,7 +140,7 @@ class DriftDetector:
         chosen = np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)
         times = np.asarray(start_ns, np.int64)[chosen]
         codes = np.array([self._code(lines[k]) for k in chosen], np.int64)
-        own = (codes >= 0) & self._of_the_present(times)
+        own = (codes >= 0) & self._near_present(times)
         if not own.any():
             return None
         chosen, codes, buckets = chosen[own], codes[own], times[own] // round(self.policy.bucket_s * NS)
@@ -124,21 +148,21 @@ class DriftDetector:
         features = drift_features(windows[chosen], asked, self.spec, self.rejection)
         signal = None
         for bucket in np.unique(buckets):
-            # What is a little late counts with the bucket under way.
+            # Windows that are a little late count with the current bucket.
             if self._bucket is None or bucket > self._bucket or (self._bucket - bucket) * self._bucket_ns > FAR_NS:
-                signal = self._close() or signal
+                signal = self._close_bucket() or signal
                 self._bucket = int(bucket)
             inside = buckets == bucket
             self._parts.append((codes[inside], features[inside]))
         return signal
 
     def state(self) -> str:
-        """All that a restart needs, as JSON; the bucket under way is not."""
+        """Return the state for a restart as JSON; the current bucket is not part of it."""
         names = {code: name for name, code in self._codes.items()}
         lines = {
-            name: LineState(
-                first=tuple(plain(row) for row in self._first.get(code, [])),
-                reference=plain(self._references[code]) if code in self._references else None,
+            name: LineReference(
+                first=tuple(_json_row(row) for row in self._first_buckets.get(code, [])),
+                reference=_json_row(self._references[code]) if code in self._references else None,
             )
             for code, name in names.items()
         }
@@ -154,37 +178,36 @@ class DriftDetector:
         ).model_dump_json()
 
     @classmethod
-    def restored(
+    def from_state(
         cls, state: str, spec: SignalSpec, policy: DriftPolicy | None = None, rejection: Rejection | None = None
     ) -> Self:
-        """A detector that goes on where another stood; from a state that does not fit it begins afresh, with a
-        warning."""
+        """Return a detector that resumes from ``state``; one without history, with a warning, where it does not fit."""
         detector = cls(spec, policy, rejection)
         try:
-            kept = DriftState.model_validate_json(state)
+            saved = DriftState.model_validate_json(state)
         except ValidationError as error:
             log.warning("drift-state-not-understood", reason=error.errors()[0]["msg"])
             return detector
         names = tuple(feature.name for feature in FEATURES)
-        if (kept.spec, kept.features, kept.bucket_s) != (spec.name, names, detector.policy.bucket_s):
-            log.warning("drift-state-of-another-kind", spec=kept.spec)
+        if (saved.spec, saved.features, saved.bucket_s) != (spec.name, names, detector.policy.bucket_s):
+            log.warning("drift-state-of-another-kind", spec=saved.spec)
             return detector
-        for name, line in kept.lines.items():
+        for name, line in saved.lines.items():
             code = detector._code(name)
             if line.reference is not None:
                 detector._references[code] = np.array(line.reference, float)
             elif line.first:
-                detector._first[code] = [np.array(row, float) for row in line.first]
-        for number, values in enumerate(kept.values):
+                detector._first_buckets[code] = [np.array(row, float) for row in line.first]
+        for number, values in enumerate(saved.values):
             for value in values:
                 detector._adwins[number].update(_bounded(value))
             detector._values[number].extend(values)
-        detector._found = list(kept.found)
-        detector._bucket, detector._signalled_ns = kept.bucket, kept.signalled_ns
+        detector._found = list(saved.found)
+        detector._bucket, detector._signalled_ns = saved.bucket, saved.signalled_ns
         return detector
 
-    def afresh(self, rejection: Rejection | None = None) -> Self:
-        """A detector that compares with what comes from now on, and still keeps silent for as long after a signal."""
+    def with_new_reference(self, rejection: Rejection | None = None) -> Self:
+        """Return a detector that takes its references from now on, and keeps the pause after a signal."""
         detector = type(self)(self.spec, self.policy, rejection)
         detector._bucket, detector._signalled_ns = self._bucket, self._signalled_ns
         return detector
@@ -193,33 +216,33 @@ class DriftDetector:
     def _bucket_ns(self) -> int:
         return round(self.policy.bucket_s * NS)
 
-    def _begin_anew(self) -> None:
-        """Forget what lines were like: from now on they are compared with what they are now."""
-        self._first, self._references = {}, {}
+    def _reset(self) -> None:
+        """Drop the references: from now on lines are compared with their present."""
+        self._first_buckets, self._references = {}, {}
         self._adwins = [ADWIN(delta=self.policy.delta, clock=1) for _ in FEATURES]
-        self._values = [deque(maxlen=REMEMBERED) for _ in FEATURES]
+        self._values = [deque(maxlen=MAX_VALUES) for _ in FEATURES]
         self._found = [False] * len(FEATURES)
 
     def _code(self, line: str) -> int:
-        """A number for a line, −1 for lines beyond what can be remembered."""
+        """Return the number of a line, −1 for lines beyond ``MAX_LINES``."""
         code = self._codes.get(line)
         if code is None:
-            if len(self._codes) >= MOST_LINES:
+            if len(self._codes) >= MAX_LINES:
                 return -1
             code = self._codes[line] = len(self._codes)
         return code
 
-    def _of_the_present(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which times are near the present; a clock far off must not turn stream time for all others."""
-        if self._bucket is None or self._strangers >= STRANGERS:
-            self._strangers = 0
+    def _near_present(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return a mask of times near the present: a clock far off must not change stream time for all others."""
+        if self._bucket is None or self._distant >= MAX_DISTANT:
+            self._distant = 0
             return np.asarray(np.abs(times - int(np.median(times))) <= FAR_NS)
         near = np.abs(times - self._bucket * self._bucket_ns) <= FAR_NS
-        self._strangers = 0 if near.any() else self._strangers + 1
+        self._distant = 0 if near.any() else self._distant + 1
         return np.asarray(near)
 
-    def _close(self) -> DriftSignal | None:
-        """Sum up the bucket under way, and judge."""
+    def _close_bucket(self) -> DriftSignal | None:
+        """Sum up the current bucket and look for drift."""
         parts, self._parts = self._parts, []
         if not parts:
             return None
@@ -227,40 +250,40 @@ class DriftDetector:
         moved = [
             row - self._references[c] for c, row in zip(codes.tolist(), features, strict=True) if c in self._references
         ]
-        self._learn(codes, features)
+        self._update_references(codes, features)
         if not moved:
             return None
         differences = np.stack(moved)
         for number, feature in enumerate(FEATURES):
             known = differences[np.isfinite(differences[:, number]), number]
             if len(known):
-                self._watch(number, float(np.median(known)) / feature.matters)
-        return self._judge()
+                self._add_difference(number, float(np.median(known)) / feature.matters)
+        return self._find_drift()
 
-    def _learn(self, codes: NDArray[np.int64], features: Array) -> None:
+    def _update_references(self, codes: NDArray[np.int64], features: Array) -> None:
         needed = max(1, round(self.policy.reference_s / self.policy.bucket_s))
         for code, row in zip(codes.tolist(), features, strict=True):
             if code in self._references:
                 known = self._references[code]
                 self._references[code] = np.where(np.isfinite(known), known, row)
                 continue
-            rows = self._first.setdefault(code, [])
+            rows = self._first_buckets.setdefault(code, [])
             rows.append(row)
             if len(rows) >= needed:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", RuntimeWarning)  # a feature that is never known stays NaN
                     self._references[code] = np.nanmedian(np.stack(rows), axis=0)
-                del self._first[code]
+                del self._first_buckets[code]
 
-    def _watch(self, number: int, moved: float) -> None:
-        """Take a feature's difference, in multiples of what matters."""
+    def _add_difference(self, number: int, moved: float) -> None:
+        """Add a feature's difference, in multiples of its ``matters``, to ADWIN."""
         self._values[number].append(moved)
         adwin = self._adwins[number]
         adwin.update(_bounded(moved))
         self._found[number] |= adwin.drift_detected
 
-    def _judge(self) -> DriftSignal | None:
-        """Look for a feature that has changed and stays beyond what matters."""
+    def _find_drift(self) -> DriftSignal | None:
+        """Return a signal for a feature that has changed and stays beyond its ``matters``."""
         now_ns = (self._bucket or 0) * self._bucket_ns
         if self._signalled_ns is not None and abs(now_ns - self._signalled_ns) < self.policy.cool_down_s * NS:
             return None
@@ -274,7 +297,7 @@ class DriftDetector:
             before = float(np.nanmedian([row[number] for row in self._references.values()]))
             after = before + float(np.median(moved)) * feature.matters
             self._signalled_ns = now_ns
-            self._begin_anew()
+            self._reset()
             return DriftSignal(
                 feature=feature.name, before=feature.plain(before), after=feature.plain(after), at_ns=now_ns
             )
@@ -282,5 +305,10 @@ class DriftDetector:
 
 
 def _bounded(moved: float) -> float:
-    """A difference as ADWIN wants it, 0…1."""
-    return float(np.clip(moved, -CLIPPED, CLIPPED)) / (2 * CLIPPED) + 0.5
+    """Return a difference in ADWIN's range, 0…1."""
+    return float(np.clip(moved, -CLIP, CLIP)) / (2 * CLIP) + 0.5
+
+
+def _json_row(row: Array) -> tuple[float | None, ...]:
+    """Return numbers for JSON, which has no NaN."""
+    return tuple(round(float(v), 6) if np.isfinite(v) else None for v in row)

@@ -1,4 +1,4 @@
-"""What of windows is watched for drift, and how far each feature may move before it matters. Pure."""
+"""Features of windows that drift detection compares, and how far each may move before it matters. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from model.rejection import FEWEST_SAMPLES, Rejection
 from model.spec import SignalSpec
 
-# Added before a logarithm, per unit: what is smaller is silence, whose relative changes mean nothing.
+# Added before a logarithm, per unit: smaller values are silence, whose relative changes mean nothing.
 LEAST_LEVEL, LEAST_NOISE = 0.005, 0.003
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature's name for people; the change that ``matters``, of its logarithm where ``logarithmic``; and whether a
-    line counts with its mean (a share of windows) instead of its median."""
+    """A feature of windows.
+
+    ``name`` is for people; ``matters`` is the change that matters, of the logarithm where ``logarithmic``; with
+    ``share``, a line counts with its mean (a share of windows) instead of its median.
+    """
 
     name: str
     matters: float
@@ -26,7 +29,7 @@ class Feature:
     share: bool = False
 
     def plain(self, value: float) -> float:
-        """The value in its own unit."""
+        """Return the value in its own unit."""
         return float(np.exp(value)) if self.logarithmic else value
 
 
@@ -54,7 +57,7 @@ def drift_features(
 ) -> NDArray[np.float64]:
     """Return the features (n, ``len(FEATURES)``) of windows float32 (n, samples, channels); NaN where not known.
 
-    With the champion's ``probabilities`` (n, classes), windows that it judges faulty say nothing of the signal.
+    With the champion's ``probabilities`` (n, classes), windows that it classifies as faulty say nothing of the signal.
     """
     n = len(windows)
     found = np.full((n, len(FEATURES)), np.nan)
@@ -81,7 +84,10 @@ def drift_features(
 def _levels_and_noise(
     windows: NDArray[np.float32], spec: SignalSpec
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Amplitude of the fundamental, and mean square of what is left of it, constant and drift, both (n, channels)."""
+    """Return the fundamental's amplitude and the mean square of the rest, both (n, channels).
+
+    The rest is the window without fundamental, constant and drift.
+    """
     if spec.samples < FEWEST_SAMPLES:
         level = np.abs(windows).mean(axis=1)
         return level, np.zeros_like(level)
@@ -95,7 +101,7 @@ def _levels_and_noise(
 
 @lru_cache(maxsize=8)
 def _waves(samples: int, samples_per_cycle: int) -> NDArray[np.float32]:
-    """An orthonormal basis (samples, 4) of a constant, the fundamental, and what a drift adds to them."""
+    """Return an orthonormal basis (samples, 4) of a constant, the fundamental, and a drift orthogonal to them."""
     t = np.arange(samples)
     turned = 2 * np.pi * t / samples_per_cycle
     waves = np.stack([np.ones(samples), np.cos(turned), np.sin(turned), t - t.mean()], axis=1)
@@ -103,7 +109,7 @@ def _waves(samples: int, samples_per_cycle: int) -> NDArray[np.float32]:
 
 
 def by_line(lines: NDArray[np.int64], features: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the lines (m,) there are, and of each the medians and means (m, features) of its windows; NaN for none."""
+    """Return the lines (m,) and the medians and means (m, features) of the windows of each; NaN for none."""
     names, which = np.unique(lines, return_inverse=True)
     summed = np.full((len(names), features.shape[1]), np.nan)
     for column, feature in enumerate(FEATURES):

@@ -1,4 +1,4 @@
-"""Looks for drift in what is gathered: features of the windows, and how sure the champion is of a sample of them."""
+"""Monitors ingested windows for drift: by their features, and by the champion's confidence on a sample of them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from model.spec import SignalSpec
 from stream.detection.decode import NS, DecodedBatch, LineWindows
 from stream.settings import Settings
 from training.sidecar.drift.detector import DriftDetector, DriftPolicy, DriftSignal
-from training.sidecar.metrics import TrainerMetrics
+from training.sidecar.metrics import SidecarMetrics
 
 log = structlog.get_logger(__name__)
 
-# Medians of so many windows stand still; more would only cost.
+# Medians of this many windows are stable; more would only cost time.
 RECORDS_OF_BUCKET = 4
-MOST_OF_RECORD = 24
-# Beyond so many it is forgotten when they were shown last, and all are shown once more.
-MOST_LINES = 100_000
+WINDOWS_OF_RECORD = 24
+# Beyond this many lines their sampling times are dropped, and all lines are sampled once more.
+MAX_LINES = 100_000
 
 
 def drift_policy(settings: Settings) -> DriftPolicy:
-    """When a change counts as drift, by the settings."""
+    """Return the drift policy that the settings give."""
     return DriftPolicy(
         reference_s=settings.drift_reference_s,
         lasting_s=settings.drift_lasting_s,
@@ -35,86 +35,86 @@ def drift_policy(settings: Settings) -> DriftPolicy:
     )
 
 
-class DriftWatch:
-    """One detector and the champion that it asks. Not for two threads at once: it belongs to the store's.
+class DriftMonitor:
+    """One detector and the champion that classifies for it. Not thread-safe: the store's thread uses it.
 
     Args:
         spec: of the windows.
-        policy: when a change counts.
-        path: of the state that outlives a restart.
-        metrics: signals are counted here.
+        policy: conditions under which a change counts.
+        path: of the state that survives a restart.
+        metrics: counts signals.
     """
 
-    def __init__(self, spec: SignalSpec, policy: DriftPolicy, path: Path, metrics: TrainerMetrics) -> None:
+    def __init__(self, spec: SignalSpec, policy: DriftPolicy, path: Path, metrics: SidecarMetrics) -> None:
         self._spec, self._policy, self._path, self._metrics = spec, policy, path, metrics
         self._engine: Engine | None = None
         self._champion: Artefact | None = None
-        self._shown_ns: dict[str, int] = {}
-        self._detector = self._restored()
+        self._sampled_ns: dict[str, int] = {}
+        self._detector = self._load()
 
-    def _restored(self) -> DriftDetector:
+    def _load(self) -> DriftDetector:
         try:
             state = self._path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return DriftDetector(self._spec, self._policy)
-        return DriftDetector.restored(state, self._spec, self._policy)
+        return DriftDetector.from_state(state, self._spec, self._policy)
 
-    def use(self, champion: Artefact | None, *, afresh: bool = False) -> None:
-        """Ask another champion from now on.
+    def use(self, champion: Artefact | None, *, new_reference: bool = False) -> None:
+        """Classify by another champion from now on.
 
         Args:
-            champion: None where there is none; its confidence is then not watched.
-            afresh: compare with what comes from now on: the champion has just been trained on what is new. So it is
-                also where one known champion takes the place of another, however it came: it is unsure of other
-                windows, and what the last one was sure of is no measure for it.
+            champion: None where there is none; confidence is then not a feature.
+            new_reference: compare with windows from now on, since the champion has just been trained on the new ones.
+                The same holds where one known champion replaces another, however it came: it is unsure of other
+                windows, and the confidence of the former one is no measure for it.
         """
         known = self._champion
         if champion is not None and known is not None and champion.model_id == known.model_id:
             return
         if self._engine is not None:
             self._engine.close()
-        # One thread and one size of batch: the trainer is a guest on its machine.
+        # One thread and one size of batch: the sidecar shares its machine with a worker.
         size = (self._policy.windows_per_update,)
         self._engine = None if champion is None else Engine(champion, threads=1, buckets=size)
         self._champion = champion
         rejection = None if champion is None else champion.manifest.rejection
-        if afresh or known is not None:
-            self._detector = self._detector.afresh(rejection)
+        if new_reference or known is not None:
+            self._detector = self._detector.with_new_reference(rejection)
         else:
-            self._detector = DriftDetector.restored(self._detector.state(), self._spec, self._policy, rejection)
+            self._detector = DriftDetector.from_state(self._detector.state(), self._spec, self._policy, rejection)
 
-    def look(self, batch: DecodedBatch) -> str | None:
-        """Show a batch to the detector; returns what it found, in words.
+    def check(self, batch: DecodedBatch) -> str | None:
+        """Update the detector by a batch; return the description of a drift, None without.
 
-        Of every line some records of every bucket are shown, however fast they come: a backlog is looked at as closely
-        as what is live, and many windows a second cost no more than few.
+        Sample a few records per line and bucket, regardless of arrival rate: a backlog is checked as closely as live
+        windows, and many windows a second cost no more than few.
         """
-        shown = [entry for entry in batch.records if self._to_be_shown(entry)]
+        sampled = [entry for entry in batch.records if self._is_sampled(entry)]
         found: DriftSignal | None = None
-        most = max(1, self._policy.windows_per_update // MOST_OF_RECORD)
-        for first in range(0, len(shown), most):
-            found = self._show(batch, shown[first : first + most]) or found
+        most = max(1, self._policy.windows_per_update // WINDOWS_OF_RECORD)
+        for first in range(0, len(sampled), most):
+            found = self._update(batch, sampled[first : first + most]) or found
         if found is None:
             return None
         self._metrics.drift_signals.labels(found.feature).inc()
         log.warning("drift-found", feature=found.feature, before=found.before, after=found.after, at_ns=found.at_ns)
         return found.reason
 
-    def _to_be_shown(self, entry: LineWindows) -> bool:
-        last_ns = self._shown_ns.get(entry.line)
-        apart_ns = round(self._policy.bucket_s * NS / RECORDS_OF_BUCKET)
-        if last_ns is not None and 0 <= entry.start_ns - last_ns < apart_ns:
+    def _is_sampled(self, entry: LineWindows) -> bool:
+        last_ns = self._sampled_ns.get(entry.line)
+        interval_ns = round(self._policy.bucket_s * NS / RECORDS_OF_BUCKET)
+        if last_ns is not None and 0 <= entry.start_ns - last_ns < interval_ns:
             return False
-        if len(self._shown_ns) >= MOST_LINES:
-            self._shown_ns.clear()
-        self._shown_ns[entry.line] = entry.start_ns
+        if len(self._sampled_ns) >= MAX_LINES:
+            self._sampled_ns.clear()
+        self._sampled_ns[entry.line] = entry.start_ns
         return True
 
-    def _show(self, batch: DecodedBatch, entries: Sequence[LineWindows]) -> DriftSignal | None:
+    def _update(self, batch: DecodedBatch, entries: Sequence[LineWindows]) -> DriftSignal | None:
         lines: list[str] = []
         rows, starts = [], []
         for entry in entries:
-            within = np.unique(np.linspace(0, entry.count - 1, min(entry.count, MOST_OF_RECORD)).astype(np.int64))
+            within = np.unique(np.linspace(0, entry.count - 1, min(entry.count, WINDOWS_OF_RECORD)).astype(np.int64))
             rows.append(entry.first + within)
             starts.append(entry.start_ns + np.round(within * (self._spec.hop * NS / entry.rate_hz)).astype(np.int64))
             lines += [entry.line] * len(within)
@@ -123,13 +123,13 @@ class DriftWatch:
         return self._detector.update(lines, np.concatenate(starts), windows, probabilities)
 
     def save(self) -> None:
-        """Keep the state for a restart; a disk that takes it not costs no more than the reference."""
+        """Write the state for a restart. On a full disk the loss is the reference, nothing more."""
         try:
             write_text_atomic(self._path, self._detector.state())
         except OSError as error:
-            log.warning("drift-state-not-kept", error=str(error))
+            log.warning("drift-state-not-written", error=str(error))
 
     def close(self) -> None:
-        """End the engine."""
+        """Close the engine."""
         if self._engine is not None:
             self._engine.close()

@@ -1,8 +1,8 @@
 """The child process of a retraining: ``python -m training.sidecar.job.main FOLDER``.
 
-Trains what ``FOLDER/order.json`` asks for, judges it beside ``champion.safetensors``, where that is, and leaves the
-candidate, its report and ``outcome.json``. Killed at any moment and started again on the same folder it goes on with
-what is there. It ends when its parent does: nobody else would take what it makes.
+It trains the candidate that ``FOLDER/order.json`` describes, evaluates it beside ``champion.safetensors``, where there
+is one, and leaves the candidate, its report and ``outcome.json``. Killed at any moment and started again on the same
+folder it resumes from the files there. It ends when its parent ends: nobody else would use its result.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import ValidationError
@@ -25,80 +26,85 @@ from model.files import write_text_atomic
 from training.sidecar.job.spec import (
     CANDIDATE,
     CHAMPION,
-    ORDER,
+    JOB_FILE,
     OUTCOME,
     REPORT,
     WORK,
-    Order,
+    JobProgress,
+    JobSpec,
     Outcome,
-    Step,
 )
 
+if TYPE_CHECKING:
+    from training.gate.gate import Criterion
+
+# Imports inside functions bring TensorFlow: ``main`` redirects its output and sets its environment first.
+
 TRAINED = 0.6
-"""Part of the progress bar that the training is; judging two models is the rest."""
+"""Part of the progress bar that the training takes; the evaluation of two models is the rest."""
 
-Tell = Callable[[float, str, str | None], None]
+OnProgress = Callable[[float, str, str | None], None]
+"""Called with the part that is done, 0…1, the stage, and the candidate's id once there is one."""
 
 
-def run(folder: Path, tell: Tell) -> Outcome:
-    """Do what is left to do in ``folder``.
+def run(folder: Path, on_progress: OnProgress) -> Outcome:
+    """Do what is left of the job in ``folder``.
 
     Args:
-        folder: with an order, and the champion where there is one.
-        tell: of progress, stage, and the candidate's id once there is one.
+        folder: with ``order.json``, and the champion where there is one.
+        on_progress: called with progress, stage and the candidate's id.
 
     Raises:
-        FaultlineError: it cannot be done.
+        FaultlineError: the job cannot be done.
         OSError: the folder cannot be written.
     """
     from model.artefact import Artefact
-    from training.sidecar.job.train import teach
+    from training.sidecar.job.train import train_candidate
 
-    order = Order.model_validate_json((folder / ORDER).read_text(encoding="utf-8"))
+    job = JobSpec.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
     candidate = folder / CANDIDATE
     if not candidate.exists():
-        teach(order, folder, lambda part, stage: tell(TRAINED * part, stage, None)).save(candidate)
+        train_candidate(job, folder, lambda part, stage: on_progress(TRAINED * part, stage, None)).save(candidate)
         shutil.rmtree(folder / WORK, ignore_errors=True)
     artefact = Artefact.load(candidate)
-    beside = folder / CHAMPION
-    champion_id = Artefact.load(beside).model_id if beside.exists() else None
+    champion = folder / CHAMPION
+    champion_id = Artefact.load(champion).model_id if champion.exists() else None
 
-    def judging(part: float, stage: str) -> None:
-        tell(TRAINED + (1 - TRAINED) * part, stage, artefact.model_id)
+    def on_evaluation(part: float, stage: str) -> None:
+        on_progress(TRAINED + (1 - TRAINED) * part, stage, artefact.model_id)
 
-    outcome = judge(order, folder, artefact.model_id, champion_id, judging)
+    outcome = evaluate_candidate(job, folder, artefact.model_id, champion_id, on_evaluation)
     write_text_atomic(folder / OUTCOME, outcome.model_dump_json(indent=1) + "\n")
     return outcome
 
 
-def judge(
-    order: Order, folder: Path, model_id: str, champion_id: str | None, tell: Callable[[float, str], None]
+def evaluate_candidate(
+    job: JobSpec, folder: Path, model_id: str, champion_id: str | None, on_progress: Callable[[float, str], None]
 ) -> Outcome:
-    """Write the candidate's report, beside the champion where there is one, and return what the gate says."""
+    """Write the candidate's report, beside the champion where there is one, and return the gate's verdict."""
     from training.evaluation.conditions import CONDITIONS
     from training.gate.gate import Verdict
     from training.report import ReportOptions, collect, write
-    from training.sidecar.job.field_evidence import judged_by_field
 
-    conditions = 1 + len(CONDITIONS) if order.spec == "line" and order.evaluation_episodes else 0
+    conditions = 1 + len(CONDITIONS) if job.spec == "line" and job.evaluation_episodes else 0
     steps = 13 + 2 * conditions
     done = 0
 
     def step(stage: str) -> None:
         nonlocal done
         done += 1
-        tell(min(done / steps, 1.0), stage)
+        on_progress(min(done / steps, 1.0), stage)
 
     options = ReportOptions(
         model=folder / CANDIDATE,
         champion=None if champion_id is None else folder / CHAMPION,
-        data=order.data,
-        episodes=order.evaluation_episodes,
-        lines=order.evaluation_lines,
+        data=job.data,
+        episodes=job.evaluation_episodes,
+        lines=job.evaluation_lines,
     )
     data = collect(options, step=step)
-    step("judging by the field")
-    criterion, field = judged_by_field(order.spec, folder, champion_id is not None)
+    step("evaluating labelled windows")
+    criterion, feedback = evaluate_on_feedback(job.spec, folder, champion_id is not None)
     if criterion is not None:
         data = data.model_copy(update={"verdict": Verdict.of((*data.verdict.criteria, criterion))})
     step("writing the report")
@@ -109,7 +115,7 @@ def judge(
         metrics["worst_condition_merged_macro_f1"] = min(scores.cells.values())
     if scores.events is not None:
         metrics |= scores.events.model_dump(exclude={"faults", "line_hours"})
-    metrics |= field
+    metrics |= feedback
     return Outcome(
         model_id=model_id,
         champion_id=champion_id,
@@ -119,8 +125,45 @@ def judge(
     )
 
 
+def evaluate_on_feedback(
+    spec_name: str, folder: Path, with_champion: bool
+) -> tuple[Criterion | None, dict[str, float]]:
+    """Compare candidate and champion on the labelled windows that every training holds out.
+
+    Args:
+        spec_name: of the models.
+        folder: of the retraining, with the models and the snapshot of the store.
+        with_champion: True where the folder holds a champion.
+
+    Returns:
+        The gate's criterion, None where it has none; and the scores by name.
+    """
+    from model.artefact import Artefact
+    from model.engine import Engine
+    from model.spec import load_spec
+    from training.data.feedback import feedback_scores, split_feedback
+    from training.gate.gate import GateThresholds, feedback_criterion
+    from training.sidecar.job.train import feedback_windows
+
+    windows = feedback_windows(folder, load_spec(spec_name))
+    if windows is None:
+        return None, {}
+    hold_out = split_feedback(windows).hold_out
+    scores = {}
+    for name in (CANDIDATE, CHAMPION) if with_champion else (CANDIDATE,):
+        with Engine(Artefact.load(folder / name)) as engine:
+            scores[name] = feedback_scores(engine.classify, hold_out, engine.spec)
+    candidate, champion = scores[CANDIDATE], scores.get(CHAMPION, {})
+    metrics = {f"field_{name}": float(value) for name, value in candidate.items() if value is not None}
+    metrics |= {f"champion_field_{name}": float(value) for name, value in champion.items() if value is not None}
+    score = "merged_accuracy"
+    thresholds = GateThresholds.of_spec(spec_name)
+    criterion = feedback_criterion(candidate.get(score), champion.get(score), candidate["windows"], thresholds)
+    return criterion, metrics
+
+
 def put_report(folder: Path, write: Callable[[Path], object]) -> None:
-    """Have ``write`` fill a folder, and put it in its place whole; what an attempt that was killed left there goes."""
+    """Let ``write`` fill a folder, then rename it to its place; remove a partial one of a killed attempt."""
     partial = folder / f".{REPORT}.partial"
     for old in (partial, folder / REPORT):
         shutil.rmtree(old, ignore_errors=True)
@@ -130,15 +173,15 @@ def put_report(folder: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process works in ``folder``: one whose trainer was killed takes a moment to end."""
+def exclusive(folder: Path) -> Iterator[None]:
+    """Wait until no other process works in ``folder``: a child whose sidecar was killed takes a moment to end."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def end_with_parent() -> None:
-    """End this process when its standard input does, which is when its parent dies or lets go of it."""
+    """End this process when its standard input closes, i.e. when its parent ends or lets go of it."""
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -149,8 +192,8 @@ def end_with_parent() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run as a process; returns its exit status."""
-    # What libraries print must not get between our lines.
+    """Run as a process; return its exit status."""
+    # The pipe gets our lines alone: what libraries print goes to standard error.
     pipe = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -158,26 +201,26 @@ def main(arguments: list[str]) -> int:
     from stream.settings import load_settings
     from stream.telemetry.logs import configure_logs
 
-    def say(step: Step) -> None:
-        pipe.write(step.model_dump_json(exclude_none=True) + "\n")
+    def send(progress: JobProgress) -> None:
+        pipe.write(progress.model_dump_json(exclude_none=True) + "\n")
 
     folder = Path(arguments[0])
     try:
         configure_logs(load_settings())
         end_with_parent()
-        with alone(folder):
-            order = Order.model_validate_json((folder / ORDER).read_text(encoding="utf-8"))
-            structlog.contextvars.bind_contextvars(run_id=order.run_id)
-            os.nice(order.nice)
-            run(folder, lambda part, stage, model: say(Step(progress=part, stage=stage, model_id=model)))
+        with exclusive(folder):
+            job = JobSpec.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
+            structlog.contextvars.bind_contextvars(run_id=job.run_id)
+            os.nice(job.nice)
+            run(folder, lambda part, stage, model: send(JobProgress(progress=part, stage=stage, model_id=model)))
     except (FaultlineError, ValidationError, json.JSONDecodeError) as error:
-        say(Step(failed=str(error)))
+        send(JobProgress(failed=str(error)))
         return 1
     except OSError as error:
-        say(Step(failed=f"{error.filename or folder}: {error.strerror or error}"))
+        send(JobProgress(failed=f"{error.filename or folder}: {error.strerror or error}"))
         return 1
     except MemoryError:
-        say(Step(failed="out of memory: give the machine more, or the retraining fewer episodes"))
+        send(JobProgress(failed="out of memory: give the machine more, or the retraining fewer episodes"))
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""Runs the child process of a retraining and ends it when it takes too much memory or time."""
+"""Runs the child process of a retraining, and kills it when it takes too much memory or time."""
 
 from __future__ import annotations
 
@@ -13,43 +13,44 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
-from training.sidecar.job.spec import Step
+from training.sidecar.job.spec import JobProgress
 
 log = structlog.get_logger(__name__)
 
-WATCH_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
+"""Pause between two checks of the limits: a child that grows by a GiB a second exceeds them by half a GiB."""
 MIB = 1 << 20
-# What the child is told of our settings: how to log and the gate's limits. It needs no broker and no secret.
-PASSED_ON = ("FAULTLINE_GATE_", "FAULTLINE_LOG_", "FAULTLINE_TEST_")
+# Settings that the child gets: logging and the gate's limits. It needs no broker and no secret.
+CHILD_SETTINGS = ("FAULTLINE_GATE_", "FAULTLINE_LOG_", "FAULTLINE_TEST_")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What an attempt may take."""
+class JobLimits:
+    """Most resident memory and time of one attempt."""
 
     memory_mb: int
     time_s: float
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How an attempt ended: ``failure`` None means well; ``again`` whether another may go better."""
+class JobExit:
+    """End of an attempt: the reason of its ``failure``, None for success; ``retry`` where another may succeed."""
 
     failure: str | None
-    again: bool = False
+    retry: bool = False
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that the child gets: all but those of ours that it has no use for, secrets among them."""
+    """Return the variables that the child gets: all but our settings that it does not need, secrets among them."""
     return {
         name: value
         for name, value in environment.items()
-        if not name.upper().startswith("FAULTLINE_") or name.upper().startswith(PASSED_ON)
+        if not name.upper().startswith("FAULTLINE_") or name.upper().startswith(CHILD_SETTINGS)
     }
 
 
 def resident_bytes(pid: int) -> int | None:
-    """Return the resident memory of a process; None where it is gone or the system does not tell.
+    """Return the resident memory of a process; None where it has ended or the system has no such figure.
 
     Resident and not virtual memory, since TensorFlow reserves far more addresses than it uses.
     """
@@ -60,16 +61,18 @@ def resident_bytes(pid: int) -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-async def run_child(command: Sequence[str], folder: Path, limits: Limits, tell: Callable[[Step], None]) -> Ended:
+async def run_job(
+    command: Sequence[str], folder: Path, limits: JobLimits, on_progress: Callable[[JobProgress], None]
+) -> JobExit:
     """Run one attempt in a process of its own.
 
     Args:
         command: of the child; ``folder`` is added.
         folder: of the retraining.
-        limits: beyond them it is killed.
-        tell: called with every step that the child tells of.
+        limits: beyond them the child is killed.
+        on_progress: called with every progress line of the child.
 
-    When this is cancelled, the child is killed: what it has done so far is in its folder.
+    Cancelling kills the child; its work so far is in its folder.
     """
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -78,20 +81,20 @@ async def run_child(command: Sequence[str], folder: Path, limits: Limits, tell: 
         stdout=asyncio.subprocess.PIPE,
         env=child_environment(os.environ),
     )
-    log.info("attempt-started", pid=process.pid, folder=str(folder))
-    watch = asyncio.create_task(_watch(process, limits), name="attempt-limits")
+    log.info("job-started", pid=process.pid, folder=str(folder))
+    watch = asyncio.create_task(_enforce(process, limits), name="job-limits")
     reason: str | None = None
     try:
         assert process.stdout is not None
         async for line in process.stdout:
             try:
-                step = Step.model_validate_json(line)
+                step = JobProgress.model_validate_json(line)
             except ValidationError:
                 continue
             if step.failed is not None:
                 reason = step.failed
             else:
-                tell(step)
+                on_progress(step)
         status = await process.wait()
     finally:
         watch.cancel()
@@ -99,36 +102,36 @@ async def run_child(command: Sequence[str], folder: Path, limits: Limits, tell: 
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    beyond = watch.result() if watch.done() and not watch.cancelled() else None
-    ended = _ended(status, reason, beyond)
-    log.info("attempt-ended", status=status, failure=ended.failure)
-    return ended
+    exceeded = watch.result() if watch.done() and not watch.cancelled() else None
+    exited = _exit(status, reason, exceeded)
+    log.info("job-ended", status=status, failure=exited.failure)
+    return exited
 
 
-def _ended(status: int, reason: str | None, beyond: str | None) -> Ended:
-    if beyond is not None:
-        return Ended(beyond)
+def _exit(status: int, reason: str | None, exceeded: str | None) -> JobExit:
+    if exceeded is not None:
+        return JobExit(exceeded)
     if reason is not None:
-        return Ended(reason)
+        return JobExit(reason)
     if status == 0:
-        return Ended(None)
+        return JobExit(None)
     if status < 0:
         name = signal.Signals(-status).name
         hint = "; was the machine out of memory?" if -status == signal.SIGKILL else ""
-        return Ended(f"the training's process was ended by {name}{hint}", again=True)
-    return Ended(f"the training's process ended with status {status}: its log says why", again=True)
+        return JobExit(f"the training's process was ended by {name}{hint}", retry=True)
+    return JobExit(f"the training's process ended with status {status}: its log says why", retry=True)
 
 
-async def _watch(process: asyncio.subprocess.Process, limits: Limits) -> str:
-    """Return why the process was killed, once it was."""
+async def _enforce(process: asyncio.subprocess.Process, limits: JobLimits) -> str:
+    """Kill the process once it exceeds a limit, and return the reason."""
     loop = asyncio.get_running_loop()
     end = loop.time() + limits.time_s
     while True:
-        await asyncio.sleep(WATCH_EVERY_S)
-        taken = resident_bytes(process.pid)
-        if taken is not None and taken > limits.memory_mb * MIB:
+        await asyncio.sleep(CHECK_EVERY_S)
+        resident = resident_bytes(process.pid)
+        if resident is not None and resident > limits.memory_mb * MIB:
             reason = (
-                f"the training took {taken // MIB} MiB, more than {limits.memory_mb}: "
+                f"the training took {resident // MIB} MiB, more than {limits.memory_mb}: "
                 "raise FAULTLINE_RETRAIN_MEMORY_MB or lower FAULTLINE_RETRAIN_EPISODES"
             )
         elif loop.time() > end:

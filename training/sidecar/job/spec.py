@@ -1,6 +1,6 @@
-"""What the trainer and the child process of a retraining tell each other: files in one folder, lines on a pipe.
+"""The interface between the sidecar and the child process of a retraining: files in one folder, lines on a pipe.
 
-Every file appears whole, by rename. Which of them are there says how far a retraining has come.
+Every file appears whole, by rename. The files that exist show how far a retraining has come.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ORDER, OUTCOME = "order.json", "outcome.json"
+JOB_FILE, OUTCOME = "order.json", "outcome.json"
+"""The job specification, and the gate's verdict on the candidate."""
 CANDIDATE, CHAMPION = "candidate.safetensors", "champion.safetensors"
-FIELD, WORK, REPORT = "field", "work", "report"
+FEEDBACK, WORK, REPORT = "field", "work", "report"
+"""Folders of the labelled windows, the checkpoints and the report."""
 PAGE = "report.html"
 """The report for people, in REPORT."""
 
@@ -24,15 +26,15 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Order(_Model):
-    """What is to be done; written before the child starts and never changed."""
+class JobSpec(_Model):
+    """The job of the child; written before it starts and never changed."""
 
     run_id: str
     spec: Literal["line", "instant"]
     epochs: int | None = Field(description="Those of the recipe where null.")
     episodes: int | None
     seed: int | None
-    warm_start: bool = Field(description="Go on from the champion.")
+    warm_start: bool = Field(description="Start from the champion's weights.")
     data: Path | None = Field(description="classData.csv, for spec instant.")
     evaluation_episodes: int
     evaluation_lines: int
@@ -40,7 +42,7 @@ class Order(_Model):
 
 
 class Outcome(_Model):
-    """The gate's word on the candidate that lies beside it."""
+    """The gate's verdict on the candidate in the same folder."""
 
     model_id: str
     champion_id: str | None = Field(description="Null for the first model of a spec.")
@@ -49,8 +51,8 @@ class Outcome(_Model):
     metrics: dict[str, float]
 
 
-class Step(_Model):
-    """A line of the child: how far it is, or why it gives up."""
+class JobProgress(_Model):
+    """A line that the child prints: its progress, or the reason for giving up."""
 
     progress: float = Field(0.0, ge=0, le=1)
     stage: str = ""

@@ -1,4 +1,4 @@
-"""Trains the candidate of a retraining: simulated episodes, and the labelled windows of the field beside them."""
+"""Trains the candidate of a retraining on simulated episodes and on labelled windows from production."""
 
 from __future__ import annotations
 
@@ -16,86 +16,87 @@ from training.data.windows import Windows
 from training.errors import TrainingError
 from training.fitting.fit import FitHistory
 from training.fitting.rounds import Round, epochs_of
-from training.sidecar.job.spec import CHAMPION, FIELD, WORK, Order
+from training.sidecar.job.spec import CHAMPION, FEEDBACK, WORK, JobSpec
 from training.sidecar.store.store import LabelledStore
 
 log = structlog.get_logger(__name__)
 
-Tell = Callable[[float, str], None]
+OnProgress = Callable[[float, str], None]
+"""Called with the part that is done, 0…1, and the stage."""
 
 
-def teach(order: Order, folder: Path, tell: Tell) -> Artefact:
-    """Train what ``order`` asks for, from the checkpoints in ``folder`` where there are some.
+def train_candidate(job: JobSpec, folder: Path, on_progress: OnProgress) -> Artefact:
+    """Train the candidate of ``job``, from the checkpoints in ``folder`` where there are some.
 
     Args:
-        order: for spec line or instant.
-        folder: of the retraining; checkpoints and the windows learned from are kept there.
-        tell: of the part that is done, and the stage.
+        job: for spec line or instant.
+        folder: of the retraining; holds the checkpoints and the labelled windows.
+        on_progress: called with the part that is done and the stage.
 
     Raises:
-        TrainingError: it cannot be trained so.
+        TrainingError: the job or its data do not allow a training.
         OSError: the folder cannot be written.
     """
     work = folder / WORK
     resumed = work.is_dir()
     try:
-        return _trained(order, folder, tell)
+        return _train(job, folder, on_progress)
     except TrainingError as error:
         if not resumed:
             raise
-        # Checkpoints of another version of ourselves, or damaged ones: what they save is not worth giving up for.
-        log.warning("checkpoints-not-taken-up", error=str(error), then="the training begins anew")
+        # Checkpoints of another version, or damaged ones: the time they save is not worth failing for.
+        log.warning("checkpoints-not-used", error=str(error), then="the training starts over")
         shutil.rmtree(work)
-        return _trained(order, folder, tell)
+        return _train(job, folder, on_progress)
 
 
-def _trained(order: Order, folder: Path, tell: Tell) -> Artefact:
-    if order.spec == "instant":
-        return train_instant(_instant_options(order, folder, tell))
-    field = field_windows(folder, load_spec("line"))
-    told = f" and {len(field):,} labelled windows" if field is not None else ""
-    tell(0.0, f"simulating{told}")
+def _train(job: JobSpec, folder: Path, on_progress: OnProgress) -> Artefact:
+    if job.spec == "instant":
+        return train_instant(_instant_options(job, folder, on_progress))
+    field = feedback_windows(folder, load_spec("line"))
+    and_feedback = f" and {len(field):,} labelled windows" if field is not None else ""
+    on_progress(0.0, f"simulating{and_feedback}")
     beside = folder / CHAMPION
-    champion = Artefact.load(beside) if order.warm_start and beside.exists() else None
+    champion = Artefact.load(beside) if job.warm_start and beside.exists() else None
     rounds = ROUNDS if champion is None else WARM_ROUNDS
-    return train_line(_line_options(order, folder, rounds, tell), field, champion)
+    return train_line(_line_options(job, folder, rounds, on_progress), field, champion)
 
 
-def _line_options(order: Order, folder: Path, rounds: Sequence[Round], tell: Tell) -> LineOptions:
+def _line_options(job: JobSpec, folder: Path, rounds: Sequence[Round], on_progress: OnProgress) -> LineOptions:
     default = LineOptions()
-    epochs = order.epochs or default.epochs
+    epochs = job.epochs or default.epochs
     return LineOptions(
-        seed=default.seed if order.seed is None else order.seed,
+        seed=default.seed if job.seed is None else job.seed,
         epochs=epochs,
-        episodes=order.episodes or default.episodes,
-        test_lines=min(default.test_lines, order.evaluation_lines),
+        episodes=job.episodes or default.episodes,
+        test_lines=min(default.test_lines, job.evaluation_lines),
         work_dir=folder / WORK,
         show_progress=False,
-        on_epoch=_Epochs(sum(epochs_of(rounds, epochs)), tell),
+        on_epoch=_Epochs(sum(epochs_of(rounds, epochs)), on_progress),
     )
 
 
-def _instant_options(order: Order, folder: Path, tell: Tell) -> InstantOptions:
-    if order.data is None:
+def _instant_options(job: JobSpec, folder: Path, on_progress: OnProgress) -> InstantOptions:
+    if job.data is None:
         raise TrainingError("spec instant is trained on classData.csv: set FAULTLINE_RETRAIN_DATA to its path")
-    default = InstantOptions(order.data)
-    epochs = order.epochs or default.epochs
+    default = InstantOptions(job.data)
+    epochs = job.epochs or default.epochs
     return InstantOptions(
-        order.data,
-        seed=default.seed if order.seed is None else order.seed,
+        job.data,
+        seed=default.seed if job.seed is None else job.seed,
         epochs=epochs,
         split="blocks",  # what the gate judges by
         work_dir=folder / WORK,
         show_progress=False,
-        on_epoch=_Epochs(2 * epochs, tell),  # on both splits
+        on_epoch=_Epochs(2 * epochs, on_progress),  # on both splits
     )
 
 
 class _Epochs:
-    """Counts the epochs of fits that follow one another. Those of a fit that was done before a kill are not told."""
+    """Counts the epochs of successive fits. The epochs of a fit that ended before a kill are not reported."""
 
-    def __init__(self, total: int, tell: Tell) -> None:
-        self._total, self._tell = total, tell
+    def __init__(self, total: int, on_progress: OnProgress) -> None:
+        self._total, self._on_progress = total, on_progress
         self._before = self._of_this = 0
 
     def __call__(self, history: FitHistory) -> None:
@@ -103,13 +104,13 @@ class _Epochs:
             self._before += self._of_this
         self._of_this = history.epochs
         done = min(self._before + self._of_this, self._total)
-        self._tell(done / self._total, f"epoch {done} of {self._total}, loss {history.loss[-1]:.4f}")
+        self._on_progress(done / self._total, f"epoch {done} of {self._total}, loss {history.loss[-1]:.4f}")
 
 
-def field_windows(folder: Path, spec: SignalSpec) -> Windows | None:
-    """Return the labelled windows to learn from, of the snapshot that the trainer took; None where there are none."""
-    if not (folder / FIELD).is_dir():
+def feedback_windows(folder: Path, spec: SignalSpec) -> Windows | None:
+    """Return the labelled windows of the snapshot that the sidecar took; None where there are none."""
+    if not (folder / FEEDBACK).is_dir():
         return None
-    with LabelledStore(folder / FIELD) as store:
+    with LabelledStore(folder / FEEDBACK) as store:
         windows = store.windows(spec)
     return windows if len(windows) else None

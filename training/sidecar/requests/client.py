@@ -1,4 +1,4 @@
-"""Asks a trainer for a retraining and follows it on ``training-reports``."""
+"""Requests a retraining and follows its reports on ``training-reports``."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from datetime import UTC, datetime
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import ValidationError
 
-from stream.contract import RetrainOptions, RetrainRequest, TrainingReport
+from stream.contract import TERMINAL_STATES, RetrainOptions, RetrainRequest, TrainingReport
 from stream.errors import TopicError
 from stream.kafka.clients import check_reachable, consumer_kwargs, producer_kwargs
 from stream.kafka.errors import broker_errors
 from stream.kafka.topics_check import check_topics
 from stream.settings import Settings
-from training.sidecar.requests.reports import LAST_WORDS, request_record
+from training.sidecar.requests.reports import request_record
 
 POLL_MS = 300
 
 
 def new_request(spec: str, options: RetrainOptions, note: str) -> RetrainRequest:
-    """A request of the person at this terminal."""
+    """Return a request by the person at this terminal."""
     return RetrainRequest(
         request_id=str(uuid.uuid4()),
         spec=spec,
@@ -37,23 +37,23 @@ def new_request(spec: str, options: RetrainOptions, note: str) -> RetrainRequest
     )
 
 
-async def ask(
+async def request_retraining(
     settings: Settings,
     request: RetrainRequest,
     *,
     wait_s: float | None = None,
-    told: Callable[[TrainingReport], None] = lambda _: None,
+    on_report: Callable[[TrainingReport], None] = lambda _: None,
 ) -> TrainingReport | None:
-    """Send a request, and follow what becomes of it.
+    """Send a request and, with ``wait_s``, follow the retraining to its final report.
 
     Args:
         settings: broker and topics.
-        request: what to ask.
-        wait_s: longest wait for the last word; None does not wait.
-        told: called with every report on the way.
+        request: to send.
+        wait_s: longest wait for the final report; None does not wait.
+        on_report: called with every report before the final one.
 
     Returns:
-        The last word; None where it was not waited for, or did not come in time.
+        The final report; None where it was not waited for, or did not come in time.
 
     Raises:
         BrokerError: no connection, no login, or a topic is missing.
@@ -73,9 +73,9 @@ async def ask(
         try:
             async with asyncio.timeout(wait_s), aclosing(_reports(settings, request)) as reports:
                 async for report in reports:
-                    if report.state in LAST_WORDS:
+                    if report.state in TERMINAL_STATES:
                         return report
-                    told(report)
+                    on_report(report)
         except TimeoutError:
             return None
     return None
@@ -88,7 +88,7 @@ async def _send(settings: Settings, request: RetrainRequest) -> None:
 
 
 async def _reports(settings: Settings, request: RetrainRequest) -> AsyncGenerator[TrainingReport]:
-    """Send the request and yield all reports on it, from the first on."""
+    """Send the request and yield all reports on it, from the first one."""
     consumer = AIOKafkaConsumer(**consumer_kwargs(settings))
     await consumer.start()
     try:
@@ -109,7 +109,7 @@ async def _reports(settings: Settings, request: RetrainRequest) -> AsyncGenerato
 
 
 def read_report(value: bytes | None) -> TrainingReport | None:
-    """Read a report; None for what is none."""
+    """Return the report in a record's value; None where it is none."""
     try:
         return TrainingReport.model_validate_json(value or b"")
     except ValidationError:

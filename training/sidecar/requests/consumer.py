@@ -1,104 +1,91 @@
-"""Takes requests from ``retrain-requests``; one counts as taken when the journal has it, and is committed then."""
+"""Consumes ``retrain-requests``: a request is written to the journal first, and its offset is committed then."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
 
-from stream.contract import RetrainRequest, TrainingReport, TrainingState
+from stream.contract import TERMINAL_STATES, RetrainRequest, TrainingReport
 from stream.kafka.admin import admin_client, describe_topics, partitions_of
 from stream.kafka.clients import consumer_kwargs
 from stream.settings import Settings
 from stream.telemetry.trace_context import Header
-from training.sidecar.metrics import TrainerMetrics
+from training.sidecar.metrics import SidecarMetrics
+from training.sidecar.requests.journal import Journal, JournalFile
 from training.sidecar.requests.queue import Run
-from training.sidecar.requests.reports import LAST_WORDS, Announcer
-from training.sidecar.workdir import Journal, TrainerFolder
+from training.sidecar.requests.reports import ReportPublisher, new_report
 
 log = structlog.get_logger(__name__)
 
 POLL_MS = 500
-REASON_LENGTH = 500
+# Of a long list of validation errors, this much shows what is wrong.
+MAX_ERROR_CHARACTERS = 500
 
 
-def report_on(run: Run, state: TrainingState, *, note: str = "", progress: float = 0.0) -> TrainingReport:
-    """A report on a retraining of which there is no model yet."""
-    return TrainingReport(
-        run_id=run.run_id,
-        request_ids=run.request_ids,
-        spec=run.spec,
-        reason=run.reason,
-        state=state,
-        at=datetime.now(UTC),
-        progress=progress,
-        note=note,
-    )
-
-
-class RequestDesk:
-    """Keeps the journal: what runs, what waits, what the last word was.
+class RequestConsumer:
+    """Takes requests from the topic and keeps the journal: what runs, what waits, how retrainings ended.
 
     Args:
-        settings: ours.
-        spec: name of the spec that this trainer is for; requests for others are left to theirs.
-        folder: with the journal.
-        announcer: tells who asked that they must wait.
-        metrics: requests are counted here.
-        requested: told of every request's id and its record's headers.
+        settings: broker, topics, consumer group.
+        spec: name of the spec that this sidecar trains; requests for other specs are left to other sidecars.
+        journal_file: the journal on the disk.
+        reports: publishes that a request was merged or could not be taken.
+        metrics: counts requests.
+        on_request: called with every request's id and its record's headers.
     """
 
     def __init__(
         self,
         settings: Settings,
         spec: str,
-        folder: TrainerFolder,
-        announcer: Announcer,
-        metrics: TrainerMetrics,
-        requested: Callable[[str, Sequence[Header]], None] = lambda *_: None,
+        journal_file: JournalFile,
+        reports: ReportPublisher,
+        metrics: SidecarMetrics,
+        on_request: Callable[[str, Sequence[Header]], None] = lambda *_: None,
     ) -> None:
         self._settings, self._spec = settings, spec
-        self._requested = requested
-        self._folder, self._announcer, self._metrics = folder, announcer, metrics
-        self.journal = folder.read_journal()
-        self.wanted = asyncio.Event()
-        """Set while something runs or waits."""
+        self._on_request = on_request
+        self._journal_file, self._reports, self._metrics = journal_file, reports, metrics
+        self.journal = journal_file.read()
+        self.pending = asyncio.Event()
+        """Set while a retraining runs or waits."""
         self.assigned = False
-        self._note_wanted()
+        self._update_pending()
 
-    def _note_wanted(self) -> None:
-        desk = self.journal.desk
-        (self.wanted.set if desk.running or desk.waiting else self.wanted.clear)()
+    def _update_pending(self) -> None:
+        queue = self.journal.queue
+        (self.pending.set if queue.running or queue.waiting else self.pending.clear)()
 
-    def _keep(self, journal: Journal) -> None:
-        """Write the journal, then go by it.
+    def _write(self, journal: Journal) -> None:
+        """Write the journal, then act on it.
 
         Raises:
             OSError: it cannot be written, and nothing changed.
         """
-        self._folder.write_journal(journal)
+        self._journal_file.write(journal)
         self.journal = journal
-        self._note_wanted()
+        self._update_pending()
 
     # Requests -----------------------------------------------------------------------------------------------------
 
     async def receive(self, request: RetrainRequest) -> None:
-        """Take a request, or say on the topic why it cannot be taken."""
-        desk, run, answer = self.journal.desk.receive(request, uuid.uuid4().hex)
+        """Take a request, or publish a report that says why it cannot be taken."""
+        queue, run, answer = self.journal.queue.receive(request, uuid.uuid4().hex)
         if run is None:
             log.info("request-repeated", request_id=request.request_id)
             return
         try:
-            self._keep(self.journal.model_copy(update={"desk": desk}))
+            self._write(self.journal.model_copy(update={"queue": queue}))
         except OSError as error:
             alone = Run(run_id=uuid.uuid4().hex, requests=(request,))
-            await self._announcer.report(report_on(alone, "failed", note=f"not taken: {self._folder.path}: {error}"))
+            note = f"not taken: {self._journal_file.path.parent}: {error}"
+            await self._reports.report(new_report(alone, "failed", note=note))
             return
         self._metrics.requests.labels(request.reason).inc()
         log.info(
@@ -110,21 +97,22 @@ class RequestDesk:
             answer=answer,
         )
         if answer == "merged":
-            when = "with the retraining under way" if run == desk.running else "after the one that runs, with others"
+            when = "with the retraining under way" if run == queue.running else "after the one that runs, with others"
             alone = Run(run_id=run.run_id, requests=(request,))
-            await self._announcer.report(report_on(alone, "merged", note=f"served {when}"))
+            await self._reports.report(new_report(alone, "merged", note=f"served {when}"))
 
     async def consume(self) -> None:
         """Take requests for ever.
 
-        The folder's lock makes this the only reader of its spec, so partitions are taken, not asked for: a group
-        remembers members that were killed while they joined, and lets their successor wait for minutes.
+        The working directory's lock makes this the only reader of its spec, so partitions are assigned directly. A
+        group would remember members that were killed while they joined, and would let the next sidecar wait for
+        minutes.
         """
         settings = self._settings
         consumer = AIOKafkaConsumer(
             **{
                 **consumer_kwargs(settings, group=f"{settings.trainer_group}-requests-{self._spec}"),
-                "auto_offset_reset": "earliest",  # nobody's request is passed over
+                "auto_offset_reset": "earliest",  # no request is skipped
                 "group_instance_id": None,
             },
         )
@@ -135,69 +123,68 @@ class RequestDesk:
             self.assigned = True
             while True:
                 known = consumer.partitions_for_topic(settings.topic_retrain) or set()
-                if len(known) > len(consumer.assignment()):  # some were added
+                if len(known) > len(consumer.assignment()):  # partitions were added
                     consumer.assign([TopicPartition(settings.topic_retrain, partition) for partition in known])
                 fetched = await consumer.getmany(timeout_ms=POLL_MS)
                 for record in (record for records in fetched.values() for record in records):
                     request = read_request(record.value)
                     if request is not None and request.spec == self._spec:
-                        self._requested(request.request_id, record.headers)
+                        self._on_request(request.request_id, record.headers)
                         await self.receive(request)
                 if fetched:
                     await commit(consumer)
         finally:
             await consumer.stop()
 
-    # What runs ----------------------------------------------------------------------------------------------------
+    # Retrainings --------------------------------------------------------------------------------------------------
 
     def begin(self) -> Run | None:
-        """Return the retraining to run: the one that ran before a restart, else the one that waits.
+        """Return the retraining to run: the one that ran before a restart, else the waiting one.
 
         Raises:
             OSError: the journal cannot be written.
         """
-        desk = self.journal.desk
-        if desk.running is None and desk.waiting is not None:
-            self._keep(self.journal.model_copy(update={"desk": desk.begin()}))
-        return self.journal.desk.running
+        queue = self.journal.queue
+        if queue.running is None and queue.waiting is not None:
+            self._write(self.journal.model_copy(update={"queue": queue.begin()}))
+        return self.journal.queue.running
 
     def end(self, report: TrainingReport) -> None:
-        """Note the last word on what runs. It is told afterwards, and again after a kill in between."""
-        assert report.state in LAST_WORDS
+        """Write the final report on the running retraining. It is published afterwards, and again after a kill."""
+        assert report.state in TERMINAL_STATES
         last = {**self.journal.last, report.state: report.at}
-        self._keep_or_remember(self.journal.model_copy(update={"ended": report, "last": last}))
+        self._write_or_keep_in_memory(self.journal.model_copy(update={"ended": report, "last": last}))
 
     def finish(self) -> None:
-        """The last word is told: nothing runs any more."""
-        desk = self.journal.desk.finish()
-        self._keep_or_remember(self.journal.model_copy(update={"desk": desk, "ended": None}))
+        """Remove the running retraining, once its final report is published."""
+        queue = self.journal.queue.finish()
+        self._write_or_keep_in_memory(self.journal.model_copy(update={"queue": queue, "ended": None}))
 
-    def _keep_or_remember(self, journal: Journal) -> None:
-        """With a full disk what is done is still done; after a restart it is done and told again."""
+    def _write_or_keep_in_memory(self, journal: Journal) -> None:
+        """Go on where the disk is full: a step that is done stays done. After a restart it is repeated."""
         try:
-            self._keep(journal)
+            self._write(journal)
         except OSError as error:
-            log.error("journal-not-kept", error=str(error), then="free some space in the trainer's folder")
+            log.error("journal-not-kept", error=str(error), then="free some space in the sidecar's folder")
             self.journal = journal
-            self._note_wanted()
+            self._update_pending()
 
 
 def read_request(value: bytes | None) -> RetrainRequest | None:
-    """Read a request; None, and a line in the log, for what is none."""
+    """Return the request in a record's value; None, with a line in the log, where it is none."""
     try:
         return RetrainRequest.model_validate_json(value or b"")
     except ValidationError as error:
         reason = "; ".join(
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)
         )
-        log.warning("request-not-understood", error=reason[:REASON_LENGTH], then="it is passed over")
+        log.warning("request-not-understood", error=reason[:MAX_ERROR_CHARACTERS], then="it is skipped")
         return None
 
 
-async def commit(consumer: AIOKafkaConsumer, on_trouble: Callable[[], None] = lambda: None) -> None:
-    """Commit what was taken; where that fails, it is taken again, which changes nothing."""
+async def commit(consumer: AIOKafkaConsumer) -> None:
+    """Commit the offsets that were read. Where that fails, the records are read again, which changes nothing."""
     try:
         await consumer.commit()
     except (CommitFailedError, IllegalStateError, KafkaError) as error:
-        log.warning("commit-failed", error=repr(error), then="what was taken is taken again")
-        on_trouble()
+        log.warning("commit-failed", error=repr(error), then="the records are read again")

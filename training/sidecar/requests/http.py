@@ -1,4 +1,4 @@
-"""``POST /retrain``: asks for a retraining over HTTP. Off unless a port is set; a bearer token opens it."""
+"""``POST /retrain``: requests a retraining over HTTP. Off unless a port is set; it needs a bearer token."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-MOST_BYTES = 16 * 1024
-# Wrong tokens beyond it are not even compared: enough for a person's mistakes, nothing for a search.
-WRONG_PER_HOUR = 60
+# A body holds options and a note of 2000 characters at most.
+MAX_BODY_BYTES = 16 * 1024
+# Enough for a person's mistakes, nothing for a search: beyond it a wrong token is answered 429.
+WRONG_TOKENS_PER_HOUR = 60
 
 
 class RateLimit:
-    """A bucket of so many takings per hour, full at first, refilled evenly. Pure: the time is told.
+    """A token bucket of ``per_hour`` requests, full at first, refilled evenly. Pure: callers pass the time.
 
     Example:
         >>> limit = RateLimit(2, now_s=0.0)
@@ -41,7 +42,7 @@ class RateLimit:
         self._at_s = now_s
 
     def wait_s(self, now_s: float) -> float:
-        """Take one: 0 where there is one, else seconds to wait for the next."""
+        """Take one request; return 0 where it may pass, else the seconds to wait for the next."""
         rate = self._per_hour / 3600
         self._left = min(float(self._per_hour), self._left + (now_s - self._at_s) * rate)
         self._at_s = now_s
@@ -52,7 +53,7 @@ class RateLimit:
 
 
 class _Body(BaseModel):
-    """What may be posted; nothing at all is a request with the trainer's settings."""
+    """The body of a request; an empty one asks for a retraining by the sidecar's settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,20 +65,21 @@ def _error(status: int, error: str, advice: str, **headers: str) -> web.Response
     return web.json_response({"error": error, "advice": advice}, status=status, headers=headers)
 
 
-class RetrainDoor:
+class RetrainEndpoint:
     """Listens for ``POST /retrain`` and answers 202 with the request's id once the broker has the request.
 
     Args:
         settings: host, port, token, rate; the settings make sure that a port comes with a token.
-        spec: of the requests.
-        ask: publishes a request; returns when it is confirmed.
+        spec: name of the spec to retrain.
+        send: publishes a request; returns when it is confirmed.
+        clock: monotonic time in seconds, for the rate limits.
     """
 
     def __init__(
         self,
         settings: Settings,
         spec: str,
-        ask: Callable[[RetrainRequest], Awaitable[None]],
+        send: Callable[[RetrainRequest], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         token = settings.retrain_token
@@ -86,10 +88,10 @@ class RetrainDoor:
         self._host, self.port = settings.retrain_http_host, settings.retrain_http_port
         # Compared as hashes, so that not even the length of the token shows in the time.
         self._token = hashlib.sha256(token.get_secret_value().encode()).digest()
-        self._spec, self._ask, self._clock = spec, ask, clock
-        self._taken = RateLimit(settings.retrain_http_per_hour, clock())
-        self._wrong = RateLimit(WRONG_PER_HOUR, clock())
-        app = web.Application(client_max_size=MOST_BYTES)
+        self._spec, self._send, self._clock = spec, send, clock
+        self._request_limit = RateLimit(settings.retrain_http_per_hour, clock())
+        self._wrong_token_limit = RateLimit(WRONG_TOKENS_PER_HOUR, clock())
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.add_routes([web.post("/retrain", self._retrain)])
         self._runner = web.AppRunner(app, access_log=None)
 
@@ -109,22 +111,22 @@ class RetrainDoor:
                 "set FAULTLINE_RETRAIN_HTTP_PORT to a free port, or leave it unset"
             ) from error
         self.port = self._runner.addresses[0][1]
-        log.info("retrain-door-open", host=self._host, port=self.port)
+        log.info("retrain-endpoint-listening", host=self._host, port=self.port)
 
     async def stop(self) -> None:
-        """Cease to listen."""
+        """Stop listening."""
         await self._runner.cleanup()
 
-    def _opens(self, header: str) -> bool:
+    def _authorized(self, header: str) -> bool:
         scheme, _, token = header.partition(" ")
         given = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
-        # Both are computed, whatever the first says.
+        # Both are computed, whatever the first result is.
         return hmac.compare_digest(given, self._token) & (scheme.lower() == "bearer")
 
     async def _retrain(self, request: web.Request) -> web.Response:
-        if not self._opens(request.headers.get("Authorization", "")):
-            log.warning("retrain-door-refused", remote=request.remote)
-            if self._wrong.wait_s(self._clock()):
+        if not self._authorized(request.headers.get("Authorization", "")):
+            log.warning("retrain-endpoint-unauthorized", remote=request.remote)
+            if self._wrong_token_limit.wait_s(self._clock()):
                 return _error(429, "too many wrong tokens", "wait a minute", **{"Retry-After": "60"})
             return _error(
                 401,
@@ -136,21 +138,21 @@ class RetrainDoor:
             text = await request.text()
             body = _Body.model_validate(json.loads(text) if text.strip() else {})
         except web.HTTPRequestEntityTooLarge:
-            return _error(413, f"more than {MOST_BYTES} bytes", "send options and a note, nothing else")
+            return _error(413, f"more than {MAX_BODY_BYTES} bytes", "send options and a note, nothing else")
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False)
             reasons = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in found)
             return _error(422, reasons, 'send JSON like {"options": {"epochs": 20}, "note": "why"}, or nothing')
         except (ValueError, LookupError, RecursionError):
             return _error(400, "the body is not JSON", 'send JSON like {"note": "why"}, or nothing')
-        if wait_s := self._taken.wait_s(self._clock()):
+        if wait_s := self._request_limit.wait_s(self._clock()):
             return _error(
                 429,
                 "too many requests",
                 f"wait {ceil(wait_s)} s; FAULTLINE_RETRAIN_HTTP_PER_HOUR is the limit",
                 **{"Retry-After": str(ceil(wait_s))},
             )
-        asked = RetrainRequest(
+        retrain_request = RetrainRequest(
             request_id=str(uuid.uuid4()),
             spec=self._spec,
             reason="demand",
@@ -159,5 +161,5 @@ class RetrainDoor:
             options=body.options,
             note=body.note,
         )
-        await self._ask(asked)
-        return web.json_response({"request_id": asked.request_id}, status=202)
+        await self._send(retrain_request)
+        return web.json_response({"request_id": retrain_request.request_id}, status=202)

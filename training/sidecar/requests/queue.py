@@ -1,4 +1,4 @@
-"""What becomes of requests for a retraining: one runs at a time, and what arrives meanwhile is merged. Pure."""
+"""The queue of retraining requests: one retraining runs at a time, requests that arrive meanwhile are merged. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from stream.contract import RetrainOptions, RetrainReason, RetrainRequest
 
-# A request is repeated within seconds, when its sender or the trainer was killed; these are years of them.
-REMEMBERED = 500
+# A request is repeated within seconds, when its sender or the sidecar was killed; 500 requests are years of them.
+MAX_KNOWN = 500
 
 Answer = Literal["next", "merged", "known"]
 
@@ -32,7 +32,7 @@ class Run(_Model):
 
     @property
     def reason(self) -> RetrainReason:
-        """Why it runs: the first request's reason."""
+        """Reason of the first request."""
         return self.requests[0].reason
 
     @property
@@ -42,41 +42,44 @@ class Run(_Model):
 
     @property
     def options(self) -> RetrainOptions:
-        """What was asked for; where requests differ, the latest one that says something."""
+        """Options of all requests; where they differ, the latest request that gives a value counts."""
         return merged_options([request.options for request in self.requests])
 
     def with_request(self, request: RetrainRequest) -> Self:
-        """The same retraining, serving one request more."""
+        """Return the same retraining, serving one request more."""
         return self.model_copy(update={"requests": (*self.requests, request)})
 
 
-class Desk(_Model):
-    """Where requests stand. Each step returns a new desk, so that it is kept before it counts.
+class RetrainQueue(_Model):
+    """The retraining that runs, the one that waits, and the requests received so far.
 
-    While a retraining runs, a request that arrives waits for one follow-up, which serves all that wait: the one under
-    way began without the labels that came since. A *scheduled* request is served by the one under way, since all it
-    asks is that one has been; else a schedule shorter than a retraining would have the trainer never rest.
+    Each step returns a new queue, so that it can be written before it takes effect.
+
+    While a retraining runs, a request that arrives waits for one follow-up, which serves all waiting requests: the
+    running one began without the labels that came since. A *scheduled* request is served by the running retraining,
+    since it asks only that one takes place; else, with a schedule shorter than a retraining, the sidecar would never
+    rest.
     """
 
     running: Run | None = None
     waiting: Run | None = None
     known: tuple[str, ...] = ()
 
-    def receive(self, request: RetrainRequest, new_run_id: str) -> tuple[Desk, Run | None, Answer]:
-        """Take a request.
+    def receive(self, request: RetrainRequest, new_run_id: str) -> tuple[RetrainQueue, Run | None, Answer]:
+        """Add a request.
 
         Args:
-            request: for our spec.
-            new_run_id: used when it is the first to wait.
+            request: for the sidecar's spec.
+            new_run_id: id of the follow-up where this request is the first to wait.
 
         Returns:
-            The desk after it, the retraining that serves it, and the answer: "next" (it runs as soon as nothing else
-            does), "merged" (it is served together with others, or after what runs) or "known" (it was received
-            before; nothing changes, and there is no retraining to tell of).
+            The new queue, the retraining that serves the request, and the answer: "next" (it runs as soon as nothing
+            else does), "merged" (it is served together with others, or after the running one) or "known" (it was
+            received before: nothing changes, and the retraining is None).
         """
         if request.request_id in self.known:
             return self, None, "known"
-        known = (*self.known, request.request_id)[-REMEMBERED:]
+        known = (*self.known, request.request_id)[-MAX_KNOWN:]
         if self.running is not None and request.reason == "schedule":
             running = self.running.with_request(request)
             return self.model_copy(update={"running": running, "known": known}), running, "merged"
@@ -87,14 +90,14 @@ class Desk(_Model):
         answer: Answer = "next" if self.running is None and self.waiting is None else "merged"
         return self.model_copy(update={"waiting": waiting, "known": known}), waiting, answer
 
-    def begin(self) -> Desk:
-        """What waits runs. The desk itself where something runs already or nothing waits."""
+    def begin(self) -> RetrainQueue:
+        """Start the waiting retraining; return the queue itself where one runs already or none waits."""
         if self.running is not None or self.waiting is None:
             return self
         return self.model_copy(update={"running": self.waiting, "waiting": None})
 
-    def finish(self) -> Desk:
-        """Nothing runs any more."""
+    def finish(self) -> RetrainQueue:
+        """Remove the running retraining."""
         return self.model_copy(update={"running": None})
 
 

@@ -1,45 +1,61 @@
-"""Tells on ``training-reports`` how a retraining goes, and sends the trainer's own requests."""
+"""Reports on retrainings: building them, and publishing them and the sidecar's own requests on their topics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import structlog
 from aiokafka import AIOKafkaProducer
 
-from stream.contract import HEADER_CONTENT_TYPE, JSON, RetrainRequest, TrainingReport
+from stream.contract import HEADER_CONTENT_TYPE, JSON, RetrainRequest, TrainingReport, TrainingState
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.producers import SideProducer
 from stream.kafka.publisher import Outgoing, Publisher
 from stream.settings import Settings
+from training.sidecar.requests.queue import Run
 
 log = structlog.get_logger(__name__)
 
 HEADERS = [(HEADER_CONTENT_TYPE, JSON.encode())]
-LAST_WORDS = ("promoted", "refused", "failed")
+
+
+def new_report(run: Run, state: TrainingState, *, note: str = "", progress: float = 0.0) -> TrainingReport:
+    """Return a report on a retraining that has no candidate yet."""
+    return TrainingReport(
+        run_id=run.run_id,
+        request_ids=run.request_ids,
+        spec=run.spec,
+        reason=run.reason,
+        state=state,
+        at=datetime.now(UTC),
+        progress=progress,
+        note=note,
+    )
 
 
 def report_record(
     report: TrainingReport, settings: Settings, more_headers: Sequence[tuple[str, bytes]] = ()
 ) -> Outgoing:
-    """The record of a report."""
+    """Return the record of a report, its key the model's id, else a request's, else the retraining's."""
     key = report.model_id or (report.request_ids[0] if report.request_ids else report.run_id)
     return Outgoing(settings.topic_reports, key.encode(), report.model_dump_json().encode(), [*HEADERS, *more_headers])
 
 
 def request_record(request: RetrainRequest, settings: Settings) -> Outgoing:
-    """The record of a request."""
+    """Return the record of a request, its key the spec's name."""
     return Outgoing(settings.topic_retrain, request.spec.encode(), request.model_dump_json().encode(), HEADERS)
 
 
-class Announcer:
-    """Publishes reports and requests, in order, and keeps trying until the broker has confirmed them.
+class ReportPublisher:
+    """Publishes reports and requests, in order, and retries until the broker has confirmed them.
 
-    Progress is told while nothing else waits: an old one is worth nothing once the broker is back.
+    Progress is published only while nothing else waits: old progress is worth nothing once the broker is back.
 
     Args:
         settings: broker and topics.
-        headers: what a report's record has beside the usual ones; called once for every report, in their order.
+        headers: returns the headers of a report's record beside the usual ones; called once for every report, in
+            their order.
     """
 
     def __init__(
@@ -57,11 +73,11 @@ class Announcer:
 
     @property
     def waiting(self) -> bool:
-        """Whether something cannot be published at the moment."""
+        """True while a record cannot be published."""
         return self._publisher.waiting > 0
 
     async def report(self, report: TrainingReport) -> None:
-        """Publish a report; returns when it is confirmed. Progress is dropped while the broker is away."""
+        """Publish a report; return when it is confirmed. Progress is dropped while the broker is away."""
         if report.state == "progress" and self.waiting:
             return
         level = log.debug if report.state == "progress" else log.info
@@ -79,9 +95,9 @@ class Announcer:
         await self._publisher.publish([report_record(report, self._settings, self._headers(report))])
 
     async def request(self, request: RetrainRequest) -> None:
-        """Publish a request; returns when it is confirmed."""
+        """Publish a request; return when it is confirmed."""
         await self._publisher.publish([request_record(request, self._settings)])
 
     async def stop(self) -> None:
-        """End the producer."""
+        """Stop the producer."""
         await self._producer.stop()

@@ -1,20 +1,28 @@
-"""When a retraining is due by a cron expression. Pure: times in, times out; all of them in UTC."""
+"""Retraining by a cron expression: due times (pure, all of them in UTC) and the task that sends the requests."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import structlog
 from croniter import croniter
 
 from stream.contract import RetrainRequest
 
+log = structlog.get_logger(__name__)
+
+# Longest sleep at a time, so that a change of the system clock is noticed.
+MAX_SLEEP_S = 30.0
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """A cron expression of five fields, read in UTC: a day that is changed to summer time has no hour twice.
+    """A cron expression of five fields, read in UTC: no hour occurs twice on the day that summer time ends.
 
-    What was due while no trainer ran is not made up for: the next time by the clock is.
+    A time that was due while no sidecar ran is not made up for: the next time by the clock counts.
 
     Example:
         >>> Schedule("0 3 * * 0").next_after(datetime(2026, 11, 20, tzinfo=UTC)).isoformat()
@@ -29,8 +37,11 @@ class Schedule:
         return following
 
     def request(self, due: datetime, spec: str, by: str) -> RetrainRequest:
-        """Return the request for a retraining that is due. Its id follows from spec and time: a trainer that is
-        restarted within the minute, or a second one, asks for the same and is served once."""
+        """Return the request for a retraining that is due.
+
+        Its id follows from spec and time: a sidecar that is restarted within the minute, or a second one, sends the
+        same request, which is served once.
+        """
         return RetrainRequest(
             request_id=f"schedule-{spec}-{due.astimezone(UTC):%Y%m%dT%H%M%SZ}",
             spec=spec,
@@ -39,3 +50,39 @@ class Schedule:
             at=due,
             note=f"due by the schedule {self.expression!r}",
         )
+
+
+def utc_now() -> datetime:
+    """Return the present time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+async def run_schedule(
+    schedule: Schedule,
+    spec: str,
+    by: str,
+    send: Callable[[RetrainRequest], Awaitable[None]],
+    *,
+    now: Callable[[], datetime] = utc_now,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    on_due: Callable[[datetime], None] = lambda _: None,
+) -> None:
+    """Send a request at every time that is due, for ever.
+
+    Args:
+        schedule: the due times.
+        spec: name of the spec to retrain.
+        by: sender named in the requests.
+        send: publishes a request; returns when it is confirmed.
+        now, sleep: the clock.
+        on_due: called with the next due time.
+    """
+    due = schedule.next_after(now())
+    while True:
+        on_due(due)
+        log.info("next-retraining-due", at=due.isoformat())
+        while (left_s := (due - now()).total_seconds()) > 0:
+            await sleep(min(left_s, MAX_SLEEP_S))
+        await send(schedule.request(due, spec, by))
+        # Count from the present, not from the time that was due: several missed times are one retraining, not many.
+        due = schedule.next_after(max(due, now()))

@@ -1,4 +1,4 @@
-"""Windows of lines in time → episodes that no split may part, and what each window weighs. Pure."""
+"""Group windows of lines into episodes that no split may part, and weigh each window. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from model.spec import SignalSpec
 from training.data.windows import FADING_WEIGHT
 
-GAP_NS = 1_000_000_000  # windows of a line this far apart belong to different stretches
-# A line that is labelled for hours is no single episode: its stretch is parted, in quiet, about this often.
-STRETCH_NS = 30_000_000_000
+GAP_NS = 1_000_000_000  # windows of a line this far apart belong to different episodes
+# A line that is labelled for hours is no single episode: it is divided, in quiet, about this often.
+MAX_EPISODE_NS = 30_000_000_000
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -32,11 +32,11 @@ def neighbours(line: NDArray[np.integer], start_ns: NDArray[np.int64]) -> NDArra
 
 
 def window_weights(labels: NDArray[np.integer], follows: NDArray[np.bool_], spec: SignalSpec) -> NDArray[np.float32]:
-    """Return what windows (n,), sorted by line and time, weigh.
+    """Return the weights of windows (n,), sorted by line and time.
 
     ``training.data.windows.judge`` weighs simulated ones the same way.
 
-    A window that a fault has just entered weighs as much of it as the fault covers; one that a fault has just left
+    A window that a fault has just entered weighs the share of it that the fault covers; one that a fault has just left
     weighs little. Where the windows before are not known, a window weighs 1.
     """
     n = len(labels)
@@ -54,11 +54,11 @@ def window_weights(labels: NDArray[np.integer], follows: NDArray[np.bool_], spec
 def episodes_of(
     line_hash: NDArray[np.uint64], start_ns: NDArray[np.int64], labels: NDArray[np.integer], spec: SignalSpec
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the episode of windows (n,), sorted by line and time, and which of them belong to it alone.
+    """Return the episode of windows (n,), sorted by line and time, and which share no sample with another episode.
 
-    An episode is a stretch of one line without a gap of a second or more; a stretch longer than half a minute is
-    parted at multiples of half a minute, later where a fault is on. Its number is a hash of line and time, so that a
-    window stays in its episode, and thereby on its side of a split, whatever else is stored.
+    An episode is a series of windows of one line without a gap of a second or more; a series longer than half a minute
+    is divided at multiples of half a minute, later where a fault is on. Its number is a hash of line and time, so that
+    a window stays in its episode, and thereby on its side of a split, whatever else is stored.
 
     Args:
         line_hash: of the lines' names.
@@ -68,33 +68,32 @@ def episodes_of(
     """
     n = len(start_ns)
     begins = ~neighbours(line_hash.view(np.int64), start_ns)
-    slot = start_ns // STRETCH_NS
+    slot = start_ns // MAX_EPISODE_NS
     none = labels == spec.none_index
-    calm = none & np.roll(none, 1)  # of two neighbours, both without a fault
+    quiet = none & np.roll(none, 1)  # of two neighbours, both without a fault
     due = np.zeros(n, bool)
     due[1:] = ~begins[1:] & (slot[1:] != slot[:-1])
     for place in np.flatnonzero(due):
         stop = n
-        ahead = np.flatnonzero(begins[place:stop] | calm[place:stop])
+        ahead = np.flatnonzero(begins[place:stop] | quiet[place:stop])
         if len(ahead) and not begins[place + ahead[0]]:
             begins[place + ahead[0]] = True
             due[place] = False
     number = np.cumsum(begins) - 1
     first = np.flatnonzero(begins)
     name = (line_hash[first] ^ (start_ns[first] // GAP_NS).astype(np.uint64) * _MIX) >> np.uint64(2)
-    return name.astype(np.int64)[number], _apart(begins, start_ns, line_hash, spec)
+    return name.astype(np.int64)[number], _non_overlapping(begins, start_ns, line_hash, spec)
 
 
-def _apart(
+def _non_overlapping(
     begins: NDArray[np.bool_], start_ns: NDArray[np.int64], line_hash: NDArray[np.uint64], spec: SignalSpec
 ) -> NDArray[np.bool_]:
-    """Whether a window shares no sample with the episode before: the first ones after a parting do."""
+    """Return the mask of windows that share no sample with the episode before: the first ones after a division do."""
     n = len(begins)
     overlap = -(-spec.samples // spec.hop) - 1
-    apart = np.ones(n, bool)
-    parted = np.flatnonzero(begins & neighbours(line_hash.view(np.int64), start_ns))
+    mask = np.ones(n, bool)
+    divided = np.flatnonzero(begins & neighbours(line_hash.view(np.int64), start_ns))
     for ahead in range(overlap):
-        place = parted + ahead
-        place = place[place < n]
-        apart[place] = False
-    return apart
+        place = divided + ahead
+        mask[place[place < n]] = False
+    return mask

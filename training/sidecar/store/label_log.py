@@ -1,4 +1,4 @@
-"""All verdicts that were given, one JSON line each. A torn line was never answered, so it comes again."""
+"""The log of all operator labels, one JSON line each. A torn line was never committed, so its label comes again."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from training.errors import StoreError
 log = structlog.get_logger(__name__)
 
 FILE = "verdicts.jsonl"
-MOST = 20_000  # remembered for windows that are still to come; labels already given stay with their windows
+# Kept for windows that are still to come; labels already given stay with their windows.
+MAX_LABELS = 20_000
 
 
-class Verdicts:
-    """The verdicts below ``folder``, in the order in which they came.
+class LabelLog:
+    """The labels in ``folder``, in the order of their arrival.
 
     Raises:
-        StoreError: they cannot be read.
+        StoreError: the file cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,21 +38,21 @@ class Verdicts:
             raise StoreError(f"{self._path}: cannot be read: {error.strerror or error}") from error
         for line in filter(None, lines):
             try:
-                verdict = WindowLabel.model_validate_json(line)
+                label = WindowLabel.model_validate_json(line)
             except ValidationError:
-                log.warning("torn-verdict-passed-over", file=str(self._path))
+                log.warning("torn-label-skipped", file=str(self._path))
                 continue
-            self._by_id[verdict.label_id] = verdict
+            self._by_id[label.label_id] = label
 
-    def __contains__(self, verdict: WindowLabel) -> bool:
-        return verdict.label_id in self._by_id
+    def __contains__(self, label: WindowLabel) -> bool:
+        return label.label_id in self._by_id
 
     def of(self, spec: str) -> list[WindowLabel]:
-        """Verdicts on windows of a spec."""
-        return [verdict for verdict in self._by_id.values() if verdict.spec == spec]
+        """Return the labels on windows of a spec."""
+        return [label for label in self._by_id.values() if label.spec == spec]
 
-    def append(self, verdict: WindowLabel) -> None:
-        """Add one, on the disk when this returns.
+    def append(self, label: WindowLabel) -> None:
+        """Add a label; it is on the disk when this returns.
 
         Raises:
             StoreError: it cannot be written.
@@ -59,30 +60,30 @@ class Verdicts:
         try:
             with self._path.open("ab+") as file:
                 torn = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
-                file.write(b"\n" * torn + verdict.model_dump_json().encode() + b"\n")
+                file.write(b"\n" * torn + label.model_dump_json().encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise StoreError(f"{self._path}: cannot be written: {error.strerror or error}; make room") from error
-        self._by_id[verdict.label_id] = verdict
+        self._by_id[label.label_id] = label
 
-    def too_many(self) -> set[str]:
-        """Ids of the oldest half where there are more than can be remembered."""
-        return set(list(self._by_id)[: MOST // 2]) if len(self._by_id) > MOST else set()
+    def surplus(self) -> set[str]:
+        """Return the ids of the oldest labels, half of ``MAX_LABELS``, where there are more than ``MAX_LABELS``."""
+        return set(list(self._by_id)[: MAX_LABELS // 2]) if len(self._by_id) > MAX_LABELS else set()
 
     def forget(self, gone: set[str]) -> None:
-        """Drop verdicts by their id."""
-        self._by_id = {name: verdict for name, verdict in self._by_id.items() if name not in gone}
-        replace_text(self._path, "".join(v.model_dump_json() + "\n" for v in self._by_id.values()))
+        """Drop labels by their id."""
+        self._by_id = {name: label for name, label in self._by_id.items() if name not in gone}
+        replace_text(self._path, "".join(label.model_dump_json() + "\n" for label in self._by_id.values()))
 
     def copy(self, folder: Path) -> None:
-        """Have the file in another folder, too."""
+        """Copy the file to another folder."""
         if self._path.exists():
             shutil.copyfile(self._path, folder / FILE)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file, whole or not at all."""
     try:
         write_text_atomic(path, text)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""An operator's verdict: which windows it is about, and which of two verdicts on a window counts. Pure."""
+"""Labels by operators: the windows that a label covers, and which of two labels on a window counts. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model.spec import SignalSpec
 from stream.contract import WindowLabel
 from training.errors import TrainingError
 
-NO_FAULT = "none"  # in every spec, whatever its own class of no fault is called
+NO_FAULT = "none"  # in every spec, whatever the name of its own class without a fault
 NS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,18 +35,18 @@ def class_index(name: str, spec: SignalSpec) -> int:
     raise TrainingError(f"spec {spec.name!r} has no class {name!r}; there are {NO_FAULT}, {', '.join(known)}")
 
 
-def covered(inception_ns: int, end_ns: int, spec: SignalSpec, rate_hz: float, *, fault: bool) -> tuple[int, int]:
-    """Return the range of window starts that a verdict on an episode is about, both ends included.
+def covered_starts(inception_ns: int, end_ns: int, spec: SignalSpec, rate_hz: float, *, fault: bool) -> tuple[int, int]:
+    """Return the range of window starts that a label on an episode covers, both ends included.
 
-    A window's class is that of its last sample. So the windows of a fault end between inception and clearing; a verdict
-    of no fault is about every window that shows a part of the episode.
+    A window's class is that of its last sample. So the windows of a fault end between inception and clearing; a label
+    of no fault covers every window that shows a part of the episode.
 
     Args:
         inception_ns: Unix time of the first faulty sample.
         end_ns: Unix time of the first sample after the episode.
         spec: length of a window.
         rate_hz: samples per second.
-        fault: whether the verdict names a fault.
+        fault: True where the label names a fault.
 
     Raises:
         TrainingError: the end is not after the inception.
@@ -57,34 +57,34 @@ def covered(inception_ns: int, end_ns: int, spec: SignalSpec, rate_hz: float, *,
     return max(0, inception_ns - before_last), max(0, end_ns - 1 - (before_last if fault else 0))
 
 
-def verdict_ns(label: WindowLabel) -> int:
-    """Return when a verdict was given, Unix ns and at least 1: 0 stands for no verdict."""
+def given_ns(label: WindowLabel) -> int:
+    """Return the time of a label, Unix ns and at least 1: 0 stands for no label by an operator."""
     since = label.at - _EPOCH
     microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     return max(1, microseconds * 1000)
 
 
-def apply_verdict(
+def apply_label(
     label: WindowLabel,
     fault_class: int,
     start_ns: NDArray[np.int64],
     labels: NDArray[np.int16],
-    verdicts_ns: NDArray[np.int64],
+    operator_ns: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """Give a verdict to windows of its line, in place; of two verdicts on a window the later one stays.
+    """Give a label to windows of its line, in place; of two labels on a window the later one stays.
 
     Args:
-        label: the verdict.
+        label: by an operator.
         fault_class: index of its class.
         start_ns: of the windows, (n,).
         labels: class index of every window, −1 where none is known, (n,).
-        verdicts_ns: when the label was given, 0 where it came with the window, (n,).
+        operator_ns: time of an operator's label, 0 where the label came with the window, (n,).
 
     Returns:
-        bool (n,), which windows the verdict is about.
+        bool (n,), the windows that the label covers.
     """
-    about = (start_ns >= label.first_ns) & (start_ns <= label.last_ns)
-    given = verdict_ns(label)
-    newer = about & (given >= verdicts_ns)
-    labels[newer], verdicts_ns[newer] = fault_class, given
-    return np.asarray(about)
+    covered = (start_ns >= label.first_ns) & (start_ns <= label.last_ns)
+    given = given_ns(label)
+    newer = covered & (given >= operator_ns)
+    labels[newer], operator_ns[newer] = fault_class, given
+    return np.asarray(covered)

@@ -1,4 +1,4 @@
-"""The store's files: windows of one spec with what is known of each, in Parquet. Written whole or not at all."""
+"""The store's files: windows of one spec with their labels, in Parquet. Written whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,21 +21,26 @@ from training.errors import StoreError
 
 SCHEMA_VERSION = 1
 METADATA = b"faultline-windows"
-ROW_GROUP_WINDOWS = 1024  # what has to be read for one window: about a megabyte
+ROW_GROUP_WINDOWS = 1024  # read as a whole for one window: about a megabyte
 UNLABELLED = -1
+COLUMNS = {"operator_ns": "verdict_ns"}
+"""Columns in the files whose names differ from those in ``Rows``."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What is known of windows, each (n,): codes of ``line`` and ``source``, start time and number, ``label`` (class
-    index, −1 for none), when an operator gave it (0: it came with the window), and when the window arrived."""
+    """Columns of windows without their values, each (n,).
+
+    Codes of ``line`` and ``source``; start time; sequence number; ``label`` (class index, −1 for none); the time at
+    which an operator gave the label (0: it came with the window); the time at which the window arrived; its key.
+    """
 
     line: NDArray[np.int32]
     source: NDArray[np.int32]
     start_ns: NDArray[np.int64]
     sequence: NDArray[np.int64]
     label: NDArray[np.int16]
-    verdict_ns: NDArray[np.int64]
+    operator_ns: NDArray[np.int64]
     added_ns: NDArray[np.int64]
     key: NDArray[np.uint64]
 
@@ -53,21 +58,21 @@ class Rows:
 
 
 class Names:
-    """Texts and their codes, in the order in which they were met."""
+    """Texts and their codes, in the order of their first use."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self._codes: dict[str, int] = {}
 
     def __getitem__(self, text: str) -> int:
-        """The code of ``text``, a new one for a new text."""
+        """Return the code of ``text``, a new one for a new text."""
         code = self._codes.setdefault(text, len(self.texts))
         if code == len(self.texts):
             self.texts.append(text)
         return code
 
     def find(self, text: str) -> int | None:
-        """The code of ``text``, or None for a text never met."""
+        """Return the code of ``text``, or None for an unknown text."""
         return self._codes.get(text)
 
 
@@ -87,19 +92,19 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Windows that wait to be written."""
+    """Windows in memory, to be written."""
 
     rows: Rows
     windows: NDArray[np.float32]
 
     def data(self, index: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Windows float32 (len(index), samples, channels), as ``Segment.data``."""
+        """Return windows float32 (len(index), samples, channels), as ``Segment.data``."""
         return self.windows[index]
 
 
 @dataclass(eq=False)
 class Segment:
-    """Windows in one file. ``rows`` are in memory and may know later verdicts than the file; the data stays there."""
+    """Windows in one file. ``rows`` are in memory and may have later labels than the file; the values stay there."""
 
     path: Path
     rows: Rows
@@ -108,12 +113,12 @@ class Segment:
 
     @cached_property
     def newest_ns(self) -> int:
-        """When its last window arrived."""
+        """Time at which its last window arrived."""
         return int(self.rows.added_ns.max())
 
     @cached_property
     def times_ns(self) -> tuple[int, int]:
-        """Start of its earliest and of its latest window: most files need no closer look."""
+        """Start of its earliest and of its latest window: they rule most files out."""
         return int(self.rows.start_ns.min()), int(self.rows.start_ns.max())
 
     def data(self, index: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -134,7 +139,7 @@ class Segment:
 def write_segment(
     path: Path, rows: Rows, data: NDArray[np.float32], spec: SignalSpec, lines: Names, sources: Names
 ) -> Segment:
-    """Write windows; the file appears under its name when it is whole and on the disk.
+    """Write windows; the file gets its name when it is whole and on the disk.
 
     Raises:
         StoreError: it cannot be written; nothing has changed then.
@@ -142,7 +147,7 @@ def write_segment(
     try:
         with write_atomic(path) as raw:
             table = _table(rows, data, spec, lines, sources)
-            # Windows overlap, and zstd finds what they share only where values stand as they are.
+            # Windows overlap, and zstd finds the shared samples only where the values are stored unchanged.
             pq.write_table(
                 table, raw, row_group_size=ROW_GROUP_WINDOWS, compression="zstd", use_dictionary=["line", "source"]
             )
@@ -153,21 +158,21 @@ def write_segment(
 
 
 def read_segment(path: Path, spec: SignalSpec, lines: Names, sources: Names) -> Segment:
-    """Read what is known of the windows in a file.
+    """Read a file's columns, all but the values of the windows.
 
     Raises:
-        StoreError: torn, of another version, or of a spec that has changed.
+        StoreError: the file is torn, of another version, or of a spec that has changed.
     """
     try:
         with pq.ParquetFile(path) as file:
-            if (file.schema_arrow.metadata or {}).get(METADATA) != _about(spec):
+            if (file.schema_arrow.metadata or {}).get(METADATA) != _metadata(spec):
                 raise StoreError(f"{path}: windows of another version of the store or of the spec {spec.name!r}")
             table = file.read(columns=[name for name in file.schema_arrow.names if name != "data"])
         size = path.stat().st_size
         columns = {name: table.column(name).combine_chunks() for name in table.column_names}
         numbers: dict[str, Any] = {
-            name: columns[name].to_numpy(zero_copy_only=False).copy()
-            for name in ("start_ns", "sequence", "label", "verdict_ns", "added_ns")
+            name: columns[COLUMNS.get(name, name)].to_numpy(zero_copy_only=False).copy()
+            for name in ("start_ns", "sequence", "label", "operator_ns", "added_ns")
         }
         texts: dict[str, Any] = {}
         for name, names in (("line", lines), ("source", sources)):
@@ -181,9 +186,9 @@ def read_segment(path: Path, spec: SignalSpec, lines: Names, sources: Names) -> 
     return Segment(path, Rows(**texts, **numbers, key=key), spec.window_shape, size)
 
 
-def _about(spec: SignalSpec) -> bytes:
-    """What two files must agree on for their windows and labels to mean the same."""
-    about = {
+def _metadata(spec: SignalSpec) -> bytes:
+    """Return the metadata that must be equal in two files for their windows and labels to mean the same."""
+    metadata = {
         "version": SCHEMA_VERSION,
         "spec": spec.name,
         "channels": spec.channels,
@@ -192,7 +197,7 @@ def _about(spec: SignalSpec) -> bytes:
         "samples_per_cycle": spec.samples_per_cycle,
         "classes": spec.class_names,
     }
-    return json.dumps(about, sort_keys=True).encode()
+    return json.dumps(metadata, sort_keys=True).encode()
 
 
 def _table(rows: Rows, data: NDArray[np.float32], spec: SignalSpec, lines: Names, sources: Names) -> pa.Table:
@@ -203,11 +208,11 @@ def _table(rows: Rows, data: NDArray[np.float32], spec: SignalSpec, lines: Names
         "start_ns": pa.array(rows.start_ns),
         "sequence": pa.array(rows.sequence),
         "label": pa.array(rows.label),
-        "verdict_ns": pa.array(rows.verdict_ns),
+        COLUMNS["operator_ns"]: pa.array(rows.operator_ns),
         "added_ns": pa.array(rows.added_ns),
         "data": pa.FixedSizeListArray.from_arrays(flat, spec.samples * len(spec.channels)),
     }
-    return pa.table(columns).replace_schema_metadata({METADATA: _about(spec)})
+    return pa.table(columns).replace_schema_metadata({METADATA: _metadata(spec)})
 
 
 def _texts(codes: NDArray[np.int32], names: Names) -> pa.DictionaryArray:

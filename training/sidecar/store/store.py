@@ -1,11 +1,11 @@
-"""The labelled store: what the field has sent, with labels of its sources and of people, bounded and crash-safe.
+"""The labelled store: windows from production with labels of their sources and of operators, bounded and crash-safe.
 
-store = LabelledStore(folder, Limits())
+store = LabelledStore(folder, StoreLimits())
 store.add("feeder-7", spec, start_ns, sequence, windows, labels=None, source="sensor-windows")
-store.mark("feeder-7", spec, first_ns, last_ns)     # an event: somebody may judge it in days
-store.apply(window_label)                           # somebody did
+store.keep_near_event("feeder-7", spec, first_ns, last_ns)     # an event: an operator may label it in days
+store.apply(window_label)                           # an operator did
 store.flush()                                       # now offsets may be committed
-store.snapshot(attempt_folder)                      # for the child process that trains
+store.snapshot(job_folder)                          # for the child process that trains
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import structlog
@@ -31,24 +31,23 @@ from stream.contract import WindowLabel
 from training.data.windows import Windows
 from training.errors import StoreError, TrainingError
 from training.sidecar.store.episodes import episodes_of, line_hashes, neighbours, window_weights
-from training.sidecar.store.label_log import Verdicts, replace_text
+from training.sidecar.store.label_log import LabelLog, replace_text
 from training.sidecar.store.labels import class_index
-from training.sidecar.store.limits import Limits as Limits
 from training.sidecar.store.segments import UNLABELLED
-from training.sidecar.store.tiers import TIERS, Shelf
+from training.sidecar.store.tiers import TIERS, StoreLimits, TieredStore
 
 log = structlog.get_logger(__name__)
 
 SPEC = "spec.json"
-# A window that a person looked at teaches more than one whose label came with it.
+# A window that a person looked at says more than one whose label came with it.
 OPERATOR_WEIGHT = 3.0
 
 
 @dataclass(frozen=True)
-class Applied:
-    """What a verdict did: ``windows`` it is about that are kept, and whether it was ``known`` already.
+class LabelResult:
+    """Effect of a label: the number of stored ``windows`` that it covers; ``known`` where it was applied before.
 
-    No windows: none of that range is kept (any more, or yet: those that still come get the label).
+    Without windows, none of that range is stored (any more, or yet: those that still come get the label).
     """
 
     windows: int
@@ -56,9 +55,12 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One spec's part of the store: windows by tier and by class, bytes, verdicts, verdicts without any window, files
-    set aside because they were torn."""
+class StoreSummary:
+    """One spec's part of the store.
+
+    Windows and bytes by tier, labelled windows by class, those that operators labelled, lines, operators' labels,
+    labels without any window, files set aside because they were torn.
+    """
 
     spec: str
     windows: dict[str, int]
@@ -66,34 +68,32 @@ class Summary:
     classes: dict[str, int]
     by_operators: int
     lines: int
-    verdicts: int
-    verdicts_without_windows: int
+    labels: int
+    labels_without_windows: int
     set_aside: int
-
-    def as_metrics(self) -> dict[str, Any]:
-        """As plain values, for a report."""
-        return asdict(self)
 
 
 class LabelledStore:
-    """Windows of the field below ``folder``, one sub-folder per spec.
+    """Windows from production below ``folder``, one sub-folder per spec.
 
-    Windows with a label are kept longest, evenly by class, line and day; unlabelled ones wait in a ring for a verdict
-    that comes later. ``add``, ``apply`` and ``mark`` may leave windows in memory; ``flush`` puts all on the disk.
+    Windows with a label are kept longest, evenly by class, line and day; unlabelled ones for a while, for a label
+    that comes later. ``add``, ``apply`` and ``keep_near_event`` may leave windows in memory; ``flush`` writes them.
     Every file is written whole, synced and renamed; a torn one is set aside with a warning. One process at a time.
 
     Args:
-        folder: made when needed.
+        folder: created when needed.
         limits: bounds per spec.
-        clock: Unix time in ns, for the age of what is kept.
+        clock: Unix time in ns, for the age of windows.
 
     Raises:
         StoreError: the folder cannot be used, or another process has it open.
     """
 
-    def __init__(self, folder: Path, limits: Limits | None = None, clock: Callable[[], int] = time.time_ns) -> None:
-        self.folder, self.limits, self._clock = folder, limits or Limits(), clock
-        self._shelves: dict[str, Shelf] = {}
+    def __init__(
+        self, folder: Path, limits: StoreLimits | None = None, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self.folder, self.limits, self._clock = folder, limits or StoreLimits(), clock
+        self._by_spec: dict[str, TieredStore] = {}
         self._without_windows: set[str] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -105,9 +105,11 @@ class LabelledStore:
             ) from None
         except OSError as error:
             raise StoreError(f"{folder}: cannot be used: {error.strerror or error}") from error
-        self._verdicts = Verdicts(folder)
+        for left in folder.glob(".*.partial"):
+            left.unlink(missing_ok=True)  # of a writer that was killed
+        self._label_log = LabelLog(folder)
         for path in sorted(folder.glob(f"*/{SPEC}")):
-            self._open_shelf(path)
+            self._open(path)
 
     def add(
         self,
@@ -119,7 +121,7 @@ class LabelledStore:
         labels: Sequence[int] | NDArray[np.integer] | None = None,
         source: str = "",
     ) -> int:
-        """Take windows of one line; what is here already, by line, number and start time, is passed over.
+        """Add windows of one line; those stored already, by line, number and start time, are skipped.
 
         Args:
             line: id of the line.
@@ -128,14 +130,14 @@ class LabelledStore:
             sequence: their numbers, (n,).
             windows: float32 (n, samples, channels), per unit.
             labels: class indices (n,), or None where the source does not know them.
-            source: where they came from, e.g. the topic.
+            source: of the windows, e.g. the topic.
 
         Returns:
             How many were new.
 
         Raises:
             TrainingError: shapes or labels are not the spec's.
-            StoreError: the disk does not take them; they wait in memory.
+            StoreError: the disk is full; they stay in memory.
         """
         n = len(start_ns)
         known = np.full(n, UNLABELLED, np.int16) if labels is None else np.asarray(labels, np.int16)
@@ -144,86 +146,86 @@ class LabelledStore:
         if labels is not None and n and not (known.min() >= 0 and known.max() < len(spec.classes)):
             raise TrainingError(f"labels of {spec.name!r} must be class indices from 0 to {len(spec.classes) - 1}")
         times = np.asarray(start_ns, np.int64), np.asarray(sequence, np.int64)
-        return self._shelf(spec).add(line, *times, windows, known, source, self._clock())
+        return self._tiered(spec).add(line, *times, windows, known, source, self._clock())
 
-    def mark(self, line: str, spec: SignalSpec, first_ns: int, last_ns: int) -> int:
-        """Keep unlabelled windows of a range of starts as long as events are; return how many there are.
+    def keep_near_event(self, line: str, spec: SignalSpec, first_ns: int, last_ns: int) -> int:
+        """Keep unlabelled windows of a range of starts as long as events are kept; return how many there are.
 
-        To be called for every event, so that a verdict on it days later finds its windows.
+        Call it for every event, so that a label given days later finds its windows.
         """
-        return self._shelf(spec).mark(line, first_ns, last_ns)
+        return self._tiered(spec).keep_near_event(line, first_ns, last_ns)
 
-    def apply(self, label: WindowLabel) -> Applied:
-        """Join a verdict to the windows it is about, those that come later included. The latest verdict counts.
+    def apply(self, label: WindowLabel) -> LabelResult:
+        """Give a label to the windows it covers, those that come later included. Of two labels the later one counts.
 
         Raises:
             TrainingError: the spec has no such class.
-            StoreError: the disk does not take it; apply it again.
+            StoreError: the disk is full; apply it again.
         """
-        if label in self._verdicts:
-            return Applied(0, known=True)
-        shelf = self._shelves.get(label.spec)
-        if shelf is not None:
-            class_index(label.fault_class, shelf.spec)
-        self._verdicts.append(label)
-        found = 0 if shelf is None else shelf.judge(label)
+        if label in self._label_log:
+            return LabelResult(0, known=True)
+        tiered = self._by_spec.get(label.spec)
+        if tiered is not None:
+            class_index(label.fault_class, tiered.spec)
+        self._label_log.append(label)
+        found = 0 if tiered is None else tiered.apply(label)
         if not found:
             self._without_windows.add(label.label_id)
             log.warning("label-without-windows", label_id=label.label_id, line=label.line, event_id=label.event_id)
-        return Applied(found)
+        return LabelResult(found)
 
     def windows(self, spec: SignalSpec) -> Windows:
-        """All labelled windows; an episode is a stretch of one line, so that splits part no stretch.
+        """Return all labelled windows, grouped into episodes of one line that no split may part.
 
-        Weights follow how much of a window its fault fills, times three where a person gave the label.
+        A window weighs the share of it that its fault fills, times three where a person gave the label.
         """
-        shelf = self._shelf(spec)
-        rows, data = shelf.labelled()
-        names = line_hashes(shelf.lines.texts)[rows.line]
+        tiered = self._tiered(spec)
+        rows, data = tiered.labelled_windows()
+        names = line_hashes(tiered.lines.texts)[rows.line]
         weights = window_weights(rows.label, neighbours(rows.line, rows.start_ns), spec)
-        weights[rows.verdict_ns > 0] *= OPERATOR_WEIGHT
-        episode, apart = episodes_of(names, rows.start_ns, rows.label, spec)
-        return Windows(data, rows.label.astype(np.int32), weights, episode).take(apart)
+        weights[rows.operator_ns > 0] *= OPERATOR_WEIGHT
+        episode, mask = episodes_of(names, rows.start_ns, rows.label, spec)
+        return Windows(data, rows.label.astype(np.int32), weights, episode).take(mask)
 
-    def summary(self) -> list[Summary]:
-        """What there is of every spec, what waits in memory included."""
+    def summary(self) -> list[StoreSummary]:
+        """Return the summary of every spec, after writing the windows in memory."""
         self._write()
-        return [self._summary(shelf) for shelf in self._shelves.values()]
+        return [self._summary(tiered) for tiered in self._by_spec.values()]
 
     def flush(self) -> None:
-        """Put everything on the disk, then drop what is too old or too much.
+        """Write all windows to the disk, then drop those that are too old or too many.
 
         Raises:
-            StoreError: the disk does not take it; nothing is lost as long as the process lives.
+            StoreError: the disk is full; nothing is lost as long as the process lives.
         """
         self._write()
         now_ns = self._clock()
-        for shelf in self._shelves.values():
-            shelf.clear(now_ns)
-        old = self._verdicts.too_many()
+        for tiered in self._by_spec.values():
+            tiered.enforce_limits(now_ns)
+        old = self._label_log.surplus()
         if old:
-            for shelf in self._shelves.values():
-                shelf.forget_verdicts(old)
-            self._verdicts.forget(old)
+            for tiered in self._by_spec.values():
+                tiered.forget_labels(old)
+            self._label_log.forget(old)
             self._without_windows -= old
 
     def snapshot(self, folder: Path) -> None:
-        """Have the labelled windows as they are now in another folder, for a process of its own.
+        """Put the labelled windows as they are now into another folder, for another process.
 
         Files never change once written, so they are linked where the file system can, else copied.
         """
         self._write()
         try:
-            for name, shelf in self._shelves.items():
+            for name, tiered in self._by_spec.items():
                 (folder / name).mkdir(parents=True, exist_ok=True)
-                for path in (shelf.folder / SPEC, *(segment.path for segment in shelf.segments["kept"])):
+                for path in (tiered.folder / SPEC, *(segment.path for segment in tiered.segments["labelled"])):
                     _link(path, folder / name / path.name)
-            self._verdicts.copy(folder)
+            self._label_log.copy(folder)
         except OSError as error:
             raise StoreError(f"{folder}: no snapshot can be made: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Put everything on the disk and let other processes open it."""
+        """Write all windows to the disk and let other processes open the store."""
         try:
             self._write()
         finally:
@@ -238,48 +240,48 @@ class LabelledStore:
         self.close()
 
     def _write(self) -> None:
-        for shelf in self._shelves.values():
-            shelf.write()
+        for tiered in self._by_spec.values():
+            tiered.write()
 
-    def _shelf(self, spec: SignalSpec) -> Shelf:
-        shelf = self._shelves.get(spec.name)
-        if shelf is None or shelf.spec != spec:
-            if shelf is not None:
-                shelf.write()  # its successor reads it
+    def _tiered(self, spec: SignalSpec) -> TieredStore:
+        tiered = self._by_spec.get(spec.name)
+        if tiered is None or tiered.spec != spec:
+            if tiered is not None:
+                tiered.write()  # the new one reads its files
             path = self.folder / spec.name / SPEC
             try:
                 path.parent.mkdir(exist_ok=True)
                 replace_text(path, spec.model_dump_json(indent=2))
             except OSError as error:
                 raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
-            shelf = self._open_shelf(path)
-            assert shelf is not None
-        return shelf
+            tiered = self._open(path)
+            assert tiered is not None
+        return tiered
 
-    def _open_shelf(self, path: Path) -> Shelf | None:
+    def _open(self, path: Path) -> TieredStore | None:
         try:
             spec = SignalSpec.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
             log.warning("store-of-an-unknown-spec", file=str(path), reason=str(error))
             return None
-        shelf = self._shelves[spec.name] = Shelf(path.parent, spec, self.limits)
-        shelf.remember(self._verdicts.of(spec.name))
-        return shelf
+        tiered = self._by_spec[spec.name] = TieredStore(path.parent, spec, self.limits)
+        tiered.restore_labels(self._label_log.of(spec.name))
+        return tiered
 
-    def _summary(self, shelf: Shelf) -> Summary:
-        labels = [segment.rows.label for segment in shelf.segments["kept"]]
-        counts = np.bincount(np.concatenate([np.empty(0, np.int16), *labels]), minlength=len(shelf.spec.classes))
-        own = {verdict.label_id for verdict in self._verdicts.of(shelf.spec.name)}
-        return Summary(
-            spec=shelf.spec.name,
-            windows={tier: sum(len(s.rows) for s in shelf.segments[tier]) for tier in TIERS},
-            bytes={tier: shelf.bytes(tier) for tier in TIERS},
-            classes=dict(zip(shelf.spec.class_names, counts.tolist(), strict=True)),
-            by_operators=sum(int((s.rows.verdict_ns > 0).sum()) for s in shelf.segments["kept"]),
-            lines=len(shelf.lines.texts),
-            verdicts=len(own),
-            verdicts_without_windows=len(own & self._without_windows),
-            set_aside=shelf.set_aside,
+    def _summary(self, tiered: TieredStore) -> StoreSummary:
+        labels = [segment.rows.label for segment in tiered.segments["labelled"]]
+        counts = np.bincount(np.concatenate([np.empty(0, np.int16), *labels]), minlength=len(tiered.spec.classes))
+        own = {label.label_id for label in self._label_log.of(tiered.spec.name)}
+        return StoreSummary(
+            spec=tiered.spec.name,
+            windows={tier: sum(len(s.rows) for s in tiered.segments[tier]) for tier in TIERS},
+            bytes={tier: tiered.bytes(tier) for tier in TIERS},
+            classes=dict(zip(tiered.spec.class_names, counts.tolist(), strict=True)),
+            by_operators=sum(int((s.rows.operator_ns > 0).sum()) for s in tiered.segments["labelled"]),
+            lines=len(tiered.lines.texts),
+            labels=len(own),
+            labels_without_windows=len(own & self._without_windows),
+            set_aside=tiered.set_aside,
         )
 
 

@@ -1,21 +1,22 @@
-"""The windows of one spec in the store: what is waiting to be written, three tiers of files, and their retention."""
+"""The windows of one spec in the store: those still in memory, three tiers of files, and their retention."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from model.spec import SignalSpec
 from stream.contract import WindowLabel
+from stream.settings import Settings
 from training.data.balancing import balanced
 from training.errors import StoreError, TrainingError
-from training.sidecar.store.labels import apply_verdict, class_index
-from training.sidecar.store.limits import Limits
+from training.sidecar.store.labels import apply_label, class_index
 from training.sidecar.store.segments import (
     UNLABELLED,
     Block,
@@ -29,33 +30,73 @@ from training.sidecar.store.segments import (
 
 log = structlog.get_logger(__name__)
 
-Tier = Literal["kept", "marked", "ring"]
-TIERS: tuple[Tier, ...] = get_args(Tier)
+MIB = 1024 * 1024
+DAY_S = 86_400.0
 DAY_NS = 86_400_000_000_000
-ROOM = 0.8  # of the limit is left full after a clearing, so that one is rare
-MOST_SMALL = 8  # files much smaller than they should be; more are joined
-MOST_MARKS = 20  # of a line, for windows that are still to come
+Tier = Literal["labelled", "near_event", "recent"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+FILE_PREFIX: dict[Tier, str] = {"labelled": "kept", "near_event": "marked", "recent": "ring"}
+"""First part of a file's name by its tier; written to disks since the first version."""
+FILL_AFTER_REDUCTION = 0.8  # of the limit, so that a reduction is rare
+MAX_SMALL_FILES = 8  # files much smaller than they should be; more are joined
+MAX_EVENT_RANGES = 20  # of a line, for windows that are still to come
 
 
-class Shelf:
+class StoreLimits(BaseModel):
+    """Bounds of the store, per spec, on the disk. Age counts from the arrival of a window, not from its own time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labelled_bytes: int = Field(256 * MIB, ge=1, description="Labelled windows; some 350,000 of 32 x 6 values.")
+    labelled_s: float = Field(365 * DAY_S, gt=0, description="A labelled fault is rare: a year of them.")
+    near_event_bytes: int = Field(128 * MIB, ge=1, description="Unlabelled windows near an event.")
+    near_event_s: float = Field(30 * DAY_S, gt=0, description="As long as its events stay on their topics.")
+    recent_bytes: int = Field(
+        256 * MIB, ge=1, description="All other unlabelled windows; 25 lines send 3.8 MB a second."
+    )
+    recent_s: float = Field(DAY_S, gt=0, description="As long as windows stay on their topic.")
+    segment_windows: int = Field(8192, ge=1, description="Windows in a file: about 6 MB.")
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the limits that the settings give."""
+        return cls(
+            labelled_bytes=settings.store_labelled_mb * MIB,
+            labelled_s=settings.store_labelled_days * DAY_S,
+            near_event_bytes=settings.store_event_mb * MIB,
+            near_event_s=settings.store_event_days * DAY_S,
+            recent_bytes=settings.store_waiting_mb * MIB,
+            recent_s=settings.store_waiting_hours * 3600,
+        )
+
+    def bytes(self, tier: Tier) -> int:
+        """Return the most bytes of a tier."""
+        return {"labelled": self.labelled_bytes, "near_event": self.near_event_bytes, "recent": self.recent_bytes}[tier]
+
+    def age_s(self, tier: Tier) -> float:
+        """Return the longest stay in a tier, in seconds."""
+        return {"labelled": self.labelled_s, "near_event": self.near_event_s, "recent": self.recent_s}[tier]
+
+
+class TieredStore:
     """Windows of ``spec`` below ``folder``.
 
-    ``kept`` holds labelled windows, ``marked`` those near an event, ``ring`` all others for a while. A window that
-    gets its label later is copied to ``kept``; its first copy goes with its file.
+    ``labelled`` holds labelled windows, ``near_event`` unlabelled ones near an event, ``recent`` all others for a
+    while. A window that gets its label later is copied to ``labelled``; its first copy goes with its file.
     """
 
-    def __init__(self, folder: Path, spec: SignalSpec, limits: Limits) -> None:
+    def __init__(self, folder: Path, spec: SignalSpec, limits: StoreLimits) -> None:
         self.folder, self.spec, self.limits = folder, spec, limits
         self.lines, self._sources = Names(), Names()
         self.segments: dict[Tier, list[Segment]] = {tier: [] for tier in TIERS}
-        self._waiting: dict[Tier, list[Block]] = {tier: [] for tier in TIERS}
-        self._verdicts: dict[str, list[WindowLabel]] = {}
-        self._marks: dict[str, list[tuple[int, int]]] = {}
+        self._pending: dict[Tier, list[Block]] = {tier: [] for tier in TIERS}
+        self._labels: dict[str, list[WindowLabel]] = {}
+        self._event_ranges: dict[str, list[tuple[int, int]]] = {}
         self._number = 0
         self.set_aside = 0
         self._open()
         self._known = np.sort(np.concatenate([np.empty(0, np.uint64), *(s.rows.key for s in self._all_segments())]))
-        self._waiting_keys: set[int] = set()
+        self._pending_keys: set[int] = set()
 
     # Coming in -----------------------------------------------------------------------------------------------------
 
@@ -69,12 +110,12 @@ class Shelf:
         source: str,
         now_ns: int,
     ) -> int:
-        """Take windows of one line that are not there yet; return how many were new."""
+        """Add windows of one line that are not stored yet; return how many were new."""
         key = keys_of(line, start_ns, sequence)
         place = np.minimum(np.searchsorted(self._known, key), max(0, len(self._known) - 1))
         new = self._known[place] != key if len(self._known) else np.ones(len(key), bool)
-        if len(self._waiting_keys):
-            new &= np.array([k not in self._waiting_keys for k in key.tolist()])
+        if len(self._pending_keys):
+            new &= np.array([k not in self._pending_keys for k in key.tolist()])
         first = np.zeros(len(key), bool)
         first[np.unique(key, return_index=True)[1]] = True
         new &= first
@@ -85,49 +126,50 @@ class Shelf:
         never, now = np.zeros(n, np.int64), np.full(n, now_ns, np.int64)
         rows = Rows(code, origin, start_ns, sequence, labels, never, now, key).take(new)
         data, first_ns, last_ns = windows[new], rows.start_ns.min(), rows.start_ns.max()
-        for verdict in self._verdicts.get(line, ()):
-            if verdict.first_ns <= last_ns and verdict.last_ns >= first_ns:
-                self._judge(verdict, rows)
-        marked = np.zeros(len(rows), bool)
-        for begin, end in self._marks.get(line, ()):
-            marked |= (rows.start_ns >= begin) & (rows.start_ns <= end)
+        for label in self._labels.get(line, ()):
+            if label.first_ns <= last_ns and label.last_ns >= first_ns:
+                self._label_rows(label, rows)
+        near_event = np.zeros(len(rows), bool)
+        for begin, end in self._event_ranges.get(line, ()):
+            near_event |= (rows.start_ns >= begin) & (rows.start_ns <= end)
         labelled = rows.label != UNLABELLED
-        for tier, chosen in zip(TIERS, (labelled, marked & ~labelled, ~marked & ~labelled), strict=True):
-            if chosen.any():
-                self._put(tier, Block(rows.take(chosen), data[chosen]))
+        masks = (labelled, near_event & ~labelled, ~near_event & ~labelled)
+        for tier, mask in zip(TIERS, masks, strict=True):
+            if mask.any():
+                self._put(tier, Block(rows.take(mask), data[mask]))
         self._write_if_full()
         return int(new.sum())
 
-    def judge(self, verdict: WindowLabel) -> int:
-        """Give a verdict to the windows that are here, and to those still to come; return how many it is about.
+    def apply(self, label: WindowLabel) -> int:
+        """Give a label to the stored windows it covers, and to those still to come; return how many are stored.
 
         Raises:
             TrainingError: the spec has no such class.
         """
-        class_index(verdict.fault_class, self.spec)
-        self._verdicts.setdefault(verdict.line, []).append(verdict)
-        return self._promote("kept", verdict.line, verdict.first_ns, verdict.last_ns, verdict)
+        class_index(label.fault_class, self.spec)
+        self._labels.setdefault(label.line, []).append(label)
+        return self._promote("labelled", label.line, label.first_ns, label.last_ns, label)
 
-    def mark(self, line: str, first_ns: int, last_ns: int) -> int:
-        """Keep windows in a range of starts for longer: somebody may have something to say about them."""
-        self._marks[line] = [*self._marks.get(line, [])[1 - MOST_MARKS :], (first_ns, last_ns)]
-        return self._promote("marked", line, first_ns, last_ns, None)
+    def keep_near_event(self, line: str, first_ns: int, last_ns: int) -> int:
+        """Keep windows in a range of starts for longer: an operator may label them."""
+        self._event_ranges[line] = [*self._event_ranges.get(line, [])[1 - MAX_EVENT_RANGES :], (first_ns, last_ns)]
+        return self._promote("near_event", line, first_ns, last_ns, None)
 
-    def forget_verdicts(self, gone: set[str]) -> None:
-        """Drop verdicts by their id; labels that they gave are written with their windows first."""
-        for line, verdicts in list(self._verdicts.items()):
-            self._verdicts[line] = [v for v in verdicts if v.label_id not in gone]
-        self._rewrite([(segment, np.ones(len(segment.rows), bool)) for segment in self.segments["kept"]])
+    def forget_labels(self, gone: set[str]) -> None:
+        """Drop labels by their id, after writing them with their windows."""
+        for line, labels in list(self._labels.items()):
+            self._labels[line] = [label for label in labels if label.label_id not in gone]
+        self._rewrite([(segment, np.ones(len(segment.rows), bool)) for segment in self.segments["labelled"]])
 
-    def _judge(self, verdict: WindowLabel, rows: Rows) -> None:
-        own = rows.line == self.lines.find(verdict.line)
-        labels, given = rows.label[own], rows.verdict_ns[own]
-        apply_verdict(verdict, class_index(verdict.fault_class, self.spec), rows.start_ns[own], labels, given)
-        rows.label[own], rows.verdict_ns[own] = labels, given
+    def _label_rows(self, label: WindowLabel, rows: Rows) -> None:
+        own = rows.line == self.lines.find(label.line)
+        labels, given = rows.label[own], rows.operator_ns[own]
+        apply_label(label, class_index(label.fault_class, self.spec), rows.start_ns[own], labels, given)
+        rows.label[own], rows.operator_ns[own] = labels, given
 
-    def _promote(self, into: Tier, line: str, first_ns: int, last_ns: int, verdict: WindowLabel | None) -> int:
-        """Copy windows of a range from lower tiers into a higher one, labelled by ``verdict``; return how many the
-        higher tiers have of it then."""
+    def _promote(self, into: Tier, line: str, first_ns: int, last_ns: int, label: WindowLabel | None) -> int:
+        """Copy windows of a range from lower tiers into a higher one, with ``label``; return how many of the range the
+        higher tiers hold then."""
         code = self.lines.find(line)
         if code is None:
             return 0
@@ -136,8 +178,8 @@ class Shelf:
             for rows in (block.rows for block in self._near(tier, first_ns, last_ns)):
                 own = _within(rows, code, first_ns, last_ns)
                 known = np.concatenate([known, rows.key[own]])
-                if verdict is not None and len(own):
-                    self._judge(verdict, rows)
+                if label is not None and len(own):
+                    self._label_rows(label, rows)
         for tier in TIERS[TIERS.index(into) + 1 :]:
             for block in self._near(tier, first_ns, last_ns):
                 own = _within(block.rows, code, first_ns, last_ns)
@@ -145,93 +187,93 @@ class Shelf:
                 if not len(own):
                     continue
                 copy = Block(block.rows.take(own), block.data(own))
-                if verdict is not None:
-                    self._judge(verdict, copy.rows)
+                if label is not None:
+                    self._label_rows(label, copy.rows)
                 self._put(into, copy)
                 known = np.concatenate([known, copy.rows.key])
                 if isinstance(block, Block):
-                    self._waiting[tier].remove(block)
+                    self._pending[tier].remove(block)
                     rest = np.setdiff1d(np.arange(len(block.rows)), own)
-                    self._waiting[tier].append(Block(block.rows.take(rest), block.data(rest)))
+                    self._pending[tier].append(Block(block.rows.take(rest), block.data(rest)))
         self._write_if_full()
         return len(np.unique(known))
 
     def _near(self, tier: Tier, first_ns: int, last_ns: int) -> list[Block | Segment]:
-        """Where windows that start in a range may be."""
+        """Return the blocks and files that may hold windows starting in a range."""
         files = [s for s in self.segments[tier] if s.times_ns[0] <= last_ns and s.times_ns[1] >= first_ns]
-        return [*self._waiting[tier], *files]
+        return [*self._pending[tier], *files]
 
     # Writing and clearing ------------------------------------------------------------------------------------------
 
     def _put(self, tier: Tier, block: Block) -> None:
-        self._waiting[tier].append(block)
-        self._waiting_keys.update(block.rows.key.tolist())
+        self._pending[tier].append(block)
+        self._pending_keys.update(block.rows.key.tolist())
 
     def _write_if_full(self) -> None:
-        if len(self._waiting_keys) >= self.limits.segment_windows:
+        if len(self._pending_keys) >= self.limits.segment_windows:
             self.write()
 
     def write(self) -> None:
-        """Put what waits on the disk.
+        """Write the windows in memory to the disk.
 
         Raises:
-            StoreError: it cannot be written, and still waits.
+            StoreError: they cannot be written, and stay in memory.
         """
         for tier in TIERS:
-            self._write(tier, self._waiting[tier])
-            self._waiting[tier] = []
+            self._write(tier, self._pending[tier])
+            self._pending[tier] = []
             self._join_small(tier)
-        self._waiting_keys.clear()
+        self._pending_keys.clear()
 
-    def clear(self, now_ns: int) -> None:
-        """Drop what is too old or too much."""
+    def enforce_limits(self, now_ns: int) -> None:
+        """Drop windows that are too old or too many."""
         for tier in TIERS:
             old_ns = now_ns - round(self.limits.age_s(tier) * 1e9)
             self._drop(tier, [s for s in self.segments[tier] if s.newest_ns < old_ns])
-        for tier in ("marked", "ring"):
+        for tier in ("near_event", "recent"):
             by_age = sorted(self.segments[tier], key=lambda s: s.newest_ns)
-            too_much = self.bytes(tier) - self.limits.bytes(tier)
+            excess = self.bytes(tier) - self.limits.bytes(tier)
             gone = []
-            while too_much > 0 and by_age:
+            while excess > 0 and by_age:
                 gone.append(by_age.pop(0))
-                too_much -= gone[-1].bytes
+                excess -= gone[-1].bytes
             self._drop(tier, gone)
-        if self.bytes("kept") > self.limits.bytes("kept"):
-            self._thin()
+        if self.bytes("labelled") > self.limits.bytes("labelled"):
+            self._reduce_labelled()
 
     def bytes(self, tier: Tier) -> int:
-        """Size of a tier's files."""
+        """Return the size of a tier's files."""
         return sum(segment.bytes for segment in self.segments[tier])
 
-    def _thin(self) -> None:
-        """Have labelled windows stay evenly by class, then line, then day; verdicts of people are a class apart."""
-        segments = self.segments["kept"]
+    def _reduce_labelled(self) -> None:
+        """Drop labelled windows, evenly by class, then line, then day; operators' labels are classes of their own."""
+        segments = self.segments["labelled"]
         rows = Rows.joined([segment.rows for segment in segments])
-        budget = int(ROOM * len(rows) * self.limits.bytes("kept") / self.bytes("kept"))
-        group = rows.label.astype(np.int64) * 2 + (rows.verdict_ns > 0)
+        budget = int(FILL_AFTER_REDUCTION * len(rows) * self.limits.bytes("labelled") / self.bytes("labelled"))
+        group = rows.label.astype(np.int64) * 2 + (rows.operator_ns > 0)
         keep = balanced([group, rows.line, rows.start_ns // DAY_NS], rows.start_ns, budget)
         stops = np.cumsum([len(segment.rows) for segment in segments])
         parts = np.split(keep, stops[:-1])
         self._rewrite([(segment, part) for segment, part in zip(segments, parts, strict=True) if not part.all()])
-        log.info("store-thinned", spec=self.spec.name, windows=len(rows), left=int(keep.sum()))
+        log.info("store-reduced", spec=self.spec.name, windows=len(rows), left=int(keep.sum()))
 
-    def _rewrite(self, chosen: Sequence[tuple[Segment, NDArray[np.bool_]]]) -> None:
-        """Write the chosen windows of kept segments anew, then drop the old files."""
+    def _rewrite(self, masks: Sequence[tuple[Segment, NDArray[np.bool_]]]) -> None:
+        """Rewrite labelled segments with the windows of their masks only, then drop the old files."""
         blocks: list[Block] = []
-        for segment, keep in chosen:
+        for segment, keep in masks:
             index = np.flatnonzero(keep)
             if len(index):
                 blocks.append(Block(segment.rows.take(index), segment.data(index)))
             if sum(len(b.rows) for b in blocks) >= self.limits.segment_windows:
-                self._write("kept", blocks)
+                self._write("labelled", blocks)
                 blocks = []
-        self._write("kept", blocks)
-        self._drop("kept", [segment for segment, _ in chosen])
+        self._write("labelled", blocks)
+        self._drop("labelled", [segment for segment, _ in masks])
 
     def _join_small(self, tier: Tier) -> None:
-        """Join files that were written early, each a few windows, so that there are never very many."""
+        """Join files that were written early, each of a few windows, so that their number stays small."""
         small = [s for s in self.segments[tier] if len(s.rows) < self.limits.segment_windows // 4]
-        if len(small) >= MOST_SMALL:
+        if len(small) >= MAX_SMALL_FILES:
             blocks = [Block(s.rows, s.data(np.arange(len(s.rows)))) for s in small]
             self._write(tier, blocks)
             self._drop(tier, small)
@@ -241,7 +283,7 @@ class Shelf:
             return
         rows = Rows.joined([block.rows for block in blocks])
         self._number += 1
-        path = self.folder / f"{tier}-{self._number:012d}.parquet"
+        path = self.folder / f"{FILE_PREFIX[tier]}-{self._number:012d}.parquet"
         data = np.concatenate([block.windows for block in blocks])
         self.segments[tier].append(write_segment(path, rows, data, self.spec, self.lines, self._sources))
         keys = np.sort(rows.key)
@@ -256,17 +298,17 @@ class Shelf:
 
     # Reading -------------------------------------------------------------------------------------------------------
 
-    def labelled(self) -> tuple[Rows, NDArray[np.float32]]:
-        """All labelled windows, each once, by line and time."""
+    def labelled_windows(self) -> tuple[Rows, NDArray[np.float32]]:
+        """Return all labelled windows, each once, by line and time."""
         self.write()
-        segments = self.segments["kept"]
+        segments = self.segments["labelled"]
         if not segments:
             none = Rows(*(np.empty(0, t) for t in ("i4", "i4", "i8", "i8", "i2", "i8", "i8", "u8")))
             return none, np.empty((0, *self.spec.window_shape), np.float32)
         rows = Rows.joined([s.rows for s in segments])
         data = np.concatenate([s.data(np.arange(len(s.rows))) for s in segments])
-        # A crash between writing a file anew and dropping the old one leaves windows twice: the later verdict counts.
-        order = np.lexsort((-rows.verdict_ns, rows.key))
+        # A crash between rewriting a file and dropping the old one leaves windows twice: the later label counts.
+        order = np.lexsort((-rows.operator_ns, rows.key))
         first = order[np.unique(rows.key[order], return_index=True)[1]]
         rows, data = rows.take(first), data[first]
         order = np.lexsort((rows.start_ns, rows.line))
@@ -279,7 +321,7 @@ class Shelf:
         for left in self.folder.glob(".*.partial"):
             left.unlink(missing_ok=True)  # of a writer that was killed
         for tier in TIERS:
-            for path in sorted(self.folder.glob(f"{tier}-*.parquet")):
+            for path in sorted(self.folder.glob(f"{FILE_PREFIX[tier]}-*.parquet")):
                 self._number = max(self._number, int(path.stem.rpartition("-")[2]))
                 try:
                     self.segments[tier].append(read_segment(path, self.spec, self.lines, self._sources))
@@ -288,17 +330,17 @@ class Shelf:
                     self.set_aside += 1
                     log.warning("store-file-set-aside", file=str(path.with_suffix(".aside")), reason=str(error))
 
-    def remember(self, verdicts: Sequence[WindowLabel]) -> None:
-        """Take up verdicts given before a restart."""
-        for verdict in verdicts:
+    def restore_labels(self, labels: Sequence[WindowLabel]) -> None:
+        """Apply labels given before a restart."""
+        for label in labels:
             try:
-                class_index(verdict.fault_class, self.spec)
+                class_index(label.fault_class, self.spec)
             except TrainingError as error:
-                log.warning("label-of-another-spec", label_id=verdict.label_id, reason=str(error))
+                log.warning("label-of-another-spec", label_id=label.label_id, reason=str(error))
                 continue
-            self._verdicts.setdefault(verdict.line, []).append(verdict)
-            for segment in self.segments["kept"]:
-                self._judge(verdict, segment.rows)
+            self._labels.setdefault(label.line, []).append(label)
+            for segment in self.segments["labelled"]:
+                self._label_rows(label, segment.rows)
 
 
 def _within(rows: Rows, line: int, first_ns: int, last_ns: int) -> NDArray[np.intp]:

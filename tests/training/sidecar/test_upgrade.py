@@ -1,8 +1,8 @@
-"""A trainer's folder that an earlier version wrote (commit 10f72e6) is gone on with, and nothing in it is lost.
+"""A working directory that an earlier version wrote (commit 10f72e6) is resumed, and nothing in it is lost.
 
-``upgrade_folder/`` was written by that version's own code (``notes/make_upgrade_folder.py``): a store with windows of
-two specs in its three tiers, verdicts on them, a promoted model, a retraining under way that its trainer's end has
-interrupted, requests that wait behind it, and the state of the drift detector.
+``folder_of_10f72e6/`` was written by that version's own code: a store with windows of two specs in its three tiers,
+labels on them, a promoted model, a retraining under way that the end of its sidecar interrupted, requests that wait
+behind it, and the state of the drift detector.
 """
 
 from __future__ import annotations
@@ -22,27 +22,29 @@ from model.artefact import Artefact
 from model.engine import Engine
 from model.spec import load_spec
 from stream.contract import WindowLabel
-from tests.training.sidecar.sidecar_samples import ChampionsInMemory, ToldReports, model, request, settings
-from training.data.feedback import split_field
+from tests.training.sidecar.sidecar_samples import ChampionsInMemory, ReportsInMemory, model, request, settings
+from training.data.feedback import split_feedback
 from training.fitting.checkpoint import Checkpoint
 from training.report import ReportData
 from training.sidecar.drift.detector import DriftDetector, DriftSignal
 from training.sidecar.drift.monitor import drift_policy
-from training.sidecar.job.spec import CANDIDATE, CHAMPION, FIELD, ORDER, OUTCOME, PAGE, REPORT, WORK, Outcome
-from training.sidecar.job.train import field_windows
-from training.sidecar.metrics import TrainerMetrics
-from training.sidecar.requests.consumer import RequestDesk
+from training.sidecar.job.spec import CANDIDATE, CHAMPION, FEEDBACK, JOB_FILE, OUTCOME, PAGE, REPORT, WORK, Outcome
+from training.sidecar.job.train import feedback_windows
+from training.sidecar.metrics import SidecarMetrics
+from training.sidecar.requests.consumer import RequestConsumer
+from training.sidecar.requests.journal import Journal, JournalFile
 from training.sidecar.retraining import Retrainer
-from training.sidecar.store.store import LabelledStore, Summary
-from training.sidecar.workdir import Journal, TrainerFolder, find_report
+from training.sidecar.service import Sidecar
+from training.sidecar.store.store import LabelledStore, StoreSummary
+from training.sidecar.workdir import WorkDir, find_report
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 STUB = "tests.training.sidecar.stub_job"
 SPEC, INSTANT = load_spec("line"), load_spec("instant")
 START_NS, HOP_NS = 1_767_225_600_000_000_000, 5_000_000
 WRITTEN_NS = START_NS + 3600 * 10**9
-"""The clock of the store that was written: what waits for a verdict is dropped a day later."""
+"""The clock of the store that was written: windows without a label are dropped a day later."""
 PROMOTED = "line-be930f92f598"
 FINGERPRINT = "of 10f72e6"
 LABELLED_WEIGHT = {"line": 146.7, "instant": 55.0}
@@ -68,15 +70,15 @@ CLASSES = {"none": 57, "BG": 10, "BC": 11, "CA": 12, "BCG": 12}
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A copy of the folder, for a test to work in."""
-    return Path(shutil.copytree(HERE / "upgrade_folder", tmp_path / "trainer"))
+    return Path(shutil.copytree(HERE / "folder_of_10f72e6", tmp_path / "trainer"))
 
 
 def opened(folder: Path) -> LabelledStore:
-    """The store below a trainer's folder, an hour after its windows came."""
+    """Open the store of a working directory, an hour after its windows came."""
     return LabelledStore(folder / "store", clock=lambda: WRITTEN_NS)
 
 
-def summary(store: LabelledStore) -> dict[str, Summary]:
+def summary(store: LabelledStore) -> dict[str, StoreSummary]:
     return {part.spec: part for part in store.summary()}
 
 
@@ -86,7 +88,7 @@ def times(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
     return START_NS + number * HOP_NS, number
 
 
-def verdict(name: str, line: str, fault_class: str, first: int, last: int) -> WindowLabel:
+def operator_label(name: str, line: str, fault_class: str, first: int, last: int) -> WindowLabel:
     return WindowLabel(
         label_id=name,
         line=line,
@@ -106,16 +108,16 @@ def digest(array: np.ndarray) -> str:
 # The store -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_store_holds_as_many_windows_of_every_tier_class_and_verdict_as_before(path: Path) -> None:
+def test_the_store_holds_as_many_windows_of_every_tier_class_and_label_as_before(path: Path) -> None:
     with opened(path) as store:
         found = summary(store)
     line, instant = found["line"], found["instant"]
-    assert line.windows == {"kept": 102, "marked": 23, "ring": 127}
+    assert line.windows == {"labelled": 102, "near_event": 23, "recent": 127}
     assert {name: count for name, count in line.classes.items() if count} == CLASSES
-    assert (line.by_operators, line.lines, line.verdicts) == (27, 3, 4)
-    assert instant.windows == {"kept": 45, "marked": 0, "ring": 35}
+    assert (line.by_operators, line.lines, line.labels) == (27, 3, 4)
+    assert instant.windows == {"labelled": 45, "near_event": 0, "recent": 35}
     assert {name: count for name, count in instant.classes.items() if count} == {"None": 25, "LG": 15, "LLG": 5}
-    assert (instant.by_operators, instant.lines, instant.verdicts) == (5, 1, 1)
+    assert (instant.by_operators, instant.lines, instant.labels) == (5, 1, 1)
     assert line.set_aside == instant.set_aside == 0
 
 
@@ -132,7 +134,7 @@ def test_labelled_windows_come_back_with_their_values_labels_weights_and_episode
 
 def test_the_same_windows_are_held_out_of_trainings_as_before(path: Path) -> None:
     with opened(path) as store:
-        parts = split_field(store.windows(SPEC))
+        parts = split_feedback(store.windows(SPEC))
     assert (len(parts.train), len(parts.hold_out)) == (90, 12)
 
 
@@ -144,7 +146,7 @@ def test_a_window_that_is_there_is_not_stored_again(path: Path) -> None:
         assert store.add("feeder-2", SPEC, *times(223, 292), windows[:70]) == 0
 
 
-def test_verdicts_that_were_given_are_known_and_find_windows_that_come_later(path: Path) -> None:
+def test_labels_that_were_given_are_known_and_find_windows_that_come_later(path: Path) -> None:
     with opened(path) as store:
         for name, line, fault_class in (
             ("no-fault", "feeder-0", "none"),
@@ -152,70 +154,88 @@ def test_verdicts_that_were_given_are_known_and_find_windows_that_come_later(pat
             ("another", "feeder-2", "BG"),
             ("to-come", "feeder-9", "AG"),
         ):
-            assert store.apply(verdict(name, line, fault_class, 0, 1)).known
+            assert store.apply(operator_label(name, line, fault_class, 0, 1)).known
         store.add("feeder-9", SPEC, *times(95, 114), np.ones((20, *SPEC.window_shape), np.float32))
         assert summary(store)["line"].classes["AG"] == 10
 
 
-def test_a_new_verdict_finds_windows_that_an_earlier_version_kept_for_it(path: Path) -> None:
+def test_a_new_label_finds_windows_that_an_earlier_version_kept_for_it(path: Path) -> None:
     with opened(path) as store:
-        assert store.apply(verdict("new", "feeder-1", "AG", 1485, 1564)).windows == 80
+        assert store.apply(operator_label("new", "feeder-1", "AG", 1485, 1564)).windows == 80
         found = summary(store)["line"]
-    assert (found.windows["kept"], found.classes["AG"], found.classes["CA"]) == (102 + 68, 80, 0)
+    assert (found.windows["labelled"], found.classes["AG"], found.classes["CA"]) == (102 + 68, 80, 0)
 
 
 def test_what_waits_too_long_is_dropped_and_labelled_windows_stay(path: Path) -> None:
     with LabelledStore(path / "store", clock=lambda: WRITTEN_NS + 2 * 86_400 * 10**9) as store:
         store.flush()
-        assert summary(store)["line"].windows == {"kept": 102, "marked": 23, "ring": 0}
+        assert summary(store)["line"].windows == {"labelled": 102, "near_event": 23, "recent": 0}
 
 
 # Requests and the retraining under way -------------------------------------------------------------------------------
 
 
-def desk_in(path: Path) -> tuple[RequestDesk, ToldReports, TrainerFolder]:
-    folder, told = TrainerFolder(path), ToldReports()
-    announcer: Any = told
-    return RequestDesk(settings(path), "line", folder, announcer, TrainerMetrics()), told, folder
+def consumer_in(path: Path) -> tuple[RequestConsumer, ReportsInMemory]:
+    published = ReportsInMemory()
+    reports: Any = published
+    return RequestConsumer(
+        settings(path), "line", JournalFile(path / "journal.json"), reports, SidecarMetrics()
+    ), published
 
 
 async def test_the_interrupted_retraining_runs_first_and_then_those_that_waited(path: Path) -> None:
-    desk, told, _ = desk_in(path)
-    assert desk.wanted.is_set()
-    run = desk.begin()
+    consumer, published = consumer_in(path)
+    assert consumer.pending.is_set()
+    run = consumer.begin()
     assert run is not None
     assert (run.run_id, run.reason, run.request_ids) == (RUNNING, "drift", ["second", "timetable"])
     for name in ("first", "second", "third", "timetable", "fourth"):
-        await desk.receive(request(name))
-    assert told.reports == [], "all were received before"
-    desk.finish()
-    follow_up = desk.begin()
+        await consumer.receive(request(name))
+    assert published.reports == [], "all were received before"
+    consumer.finish()
+    follow_up = consumer.begin()
     assert follow_up is not None
     assert (follow_up.run_id, follow_up.request_ids) == (WAITING, ["third", "fourth"])
     assert follow_up.options.model_dump() == {"epochs": 5, "episodes": 900, "seed": None, "warm_start": True}
-    assert set(desk.journal.last) == {"promoted"}
+    assert set(consumer.journal.last) == {"promoted"}
 
 
 def test_a_journal_is_written_back_as_it_was_read(path: Path) -> None:
     before = (path / "journal.json").read_bytes()
-    folder = TrainerFolder(path)
-    folder.write_journal(folder.read_journal())
+    file = JournalFile(path / "journal.json")
+    file.write(file.read())
     assert (path / "journal.json").read_bytes() == before
 
 
-def test_a_last_word_that_was_not_told_is_still_there_to_be_told() -> None:
-    journal = Journal.model_validate_json((HERE / "upgrade_journal_ended.json").read_text(encoding="utf-8"))
+def test_a_final_report_that_was_not_published_is_still_there_to_be_published() -> None:
+    journal = Journal.model_validate_json((HERE / "journal_ended_of_10f72e6.json").read_text(encoding="utf-8"))
     assert journal.ended is not None
     assert (journal.ended.state, journal.ended.model_id) == ("promoted", PROMOTED)
     assert journal.ended.request_ids == ["first"]
-    assert journal.desk.running is not None
+    assert journal.queue.running is not None
+
+
+async def test_a_sidecar_starts_on_it_and_reads_journal_store_labels_and_drift_state(path: Path) -> None:
+    champions: Any = ChampionsInMemory(Artefact.load(path / "run" / CHAMPION))
+    state = (path / "drift.json").read_text(encoding="utf-8")
+    sidecar = Sidecar(settings(path), SPEC, WorkDir(path), champions)
+    assert sidecar._requests.pending.is_set()
+    run = sidecar._requests.begin()
+    assert run is not None
+    assert run.run_id == RUNNING
+    found = summary(sidecar._store)
+    assert (found["line"].windows["labelled"], found["line"].labels) == (102, 4)
+    assert found["line"].set_aside == found["instant"].set_aside == 0
+    assert sidecar._drift is not None
+    assert sidecar._drift._detector.state() == state
+    await sidecar._shut_down([])
 
 
 def test_what_the_interrupted_retraining_has_come_to_is_read(path: Path) -> None:
-    folder = TrainerFolder(path)
-    order = folder.order_under_way()
-    assert order is not None
-    assert order.model_dump(exclude={"run_id"}) == {
+    workdir = WorkDir(path)
+    job = workdir.job_spec()
+    assert job is not None
+    assert job.model_dump(exclude={"run_id"}) == {
         "spec": "line",
         "epochs": None,
         "episodes": None,
@@ -226,13 +246,13 @@ def test_what_the_interrupted_retraining_has_come_to_is_read(path: Path) -> None
         "evaluation_lines": 30,
         "nice": 0,
     }
-    assert folder.outcome() is None
-    assert Artefact.load(folder.run / CHAMPION).model_id == PROMOTED
-    state = Checkpoint(folder.run / WORK / "line-1.npz", FINGERPRINT).load()
+    assert workdir.outcome() is None
+    assert Artefact.load(workdir.run / CHAMPION).model_id == PROMOTED
+    state = Checkpoint(workdir.run / WORK / "line-1.npz", FINGERPRINT).load()
     assert state is not None
     assert (state.history, [array.shape for array in state.variables]) == ({"loss": [0.5]}, [(3, 4), (5,)])
     for spec, count in ((SPEC, 102), (INSTANT, 45)):
-        taken = field_windows(folder.run, spec)
+        taken = feedback_windows(workdir.run, spec)
         assert taken is not None
         assert len(taken) == count
 
@@ -244,22 +264,24 @@ async def test_the_interrupted_retraining_is_ended_with_the_windows_that_it_bega
     candidate = model("candidate")
     candidate.save(tmp_path / CANDIDATE)
     monkeypatch.setenv("FAULTLINE_TEST_CANDIDATE", str(tmp_path / CANDIDATE))
-    desk, told, folder = desk_in(path)
-    order, run = (folder.run / ORDER).read_bytes(), desk.begin()
+    consumer, published = consumer_in(path)
+    workdir = WorkDir(path)
+    job, run = (workdir.run / JOB_FILE).read_bytes(), consumer.begin()
     assert run is not None
 
     async def another_snapshot(place: Path) -> None:
-        raise AssertionError(f"{place}: a retraining that goes on takes no second one")
+        raise AssertionError(f"{place}: a resumed retraining takes no second one")
 
-    champions = ChampionsInMemory(Artefact.load(folder.run / CHAMPION))
-    announcer: Any = told
-    retrainer = Retrainer(settings(path), folder, champions, announcer, (sys.executable, "-m", STUB))
-    word = await retrainer.retrain(run, another_snapshot)
-    assert (word.state, word.run_id, word.champion_id) == ("promoted", run.run_id, PROMOTED)
-    assert (folder.run / ORDER).read_bytes() == order
-    assert (folder.run / FIELD).is_dir()
+    champions = ChampionsInMemory(Artefact.load(workdir.run / CHAMPION))
+    registry: Any = champions
+    reports: Any = published
+    retrainer = Retrainer(settings(path), workdir, registry, reports, (sys.executable, "-m", STUB))
+    final = await retrainer.retrain(run, another_snapshot)
+    assert (final.state, final.run_id, final.champion_id) == ("promoted", run.run_id, PROMOTED)
+    assert (workdir.run / JOB_FILE).read_bytes() == job
+    assert (workdir.run / FEEDBACK).is_dir()
     assert champions.published == [candidate.model_id]
-    folder.file_away("promoted", candidate.model_id, keep=2)
+    workdir.archive("promoted", candidate.model_id, keep=2)
     assert sorted(place.name for place in (path / "promoted").iterdir()) == sorted([PROMOTED, candidate.model_id])
 
 
@@ -282,9 +304,9 @@ def test_the_promoted_model_its_outcome_and_its_report_are_read(path: Path) -> N
 # Drift ---------------------------------------------------------------------------------------------------------------
 
 
-def test_the_drift_detector_goes_on_where_it_stood(path: Path) -> None:
+def test_the_drift_detector_resumes_where_it_was(path: Path) -> None:
     kept = (path / "drift.json").read_text(encoding="utf-8")
-    detector = DriftDetector.restored(kept, SPEC, drift_policy(settings(path)))
+    detector = DriftDetector.from_state(kept, SPEC, drift_policy(settings(path)))
     assert detector.state() == kept
     (signal,) = drifting(detector)
     assert signal.feature == "voltage level (p.u.)"
