@@ -105,7 +105,7 @@ def _run(options: BenchOptions, out: Path | None) -> None:
     from rich.console import Console
 
     from benchmarks.throughput.harness import as_json, run_bench
-    from benchmarks.throughput.tables import latency_table, promises, throughput_table
+    from benchmarks.throughput.tables import guarantees, latency_table, throughput_table
 
     with _told() as (say, note):
         results = run_bench(options, say, note)
@@ -113,7 +113,7 @@ def _run(options: BenchOptions, out: Path | None) -> None:
     console.print(throughput_table(results))
     if results.latencies:
         console.print(latency_table(results))
-    for line in promises(results):
+    for line in guarantees(results):
         console.print(line, highlight=False)
     if out is not None:
         out.write_text(as_json(options, results) + "\n")
@@ -122,7 +122,7 @@ def _run(options: BenchOptions, out: Path | None) -> None:
 def _finish(results: dict[str, object], out: Path | None) -> None:
     import json
 
-    from benchmarks.throughput.machine import machine, versions
+    from benchmarks.harness.machine import machine, versions
 
     document = json.dumps({"machine": machine(), "versions": versions(), **results}, indent=2)
     print(document)
@@ -143,14 +143,14 @@ def hot_partition(
     """
     _require_packages()
     from benchmarks.contenders import BY_NAME, OURS
-    from benchmarks.throughput.harness import open_stage
+    from benchmarks.throughput.harness import open_environment
     from benchmarks.throughput.latency import measure_latency
 
     found: dict[int, list[float]] = {1: [], 4: []}
-    with _told() as (say, note), open_stage(partitions=4, artefact=_path(model), say=say) as (stage, _):
+    with _told() as (say, note), open_environment(partitions=4, artefact=_path(model), say=say) as (environment, _):
         for partitions in (1, 4, 4, 1):
             one = measure_latency(
-                stage,
+                environment,
                 BY_NAME[OURS],
                 messages_per_s=rate,
                 seconds=duration,
@@ -183,19 +183,19 @@ def overload(
     _require_packages()
     from benchmarks.contenders import BY_NAME, OURS
     from benchmarks.throughput import endurance
-    from benchmarks.throughput.harness import EXPECTED_PER_S, open_stage
-    from benchmarks.throughput.throughput import drain
+    from benchmarks.throughput.harness import EXPECTED_PER_S, open_environment
+    from benchmarks.throughput.throughput import measure_throughput
 
     with (
         _told() as (say, note),
-        open_stage(partitions=partitions, artefact=_path(model), say=say) as (stage, broker_pid),
+        open_environment(partitions=partitions, artefact=_path(model), say=say) as (environment, broker_pid),
     ):
         if rate is None:
-            filled = stage.filled(BY_NAME[OURS], 10 * EXPECTED_PER_S[1], 1)
-            capacity = drain(stage, BY_NAME[OURS], filled, 1, "answers", broker_pid).records_per_s
+            filled = environment.filled(BY_NAME[OURS], 10 * EXPECTED_PER_S[1], 1)
+            capacity = measure_throughput(environment, BY_NAME[OURS], filled, 1, "answers", broker_pid).records_per_s
             note(f"takes {capacity:,.0f} messages/s")
             rate = 2 * capacity
-        found = endurance.overload(stage, messages_per_s=rate, seconds=duration)
+        found = endurance.overload(environment, messages_per_s=rate, seconds=duration)
     _finish({"overload": found.as_dict(), "passed": found.passed}, out)
     raise typer.Exit(0 if found.passed else 1)
 
@@ -214,11 +214,16 @@ def two_workers(
     """
     _require_packages()
     from benchmarks.throughput import endurance
-    from benchmarks.throughput.harness import EXPECTED_PER_S, open_stage
+    from benchmarks.throughput.harness import EXPECTED_PER_S, open_environment
 
     per_s = max(rate for least, rate in EXPECTED_PER_S.items() if windows_per_message >= least)
-    with _told() as (say, _), open_stage(partitions=partitions, artefact=_path(model), say=say) as (stage, _pid):
-        found = endurance.two_workers(stage, windows=round(per_s * duration), windows_per_message=windows_per_message)
+    with (
+        _told() as (say, _),
+        open_environment(partitions=partitions, artefact=_path(model), say=say) as (environment, _pid),
+    ):
+        found = endurance.two_workers(
+            environment, windows=round(per_s * duration), windows_per_message=windows_per_message
+        )
     _finish({"two_workers": found.as_dict()}, out)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmarks.throughput.windows import Material
+from benchmarks.harness.windows import SampleWindows
 from model.artefact import Artefact, shipped
 
 
@@ -20,7 +20,7 @@ class EngineRun(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    material: str
+    samples: str
     artefact: str | None = None
     batch_windows: int = 2048
     seconds: float = 5.0
@@ -32,7 +32,7 @@ def windows_per_s(run: EngineRun) -> tuple[float, float]:
     from model.engine import Engine
 
     artefact = shipped("line") if run.artefact is None else Artefact.load(Path(run.artefact))
-    lifelike = Material.load(Path(run.material)).lifelike
+    lifelike = SampleWindows.load(Path(run.samples)).lifelike
     windows = lifelike.reshape(-1, *lifelike.shape[2:])[: run.batch_windows]
     with Engine(artefact).warm() as engine:
         engine.classify(windows)

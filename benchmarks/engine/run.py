@@ -12,8 +12,8 @@ from rich.table import Table
 
 from benchmarks.engine.contenders import ARRANGEMENTS, BOUND, OURS
 from benchmarks.engine.table import engine_table, measure, without_phasors
-from benchmarks.throughput.machine import machine, versions
-from benchmarks.throughput.windows import make_material
+from benchmarks.harness.machine import machine, versions
+from benchmarks.harness.windows import sample_windows
 from model.artefact import Artefact, shipped
 from model.errors import EngineError
 
@@ -49,7 +49,7 @@ def run(
             raise EngineError(f"no contender {name!r}; there are {', '.join(_OTHERS)}")
     used = shipped("line") if artefact is None else Artefact.load(Path(artefact))
     spec = used.manifest.spec
-    lifelike = make_material(spec).lifelike
+    lifelike = sample_windows(spec).lifelike
     windows = np.resize(lifelike, (max(batches), *spec.window_shape))
     models = {"GRU alone": without_phasors(used)}
     if used.manifest.normalisation.phasors:

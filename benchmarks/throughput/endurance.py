@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import BY_NAME, OURS
-from benchmarks.throughput.environment import LOAD_DEADLINE_S, Filled, Stage
-from benchmarks.throughput.processes import Measured
+from benchmarks.harness.environment import LOAD_DEADLINE_S, Environment, Filled
+from benchmarks.harness.processes import Measured
 from benchmarks.throughput.throughput import until_committed
 
 ASSIGNED = "partitions-assigned"
@@ -53,37 +53,39 @@ class Overload:
         return self.rss_mb < 1.25 * self.rss_mb_early and self.assignments == 1 and self.lost == 0
 
 
-def overload(stage: Stage, *, messages_per_s: float, seconds: float, windows_per_message: int = 1) -> Overload:
+def overload(
+    environment: Environment, *, messages_per_s: float, seconds: float, windows_per_message: int = 1
+) -> Overload:
     """Send more than a worker can take, then let it catch up, and account for every record by its answer."""
-    contender, topic = BY_NAME[OURS], stage.name("windows")
-    stage.broker.create(topic, stage.partitions)
-    begin = stage.folder / f"{topic}.begin"
-    plan = stage.plan(
+    contender, topic = BY_NAME[OURS], environment.name("windows")
+    environment.broker.create(topic, environment.partitions)
+    begin = environment.folder / f"{topic}.begin"
+    plan = environment.plan(
         topic,
-        round(messages_per_s * seconds / stage.partitions),
+        round(messages_per_s * seconds / environment.partitions),
         windows_per_message,
         messages_per_s=messages_per_s,
         begin=str(begin),
     )
-    records = stage.records_of(plan)
-    settings, topics = stage.settings(contender, topic, windows_per_message, publish="answers")
-    with stage.contender(contender, settings) as child, stage.load(plan) as sender:
+    records = environment.records_of(plan)
+    settings, topics = environment.settings(contender, topic, windows_per_message, publish="answers")
+    with environment.contender(contender, settings) as child, environment.load(plan) as sender:
         child.wait_ready()
         sender.wait_ready()
         begin.touch()
         began_s = time.monotonic()
-        stage.say(f"{messages_per_s:,.0f} messages/s for {seconds:.0f} s")
+        environment.say(f"{messages_per_s:,.0f} messages/s for {seconds:.0f} s")
         sender.wait_ended(seconds + LOAD_DEADLINE_S)
         took_s = time.monotonic() - began_s
-        lag = records - stage.broker.committed(settings.group, topic, stage.partitions)
-        until_committed(stage, child, settings.group, Filled(topic, records, records), stage.partitions)
+        lag = records - environment.broker.committed(settings.group, topic, environment.partitions)
+        until_committed(environment, child, settings.group, Filled(topic, records, records), environment.partitions)
         drained_s = time.monotonic() - began_s - took_s
         child.stop()
         assignments = child.log.read_text("utf-8", "replace").count(f'"{ASSIGNED}"')
-    answers = stage.broker.appended(topics[:1])
+    answers = environment.broker.appended(topics[:1])
     answered = np.unique(answers.partition * records + answers.offset)
     early = [bytes_ for at_s, bytes_ in child.rss if began_s <= at_s <= began_s + took_s * FIRST_THIRD]
-    stage.broker.delete([topic, *topics])
+    environment.broker.delete([topic, *topics])
     return Overload(
         messages_per_s=records / took_s,
         seconds=took_s,
@@ -116,38 +118,38 @@ class Scaling:
         return {**asdict(self), "ratio": self.ratio}
 
 
-def two_workers(stage: Stage, *, windows: int, windows_per_message: int) -> Scaling:
+def two_workers(environment: Environment, *, windows: int, windows_per_message: int) -> Scaling:
     """Let one worker and then two take the same backlog, in both orders.
 
     The clock starts when all have their partitions, and only what is left then counts.
     """
-    filled = stage.filled(BY_NAME[OURS], windows, windows_per_message)
+    filled = environment.filled(BY_NAME[OURS], windows, windows_per_message)
     rates: dict[int, list[float]] = {1: [], 2: []}
     for workers in (1, 2, 2, 1):
-        rates[workers].append(_drain_together(stage, filled, windows_per_message, workers))
-        stage.say(f"{workers} workers: {rates[workers][-1]:,.0f} windows/s")
+        rates[workers].append(_drain_together(environment, filled, windows_per_message, workers))
+        environment.say(f"{workers} workers: {rates[workers][-1]:,.0f} windows/s")
     return Scaling(windows_per_message, rates[1], rates[2])
 
 
-def _drain_together(stage: Stage, filled: Filled, windows_per_message: int, workers: int) -> float:
+def _drain_together(environment: Environment, filled: Filled, windows_per_message: int, workers: int) -> float:
     contender = BY_NAME[OURS]
-    settings, topics = stage.settings(
+    settings, topics = environment.settings(
         contender, filled.topic, windows_per_message, engine_threads=1, commit_interval_s=QUICK_COMMITS_S
     )
     children: list[Measured] = []
     try:
         # What is taken before all have joined is not counted.
         for _ in range(workers):
-            children.append(stage.contender(contender, settings))  # noqa: PERF401 - those started are stopped
+            children.append(environment.contender(contender, settings))  # noqa: PERF401 - those started are stopped
         for child in children:
             child.wait_ready()
         time.sleep(QUICK_COMMITS_S)
-        done = stage.broker.committed(settings.group, filled.topic, stage.partitions)
+        done = environment.broker.committed(settings.group, filled.topic, environment.partitions)
         began_s = time.monotonic()
-        until_committed(stage, children[0], settings.group, filled, stage.partitions)
+        until_committed(environment, children[0], settings.group, filled, environment.partitions)
         took_s = time.monotonic() - began_s
     finally:
         for child in children:
             child.stop()
-    stage.broker.delete(topics)
+    environment.broker.delete(topics)
     return (filled.records - done) * windows_per_message / took_s

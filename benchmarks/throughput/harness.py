@@ -16,11 +16,11 @@ from typing import Any
 
 from benchmarks.contenders import BY_NAME, CONTENDERS, OURS, Contender
 from benchmarks.engine.alone import EngineRun
-from benchmarks.throughput.broker import BenchError, new_server
-from benchmarks.throughput.environment import Stage
+from benchmarks.harness.broker import BenchError, new_server
+from benchmarks.harness.environment import Environment
+from benchmarks.harness.machine import machine, versions
 from benchmarks.throughput.latency import Latency, measure_latency
-from benchmarks.throughput.machine import machine, versions
-from benchmarks.throughput.throughput import Drained, drain
+from benchmarks.throughput.throughput import Drained, measure_throughput
 
 LOADS = (0.25, 0.5, 0.8)
 EXPECTED_PER_S = {1: 20_000, 8: 45_000}
@@ -90,10 +90,10 @@ class Results:
 
 
 @contextmanager
-def open_stage(
+def open_environment(
     *, partitions: int, artefact: str | None, say: Callable[[str], None]
-) -> Iterator[tuple[Stage, int | None]]:
-    """A stage on a fresh broker, and the broker's process id; both are gone afterwards.
+) -> Iterator[tuple[Environment, int | None]]:
+    """Open an environment on a fresh broker, and the broker's process id; both are gone afterwards.
 
     Raises:
         KafkaServerError: Java or Maven is missing; the message says what to install.
@@ -101,7 +101,7 @@ def open_stage(
     with tempfile.TemporaryDirectory(prefix="faultline-bench-") as folder:
         say("starting Apache Kafka")
         with new_server(Path(folder) / "kafka") as kafka:
-            yield Stage(kafka.bootstrap, Path(folder), partitions, artefact, say), kafka.pid
+            yield Environment(kafka.bootstrap, Path(folder), partitions, artefact, say), kafka.pid
 
 
 def run_bench(options: BenchOptions, say: Callable[[str], None], note: Callable[[str], None]) -> Results:
@@ -113,20 +113,23 @@ def run_bench(options: BenchOptions, say: Callable[[str], None], note: Callable[
         note: told what was measured, once per run.
     """
     results = Results()
-    with open_stage(partitions=options.partitions, artefact=options.artefact, say=say) as (stage, broker_pid):
-        _engine_alone(results, stage)
+    with open_environment(partitions=options.partitions, artefact=options.artefact, say=say) as (
+        environment,
+        broker_pid,
+    ):
+        _engine_alone(results, environment)
         note(f"{'engine alone':34} {results.engine_per_s[-1]:10,.0f} windows/s")
         for windows_per_message in options.windows_per_message:
-            _throughput(results, stage, options, windows_per_message, broker_pid, note)
-        _engine_alone(results, stage)
+            _throughput(results, environment, options, windows_per_message, broker_pid, note)
+        _engine_alone(results, environment)
         if options.latency:
-            _latencies(results, stage, options, note)
+            _latencies(results, environment, options, note)
     return results
 
 
 def _throughput(
     results: Results,
-    stage: Stage,
+    environment: Environment,
     options: BenchOptions,
     windows_per_message: int,
     broker_pid: int | None,
@@ -146,8 +149,8 @@ def _throughput(
         if contender.name in results.failed:
             continue
         try:
-            filled = stage.filled(contender, windows, windows_per_message)
-            found = drain(stage, contender, filled, windows_per_message, publish, broker_pid)
+            filled = environment.filled(contender, windows, windows_per_message)
+            found = measure_throughput(environment, contender, filled, windows_per_message, publish, broker_pid)
         except BenchError as error:
             if contender.name == OURS:
                 raise
@@ -161,10 +164,10 @@ def _throughput(
         )
 
 
-def _engine_alone(results: Results, stage: Stage) -> None:
-    stage.say("the engine alone")
-    path = stage.folder / "engine-alone.json"
-    path.write_text(EngineRun(material=str(stage.material), artefact=stage.artefact).model_dump_json())
+def _engine_alone(results: Results, environment: Environment) -> None:
+    environment.say("the engine alone")
+    path = environment.folder / "engine-alone.json"
+    path.write_text(EngineRun(samples=str(environment.samples), artefact=environment.artefact).model_dump_json())
     command = [sys.executable, "-m", "benchmarks.engine.alone", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=ENGINE_DEADLINE_S)
     if done.returncode:
@@ -174,7 +177,7 @@ def _engine_alone(results: Results, stage: Stage) -> None:
     results.engine_cpu_s_per_million.append(float(cpu_s))
 
 
-def _latencies(results: Results, stage: Stage, options: BenchOptions, note: Callable[[str], None]) -> None:
+def _latencies(results: Results, environment: Environment, options: BenchOptions, note: Callable[[str], None]) -> None:
     """Each at parts of its own maximum, and all at one rate that the slowest serious one can take."""
     first = options.windows_per_message[0]
     maxima = {
@@ -187,7 +190,7 @@ def _latencies(results: Results, stage: Stage, options: BenchOptions, note: Call
         loads = [(f"{part:.0%}", part * most) for part in LOADS] + [("same", common)]
         for load, rate in loads:
             found = measure_latency(
-                stage,
+                environment,
                 BY_NAME[name],
                 messages_per_s=rate,
                 seconds=options.duration_s,

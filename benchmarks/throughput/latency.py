@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contenders import Contender
-from benchmarks.throughput.broker import Appended, BenchError
-from benchmarks.throughput.environment import Filled, Stage
-from benchmarks.throughput.load import edge_messages
+from benchmarks.harness.broker import Appended, BenchError
+from benchmarks.harness.environment import Environment, Filled
+from benchmarks.harness.load import edge_messages
 from benchmarks.throughput.throughput import until_committed
 
 WARM_SHARE = 0.2
@@ -50,7 +50,7 @@ class Latency:
 
 
 def measure_latency(
-    stage: Stage,
+    environment: Environment,
     contender: Contender,
     *,
     messages_per_s: float,
@@ -63,21 +63,21 @@ def measure_latency(
     """Run a contender under a steady load.
 
     Args:
-        stage: where.
+        environment: where.
         contender: who.
         messages_per_s: of all partitions together.
         seconds: how long.
         load: a name for the rate.
         windows_per_message: grouped by the gateway.
-        topic_partitions: of the topic of windows; the stage's when None.
+        topic_partitions: of the topic of windows; the environment's when None.
         loaded_partitions: those that get messages; all when None, the others stay idle.
     """
-    partitions = topic_partitions or stage.partitions
+    partitions = topic_partitions or environment.partitions
     loaded = loaded_partitions or partitions
-    topic = stage.name("windows")
-    stage.broker.create(topic, partitions)
-    begin, due_file = stage.folder / f"{topic}.begin", stage.folder / f"{topic}.npy"
-    plan = stage.plan(
+    topic = environment.name("windows")
+    environment.broker.create(topic, partitions)
+    begin, due_file = environment.folder / f"{topic}.begin", environment.folder / f"{topic}.npy"
+    plan = environment.plan(
         topic,
         max(1, round(messages_per_s * seconds / loaded)),
         windows_per_message,
@@ -88,23 +88,25 @@ def measure_latency(
         begin=str(begin),
         due=str(due_file),
     )
-    settings, topics = stage.settings(contender, topic, windows_per_message, partitions=partitions)
-    filled = Filled(topic, stage.records_of(plan), stage.records_of(plan) * windows_per_message)
-    with stage.contender(contender, settings) as child, stage.load(plan) as sender:
+    settings, topics = environment.settings(contender, topic, windows_per_message, partitions=partitions)
+    filled = Filled(topic, environment.records_of(plan), environment.records_of(plan) * windows_per_message)
+    with environment.contender(contender, settings) as child, environment.load(plan) as sender:
         child.wait_ready()
         sender.wait_ready()
-        first = edge_messages(stage.spec, windows_per_message) * loaded
-        until_committed(stage, child, settings.group, Filled(topic, first, first * windows_per_message), partitions)
+        first = edge_messages(environment.spec, windows_per_message) * loaded
+        until_committed(
+            environment, child, settings.group, Filled(topic, first, first * windows_per_message), partitions
+        )
         begin.touch()
-        stage.say(f"{child.name}: {messages_per_s:,.0f} messages/s for {seconds:.0f} s")
+        environment.say(f"{child.name}: {messages_per_s:,.0f} messages/s for {seconds:.0f} s")
         sender.wait_ended(seconds + OVERTIME_S)
         ended_s = time.monotonic()
-        until_committed(stage, child, settings.group, filled, partitions)
+        until_committed(environment, child, settings.group, filled, partitions)
         drained_s = time.monotonic() - ended_s
     due_ns = np.load(due_file)
-    came = stage.broker.append_times(topic, partitions)
-    out = stage.broker.appended(topics)
-    stage.broker.delete([topic, *topics])
+    came = environment.broker.append_times(topic, partitions)
+    out = environment.broker.appended(topics)
+    environment.broker.delete([topic, *topics])
     return latency_of(contender, load, messages_per_s, windows_per_message, due_ns, came, out, drained_s)
 
 

@@ -75,7 +75,7 @@ def latency_table(results: Results) -> Table:
     return table
 
 
-def promises(results: Results) -> list[str]:
+def guarantees(results: Results) -> list[str]:
     """What is promised, what was measured, and whether it was kept; only what these runs can tell."""
     lines = []
     for name, per_message, least in AT_LEAST:

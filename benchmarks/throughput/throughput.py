@@ -9,10 +9,10 @@ from typing import Any
 import psutil
 
 from benchmarks.contenders import Contender
-from benchmarks.throughput.broker import Appended, BenchError
-from benchmarks.throughput.environment import Filled, Stage
-from benchmarks.throughput.load import edge_messages
-from benchmarks.throughput.processes import Measured
+from benchmarks.harness.broker import Appended, BenchError
+from benchmarks.harness.environment import Environment, Filled
+from benchmarks.harness.load import edge_messages
+from benchmarks.harness.processes import Measured
 
 POLL_S = 0.1
 STUCK_S = 60.0
@@ -50,33 +50,38 @@ class Drained:
         return asdict(self)
 
 
-def drain(
-    stage: Stage, contender: Contender, filled: Filled, windows_per_message: int, publish: str, broker_pid: int | None
+def measure_throughput(
+    environment: Environment,
+    contender: Contender,
+    filled: Filled,
+    windows_per_message: int,
+    publish: str,
+    broker_pid: int | None,
 ) -> Drained:
     """Let a contender take a backlog from beginning to end.
 
     Raises:
         BenchError: it ended, got stuck, or left records without an output that all must give.
     """
-    settings, topics = stage.settings(
+    settings, topics = environment.settings(
         contender,
         filled.topic,
         windows_per_message,
         publish=publish,
         batch_deadline_ms=contender.backlog_deadline_ms,
     )
-    with stage.contender(contender, settings) as child:
+    with environment.contender(contender, settings) as child:
         child.wait_ready()
         began_s, cpu_s, broker_s = time.monotonic(), child.cpu_s(), _cpu_s(broker_pid)
-        until_committed(stage, child, settings.group, filled, stage.partitions)
+        until_committed(environment, child, settings.group, filled, environment.partitions)
         took_s = time.monotonic() - began_s
         cpu_s, broker_s = child.cpu_s() - cpu_s, _cpu_s(broker_pid) - broker_s
         child.stop()
-        appended = stage.broker.appended(topics)
-    _check(appended, stage, filled, edge_messages(stage.spec, windows_per_message), child)
+        appended = environment.broker.appended(topics)
+    _check(appended, environment, filled, edge_messages(environment.spec, windows_per_message), child)
     first_ms = int(appended.appended_ms.min())
     seconds = max(int(appended.appended_ms.max()) - first_ms, 1) / 1000
-    stage.broker.delete(topics)
+    environment.broker.delete(topics)
     return Drained(
         contender=contender.name,
         windows_per_message=windows_per_message,
@@ -100,7 +105,7 @@ def _cpu_s(pid: int | None) -> float:
     return float(times.user + times.system)
 
 
-def until_committed(stage: Stage, child: Measured, group: str, filled: Filled, partitions: int) -> None:
+def until_committed(environment: Environment, child: Measured, group: str, filled: Filled, partitions: int) -> None:
     """Return when a group has committed all of a topic.
 
     Raises:
@@ -108,22 +113,22 @@ def until_committed(stage: Stage, child: Measured, group: str, filled: Filled, p
     """
     moved_s, before = time.monotonic(), -1
     while True:
-        committed = stage.broker.committed(group, filled.topic, partitions)
+        committed = environment.broker.committed(group, filled.topic, partitions)
         if committed >= filled.records:
             return
         child.check()
         if committed != before:
             moved_s, before = time.monotonic(), committed
-            stage.say(f"{child.name}: {committed:,} of {filled.records:,} records")
+            environment.say(f"{child.name}: {committed:,} of {filled.records:,} records")
         if time.monotonic() - moved_s > STUCK_S:
             raise BenchError(f"{child.name} committed nothing for {STUCK_S:.0f} s with {committed} of {filled.records}")
         time.sleep(POLL_S)
 
 
-def _check(appended: Appended, stage: Stage, filled: Filled, edge: int, child: Measured) -> None:
+def _check(appended: Appended, environment: Environment, filled: Filled, edge: int, child: Measured) -> None:
     """Every partition's last messages tell of a sure fault, which every contender must have published."""
-    last = filled.records // stage.partitions - edge
-    for partition in range(stage.partitions):
+    last = filled.records // environment.partitions - edge
+    for partition in range(environment.partitions):
         if not (appended.offset[appended.partition == partition] >= last).any():
             raise BenchError(
                 f"{child.name} published nothing of the last messages of partition {partition}: {child.log}"

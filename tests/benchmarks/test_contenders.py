@@ -16,8 +16,8 @@ from benchmarks.contenders import BY_NAME, CONTENDERS, Contender
 from benchmarks.contenders.quix_engine import FOLDER
 from benchmarks.contenders.settings import ContenderSettings
 from benchmarks.contenders.task import Record, open_artefact
-from benchmarks.throughput.environment import Stage
-from benchmarks.throughput.processes import Measured
+from benchmarks.harness.environment import Environment
+from benchmarks.harness.processes import Measured
 from model.engine import Engine
 from model.spec import load_spec
 from stream.detection.decode import decode_record
@@ -34,21 +34,21 @@ Place = tuple[int, int]
 
 
 @pytest.fixture(scope="module")
-def stage(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    return Stage(kafka.bootstrap, tmp_path_factory.mktemp("bench"), partitions=PARTITIONS)
+def environment(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return Environment(kafka.bootstrap, tmp_path_factory.mktemp("bench"), partitions=PARTITIONS)
 
 
 @pytest.fixture(scope="module")
-def topics(stage: Stage) -> dict[bool, str]:
+def topics(environment: Environment) -> dict[bool, str]:
     """Topics with the same windows, in MessagePack and (True) in JSON."""
-    return {json_windows: loaded(stage, json_windows) for json_windows in (False, True)}
+    return {json_windows: loaded(environment, json_windows) for json_windows in (False, True)}
 
 
-def loaded(stage: Stage, json_windows: bool) -> str:
-    topic = stage.name("contended")
-    stage.broker.create(topic, PARTITIONS)
-    plan = stage.plan(topic, MESSAGES, WINDOWS_PER_MESSAGE, json_windows=json_windows, faults="often")
-    with stage.load(plan) as load:
+def loaded(environment: Environment, json_windows: bool) -> str:
+    topic = environment.name("contended")
+    environment.broker.create(topic, PARTITIONS)
+    plan = environment.plan(topic, MESSAGES, WINDOWS_PER_MESSAGE, json_windows=json_windows, faults="often")
+    with environment.load(plan) as load:
         load.wait_ended(DEADLINE_S)
     return topic
 
@@ -58,10 +58,10 @@ def engine() -> Engine:
     return Engine(open_artefact(ContenderSettings(bootstrap="", group="", input_topic="", output_topic=""))).warm()
 
 
-def expected_classes(stage: Stage, topic: str) -> dict[Place, bytes]:
+def expected_classes(environment: Environment, topic: str) -> dict[Place, bytes]:
     """What the engine says of every message of a topic: one byte per window."""
     spec, places, blocks = load_spec("line"), [], []
-    for message in stage.broker.read([topic]):
+    for message in environment.broker.read([topic]):
         place = message.partition(), message.offset()
         record = Record(topic, *place, 0, message.key(), message.value(), message.headers() or ())
         blocks.append(decode_record(record, spec, MAX_BYTES)[2])
@@ -71,9 +71,9 @@ def expected_classes(stage: Stage, topic: str) -> dict[Place, bytes]:
     return {place: row.tobytes() for place, row in zip(places, classes, strict=True)}
 
 
-def wait_committed(stage: Stage, child: Measured, settings: ContenderSettings, records: int) -> None:
+def wait_committed(environment: Environment, child: Measured, settings: ContenderSettings, records: int) -> None:
     end = time.monotonic() + DEADLINE_S
-    while stage.broker.committed(settings.group, settings.input_topic, PARTITIONS) < records:
+    while environment.broker.committed(settings.group, settings.input_topic, PARTITIONS) < records:
         child.check()
         assert time.monotonic() < end, f"not everything is committed: {child.log.read_text()[-2000:]}"
         time.sleep(0.05)
@@ -94,17 +94,17 @@ def in_suite(name: str) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [in_suite(contender.name) for contender in CONTENDERS])
 def test_a_contender_answers_every_message_with_the_classes_that_our_engine_gives(
-    stage: Stage, topics: dict[bool, str], name: str
+    environment: Environment, topics: dict[bool, str], name: str
 ) -> None:
     contender = BY_NAME[name]
     skip_where_missing(contender)
     topic = topics[contender.json]
-    expected = expected_classes(stage, topic)
-    settings, _ = stage.settings(contender, topic, WINDOWS_PER_MESSAGE, publish="answers", commit_interval_s=0.2)
-    with stage.contender(contender, settings) as child:
+    expected = expected_classes(environment, topic)
+    settings, _ = environment.settings(contender, topic, WINDOWS_PER_MESSAGE, publish="answers", commit_interval_s=0.2)
+    with environment.contender(contender, settings) as child:
         child.wait_ready()
-        wait_committed(stage, child, settings, len(expected))
-    answers = [msgspec.msgpack.decode(record.value()) for record in stage.broker.read([settings.output_topic])]
+        wait_committed(environment, child, settings, len(expected))
+    answers = [msgspec.msgpack.decode(record.value()) for record in environment.broker.read([settings.output_topic])]
     given = {(one["source"]["partition"], one["source"]["offset"]): one["classes"] for one in answers}
     assert given == expected
     assert child.process.returncode == 0, child.log.read_text()[-2000:]

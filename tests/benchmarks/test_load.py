@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.throughput.load import LoadMessage, LoadPlan, edge_messages, messages_of
-from benchmarks.throughput.windows import Material, make_material
+from benchmarks.harness.load import LoadMessage, LoadPlan, edge_messages, messages_of
+from benchmarks.harness.windows import SampleWindows, sample_windows
 from model.artefact import shipped
 from model.engine import Engine
 from model.spec import load_spec
@@ -21,8 +21,8 @@ SPEC = load_spec("line")
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
-    return make_material(SPEC)
+def samples() -> SampleWindows:
+    return sample_windows(SPEC)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def engine() -> Engine:
 
 
 def _plan(**more: Any) -> LoadPlan:
-    given = {"bootstrap": "localhost:9092", "topic": "t", "messages": 200, "material": "none"}
+    given = {"bootstrap": "localhost:9092", "topic": "t", "messages": 200, "samples": "none"}
     return LoadPlan.model_validate(given | more)
 
 
@@ -42,18 +42,18 @@ def _records(messages: list[LoadMessage]) -> list[Any]:
     ]
 
 
-def test_the_same_plan_is_the_same_bytes(material: Material) -> None:
+def test_the_same_plan_is_the_same_bytes(samples: SampleWindows) -> None:
     plan = _plan(windows_per_message=3)
-    assert list(messages_of(plan, SPEC, material, 1)) == list(messages_of(plan, SPEC, material, 1))
-    assert list(messages_of(plan, SPEC, material, 1)) != list(messages_of(plan, SPEC, material, 0))
+    assert list(messages_of(plan, SPEC, samples, 1)) == list(messages_of(plan, SPEC, samples, 1))
+    assert list(messages_of(plan, SPEC, samples, 1)) != list(messages_of(plan, SPEC, samples, 0))
 
 
 @pytest.mark.parametrize("windows_per_message", [1, 3, 16])
 def test_each_end_of_a_partition_confirms_an_episode(
-    material: Material, engine: Engine, windows_per_message: int
+    samples: SampleWindows, engine: Engine, windows_per_message: int
 ) -> None:
     plan = _plan(windows_per_message=windows_per_message)
-    messages = list(messages_of(plan, SPEC, material, 0))
+    messages = list(messages_of(plan, SPEC, samples, 0))
     edge = edge_messages(SPEC, windows_per_message)
     assert len(messages) == plan.messages + 2 * edge
     for part in (messages[:edge], messages[-edge:]):
@@ -71,8 +71,8 @@ def test_each_end_of_a_partition_confirms_an_episode(
         assert [step.state for step in steps] == ["onset"]
 
 
-def test_lines_go_on_without_gap_or_repeat(material: Material) -> None:
-    messages = list(messages_of(_plan(windows_per_message=2, faults="often"), SPEC, material, 0))
+def test_lines_go_on_without_gap_or_repeat(samples: SampleWindows) -> None:
+    messages = list(messages_of(_plan(windows_per_message=2, faults="often"), SPEC, samples, 0))
     decoded = decode_batch(_records(messages), SPEC, max_bytes=1_000_000)
     assert not decoded.dead
     nexts: dict[str, tuple[int, int]] = {}
@@ -84,10 +84,10 @@ def test_lines_go_on_without_gap_or_repeat(material: Material) -> None:
         nexts[entry.line] = entry.sequence + entry.count, entry.start_ns + round(entry.count * hop_ns)
 
 
-def test_json_windows_are_the_same_windows(material: Material) -> None:
+def test_json_windows_are_the_same_windows(samples: SampleWindows) -> None:
     blocks = [
         decode_batch(
-            _records(list(messages_of(_plan(json_windows=wanted, messages=20), SPEC, material, 0))),
+            _records(list(messages_of(_plan(json_windows=wanted, messages=20), SPEC, samples, 0))),
             SPEC,
             max_bytes=1_000_000,
         ).windows
@@ -96,17 +96,17 @@ def test_json_windows_are_the_same_windows(material: Material) -> None:
     np.testing.assert_array_equal(*blocks)
 
 
-def test_the_quiet_windows_are_quiet_and_most_of_life_is(material: Material, engine: Engine) -> None:
+def test_the_quiet_windows_are_quiet_and_most_of_life_is(samples: SampleWindows, engine: Engine) -> None:
     def faulty(windows: Any) -> Any:
         probabilities = engine.classify(windows.reshape(-1, *SPEC.window_shape))
         return 1 - probabilities[:, SPEC.none_index] > SPEC.episode.certainty
 
-    assert not faulty(material.quiet).any()
-    assert 0 < faulty(material.lifelike).mean() < 0.05
+    assert not faulty(samples.quiet).any()
+    assert 0 < faulty(samples.lifelike).mean() < 0.05
 
 
-def test_material_is_read_as_it_was_written(material: Material, tmp_path: Path) -> None:
-    material.save(tmp_path / "material.npz")
-    again = Material.load(tmp_path / "material.npz")
-    np.testing.assert_array_equal(again.fault, material.fault)
-    np.testing.assert_array_equal(again.lifelike, material.lifelike)
+def test_material_is_read_as_it_was_written(samples: SampleWindows, tmp_path: Path) -> None:
+    samples.save(tmp_path / "samples.npz")
+    again = SampleWindows.load(tmp_path / "samples.npz")
+    np.testing.assert_array_equal(again.fault, samples.fault)
+    np.testing.assert_array_equal(again.lifelike, samples.lifelike)

@@ -1,4 +1,4 @@
-"""What is made of the runs: ratios of the same turns, latencies from when a message was due, promises kept or not."""
+"""What is made of the runs: ratios of the same turns, latencies from when a message was due, guarantees kept or not."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks.contenders import BY_NAME, OURS
-from benchmarks.throughput.broker import Appended, BenchError
+from benchmarks.harness.broker import Appended, BenchError
 from benchmarks.throughput.harness import BenchOptions, Results, as_json
 from benchmarks.throughput.latency import latency_of
-from benchmarks.throughput.tables import latency_table, promises, throughput_table
+from benchmarks.throughput.tables import guarantees, latency_table, throughput_table
 from benchmarks.throughput.throughput import Drained
 
 
@@ -69,7 +69,7 @@ def test_promises_say_what_was_kept() -> None:
     results = Results(
         [_drained(OURS, 95), _drained("aiokafka_bare", 100), _drained(OURS, 400, 64)], engine_per_s=[1000]
     )
-    kept, missed = promises(results)
+    kept, missed = guarantees(results)
     assert kept.startswith("kept   Faultline ÷ aiokafka")
     assert missed.startswith("missed Faultline ÷ engine alone")
 

@@ -21,7 +21,7 @@ import msgspec
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from benchmarks.throughput.broker import Broker
+from benchmarks.harness.broker import Broker
 from stream.contract import HEADER_PREFIX
 from tests.delivery.marked import class_of, marked_message
 

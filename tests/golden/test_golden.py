@@ -1,7 +1,7 @@
 """What the code does is what it did before its rooms were moved: events, scores, reports, verdicts, the contract.
 
-``capture`` says how each value is found; its seeds and sizes are those of the files in ``expected/``. Counts, ids, texts
-and times must be equal, other numbers up to rounding.
+``capture`` says how each value is found; its seeds and sizes are those of the files in ``expected/``. Counts, ids,
+texts and times must be equal, other numbers up to rounding.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import psutil
 from pydantic import BaseModel
 
 from benchmarks.contenders.settings import READY
-from benchmarks.throughput.broker import BenchError
+from benchmarks.harness.broker import BenchError
 from faultline.demo.processes import child_environment, with_parent
 
 SAMPLE_S = 0.2

@@ -1,6 +1,6 @@
 """The load: the same bytes for all, sent by a process of its own, as fast as it can or when each message is due.
 
-python -m benchmarks.throughput.load FILE      # FILE holds a LoadPlan as JSON
+python -m benchmarks.harness.load FILE      # FILE holds a LoadPlan as JSON
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from confluent_kafka import Producer
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.throughput.windows import Material
+from benchmarks.harness.windows import SampleWindows
 from model.errors import FaultlineError
 from model.spec import SignalSpec, load_spec
 from stream.contract import HEADER_CONTENT_TYPE, JSON
@@ -48,8 +48,8 @@ class LoadPlan(BaseModel):
     messages: int = Field(ge=1)
     """Per partition, beside its first and last ones (see ``messages_of``)."""
     windows_per_message: int = 1
-    material: str
-    """File of ``Material``."""
+    samples: str
+    """File of ``SampleWindows``."""
     faults: Literal["lifelike", "often"] = "lifelike"
     json_windows: bool = False
     messages_per_s: float | None = None
@@ -72,26 +72,26 @@ def edge_messages(spec: SignalSpec, windows_per_message: int) -> int:
     return -(-spec.episode.of // windows_per_message)
 
 
-def messages_of(plan: LoadPlan, spec: SignalSpec, material: Material, partition: int) -> Iterator[LoadMessage]:
+def messages_of(plan: LoadPlan, spec: SignalSpec, samples: SampleWindows, partition: int) -> Iterator[LoadMessage]:
     """All messages of one partition.
 
     The first and the last ones tell of a fault that nobody misses, each on a line of its own, so that the first and
     the last of what a contender publishes tell when it began and when it was through.
     """
     edge = edge_messages(spec, plan.windows_per_message)
-    yield from _fault(plan, spec, material, f"head-{partition}", edge)
+    yield from _fault(plan, spec, samples, f"head-{partition}", edge)
     lines = [f"line-{partition:02d}-{number:03d}" for number in range(LINES_PER_PARTITION)]
     for index in range(plan.messages):
         turn, number = divmod(index, LINES_PER_PARTITION)
         first = turn * plan.windows_per_message
-        windows = _windows(plan, material, number + partition * LINES_PER_PARTITION, first)
+        windows = _windows(plan, samples, number + partition * LINES_PER_PARTITION, first)
         yield _message(plan, spec, lines[number], first, windows)
-    yield from _fault(plan, spec, material, f"tail-{partition}", edge)
+    yield from _fault(plan, spec, samples, f"tail-{partition}", edge)
 
 
-def _windows(plan: LoadPlan, material: Material, line: int, first: int) -> NDArray[np.float32]:
+def _windows(plan: LoadPlan, samples: SampleWindows, line: int, first: int) -> NDArray[np.float32]:
     """Windows of a line, float32 (windows_per_message, samples, channels); lines are shifted against one another."""
-    source = material.lifelike if plan.faults == "lifelike" else material.quiet
+    source = samples.lifelike if plan.faults == "lifelike" else samples.quiet
     waveform: NDArray[np.float32] = source[line % len(source)]
     at = (first + 53 * line + np.arange(plan.windows_per_message)) % len(waveform)
     windows: NDArray[np.float32] = waveform[at]
@@ -99,14 +99,14 @@ def _windows(plan: LoadPlan, material: Material, line: int, first: int) -> NDArr
         return windows
     place = (first + 7 * line + np.arange(plan.windows_per_message)) % OFTEN
     faulty = place < OFTEN_FAULTY
-    windows[faulty] = material.fault[place[faulty] % len(material.fault)]
+    windows[faulty] = samples.fault[place[faulty] % len(samples.fault)]
     return windows
 
 
-def _fault(plan: LoadPlan, spec: SignalSpec, material: Material, line: str, messages: int) -> Iterator[LoadMessage]:
-    at = np.arange(plan.windows_per_message) % len(material.fault)
+def _fault(plan: LoadPlan, spec: SignalSpec, samples: SampleWindows, line: str, messages: int) -> Iterator[LoadMessage]:
+    at = np.arange(plan.windows_per_message) % len(samples.fault)
     for index in range(messages):
-        yield _message(plan, spec, line, index * plan.windows_per_message, material.fault[at])
+        yield _message(plan, spec, line, index * plan.windows_per_message, samples.fault[at])
 
 
 def _message(plan: LoadPlan, spec: SignalSpec, line: str, sequence: int, windows: NDArray[np.float32]) -> LoadMessage:
@@ -170,8 +170,8 @@ class _Sender:
 
 def fill(plan: LoadPlan) -> None:
     """Send everything as fast as it goes."""
-    spec, material, sender = load_spec("line"), Material.load(Path(plan.material)), _Sender(plan)
-    streams = [messages_of(plan, spec, material, partition) for partition in range(plan.partitions)]
+    spec, samples, sender = load_spec("line"), SampleWindows.load(Path(plan.samples)), _Sender(plan)
+    streams = [messages_of(plan, spec, samples, partition) for partition in range(plan.partitions)]
     for number, row in enumerate(zip(*streams, strict=True)):
         for partition, message in enumerate(row):
             sender.send(partition, message)
@@ -186,8 +186,8 @@ def open_loop(plan: LoadPlan) -> None:
     The first messages are sent beforehand: a contender that has taken them has started.
     """
     assert plan.messages_per_s is not None
-    spec, material, sender = load_spec("line"), Material.load(Path(plan.material)), _Sender(plan)
-    streams = [messages_of(plan, spec, material, partition) for partition in range(plan.partitions)]
+    spec, samples, sender = load_spec("line"), SampleWindows.load(Path(plan.samples)), _Sender(plan)
+    streams = [messages_of(plan, spec, samples, partition) for partition in range(plan.partitions)]
     first = edge_messages(spec, plan.windows_per_message)
     total = plan.messages + first
     row_ns = plan.partitions * NS / plan.messages_per_s

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from benchmarks.contenders import OURS, Contender
 from benchmarks.contenders.settings import ContenderSettings
-from benchmarks.throughput.broker import Broker
-from benchmarks.throughput.load import LoadPlan, edge_messages
-from benchmarks.throughput.processes import Measured
-from benchmarks.throughput.windows import make_material
+from benchmarks.harness.broker import Broker
+from benchmarks.harness.load import LoadPlan, edge_messages
+from benchmarks.harness.processes import Measured
+from benchmarks.harness.windows import sample_windows
 from model.spec import load_spec
 
 LOAD_DEADLINE_S = 300.0
@@ -28,7 +28,7 @@ class Filled:
 
 
 @dataclass
-class Stage:
+class Environment:
     """Where runs take place.
 
     Args:
@@ -49,9 +49,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.broker = Broker(self.bootstrap)
-        self.material = self.folder / "material.npz"
+        self.samples = self.folder / "samples.npz"
         self.spec = load_spec("line")
-        make_material(self.spec).save(self.material)
+        sample_windows(self.spec).save(self.samples)
 
     def name(self, what: str) -> str:
         """A name that no other run has."""
@@ -65,7 +65,7 @@ class Stage:
             "partitions": self.partitions,
             "messages": messages,
             "windows_per_message": windows_per_message,
-            "material": str(self.material),
+            "samples": str(self.samples),
         }
         return LoadPlan.model_validate(given | more)
 
@@ -90,7 +90,7 @@ class Stage:
 
     def load(self, plan: LoadPlan) -> Measured:
         """Start sending."""
-        return Measured("benchmarks.throughput.load", plan, self.folder, self.name("load"))
+        return Measured("benchmarks.harness.load", plan, self.folder, self.name("load"))
 
     def contender(
         self, contender: Contender, settings: ContenderSettings, *, cores: list[int] | None = None
@@ -110,7 +110,7 @@ class Stage:
     ) -> tuple[ContenderSettings, list[str]]:
         """Settings of a run with a group and output topics of its own, which are created and returned as well.
 
-        Line states are on as many partitions as the windows: the stage's unless ``partitions`` says otherwise.
+        Line states are on as many partitions as the windows: the environment's unless ``partitions`` says otherwise.
         """
         name = self.name(f"run-{contender.name}")
         given: dict[str, object] = {

@@ -20,7 +20,7 @@ QUIET_S = 1.0
 
 
 @dataclass(frozen=True)
-class Material:
+class SampleWindows:
     """Windows per unit: ``lifelike`` float32 (lines, n, samples, channels), ``quiet`` the same without occurrences,
     ``fault`` float32 (k, samples, channels), k successive windows within a fault."""
 
@@ -33,19 +33,19 @@ class Material:
         np.savez(path, lifelike=self.lifelike, quiet=self.quiet, fault=self.fault)
 
     @staticmethod
-    def load(path: Path) -> Material:
+    def load(path: Path) -> SampleWindows:
         """Read what ``save`` wrote."""
         with np.load(path) as arrays:
-            return Material(arrays["lifelike"], arrays["quiet"], arrays["fault"])
+            return SampleWindows(arrays["lifelike"], arrays["quiet"], arrays["fault"])
 
 
-def make_material(spec: SignalSpec | None = None) -> Material:
+def sample_windows(spec: SignalSpec | None = None) -> SampleWindows:
     """Simulate it; the same every time."""
     spec = spec or load_spec("line")
     record = scenario(LINES, SECONDS, seed=SEED, fault_share=FAULT_SHARE)
     lifelike = np.stack([cut_windows(samples, spec) for samples in record.samples])
     quiet = lifelike[:, : int((QUIET_S * record.rate_hz - spec.samples) // spec.hop)]
-    return Material(np.ascontiguousarray(lifelike), np.ascontiguousarray(quiet), _heaviest_fault(spec))
+    return SampleWindows(np.ascontiguousarray(lifelike), np.ascontiguousarray(quiet), _heaviest_fault(spec))
 
 
 def _heaviest_fault(spec: SignalSpec) -> NDArray[np.float32]:
