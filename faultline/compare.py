@@ -30,7 +30,7 @@ from model.engine import Engine
 from model.errors import FaultlineError
 from model.spec import SignalSpec
 from stream.contract import FaultEvent, SourceRecord
-from stream.detection.classify import Classifier, answered
+from stream.detection.classify import Classifier, classify_windows
 from stream.detection.decode import DecodedBatch, decode_batch
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.events import fault_event
@@ -73,17 +73,17 @@ class ModelRun:
     def take(self, batch: DecodedBatch) -> None:
         """Judge the windows of a batch, in the order of their records."""
         spec = self.tracker.spec
-        probabilities, _ = answered(self.classifier, batch.windows, spec.none_index)
-        unlike = self.classifier.unlike(batch.windows)
+        probabilities, _ = classify_windows(self.classifier, batch.windows, spec.none_index)
+        unlike = self.classifier.is_ood(batch.windows)
         classes = probabilities.argmax(axis=1)
         for entry in batch.records:
             span = slice(entry.first, entry.first + entry.count)
-            judgement = self.tracker.judge(
+            tracked = self.tracker.track(
                 self._states.get(entry.line), entry, batch.windows[span], classes[span], probabilities[span]
             )
-            self._states[entry.line] = judgement.state
+            self._states[entry.line] = tracked.state
             source = SourceRecord(topic=entry.record.topic, partition=0, offset=entry.record.offset)
-            self.events += [fault_event(step, spec, self.classifier.model_id, source) for step in judgement.steps]
+            self.events += [fault_event(step, spec, self.classifier.model_id, source) for step in tracked.steps]
             fault = 1.0 - probabilities[span, spec.none_index]
             self.logs[entry.line].add(entry, spec, classes[span], fault, unlike[span])
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from domains.powerline.waveforms import Record, RecordLine, messages_of
 from model.spec import SignalSpec
 from stream.contract import FaultEvent, QualityFlag, SourceRecord
-from stream.detection.classify import Classifier, answered
+from stream.detection.classify import Classifier, classify_windows
 from stream.detection.decode import DecodedBatch, decode_batch
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.events import fault_event
@@ -104,18 +104,18 @@ def answer_line(record: Record, line: RecordLine, classifier: Classifier, tracke
     probabilities: list[NDArray[np.float32]] = []
     outcomes: Counter[str] = Counter()
     for batch in _decoded(record, line, spec):
-        answers, counts = answered(classifier, batch.windows, spec.none_index)
+        answers, counts = classify_windows(classifier, batch.windows, spec.none_index)
         outcomes += counts
         outcomes["dead"] += len(batch.dead)
         classes = answers.argmax(axis=1)
         for entry in batch.records:
             span = slice(entry.first, entry.first + entry.count)
-            judgement = tracker.judge(state, entry, batch.windows[span], classes[span], answers[span])
-            state = judgement.state
-            outcomes["judged"] += judgement.judged
-            outcomes["late"] += judgement.late
+            tracked = tracker.track(state, entry, batch.windows[span], classes[span], answers[span])
+            state = tracked.state
+            outcomes["judged"] += tracked.in_order
+            outcomes["late"] += tracked.late
             source = SourceRecord(topic=entry.record.topic, partition=0, offset=entry.record.offset)
-            events += [fault_event(step, spec, classifier.model_id, source) for step in judgement.steps]
+            events += [fault_event(step, spec, classifier.model_id, source) for step in tracked.steps]
             first_s = (entry.start_ns - line.start_ns) / NS + (spec.samples - 1) / entry.rate_hz
             ends.append(first_s + np.arange(entry.count) * spec.hop / entry.rate_hz)
         probabilities.append(answers)

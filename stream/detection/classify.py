@@ -30,7 +30,7 @@ class Classifier(Protocol):
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 (n, samples, channels) → probabilities float32 (n, classes)."""
 
-    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which windows (n,) are unlike the model's training."""
 
 
@@ -41,7 +41,7 @@ class ClosableClassifier(Classifier, Protocol):
         """End the threads; nothing is classified after it."""
 
 
-def answered(
+def classify_windows(
     classifier: Classifier, windows: NDArray[np.float32], none_index: int
 ) -> tuple[NDArray[np.float32], Counter[str]]:
     """Classify windows; those without an answer that means anything are taken for no fault, for certain.
@@ -56,7 +56,7 @@ def answered(
         (extreme but finite values can overflow in a network), where any were.
     """
     probabilities = classifier.classify(windows)
-    unknown = classifier.unlike(windows)
+    unknown = classifier.is_ood(windows)
     wrong = ~np.isfinite(probabilities).all(axis=1) & ~unknown
     counts = Counter({name: int(rows.sum()) for name, rows in (("unknown", unknown), ("unanswered", wrong))})
     silent = unknown | wrong

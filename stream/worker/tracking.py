@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from stream.contract import SourceRecord
 from stream.detection.classify import window_classes
 from stream.detection.decode import DecodedBatch, LineWindows
-from stream.detection.episodes import EpisodeTracker, Judgement
+from stream.detection.episodes import EpisodeTracker, TrackedRecord
 from stream.detection.events import fault_event, outgoing_events
 from stream.settings import Settings
 from stream.worker.micro_batch import TrackedBatch
@@ -16,7 +16,7 @@ from stream.worker.offsets import FetchedBatch
 from stream.worker.state_store import PartitionStates
 
 
-class Judge:
+class WindowTracker:
     """Pure: neither Kafka nor a clock.
 
     Args:
@@ -29,7 +29,7 @@ class Judge:
         self._tracker = tracker
         self._spec = tracker.spec
 
-    def judge(
+    def process(
         self,
         batch: TrackedBatch,
         states: PartitionStates,
@@ -53,12 +53,12 @@ class Judge:
             line, state = entry.line, lines.get(entry.line)
             touched[line] = None
             span = slice(entry.first, entry.first + entry.count)
-            if quiet and self._tracker.follows_quietly(state, entry):
+            if quiet and self._tracker.advance_if_idle(state, entry):
                 followed += entry.count
             else:
-                judgement = self._tracker.judge(state, entry, decoded.windows[span], classes[span], probabilities[span])
-                lines[line] = judgement.state
-                self._note(batch, entry, judgement)
+                tracked = self._tracker.process(state, entry, decoded.windows[span], classes[span], probabilities[span])
+                lines[line] = tracked.state
+                self._note(batch, entry, tracked)
             if answers_wanted:
                 topic = self._settings.topic_window_classes
                 answers = window_classes(entry, self._spec, batch.model_id, classes[span], probabilities[span], topic)
@@ -75,11 +75,11 @@ class Judge:
         quiet: list[bool] = (~loud).tolist()
         return quiet
 
-    def _note(self, batch: TrackedBatch, entry: LineWindows, judgement: Judgement) -> None:
-        batch.outcomes["judged"] += judgement.judged
-        batch.outcomes["repeated"] += judgement.repeated
-        batch.outcomes["late"] += judgement.late
-        for step in judgement.steps:
+    def _note(self, batch: TrackedBatch, entry: LineWindows, tracked: TrackedRecord) -> None:
+        batch.outcomes["judged"] += tracked.in_order
+        batch.outcomes["repeated"] += tracked.repeated
+        batch.outcomes["late"] += tracked.late
+        for step in tracked.steps:
             event = fault_event(step, self._spec, batch.model_id, _source(entry))
             batch.add_outgoing(outgoing_events(event, step, self._spec, self._settings), entry.record)
             batch.events.append((event, entry.record.timestamp))

@@ -43,7 +43,7 @@ class OtherEyes(MarkedClassifier):
         seen[:, 0, 0] = self._sees(windows[:, 0, 0].astype(int))
         return super().classify(seen)
 
-    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         return np.asarray(windows[:, 0, 0] == self._unlike)
 
 

@@ -22,13 +22,13 @@ SETTLING_S = 0.5  # after a disturbance, what is called a fault is still its doi
 LINES_AT_ONCE = 10  # so that whole records never pile up in memory
 
 
-def guarded(classify: Classifier, rejection: Rejection | None, spec: SignalSpec) -> Classifier:
+def with_rejection(classify: Classifier, rejection: Rejection | None, spec: SignalSpec) -> Classifier:
     """Return a classifier that answers as a worker does: windows unlike training are no fault, for certain."""
     if rejection is None:
         return classify
 
     def answer(data: NDArray[np.float32]) -> NDArray[np.float32]:
-        unlike = rejection.unlike(data)
+        unlike = rejection.is_ood(data)
         probabilities = np.where(unlike[:, None], np.float32(0), classify(data))
         probabilities[unlike, spec.none_index] = 1
         return probabilities

@@ -82,7 +82,7 @@ def fit_rejection(good: NDArray[np.float32], spec: SignalSpec, seed: int) -> Rej
         least_change=_plain(float(moving.min()) / ROOM) if long_enough and len(moving) else 0.0,
         most_roughness=_plain(float(np.quantile(noise.roughness, NOISE_ACCEPTED))) if long_enough else None,
     )
-    refused = float(chosen.unlike(good).mean())
+    refused = float(chosen.is_ood(good).mean())
     if refused > MOST_GOOD_REJECTED:
         raise TrainingError(
             f"bounds that refuse white noise refuse {refused:.2%} of the good windows too (at most"
@@ -115,12 +115,12 @@ def score_rejection(
     rejection: Rejection, good: Windows, strange: dict[str, NDArray[np.float32]], spec: SignalSpec
 ) -> RejectionScores:
     """Judge bounds by windows that they were not chosen on."""
-    refused = rejection.unlike(good.data)
+    refused = rejection.is_ood(good.data)
     faulty = good.labels != spec.none_index
     return RejectionScores(
         good=float(refused.mean()),
         faulty=float(refused[faulty].mean()) if faulty.any() else 0.0,
-        strange={name: float(rejection.unlike(windows).mean()) for name, windows in strange.items()},
+        strange={name: float(rejection.is_ood(windows).mean()) for name, windows in strange.items()},
     )
 
 

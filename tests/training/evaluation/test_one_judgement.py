@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from model.rejection import Rejection
 from model.spec import load_spec
-from stream.detection.classify import answered
+from stream.detection.classify import classify_windows
 from stream.detection.episodes import EpisodeTracker
 from tests.stream.doubles import line_windows
-from training.evaluation.evaluation import guarded
+from training.evaluation.evaluation import with_rejection
 from training.metrics import detected_episodes
 
 SPEC = load_spec("line")
@@ -54,8 +54,8 @@ class Bounded:
     def classify(self, windows: np.ndarray) -> np.ndarray:
         return np.tile(np.eye(len(SPEC.classes), dtype=np.float32)[SPEC.class_index("AG")], (len(windows), 1))
 
-    def unlike(self, windows: np.ndarray) -> np.ndarray:
-        return self.bounds.unlike(windows)
+    def is_ood(self, windows: np.ndarray) -> np.ndarray:
+        return self.bounds.is_ood(windows)
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"{name} is not asked for")
@@ -64,6 +64,6 @@ class Bounded:
 def test_windows_unlike_training_are_answered_as_the_worker_answers_them() -> None:
     windows = np.stack([np.full(SPEC.window_shape, level, np.float32) for level in (1, 100, 2)])
     classifier = Bounded()
-    theirs, counts = answered(classifier, windows, SPEC.none_index)
-    np.testing.assert_array_equal(guarded(classifier.classify, classifier.bounds, SPEC)(windows), theirs)
+    theirs, counts = classify_windows(classifier, windows, SPEC.none_index)
+    np.testing.assert_array_equal(with_rejection(classifier.classify, classifier.bounds, SPEC)(windows), theirs)
     assert counts["unknown"] == 1

@@ -31,7 +31,7 @@ def test_a_tiny_training_run_gives_a_verified_artefact(tmp_path: Path) -> None:
     scores = {"windows_fully_after_inception", "events", "non_faults", "calibration", "rejection"}
     assert scores <= manifest.metrics.keys()
     assert manifest.rejection is not None
-    assert manifest.rejection.unlike(np.zeros((1, 32, 6), np.float32)).all()
+    assert manifest.rejection.is_ood(np.zeros((1, 32, 6), np.float32)).all()
     assert 0.2 <= manifest.temperature <= 5
 
 
