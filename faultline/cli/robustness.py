@@ -38,8 +38,8 @@ def robustness(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from model.engine import Engine
     from model.errors import ArtefactError
+    from stream.detection.classify import with_rejection
     from training.evaluation.conditions import chosen
-    from training.evaluation.evaluation import with_rejection
     from training.evaluation.robustness import EPISODES, QUICK_EPISODES, SEED, check_spec, evaluate
 
     if json_out is not None and not json_out.parent.is_dir():

@@ -28,10 +28,11 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from stream.contract import Outgoing
 from stream.dead_letters.publish import dead_letter
 from stream.detection.classify import Classifier, classify_windows
 from stream.detection.episodes import EpisodeTracker
-from stream.kafka.publisher import Outgoing, Publisher
+from stream.kafka.publisher import Publisher
 from stream.settings import Settings
 from stream.telemetry.tracing import Tracing
 from stream.worker.batcher import MicroBatcher

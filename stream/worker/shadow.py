@@ -16,9 +16,9 @@ import structlog
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
+from stream.contract import Outgoing
 from stream.detection.classify import ClosableClassifier, classify_windows, window_classes
 from stream.detection.decode import DecodedBatch, LineWindows
-from stream.kafka.publisher import Outgoing
 from stream.worker.metrics import WorkerMetrics
 
 log = structlog.get_logger(__name__)

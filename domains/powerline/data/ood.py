@@ -17,7 +17,8 @@ from domains.powerline.simulator.episodes import simulate
 from domains.powerline.simulator.measurement import HARSH, USUAL
 from model.rejection import FEWEST_SAMPLES, Measures, Rejection, measure
 from model.spec import SignalSpec, load_spec
-from training.data.windows import Windows, cut, select
+from stream.windowing import cut_windows
+from training.data.windows import Windows, select
 from training.errors import TrainingError
 
 MOST_GOOD_REJECTED = 0.005
@@ -50,7 +51,7 @@ def scaled_classdata(path: Path, spec: SignalSpec) -> NDArray[np.float32]:
     """
     rows = read_classdata(path, load_spec("instant"))
     runs = [rows.data[rows.episode == run, 0] for run in np.unique(rows.episode)]
-    windows = [cut(run[None] * np.float32(CLASSDATA_SCALE), spec)[0] for run in runs if len(run) >= spec.samples]
+    windows = [cut_windows(run * np.float32(CLASSDATA_SCALE), spec) for run in runs if len(run) >= spec.samples]
     return np.ascontiguousarray(np.concatenate(windows))
 
 

@@ -47,9 +47,10 @@ from domains.powerline.recipes.line import LINE_FIT, LINE_NORMALISATION, PRIOR_P
 from model.architectures import build
 from model.files import write_text_atomic
 from model.spec import SignalSpec, load_spec
+from stream.detection.classify import with_rejection
 from training.data.windows import QUIET_WEIGHT, Windows, split_by_episode
 from training.errors import TrainingError
-from training.evaluation.evaluation import judge_disturbances, judge_faults, with_rejection
+from training.evaluation.evaluation import judge_disturbances, judge_faults
 from training.evaluation.fold_groups import forget_groups, kept_group
 from training.evaluation.fold_results import Fold, Folds, WindowScores
 from training.fitting.fit import FitHistory, make_repeatable

@@ -17,9 +17,10 @@ from model.architectures import build
 from model.artefact import Artefact, build_model
 from model.normalisation import Normalisation
 from model.spec import SignalSpec, load_spec
+from stream.detection.classify import with_rejection
 from training.data.feedback import feedback_scores, split_feedback, weighted_feedback
 from training.data.windows import Windows
-from training.evaluation.evaluation import evaluate_line, with_rejection
+from training.evaluation.evaluation import evaluate_line
 from training.fitting.calibration import Calibration, calibrate, prior_offset
 from training.fitting.fit import FitHistory, FitOptions, logits_of, make_repeatable
 from training.fitting.manifests import (

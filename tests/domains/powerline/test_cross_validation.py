@@ -16,9 +16,10 @@ from faultline.cli import app
 from faultline.cli.commands import register
 from model.rejection import Rejection
 from model.spec import load_spec
+from stream.detection.classify import with_rejection
 from training.data.windows import Windows
 from training.errors import TrainingError
-from training.evaluation.evaluation import judge_disturbances, judge_faults, with_rejection
+from training.evaluation.evaluation import judge_disturbances, judge_faults
 from training.evaluation.fold_groups import forget_groups, kept_group
 from training.evaluation.fold_results import Fold, Folds
 

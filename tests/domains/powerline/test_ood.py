@@ -19,7 +19,7 @@ from domains.powerline.data.ood import (
 from domains.powerline.data.scenario import scenario
 from model.rejection import Rejection
 from model.spec import load_spec
-from training.data.windows import cut
+from stream.windowing import cut_windows
 from training.errors import TrainingError
 
 SPEC = load_spec("line")
@@ -48,7 +48,7 @@ def test_lines_with_faulty_instruments_are_hardly_ever_refused(rejection: Reject
 
 def test_a_day_of_disturbances_without_faults_is_not_refused(rejection: Rejection) -> None:
     record = scenario(8, 20, seed=4, fault_share=0.0)
-    windows = np.ascontiguousarray(cut(record.samples, SPEC)).reshape(-1, *SPEC.window_shape)
+    windows = np.ascontiguousarray(cut_windows(record.samples, SPEC)).reshape(-1, *SPEC.window_shape)
     assert rejection.is_ood(windows).mean() <= 0.005
 
 

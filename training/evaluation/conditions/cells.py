@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
+from stream.detection.scoring import EventScore, detect_episodes, score_events
+from stream.detection.truth import injected_faults
 from training.data.windows import judge, window_ends
 from training.evaluation.conditions.condition import Trial
-from training.metrics import EventScore, detected_episodes, injected_faults, score_events
 
 # A line-hour as the issue and the gate count it: sixty occurrences, each of which is one record here.
 OCCURRENCES_PER_HOUR = 60
@@ -104,12 +105,11 @@ def flip_rate(trial: Trial, said: NDArray[np.intp], spec: SignalSpec) -> float:
 
 
 def events(trial: Trial, probabilities: NDArray[np.float32], spec: SignalSpec) -> EventScore:
-    """Return what m-of-n confirmation makes of ``probabilities`` (n, windows, classes).
+    """Score the episodes that the worker's tracker makes of ``probabilities`` (n, windows, classes).
 
     Every record counts as one of the sixty occurrences of a line-hour: its few cycles are the only eventful ones of
     its minute.
     """
     injected = injected_faults(trial.episodes.labels, spec.none_index)
-    found = detected_episodes(probabilities, spec)
-    seconds = 3600 // OCCURRENCES_PER_HOUR * len(trial.episodes)
-    return score_events(injected, found, spec, samples=seconds, rate_hz=1.0)
+    found = detect_episodes(probabilities, trial.episodes.samples, spec)
+    return score_events(injected, found, spec, len(trial.episodes) / OCCURRENCES_PER_HOUR)
