@@ -13,8 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from domains.powerline.waveforms import ReadOptions
-from faultline.compare import compare_models
-from faultline.comparing_pairs import NS, Comparison, EpisodePair, ModelEpisode, Tolerance
+from faultline.compare import NS, Comparison, EpisodePair, ModelEpisode, Tolerance, compare_models
 from faultline.detect import load_artefact
 from stream.recordings.replay_job import open_replay
 from stream.recordings.sources import SourceOptions

@@ -57,7 +57,7 @@ class InjectedFault:
 
 
 def injected_faults(labels: NDArray[np.int8], none_index: int = 0) -> list[InjectedFault]:
-    """Return the faults in labels (records, t): runs of faulty samples, a change of class being a stage of one fault."""
+    """Return the faults in labels (records, t): runs of faulty samples; a change of class begins another stage."""
     found = []
     for record, row in enumerate(labels):
         faulty = np.concatenate([[False], row != none_index, [False]])

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from faultline.compare import CompareError, ModelRun, compare_models, compare_runs
-from faultline.comparing_pairs import Comparison, Tolerance
+from faultline.compare import CompareError, Comparison, ModelRun, Tolerance, compare_models, compare_runs
 from model.artefact import Artefact, shipped
 from model.spec import load_spec
-from stream.detection.episodes import EpisodeTracker
+from stream.detection.offline import Detector
 from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.recordings.replay_job import open_replay
 from stream.windowing import MSGPACK_HEADERS
@@ -64,7 +63,7 @@ def recording(folder: Path, lines: Mapping[str, list[int]], extra: list[Recorded
 
 
 def compared(path: Path, other: MarkedClassifier, tolerance: Tolerance | None = None) -> Comparison:
-    runs = [ModelRun(model, EpisodeTracker(SPEC)) for model in (MarkedClassifier(), other)]
+    runs = [ModelRun(Detector(model, SPEC)) for model in (MarkedClassifier(), other)]
     return compare_runs(open_replay(path, SPEC), runs[0], runs[1], topic="sensor-windows", tolerance=tolerance)
 
 
