@@ -11,7 +11,7 @@ from stream.detection.episodes import NS, EpisodeStep
 
 
 def fault_event(step: EpisodeStep, spec: SignalSpec, model_id: str, source: SourceRecord) -> FaultEvent:
-    """The event that tells of one step of an episode."""
+    """Return the event of one step of an episode."""
     fault = spec.classes[step.fault_class]
     probabilities = {name: round(float(p), 6) for name, p in zip(spec.class_names, step.probabilities, strict=True)}
     ground = sum(float(p) for p, known in zip(step.probabilities, spec.classes, strict=True) if known.ground)

@@ -60,14 +60,14 @@ def evaluate_silence(classify: Classifier, spec: SignalSpec, seed: int, lines: i
     for episode in found:
         kind = _kind_at(quiet, episode.line, episode.at)
         by_kind[kind] = by_kind.get(kind, 0) + 1
-    said = probabilities.argmax(axis=2) != spec.none_index
+    faulty = probabilities.argmax(axis=2) != spec.none_index
     return {
         "disturbances": len(quiet.events),
         "line_hours": round(quiet.labels.size / quiet.rate_hz / 3600, 4),
         "false_alarms": len(found),
         "by_kind": by_kind,
-        "faulty_windows": int(said.sum()),
-        "windows": int(said.size),
+        "faulty_windows": int(faulty.sum()),
+        "windows": int(faulty.size),
     }
 
 
