@@ -103,8 +103,8 @@ class EpisodePair(_Frozen):
         return min(episode.inception_ns for episode in (self.first, self.second) if episode is not None)
 
     @property
-    def verdict(self) -> Literal["same", "different", "only first", "only second"]:
-        """In one word or two."""
+    def relation(self) -> Literal["same", "different", "only first", "only second"]:
+        """How the two compare, in one word or two."""
         if self.first is None:
             return "only second"
         if self.second is None:
@@ -133,8 +133,8 @@ class Comparison(_Frozen):
 
     @property
     def agree(self) -> bool:
-        """Whether both found the same episodes; single windows may differ."""
-        return all(pair.verdict == "same" for pair in self.pairs)
+        """True where both found the same episodes; single windows may differ."""
+        return all(pair.relation == "same" for pair in self.pairs)
 
     @property
     def windows_differ(self) -> int:

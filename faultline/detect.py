@@ -102,7 +102,7 @@ class FileResult:
 
     @property
     def episodes(self) -> tuple[FaultEpisode, ...]:
-        """Of all lines, by inception."""
+        """Episodes of all lines, by inception."""
         found = [episode for answer in self.answers for episode in answer.episodes]
         return tuple(sorted(found, key=lambda episode: (episode.inception_ns, episode.line)))
 

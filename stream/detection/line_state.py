@@ -54,7 +54,7 @@ class LineState(msgspec.Struct, array_like=True):
     flags: list[str] = []
     """Quality flags since the line was last idle."""
     restored: bool = False
-    """Whether windows may have passed since this state was written: idle lines are not written every time."""
+    """True where windows may have passed since this state was written: idle lines are not written every time."""
     spec: str = ""
     """Name and classes of the spec that the class indices are of, see ``spec_key``."""
 

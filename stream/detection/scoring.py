@@ -1,4 +1,4 @@
-"""How well episodes match the faults that were there. Pure: faults and episodes in, counts out.
+"""Scores of episodes against the faults that were there. Pure: faults and episodes in, counts out.
 
 Definitions, in samples or in event time:
 
