@@ -227,9 +227,9 @@ class Demo:
             self.console.print(
                 f"{at_s:6.2f} s  {fault.line}  injected {stages}: " + (f"called {held}" if held else "missed")
             )
-        for episode in score.false_episodes:
+        for episode, onset_class in score.false_episodes:
             at_s = watch.seconds_into(episode.at)
-            self.console.print(f"{at_s:6.2f} s  {episode.line}  false alarm {score.class_name(episode.onset_class)}")
+            self.console.print(f"{at_s:6.2f} s  {episode.line}  false alarm {onset_class}")
 
     def _stop_all(self) -> None:
         """End whatever still runs, the youngest first, the worker before the broker."""

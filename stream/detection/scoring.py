@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,11 @@ from stream.windowing import cut_windows
 
 UNKNOWN_CLASS = -1
 """A class that the spec does not have."""
+METRICS = (
+    *("injected", "found", "correct", "onset_correct", "wrong", "missed", "false_alarms", "repeated"),
+    *("line_hours", "delay_cycles_median", "delay_cycles_p95"),
+)
+"""Those of a score that a manifest has."""
 WINDOWS_AT_ONCE = 25
 """Tracked as one record: an idle line passes over so many at once, and few besides a fault's own are looked at one by
 one. Of 4, 25 and 100 it took the least time over lines of a minute with twenty faults each."""
@@ -131,6 +136,10 @@ def published_episodes(events: Iterable[FaultEvent], spec: SignalSpec) -> list[E
     ]
 
 
+def _name(fault_class: int, spec: SignalSpec) -> str:
+    return "a class unknown to the spec" if fault_class == UNKNOWN_CLASS else spec.class_names[fault_class]
+
+
 def _index(name: str, spec: SignalSpec) -> int:
     return spec.class_index(name) if name in spec.class_names else UNKNOWN_CLASS
 
@@ -147,157 +156,39 @@ class ClassScore:
     correct: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredFault:
-    """A fault and the episodes that belong to it, in their order."""
-
-    fault: InjectedFault
-    episodes: tuple[Episode, ...]
-    correct: bool
-    onset_correct: bool
-    stages: int
-    """Stages of two cycles or more."""
-    stages_reported: int
-    delay_cycles: float | None
-    """From inception to the first onset; None where it was missed."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EventScore:
     """Counts; see the module for what they mean. ``injected = correct + wrong + missed``."""
 
-    spec: SignalSpec
-    faults: tuple[ScoredFault, ...]
-    false_episodes: tuple[Episode, ...]
-    """Episodes of no fault."""
     line_hours: float
-
-    @property
-    def injected(self) -> int:
-        """Faults that were there."""
-        return len(self.faults)
-
-    @property
-    def found(self) -> int:
-        """Faults with an episode."""
-        return sum(bool(one.episodes) for one in self.faults)
-
-    @property
-    def correct(self) -> int:
-        """Faults with the right class in the end."""
-        return sum(one.correct for one in self.faults)
-
-    @property
-    def onset_correct(self) -> int:
-        """Faults with the right class in the end that had a right one from the first."""
-        return sum(one.onset_correct for one in self.faults)
-
-    @property
-    def wrong(self) -> int:
-        """Faults found, but with another class in the end."""
-        return self.found - self.correct
-
-    @property
-    def missed(self) -> int:
-        """Faults without an episode."""
-        return self.injected - self.found
-
-    @property
-    def false_alarms(self) -> int:
-        """Episodes of no fault."""
-        return len(self.false_episodes)
-
-    @property
-    def repeated(self) -> int:
-        """Episodes of a fault after its first."""
-        return sum(len(one.episodes) for one in self.faults) - self.found
-
-    @property
-    def onsets(self) -> int:
-        """All episodes."""
-        return self.found + self.repeated + self.false_alarms
-
-    @property
-    def stages(self) -> int:
-        """Stages of two cycles or more."""
-        return sum(one.stages for one in self.faults)
-
-    @property
-    def stages_reported(self) -> int:
-        """Those of them that were reported."""
-        return sum(one.stages_reported for one in self.faults)
-
-    @property
-    def delay_cycles_median(self) -> float:
-        """Median of inception to onset; 0 where nothing was found."""
-        delays = self._delays()
-        return float(np.median(delays)) if delays else 0.0
-
-    @property
-    def delay_cycles_p95(self) -> float:
-        """95th percentile of inception to onset; 0 where nothing was found."""
-        delays = self._delays()
-        return float(np.percentile(delays, 95)) if delays else 0.0
-
-    def _delays(self) -> list[float]:
-        return [one.delay_cycles for one in self.faults if one.delay_cycles is not None]
-
-    @property
-    def by_class(self) -> dict[str, ClassScore]:
-        """Scores of the faults by the class of their last stage."""
-        return self._by(self.spec.class_names)
-
-    @property
-    def by_type(self) -> dict[str, ClassScore]:
-        """Scores of the faults by the type of their last stage."""
-        return self._by([known.type for known in self.spec.classes])
-
-    def _by(self, names: Sequence[str]) -> dict[str, ClassScore]:
-        found: dict[str, ClassScore] = defaultdict(ClassScore)
-        for one in self.faults:
-            score = found[names[one.fault.classes[-1]]]
-            score.injected += 1
-            score.found += bool(one.episodes)
-            score.correct += one.correct
-        return dict(found)
-
-    @property
-    def onset_types(self) -> set[str]:
-        """Types of the classes that episodes opened with."""
-        matched = [episode for one in self.faults for episode in one.episodes]
-        classes = {episode.onset_class for episode in (*matched, *self.false_episodes)} - {UNKNOWN_CLASS}
-        return {self.spec.classes[index].type for index in classes}
-
-    @property
-    def not_correct(self) -> list[tuple[InjectedFault, str | None]]:
-        """Faults that were missed (None) or wrong (the class in the end)."""
-        return [
-            (one.fault, self.class_name(one.episodes[-1].last_class) if one.episodes else None)
-            for one in self.faults
-            if not one.correct
-        ]
-
-    def class_name(self, fault_class: int) -> str:
-        """Return the name of an episode's class."""
-        return "a class unknown to the spec" if fault_class == UNKNOWN_CLASS else self.spec.class_names[fault_class]
+    injected: int = 0
+    found: int = 0
+    correct: int = 0
+    onset_correct: int = 0
+    wrong: int = 0
+    missed: int = 0
+    false_alarms: int = 0
+    repeated: int = 0
+    delay_cycles_median: float = 0.0
+    """From inception to the first onset of the faults found."""
+    delay_cycles_p95: float = 0.0
+    onsets: int = 0
+    stages: int = 0
+    """Stages of two cycles or more."""
+    stages_reported: int = 0
+    by_class: dict[str, ClassScore] = field(default_factory=lambda: defaultdict(ClassScore))
+    by_type: dict[str, ClassScore] = field(default_factory=lambda: defaultdict(ClassScore))
+    onset_types: set[str] = field(default_factory=set)
+    not_correct: list[tuple[InjectedFault, str | None]] = field(default_factory=list)
+    """Faults that were missed (None) or wrong (the class in the end)."""
+    false_episodes: list[tuple[Episode, str]] = field(default_factory=list)
+    """Episodes of no fault, with the class of their onset."""
 
     def as_metrics(self) -> dict[str, float]:
         """Return the counts and the false alarms per line-hour, rounded for a manifest."""
-        values = {
-            "injected": self.injected,
-            "found": self.found,
-            "correct": self.correct,
-            "onset_correct": self.onset_correct,
-            "wrong": self.wrong,
-            "missed": self.missed,
-            "false_alarms": self.false_alarms,
-            "repeated": self.repeated,
-            "line_hours": self.line_hours,
-            "delay_cycles_median": self.delay_cycles_median,
-            "delay_cycles_p95": self.delay_cycles_p95,
-            "false_alarms_per_line_hour": self.false_alarms / self.line_hours if self.line_hours else 0.0,
-        }
-        return {name: round(float(value), 4) for name, value in values.items()}
+        rate = self.false_alarms / self.line_hours if self.line_hours else 0.0
+        values = {name: float(getattr(self, name)) for name in METRICS}
+        return {name: round(value, 4) for name, value in (*values.items(), ("false_alarms_per_line_hour", rate))}
 
 
 def score_events(
@@ -311,16 +202,42 @@ def score_events(
         spec: gives the grace, the cycle, names, types and the classes that score as one.
         line_hours: length of all records together; 0 where no rate is asked for.
     """
-    left: dict[str | int, list[Episode]] = defaultdict(list)
-    for episode in episodes:
-        left[episode.line].append(episode)
-    scored = []
+    score = EventScore(line_hours, injected=len(faults), onsets=len(episodes))
+    known = [episode.onset_class for episode in episodes if episode.onset_class != UNKNOWN_CLASS]
+    score.onset_types = {spec.classes[index].type for index in known}
+    left, delays = list(episodes), []
     for fault in faults:
-        own = tuple(episode for episode in left[fault.line] if belongs(episode, fault, spec))
-        left[fault.line] = [episode for episode in left[fault.line] if episode not in own]
-        scored.append(_scored(fault, own, spec))
-    false = tuple(episode for episode in episodes if episode in left[episode.line])
-    return EventScore(spec, tuple(scored), false, line_hours)
+        own = [episode for episode in left if belongs(episode, fault, spec)]
+        left = [episode for episode in left if episode not in own]
+        _count_fault(score, fault, own, spec)
+        if own:
+            delays.append((own[0].at - fault.begin) / (spec.samples_per_cycle * fault.sample))
+    score.false_alarms = len(left)
+    score.false_episodes = [(episode, _name(episode.onset_class, spec)) for episode in left]
+    if delays:
+        score.delay_cycles_median = float(np.median(delays))
+        score.delay_cycles_p95 = float(np.percentile(delays, 95))
+    return score
+
+
+def _count_fault(score: EventScore, fault: InjectedFault, episodes: Sequence[Episode], spec: SignalSpec) -> None:
+    correct = bool(episodes) and _same(spec, episodes[-1].last_class, fault.classes[-1])
+    truth = spec.classes[fault.classes[-1]]
+    for count in (score, score.by_class[truth.name], score.by_type[truth.type]):
+        count.found += bool(episodes)
+        count.correct += correct
+    score.by_class[truth.name].injected += 1
+    score.by_type[truth.type].injected += 1
+    if not correct:
+        score.not_correct.append((fault, _name(episodes[-1].last_class, spec) if episodes else None))
+    score.missed += not episodes
+    score.wrong += bool(episodes) and not correct
+    score.repeated += max(len(episodes) - 1, 0)
+    score.onset_correct += correct and any(_same(spec, episodes[0].onset_class, stage) for stage in fault.classes)
+    least = LASTING_CYCLES * spec.samples_per_cycle * fault.sample
+    lasting = [stage for stage in fault.stages if stage.end - stage.begin >= least]
+    score.stages += len(lasting)
+    score.stages_reported += sum(_reported(stage, fault, episodes, spec) for stage in lasting)
 
 
 def belongs(episode: Episode, fault: InjectedFault, spec: SignalSpec) -> bool:
@@ -330,21 +247,6 @@ def belongs(episode: Episode, fault: InjectedFault, spec: SignalSpec) -> bool:
 
 def _grace(fault: InjectedFault, spec: SignalSpec) -> int:
     return round((spec.samples + fault.uncertain) * fault.sample)
-
-
-def _scored(fault: InjectedFault, episodes: tuple[Episode, ...], spec: SignalSpec) -> ScoredFault:
-    cycle = spec.samples_per_cycle * fault.sample
-    lasting = [stage for stage in fault.stages if stage.end - stage.begin >= LASTING_CYCLES * cycle]
-    correct = bool(episodes) and _same(spec, episodes[-1].last_class, fault.classes[-1])
-    return ScoredFault(
-        fault=fault,
-        episodes=episodes,
-        correct=correct,
-        onset_correct=correct and any(_same(spec, episodes[0].onset_class, stage) for stage in fault.classes),
-        stages=len(lasting),
-        stages_reported=sum(_reported(stage, fault, episodes, spec) for stage in lasting),
-        delay_cycles=(episodes[0].at - fault.begin) / cycle if episodes else None,
-    )
 
 
 def _reported(stage: Stage, fault: InjectedFault, episodes: Sequence[Episode], spec: SignalSpec) -> bool:

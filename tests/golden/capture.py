@@ -37,7 +37,7 @@ from stream.dead_letters.publish import dead_letter
 from stream.detection.classify import Classifier, classify_windows, with_rejection
 from stream.detection.decode import decode_batch
 from stream.detection.episodes import EpisodeTracker
-from stream.detection.scoring import EventScore, detect_episodes, published_episodes, score_events
+from stream.detection.scoring import METRICS, EventScore, detect_episodes, published_episodes, score_events
 from stream.detection.truth import InjectedFault, Truth, injected_faults
 from stream.settings import Settings
 from stream.windowing import MSGPACK_HEADERS, cut_windows, encode_windows, window_messages
@@ -345,7 +345,7 @@ def _scores_of(name: str) -> dict[str, Any]:
     return {
         "published": _plain_score(score_events(truth.faults(), published_episodes(events, SPEC), SPEC), events),
         "faults": [_plain_fault(fault) for fault in truth.faults()],
-        "confirmed": {name: getattr(confirmed, name) for name in CONFIRMED},
+        "confirmed": {name: getattr(confirmed, name) for name in METRICS},
         "injected": [
             {"record": fault.line, "start": fault.begin, "stop": fault.end, "classes": fault.classes}
             for fault in injected
@@ -355,12 +355,6 @@ def _scores_of(name: str) -> dict[str, Any]:
             for one in detected
         ],
     }
-
-
-CONFIRMED = (
-    *("injected", "found", "correct", "onset_correct", "wrong", "missed", "false_alarms", "repeated"),
-    *("line_hours", "delay_cycles_median", "delay_cycles_p95"),
-)
 
 
 def _plain_fault(fault: InjectedFault) -> dict[str, Any]:
@@ -383,7 +377,7 @@ def _plain_score(score: EventScore, events: Sequence[FaultEvent]) -> dict[str, A
         "by_type": {name: asdict(part) for name, part in sorted(score.by_type.items())},
         "onset_types": sorted(score.onset_types),
         "not_correct": [[fault.line, fault.begin, held] for fault, held in score.not_correct],
-        "false_onsets": [onsets[str(one.line), one.at] for one in score.false_episodes],
+        "false_onsets": [onsets[str(one.line), one.at] for one, _ in score.false_episodes],
     }
 
 
