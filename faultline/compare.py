@@ -1,4 +1,4 @@
-"""Two models on one recording, without a broker: the worker's own decode, engine, rejection and episode code, twice.
+"""Two models on one recording, without a broker: a worker's own detection, twice, and why the episodes differ.
 
 Example:
     >>> from faultline.compare import compare_models
@@ -11,84 +11,231 @@ Example:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
-from faultline.comparing_pairs import (
-    Comparison,
-    LineWindowsDiffer,
-    ModelEpisode,
-    Tolerance,
-    WindowLog,
-    paired,
-)
 from model.artefact import Artefact
 from model.engine import Engine
 from model.errors import FaultlineError
 from model.spec import SignalSpec
-from stream.contract import FaultEvent, SourceRecord
-from stream.detection.classify import Classifier, answered
-from stream.detection.decode import DecodedBatch, decode_batch
-from stream.detection.episodes import EpisodeTracker
-from stream.detection.events import fault_event
-from stream.detection.line_state import LineState
+from stream.contract import FaultEvent, QualityFlag
+from stream.detection.decode import DecodedBatch, LineWindows, WindowRecord, decode_batch
+from stream.detection.offline import Detector, batched
 from stream.recordings.sources import ReplayRecord, Source
 
-BATCH_WINDOWS = 4096
-"""Classified at once: enough to fill the engine's buckets, 3 MiB of `line` windows."""
+NS = 1_000_000_000
+MS = 1_000_000
+THREE_PHASE = ("lll", "lllg")
 MAX_MESSAGE_BYTES = 100_000_000
-"""What a broker took once is judged."""
+"""Whatever a broker took once is compared."""
 
 
 class CompareError(FaultlineError):
     """Two models cannot be compared on a source."""
 
 
-@dataclass(slots=True)
-class _Taken:
-    """A record of a source as if it had been consumed."""
+# Results -------------------------------------------------------------------------------------------------------------
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tolerance(_Frozen):
+    """Bounds below which two episodes do not differ."""
+
+    inception_ms: float = Field(5.0, ge=0, description="A quarter of a 50 Hz cycle: the hop of the windows.")
+    duration_ms: float = Field(20.0, ge=0, description="A cycle of 50 Hz: a window more or less at the end.")
+
+
+class ModelEpisode(_Frozen):
+    """One fault on one line as one model sees it."""
+
+    line: str
+    fault_class: str = Field(description="At the end: what the last update said.")
+    fault_type: str
+    classes: tuple[str, ...] = Field(description="Every class that it had, in order.")
+    confidence: float
+    inception_ns: int
+    detection_ns: int = Field(description="Of the onset.")
+    duration_s: float | None = Field(None, description="Nothing where the recording ends before the fault.")
+    quality: tuple[QualityFlag, ...] = ()
+
+    @classmethod
+    def of(cls, events: Sequence[FaultEvent]) -> Self:
+        """Episode of its events, in their order."""
+        steps = [event for event in events if event.state != "clear"]
+        last = steps[-1]
+        return cls(
+            line=last.line,
+            fault_class=last.fault_class,
+            fault_type=last.fault_type,
+            classes=tuple(event.fault_class for event in steps),
+            confidence=last.confidence,
+            inception_ns=events[0].inception_ns,
+            detection_ns=events[0].detection_ns,
+            duration_s=events[-1].duration_s,
+            quality=tuple(events[-1].quality),
+        )
+
+    @property
+    def end_ns(self) -> int | None:
+        """When it was cleared; None where that was never seen."""
+        return None if self.duration_s is None else self.inception_ns + round(self.duration_s * NS)
+
+
+class EpisodePair(_Frozen):
+    """An episode of both models, or of one."""
+
+    line: str
+    first: ModelEpisode | None
+    second: ModelEpisode | None
+    differences: tuple[str, ...] = Field((), description="In words; none where they agree.")
+
+    @property
+    def at_ns(self) -> int:
+        """Inception, by the model that saw it first."""
+        return min(episode.inception_ns for episode in (self.first, self.second) if episode is not None)
+
+    @property
+    def relation(self) -> Literal["same", "different", "only first", "only second"]:
+        """How the two compare, in one word or two."""
+        if self.first is None:
+            return "only second"
+        if self.second is None:
+            return "only first"
+        return "different" if self.differences else "same"
+
+
+class LineWindowsDiffer(_Frozen):
+    """A line of which the models class single windows differently (three-phase faults counted as one)."""
+
+    line: str
+    windows: int
+    differ: int
+    first_ns: int
+
+
+class Comparison(_Frozen):
+    """The result of two models on one recording."""
+
+    models: tuple[str, str]
+    begin_ns: int
+    windows: int
+    not_judged: dict[str, int] = Field(description="Records that no worker could judge, by reason.")
+    lines: tuple[LineWindowsDiffer, ...]
+    pairs: tuple[EpisodePair, ...]
+
+    @property
+    def agree(self) -> bool:
+        """True where both found the same episodes; single windows may differ."""
+        return all(pair.relation == "same" for pair in self.pairs)
+
+    @property
+    def windows_differ(self) -> int:
+        """Windows that are classed differently."""
+        return sum(line.differ for line in self.lines)
+
+
+@dataclass(slots=True)
+class WindowLog:
+    """Answers of a model to every window of a line: 17 bytes a window."""
+
+    _starts: list[NDArray[np.int64]] = field(default_factory=list)
+    _classes: list[NDArray[np.uint8]] = field(default_factory=list)
+    _faults: list[NDArray[np.float32]] = field(default_factory=list)
+    _is_ood: list[NDArray[np.bool_]] = field(default_factory=list)
+    count: int = 0
+    window_ns: int = 0
+    """Length of a window."""
+
+    def add(
+        self,
+        entry: LineWindows,
+        spec: SignalSpec,
+        classes: NDArray[np.intp],
+        fault: NDArray[np.float32],
+        is_ood: NDArray[np.bool_],
+    ) -> None:
+        """Add the windows of a record.
+
+        Args:
+            entry: where they stand.
+            spec: of them.
+            classes: (n,), most probable class.
+            fault: float32 (n,), probability of any fault.
+            is_ood: (n,), whether they are unlike the model's training.
+        """
+        steps = np.round(np.arange(entry.count) * (spec.hop * NS / entry.rate_hz)).astype(np.int64)
+        self._starts.append(entry.start_ns + steps)
+        self._classes.append(classes.astype(np.uint8))
+        self._faults.append(fault)
+        self._is_ood.append(is_ood)
+        self.count += entry.count
+        self.window_ns = round(spec.samples * NS / entry.rate_hz)
+
+    @property
+    def first_ns(self) -> int:
+        """Earliest start of a window."""
+        return min(int(part[0]) for part in self._starts)
+
+    def starts_ns(self) -> NDArray[np.int64]:
+        """(n,) start of every window."""
+        return np.concatenate(self._starts)
+
+    def class_names(self, spec: SignalSpec) -> NDArray[np.str_]:
+        """(n,) class of every window by name, three-phase faults with and without ground as one."""
+        merged = spec.merged_three_phase()
+        names = np.array([spec.class_names[index] for index in merged])
+        return names[np.concatenate(self._classes)]
+
+    def describe(self, spec: SignalSpec, first_ns: int, end_ns: int) -> str:
+        """Return in words how the model answered the windows that touch a stretch of time."""
+        starts = self.starts_ns()
+        inside = (starts < end_ns) & (starts + self.window_ns > first_ns)
+        if not inside.any():
+            return "no windows then"
+        names = np.array(spec.class_names)[np.concatenate(self._classes)[inside]]
+        counts = ", ".join(f"{count} {name}" for name, count in Counter(names.tolist()).most_common(3))
+        sure = float(np.concatenate(self._faults)[inside].max())
+        text = f"of {int(inside.sum())} windows then {counts}; at most {sure:.0%} sure of a fault"
+        unlike = int(np.concatenate(self._is_ood)[inside].sum())
+        return text + (f"; {unlike} unlike its training" if unlike else "")
+
+
+# Two models over a source ---------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class ModelRun:
     """One model's way through a recording."""
 
-    classifier: Classifier
-    tracker: EpisodeTracker
+    detector: Detector
     events: list[FaultEvent] = field(default_factory=list)
     logs: dict[str, WindowLog] = field(default_factory=lambda: defaultdict(WindowLog))
-    _states: dict[str, LineState] = field(default_factory=dict)
 
-    def take(self, batch: DecodedBatch) -> None:
-        """Judge the windows of a batch, in the order of their records."""
-        spec = self.tracker.spec
-        probabilities, _ = answered(self.classifier, batch.windows, spec.none_index)
-        unlike = self.classifier.unlike(batch.windows)
-        classes = probabilities.argmax(axis=1)
+    @property
+    def spec(self) -> SignalSpec:
+        """Spec of the model."""
+        return self.detector.spec
+
+    def process(self, batch: DecodedBatch) -> None:
+        """Detect what a batch holds, and log its windows."""
+        found = self.detector.process_batch(batch)
+        self.events += found.events
+        is_ood = self.detector.classifier.is_ood(batch.windows)
         for entry in batch.records:
             span = slice(entry.first, entry.first + entry.count)
-            judgement = self.tracker.judge(
-                self._states.get(entry.line), entry, batch.windows[span], classes[span], probabilities[span]
-            )
-            self._states[entry.line] = judgement.state
-            source = SourceRecord(topic=entry.record.topic, partition=0, offset=entry.record.offset)
-            self.events += [fault_event(step, spec, self.classifier.model_id, source) for step in judgement.steps]
-            fault = 1.0 - probabilities[span, spec.none_index]
-            self.logs[entry.line].add(entry, spec, classes[span], fault, unlike[span])
+            fault = 1.0 - found.probabilities[span, self.spec.none_index]
+            self.logs[entry.line].add(entry, self.spec, found.classes[span], fault, is_ood[span])
 
     def episodes(self) -> list[ModelEpisode]:
-        """What was found, by inception."""
+        """Return the episodes found, by inception."""
         by_id: dict[str, list[FaultEvent]] = defaultdict(list)
         for event in self.events:
             by_id[event.episode_id].append(event)
@@ -124,7 +271,7 @@ def compare_models(
             f"{second.manifest.spec.name!r} with {', '.join(second.manifest.spec.channels)}"
         )
     with Engine(first) as engine, Engine(second) as other:
-        runs = [ModelRun(each, EpisodeTracker(each.spec)) for each in (engine, other)]
+        runs = [ModelRun(Detector(each, each.spec)) for each in (engine, other)]
         return compare_runs(source, runs[0], runs[1], topic=topic, tolerance=tolerance, progress=progress)
 
 
@@ -137,26 +284,26 @@ def compare_runs(
     tolerance: Tolerance | None = None,
     progress: Callable[[int], None] = lambda records: None,
 ) -> Comparison:
-    """See ``compare_models``; the models are there already."""
-    spec = first.tracker.spec
+    """Compare models that are there already; see ``compare_models``."""
+    spec = first.spec
     outcomes: Counter[str] = Counter()
     records = source.records()
     if topic is not None and topic in source.topics:
         records = (record for record in records if record.topic == topic)
     done = 0
-    for taken in _batches(records):
-        batch = decode_batch(taken, spec, max_bytes=MAX_MESSAGE_BYTES)
+    for consumed in batched(_window_records(records)):
+        batch = decode_batch(consumed, spec, max_bytes=MAX_MESSAGE_BYTES)
         outcomes.update(dead.reason for dead in batch.dead)
         for run in (first, second):
-            run.take(batch)
-        done += len(taken)
+            run.process(batch)
+        done += len(consumed)
         progress(done)
     windows = sum(log.count for log in first.logs.values())
     if not windows:
         why = ", ".join(f"{count} {reason}" for reason, count in outcomes.items()) or "it is empty"
         raise CompareError(f"no window of spec {spec.name!r} is in the source ({why}): FAULTLINE_SPEC says which")
     return Comparison(
-        models=(first.classifier.model_id, second.classifier.model_id),
+        models=(first.detector.classifier.model_id, second.detector.classifier.model_id),
         begin_ns=min(log.first_ns for log in first.logs.values()),
         windows=windows,
         not_judged=dict(outcomes),
@@ -164,7 +311,7 @@ def compare_runs(
         pairs=paired(
             (first.episodes(), second.episodes()),
             (first.logs, second.logs),
-            (first.tracker.spec, second.tracker.spec),
+            (first.spec, second.spec),
             tolerance or Tolerance(),
         ),
     )
@@ -174,27 +321,105 @@ def _shape(spec: SignalSpec) -> tuple[object, ...]:
     return spec.name, spec.channels, spec.samples, spec.hop, spec.samples_per_cycle
 
 
-def _batches(records: Iterable[ReplayRecord]) -> Iterator[list[_Taken]]:
-    taken: list[_Taken] = []
-    windows = 0
+def _window_records(records: Iterable[ReplayRecord]) -> Iterator[tuple[WindowRecord, int]]:
     for offset, record in enumerate(records):
         topic, time_ms = record.topic or "source", record.timestamp_ms or 0
-        taken.append(_Taken(topic, 0, offset, time_ms, record.key, record.value, record.headers))
-        windows += max(record.windows, 1)
-        if windows >= BATCH_WINDOWS:
-            yield taken
-            taken, windows = [], 0
-    if taken:
-        yield taken
+        yield WindowRecord(topic, 0, offset, time_ms, record.key, record.value, record.headers), max(record.windows, 1)
 
 
 def _window_differences(first: ModelRun, second: ModelRun) -> tuple[LineWindowsDiffer, ...]:
-    """Lines of which single windows are classed differently, the worst first."""
+    """Return the lines of which single windows are classed differently, the worst first."""
     found = []
     for line, log in first.logs.items():
-        a, b = log.class_names(first.tracker.spec), second.logs[line].class_names(second.tracker.spec)
+        a, b = log.class_names(first.spec), second.logs[line].class_names(second.spec)
         differ: NDArray[np.bool_] = a != b
         if differ.any():
             at = log.starts_ns()[differ]
             found.append(LineWindowsDiffer(line=line, windows=log.count, differ=int(differ.sum()), first_ns=int(at[0])))
     return tuple(sorted(found, key=lambda line: (-line.differ, line.line)))
+
+
+# Pairs of episodes ----------------------------------------------------------------------------------------------------
+
+
+def paired(
+    episodes: tuple[Sequence[ModelEpisode], Sequence[ModelEpisode]],
+    logs: tuple[Mapping[str, WindowLog], Mapping[str, WindowLog]],
+    specs: tuple[SignalSpec, SignalSpec],
+    tolerance: Tolerance,
+) -> tuple[EpisodePair, ...]:
+    """Pair the episodes of two models that overlap in time on the same line, the longest overlaps first.
+
+    Args:
+        episodes: of the first and of the second model.
+        logs: their windows, per line.
+        specs: their classes.
+        tolerance: what is no difference.
+
+    Returns:
+        Every episode once, in the order of time.
+    """
+    of_line: dict[str, list[int]] = defaultdict(list)
+    for number, episode in enumerate(episodes[1]):
+        of_line[episode.line].append(number)
+    overlaps = [
+        (_overlap_ns(a, episodes[1][number_b]), number_a, number_b)
+        for number_a, a in enumerate(episodes[0])
+        for number_b in of_line[a.line]
+    ]
+    partner: dict[int, int] = {}
+    taken: set[int] = set()
+    for overlap_ns, number_a, number_b in sorted(overlaps, key=lambda overlap: (-overlap[0], *overlap[1:])):
+        if overlap_ns > 0 and number_a not in partner and number_b not in taken:
+            partner[number_a] = number_b
+            taken.add(number_b)
+    pairs = []
+    for number, a in enumerate(episodes[0]):
+        b = episodes[1][partner[number]] if number in partner else None
+        pairs.append(_pair(a, b, logs, specs, tolerance))
+    alone = (episode for number, episode in enumerate(episodes[1]) if number not in taken)
+    pairs += [_pair(None, episode, logs, specs, tolerance) for episode in alone]
+    return tuple(sorted(pairs, key=lambda pair: (pair.at_ns, pair.line)))
+
+
+def _overlap_ns(a: ModelEpisode, b: ModelEpisode) -> int:
+    ends = [end for end in (a.end_ns, b.end_ns) if end is not None]
+    begin = max(a.inception_ns, b.inception_ns)
+    # Two that are both not cleared overlap to the recording's end.
+    return (min(ends) if ends else begin + NS) - begin
+
+
+def _pair(
+    a: ModelEpisode | None,
+    b: ModelEpisode | None,
+    logs: tuple[Mapping[str, WindowLog], Mapping[str, WindowLog]],
+    specs: tuple[SignalSpec, SignalSpec],
+    tolerance: Tolerance,
+) -> EpisodePair:
+    one = a or b
+    assert one is not None
+    if a is not None and b is not None:
+        return EpisodePair(line=one.line, first=a, second=b, differences=tuple(_differences(a, b, tolerance)))
+    silent = 0 if a is None else 1
+    log = logs[silent].get(one.line)
+    end_ns = one.end_ns if one.end_ns is not None else one.detection_ns
+    why = "no windows of the line" if log is None else log.describe(specs[silent], one.inception_ns, end_ns)
+    which = ("first", "second")[silent]
+    return EpisodePair(line=one.line, first=a, second=b, differences=(f"the {which} model is silent: {why}",))
+
+
+def _differences(a: ModelEpisode, b: ModelEpisode, tolerance: Tolerance) -> list[str]:
+    found = []
+    both_three_phase = a.fault_type in THREE_PHASE and b.fault_type in THREE_PHASE
+    if a.fault_class != b.fault_class and not both_three_phase:
+        found.append(f"class {' then '.join(a.classes)} and {' then '.join(b.classes)}")
+    later_ms = (b.inception_ns - a.inception_ns) / MS
+    if abs(later_ms) > tolerance.inception_ms:
+        found.append(f"inception {abs(later_ms):.1f} ms {'later' if later_ms > 0 else 'earlier'} by the second")
+    if (a.duration_s is None) != (b.duration_s is None):
+        found.append(f"cleared only by the {'first' if b.duration_s is None else 'second'}")
+    elif a.duration_s is not None and b.duration_s is not None:
+        longer_ms = (b.duration_s - a.duration_s) * 1000
+        if abs(longer_ms) > tolerance.duration_ms:
+            found.append(f"lasts {abs(longer_ms):.1f} ms {'longer' if longer_ms > 0 else 'shorter'} by the second")
+    return found

@@ -17,14 +17,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from domains.powerline.waveforms import ReadOptions, Record, open_record
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from domains.powerline.waveforms import ReadOptions, Record, RecordLine, messages_of, open_record
 from domains.powerline.waveforms.errors import RecordError
-from faultline.episodes_of import FaultEpisode, LineAnswer, answer_line
 from model.artefact import Artefact, shipped
 from model.engine import Engine
 from model.errors import FaultlineError
-from model.spec import EpisodePolicy
-from stream.detection.episodes import EpisodeTracker
+from model.spec import EpisodePolicy, SignalSpec
+from stream.contract import FaultEvent, QualityFlag
+from stream.detection.classify import Classifier
+from stream.detection.decode import WindowRecord
+from stream.detection.offline import Detector, batched
+from stream.windowing import NS
 
 BUCKETS = (32, 128, 512)
 """Sizes compiled: a record has tens to thousands of windows, and every size takes its time to compile."""
@@ -32,9 +39,54 @@ WAITING = 2
 """Files read ahead of the one whose result is due: bounds memory."""
 
 
+class FaultEpisode(BaseModel):
+    """One fault on one line of a record, from onset to clear. Times are those of the record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    line: str
+    episode_id: str
+    fault_class: str = Field(description="Class at the end: what the last update said.")
+    fault_type: str
+    phases: str
+    ground: bool
+    ground_probability: float
+    confidence: float
+    classes: list[str] = Field(description="Every class the episode had, in order.")
+    inception_ns: int = Field(description="Unix time of the inception.")
+    inception_s: float = Field(description="The same in seconds after the record's first sample.")
+    detection_s: float = Field(description="When the onset was certain, seconds after the first sample.")
+    duration_s: float | None = Field(None, description="Inception to clearing; nothing where the record ends before.")
+    duration_cycles: float | None = None
+    quality: list[QualityFlag] = Field(default_factory=list)
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineAnswer:
+    """The result of one line.
+
+    Attributes:
+        line: of the record.
+        events: as a worker would have published them.
+        episodes: the same, one per fault.
+        window_end_s: (n,) time of every window's last sample, seconds after the record's first sample.
+        probabilities: float32 (n, classes), after rejection.
+        outcomes: how many windows were judged, unknown, …
+    """
+
+    line: RecordLine
+    events: tuple[FaultEvent, ...]
+    episodes: tuple[FaultEpisode, ...]
+    window_end_s: NDArray[np.float64]
+    probabilities: NDArray[np.float32]
+    outcomes: Counter[str]
+
+
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What became of one file.
+    """The result of one file.
 
     Attributes:
         path: of the file.
@@ -50,7 +102,7 @@ class FileResult:
 
     @property
     def episodes(self) -> tuple[FaultEpisode, ...]:
-        """Of all lines, by inception."""
+        """Episodes of all lines, by inception."""
         found = [episode for answer in self.answers for episode in answer.episodes]
         return tuple(sorted(found, key=lambda episode: (episode.inception_ns, episode.line)))
 
@@ -66,24 +118,11 @@ class FileResult:
 
 
 def load_artefact(model: str | Path | None) -> Artefact:
-    """An artefact by its path, the name of a shipped one, or None for the shipped `line` model."""
+    """Return an artefact by its path, the name of a shipped one, or None for the shipped `line` model."""
     if model is None:
         return shipped("line")
     path = Path(model)
     return Artefact.load(path) if path.suffix or path.exists() else shipped(str(model))
-
-
-def classify_record(record: Record, engine: Engine, *, policy: EpisodePolicy | None = None) -> tuple[LineAnswer, ...]:
-    """Episodes of every line of an open record.
-
-    Raises:
-        RecordError: no line is certain; the message says what to do.
-    """
-    if not record.lines:
-        doubts = [str(finding) for finding in record.findings if finding.code in ("ambiguous-channels", "no-line")]
-        raise RecordError(f"{record.path}: {'; '.join(doubts[:2])} (see faultline inspect)")
-    tracker = EpisodeTracker(engine.spec, policy)
-    return tuple(answer_line(record, line, engine, tracker) for line in record.lines)
 
 
 def classify(
@@ -94,7 +133,7 @@ def classify(
     policy: EpisodePolicy | None = None,
     jobs: int | None = None,
 ) -> Iterator[FileResult]:
-    """Episodes of files, in the order of ``paths``, read side by side. A bad file fails alone.
+    """Yield the episodes of files, in the order of ``paths``, read side by side. A bad file fails alone.
 
     Args:
         paths: COMTRADE, CSV or Parquet files.
@@ -123,6 +162,93 @@ def classify(
     finally:
         if engine is not model:
             engine.close()
+
+
+def classify_record(record: Record, engine: Engine, *, policy: EpisodePolicy | None = None) -> tuple[LineAnswer, ...]:
+    """Return the answers of every line of an open record.
+
+    Raises:
+        RecordError: no line is certain; the message says what to do.
+    """
+    if not record.lines:
+        doubts = [str(finding) for finding in record.findings if finding.code in ("ambiguous-channels", "no-line")]
+        raise RecordError(f"{record.path}: {'; '.join(doubts[:2])} (see faultline inspect)")
+    return tuple(answer_line(record, line, engine, engine.spec, policy) for line in record.lines)
+
+
+def answer_line(
+    record: Record, line: RecordLine, classifier: Classifier, spec: SignalSpec, policy: EpisodePolicy | None = None
+) -> LineAnswer:
+    """Classify one line and gather its episodes, by a worker's own detection.
+
+    Args:
+        record: that the line is of.
+        line: one of its lines.
+        classifier: an engine.
+        spec: that the classifier answers for.
+        policy: when windows make an episode; the spec's own by default.
+
+    Example:
+        >>> answer = answer_line(record, record.lines[0], engine, engine.spec)  # doctest: +SKIP
+        >>> answer.episodes[0].fault_class  # doctest: +SKIP
+        'BG'
+    """
+    detector = Detector(classifier, spec, policy)
+    events: list[FaultEvent] = []
+    ends: list[NDArray[np.float64]] = []
+    probabilities: list[NDArray[np.float32]] = []
+    outcomes: Counter[str] = Counter()
+    for messages in batched(_window_records(record, line, spec)):
+        found = detector.process(messages)
+        events += found.events
+        probabilities.append(found.probabilities)
+        outcomes += found.outcomes
+        outcomes["dead"] += len(found.batch.dead)
+        for entry in found.batch.records:
+            first_s = (entry.start_ns - line.start_ns) / NS + (spec.samples - 1) / entry.rate_hz
+            ends.append(first_s + np.arange(entry.count) * spec.hop / entry.rate_hz)
+    return LineAnswer(
+        line=line,
+        events=tuple(events),
+        episodes=tuple(_episodes(events, record, line)),
+        window_end_s=np.concatenate(ends) if ends else np.empty(0),
+        probabilities=np.concatenate(probabilities) if probabilities else np.empty((0, len(spec.classes)), np.float32),
+        outcomes=+outcomes,
+    )
+
+
+def _window_records(record: Record, line: RecordLine, spec: SignalSpec) -> Iterator[tuple[WindowRecord, int]]:
+    key = line.name.encode()
+    for offset, message in enumerate(messages_of(line, spec)):
+        time_ms = message.end_ns // 1_000_000
+        yield WindowRecord(record.path.name, 0, offset, time_ms, key, message.value), message.count
+
+
+def _episodes(events: list[FaultEvent], record: Record, line: RecordLine) -> Iterator[FaultEpisode]:
+    """Yield the episodes of events in their order."""
+    for identity in dict.fromkeys(event.episode_id for event in events):
+        own = [event for event in events if event.episode_id == identity]
+        steps = [event for event in own if event.state != "clear"]
+        onset, last, end = own[0], steps[-1], own[-1]
+        yield FaultEpisode(
+            file=str(record.path),
+            line=line.name,
+            episode_id=identity,
+            fault_class=last.fault_class,
+            fault_type=last.fault_type,
+            phases=last.phases,
+            ground=last.ground,
+            ground_probability=last.ground_probability,
+            confidence=last.confidence,
+            classes=[event.fault_class for event in steps],
+            inception_ns=onset.inception_ns,
+            inception_s=round((onset.inception_ns - line.start_ns) / NS, 6),
+            detection_s=round((onset.detection_ns - line.start_ns) / NS, 6),
+            duration_s=end.duration_s,
+            duration_cycles=end.duration_cycles,
+            quality=end.quality,
+            model_id=onset.model_id,
+        )
 
 
 def _one_file(path: Path, engine: Engine, options: ReadOptions | None, policy: EpisodePolicy | None) -> FileResult:

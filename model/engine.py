@@ -132,13 +132,13 @@ class Engine:
                 pass
         return answer
 
-    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return which windows (n,) are unlike the model's training, so that no answer to them means anything.
 
         None are where the artefact does not say how to tell.
         """
         rejection = self._artefact.manifest.rejection
-        return np.zeros(len(windows), bool) if rejection is None else rejection.unlike(windows)
+        return np.zeros(len(windows), bool) if rejection is None else rejection.is_ood(windows)
 
     def close(self) -> None:
         """End the engine's threads once running calls are done. Closing twice is allowed."""

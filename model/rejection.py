@@ -47,7 +47,7 @@ class Rejection(BaseModel):
         >>> bounds = Rejection.for_spec(
         ...     load_spec("line"), most_current=200, most_voltage=4, least_change=1e-3, most_roughness=0.6
         ... )
-        >>> bounds.unlike(np.full((1, 32, 6), 0.5, np.float32)).tolist()
+        >>> bounds.is_ood(np.full((1, 32, 6), 0.5, np.float32)).tolist()
         [True]
     """
 
@@ -89,7 +89,7 @@ class Rejection(BaseModel):
             most_roughness=most_roughness,
         )
 
-    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return which windows lie outside a bound, or hold a value that is not finite.
 
         Args:

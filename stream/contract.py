@@ -7,6 +7,8 @@ hold the two to each other.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -28,6 +30,17 @@ MAX_RATE_HZ = 1e9
 """One sample a nanosecond: times in ns cannot tell faster ones apart."""
 MAX_LINE_BYTES = 255
 """Of a line's id in UTF-8: it is copied into every event, header and state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record to publish. ``partition`` None leaves the choice to the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    partition: int | None = None
 
 
 class Message(BaseModel):

@@ -28,19 +28,20 @@ class OutgoingWindows:
 
 
 def cut_windows(samples: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float32]:
-    """Overlapping windows of a waveform.
+    """Cut waveforms into overlapping windows.
 
     Args:
-        samples: float32 (T, channels), per unit.
+        samples: float32 (…, T, channels), per unit: one waveform, or any number of equal length.
         spec: gives samples per window and hop.
 
     Returns:
-        A read-only view, float32 (n, samples, channels), n = max(0, (T − samples) // hop + 1).
+        A read-only view, float32 (…, n, samples, channels), n = max(0, (T − samples) // hop + 1).
     """
-    if len(samples) < spec.samples:
-        return np.empty((0, spec.samples, samples.shape[1]), np.float32)
-    view = np.lib.stride_tricks.sliding_window_view(samples, spec.samples, axis=0)[:: spec.hop]
-    return view.transpose(0, 2, 1)
+    *records, length, channels = samples.shape
+    if length < spec.samples:
+        return np.empty((*records, 0, spec.samples, channels), np.float32)
+    view = np.lib.stride_tricks.sliding_window_view(samples, spec.samples, axis=-2)[..., :: spec.hop, :, :]
+    return view.swapaxes(-1, -2)
 
 
 def encode_windows(

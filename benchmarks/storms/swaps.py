@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from benchmarks.kafka.server import KafkaServer
 from model.artefact import Artefact, shipped
 from model.engine import Engine
-from stream.detection.classify import answered
+from stream.detection.classify import classify_windows
 from stream.detection.decode import decode_batch
 from tests.delivery.harness import REPOSITORY, Topics, WorkerProcess, read_all, wait_answered, wait_until
 from tests.stream.doubles import record as consumed
@@ -226,7 +226,7 @@ def mixed_answers(found: Answers, models: dict[str, Artefact]) -> tuple[int, flo
             answers = []
             for artefact in (models[model_id], other):
                 with Engine(artefact, like=first) as engine:
-                    answers.append(answered(engine, windows, spec.none_index)[0])
+                    answers.append(classify_windows(engine, windows, spec.none_index)[0])
             start = 0
             for place in places:
                 span = slice(start, start + len(found.probabilities[place]))

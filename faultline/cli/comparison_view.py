@@ -13,8 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from domains.powerline.waveforms import ReadOptions
-from faultline.compare import compare_models
-from faultline.comparing_pairs import NS, Comparison, EpisodePair, ModelEpisode, Tolerance
+from faultline.compare import NS, Comparison, EpisodePair, ModelEpisode, Tolerance, compare_models
 from faultline.detect import load_artefact
 from stream.recordings.replay_job import open_replay
 from stream.recordings.sources import SourceOptions
@@ -69,7 +68,7 @@ def as_body(comparison: Comparison, models: tuple[str, str]) -> dict[str, Any]:
     """The comparison as one JSON object."""
     body = comparison.model_dump(mode="json")
     for pair, dumped in zip(comparison.pairs, body["pairs"], strict=True):
-        dumped["verdict"] = pair.verdict
+        dumped["verdict"] = pair.relation
     return {"agree": comparison.agree, "files": list(models), "windows_differ": comparison.windows_differ, **body}
 
 
@@ -91,7 +90,7 @@ def print_comparison(comparison: Comparison, models: tuple[str, str]) -> None:
     for line in comparison.lines[:LINES_SHOWN]:
         at_s = (line.first_ns - comparison.begin_ns) / NS
         console.print(f"  {line.line}: {line.differ:,} of {line.windows:,}, the first at {at_s:.3f} s")
-    same = sum(pair.verdict == "same" for pair in comparison.pairs)
+    same = sum(pair.relation == "same" for pair in comparison.pairs)
     console.print(
         f"the models agree on all {same} episodes"
         if comparison.agree
@@ -118,4 +117,4 @@ def _cell(episode: ModelEpisode | None) -> str:
 
 
 def _verdict(pair: EpisodePair) -> str:
-    return "same" if pair.verdict == "same" else "; ".join(pair.differences)
+    return "same" if pair.relation == "same" else "; ".join(pair.differences)

@@ -146,7 +146,7 @@ def replay(
     )
     if against is not None and and_ is not None:
         from faultline.cli.comparison_view import compare_on_file
-        from faultline.comparing_pairs import Tolerance
+        from faultline.compare import Tolerance
 
         tolerance = Tolerance(inception_ms=tolerance_ms)
         compare_on_file(settings, source, (against, and_), source_options, read, tolerance, as_json=as_json)

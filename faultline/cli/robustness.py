@@ -38,8 +38,8 @@ def robustness(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from model.engine import Engine
     from model.errors import ArtefactError
+    from stream.detection.classify import with_rejection
     from training.evaluation.conditions import chosen
-    from training.evaluation.evaluation import guarded
     from training.evaluation.robustness import EPISODES, QUICK_EPISODES, SEED, check_spec, evaluate
 
     if json_out is not None and not json_out.parent.is_dir():
@@ -49,7 +49,7 @@ def robustness(
     check_spec(artefact.manifest.spec)
     with Engine(artefact).warm() as engine, _Bar(1 + 5 * len(wanted), hidden=quiet) as bar:
         result = evaluate(
-            guarded(engine.classify, artefact.manifest.rejection, artefact.manifest.spec),
+            with_rejection(engine.classify, artefact.manifest.rejection, artefact.manifest.spec),
             artefact.manifest.spec,
             wanted,
             SEED if seed is None else seed,

@@ -15,7 +15,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from model.spec import SignalSpec
 from stream.contract import HEADER_PREFIX, FaultEvent
-from stream.detection.scoring import NS, EventScore, Truth, score_events
+from stream.detection.scoring import EventScore, published_episodes, score_events
+from stream.detection.truth import NS, Truth
 from stream.kafka.admin import admin_client, describe_topics
 from stream.kafka.catalogue import FAULT_TYPES
 from stream.kafka.clients import consumer_kwargs
@@ -298,8 +299,9 @@ class DemoWatch:
         return self.deliveries.latency_ms(99, last=LAST_RECORDS)
 
     def score(self) -> EventScore:
-        """Events against labels, as of now."""
-        return score_events(self.truth.faults(), (seen.event for seen in self.events.values()), self.spec)
+        """Score the events against the labels, as of now."""
+        episodes = published_episodes((seen.event for seen in self.events.values()), self.spec)
+        return score_events(self.truth.faults(), episodes, self.spec)
 
     def onset_latency_ms(self, percentile: float) -> float | None:
         """Percentile of window record → onset record; None without any."""

@@ -223,13 +223,13 @@ class Demo:
     def _explain(self, score: EventScore, watch: DemoWatch) -> None:
         for fault, held in score.not_correct:
             stages = " → ".join(watch.spec.class_names[stage.fault_class] for stage in fault.stages)
-            at_s = watch.seconds_into(fault.begin_ns)
+            at_s = watch.seconds_into(fault.begin)
             self.console.print(
                 f"{at_s:6.2f} s  {fault.line}  injected {stages}: " + (f"called {held}" if held else "missed")
             )
-        for onset in score.false_onsets:
-            at_s = watch.seconds_into(onset.detection_ns)
-            self.console.print(f"{at_s:6.2f} s  {onset.line}  false alarm {onset.fault_class}")
+        for episode, onset_class in score.false_episodes:
+            at_s = watch.seconds_into(episode.at)
+            self.console.print(f"{at_s:6.2f} s  {episode.line}  false alarm {onset_class}")
 
     def _stop_all(self) -> None:
         """End whatever still runs, the youngest first, the worker before the broker."""

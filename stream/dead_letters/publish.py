@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from stream.contract import HEADER_PREFIX, DeadLetterHeaders
+from stream.contract import HEADER_PREFIX, DeadLetterHeaders, Outgoing
 from stream.detection.decode import DeadRecord
-from stream.kafka.publisher import Outgoing
 
 MESSAGE_LIMIT = 500
 """Characters of the cause kept: enough for a person, harmless in a header."""

@@ -1,50 +1,54 @@
-"""The engine's answers: only those that mean something; on the topic ``window-classes`` where switched on."""
+"""Windows → probabilities, with those rejected that mean nothing; probabilities → records of ``window-classes``."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from model.rejection import Rejection
 from model.spec import SignalSpec
-from stream.contract import HEADER_CONTENT_TYPE, MSGPACK, SourceRecord
+from stream.contract import HEADER_CONTENT_TYPE, MSGPACK, Outgoing, SourceRecord
 from stream.detection.decode import NS, LineWindows
-from stream.kafka.publisher import Outgoing
 
 ANSWER_BYTES = 500_000
 """Probabilities in one record of ``window-classes``: half of what a broker takes, whatever the spec."""
+
+Classify = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Probabilities float32 (n, classes) of windows float32 (n, samples, channels)."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Classifier(Protocol):
-    """What the pipeline needs of ``model.engine.Engine``. Both methods are called off the event loop."""
+    """The part of ``model.engine.Engine`` that detection needs. Both methods are called off the event loop."""
 
     @property
     def model_id(self) -> str:
         """Id of the artefact."""
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 (n, samples, channels) → probabilities float32 (n, classes)."""
+        """Return probabilities float32 (n, classes) of windows float32 (n, samples, channels)."""
 
-    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which windows (n,) are unlike the model's training."""
+    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return which windows (n,) are out of the distribution of the model's training."""
 
 
 class ClosableClassifier(Classifier, Protocol):
-    """One that holds threads, until it is closed."""
+    """A classifier that holds threads until it is closed."""
 
     def close(self) -> None:
         """End the threads; nothing is classified after it."""
 
 
-def answered(
+def classify_windows(
     classifier: Classifier, windows: NDArray[np.float32], none_index: int
 ) -> tuple[NDArray[np.float32], Counter[str]]:
-    """Classify windows; those without an answer that means anything are taken for no fault, for certain.
+    """Classify windows; those without an answer that means anything count as no fault, for certain.
 
     Args:
         classifier: the model in use.
@@ -55,14 +59,41 @@ def answered(
         Probabilities float32 (n, classes), and how many windows were "unknown" (unlike training) or "unanswered"
         (extreme but finite values can overflow in a network), where any were.
     """
-    probabilities = classifier.classify(windows)
-    unknown = classifier.unlike(windows)
-    wrong = ~np.isfinite(probabilities).all(axis=1) & ~unknown
-    counts = Counter({name: int(rows.sum()) for name, rows in (("unknown", unknown), ("unanswered", wrong))})
-    silent = unknown | wrong
-    if silent.any():
-        probabilities = np.where(silent[:, None], np.float32(0), probabilities)
-        probabilities[silent, none_index] = 1
+    return reject(classifier.classify(windows), classifier.is_ood(windows), none_index)
+
+
+def with_rejection(classify: Classify, rejection: Rejection | None, spec: SignalSpec) -> Classify:
+    """Return a function that classifies windows as ``classify_windows`` does, for a network without an engine.
+
+    Args:
+        classify: probabilities float32 (n, classes) of windows float32 (n, samples, channels).
+        rejection: bounds of the windows like training; None rejects nothing.
+        spec: of the windows.
+    """
+
+    def answer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        is_ood = np.zeros(len(windows), bool) if rejection is None else rejection.is_ood(windows)
+        return reject(classify(windows), is_ood, spec.none_index)[0]
+
+    return answer
+
+
+def reject(
+    probabilities: NDArray[np.float32], is_ood: NDArray[np.bool_], none_index: int
+) -> tuple[NDArray[np.float32], Counter[str]]:
+    """Return probabilities with the rows that mean nothing replaced by no fault; see ``classify_windows``.
+
+    Args:
+        probabilities: float32 (n, classes), as a model gives them.
+        is_ood: (n,), windows unlike training.
+        none_index: the class of no fault.
+    """
+    not_finite = ~np.isfinite(probabilities).all(axis=1) & ~is_ood
+    counts = Counter({name: int(rows.sum()) for name, rows in (("unknown", is_ood), ("unanswered", not_finite))})
+    rejected = is_ood | not_finite
+    if rejected.any():
+        probabilities = np.where(rejected[:, None], np.float32(0), probabilities)
+        probabilities[rejected, none_index] = 1
     return probabilities, +counts
 
 
@@ -76,12 +107,12 @@ def window_classes(
     *,
     shadow: bool = False,
 ) -> list[Outgoing]:
-    """The answer to one record, in parts where it is too large for one (``contract.WindowClasses``).
+    """Return the answer to one record, in parts where it is too large for one (``contract.WindowClasses``).
 
     Args:
         entry: the record's windows.
         spec: of the windows.
-        model_id: who answered.
+        model_id: of the model that answered.
         classes: (n,), most probable class of every window.
         probabilities: float32 (n, classes).
         topic: where the answer goes.

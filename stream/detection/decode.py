@@ -37,7 +37,7 @@ NS = 1_000_000_000
 
 
 class IncomingRecord(Protocol):
-    """What is read of a consumed record (aiokafka's ``ConsumerRecord`` has it all)."""
+    """The part of a consumed record that is read (aiokafka's ``ConsumerRecord`` has it all)."""
 
     topic: str
     partition: int
@@ -47,6 +47,19 @@ class IncomingRecord(Protocol):
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
     """A header's value may be null; bytes of its name that are not UTF-8 are surrogates (``record_batches``)."""
+
+
+@dataclass(slots=True)
+class WindowRecord:
+    """A record that was not consumed from Kafka: of a file, of a recording, or of memory."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = (MSGPACK_HEADER,)
 
 
 class WindowBody(msgspec.Struct, frozen=True, gc=False):
@@ -78,7 +91,7 @@ _decode_json = msgspec.json.Decoder(JsonWindowBody).decode
 
 
 class InvalidRecordError(ContractError):
-    """One record cannot be judged; ``reason`` is its dead letter's."""
+    """One record cannot be decoded. ``reason`` is its dead letter's."""
 
     def __init__(self, reason: DeadLetterReason, message: str) -> None:
         super().__init__(message)
@@ -101,7 +114,7 @@ class LineWindows:
 
 @dataclass(slots=True)
 class DeadRecord:
-    """A record that cannot be judged, and why."""
+    """An invalid record, and why it is one."""
 
     record: IncomingRecord
     reason: DeadLetterReason
@@ -134,7 +147,7 @@ def _is_utf8(name: str) -> bool:
 
 def _is_json(record: IncomingRecord, value: bytes) -> bool:
     kind = _content_type(record) if record.headers else None
-    # Without a header the first byte tells: a MessagePack map never starts with "{" or white space.
+    # Without a header the first byte decides: a MessagePack map never starts with "{" or white space.
     return kind == JSON or (kind is None and value[:1] in b"{ \t\r\n")
 
 
@@ -158,7 +171,7 @@ def _json_block(data: str | list[Any], shape: tuple[int, ...]) -> bytes:
 
 
 def _check_times(body: WindowBody | JsonWindowBody, spec: SignalSpec) -> None:
-    """Everything that is computed from the body's numbers must still be a number that can be stored."""
+    """Raise where a number that is computed from the body's numbers could not be stored."""
     samples = (body.count - 1) * spec.hop + spec.samples
     if body.start_ns + samples * NS / body.rate_hz < SURELY_FITS and body.sequence + body.count < SURELY_FITS:
         return
@@ -189,10 +202,10 @@ def _check_shape(body: WindowBody | JsonWindowBody, block: bytes, spec: SignalSp
 def decode_record(
     record: IncomingRecord, spec: SignalSpec, max_bytes: int
 ) -> tuple[str, WindowBody | JsonWindowBody, bytes]:
-    """Line id, body and float32 block of one record.
+    """Return line id, body and float32 block of one record.
 
     Raises:
-        InvalidRecordError: with the dead letter's reason, for whatever the record may be.
+        InvalidRecordError: with the dead letter's reason, whatever is wrong with the record.
     """
     value, key, headers = record.value, record.key, record.headers
     plain = len(headers) == 1 and headers[0] == MSGPACK_HEADER
@@ -240,7 +253,7 @@ def decode_batch(records: Sequence[IncomingRecord], spec: SignalSpec, *, max_byt
         max_bytes: a larger value is invalid.
 
     Returns:
-        The windows of all good records as one block, and the invalid records.
+        The windows of all valid records as one block, and the invalid records.
     """
     good: list[LineWindows] = []
     dead: list[DeadRecord] = []

@@ -41,16 +41,16 @@ class EpisodeStep:
 
 
 @dataclass(slots=True)
-class Judgement:
-    """What one record did to its line. Every window is counted once, as judged, repeated or late."""
+class TrackedRecord:
+    """The effect of one record on its line. Every window is counted once: in order, repeated or late."""
 
     state: LineState
     steps: list[EpisodeStep] = field(default_factory=list)
-    judged: int = 0
+    in_order: int = 0
     repeated: int = 0
-    """Known by sequence, not judged again."""
+    """Known by sequence, not tracked again."""
     late: int = 0
-    """Judged, though their time is not after the line's last: their source is late or its clock was set back."""
+    """Tracked, though their time is not after the line's last: their source is late or its clock was set back."""
 
 
 class EpisodeTracker:
@@ -67,15 +67,15 @@ class EpisodeTracker:
         self._merged = list(spec.merged_three_phase())
         self._spec_key = spec_key(spec)
 
-    def judge(
+    def track(
         self,
         state: LineState | None,
         entry: LineWindows,
         windows: NDArray[np.float32],
         classes: NDArray[np.intp],
         probabilities: NDArray[np.float32],
-    ) -> Judgement:
-        """Judge the windows of one record.
+    ) -> TrackedRecord:
+        """Track the windows of one record.
 
         Args:
             state: the line's state so far; None for a line never seen. It is changed in place.
@@ -85,11 +85,11 @@ class EpisodeTracker:
             probabilities: float32 (n, classes), calibrated.
 
         Returns:
-            The new state, the steps in order, and how many windows were judged, repeated or late.
+            The new state, the steps in order, and how many windows were in order, repeated or late.
         """
         if state is None or state.spec != self._spec_key:
             state = LineState(spec=self._spec_key)
-        result = Judgement(state)
+        result = TrackedRecord(state)
         hop_ns = self.spec.hop * NS / entry.rate_hz
         skip = result.repeated = self._repeated(state, entry, hop_ns)
         if skip == entry.count:
@@ -98,7 +98,7 @@ class EpisodeTracker:
         if break_ == "late":
             result.late = entry.count - skip
         else:
-            result.judged = entry.count - skip
+            result.in_order = entry.count - skip
         if break_ is not None:
             self._flag(state, break_)
             if state.episode is None:
@@ -106,16 +106,16 @@ class EpisodeTracker:
         state.restored = False
         if not self._stays_idle(state, classes[skip:]):
             for index in range(skip, entry.count):
-                self._judge_window(result, entry, index, windows[index], int(classes[index]), probabilities[index])
+                self._track_window(result, entry, index, windows[index], int(classes[index]), probabilities[index])
         state.sequence = entry.sequence + entry.count - 1
         state.start_ns = self._start_ns(entry, entry.count - 1)
         self._forget_when_idle(state)
         return result
 
-    def follows_quietly(self, state: LineState | None, entry: LineWindows) -> bool:
-        """Take note of quiet windows that follow on an idle line, if that is what they are: nearly all records are.
+    def advance_if_idle(self, state: LineState | None, entry: LineWindows) -> bool:
+        """Advance an idle line by a record of quiet windows that follow its last one; nearly all records are such.
 
-        It does what ``judge`` would do with them, many times quicker; where it is False nothing was changed.
+        The effect is that of ``track``, many times quicker. False means that they do not follow and nothing changed.
 
         Args:
             state: the line's state so far; None for a line never seen.
@@ -139,7 +139,7 @@ class EpisodeTracker:
         return True
 
     def _stays_idle(self, state: LineState, classes: NDArray[np.intp]) -> bool:
-        """Whether the windows can be passed over: nearly all lines are quiet nearly all the time."""
+        """Return True where the windows can be passed over: nearly all lines are quiet nearly all the time."""
         return state.idle and bool((classes == self.none).all())
 
     @staticmethod
@@ -153,7 +153,7 @@ class EpisodeTracker:
 
     @staticmethod
     def _repeated(state: LineState, entry: LineWindows, hop_ns: float) -> int:
-        """Count the leading windows that were judged before.
+        """Count the leading windows that were tracked before.
 
         A higher number is new, whatever its time: clocks are set back, and one wrong time must not blind a line.
         A known number with a time after the line's last (by more than rounding) is a source that restarted its count.
@@ -163,7 +163,7 @@ class EpisodeTracker:
         return min(entry.count, state.sequence - entry.sequence + 1)
 
     def _break(self, state: LineState, entry: LineWindows, skip: int, hop_ns: float) -> QualityFlag | None:
-        """How the first new window fails to follow the line's last one; None where it follows."""
+        """Return how the first new window fails to follow the line's last one; None where it follows."""
         if state.start_ns < 0:
             return None
         first, start_ns = entry.sequence + skip, self._start_ns(entry, skip)
@@ -187,9 +187,9 @@ class EpisodeTracker:
             else:
                 state.flags = quality
 
-    def _judge_window(
+    def _track_window(
         self,
-        result: Judgement,
+        result: TrackedRecord,
         entry: LineWindows,
         index: int,
         window: NDArray[np.float32],
@@ -217,15 +217,15 @@ class EpisodeTracker:
         self._forget_when_idle(state)
 
     def _completes_an_onset(self, before: list[RecentWindow]) -> bool:
-        """Whether a faulty window makes an onset that began earlier, whose inception is that of its first window."""
+        """Return True where a faulty window completes an onset whose inception is that of an earlier window."""
         earlier = sum(1 for recent in before if recent.probabilities)
         return 0 < earlier >= self.policy.confirm - 1
 
     def _end_ns(self, start_ns: int, rate_hz: float) -> int:
-        """Time after a window's last sample."""
+        """Return the time after a window's last sample."""
         return start_ns + round(self.spec.samples * NS / rate_hz)
 
-    def _maybe_onset(self, result: Judgement, entry: LineWindows, window: NDArray[np.float32]) -> None:
+    def _maybe_onset(self, result: TrackedRecord, entry: LineWindows, window: NDArray[np.float32]) -> None:
         state = result.state
         faulty = [recent for recent in state.recent if recent.probabilities]
         if len(faulty) < self.policy.confirm:
@@ -246,7 +246,7 @@ class EpisodeTracker:
         result.steps.append(self._step(entry, state.episode, "onset", state.recent[-1], mean))
 
     def _continue(
-        self, result: Judgement, entry: LineWindows, recent: RecentWindow, window: NDArray[np.float32]
+        self, result: TrackedRecord, entry: LineWindows, recent: RecentWindow, window: NDArray[np.float32]
     ) -> None:
         episode = cast(OpenEpisode, result.state.episode)
         episode.quiet = 0
@@ -271,7 +271,7 @@ class EpisodeTracker:
                 self._flag(result.state, flag)
             result.steps.append(self._step(entry, episode, "update", recent, mean, previous=previous))
 
-    def _quiet(self, result: Judgement, entry: LineWindows, recent: RecentWindow) -> None:
+    def _quiet(self, result: TrackedRecord, entry: LineWindows, recent: RecentWindow) -> None:
         state = result.state
         episode = cast(OpenEpisode, state.episode)
         episode.quiet += 1

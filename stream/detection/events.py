@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from model.spec import SignalSpec
-from stream.contract import FaultEvent, SourceRecord, cloud_event_headers, event_id
+from stream.contract import FaultEvent, Outgoing, SourceRecord, cloud_event_headers, event_id
 from stream.detection.episodes import NS, EpisodeStep
-from stream.kafka.publisher import Outgoing
-from stream.settings import Settings
 
 
 def fault_event(step: EpisodeStep, spec: SignalSpec, model_id: str, source: SourceRecord) -> FaultEvent:
-    """The event that tells of one step of an episode."""
+    """Return the event of one step of an episode."""
     fault = spec.classes[step.fault_class]
     probabilities = {name: round(float(p), 6) for name, p in zip(spec.class_names, step.probabilities, strict=True)}
     ground = sum(float(p) for p, known in zip(step.probabilities, spec.classes, strict=True) if known.ground)
@@ -43,10 +42,18 @@ def fault_event(step: EpisodeStep, spec: SignalSpec, model_id: str, source: Sour
     )
 
 
-def outgoing_events(event: FaultEvent, step: EpisodeStep, spec: SignalSpec, settings: Settings) -> list[Outgoing]:
-    """Records of one event: on its type's topic, and on the former type's when an update changed it.
+def outgoing_events(
+    event: FaultEvent, step: EpisodeStep, spec: SignalSpec, topic_of: Callable[[str], str]
+) -> list[Outgoing]:
+    """Return the records of one event: on its type's topic, and on the former type's when an update changed it.
 
-    Both carry the same id, so that who subscribes to one type learns that the fault became another.
+    Both carry the same id, so that a subscriber of one type learns that the fault became another.
+
+    Args:
+        event: of ``step``.
+        step: says whether the class changed.
+        spec: gives the type of every class.
+        topic_of: topic of a fault type.
     """
     types = [event.fault_type]
     if step.previous_class is not None and spec.classes[step.previous_class].type not in types:
@@ -54,4 +61,4 @@ def outgoing_events(event: FaultEvent, step: EpisodeStep, spec: SignalSpec, sett
     time_text = datetime.fromtimestamp(event.detection_ns / NS, UTC).isoformat()
     headers = cloud_event_headers(event, time_text)
     value = event.model_dump_json().encode()
-    return [Outgoing(settings.topic_faults(name), event.line.encode(), value, headers) for name in types]
+    return [Outgoing(topic_of(name), event.line.encode(), value, headers) for name in types]

@@ -1,4 +1,4 @@
-"""What is remembered of a line between windows: small, serialisable, enough to go on after a kill or a rebalance."""
+"""The memory of a line between windows: small, serialisable, enough to continue after a kill or a rebalance."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OpenEpisode(msgspec.Struct, array_like=True):
 
 
 class LineState(msgspec.Struct, array_like=True):
-    """State of one line. ``sequence`` and ``start_ns`` are the last judged window's."""
+    """State of one line. ``sequence`` and ``start_ns`` are the last tracked window's."""
 
     version: int = VERSION
     sequence: int = -1
@@ -52,21 +52,21 @@ class LineState(msgspec.Struct, array_like=True):
     recent: list[RecentWindow] = []
     episode: OpenEpisode | None = None
     flags: list[str] = []
-    """Quality flags gathered since the line was last idle."""
+    """Quality flags since the line was last idle."""
     restored: bool = False
-    """Whether windows may have passed since this state was written: idle lines are not written every time."""
+    """True where windows may have passed since this state was written: idle lines are not written every time."""
     spec: str = ""
     """Name and classes of the spec that the class indices are of, see ``spec_key``."""
 
     @property
     def idle(self) -> bool:
         """True when forgetting everything but the sequence would change no later event."""
-        # Asked of every line in every micro-batch, and nearly always there is nothing to look through.
+        # This runs for every line in every micro-batch, and nearly always there is nothing to look through.
         return self.episode is None and (not self.recent or not any(window.probabilities for window in self.recent))
 
 
 def spec_key(spec: SignalSpec) -> str:
-    """What a spec must share with another one for its line states to mean the same."""
+    """Return the name and a digest of the classes: two specs that share them can share line states."""
     classes = hashlib.blake2b("\x1f".join(spec.class_names).encode(), digest_size=4).hexdigest()
     return f"{spec.name}:{classes}"
 
@@ -76,12 +76,12 @@ _decode = msgspec.msgpack.Decoder(LineState).decode
 
 
 def encode_state(state: LineState) -> bytes:
-    """Value of ``line-states``."""
+    """Return the value of ``line-states``."""
     return _encode(state)
 
 
 def decode_state(value: bytes) -> LineState:
-    """The inverse of ``encode_state``; marked as restored.
+    """Return the state that ``encode_state`` wrote, marked as restored.
 
     Raises:
         ContractError: the value is not a line state of this version.

@@ -1,153 +1,150 @@
-"""How well published events tell the faults that were injected. Pure: labels and events in, counts out.
+"""Scores of episodes against the faults that were there. Pure: faults and episodes in, counts out.
 
-Definitions, in event time:
+Definitions, in samples or in event time:
 
-- A *fault* is a run of windows of one line whose labels are not none. A change between fault classes without none
-  in between makes it one fault with several *stages*; a change between the three-phase classes with and without
-  ground is no change, since the two cannot be told apart on a balanced line. A window's label is its last
-  sample's, so a fault begins within one hop before the end of its first window.
-- A fault is *found* if an episode overlaps it. It may overlap as late as the fault's end plus the *grace*: one
-  cycle, which a window looks back, and one hop, by which the end is known.
-- It is *correct* if the class that the overlapping episodes hold at its end plus the grace (the latest onset or
-  update until then) is its last stage's, three-phase classes counted as one. Found but not correct is *wrong*.
-- A stage of two cycles or more is *reported* if an onset or update of its class was decided within it plus the grace.
-- An onset decided outside every fault, grace included, is a *false alarm*, even if a fault begins during its episode.
-- A fault that the recording cuts off within two cycles of its beginning is not counted: nobody could confirm it.
+- An episode belongs to the first *fault* during which it opened: after the fault began, and no later than the *grace*
+  after it ended. The grace is one window, which may still hold a sample of the fault when it begins at its end, and
+  whatever the labels leave open about the end: one hop where they are those of windows.
+- A fault is *found* if an episode belongs to it, *missed* if none does. Further episodes of it are *repeated*.
+- It is *correct* if its last episode ends with the class of its last stage, classes that score as one being equal.
+  Found but not correct is *wrong*. It is correct *at onset* if its first episode also opened with a stage's class.
+- An episode that belongs to no fault is a *false alarm*, even if a fault begins while it is open.
+- A stage of two cycles or more is *reported* if an episode of the fault took its class within it plus the grace.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from model.spec import SignalSpec
 from stream.contract import FaultEvent
+from stream.detection.batch import track_batch
+from stream.detection.decode import DecodedBatch, LineWindows, WindowRecord
+from stream.detection.episodes import EpisodeStep, EpisodeTracker
+from stream.detection.line_state import LineState
+from stream.detection.truth import LASTING_CYCLES, InjectedFault, Stage
+from stream.windowing import cut_windows
 
-NS = 1_000_000_000
-LASTING_CYCLES = 2
-"""A stage that lasts so long should be reported by itself, and a shorter fault may be cut off."""
+UNKNOWN_CLASS = -1
+"""A class that the spec does not have."""
+METRICS = (
+    *("injected", "found", "correct", "onset_correct", "wrong", "missed", "false_alarms", "repeated"),
+    *("line_hours", "delay_cycles_median", "delay_cycles_p95"),
+)
+"""Those of a score that a manifest has."""
+WINDOWS_AT_ONCE = 25
+"""Tracked as one record: an idle line passes over so many at once, and few besides a fault's own are looked at one by
+one. Of 4, 25 and 100 it took the least time over lines of a minute with twenty faults each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Part of a fault with one class; times in Unix ns."""
+class Decision:
+    """An onset or an update of an episode: the time of its last sample, and the class from then on."""
 
+    at: int
     fault_class: int
-    begin_ns: int
-    end_ns: int
 
 
 @dataclass(frozen=True, slots=True)
-class InjectedFault:
-    """One fault as the labels tell it; ``cycle_ns`` and ``hop_ns`` are its line's."""
+class Episode:
+    """A confirmed episode of one line (its id, or the number of a record), from its onset on."""
 
-    line: str
-    stages: tuple[Stage, ...]
-    cycle_ns: int
-    hop_ns: int
+    line: str | int
+    decisions: tuple[Decision, ...]
 
     @property
-    def begin_ns(self) -> int:
-        """Earliest possible inception."""
-        return self.stages[0].begin_ns
+    def at(self) -> int:
+        """Time of the onset."""
+        return self.decisions[0].at
 
     @property
-    def end_ns(self) -> int:
-        """End of the last window of the fault."""
-        return self.stages[-1].end_ns
+    def onset_class(self) -> int:
+        """Class at the onset."""
+        return self.decisions[0].fault_class
 
     @property
-    def grace_ns(self) -> int:
-        """How long after the end a decision still belongs to the fault."""
-        return self.cycle_ns + self.hop_ns
+    def last_class(self) -> int:
+        """Class at the end."""
+        return self.decisions[-1].fault_class
 
 
-@dataclass(slots=True)
-class _Line:
-    """Runs of equal labels: class, end of the first and of the last window."""
-
-    cycle_ns: int
-    hop_ns: int
-    last_start_ns: int = -1
-    runs: list[tuple[int, int, int]] = field(default_factory=list)
+# Episodes of probabilities and of events -----------------------------------------------------------------------------
 
 
-class Truth:
-    """Gathers the labels of windows as they pass, and makes faults of them.
+def detect_episodes(
+    probabilities: NDArray[np.float32], samples: NDArray[np.float32], spec: SignalSpec
+) -> list[Episode]:
+    """Return the episodes that the worker's own tracker makes of records, timed by samples from a record's begin.
 
-    Example:
-        >>> from model.spec import load_spec
-        >>> truth = Truth(load_spec("line"))
-        >>> truth.add("feeder-1", 0, 1600.0, [0, 0, 1, 1, 1, 0])
-        >>> [(fault.line, fault.stages[0].fault_class) for fault in truth.faults()]
-        [('feeder-1', 1)]
+    A decision is at the number of samples that it needed, which is one more than the index of the last of them.
+
+    Args:
+        probabilities: float32 (records, windows, classes), after rejection.
+        samples: float32 (records, t, channels), which the windows were cut from.
+        spec: of the windows; its policy confirms.
     """
+    tracker = EpisodeTracker(spec)
+    found: list[Episode] = []
+    for number, (record, answers) in enumerate(zip(samples, probabilities, strict=True)):
+        lines: dict[str, LineState] = {}
+        batch = DecodedBatch(cut_windows(record, spec), list(_entries(len(answers), spec)), [])
+        steps = (step for _, step in track_batch(tracker, lines, batch, answers).steps)
+        found += [Episode(number, decisions) for decisions in _decisions(steps, spec)]
+    return found
 
-    def __init__(self, spec: SignalSpec) -> None:
-        self.spec = spec
-        self._merged = spec.merged_three_phase()
-        self._lines: dict[str, _Line] = {}
 
-    @property
-    def lines(self) -> int:
-        """How many lines were seen."""
-        return len(self._lines)
+def _entries(count: int, spec: SignalSpec) -> Iterator[LineWindows]:
+    """Yield the windows of a record as messages of one line, a microsecond to a sample: times have no fractions."""
+    record = WindowRecord("record", 0, 0, 0, None, None)
+    for first in range(0, count, WINDOWS_AT_ONCE):
+        length = min(WINDOWS_AT_ONCE, count - first)
+        yield LineWindows(record, "record", first, first * spec.hop * 1000, 1e6, first, length, None)
 
-    def add(self, line: str, start_ns: int, rate_hz: float, labels: Sequence[int]) -> None:
-        """Take the labels of consecutive windows, the first of which starts at ``start_ns``.
 
-        Windows that do not start after the line's last one are repeats and ignored.
-        """
-        known = self._lines.get(line)
-        if known is None:
-            cycle_ns = round(self.spec.samples_per_cycle * NS / rate_hz)
-            known = self._lines[line] = _Line(cycle_ns, round(self.spec.hop * NS / rate_hz))
-        length_ns = round(self.spec.samples * NS / rate_hz)
-        for index, label in enumerate(labels):
-            window_ns = start_ns + round(index * self.spec.hop * NS / rate_hz)
-            if window_ns <= known.last_start_ns:
-                continue
-            known.last_start_ns = window_ns
-            end_ns = window_ns + length_ns
-            if known.runs and known.runs[-1][0] == label:
-                known.runs[-1] = (label, known.runs[-1][1], end_ns)
-            else:
-                known.runs.append((label, end_ns, end_ns))
+def _decisions(steps: Iterable[EpisodeStep], spec: SignalSpec) -> Iterable[tuple[Decision, ...]]:
+    found: dict[str, tuple[Decision, ...]] = defaultdict(tuple)
+    for step in steps:
+        if step.state != "clear":
+            found[step.episode_id] += (Decision(step.sequence * spec.hop + spec.samples, step.fault_class),)
+    return found.values()
 
-    def class_during(self, line: str, begin_ns: int, end_ns: int) -> int:
-        """The last fault class in ``begin_ns … end_ns``, or in the grace before; the none class without one."""
-        none = self.spec.none_index
-        known = self._lines.get(line)
-        if known is None:
-            return none
-        begun = bisect_right(known.runs, end_ns, key=lambda run: run[1] - known.hop_ns)
-        for label, _, last_ns in reversed(known.runs[:begun]):
-            if last_ns + known.cycle_ns + known.hop_ns < begin_ns:
-                break
-            if label != none:
-                return label
-        return none
 
-    def faults(self) -> list[InjectedFault]:
-        """All faults that count, in the order of their beginning."""
-        found = [fault for line, known in self._lines.items() for fault in self._faults(line, known)]
-        return sorted(found, key=lambda fault: (fault.begin_ns, fault.line))
+def unique_events(events: Iterable[FaultEvent]) -> list[FaultEvent]:
+    """Return events without repeats: a change of type is on two topics, a crash repeats, under the same id."""
+    return list({event.event_id: event for event in events}.values())
 
-    def _faults(self, line: str, known: _Line) -> Iterable[InjectedFault]:
-        stages: list[Stage] = []
-        for label, first_ns, last_ns in known.runs:
-            if label == self.spec.none_index:
-                if stages:
-                    yield InjectedFault(line, tuple(stages), known.cycle_ns, known.hop_ns)
-                stages = []
-            elif stages and self._merged[stages[-1].fault_class] == self._merged[label]:
-                stages[-1] = Stage(stages[-1].fault_class, stages[-1].begin_ns, last_ns)
-            else:
-                stages.append(Stage(label, first_ns - known.hop_ns, last_ns))
-        if stages and stages[-1].end_ns - stages[0].begin_ns >= LASTING_CYCLES * known.cycle_ns:
-            yield InjectedFault(line, tuple(stages), known.cycle_ns, known.hop_ns)
+
+def published_episodes(events: Iterable[FaultEvent], spec: SignalSpec) -> list[Episode]:
+    """Return the episodes of published events, in the order of their onsets, timed in Unix ns.
+
+    Args:
+        events: in any order, repeats allowed. Events of an episode whose onset is not among them are left out.
+        spec: numbers the classes.
+    """
+    of_episode: dict[tuple[str, str], list[FaultEvent]] = defaultdict(list)
+    for event in sorted(unique_events(events), key=lambda event: event.detection_ns):
+        if event.state == "onset" or (event.state == "update" and (event.line, event.episode_id) in of_episode):
+            of_episode[event.line, event.episode_id].append(event)
+    return [
+        Episode(line, tuple(Decision(step.detection_ns, _index(step.fault_class, spec)) for step in steps))
+        for (line, _), steps in of_episode.items()
+    ]
+
+
+def _name(fault_class: int, spec: SignalSpec) -> str:
+    return "a class unknown to the spec" if fault_class == UNKNOWN_CLASS else spec.class_names[fault_class]
+
+
+def _index(name: str, spec: SignalSpec) -> int:
+    return spec.class_index(name) if name in spec.class_names else UNKNOWN_CLASS
+
+
+# Scores --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -163,12 +160,19 @@ class ClassScore:
 class EventScore:
     """Counts; see the module for what they mean. ``injected = correct + wrong + missed``."""
 
+    line_hours: float
     injected: int = 0
-    onsets: int = 0
+    found: int = 0
     correct: int = 0
+    onset_correct: int = 0
     wrong: int = 0
     missed: int = 0
     false_alarms: int = 0
+    repeated: int = 0
+    delay_cycles_median: float = 0.0
+    """From inception to the first onset of the faults found."""
+    delay_cycles_p95: float = 0.0
+    onsets: int = 0
     stages: int = 0
     """Stages of two cycles or more."""
     stages_reported: int = 0
@@ -176,104 +180,81 @@ class EventScore:
     by_type: dict[str, ClassScore] = field(default_factory=lambda: defaultdict(ClassScore))
     onset_types: set[str] = field(default_factory=set)
     not_correct: list[tuple[InjectedFault, str | None]] = field(default_factory=list)
-    """Faults that were missed (None) or wrong (the class held)."""
-    false_onsets: list[FaultEvent] = field(default_factory=list)
+    """Faults that were missed (None) or wrong (the class in the end)."""
+    false_episodes: list[tuple[Episode, str]] = field(default_factory=list)
+    """Episodes of no fault, with the class of their onset."""
+
+    def as_metrics(self) -> dict[str, float]:
+        """Return the counts and the false alarms per line-hour, rounded for a manifest."""
+        rate = self.false_alarms / self.line_hours if self.line_hours else 0.0
+        values = {name: float(getattr(self, name)) for name in METRICS}
+        return {name: round(value, 4) for name, value in (*values.items(), ("false_alarms_per_line_hour", rate))}
 
 
-@dataclass(slots=True)
-class _Episode:
-    steps: list[FaultEvent] = field(default_factory=list)
-
-    def overlaps(self, fault: InjectedFault) -> bool:
-        begins = [step.detection_ns for step in self.steps if step.state == "onset"]
-        if not begins or begins[0] > fault.end_ns + fault.grace_ns:
-            return False
-        return all(_cleared_ns(step) >= fault.begin_ns for step in self.steps if step.state == "clear")
-
-
-def _cleared_ns(clear: FaultEvent) -> int:
-    return clear.inception_ns + round((clear.duration_s or 0.0) * NS)
-
-
-def unique_events(events: Iterable[FaultEvent]) -> list[FaultEvent]:
-    """Events without repeats: a change of type is published on two topics, a crash repeats, under the same id."""
-    return list({event.event_id: event for event in events}.values())
-
-
-def score_events(faults: Sequence[InjectedFault], events: Iterable[FaultEvent], spec: SignalSpec) -> EventScore:
-    """Score published events against the faults that were there.
+def score_events(
+    faults: Sequence[InjectedFault], episodes: Sequence[Episode], spec: SignalSpec, line_hours: float = 0.0
+) -> EventScore:
+    """Score episodes against the faults that were there.
 
     Args:
-        faults: from ``Truth.faults``.
-        events: in any order, repeats allowed.
-        spec: gives names, types and the merged classes.
+        faults: from ``injected_faults`` or ``Truth.faults``.
+        episodes: from ``detect_episodes`` or ``published_episodes``, with times of the same unit.
+        spec: gives the grace, the cycle, names, types and the classes that score as one.
+        line_hours: length of all records together; 0 where no rate is asked for.
     """
-    score = EventScore()
-    episodes: dict[str, dict[str, _Episode]] = defaultdict(lambda: defaultdict(_Episode))
-    faults_of: dict[str, list[InjectedFault]] = defaultdict(list)
+    score = EventScore(line_hours, injected=len(faults), onsets=len(episodes))
+    known = [episode.onset_class for episode in episodes if episode.onset_class != UNKNOWN_CLASS]
+    score.onset_types = {spec.classes[index].type for index in known}
+    left, delays = list(episodes), []
     for fault in faults:
-        faults_of[fault.line].append(fault)
-    for event in sorted(unique_events(events), key=lambda event: event.detection_ns):
-        episodes[event.line][event.episode_id].steps.append(event)
-        if event.state == "onset":
-            _count_onset(score, event, faults_of[event.line])
-    for fault in faults:
-        overlapping = [episode for episode in episodes[fault.line].values() if episode.overlaps(fault)]
-        _count_fault(score, fault, overlapping, spec)
-        _count_stages(score, fault, overlapping, spec)
+        own = [episode for episode in left if belongs(episode, fault, spec)]
+        left = [episode for episode in left if episode not in own]
+        _count_fault(score, fault, own, spec)
+        if own:
+            delays.append((own[0].at - fault.begin) / (spec.samples_per_cycle * fault.sample))
+    score.false_alarms = len(left)
+    score.false_episodes = [(episode, _name(episode.onset_class, spec)) for episode in left]
+    if delays:
+        score.delay_cycles_median = float(np.median(delays))
+        score.delay_cycles_p95 = float(np.percentile(delays, 95))
     return score
 
 
-def _count_onset(score: EventScore, onset: FaultEvent, faults: Sequence[InjectedFault]) -> None:
-    score.onsets += 1
-    score.onset_types.add(onset.fault_type)
-    if not any(fault.begin_ns <= onset.detection_ns <= fault.end_ns + fault.grace_ns for fault in faults):
-        score.false_alarms += 1
-        score.false_onsets.append(onset)
-
-
-def _count_fault(score: EventScore, fault: InjectedFault, episodes: Sequence[_Episode], spec: SignalSpec) -> None:
-    truth = spec.classes[fault.stages[-1].fault_class]
-    counts = (score.by_class[truth.name], score.by_type[truth.type])
-    score.injected += 1
-    for count in counts:
-        count.injected += 1
-    if not episodes:
-        score.missed += 1
-        score.not_correct.append((fault, None))
-        return
-    latest_ns = fault.end_ns + fault.grace_ns
-    decisions = [
-        step
-        for episode in episodes
-        for step in episode.steps
-        if step.state != "clear" and step.detection_ns <= latest_ns
-    ]
-    held = max(decisions, key=lambda step: step.detection_ns).fault_class
-    correct = _same(spec, held, fault.stages[-1].fault_class)
-    score.correct += correct
-    score.wrong += not correct
-    for count in counts:
-        count.found += 1
+def _count_fault(score: EventScore, fault: InjectedFault, episodes: Sequence[Episode], spec: SignalSpec) -> None:
+    correct = bool(episodes) and _same(spec, episodes[-1].last_class, fault.classes[-1])
+    truth = spec.classes[fault.classes[-1]]
+    for count in (score, score.by_class[truth.name], score.by_type[truth.type]):
+        count.found += bool(episodes)
         count.correct += correct
+    score.by_class[truth.name].injected += 1
+    score.by_type[truth.type].injected += 1
     if not correct:
-        score.not_correct.append((fault, held))
+        score.not_correct.append((fault, _name(episodes[-1].last_class, spec) if episodes else None))
+    score.missed += not episodes
+    score.wrong += bool(episodes) and not correct
+    score.repeated += max(len(episodes) - 1, 0)
+    score.onset_correct += correct and any(_same(spec, episodes[0].onset_class, stage) for stage in fault.classes)
+    least = LASTING_CYCLES * spec.samples_per_cycle * fault.sample
+    lasting = [stage for stage in fault.stages if stage.end - stage.begin >= least]
+    score.stages += len(lasting)
+    score.stages_reported += sum(_reported(stage, fault, episodes, spec) for stage in lasting)
 
 
-def _count_stages(score: EventScore, fault: InjectedFault, episodes: Sequence[_Episode], spec: SignalSpec) -> None:
-    for stage in fault.stages:
-        if stage.end_ns - stage.begin_ns < LASTING_CYCLES * fault.cycle_ns:
-            continue
-        score.stages += 1
-        score.stages_reported += any(
-            step.state != "clear"
-            and stage.begin_ns <= step.detection_ns <= stage.end_ns + fault.grace_ns
-            and _same(spec, step.fault_class, stage.fault_class)
-            for episode in episodes
-            for step in episode.steps
-        )
+def belongs(episode: Episode, fault: InjectedFault, spec: SignalSpec) -> bool:
+    """Return True where an episode opened during a fault, the grace included."""
+    return episode.line == fault.line and fault.begin < episode.at <= fault.end + _grace(fault, spec)
 
 
-def _same(spec: SignalSpec, name: str, truth: int) -> bool:
+def _grace(fault: InjectedFault, spec: SignalSpec) -> int:
+    return round((spec.samples + fault.uncertain) * fault.sample)
+
+
+def _reported(stage: Stage, fault: InjectedFault, episodes: Sequence[Episode], spec: SignalSpec) -> bool:
+    latest = stage.end + _grace(fault, spec)
+    decisions = [decision for episode in episodes for decision in episode.decisions]
+    return any(stage.begin < one.at <= latest and _same(spec, one.fault_class, stage.fault_class) for one in decisions)
+
+
+def _same(spec: SignalSpec, fault_class: int, truth: int) -> bool:
     merged = spec.merged_three_phase()
-    return name in spec.class_names and merged[spec.class_index(name)] == merged[truth]
+    return fault_class != UNKNOWN_CLASS and merged[fault_class] == merged[truth]

@@ -11,21 +11,12 @@ import structlog
 from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 
+from stream.contract import Outgoing
+
 log = structlog.get_logger(__name__)
 
 KEY_BYTES = 255
 """Bytes of a record's key in a log line: as long as a line's id may be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One record to publish. ``partition`` None leaves the choice to the key."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
-    partition: int | None = None
 
 
 class Producer(Protocol):

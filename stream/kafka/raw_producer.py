@@ -8,20 +8,14 @@ Such a record goes as a batch of its own, built by aiokafka's builder in Python,
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 FRAME_BYTES = 256
 """Of a batch and a record, without key, value and headers; far more than there is."""
-
-
-class RecordProducer(Protocol):
-    """What is needed of ``AIOKafkaProducer``; of one that is to send odd records too, the whole of it."""
-
-    async def send(self, topic: str, value: bytes | None, key: bytes | None, **options: Any) -> Awaitable[Any]:
-        """Buffer a record; the returned future resolves with the broker's acknowledgement."""
 
 
 class _Name(str):
@@ -43,7 +37,7 @@ class _SingleBatch(BatchBuilder):  # type: ignore[misc]
 
 
 async def send_any(
-    producer: RecordProducer,
+    producer: AIOKafkaProducer,
     topic: str,
     value: bytes | None,
     key: bytes | None,
@@ -55,7 +49,7 @@ async def send_any(
     """Buffer a record, behind those of its partition that were buffered before.
 
     Args:
-        producer: an ``AIOKafkaProducer``.
+        producer: takes the plain records itself.
         topic: where to.
         value: null makes a tombstone.
         key: decides the partition where it is not null.
@@ -69,16 +63,17 @@ async def send_any(
     plain = all(name.isascii() or _is_utf8(name) for name, _ in headers)
     if plain and not (key is None and value is None):
         options: dict[str, Any] = {} if partition is None else {"partition": partition}
-        return await producer.send(topic, value, key, timestamp_ms=timestamp_ms, headers=list(headers), **options)
-    whole: Any = producer
-    await whole.partitions_for(topic)
-    chosen = whole._partition(topic, partition, key, value, key, value)
+        options |= {"timestamp_ms": timestamp_ms, "headers": list(headers)}
+        buffered: Awaitable[Any] = await producer.send(topic, value, key, **options)
+        return buffered
+    await producer.partitions_for(topic)
+    chosen = producer._partition(topic, partition, key, value, key, value)
     size = sum(len(name) * 4 + len(text or b"") + 32 for name, text in headers)
     batch = _SingleBatch(FRAME_BYTES + size + len(key or b"") + len(value or b""))
     names = [(_Name(name), text) for name, text in headers]
     batch.append(timestamp=timestamp_ms, key=key, value=value, headers=names)
     batch.close()
-    sent: Awaitable[Any] = await whole.send_batch(batch, topic, partition=chosen)
+    sent: Awaitable[Any] = await producer.send_batch(batch, topic, partition=chosen)
     return sent
 
 

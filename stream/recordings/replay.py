@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 import structlog
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from stream.kafka.raw_producer import RecordProducer, send_any
+from stream.kafka.raw_producer import send_any
 from stream.recordings.pacing import NS, Pacer, Punctuality
 from stream.recordings.retime import PassSpan, moved, window_head
 from stream.recordings.sources import ReplayRecord, Source
@@ -115,7 +116,7 @@ class Replayer:
     def __init__(
         self,
         source: Source,
-        producer: RecordProducer,
+        producer: AIOKafkaProducer,
         options: ReplayOptions,
         *,
         lag: Callable[[], Awaitable[int]] | None = None,

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from stream.contract import Outgoing
 from stream.detection.decode import DecodedBatch, IncomingRecord
-from stream.kafka.publisher import Outgoing
 from stream.settings import Settings
 from stream.telemetry.trace_context import KNOWN_FLAGS, TraceContext, read_context
 

@@ -12,13 +12,14 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from model.spec import EpisodePolicy, SignalSpec
+from stream.contract import Outgoing
 from stream.detection.classify import Classifier
 from stream.detection.episodes import EpisodeTracker
 from stream.errors import WorkerError
 from stream.kafka.clients import client_kwargs, faust_broker_credentials
 from stream.kafka.lag import LagProbe
 from stream.kafka.producers import SideProducer
-from stream.kafka.publisher import Outgoing, Publisher
+from stream.kafka.publisher import Publisher
 from stream.settings import Settings
 from stream.telemetry.health import HealthServer, Readiness
 from stream.telemetry.tracing import open_tracing

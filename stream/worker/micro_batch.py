@@ -20,9 +20,9 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from stream.contract import FaultEvent
+from stream.contract import FaultEvent, Outgoing
 from stream.detection.decode import DeadRecord, DecodedBatch, IncomingRecord
-from stream.kafka.publisher import Outgoing, Sent
+from stream.kafka.publisher import Sent
 from stream.telemetry.tracing import BatchTrace
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.offsets import FetchedBatch

@@ -28,10 +28,11 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from stream.contract import Outgoing
 from stream.dead_letters.publish import dead_letter
-from stream.detection.classify import Classifier, answered
+from stream.detection.classify import Classifier, classify_windows
 from stream.detection.episodes import EpisodeTracker
-from stream.kafka.publisher import Outgoing, Publisher
+from stream.kafka.publisher import Publisher
 from stream.settings import Settings
 from stream.telemetry.tracing import Tracing
 from stream.worker.batcher import MicroBatcher
@@ -48,7 +49,7 @@ from stream.worker.micro_batch import (
 from stream.worker.offsets import FetchedBatch
 from stream.worker.shadow import Shadow
 from stream.worker.state_store import LineStates
-from stream.worker.tracking import Judge
+from stream.worker.tracking import WindowTracker
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +125,7 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._engine = engine
-        self._tracker = Judge(settings, tracker)
+        self._tracker = WindowTracker(settings, tracker)
         self._spec = tracker.spec
         self._publishers = publishers
         self._states = states
@@ -273,7 +274,7 @@ class Pipeline:
             states = await self._states.of(fetched.partition)
             # The partition may have been revoked while its states were read.
             if self._ledger.is_current(fetched):
-                self._tracker.judge(tracked, states, fetched, decoded, probabilities)
+                self._tracker.process(tracked, states, fetched, decoded, probabilities)
         return tracked
 
     # Stage 4: confirm ---------------------------------------------------------------------------------------------
@@ -336,6 +337,6 @@ class Pipeline:
 def _classify_blocks(
     engine: Classifier, blocks: list[NDArray[np.float32]], none_index: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], Counter[str]]:
-    """Join the blocks and classify them; return the joined windows and what ``answered`` returns for them."""
+    """Join the blocks and classify them; return the joined windows and what ``classify_windows`` returns for them."""
     windows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    return windows, *answered(engine, windows, none_index)
+    return windows, *classify_windows(engine, windows, none_index)

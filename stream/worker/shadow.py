@@ -16,9 +16,9 @@ import structlog
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
-from stream.detection.classify import ClosableClassifier, answered, window_classes
+from stream.contract import Outgoing
+from stream.detection.classify import ClosableClassifier, classify_windows, window_classes
 from stream.detection.decode import DecodedBatch, LineWindows
-from stream.kafka.publisher import Outgoing
 from stream.worker.metrics import WorkerMetrics
 
 log = structlog.get_logger(__name__)
@@ -103,7 +103,9 @@ class Shadow:
     ) -> None:
         loop = asyncio.get_running_loop()
         try:
-            candidate, _ = await loop.run_in_executor(self._thread, answered, engine, windows, self._spec.none_index)
+            candidate, _ = await loop.run_in_executor(
+                self._thread, classify_windows, engine, windows, self._spec.none_index
+            )
             differ = candidate.argmax(axis=1) != champion.argmax(axis=1)
             if self._topic is not None:
                 await self._publish(self._classes(engine.model_id, records, candidate))

@@ -17,9 +17,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from stream.contract import Outgoing
 from stream.detection.line_state import LineState, decode_state, encode_state
 from stream.errors import ContractError
-from stream.kafka.publisher import Outgoing
 from stream.worker.offsets import Partition
 
 log = structlog.get_logger(__name__)

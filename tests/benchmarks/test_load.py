@@ -63,7 +63,7 @@ def test_each_end_of_a_partition_confirms_an_episode(
         tracker, state, steps = EpisodeTracker(SPEC), None, []
         for entry in decoded.records:
             span = slice(entry.first, entry.first + entry.count)
-            found = tracker.judge(
+            found = tracker.track(
                 state, entry, decoded.windows[span], probabilities[span].argmax(axis=1), probabilities[span]
             )
             state = found.state

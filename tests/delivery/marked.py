@@ -47,7 +47,7 @@ class MarkedClassifier:
         answer[np.arange(len(windows)), windows[:, 0, 0].astype(int)] = 0.9
         return answer
 
-    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """None of them: the mark is in every window."""
         return np.zeros(len(windows), bool)
 

@@ -13,10 +13,8 @@ from typer.testing import CliRunner
 from domains.powerline.waveforms import ReadOptions, RecordError, open_record
 from faultline.cli import app
 from faultline.cli.commands import register
-from faultline.detect import BUCKETS, FileResult, classify, load_artefact
-from faultline.episodes_of import answer_line
+from faultline.detect import BUCKETS, FileResult, answer_line, classify, load_artefact
 from model.engine import Engine
-from stream.detection.episodes import EpisodeTracker
 from tests.domains.powerline.waveforms.record_samples import Shape, healthy, load_waves, write_record
 
 INCEPTION_S = 0.2
@@ -154,7 +152,7 @@ def test_windows_unlike_training_are_counted_and_judged_silent(tmp_path: Path, e
 
 def test_answers_hold_a_probability_for_every_window(tmp_path: Path, engine: Engine) -> None:
     record = open_record(faulty(tmp_path))
-    answer = answer_line(record, record.lines[0], engine, EpisodeTracker(engine.spec))
+    answer = answer_line(record, record.lines[0], engine, engine.spec)
     assert answer.probabilities.shape == (len(answer.window_end_s), 12)
     assert (np.diff(answer.window_end_s) > 0).all()
     assert answer.window_end_s[-1] < 0.5

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from faultline.compare import CompareError, ModelRun, compare_models, compare_runs
-from faultline.comparing_pairs import Comparison, Tolerance
+from faultline.compare import CompareError, Comparison, ModelRun, Tolerance, compare_models, compare_runs
 from model.artefact import Artefact, shipped
 from model.spec import load_spec
-from stream.detection.episodes import EpisodeTracker
+from stream.detection.offline import Detector
 from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.recordings.replay_job import open_replay
 from stream.windowing import MSGPACK_HEADERS
@@ -43,7 +42,7 @@ class OtherEyes(MarkedClassifier):
         seen[:, 0, 0] = self._sees(windows[:, 0, 0].astype(int))
         return super().classify(seen)
 
-    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         return np.asarray(windows[:, 0, 0] == self._unlike)
 
 
@@ -64,7 +63,7 @@ def recording(folder: Path, lines: Mapping[str, list[int]], extra: list[Recorded
 
 
 def compared(path: Path, other: MarkedClassifier, tolerance: Tolerance | None = None) -> Comparison:
-    runs = [ModelRun(model, EpisodeTracker(SPEC)) for model in (MarkedClassifier(), other)]
+    runs = [ModelRun(Detector(model, SPEC)) for model in (MarkedClassifier(), other)]
     return compare_runs(open_replay(path, SPEC), runs[0], runs[1], topic="sensor-windows", tolerance=tolerance)
 
 
@@ -72,7 +71,7 @@ def test_models_that_see_the_same_agree(tmp_path: Path) -> None:
     path = recording(tmp_path, {"a": [*QUIET, *[AG] * 12, *QUIET], "b": [*QUIET, *[AB] * 8, *QUIET]})
     found = compared(path, MarkedClassifier())
     assert found.agree
-    assert [(pair.line, pair.verdict) for pair in found.pairs] == [("a", "same"), ("b", "same")]
+    assert [(pair.line, pair.relation) for pair in found.pairs] == [("a", "same"), ("b", "same")]
     assert (found.windows, found.windows_differ) == (52 + 48, 0)
 
 
@@ -82,7 +81,7 @@ def test_an_episode_of_one_model_only_is_explained_by_the_other_s_windows(tmp_pa
     found = compared(path, blind)
     assert not found.agree
     missed = next(pair for pair in found.pairs if pair.line == "a")
-    assert missed.verdict == "only first"
+    assert missed.relation == "only first"
     assert missed.second is None
     (why,) = missed.differences
     assert why.startswith("the second model is silent: of ")
@@ -103,7 +102,7 @@ def test_another_class_is_a_difference_but_not_three_phases_with_and_without_gro
     found = compared(path, OtherEyes(lambda classes: np.array([swapped.get(int(c), int(c)) for c in classes])))
     by_line = {pair.line: pair for pair in found.pairs}
     assert by_line["a"].differences == ("class AG and AB",)
-    assert by_line["b"].verdict == "same"
+    assert by_line["b"].relation == "same"
     assert by_line["b"].second is not None
     assert by_line["b"].second.fault_class == "ABCG"
     assert [line.line for line in found.lines] == ["a"]
@@ -136,7 +135,7 @@ def test_one_long_episode_pairs_with_the_longest_of_several(tmp_path: Path) -> N
         lambda classes: np.where((np.arange(len(classes)) >= 20) & (np.arange(len(classes)) < 49), AG, classes)
     )
     found = compared(path, bridging)
-    assert sorted(pair.verdict for pair in found.pairs) == ["different", "only first"]
+    assert sorted(pair.relation for pair in found.pairs) == ["different", "only first"]
     paired = next(pair for pair in found.pairs if pair.second is not None)
     assert paired.first is not None
     assert paired.first.duration_s is not None

@@ -27,30 +27,29 @@ from numpy.typing import NDArray
 
 from domains.powerline.data.scenario import Scenario, scenario
 from domains.powerline.waveforms import open_record
-from faultline.episodes_of import answer_line
+from faultline.detect import answer_line
 from model.artefact import Artefact, shipped
 from model.engine import Engine
 from model.spec import SignalSpec, load_spec
 from stream.asyncapi import documents
 from stream.contract import FaultEvent
 from stream.dead_letters.publish import dead_letter
-from stream.detection.classify import Classifier, answered
+from stream.detection.classify import Classifier, classify_windows, with_rejection
 from stream.detection.decode import decode_batch
 from stream.detection.episodes import EpisodeTracker
-from stream.detection.scoring import EventScore, Truth, score_events
+from stream.detection.scoring import METRICS, EventScore, detect_episodes, published_episodes, score_events
+from stream.detection.truth import InjectedFault, Truth, injected_faults
 from stream.settings import Settings
 from stream.windowing import MSGPACK_HEADERS, cut_windows, encode_windows, window_messages
 from stream.worker.micro_batch import MicroBatch
 from stream.worker.offsets import FetchedBatch, Partition
 from stream.worker.state_store import PartitionStates
-from stream.worker.tracking import Judge
+from stream.worker.tracking import WindowTracker
 from training.evaluation.conditions import RobustnessResult, chosen
 from training.evaluation.conditions.paired import standard_errors
-from training.evaluation.evaluation import classify_record, guarded
+from training.evaluation.evaluation import classify_record
 from training.evaluation.robustness import evaluate
 from training.gate.gate import HOLDOUT, GateScores, GateThresholds, gate
-from training.metrics import detected_episodes, injected_faults
-from training.metrics import score_events as score_detected
 from training.report import ReportOptions, collect
 from training.report.schema import PATH, schema_text
 
@@ -122,7 +121,7 @@ class SaidClasses:
         answer[np.arange(len(windows)), windows[:, 0, 0].astype(int)] = 0.94
         return answer
 
-    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Take windows of a large last value for foreign."""
         return np.asarray(windows[:, 0, 5] > 100)
 
@@ -171,17 +170,17 @@ def judged_stream(records: Sequence[Any], classifier: Classifier, spec: SignalSp
         lines' states as they are on their topic at the end, and what became of the windows.
     """
     settings = Settings(_env_file=None, window_classes=True)  # type: ignore[call-arg]
-    judge, batch = Judge(settings, EpisodeTracker(spec)), MicroBatch(model_id=classifier.model_id)
+    tracker, batch = WindowTracker(settings, EpisodeTracker(spec)), MicroBatch(model_id=classifier.model_id)
     states = {number: PartitionStates("faultline") for number in range(PARTITIONS)}
     for number, first in ((n, k) for k in range(0, len(records), FETCHED_RECORDS) for n in range(PARTITIONS)):
         fetched = [one for one in records[first : first + FETCHED_RECORDS] if one.partition == number]
         if not fetched:
             continue
         decoded = decode_batch(fetched, spec, max_bytes=MAX_BYTES)
-        probabilities, outcomes = answered(classifier, decoded.windows, spec.none_index)
+        probabilities, outcomes = classify_windows(classifier, decoded.windows, spec.none_index)
         batch.outcomes += outcomes
         whole = FetchedBatch(Partition(settings.topic_windows, number), fetched)
-        judge.judge(batch, states[number], whole, decoded, probabilities)
+        tracker.process(batch, states[number], whole, decoded, probabilities)
     answers = [one for one in batch.outgoing if one.topic == settings.topic_window_classes]
     told = [one for one in batch.outgoing if one.topic != settings.topic_window_classes]
     last_states = {(one.partition, one.key): one.value for one in batch.states}
@@ -290,7 +289,7 @@ def file_episodes() -> dict[str, Any]:
         path = Path(folder) / "north.csv"
         path.write_text(_csv(lines().samples[0] * PEAK), encoding="utf-8")
         record = open_record(path)
-        answers = [answer_line(record, line, engine("shipped"), EpisodeTracker(SPEC)) for line in record.lines]
+        answers = [answer_line(record, line, engine("shipped"), SPEC) for line in record.lines]
         return {
             "lines": [line.name for line in record.lines],
             "frequency_hz": record.frequency_hz,
@@ -337,26 +336,48 @@ def _scores_of(name: str) -> dict[str, Any]:
     found = judged_stream(_line_records(), engine(name), SPEC)["events"]
     events = [FaultEvent.model_validate(event) for event in found]
     known = models()[name].manifest.rejection
-    probabilities = classify_record(guarded(engine(name).classify, known, SPEC), what.samples, SPEC)
-    injected, detected = injected_faults(what.labels, SPEC.none_index), detected_episodes(probabilities, SPEC)
+    probabilities = classify_record(with_rejection(engine(name).classify, known, SPEC), what.samples, SPEC)
+    injected, detected = (
+        injected_faults(what.labels, SPEC.none_index),
+        detect_episodes(probabilities, what.samples, SPEC),
+    )
+    confirmed = score_events(injected, detected, SPEC, what.labels.size / what.rate_hz / 3600)
     return {
-        "published": _plain_score(score_events(truth.faults(), events, SPEC)),
-        "faults": [asdict(fault) for fault in truth.faults()],
-        "confirmed": asdict(score_detected(injected, detected, SPEC, what.labels.size, what.rate_hz)),
-        "injected": [asdict(fault) for fault in injected],
-        "detected": [asdict(episode) for episode in detected],
+        "published": _plain_score(score_events(truth.faults(), published_episodes(events, SPEC), SPEC), events),
+        "faults": [_plain_fault(fault) for fault in truth.faults()],
+        "confirmed": {name: getattr(confirmed, name) for name in METRICS},
+        "injected": [
+            {"record": fault.line, "start": fault.begin, "stop": fault.end, "classes": fault.classes}
+            for fault in injected
+        ],
+        "detected": [
+            {"record": one.line, "sample": one.at, "onset_class": one.onset_class, "last_class": one.last_class}
+            for one in detected
+        ],
     }
 
 
-def _plain_score(score: EventScore) -> dict[str, Any]:
+def _plain_fault(fault: InjectedFault) -> dict[str, Any]:
+    return {
+        "line": fault.line,
+        "stages": [
+            {"fault_class": stage.fault_class, "begin_ns": stage.begin, "end_ns": stage.end} for stage in fault.stages
+        ],
+        "cycle_ns": round(SPEC.samples_per_cycle * fault.sample),
+        "hop_ns": round(fault.uncertain * fault.sample),
+    }
+
+
+def _plain_score(score: EventScore, events: Sequence[FaultEvent]) -> dict[str, Any]:
+    onsets = {(event.line, event.detection_ns): event.event_id for event in events if event.state == "onset"}
     counts = ("injected", "onsets", "correct", "wrong", "missed", "false_alarms", "stages", "stages_reported")
     return {
         **{name: getattr(score, name) for name in counts},
         "by_class": {name: asdict(part) for name, part in sorted(score.by_class.items())},
         "by_type": {name: asdict(part) for name, part in sorted(score.by_type.items())},
         "onset_types": sorted(score.onset_types),
-        "not_correct": [[fault.line, fault.begin_ns, held] for fault, held in score.not_correct],
-        "false_onsets": [event.event_id for event in score.false_onsets],
+        "not_correct": [[fault.line, fault.begin, held] for fault, held in score.not_correct],
+        "false_onsets": [onsets[str(one.line), one.at] for one, _ in score.false_episodes],
     }
 
 
@@ -367,7 +388,7 @@ def _plain_score(score: EventScore) -> dict[str, Any]:
 def robustness_of(name: str) -> RobustnessResult:
     """Score a model under three conditions, on few records."""
     artefact = models()[name]
-    classify = guarded(engine(name).classify, artefact.manifest.rejection, SPEC)
+    classify = with_rejection(engine(name).classify, artefact.manifest.rejection, SPEC)
     return evaluate(classify, SPEC, chosen(CONDITIONS), episodes=RECORDS, model_id=artefact.model_id)
 
 

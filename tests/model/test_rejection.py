@@ -20,7 +20,7 @@ HEALTHY = np.cos(T[:, None] - 2 * np.pi / 3 * np.array([0, 1, 2, 0, 1, 2])).asty
 
 
 def unlike(window: np.ndarray) -> bool:
-    return bool(BOUNDS.unlike(np.asarray(window, np.float32)[None])[0])
+    return bool(BOUNDS.is_ood(np.asarray(window, np.float32)[None])[0])
 
 
 def test_channels_are_told_by_their_names() -> None:
@@ -64,8 +64,8 @@ def test_noise_in_the_voltages_alone_is_left_to_the_model() -> None:
 
 def test_a_window_is_judged_alone_and_none_at_all_is_no_answer() -> None:
     windows = np.stack([HEALTHY, np.zeros((32, 6), np.float32), HEALTHY])
-    assert BOUNDS.unlike(windows).tolist() == [False, True, False]
-    assert BOUNDS.unlike(windows[:0]).shape == (0,)
+    assert BOUNDS.is_ood(windows).tolist() == [False, True, False]
+    assert BOUNDS.is_ood(windows[:0]).shape == (0,)
 
 
 def test_measures_are_the_peaks_the_change_and_the_part_that_is_no_wave() -> None:
@@ -104,7 +104,7 @@ def test_bounds_travel_in_the_artefact_and_the_engine_applies_them() -> None:
     assert again.manifest.rejection == BOUNDS
     windows = np.stack([HEALTHY, np.zeros((32, 6), np.float32)])
     with Engine(again, threads=1, buckets=(2,)) as engine:
-        assert engine.unlike(windows).tolist() == [False, True]
+        assert engine.is_ood(windows).tolist() == [False, True]
 
 
 def test_an_artefact_that_does_not_say_answers_every_window() -> None:
@@ -114,7 +114,7 @@ def test_an_artefact_that_does_not_say_answers_every_window() -> None:
         plain.weights, spec=manifest.spec, architecture=manifest.architecture, normalisation=manifest.normalisation
     )
     with Engine(silent, threads=1, buckets=(2,)) as engine:
-        assert not engine.unlike(np.zeros((2, 32, 6), np.float32)).any()
+        assert not engine.is_ood(np.zeros((2, 32, 6), np.float32)).any()
 
 
 def test_bounds_of_channels_that_do_not_exist_are_refused() -> None:

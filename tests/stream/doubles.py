@@ -90,7 +90,7 @@ class ClassReader:
         self.calls.append(len(windows))
         return certain(windows[:, 0, 0].astype(int).tolist(), self.spec)
 
-    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         return np.zeros(len(windows), bool)
 
 

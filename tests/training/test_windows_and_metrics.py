@@ -7,10 +7,10 @@ import pytest
 
 from domains.powerline.simulator.episodes import simulate
 from model.spec import load_spec
+from stream.windowing import cut_windows
 from training.data.windows import (
     QUIET_SHARE,
     QUIET_WEIGHT,
-    cut,
     interest,
     judge,
     select,
@@ -19,7 +19,7 @@ from training.data.windows import (
 )
 from training.errors import TrainingError
 from training.fitting.fit import cross_entropy, fit_temperature
-from training.metrics import detected_episodes, injected_faults, macro_f1, score_events, window_scores
+from training.metrics import macro_f1, window_scores
 
 SPEC = load_spec("line")
 AG, BG, ABG, ABC, ABCG = (SPEC.class_index(name) for name in ("AG", "BG", "ABG", "ABC", "ABCG"))
@@ -34,7 +34,7 @@ def labels_of(length: int, *runs: tuple[int, int, int]) -> np.ndarray:
 
 def test_windows_are_views_of_the_record_a_hop_apart() -> None:
     samples = np.arange(2 * 80 * 6, dtype=np.float32).reshape(2, 80, 6)
-    windows = cut(samples, SPEC)
+    windows = cut_windows(samples, SPEC)
     assert windows.shape == (2, 7, 32, 6)
     np.testing.assert_array_equal(windows[1, 3], samples[1, 24:56])
     assert window_ends(80, SPEC).tolist() == [31, 39, 47, 55, 63, 71, 79]
@@ -120,43 +120,6 @@ def test_merged_scores_take_three_phase_faults_as_one() -> None:
     assert scores["macro_f1"] == pytest.approx(1 / 3)
     assert scores["merged_macro_f1"] == 1.0
     assert scores["merged_accuracy"] == 1.0
-
-
-def said(*classes: int) -> np.ndarray:
-    """Sure probabilities (1, windows, classes)."""
-    return np.eye(len(SPEC.classes), dtype=np.float32)[list(classes)][None]
-
-
-def test_windows_that_are_not_certain_of_a_fault_open_no_episode() -> None:
-    hardly = said(*(AG,) * 12) * 0.6
-    hardly[..., SPEC.none_index] = 0.4
-    assert detected_episodes(hardly, SPEC) == []
-
-
-def test_an_episode_opens_with_three_of_four_faulty_windows_and_ends_after_eight_quiet_ones() -> None:
-    quiet = (0,) * 8
-    assert detected_episodes(said(*quiet, AG, AG, 0, 0, AG, *quiet), SPEC) == []
-    (found,) = detected_episodes(said(*quiet, AG, 0, AG, AG, *quiet), SPEC)
-    assert (found.onset_class, found.sample) == (AG, 11 * SPEC.hop + SPEC.samples)
-    assert len(detected_episodes(said(AG, AG, AG, *quiet[:7], AG, *quiet), SPEC)) == 1
-    assert len(detected_episodes(said(AG, AG, AG, *quiet, AG, AG, AG), SPEC)) == 2
-
-
-def test_an_episode_takes_another_class_when_it_lasts() -> None:
-    (found,) = detected_episodes(said(AG, AG, AG, ABG, ABG, ABG, ABG), SPEC)
-    assert (found.onset_class, found.last_class) == (AG, ABG)
-
-
-def test_events_are_counted_as_correct_wrong_missed_and_false() -> None:
-    labels = labels_of(4096, (512, 768, AG), (1536, 1792, BG), (2560, 2816, ABC))
-    classes = np.zeros(len(window_ends(4096, SPEC)), int)
-    ends = window_ends(4096, SPEC)
-    classes[(ends >= 520) & (ends < 768)] = AG
-    classes[(ends >= 1550) & (ends < 1792)] = AG
-    classes[(ends >= 3600) & (ends < 3700)] = BG
-    score = score_events(injected_faults(labels), detected_episodes(said(*classes), SPEC), SPEC, 4096, 1600.0)
-    assert (score.injected, score.correct, score.wrong, score.missed, score.false_alarms) == (3, 1, 1, 1, 1)
-    assert score.as_metrics()["false_alarms_per_line_hour"] == pytest.approx(3600 / (4096 / 1600), rel=1e-3)
 
 
 def test_the_fitted_temperature_recovers_one_that_was_applied() -> None:

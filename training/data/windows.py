@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from domains.powerline.simulator.episodes import Episodes
 from model.spec import SignalSpec
+from stream.windowing import cut_windows
 from training.errors import TrainingError
 
 # After a change the windows of so many cycles hold a transient: they are many times rarer than quiet ones and
@@ -57,12 +58,6 @@ class Windows:
 def window_ends(length: int, spec: SignalSpec) -> NDArray[np.intp]:
     """Return the last sample of every window of a record of ``length`` samples."""
     return np.arange(spec.samples - 1, length, spec.hop)
-
-
-def cut(samples: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float32]:
-    """Return every window of records (n, t, channels) as a view (n, windows, samples, channels)."""
-    view = np.lib.stride_tricks.sliding_window_view(samples, spec.samples, axis=1)[:, :: spec.hop]
-    return view.transpose(0, 1, 3, 2)
 
 
 def judge(
@@ -127,7 +122,7 @@ def select(
         keep &= np.random.default_rng(seed).random(keep.shape) < part * share
         weights[share == np.float32(QUIET_SHARE)] *= QUIET_WEIGHT
     row, _ = np.nonzero(keep)
-    data = np.ascontiguousarray(cut(episodes.samples, spec)[keep])
+    data = np.ascontiguousarray(cut_windows(episodes.samples, spec)[keep])
     return Windows(data, labels[keep], weights[keep], row.astype(np.int64) + first_episode)
 
 

@@ -1,4 +1,4 @@
-"""Judges a `line` classifier on scenarios that it has never seen: per window, and per event."""
+"""Scores a `line` classifier on scenarios that it has never seen: per window, and per event."""
 
 from __future__ import annotations
 
@@ -10,30 +10,18 @@ from numpy.typing import NDArray
 
 from domains.powerline.data.line_data import Classifier
 from domains.powerline.data.scenario import Scenario, scenario
-from model.rejection import Rejection
 from model.spec import SignalSpec
-from training.data.windows import cut, judge
+from stream.detection.scoring import detect_episodes, score_events
+from stream.detection.truth import injected_faults
+from stream.windowing import cut_windows
+from training.data.windows import judge
 from training.evaluation.fold_results import Disturbances, Faults
-from training.metrics import detected_episodes, injected_faults, score_events, window_scores
+from training.metrics import window_scores
 
 TEST_SECONDS = 64.0
 DISTURBANCES_PER_HOUR = 60
 SETTLING_S = 0.5  # after a disturbance, what is called a fault is still its doing
 LINES_AT_ONCE = 10  # so that whole records never pile up in memory
-
-
-def guarded(classify: Classifier, rejection: Rejection | None, spec: SignalSpec) -> Classifier:
-    """Return a classifier that answers as a worker does: windows unlike training are no fault, for certain."""
-    if rejection is None:
-        return classify
-
-    def answer(data: NDArray[np.float32]) -> NDArray[np.float32]:
-        unlike = rejection.unlike(data)
-        probabilities = np.where(unlike[:, None], np.float32(0), classify(data))
-        probabilities[unlike, spec.none_index] = 1
-        return probabilities
-
-    return answer
 
 
 def evaluate_line(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> dict[str, Any]:
@@ -53,7 +41,8 @@ def evaluate_line(classify: Classifier, spec: SignalSpec, seed: int, lines: int)
     labels, weights = judge(mixed.labels, mixed.settled, spec)
     whole = weights >= 1.0
     injected = injected_faults(mixed.labels, spec.none_index)
-    events = score_events(injected, detected_episodes(probabilities, spec), spec, mixed.labels.size, mixed.rate_hz)
+    episodes = detect_episodes(probabilities, mixed.samples, spec)
+    events = score_events(injected, episodes, spec, mixed.labels.size / mixed.rate_hz / 3600)
     per_window = window_scores(labels[whole], probabilities.argmax(axis=2)[whole], spec)
     return {
         "windows_fully_after_inception": {name: round(value, 4) for name, value in per_window.items()},
@@ -66,28 +55,28 @@ def evaluate_silence(classify: Classifier, spec: SignalSpec, seed: int, lines: i
     """Count the false alarms, in all and by kind, that a scenario without any fault causes."""
     quiet = scenario(lines, TEST_SECONDS, seed, fault_share=0.0)
     probabilities = classify_record(classify, quiet.samples, spec)
-    found = detected_episodes(probabilities, spec)
+    found = detect_episodes(probabilities, quiet.samples, spec)
     by_kind: dict[str, int] = {}
     for episode in found:
-        kind = _kind_at(quiet, episode.record, episode.sample)
+        kind = _kind_at(quiet, episode.line, episode.at)
         by_kind[kind] = by_kind.get(kind, 0) + 1
-    said = probabilities.argmax(axis=2) != spec.none_index
+    faulty = probabilities.argmax(axis=2) != spec.none_index
     return {
         "disturbances": len(quiet.events),
         "line_hours": round(quiet.labels.size / quiet.rate_hz / 3600, 4),
         "false_alarms": len(found),
         "by_kind": by_kind,
-        "faulty_windows": int(said.sum()),
-        "windows": int(said.size),
+        "faulty_windows": int(faulty.sum()),
+        "windows": int(faulty.size),
     }
 
 
 def judge_faults(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> Faults:
     """Count what becomes of the faults on ``lines`` fresh lines, 64 s each with an occurrence in every 3.2 s."""
     record = scenario(lines, TEST_SECONDS, seed)
-    episodes = detected_episodes(classify_record(classify, record.samples, spec), spec)
+    episodes = detect_episodes(classify_record(classify, record.samples, spec), record.samples, spec)
     injected = injected_faults(record.labels, spec.none_index)
-    score = score_events(injected, episodes, spec, record.labels.size, record.rate_hz)
+    score = score_events(injected, episodes, spec, record.labels.size / record.rate_hz / 3600)
     return Faults(
         injected=score.injected,
         missed=score.missed,
@@ -112,11 +101,12 @@ def judge_disturbances(classify: Classifier, spec: SignalSpec, seed: int, lines:
         dealt.update(event.kind for event in record.events)
         recorded_s += record.labels.size / record.rate_hz
         disturbed_s += sum(event.stop + settling - event.start for event in record.events) / record.rate_hz
-        for found in detected_episodes(classify_record(classify, record.samples, spec), spec):
+        probabilities = classify_record(classify, record.samples, spec)
+        for found in detect_episodes(probabilities, record.samples, spec):
             during = [
                 event.kind
                 for event in record.events
-                if event.line == found.record and event.start <= found.sample <= event.stop + settling
+                if event.line == found.line and event.start <= found.at <= event.stop + settling
             ]
             alarms[during[-1] if during else "quiet"] += 1
     hours = dealt.total() / DISTURBANCES_PER_HOUR
@@ -133,9 +123,9 @@ def judge_disturbances(classify: Classifier, spec: SignalSpec, seed: int, lines:
 
 def classify_record(classify: Classifier, samples: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float32]:
     """Return the probabilities (records, windows, classes) of all windows of records (n, t, channels)."""
-    return np.stack([classify(np.ascontiguousarray(cut(record[None], spec)[0])) for record in samples])
+    return np.stack([classify(np.ascontiguousarray(cut_windows(record, spec))) for record in samples])
 
 
-def _kind_at(record: Scenario, line: int, sample: int) -> str:
+def _kind_at(record: Scenario, line: str | int, sample: int) -> str:
     begun = [event for event in record.events if event.line == line and event.start <= sample]
     return max(begun, key=lambda event: event.start).kind if begun else "quiet"

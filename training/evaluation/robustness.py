@@ -18,7 +18,7 @@ from domains.powerline.data.line_data import Classifier
 from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 from model.spec import SignalSpec
-from training.data.windows import cut
+from stream.windowing import cut_windows
 from training.errors import TrainingError
 from training.evaluation.conditions.cells import (
     KEPT,
@@ -90,7 +90,7 @@ class _Run:
         )
 
     def _probabilities(self, records: NDArray[np.float32]) -> NDArray[np.float32]:
-        windows = cut(records, self.spec)
+        windows = cut_windows(records, self.spec)
         flat = np.ascontiguousarray(windows).reshape(-1, *self.spec.window_shape)
         return self.classify(flat).reshape(*windows.shape[:2], -1)
 

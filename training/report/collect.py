@@ -13,10 +13,10 @@ from domains.powerline.evaluation.line import EVALUATION_SEED, line_evidence, li
 from domains.powerline.evaluation.ood import measured_conditions, measured_rejection
 from model.artefact import Artefact
 from model.engine import Engine
+from stream.detection.classify import with_rejection
 from training.errors import TrainingError
 from training.evaluation.conditions.paired import WIDTH, standard_errors
 from training.evaluation.conditions.results import RobustnessResult
-from training.evaluation.evaluation import guarded
 from training.evaluation.robustness import QUICK_EPISODES
 from training.gate.gate import HOLDOUT, EventScores, GateScores, GateThresholds, gate
 from training.report import recommendations
@@ -174,7 +174,7 @@ def _evaluation(
 
 def _answering(engine: Engine, artefact: Artefact) -> Classifier:
     """What a worker would answer: windows unlike training are no fault."""
-    return guarded(engine.classify, artefact.manifest.rejection, artefact.manifest.spec)
+    return with_rejection(engine.classify, artefact.manifest.rejection, artefact.manifest.spec)
 
 
 def _conditions(

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from domains.powerline.data.scenario import Event
 from model.spec import SignalSpec
-from training.metrics import injected_faults
+from stream.detection.scoring import belongs
+from stream.detection.truth import injected_faults
 from training.report.data import Failure
 from training.report.evaluation import GALLERY
 
@@ -36,27 +37,25 @@ def line_failures(records: Sequence[Record], spec: SignalSpec) -> tuple[Failure,
 def _events_missed_or_wrong(record: Record, spec: SignalSpec) -> Iterator[Failure]:
     merged = np.array(spec.merged_three_phase())
     for fault in injected_faults(record.what.labels, spec.none_index):
-        mine = [
-            d for d in record.found if d.record == fault.record and fault.start < d.sample <= fault.stop + spec.samples
-        ]
+        mine = [episode for episode in record.found if belongs(episode, fault, spec)]
         truth = " → ".join(spec.class_names[c] for c in fault.classes)
-        event = _event_at(record.what.events, fault.record, fault.start)
+        event = _event_at(record.what.events, int(fault.line), fault.begin)
         if not mine:
-            yield _failure(record, spec, "missed fault", truth, "no episode", fault.record, fault.start, event)
+            yield _failure(record, spec, "missed fault", truth, "no episode", int(fault.line), fault.begin, event)
         elif merged[mine[-1].last_class] != merged[fault.classes[-1]]:
             said = spec.class_names[mine[-1].last_class]
-            yield _failure(record, spec, "wrong class", truth, said, fault.record, fault.start, event)
+            yield _failure(record, spec, "wrong class", truth, said, int(fault.line), fault.begin, event)
 
 
 def _false_alarms(record: Record, spec: SignalSpec) -> Iterator[Failure]:
     faults = injected_faults(record.what.labels, spec.none_index)
     for d in record.found:
-        if any(f.record == d.record and f.start < d.sample <= f.stop + spec.samples for f in faults):
+        if any(belongs(d, fault, spec) for fault in faults):
             continue
-        event = _event_at(record.what.events, d.record, d.sample)
+        event = _event_at(record.what.events, int(d.line), d.at)
         truth = "quiet" if event is None else event.kind.replace("_", " ")
         said = spec.class_names[d.onset_class]
-        yield _failure(record, spec, "false alarm", truth, said, d.record, d.sample, event)
+        yield _failure(record, spec, "false alarm", truth, said, int(d.line), d.at, event)
 
 
 def _wrong_windows(record: Record, spec: SignalSpec, count: int) -> Iterator[Failure]:

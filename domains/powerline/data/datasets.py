@@ -24,8 +24,8 @@ from domains.powerline.simulator.measurement import CHANNELS, HARSH, USUAL
 from domains.powerline.simulator.occurrence import Occurrence, cycles
 from domains.powerline.simulator.solver import Command
 from model.files import write_atomic
+from stream.detection.truth import injected_faults
 from training.errors import DataSetError
-from training.metrics import injected_faults
 
 METADATA = b"faultline-dataset"
 PART = 256  # episodes in a row group: some ten megabytes of long records
@@ -115,7 +115,7 @@ def _schema(recipe: Recipe) -> pa.Schema:
 
 def _table(episodes: Episodes, first: int, schema: pa.Schema) -> pa.Table:
     columns: dict[str, Any] = {name: [] for name in schema.names[:6]}
-    faults = {fault.record: fault for fault in injected_faults(episodes.labels)[::-1]}
+    faults = {fault.line: fault for fault in injected_faults(episodes.labels)[::-1]}
     length = episodes.labels.shape[1]
     for n, occurrences in enumerate(episodes.occurrences):
         fault = faults.get(n)
@@ -123,8 +123,8 @@ def _table(episodes: Episodes, first: int, schema: pa.Schema) -> pa.Table:
         columns["episode"].append(first + n)
         columns["kind"].append((planned or [*occurrences])[0].kind if occurrences else "switched_out")
         columns["classes"].append([CLASSES[c] for c in fault.classes] if fault else [])
-        columns["inception"].append(fault.start if fault else None)
-        columns["clearing"].append(fault.stop if fault and fault.stop < length else None)
+        columns["inception"].append(fault.begin if fault else None)
+        columns["clearing"].append(fault.end if fault and fault.end < length else None)
         columns["resistance_ohm"].append(planned[0].parameters["resistance_ohm"] if planned else None)
     for name in (*LINE_PARAMETERS, *INSTRUMENT_PARAMETERS, *WIRING):
         columns[name] = [line.get(name) for line in episodes.lines]

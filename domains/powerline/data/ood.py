@@ -17,7 +17,8 @@ from domains.powerline.simulator.episodes import simulate
 from domains.powerline.simulator.measurement import HARSH, USUAL
 from model.rejection import FEWEST_SAMPLES, Measures, Rejection, measure
 from model.spec import SignalSpec, load_spec
-from training.data.windows import Windows, cut, select
+from stream.windowing import cut_windows
+from training.data.windows import Windows, select
 from training.errors import TrainingError
 
 MOST_GOOD_REJECTED = 0.005
@@ -50,7 +51,7 @@ def scaled_classdata(path: Path, spec: SignalSpec) -> NDArray[np.float32]:
     """
     rows = read_classdata(path, load_spec("instant"))
     runs = [rows.data[rows.episode == run, 0] for run in np.unique(rows.episode)]
-    windows = [cut(run[None] * np.float32(CLASSDATA_SCALE), spec)[0] for run in runs if len(run) >= spec.samples]
+    windows = [cut_windows(run * np.float32(CLASSDATA_SCALE), spec) for run in runs if len(run) >= spec.samples]
     return np.ascontiguousarray(np.concatenate(windows))
 
 
@@ -82,7 +83,7 @@ def fit_rejection(good: NDArray[np.float32], spec: SignalSpec, seed: int) -> Rej
         least_change=_plain(float(moving.min()) / ROOM) if long_enough and len(moving) else 0.0,
         most_roughness=_plain(float(np.quantile(noise.roughness, NOISE_ACCEPTED))) if long_enough else None,
     )
-    refused = float(chosen.unlike(good).mean())
+    refused = float(chosen.is_ood(good).mean())
     if refused > MOST_GOOD_REJECTED:
         raise TrainingError(
             f"bounds that refuse white noise refuse {refused:.2%} of the good windows too (at most"
@@ -115,12 +116,12 @@ def score_rejection(
     rejection: Rejection, good: Windows, strange: dict[str, NDArray[np.float32]], spec: SignalSpec
 ) -> RejectionScores:
     """Judge bounds by windows that they were not chosen on."""
-    refused = rejection.unlike(good.data)
+    refused = rejection.is_ood(good.data)
     faulty = good.labels != spec.none_index
     return RejectionScores(
         good=float(refused.mean()),
         faulty=float(refused[faulty].mean()) if faulty.any() else 0.0,
-        strange={name: float(rejection.unlike(windows).mean()) for name, windows in strange.items()},
+        strange={name: float(rejection.is_ood(windows).mean()) for name, windows in strange.items()},
     )
 
 

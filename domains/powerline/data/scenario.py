@@ -19,8 +19,8 @@ from domains.powerline.simulator.measurement import Instruments, draw_chains, me
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, draw_networks
 from domains.powerline.simulator.occurrence import LIFELIKE, Occurrence, Site
 from domains.powerline.simulator.solver import solve
+from stream.detection.truth import injected_faults
 from training.errors import TrainingError
-from training.metrics import injected_faults
 
 STRETCH_S = 3.2
 QUIET_S = 1.05  # before every occurrence; the record's first second is quiet, too
@@ -153,7 +153,7 @@ def _events(
     stretch: int,
 ) -> list[Event]:
     """The record of events; a fault's own times are those that its labels show."""
-    runs = {(f.record, f.start // stretch): f for f in injected_faults(labels)}
+    runs = {(f.line, f.begin // stretch): f for f in injected_faults(labels)}
     events = []
     for n, what in enumerate(occurrences):
         if what is None:
@@ -171,9 +171,9 @@ def _events(
         )
         if what.classes and (line, place) in runs:
             run = runs[line, place]
-            parameters = {**event.parameters, "inception_deg": _inception_deg(solved, n, run.start % stretch)}
+            parameters = {**event.parameters, "inception_deg": _inception_deg(solved, n, run.begin % stretch)}
             names = tuple(CLASSES[c] for c in run.classes)
-            event = replace(event, start=run.start, stop=run.stop, classes=names, parameters=parameters)
+            event = replace(event, start=run.begin, stop=run.end, classes=names, parameters=parameters)
         events.append(event)
     return events
 

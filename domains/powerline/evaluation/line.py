@@ -17,9 +17,11 @@ from domains.powerline.data.training_data import CALIBRATION_SEED, MINING_SEED, 
 from domains.powerline.recipes.line import ROUNDS
 from model.artefact import Artefact
 from model.spec import SignalSpec
-from training.data.windows import cut, judge, select, window_ends
+from stream.detection.scoring import Episode, detect_episodes, score_events
+from stream.detection.truth import injected_faults
+from stream.windowing import cut_windows
+from training.data.windows import judge, select, window_ends
 from training.evaluation.evaluation import TEST_SECONDS, classify_record
-from training.metrics import Detected, detected_episodes, injected_faults, score_events
 from training.report.data import DataSummary, Events, LeakageCheck, Slice
 from training.report.evaluation import Evidence, Progress, worst
 from training.report.failures import line_failures
@@ -44,7 +46,7 @@ class Record:
 
     what: Scenario
     probabilities: NDArray[np.float32]
-    found: tuple[Detected, ...]
+    found: tuple[Episode, ...]
     labels: NDArray[np.int32]
     whole: NDArray[np.bool_]
 
@@ -53,7 +55,9 @@ def recorded(what: Scenario, classify: Classifier, spec: SignalSpec) -> Record:
     """Classify every window of a scenario and confirm episodes."""
     probabilities = classify_record(classify, what.samples, spec)
     labels, weights = judge(what.labels, what.settled, spec)
-    return Record(what, probabilities, tuple(detected_episodes(probabilities, spec)), labels, weights >= 1.0)
+    return Record(
+        what, probabilities, tuple(detect_episodes(probabilities, what.samples, spec)), labels, weights >= 1.0
+    )
 
 
 def line_scenarios(lines: int, seed: int) -> tuple[Scenario, Scenario]:
@@ -140,7 +144,7 @@ def _leakage(artefact: Artefact, mixed: Record, seed: int) -> tuple[LeakageCheck
         recipe = Recipe.model_validate(source["recipe"])
         used.add(recipe.seed)
         learned = _prints(select(next(simulated(recipe)), spec).data)
-    windows = np.concatenate([cut(line[None], spec)[0] for line in mixed.what.samples])
+    windows = np.concatenate([cut_windows(line, spec) for line in mixed.what.samples])
     judged = _prints(windows)
     return (
         LeakageCheck(
@@ -167,10 +171,10 @@ def _prints(windows: NDArray[np.float32]) -> NDArray[np.int64]:
 
 def _events(mixed: Record, quiet: Record, spec: SignalSpec) -> Events:
     injected = injected_faults(mixed.what.labels, spec.none_index)
-    score = score_events(injected, mixed.found, spec, mixed.what.labels.size, mixed.what.rate_hz)
+    score = score_events(injected, mixed.found, spec, mixed.what.labels.size / mixed.what.rate_hz / 3600)
     kinds: dict[str, int] = defaultdict(int)
     for episode in quiet.found:
-        begun = [e for e in quiet.what.events if e.line == episode.record and e.start <= episode.sample]
+        begun = [e for e in quiet.what.events if e.line == episode.line and e.start <= episode.at]
         kinds[max(begun, key=lambda event: event.start).kind if begun else "quiet"] += 1
     return Events(
         injected=score.injected,

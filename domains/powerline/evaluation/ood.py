@@ -50,7 +50,7 @@ def measured_rejection(artefact: Artefact, seed: int, data: Path | None) -> Reje
     if bounds is None:
         return None
     good = good_windows(spec, seed + APART, GOOD_EPISODES)
-    refused = bounds.unlike(good.data)
+    refused = bounds.is_ood(good.data)
     faulty = good.labels != spec.none_index
     strange = strange_windows(spec, seed + APART + 1)
     if data is not None:
@@ -60,7 +60,7 @@ def measured_rejection(artefact: Artefact, seed: int, data: Path | None) -> Reje
     return Rejection(
         bounds={name: value for name, value in limits.items() if value is not None},
         rows=tuple(
-            RejectionRow(input=name, windows=len(windows), rejected=round(float(bounds.unlike(windows).mean()), 5))
+            RejectionRow(input=name, windows=len(windows), rejected=round(float(bounds.is_ood(windows).mean()), 5))
             for name, windows in kinds.items()
         ),
         good_rejected=round(float(refused.mean()), 6),

@@ -47,9 +47,10 @@ from domains.powerline.recipes.line import LINE_FIT, LINE_NORMALISATION, PRIOR_P
 from model.architectures import build
 from model.files import write_text_atomic
 from model.spec import SignalSpec, load_spec
+from stream.detection.classify import with_rejection
 from training.data.windows import QUIET_WEIGHT, Windows, split_by_episode
 from training.errors import TrainingError
-from training.evaluation.evaluation import guarded, judge_disturbances, judge_faults
+from training.evaluation.evaluation import judge_disturbances, judge_faults
 from training.evaluation.fold_groups import forget_groups, kept_group
 from training.evaluation.fold_results import Fold, Folds, WindowScores
 from training.fitting.fit import FitHistory, make_repeatable
@@ -197,7 +198,7 @@ def _judged(
     )
     temperature = settle(network, sure, known, spec).temperature
     rejection = line_rejection(spec, options.seed + REJECTION_SEED)
-    classify = guarded(classifier_of(network, temperature), rejection, spec)
+    classify = with_rejection(classifier_of(network, temperature), rejection, spec)
     held_out = _group(options, number, spec, work_dir)
     whole = held_out.take(held_out.weights >= 1.0)
     return {

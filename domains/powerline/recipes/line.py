@@ -17,9 +17,10 @@ from model.architectures import build
 from model.artefact import Artefact, build_model
 from model.normalisation import Normalisation
 from model.spec import SignalSpec, load_spec
+from stream.detection.classify import with_rejection
 from training.data.feedback import feedback_scores, split_feedback, weighted_feedback
 from training.data.windows import Windows
-from training.evaluation.evaluation import evaluate_line, guarded
+from training.evaluation.evaluation import evaluate_line
 from training.fitting.calibration import Calibration, calibrate, prior_offset
 from training.fitting.fit import FitHistory, FitOptions, logits_of, make_repeatable
 from training.fitting.manifests import (
@@ -128,7 +129,7 @@ def train_line(options: LineOptions, field: Windows | None = None, warm_start: A
     rejection = line_rejection(spec, options.seed + REJECTION_SEED)
     refused = score_rejection(rejection, material.test, strange_windows(spec, options.seed), spec)
     classify = classifier_of(network, calibrated.temperature)
-    answer = guarded(classify, rejection, spec)
+    answer = with_rejection(classify, rejection, spec)
     scores = evaluate_line(answer, spec, options.seed + TEST_SEED, options.test_lines)
     metrics = {
         **scores,

@@ -16,9 +16,10 @@ from faultline.cli import app
 from faultline.cli.commands import register
 from model.rejection import Rejection
 from model.spec import load_spec
+from stream.detection.classify import with_rejection
 from training.data.windows import Windows
 from training.errors import TrainingError
-from training.evaluation.evaluation import guarded, judge_disturbances, judge_faults
+from training.evaluation.evaluation import judge_disturbances, judge_faults
 from training.evaluation.fold_groups import forget_groups, kept_group
 from training.evaluation.fold_results import Fold, Folds
 
@@ -138,5 +139,5 @@ def test_a_silent_classifier_misses_all_faults_and_has_no_delay() -> None:
 def test_windows_unlike_training_are_answered_with_no_fault() -> None:
     bounds = Rejection.for_spec(SPEC, most_current=10, most_voltage=10, least_change=0, most_roughness=None)
     windows = np.stack([np.full(SPEC.window_shape, level, np.float32) for level in (1, 100)])
-    said = guarded(always("AG"), bounds, SPEC)(windows)  # type: ignore[arg-type]
+    said = with_rejection(always("AG"), bounds, SPEC)(windows)  # type: ignore[arg-type]
     assert said.argmax(axis=1).tolist() == [SPEC.class_index("AG"), SPEC.none_index]

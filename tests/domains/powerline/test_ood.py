@@ -19,7 +19,7 @@ from domains.powerline.data.ood import (
 from domains.powerline.data.scenario import scenario
 from model.rejection import Rejection
 from model.spec import load_spec
-from training.data.windows import cut
+from stream.windowing import cut_windows
 from training.errors import TrainingError
 
 SPEC = load_spec("line")
@@ -48,15 +48,15 @@ def test_lines_with_faulty_instruments_are_hardly_ever_refused(rejection: Reject
 
 def test_a_day_of_disturbances_without_faults_is_not_refused(rejection: Rejection) -> None:
     record = scenario(8, 20, seed=4, fault_share=0.0)
-    windows = np.ascontiguousarray(cut(record.samples, SPEC)).reshape(-1, *SPEC.window_shape)
-    assert rejection.unlike(windows).mean() <= 0.005
+    windows = np.ascontiguousarray(cut_windows(record.samples, SPEC)).reshape(-1, *SPEC.window_shape)
+    assert rejection.is_ood(windows).mean() <= 0.005
 
 
 @pytest.mark.skipif(not CLASS_DATA.is_file(), reason=f"classData.csv is not in {DATA}")
 def test_classdata_in_thousandfold_amperes_is_refused(rejection: Rejection) -> None:
     windows = scaled_classdata(CLASS_DATA, SPEC)
     assert windows.shape[1:] == (32, 6)
-    assert rejection.unlike(windows).mean() >= 0.95
+    assert rejection.is_ood(windows).mean() >= 0.95
 
 
 def test_the_bounds_leave_room_above_the_strongest_fault(rejection: Rejection) -> None:
@@ -80,5 +80,5 @@ def test_windows_of_one_instant_are_bounded_by_their_peaks_alone() -> None:
     good = rng.uniform(-1, 1, (500, 1, 6)).astype(np.float32)
     bounds = fit_rejection(good, instant, seed=6)
     assert bounds.most_roughness is None
-    assert not bounds.unlike(good).any()
-    assert bounds.unlike(1000 * good).mean() > 0.95
+    assert not bounds.is_ood(good).any()
+    assert bounds.is_ood(1000 * good).mean() > 0.95

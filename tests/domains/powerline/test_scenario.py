@@ -15,8 +15,8 @@ from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, draw_networks
 from domains.powerline.simulator.occurrence import BRISK, Site
 from domains.powerline.simulator.solver import Plan, solve
 from model.spec import load_spec
+from stream.detection.truth import injected_faults
 from training.errors import TrainingError
-from training.metrics import injected_faults
 
 
 def test_the_simulator_counts_classes_as_the_spec_does() -> None:

@@ -9,10 +9,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.contract import DeadLetterHeaders
+from stream.contract import DeadLetterHeaders, Outgoing
 from stream.dead_letters.publish import dead_letter
 from stream.detection.decode import DeadRecord
-from stream.kafka.publisher import Outgoing
 from stream.settings import Settings
 from stream.worker.transport import faust_settings
 from tests.stream.doubles import record

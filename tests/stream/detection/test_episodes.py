@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model.spec import EpisodePolicy, load_spec
 from stream.contract import MAX_NS, MAX_RATE_HZ, MAX_SEQUENCE, MIN_RATE_HZ, SourceRecord
 from stream.detection.decode import LineWindows
-from stream.detection.episodes import EpisodeStep, EpisodeTracker, Judgement
+from stream.detection.episodes import EpisodeStep, EpisodeTracker, TrackedRecord
 from stream.detection.events import fault_event
 from stream.detection.line_state import LineState, decode_state, encode_state
 from tests.stream.doubles import START_NS, certain, hop_ns, line_windows, marked_windows, record
@@ -43,17 +43,17 @@ class Line:
         sequence: int | None = None,
         start_ns: int | None = None,
         share: float = 0.99,
-    ) -> Judgement:
+    ) -> TrackedRecord:
         sequence = self.sequence if sequence is None else sequence
         entry = line_windows(len(classes), sequence=sequence, start_ns=start_ns, spec=SPEC)
         windows = marked_windows(classes, SPEC)
-        judgement = self.tracker.judge(
+        tracked = self.tracker.track(
             self.state, entry, windows, np.asarray(classes, np.intp), certain(classes, self.tracker.spec, share)
         )
-        self.state = judgement.state
-        self.steps += judgement.steps
+        self.state = tracked.state
+        self.steps += tracked.steps
         self.sequence = sequence + len(classes)
-        return judgement
+        return tracked
 
     def told(self) -> list[tuple[str, int]]:
         return [(step.state, step.fault_class) for step in self.steps]
@@ -133,7 +133,7 @@ def test_the_class_of_an_onset_is_the_most_probable_fault_of_its_windows() -> No
     rows = certain([AG, AB, AB], SPEC, share=0.5)
     rows[0, AG] = 0.99
     rows[:, NONE] = 0.0
-    step = TRACKER.judge(None, entry, marked_windows([AG, AB, AB], SPEC), rows.argmax(axis=1), rows).steps[0]
+    step = TRACKER.track(None, entry, marked_windows([AG, AB, AB], SPEC), rows.argmax(axis=1), rows).steps[0]
     assert step.fault_class == int(rows.mean(axis=0).argmax())
 
 
@@ -149,13 +149,13 @@ def test_another_policy_is_kept_to() -> None:
 def test_repeated_windows_are_counted_and_not_judged() -> None:
     line = judged([NONE, AG, AG, AG, AG], size=5)
     again = line.send([NONE, AG, AG, AG, AG], sequence=0)
-    assert (again.judged, again.repeated, again.late, again.steps) == (0, 5, 0, [])
+    assert (again.in_order, again.repeated, again.late, again.steps) == (0, 5, 0, [])
 
 
 def test_a_record_that_overlaps_is_judged_from_its_first_new_window() -> None:
     line = judged([NONE, AG], size=2)
     overlap = line.send([NONE, AG, AG, AG], sequence=0)
-    assert (overlap.judged, overlap.repeated) == (2, 2)
+    assert (overlap.in_order, overlap.repeated) == (2, 2)
     assert line.told() == [("onset", AG)]
     assert line.steps[0].sequence == 3
 
@@ -163,7 +163,7 @@ def test_a_record_that_overlaps_is_judged_from_its_first_new_window() -> None:
 def test_an_overlap_whose_clock_reads_a_little_more_is_still_an_overlap() -> None:
     line = judged([AG] * 4 + [NONE] * 6, size=5)
     again = line.send([NONE] * 3, sequence=9, start_ns=START_NS + 9 * HOP_NS + 40)
-    assert (again.judged, again.repeated) == (2, 1)
+    assert (again.in_order, again.repeated) == (2, 1)
     assert again.state.episode is None
     assert line.told() == [("onset", AG), ("clear", AG)]
     assert line.steps[-1].quality == ()
@@ -196,9 +196,9 @@ def test_a_line_whose_clock_was_set_back_is_judged_on() -> None:
     # A leap second, or a clock that was wrong: the sequence goes on, so these windows are new.
     line = judged([NONE] * 100, size=100)
     second = START_NS + 100 * HOP_NS - 1_000_000_000
-    judgement = line.send([AG] * 3, start_ns=second)
+    tracked = line.send([AG] * 3, start_ns=second)
     assert line.told() == [("onset", AG)]
-    assert judgement.late == 3
+    assert tracked.late == 3
     assert "late" in line.steps[0].quality
 
 
@@ -234,8 +234,8 @@ def test_the_state_of_another_spec_is_forgotten() -> None:
     instant = EpisodeTracker(INSTANT)
     entry = LineWindows(record(b"l", b"x"), "l", 3, START_NS + 3 * HOP_NS, 20_000.0, 0, 3, None)
     rows = certain([1, 1, 1], INSTANT)
-    judgement = instant.judge(line.state, entry, np.zeros((3, 1, 6), np.float32), rows.argmax(axis=1), rows)
-    assert [step.state for step in judgement.steps] == ["onset"]
+    tracked = instant.track(line.state, entry, np.zeros((3, 1, 6), np.float32), rows.argmax(axis=1), rows)
+    assert [step.state for step in tracked.steps] == ["onset"]
 
 
 # Properties ----------------------------------------------------------------------------------------------------------
@@ -300,8 +300,8 @@ def test_no_order_of_records_raises_and_windows_are_judged_repeated_or_late(reco
     for jump, shift, classes in records:
         sequence = max(0, line.sequence + jump)
         start_ns = START_NS + (sequence + shift) * HOP_NS
-        judgement = line.send(classes, sequence=sequence, start_ns=start_ns)
-        assert judgement.judged + judgement.repeated + judgement.late == len(classes)
+        tracked = line.send(classes, sequence=sequence, start_ns=start_ns)
+        assert tracked.in_order + tracked.repeated + tracked.late == len(classes)
         line.state = decode_state(encode_state(line.state))
 
 
@@ -331,11 +331,11 @@ def test_numbers_at_the_contracts_limits_are_judged_and_stored(rate_hz: float) -
     state = None
     for start_ns, sequence in ((0, 0), (MAX_NS - span_ns, MAX_SEQUENCE - 20)):
         entry = LineWindows(record(b"l", b"x"), "l", sequence, start_ns, rate_hz, 0, 20, None)
-        judgement = TRACKER.judge(
+        tracked = TRACKER.track(
             state, entry, marked_windows(classes, SPEC), np.asarray(classes), certain(classes, SPEC)
         )
-        state = decode_state(encode_state(judgement.state))
-        assert len(facts(judgement.steps)) == 2
+        state = decode_state(encode_state(tracked.state))
+        assert len(facts(tracked.steps)) == 2
 
 
 # Times ---------------------------------------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ def test_the_times_of_an_episode_are_those_of_its_waveform() -> None:
     windows = np.stack([samples[start : start + 32] for start in starts])
     classes = [AG if fault[start : start + 32].sum() >= 16 else NONE for start in starts]
     entry = line_windows(len(classes), spec=SPEC)
-    steps = line.tracker.judge(None, entry, windows, np.asarray(classes), certain(classes, SPEC)).steps
+    steps = line.tracker.track(None, entry, windows, np.asarray(classes), certain(classes, SPEC)).steps
     assert [step.state for step in steps] == ["onset", "clear"]
     onset, clear = (fault_event(step, SPEC, "m", SourceRecord(topic="t", partition=0, offset=0)) for step in steps)
     sample_ns = 625_000

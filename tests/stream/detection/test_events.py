@@ -69,7 +69,7 @@ def test_probabilities_that_round_past_one_are_still_valid() -> None:
 
 def test_a_record_of_an_event_is_a_cloud_event_in_binary_mode() -> None:
     told = event()
-    (out,) = outgoing_events(told, step(), SPEC, SETTINGS)
+    (out,) = outgoing_events(told, step(), SPEC, SETTINGS.topic_faults)
     headers = {name: value.decode() for name, value in out.headers}
     assert (out.topic, out.key) == ("faults.lg", b"feeder-1")
     assert FaultEvent.model_validate_json(out.value or b"") == told
@@ -85,13 +85,13 @@ def test_a_record_of_an_event_is_a_cloud_event_in_binary_mode() -> None:
 def test_an_update_within_its_type_goes_to_one_topic() -> None:
     bg = SPEC.class_index("BG")
     changed = step(state="update", fault_class=bg, previous_class=AG)
-    outs = outgoing_events(fault_event(changed, SPEC, "m", SOURCE), changed, SPEC, SETTINGS)
+    outs = outgoing_events(fault_event(changed, SPEC, "m", SOURCE), changed, SPEC, SETTINGS.topic_faults)
     assert [out.topic for out in outs] == ["faults.lg"]
 
 
 def test_an_update_of_the_type_goes_to_both_topics_under_one_id() -> None:
     changed = step(state="update", fault_class=AB, previous_class=AG)
-    outs = outgoing_events(fault_event(changed, SPEC, "m", SOURCE), changed, SPEC, SETTINGS)
+    outs = outgoing_events(fault_event(changed, SPEC, "m", SOURCE), changed, SPEC, SETTINGS.topic_faults)
     assert [out.topic for out in outs] == ["faults.ll", "faults.lg"]
     assert json.loads(outs[0].value or b"") == json.loads(outs[1].value or b"")
 
@@ -99,5 +99,5 @@ def test_an_update_of_the_type_goes_to_both_topics_under_one_id() -> None:
 @pytest.mark.parametrize("time_ns", [0, MAX_NS])
 def test_times_at_the_contracts_limits_can_be_told(time_ns: int) -> None:
     extreme = step(detection_ns=time_ns)
-    (out,) = outgoing_events(fault_event(extreme, SPEC, "m", SOURCE), extreme, SPEC, SETTINGS)
+    (out,) = outgoing_events(fault_event(extreme, SPEC, "m", SOURCE), extreme, SPEC, SETTINGS.topic_faults)
     assert dict(out.headers)["ce_time"].endswith(b"+00:00")

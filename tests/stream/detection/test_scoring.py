@@ -1,16 +1,21 @@
-"""Scores say what really happened: found, correct, false alarms, missed."""
+"""Scores say what really happened: found, correct, false alarms, missed; of the worker's own episodes."""
 
 from __future__ import annotations
 
 import random
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from faultline.demo.audit import DeliveryAudit
-from model.spec import load_spec
+from model.spec import EpisodePolicy, SignalSpec, load_spec
 from stream.contract import EpisodeState, FaultEvent, SourceRecord
-from stream.detection.scoring import NS, InjectedFault, Truth, score_events
+from stream.detection.episodes import EpisodeTracker
+from stream.detection.scoring import Decision, Episode, EventScore, detect_episodes, published_episodes, score_events
+from stream.detection.truth import NS, InjectedFault, Truth, injected_faults
+from tests.stream.doubles import line_windows
 
 SPEC = load_spec("line")
 RATE_HZ = 1600.0
@@ -71,10 +76,14 @@ def clear(last_fault_ns: int, *, episode: str = "e", line: str = "l") -> FaultEv
     return event("clear", "AG", last_fault_ns + 8 * HOP_NS, episode=episode, line=line, duration_s=last_fault_ns / NS)
 
 
+def scored(faults: list[InjectedFault], events: list[FaultEvent]) -> EventScore:
+    return score_events(faults, published_episodes(events, SPEC), SPEC)
+
+
 def test_a_fault_spans_its_windows_and_the_hop_before_them() -> None:
     (fault,) = faults_of(("none", 5), ("AG", 12), ("none", 5))
-    assert fault.begin_ns == window_end(4)
-    assert fault.end_ns == window_end(16)
+    assert fault.begin == window_end(4)
+    assert fault.end == window_end(16)
 
 
 def test_a_change_of_class_without_quiet_between_is_one_fault_of_two_stages() -> None:
@@ -86,7 +95,7 @@ def test_a_change_of_class_without_quiet_between_is_one_fault_of_two_stages() ->
 def test_three_phase_with_and_without_ground_is_one_stage() -> None:
     (fault,) = faults_of(("ABC", 9), ("ABCG", 9))
     assert len(fault.stages) == 1
-    assert fault.end_ns == window_end(17)
+    assert fault.end == window_end(17)
 
 
 def test_a_fault_cut_off_by_the_end_counts_only_when_it_lasted_two_cycles() -> None:
@@ -124,18 +133,18 @@ def test_the_class_during_an_event_is_the_latest_stage_or_the_fault_just_over() 
 
 def test_a_found_and_named_fault_is_correct() -> None:
     faults = faults_of(("none", 5), ("AG", 12), ("none", 20))
-    score = score_events(faults, [event("onset", "AG", window_end(8)), clear(window_end(17))], SPEC)
+    score = scored(faults, [event("onset", "AG", window_end(8)), clear(window_end(17))])
     assert (score.injected, score.onsets, score.correct, score.missed, score.false_alarms) == (1, 1, 1, 0, 0)
     assert score.by_class["AG"].correct == score.by_type["lg"].found == 1
 
 
 def test_three_phase_with_ground_is_correct_for_three_phase_without() -> None:
-    score = score_events(faults_of(("ABC", 12), ("none", 9)), [event("onset", "ABCG", window_end(3))], SPEC)
+    score = scored(faults_of(("ABC", 12), ("none", 9)), [event("onset", "ABCG", window_end(3))])
     assert score.correct == 1
 
 
 def test_a_wrong_class_is_found_but_not_correct() -> None:
-    score = score_events(faults_of(("AG", 12), ("none", 9)), [event("onset", "BG", window_end(3))], SPEC)
+    score = scored(faults_of(("AG", 12), ("none", 9)), [event("onset", "BG", window_end(3))])
     assert (score.correct, score.wrong, score.missed) == (0, 1, 0)
     assert score.by_class["AG"].found == 1
     assert score.not_correct[0][1] == "BG"
@@ -143,40 +152,59 @@ def test_a_wrong_class_is_found_but_not_correct() -> None:
 
 def test_a_fault_without_an_episode_is_missed() -> None:
     faults = faults_of(("AG", 12), ("none", 9))
-    score = score_events(faults, [event("onset", "AG", window_end(3), line="another")], SPEC)
+    score = scored(faults, [event("onset", "AG", window_end(3), line="another")])
     assert (score.missed, score.false_alarms) == (1, 1)
 
 
-def test_the_last_update_before_the_end_is_the_class_that_counts() -> None:
+def test_the_class_that_an_episode_ends_with_is_the_one_that_counts() -> None:
     faults = faults_of(("AG", 12), ("ABG", 12), ("none", 30))
     onset = event("onset", "AG", window_end(3))
     good = event("update", "ABG", window_end(15))
     late = event("update", "BG", window_end(23) + GRACE_NS + 1)
-    score = score_events(faults, [onset, good, late], SPEC)
+    score = scored(faults, [onset, good])
     assert (score.correct, score.stages, score.stages_reported) == (1, 2, 2)
-    score = score_events(faults, [onset], SPEC)
+    score = scored(faults, [onset, good, late])
+    assert (score.correct, score.wrong, score.stages_reported) == (0, 1, 2)
+    score = scored(faults, [onset])
     assert (score.correct, score.wrong, score.stages_reported) == (0, 1, 1)
 
 
 def test_an_onset_within_the_grace_belongs_to_the_fault_and_one_after_it_does_not() -> None:
     faults = faults_of(("none", 4), ("AG", 3), ("none", 30))
     end = window_end(6)
-    score = score_events(faults, [event("onset", "AG", end + GRACE_NS)], SPEC)
+    score = scored(faults, [event("onset", "AG", end + GRACE_NS)])
     assert (score.correct, score.false_alarms) == (1, 0)
-    score = score_events(faults, [event("onset", "AG", end + GRACE_NS + 1)], SPEC)
+    score = scored(faults, [event("onset", "AG", end + GRACE_NS + 1)])
     assert (score.missed, score.false_alarms) == (1, 1)
 
 
 def test_an_episode_that_was_clear_before_the_fault_does_not_find_it() -> None:
     faults = faults_of(("none", 60), ("AG", 12), ("none", 9))
-    score = score_events(faults, [event("onset", "AG", window_end(5)), clear(window_end(20))], SPEC)
+    score = scored(faults, [event("onset", "AG", window_end(5)), clear(window_end(20))])
     assert (score.missed, score.false_alarms) == (1, 1)
 
 
-def test_an_early_onset_is_a_false_alarm_even_when_a_fault_follows_in_its_episode() -> None:
+def test_an_early_onset_is_a_false_alarm_and_does_not_find_the_fault_that_follows_in_its_episode() -> None:
     faults = faults_of(("none", 60), ("AG", 12), ("none", 9))
-    score = score_events(faults, [event("onset", "AG", window_end(50))], SPEC)
-    assert (score.correct, score.false_alarms) == (1, 1)
+    score = scored(faults, [event("onset", "AG", window_end(50))])
+    assert (score.correct, score.missed, score.false_alarms) == (0, 1, 1)
+
+
+def test_an_episode_belongs_to_one_fault_and_a_further_one_is_repeated() -> None:
+    faults = faults_of(("AG", 12), ("none", 3), ("AG", 12), ("none", 30))
+    first, again = (event("onset", "AG", window_end(at), episode=name) for name, at in (("e", 3), ("f", 10)))
+    score = scored(faults, [first, again])
+    assert (score.found, score.repeated, score.missed, score.false_alarms) == (1, 1, 1, 0)
+
+
+def test_an_update_without_its_onset_is_no_episode() -> None:
+    assert published_episodes([event("update", "AG", window_end(3)), clear(window_end(9))], SPEC) == []
+
+
+def test_a_class_that_the_spec_does_not_have_is_wrong() -> None:
+    onset = event("onset", "AG", window_end(3)).model_copy(update={"fault_class": "tree"})
+    score = scored(faults_of(("AG", 12), ("none", 9)), [onset])
+    assert (score.wrong, score.not_correct[0][1]) == (1, "a class unknown to the spec")
 
 
 NAMES = st.sampled_from([name for name in SPEC.class_names if name != "none"])
@@ -190,15 +218,15 @@ def _faults_and_perfect_events(runs: list[tuple[str, int, int]]) -> tuple[list[I
     events = []
     for number, fault in enumerate(faults):
         name = SPEC.class_names[fault.stages[0].fault_class]
-        events.append(event("onset", name, fault.begin_ns + 3 * HOP_NS, episode=f"e{number}"))
-        events.append(clear(fault.end_ns, episode=f"e{number}"))
+        events.append(event("onset", name, fault.begin + 3 * HOP_NS, episode=f"e{number}"))
+        events.append(clear(fault.end, episode=f"e{number}"))
     return faults, events
 
 
 @given(RUNS)
 def test_perfect_events_score_perfectly(runs: list[tuple[str, int, int]]) -> None:
     faults, events = _faults_and_perfect_events(runs)
-    score = score_events(faults, events, SPEC)
+    score = scored(faults, events)
     assert score.injected == score.onsets == score.correct == len(runs)
     assert score.missed == score.false_alarms == score.wrong == 0
     assert score.stages == score.stages_reported
@@ -209,7 +237,7 @@ def test_order_and_repeats_of_events_change_nothing(runs: list[tuple[str, int, i
     faults, events = _faults_and_perfect_events(runs)
     again = [*events, *shuffled.sample(events, len(events) // 2)]
     shuffled.shuffle(again)
-    assert score_events(faults, again, SPEC) == score_events(faults, events, SPEC)
+    assert scored(faults, again) == scored(faults, events)
 
 
 @given(RUNS, st.lists(st.tuples(NAMES, st.integers(0, 400), st.integers(0, 3)), max_size=20))
@@ -218,11 +246,117 @@ def test_every_fault_is_correct_wrong_or_missed(
 ) -> None:
     faults, _ = _faults_and_perfect_events(runs)
     events = [event("onset", name, window_end(at), episode=f"n{number}") for name, at, number in noise]
-    score = score_events(faults, events, SPEC)
+    score = scored(faults, events)
     assert score.injected == score.correct + score.wrong + score.missed == len(runs)
     assert score.false_alarms <= score.onsets
     assert sum(one.injected for one in score.by_class.values()) == score.injected
 
+
+# Episodes of records -------------------------------------------------------------------------------------------------
+
+NONE, AG, BG, ABG, ABC, ABCG = (SPEC.class_index(name) for name in ("none", "AG", "BG", "ABG", "ABC", "ABCG"))
+
+
+def detected(probabilities: np.ndarray, spec: SignalSpec = SPEC) -> list[Episode]:
+    """Episodes of records without any waveform."""
+    records, windows, _ = probabilities.shape
+    return detect_episodes(probabilities, np.zeros((records, spec.samples + (windows - 1) * spec.hop, 6), "f4"), spec)
+
+
+def said(*classes: int) -> np.ndarray:
+    """Sure probabilities (1, windows, classes)."""
+    return np.eye(len(SPEC.classes), dtype=np.float32)[list(classes)][None]
+
+
+def test_windows_that_are_not_certain_of_a_fault_open_no_episode() -> None:
+    hardly = said(*(AG,) * 12) * 0.6
+    hardly[..., SPEC.none_index] = 0.4
+    assert detected(hardly) == []
+
+
+def test_an_episode_opens_with_three_of_four_faulty_windows_and_ends_after_eight_quiet_ones() -> None:
+    quiet = (0,) * 8
+    assert detected(said(*quiet, AG, AG, 0, 0, AG, *quiet)) == []
+    (found,) = detected(said(*quiet, AG, 0, AG, AG, *quiet))
+    assert (found.onset_class, found.at) == (AG, 11 * SPEC.hop + SPEC.samples)
+    assert len(detected(said(AG, AG, AG, *quiet[:7], AG, *quiet))) == 1
+    assert len(detected(said(AG, AG, AG, *quiet, AG, AG, AG))) == 2
+
+
+def test_an_episode_takes_another_class_when_it_lasts() -> None:
+    (found,) = detected(said(AG, AG, AG, ABG, ABG, ABG, ABG))
+    assert (found.onset_class, found.last_class) == (AG, ABG)
+
+
+def test_events_are_counted_as_correct_wrong_missed_and_false() -> None:
+    labels = np.zeros((1, 4096), np.int8)
+    for begin, end, label in ((512, 768, AG), (1536, 1792, BG), (2560, 2816, ABC)):
+        labels[0, begin:end] = label
+    ends = np.arange(SPEC.samples - 1, 4096, SPEC.hop)
+    classes = np.zeros(len(ends), int)
+    classes[(ends >= 520) & (ends < 768)] = AG
+    classes[(ends >= 1550) & (ends < 1792)] = AG
+    classes[(ends >= 3600) & (ends < 3700)] = BG
+    score = score_events(injected_faults(labels), detected(said(*classes)), SPEC, 4096 / RATE_HZ / 3600)
+    assert (score.injected, score.correct, score.wrong, score.missed, score.false_alarms) == (3, 1, 1, 1, 1)
+    assert score.as_metrics()["false_alarms_per_line_hour"] == pytest.approx(3600 / (4096 / 1600), rel=1e-3)
+
+
+def test_stages_of_a_labelled_record_are_its_runs() -> None:
+    labels = np.array([[0, AG, AG, ABG, 0, BG]], np.int8)
+    first, second = injected_faults(labels)
+    assert [(stage.fault_class, stage.begin, stage.end) for stage in first.stages] == [(AG, 1, 3), (ABG, 3, 4)]
+    assert (second.line, second.begin, second.end, second.classes) == (0, 5, 6, (BG,))
+
+
+def test_a_fault_reaches_one_window_beyond_its_last_sample() -> None:
+    labels = np.zeros((1, 400), np.int8)
+    labels[0, 100:104] = AG
+    (fault,) = injected_faults(labels)
+    for at, found in ((100, 0), (101, 1), (104 + SPEC.samples, 1), (105 + SPEC.samples, 0)):
+        decisions = (Decision(at, AG),)
+        assert score_events([fault], [Episode(0, decisions)], SPEC).found == found
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> EpisodePolicy:
+    of = draw(st.integers(1, 6))
+    certainty = draw(st.sampled_from([0.0, 0.5, 0.9]))
+    return EpisodePolicy(confirm=draw(st.integers(1, of)), of=of, clear=draw(st.integers(1, 9)), certainty=certainty)
+
+
+LEVELS = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0])
+"""Few, so that there are ties, and windows at the very certainty that a policy asks for."""
+SHOWN = st.lists(st.tuples(st.sampled_from([NONE, AG, ABG, ABC, ABCG]), st.integers(1, 30), LEVELS, LEVELS), max_size=8)
+
+
+@given(SHOWN, policies())
+def test_episodes_that_are_scored_are_those_that_a_worker_opens_window_by_window(
+    runs: list[tuple[int, int, float, float]], policy: EpisodePolicy
+) -> None:
+    spec = SPEC.model_copy(update={"episode": policy})
+    rows = np.zeros((1 + sum(length for _, length, _, _ in runs), len(spec.classes)), np.float32)
+    first = 0
+    for shown, length, share, of_three_phase in runs:
+        rows[first : first + length, shown] = share
+        rows[first : first + length, ABCG] += of_three_phase * (1 - share)
+        rows[first : first + length, NONE] += 1 - rows[first, :].sum()
+        first += length
+    rows[first:, NONE] = 1
+    tracker, state, onsets, last = EpisodeTracker(spec), None, [], {}
+    for number, row in enumerate(rows):
+        entry = line_windows(1, sequence=number, spec=spec)
+        window, classes = np.zeros((1, *spec.window_shape), np.float32), row[None].argmax(axis=1)
+        tracked = tracker.track(state, entry, window, classes, row[None])
+        state = tracked.state
+        onsets += [(step.sequence, step.fault_class) for step in tracked.steps if step.state == "onset"]
+        last.update({step.episode_id: step.fault_class for step in tracked.steps})
+    found = detected(rows[None], spec)
+    assert [((one.at - spec.samples) // spec.hop, one.onset_class) for one in found] == onsets
+    assert [one.last_class for one in found] == list(last.values())
+
+
+# What was answered ---------------------------------------------------------------------------------------------------
 
 TELLING = st.tuples(st.sampled_from(["sent", "answered", "dead"]), st.integers(0, 2), st.integers(0, 9))
 

@@ -15,7 +15,8 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from stream.kafka.publisher import Outgoing, Publisher
+from stream.contract import Outgoing
+from stream.kafka.publisher import Publisher
 from tests.stream.doubles import FullBuffer, PromptBroker, RefusingBroker, SilentBroker, settle, until
 
 

@@ -275,7 +275,7 @@ async def test_answers_that_are_no_numbers_are_no_faults_and_are_counted() -> No
 class Wary(ClassReader):
     """Windows of BG are unlike its training, whatever it says of them."""
 
-    def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         return np.asarray(windows[:, 0, 0] == SPEC.class_index("BG"), bool)
 
 
@@ -294,7 +294,7 @@ async def test_windows_unlike_training_are_no_faults_and_are_counted_as_unknown(
 
 async def test_a_window_unlike_training_whose_answer_is_no_number_is_counted_once() -> None:
     class Both(NumberlessClassifier):
-        def unlike(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
             return np.asarray(np.arange(len(windows)) == 0)
 
     async with rig(engine=Both(SPEC)) as ours:

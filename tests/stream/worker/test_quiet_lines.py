@@ -52,21 +52,21 @@ def test_quiet_records_passed_over_leave_the_state_that_judging_them_leaves(
         probabilities = np.full((len(classes), len(SPEC.classes)), 0.01, np.float32)
         probabilities[np.arange(len(classes)), classes] = 0.9
         windows = np.zeros((len(classes), *SPEC.window_shape), np.float32)
-        judged = TRACKER.judge(copy.deepcopy(state), entry, windows, np.asarray(classes), probabilities)
+        judged = TRACKER.track(copy.deepcopy(state), entry, windows, np.asarray(classes), probabilities)
         short = copy.deepcopy(state)
-        if not any(classes) and TRACKER.follows_quietly(short, entry):
+        if not any(classes) and TRACKER.advance_if_idle(short, entry):
             assert short == judged.state
-            assert (judged.judged, judged.repeated, judged.late, judged.steps) == (len(classes), 0, 0, [])
+            assert (judged.in_order, judged.repeated, judged.late, judged.steps) == (len(classes), 0, 0, [])
         else:
             assert short == state, "where it is not the way, nothing was changed"
         state = judged.state
 
 
 def test_a_quiet_line_whose_windows_follow_takes_the_short_way() -> None:
-    state = TRACKER.judge(
+    state = TRACKER.track(
         None, _record(None, 0, 0, 1), np.zeros((1, *SPEC.window_shape), np.float32), np.zeros(1, int), _quiet(1)
     ).state
-    assert TRACKER.follows_quietly(state, _record(state, 0, 0, 3))
+    assert TRACKER.advance_if_idle(state, _record(state, 0, 0, 3))
     assert state.sequence == 3
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.kafka.publisher import Outgoing
+from stream.contract import Outgoing
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.shadow import Shadow
 from tests.stream.doubles import ClassReader, NumberlessClassifier, RaisingClassifier, certain, marked_record, until

@@ -29,11 +29,11 @@ GROUP = "faultline"
 
 def judge(states: PartitionStates, line: str, sequence: int, classes: list[int]) -> list[Any]:
     entry: LineWindows = line_windows(len(classes), sequence=sequence, line=line, spec=SPEC)
-    judgement = TRACKER.judge(
+    tracked = TRACKER.track(
         states.lines.get(line), entry, marked_windows(classes, SPEC), np.asarray(classes), certain(classes, SPEC)
     )
-    states.lines[line] = judgement.state
-    return [fault_event(step, SPEC, "m", SourceRecord(topic="t", partition=0, offset=0)) for step in judgement.steps]
+    states.lines[line] = tracked.state
+    return [fault_event(step, SPEC, "m", SourceRecord(topic="t", partition=0, offset=0)) for step in tracked.steps]
 
 
 def written(states: PartitionStates, *lines: str) -> list[tuple[bytes | None, LineState]]:

@@ -14,9 +14,11 @@ from domains.powerline.recipes.line import LineOptions, train_line
 from faultline.cli.train import Split, train
 from model.artefact import Artefact, shipped
 from model.engine import Engine
+from stream.detection.scoring import detect_episodes, score_events
+from stream.detection.truth import injected_faults
 from training.data.windows import judge
 from training.evaluation.evaluation import classify_record, evaluate_silence
-from training.metrics import detected_episodes, injected_faults, score_events, window_scores
+from training.metrics import window_scores
 
 QUICK = LineOptions(seed=5, epochs=3, episodes=100, test_lines=1, show_progress=False)
 
@@ -31,7 +33,7 @@ def test_a_tiny_training_run_gives_a_verified_artefact(tmp_path: Path) -> None:
     scores = {"windows_fully_after_inception", "events", "non_faults", "calibration", "rejection"}
     assert scores <= manifest.metrics.keys()
     assert manifest.rejection is not None
-    assert manifest.rejection.unlike(np.zeros((1, 32, 6), np.float32)).all()
+    assert manifest.rejection.is_ood(np.zeros((1, 32, 6), np.float32)).all()
     assert 0.2 <= manifest.temperature <= 5
 
 
@@ -105,8 +107,8 @@ def engine() -> Engine:
 def test_the_shipped_model_finds_and_names_the_faults_of_unseen_lines(engine: Engine) -> None:
     record = scenario(12, 13, seed=20_250_101)
     probabilities = classify_record(engine.classify, record.samples, engine.spec)
-    detected = detected_episodes(probabilities, engine.spec)
-    events = score_events(injected_faults(record.labels), detected, engine.spec, record.labels.size, record.rate_hz)
+    detected = detect_episodes(probabilities, record.samples, engine.spec)
+    events = score_events(injected_faults(record.labels), detected, engine.spec)
     assert events.injected >= 20
     assert events.missed == 0
     assert events.correct >= 0.95 * events.injected
@@ -119,8 +121,9 @@ def test_the_shipped_model_finds_and_names_the_faults_of_unseen_lines(engine: En
 
 def test_the_shipped_model_finds_faults_at_sixty_hertz_too(engine: Engine) -> None:
     record = scenario(6, 10, seed=20_250_102, hz=60)
-    detected = detected_episodes(classify_record(engine.classify, record.samples, engine.spec), engine.spec)
-    events = score_events(injected_faults(record.labels), detected, engine.spec, record.labels.size, record.rate_hz)
+    probabilities = classify_record(engine.classify, record.samples, engine.spec)
+    detected = detect_episodes(probabilities, record.samples, engine.spec)
+    events = score_events(injected_faults(record.labels), detected, engine.spec)
     assert events.injected >= 8
     assert events.missed == 0
 

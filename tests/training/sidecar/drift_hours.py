@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from domains.powerline.data.scenario import scenario
 from model.spec import SignalSpec
-from training.data.windows import cut
+from stream.windowing import cut_windows
 
 HOUR_S, BUCKET_S = 3600.0, 10.0
 SHOWN_WINDOWS = 24
@@ -29,7 +29,7 @@ def hour(
     spec: SignalSpec, seed: int, *, drifts: bool, lines: int = 6, fault_share: float = 0.55, day: bool = True
 ) -> Iterator[Batch]:
     """Yield line ids, start times and windows, a batch for every ten seconds."""
-    windows = cut(scenario(lines, 48.0, seed, fault_share=fault_share).samples, spec)
+    windows = cut_windows(scenario(lines, 48.0, seed, fault_share=fault_share).samples, spec)
     rng = np.random.default_rng(seed)
     hop_ns = round(spec.hop / spec.rate_hz * 1e9)
     names = [f"line-{k}" for k in range(lines) for _ in range(SHOWN_WINDOWS)]

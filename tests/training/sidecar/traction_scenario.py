@@ -24,7 +24,7 @@ from stream.contract import FaultEvent, SourceRecord
 from stream.detection.decode import IncomingRecord, LineWindows
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.events import fault_event
-from training.data.windows import cut
+from stream.windowing import cut_windows
 from training.fitting.rounds import classifier_of
 from training.sidecar.label_client import OperatorLabel, episode_range, new_label
 from training.sidecar.store.store import LabelledStore
@@ -67,7 +67,7 @@ class Railway:
 
     def windows(self, spec: SignalSpec) -> NDArray[np.float32]:
         """All windows, float32 (records, windows, samples, channels)."""
-        return np.ascontiguousarray(cut(self.samples, spec))
+        return np.ascontiguousarray(cut_windows(self.samples, spec))
 
 
 def railway(records: int, seed: int, lines: int = 4, length_cycles: int = 40) -> Railway:
@@ -97,7 +97,7 @@ def events_of(passing: Railway, champion: Artefact, spec: SignalSpec) -> dict[st
     episodes: dict[str, list[FaultEvent]] = {}
     for number, windows in enumerate(passing.windows(spec)):
         probabilities, entry = classify(windows), windows_in_time(passing, number, len(windows))
-        judged = tracker.judge(None, entry, windows, probabilities.argmax(axis=1), probabilities)
+        judged = tracker.track(None, entry, windows, probabilities.argmax(axis=1), probabilities)
         for step in judged.steps:
             event = fault_event(step, spec, champion.model_id, source)
             episodes.setdefault(event.episode_id, []).append(event)

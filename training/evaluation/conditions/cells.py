@@ -1,4 +1,4 @@
-"""Probabilities under a condition → its cell: scores of windows, of events, and how sure the first are."""
+"""Probabilities under a condition → its cell: scores of windows with their intervals, and of events."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
+from stream.detection.scoring import EventScore, detect_episodes, score_events
+from stream.detection.truth import injected_faults
 from training.data.windows import judge, window_ends
 from training.evaluation.conditions.condition import Trial
-from training.metrics import EventScore, detected_episodes, injected_faults, score_events
 
 # A line-hour as the issue and the gate count it: sixty occurrences, each of which is one record here.
 OCCURRENCES_PER_HOUR = 60
@@ -34,7 +35,7 @@ class Scored:
         return np.asarray(samples[self.record[:, None], self.end[:, None] + np.arange(1 - length, 1)])
 
     def at(self, classes: NDArray[np.intp], spec: SignalSpec) -> NDArray[np.intp]:
-        """Return what ``classes`` (n, windows at the spec's hop) says of them."""
+        """Return the entries (k,) of ``classes`` (n, windows at the spec's hop) for these windows."""
         return np.asarray(classes[self.record, (self.end - spec.samples + 1) // spec.hop])
 
 
@@ -50,18 +51,18 @@ def scored_windows(trial: Trial, spec: SignalSpec) -> Scored:
     return Scored(record, window_ends(episodes.samples.shape[1], spec)[k], labels[record, k].astype(np.intp))
 
 
-def tables(scored: Scored, said: NDArray[np.intp], records: int, spec: SignalSpec) -> Tables:
-    """Return the confusion table of every record, float64 (records, classes, classes): truth by what was said."""
+def tables(scored: Scored, y_pred: NDArray[np.intp], records: int, spec: SignalSpec) -> Tables:
+    """Return the confusion table of every record, float64 (records, classes, classes): true by predicted class."""
     classes = len(spec.classes)
-    cells = (scored.record * classes + scored.label) * classes + said
+    cells = (scored.record * classes + scored.label) * classes + y_pred
     return np.bincount(cells, minlength=records * classes**2).reshape(records, classes, classes).astype(float)
 
 
 def macro_f1(table: Tables, merge: tuple[int, ...] | None = None) -> NDArray[np.float64]:
-    """Return what ``training.metrics.macro_f1`` does (…), of confusion tables (…, classes, classes).
+    """Return the scores (…) of confusion tables (…, classes, classes), as ``training.metrics.macro_f1`` defines them.
 
     Args:
-        table: truth by what was said.
+        table: true by predicted class.
         merge: for every class the index under which it is counted.
     """
     if merge is not None:
@@ -93,23 +94,22 @@ def interval(scores: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def flip_rate(trial: Trial, said: NDArray[np.intp], spec: SignalSpec) -> float:
-    """Return the part of neighbouring windows of one truth that ``said`` (n, windows) calls differently."""
+def flip_rate(trial: Trial, y_pred: NDArray[np.intp], spec: SignalSpec) -> float:
+    """Return the part of neighbouring windows of one truth that ``y_pred`` (n, windows) calls differently."""
     labels, weights = judge(trial.episodes.labels, trial.episodes.settled, spec)
     merged = np.array(spec.merged_three_phase())
     whole = weights >= 1.0
     alike = whole[:, 1:] & whole[:, :-1] & (labels[:, 1:] == labels[:, :-1])
-    differ = merged[said[:, 1:]] != merged[said[:, :-1]]
+    differ = merged[y_pred[:, 1:]] != merged[y_pred[:, :-1]]
     return float(differ[alike].mean()) if alike.any() else 0.0
 
 
 def events(trial: Trial, probabilities: NDArray[np.float32], spec: SignalSpec) -> EventScore:
-    """Return what m-of-n confirmation makes of ``probabilities`` (n, windows, classes).
+    """Score the episodes that the worker's tracker makes of ``probabilities`` (n, windows, classes).
 
     Every record counts as one of the sixty occurrences of a line-hour: its few cycles are the only eventful ones of
     its minute.
     """
     injected = injected_faults(trial.episodes.labels, spec.none_index)
-    found = detected_episodes(probabilities, spec)
-    seconds = 3600 // OCCURRENCES_PER_HOUR * len(trial.episodes)
-    return score_events(injected, found, spec, samples=seconds, rate_hz=1.0)
+    found = detect_episodes(probabilities, trial.episodes.samples, spec)
+    return score_events(injected, found, spec, len(trial.episodes) / OCCURRENCES_PER_HOUR)

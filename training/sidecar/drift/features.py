@@ -72,7 +72,7 @@ def drift_features(
         found[:, 2 + column] = (own.max(axis=1) - own.min(axis=1)) / (mean + 2 * LEAST_LEVEL)
         found[:, 4 + column] = np.log(np.sqrt(noise[:, group].mean(axis=1)) + LEAST_NOISE)
     if rejection is not None:
-        found[:, SIGNAL] = rejection.unlike(windows)
+        found[:, SIGNAL] = rejection.is_ood(windows)
     if probabilities is not None:
         faulty = probabilities.argmax(axis=1) != spec.none_index
         found[faulty, :SIGNAL] = np.nan

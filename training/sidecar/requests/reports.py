@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import structlog
 from aiokafka import AIOKafkaProducer
 
-from stream.contract import HEADER_CONTENT_TYPE, JSON, RetrainRequest, TrainingReport, TrainingState
+from stream.contract import HEADER_CONTENT_TYPE, JSON, Outgoing, RetrainRequest, TrainingReport, TrainingState
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.producers import SideProducer
-from stream.kafka.publisher import Outgoing, Publisher
+from stream.kafka.publisher import Publisher
 from stream.settings import Settings
 from training.sidecar.requests.queue import Run
 

@@ -1,0 +1,81 @@
+"""Probabilities of a decoded batch → states of its lines and steps of their episodes → events. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from stream.contract import FaultEvent, SourceRecord
+from stream.detection.decode import DecodedBatch, LineWindows
+from stream.detection.episodes import EpisodeStep, EpisodeTracker
+from stream.detection.events import fault_event
+from stream.detection.line_state import LineState
+
+
+@dataclass(slots=True)
+class TrackedRecords:
+    """The result of tracking a batch."""
+
+    classes: NDArray[np.intp]
+    """(n,), most probable class of every window."""
+    lines: dict[str, None]
+    """Lines of the batch, in the order of their first records."""
+    steps: list[tuple[LineWindows, EpisodeStep]] = field(default_factory=list)
+    """In the order of the records, each with the record that completed it."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Windows that were "judged" (in order), "repeated" or "late"."""
+
+    def events(self, spec: SignalSpec, model_id: str) -> Iterator[tuple[LineWindows, EpisodeStep, FaultEvent]]:
+        """Yield every step with its record and its event."""
+        for entry, step in self.steps:
+            record = entry.record
+            source = SourceRecord(topic=record.topic, partition=record.partition, offset=record.offset)
+            yield entry, step, fault_event(step, spec, model_id, source)
+
+
+def track_batch(
+    tracker: EpisodeTracker,
+    lines: MutableMapping[str, LineState],
+    decoded: DecodedBatch,
+    probabilities: NDArray[np.float32],
+) -> TrackedRecords:
+    """Track the windows of a batch, record by record.
+
+    Args:
+        tracker: turns classes into steps of episodes.
+        lines: states of the lines, which are changed; lines never seen are added.
+        decoded: the batch.
+        probabilities: float32 (n, classes) of its windows, calibrated, after rejection.
+    """
+    classes = probabilities.argmax(axis=1)
+    tracked = TrackedRecords(classes, {})
+    touched, outcomes, advanced = tracked.lines, tracked.outcomes, 0
+    for entry, quiet in zip(decoded.records, _quiet(decoded, classes, tracker.none), strict=True):
+        line, state = entry.line, lines.get(entry.line)
+        touched[line] = None
+        if quiet and tracker.advance_if_idle(state, entry):
+            advanced += entry.count
+            continue
+        span = slice(entry.first, entry.first + entry.count)
+        record = tracker.track(state, entry, decoded.windows[span], classes[span], probabilities[span])
+        lines[line] = record.state
+        outcomes["judged"] += record.in_order
+        outcomes["repeated"] += record.repeated
+        outcomes["late"] += record.late
+        tracked.steps += [(entry, step) for step in record.steps]
+    outcomes["judged"] += advanced
+    return tracked
+
+
+def _quiet(decoded: DecodedBatch, classes: NDArray[np.intp], none_index: int) -> list[bool]:
+    """Return for every record whether all its windows are of the class of no fault."""
+    if not decoded.records:
+        return []
+    faulty = np.logical_or.reduceat(classes != none_index, [entry.first for entry in decoded.records])
+    quiet: list[bool] = (~faulty).tolist()
+    return quiet

@@ -1,0 +1,110 @@
+"""Detection without a broker: the decoding, rejection, tracking and events of a worker, on records from anywhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import EpisodePolicy, SignalSpec
+from stream.contract import FaultEvent
+from stream.detection.batch import track_batch
+from stream.detection.classify import Classifier, classify_windows
+from stream.detection.decode import DecodedBatch, IncomingRecord, WindowRecord, decode_batch
+from stream.detection.episodes import EpisodeTracker
+from stream.detection.line_state import LineState
+
+MAX_MESSAGE_BYTES = 1 << 20
+"""As a broker by default: a larger message never reaches a worker."""
+BATCH_WINDOWS = 4096
+"""Classified at once: enough to fill the engine's buckets, 3 MiB of `line` windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The result of one batch.
+
+    Attributes:
+        batch: the windows, their records, and the records that could not be decoded.
+        probabilities: float32 (n, classes), after rejection.
+        classes: (n,), most probable class of every window.
+        events: as a worker would publish them, in their order.
+        outcomes: windows that were "judged", "repeated", "late", "unknown" or "unanswered".
+    """
+
+    batch: DecodedBatch
+    probabilities: NDArray[np.float32]
+    classes: NDArray[np.intp]
+    events: tuple[FaultEvent, ...]
+    outcomes: Counter[str]
+
+
+class Detector:
+    """Detects faults in records of ``sensor-windows``, batch by batch, and keeps the state of every line.
+
+    Args:
+        classifier: an engine.
+        spec: that the classifier's windows and classes are of.
+        policy: when windows make an episode; the spec's own by default.
+        max_bytes: a larger message cannot be decoded.
+
+    Example:
+        >>> from model.artefact import shipped
+        >>> from model.engine import Engine
+        >>> from stream.detection.decode import WindowRecord
+        >>> from stream.windowing import window_messages
+        >>> with Engine(shipped("line"), buckets=(32,)) as engine:
+        ...     detector = Detector(engine, engine.spec)
+        ...     waveform = np.zeros((256, 6), np.float32)
+        ...     messages = window_messages("feeder-1", waveform, engine.spec, rate_hz=1600.0, start_ns=0)
+        ...     records = [WindowRecord("file", 0, n, 0, b"feeder-1", one.value) for n, one in enumerate(messages)]
+        ...     detector.process(records).events
+        ()
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        spec: SignalSpec,
+        policy: EpisodePolicy | None = None,
+        *,
+        max_bytes: int = MAX_MESSAGE_BYTES,
+    ) -> None:
+        self.classifier = classifier
+        self.spec = spec
+        self.lines: dict[str, LineState] = {}
+        self._tracker = EpisodeTracker(spec, policy)
+        self._max_bytes = max_bytes
+
+    def process(self, records: Sequence[IncomingRecord]) -> Detection:
+        """Decode records, which come after those of earlier calls, and detect what they hold."""
+        return self.process_batch(decode_batch(records, self.spec, max_bytes=self._max_bytes))
+
+    def process_batch(self, batch: DecodedBatch) -> Detection:
+        """Detect what a decoded batch holds."""
+        probabilities, outcomes = classify_windows(self.classifier, batch.windows, self.spec.none_index)
+        tracked = track_batch(self._tracker, self.lines, batch, probabilities)
+        events = tuple(event for _, _, event in tracked.events(self.spec, self.classifier.model_id))
+        return Detection(batch, probabilities, tracked.classes, events, outcomes + tracked.outcomes)
+
+
+def batched(records: Iterable[tuple[WindowRecord, int]], windows: int = BATCH_WINDOWS) -> Iterator[list[WindowRecord]]:
+    """Gather records into batches.
+
+    Args:
+        records: in order, each with its number of windows (1 where that is not known).
+        windows: a batch ends with the record that brings it to so many.
+    """
+    batch: list[WindowRecord] = []
+    gathered = 0
+    for record, count in records:
+        batch.append(record)
+        gathered += count
+        if gathered >= windows:
+            yield batch
+            batch, gathered = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,168 @@
+"""Labels → the faults that were there, which events are scored against. Pure.
+
+Times are samples of a record where every sample has a label, and Unix ns where every window has one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+
+NS = 1_000_000_000
+LASTING_CYCLES = 2
+"""A stage that lasts so long should be reported by itself, and a shorter fault may be cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Part of a fault with one class: from ``begin`` up to ``end``, exclusive."""
+
+    fault_class: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class InjectedFault:
+    """A fault of one line, as the labels say."""
+
+    line: str | int
+    """Id of the line, or number of the record."""
+    stages: tuple[Stage, ...]
+    sample: float = 1.0
+    """Length of a sample in the unit of the times."""
+    uncertain: int = 0
+    """Samples by which the fault may have ended after ``end``."""
+
+    @property
+    def begin(self) -> int:
+        """Earliest possible inception."""
+        return self.stages[0].begin
+
+    @property
+    def end(self) -> int:
+        """End of the last stage."""
+        return self.stages[-1].end
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Class of every stage."""
+        return tuple(stage.fault_class for stage in self.stages)
+
+
+def injected_faults(labels: NDArray[np.int8], none_index: int = 0) -> list[InjectedFault]:
+    """Return the faults in labels (records, t): runs of faulty samples; a change of class begins another stage."""
+    found = []
+    for record, row in enumerate(labels):
+        faulty = np.concatenate([[False], row != none_index, [False]])
+        edges = np.flatnonzero(faulty[1:] != faulty[:-1])
+        for begin, end in zip(edges[::2], edges[1::2], strict=True):
+            run = row[begin:end]
+            first = [0, *(np.flatnonzero(run[1:] != run[:-1]) + 1)]
+            spans = zip(first, [*first[1:], len(run)], strict=True)
+            stages = tuple(Stage(int(run[a]), int(begin + a), int(begin + b)) for a, b in spans)
+            found.append(InjectedFault(record, stages))
+    return found
+
+
+@dataclass(slots=True)
+class _Line:
+    """Runs of equal labels: class, end of the first and of the last window."""
+
+    sample_ns: float
+    cycle_ns: int
+    hop_ns: int
+    last_start_ns: int = -1
+    runs: list[tuple[int, int, int]] = field(default_factory=list)
+
+
+class Truth:
+    """Gathers the labels of windows as they pass, and makes faults of them.
+
+    A fault is a run of windows of one line whose labels are not none. A change between fault classes without none in
+    between makes it one fault with several stages; a change between the three-phase classes with and without ground
+    is no change, since the two cannot be told apart on a balanced line. A window's label is its last sample's, so a
+    fault begins within one hop before the end of its first window, and ends within one hop after that of its last. A
+    fault that the recording cuts off within two cycles of its beginning is not counted: nobody could confirm it.
+
+    Example:
+        >>> from model.spec import load_spec
+        >>> truth = Truth(load_spec("line"))
+        >>> truth.add("feeder-1", 0, 1600.0, [0, 0, 1, 1, 1, 0])
+        >>> [(fault.line, fault.stages[0].fault_class) for fault in truth.faults()]
+        [('feeder-1', 1)]
+    """
+
+    def __init__(self, spec: SignalSpec) -> None:
+        self.spec = spec
+        self._merged = spec.merged_three_phase()
+        self._lines: dict[str, _Line] = {}
+
+    @property
+    def lines(self) -> int:
+        """Number of lines seen."""
+        return len(self._lines)
+
+    def add(self, line: str, start_ns: int, rate_hz: float, labels: Sequence[int]) -> None:
+        """Take the labels of consecutive windows, the first of which starts at ``start_ns``.
+
+        Windows that do not start after the line's last one are repeats and ignored.
+        """
+        known = self._lines.get(line)
+        if known is None:
+            cycle_ns = round(self.spec.samples_per_cycle * NS / rate_hz)
+            hop_ns = round(self.spec.hop * NS / rate_hz)
+            known = self._lines[line] = _Line(NS / rate_hz, cycle_ns, hop_ns)
+        length_ns = round(self.spec.samples * NS / rate_hz)
+        for index, label in enumerate(labels):
+            window_ns = start_ns + round(index * self.spec.hop * NS / rate_hz)
+            if window_ns <= known.last_start_ns:
+                continue
+            known.last_start_ns = window_ns
+            end_ns = window_ns + length_ns
+            if known.runs and known.runs[-1][0] == label:
+                known.runs[-1] = (label, known.runs[-1][1], end_ns)
+            else:
+                known.runs.append((label, end_ns, end_ns))
+
+    def class_during(self, line: str, begin_ns: int, end_ns: int) -> int:
+        """Return the last fault class in ``begin_ns … end_ns``, or up to a cycle and a hop before; else none's."""
+        none = self.spec.none_index
+        known = self._lines.get(line)
+        if known is None:
+            return none
+        begun = bisect_right(known.runs, end_ns, key=lambda run: run[1] - known.hop_ns)
+        for label, _, last_ns in reversed(known.runs[:begun]):
+            if last_ns + known.cycle_ns + known.hop_ns < begin_ns:
+                break
+            if label != none:
+                return label
+        return none
+
+    def faults(self) -> list[InjectedFault]:
+        """Return all faults that count, in the order of their beginning."""
+        found = [fault for line, known in self._lines.items() for fault in self._faults(line, known)]
+        return sorted(found, key=lambda fault: (fault.begin, fault.line))
+
+    def _faults(self, line: str, known: _Line) -> Iterable[InjectedFault]:
+        stages: list[Stage] = []
+        for label, first_ns, last_ns in known.runs:
+            if label == self.spec.none_index:
+                if stages:
+                    yield self._fault(line, known, stages)
+                stages = []
+            elif stages and self._merged[stages[-1].fault_class] == self._merged[label]:
+                stages[-1] = Stage(stages[-1].fault_class, stages[-1].begin, last_ns)
+            else:
+                stages.append(Stage(label, first_ns - known.hop_ns, last_ns))
+        if stages and stages[-1].end - stages[0].begin >= LASTING_CYCLES * known.cycle_ns:
+            yield self._fault(line, known, stages)
+
+    def _fault(self, line: str, known: _Line, stages: Sequence[Stage]) -> InjectedFault:
+        return InjectedFault(line, tuple(stages), known.sample_ns, uncertain=self.spec.hop)

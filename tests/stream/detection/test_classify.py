@@ -1,0 +1,50 @@
+"""Rejection: windows without an answer that means anything are no fault, with an engine and without one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.rejection import Rejection
+from model.spec import load_spec
+from stream.detection.classify import classify_windows, with_rejection
+
+SPEC = load_spec("line")
+AG = SPEC.class_index("AG")
+
+
+class Bounded:
+    """A classifier that finds AG everywhere, with bounds; what begins with 3 overflows."""
+
+    model_id = "bounded"
+    bounds = Rejection.for_spec(SPEC, most_current=10, most_voltage=10, least_change=0, most_roughness=None)
+
+    def classify(self, windows: np.ndarray) -> np.ndarray:
+        rows = np.tile(np.eye(len(SPEC.classes), dtype=np.float32)[AG], (len(windows), 1))
+        rows[windows[:, 0, 0] == 3] = np.nan
+        return rows
+
+    def is_ood(self, windows: np.ndarray) -> np.ndarray:
+        return self.bounds.is_ood(windows)
+
+
+WINDOWS = np.stack([np.full(SPEC.window_shape, level, np.float32) for level in (1, 100, 2, 3)])
+
+
+def test_windows_unlike_training_and_answers_that_are_no_numbers_are_no_fault_for_certain() -> None:
+    probabilities, counts = classify_windows(Bounded(), WINDOWS, SPEC.none_index)
+    assert probabilities.argmax(axis=1).tolist() == [AG, SPEC.none_index, AG, SPEC.none_index]
+    assert probabilities[[1, 3], SPEC.none_index].tolist() == [1, 1]
+    assert dict(counts) == {"unknown": 1, "unanswered": 1}
+
+
+def test_a_network_without_an_engine_is_answered_for_as_a_worker_answers() -> None:
+    classifier = Bounded()
+    expected, _ = classify_windows(classifier, WINDOWS, SPEC.none_index)
+    answer = with_rejection(classifier.classify, classifier.bounds, SPEC)
+    np.testing.assert_array_equal(answer(WINDOWS), expected)
+    np.testing.assert_array_equal(answer(WINDOWS[:0]), expected[:0])
+
+
+def test_without_bounds_every_window_is_answered() -> None:
+    answer = with_rejection(Bounded().classify, None, SPEC)
+    assert answer(WINDOWS).argmax(axis=1).tolist() == [AG, AG, AG, SPEC.none_index]
