@@ -177,7 +177,7 @@ def check_artefact(settings: Settings) -> Line:
 def check_broker(settings: Settings) -> Iterator[Line]:
     """Reachable, lets us in, speaks our protocol versions; then topics and rights."""
     from stream.kafka.clients import check_reachable, unspoken_requests
-    from stream.kafka.topics_check import check_topics
+    from stream.kafka.topics import check_topics
 
     try:
         broker = asyncio.run(check_reachable(settings, BROKER_DEADLINE_S))

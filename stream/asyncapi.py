@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic.json_schema import models_json_schema
 
 from stream.contract import (
+    FAULT_TYPES,
     HEADER_CONTENT_TYPE,
     HEADER_PREFIX,
     JSON,
@@ -27,7 +28,6 @@ from stream.contract import (
     WindowLabel,
     WindowMessage,
 )
-from stream.kafka.catalogue import FAULT_TYPES
 from stream.registry.records import (
     HEADER_AT,
     HEADER_BY,

@@ -8,10 +8,9 @@ from contextlib import aclosing
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.contract import FaultEvent
+from stream.contract import FAULT_TYPES, FaultEvent
 from stream.errors import EventNotFoundError
 from stream.kafka.admin import admin_client, describe_topics
-from stream.kafka.catalogue import FAULT_TYPES
 from stream.kafka.clients import consumer_kwargs
 from stream.settings import Settings
 from stream.subscribe import decode_event

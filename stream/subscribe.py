@@ -16,10 +16,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
 
-from stream.contract import EpisodeState, FaultEvent
+from stream.contract import FAULT_TYPES, EpisodeState, FaultEvent
 from stream.errors import SettingsError
 from stream.kafka.admin import admin_client, describe_topics, partitions_of
-from stream.kafka.catalogue import FAULT_TYPES
 from stream.kafka.clients import check_reachable, consumer_kwargs
 from stream.kafka.errors import broker_errors
 from stream.settings import Settings

@@ -69,7 +69,7 @@ def check(broker: Broker = None) -> None:
     Example: FAULTLINE_BROKER=kafka:9092 faultline topics check
     """
     from stream.errors import TopicError
-    from stream.kafka.topics_check import check_topics
+    from stream.kafka.topics import check_topics
     from stream.settings import load_settings
 
     findings = asyncio.run(check_topics(load_settings(broker=broker)))

@@ -14,10 +14,9 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from model.spec import SignalSpec
-from stream.contract import HEADER_PREFIX, FaultEvent
+from stream.contract import FAULT_TYPES, HEADER_PREFIX, FaultEvent
 from stream.detection.scoring import NS, EventScore, Truth, score_events
 from stream.kafka.admin import admin_client, describe_topics
-from stream.kafka.catalogue import FAULT_TYPES
 from stream.kafka.clients import consumer_kwargs
 from stream.settings import Settings
 from stream.subscribe import decode_event

@@ -9,8 +9,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
+from stream.contract import FAULT_TYPES
 from stream.kafka.admin import grant_advice
-from stream.kafka.catalogue import FAULT_TYPES
 from stream.kafka.errors import who_needs
 from stream.settings import Settings
 

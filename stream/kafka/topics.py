@@ -1,10 +1,10 @@
-"""Create our topics where we may, and refuse to start without those that a worker needs."""
+"""The topics: what each is to be like, creating them where we may, and checking the broker's against it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,18 +12,118 @@ import structlog
 from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from stream.contract import FAULT_TYPES
 from stream.errors import TopicError
-from stream.kafka.admin import DENIED_CODE, UNKNOWN_CODE, admin_client, describe_topics, has_leaders
-from stream.kafka.catalogue import TopicPlan, catalogue, topic_settings
-from stream.kafka.clients import check_reachable
-from stream.kafka.topics_check import check_topics
+from stream.kafka.admin import (
+    DENIED_CODE,
+    UNKNOWN_CODE,
+    admin_client,
+    describe_configs,
+    describe_topics,
+    grant_advice,
+    has_leaders,
+)
+from stream.kafka.clients import RECORD_OVERHEAD_BYTES, check_reachable
 from stream.settings import Settings
 
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+FOR_EVER = -1
 LEADER_DEADLINE_S = 15.0
 LEADER_POLL_S = 0.1
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 EXISTS_CODE = TopicAlreadyExistsError.errno
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """A topic as it should be.
+
+    Attributes:
+        name: as in the settings.
+        purpose: one line for people.
+        partitions: at creation; afterwards whoever runs the broker may add some.
+        compacted: only the newest record of a key is kept, for ever.
+        retention_ms: how long records are kept when not compacted; -1 for ever.
+        follows: a topic that must have the same number of partitions, since both are joined by key.
+        optional: nothing of ours fails without it.
+        worker: a worker reads or writes it from its first minute.
+    """
+
+    name: str
+    purpose: str
+    partitions: int
+    compacted: bool = False
+    retention_ms: int = FOR_EVER
+    follows: str | None = None
+    optional: bool = False
+    worker: bool = False
+
+
+def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
+    """All topics of ours, under the names and with the partitions of the settings."""
+    many = settings.partitions
+    windows = settings.topic_windows
+    events = "fault events; a subscriber back after a month still finds its faults"
+    return (
+        TopicSpec(
+            windows, "windows of all lines; a day outlasts a night's outage", many, retention_ms=DAY_MS, worker=True
+        ),
+        *(
+            TopicSpec(settings.topic_faults(kind), events, many, retention_ms=30 * DAY_MS, worker=True)
+            for kind in FAULT_TYPES
+        ),
+        TopicSpec(
+            settings.topic_dead_letters, "records that could not be judged", many, retention_ms=14 * DAY_MS, worker=True
+        ),
+        TopicSpec(
+            settings.topic_line_states,
+            "state of every line, by consumer group",
+            many,
+            compacted=True,
+            follows=windows,
+            worker=True,
+        ),
+        TopicSpec(
+            # A worker without it would judge by an old model beside peers that have the champion.
+            settings.topic_models,
+            "the champion's artefact per spec",
+            1,
+            compacted=True,
+            worker=True,
+        ),
+        TopicSpec(
+            settings.topic_window_classes,
+            "classes of every window",
+            many,
+            retention_ms=DAY_MS,
+            optional=not settings.window_classes,
+            worker=settings.window_classes,
+        ),
+        TopicSpec(settings.topic_labels, "verdicts of operators; retraining needs all of them", many),
+        TopicSpec(settings.topic_retrain, "requests for a retraining", 1, retention_ms=30 * DAY_MS),
+        TopicSpec(settings.topic_reports, "progress and verdicts of retrainings", 1, retention_ms=365 * DAY_MS),
+    )
+
+
+def topic_settings(topic: TopicSpec, settings: Settings) -> dict[str, str]:
+    """Kafka's topic configuration for ``topic``."""
+    # A dead letter is a record of at most max_message_bytes plus our headers, so every topic has that room.
+    size = {"max.message.bytes": str(settings.max_message_bytes + RECORD_OVERHEAD_BYTES)}
+    if not topic.compacted:
+        return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms), **size}
+    # A restart reads a compacted topic to its end: closing segments hourly and compacting at 20 % of repeats
+    # keeps that end near. Kafka's defaults are a week and 50 %.
+    return {
+        "cleanup.policy": "compact",
+        "segment.ms": str(HOUR_MS),
+        "min.cleanable.dirty.ratio": "0.2",
+        **size,
+    }
+
+
+# Create -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -50,16 +150,16 @@ async def create_topics(settings: Settings, names: Collection[str] | None = None
     Raises:
         BrokerError: no connection or no login.
     """
-    plans = [plan for plan in catalogue(settings) if names is None or plan.name in names]
+    topics = [topic for topic in topic_specs(settings) if names is None or topic.name in names]
     broker = await check_reachable(settings, settings.request_timeout_s)
     async with admin_client(settings) as admin:
         if broker.embedded:
             present = set(await admin.list_topics())
-            await describe_topics(admin, [plan.name for plan in plans], create=True)
-            return [TopicResult(plan.name, "exists" if plan.name in present else "created") for plan in plans]
-        seen = await describe_topics(admin, [plan.name for plan in plans])
-        missing = [plan for plan in plans if seen[plan.name]["error_code"] in (UNKNOWN_CODE, DENIED_CODE)]
-        results = {plan.name: TopicResult(plan.name, "exists") for plan in plans}
+            await describe_topics(admin, [topic.name for topic in topics], create=True)
+            return [TopicResult(topic.name, "exists" if topic.name in present else "created") for topic in topics]
+        seen = await describe_topics(admin, [topic.name for topic in topics])
+        missing = [topic for topic in topics if seen[topic.name]["error_code"] in (UNKNOWN_CODE, DENIED_CODE)]
+        results = {topic.name: TopicResult(topic.name, "exists") for topic in topics}
         if missing:
             results |= {result.name: result for result in await _create(admin, missing, settings)}
             created = [name for name, result in results.items() if result.outcome == "created"]
@@ -67,10 +167,13 @@ async def create_topics(settings: Settings, names: Collection[str] | None = None
     return list(results.values())
 
 
-async def _create(admin: Any, plans: list[TopicPlan], settings: Settings) -> list[TopicResult]:
+async def _create(admin: Any, topics: list[TopicSpec], settings: Settings) -> list[TopicResult]:
     copies = settings.replication_factor
     response = await admin.create_topics(
-        [NewTopic(plan.name, plan.partitions, copies, topic_configs=topic_settings(plan, settings)) for plan in plans]
+        [
+            NewTopic(topic.name, topic.partitions, copies, topic_configs=topic_settings(topic, settings))
+            for topic in topics
+        ]
     )
     results = []
     for name, code, message in response.topic_errors:
@@ -99,6 +202,114 @@ async def _wait_for_leaders(admin: Any, names: list[str]) -> None:
         await asyncio.sleep(LEADER_POLL_S if names else 0)
 
 
+# Check --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TopicFinding:
+    """What ``check_topics`` found about one topic; ``message`` says what to do unless it is ok."""
+
+    name: str
+    level: Literal["ok", "warn", "fail"]
+    message: str
+    missing: bool = False
+
+
+async def check_topics(settings: Settings, names: Collection[str] | None = None) -> list[TopicFinding]:
+    """Compare the broker's topics with the catalogue; nothing is changed.
+
+    Args:
+        settings: broker and names.
+        names: only these of the catalogue.
+
+    Returns:
+        One finding or more per topic, in the catalogue's order.
+
+    Raises:
+        BrokerError: no connection or no login.
+    """
+    topics = [topic for topic in topic_specs(settings) if names is None or topic.name in names]
+    broker = await check_reachable(settings, settings.request_timeout_s)
+    async with admin_client(settings) as admin:
+        # A topic that others follow is looked at even when it is not asked for.
+        wanted = {topic.name for topic in topics} | {topic.follows for topic in topics if topic.follows}
+        seen = await describe_topics(admin, sorted(wanted), create=broker.embedded)
+        present = [topic.name for topic in topics if seen[topic.name]["error_code"] == 0]
+        configs = {} if broker.embedded else await describe_configs(admin, present)
+    findings = []
+    for topic in topics:
+        found = list(_problems(topic, seen, configs.get(topic.name), settings, embedded=broker.embedded))
+        count = len(seen[topic.name]["partitions"])
+        where = " (embedded broker: in memory only, never compacted)" if broker.embedded else ""
+        findings += found or [TopicFinding(topic.name, "ok", f"partitions: {count}{where}")]
+    return findings
+
+
+def _problems(
+    topic: TopicSpec,
+    seen: dict[str, dict[str, Any]],
+    config: dict[str, str] | None,
+    settings: Settings,
+    *,
+    embedded: bool,
+) -> Iterable[TopicFinding]:
+    code = seen[topic.name]["error_code"]
+    if code == UNKNOWN_CODE and topic.optional:
+        yield TopicFinding(topic.name, "ok", "missing, and not used: FAULTLINE_WINDOW_CLASSES is off")
+    elif code == UNKNOWN_CODE:
+        yield TopicFinding(topic.name, "fail", "missing: faultline topics create", missing=True)
+    elif code == DENIED_CODE:
+        yield TopicFinding(topic.name, "fail", "not visible: " + grant_advice(settings, [topic.name], "Describe"))
+    elif code != 0:
+        yield TopicFinding(topic.name, "fail", f"{for_code(code).__name__}: look at the broker's log")
+    else:
+        yield from _partition_problems(topic, seen)
+        if not embedded:
+            yield from _config_problems(topic, config, settings)
+
+
+def _partition_problems(topic: TopicSpec, seen: dict[str, dict[str, Any]]) -> Iterable[TopicFinding]:
+    if not has_leaders(seen[topic.name]):
+        yield TopicFinding(topic.name, "fail", "a partition has no leader: look at the brokers")
+    other = seen[topic.follows] if topic.follows else None
+    if topic.follows and other is not None and other["error_code"] == 0:
+        ours, theirs = len(seen[topic.name]["partitions"]), len(other["partitions"])
+        if ours != theirs:
+            yield TopicFinding(
+                topic.name,
+                "fail",
+                f"{ours} partitions but {topic.follows} has {theirs}: a line's state would not be found; create "
+                f"{topic.name} again with {theirs} partitions",
+            )
+
+
+def _config_problems(topic: TopicSpec, config: dict[str, str] | None, settings: Settings) -> Iterable[TopicFinding]:
+    if config is None:
+        advice = grant_advice(settings, [topic.name], "DescribeConfigs")
+        yield TopicFinding(topic.name, "warn", f"its settings cannot be read: {advice}")
+        return
+    change = f"kafka-configs --bootstrap-server {settings.broker} --alter --topic {topic.name} --add-config"
+    policy = config.get("cleanup.policy", "")
+    if topic.compacted and policy != "compact":
+        yield TopicFinding(
+            topic.name, "fail", f"cleanup.policy is {policy}, which forgets: {change} cleanup.policy=compact"
+        )
+    if not topic.compacted and "compact" in policy:
+        yield TopicFinding(
+            topic.name,
+            "fail",
+            f"cleanup.policy is {policy}, which drops records of the same line: {change} cleanup.policy=delete",
+        )
+    size = int(config.get("max.message.bytes", 0))
+    if size < settings.max_message_bytes:
+        yield TopicFinding(
+            topic.name,
+            "warn",
+            f"max.message.bytes is {size}, below FAULTLINE_MAX_MESSAGE_BYTES={settings.max_message_bytes}: "
+            f"{change} max.message.bytes={settings.max_message_bytes + RECORD_OVERHEAD_BYTES}",
+        )
+
+
 async def require_topics(settings: Settings) -> None:
     """Make sure that what a worker reads and writes is there; an embedded broker makes it by being asked.
 
@@ -106,7 +317,7 @@ async def require_topics(settings: Settings) -> None:
         TopicError: a topic is missing or would lose something; one line that names them all.
         BrokerError: no connection or no login.
     """
-    needed = [plan.name for plan in catalogue(settings) if plan.worker]
+    needed = [topic.name for topic in topic_specs(settings) if topic.worker]
     findings = await check_topics(settings, needed)
     for finding in findings:
         if finding.level == "warn":

@@ -17,7 +17,7 @@ from stream.errors import SettingsError, TopicError
 from stream.kafka import tolerant_parser
 from stream.kafka.clients import client_kwargs, producer_kwargs
 from stream.kafka.errors import broker_errors
-from stream.kafka.topics_check import check_topics
+from stream.kafka.topics import check_topics
 from stream.registry.records import ModelRecord, archive_key, archived, champion_key, new_headers, shadow_key
 from stream.settings import Settings
 

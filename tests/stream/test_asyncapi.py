@@ -14,7 +14,7 @@ from stream.asyncapi import asyncapi_document, documents, json_schemas, write
 from stream.contract import FaultEvent, SourceRecord, cloud_event_headers
 from stream.dead_letters.publish import dead_letter
 from stream.detection.decode import DeadRecord
-from stream.kafka.catalogue import catalogue
+from stream.kafka.topics import topic_specs
 from stream.settings import Settings
 from stream.telemetry.trace_context import TraceContext
 from tests.stream.doubles import record
@@ -72,7 +72,7 @@ def test_the_document_has_the_shape_of_asyncapi_three() -> None:
 
 
 def test_every_address_is_a_topic_of_the_catalogue() -> None:
-    topics = {plan.name for plan in catalogue(Settings(_env_file=None))}
+    topics = {plan.name for plan in topic_specs(Settings(_env_file=None))}
     for channel in DOCUMENT["channels"].values():
         kinds = channel.get("parameters", {}).get("type", {}).get("enum", [""])
         assert {channel["address"].replace("{type}", kind) for kind in kinds} <= topics

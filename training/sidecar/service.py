@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from model.spec import SignalSpec, load_spec
-from stream.contract import RetrainReason, RetrainRequest
+from stream.contract import FAULT_TYPES, RetrainReason, RetrainRequest
 from stream.errors import BrokerError, TopicError, WorkerError
-from stream.kafka.catalogue import FAULT_TYPES
 from stream.kafka.clients import check_reachable
-from stream.kafka.topics_check import check_topics
+from stream.kafka.topics import check_topics
 from stream.settings import Settings
 from stream.telemetry.health import HealthServer, Readiness
 from stream.telemetry.logs import configure_logs

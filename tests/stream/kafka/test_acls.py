@@ -15,9 +15,9 @@ from confluent_kafka.admin import ResourcePatternType as Pattern
 from confluent_kafka.admin import ResourceType as Kind
 
 from benchmarks.kafka.properties import Security
+from stream.contract import FAULT_TYPES
 from stream.errors import AccessDeniedError
 from stream.kafka.acls import ROLES, Grant, grants, kafka_acls
-from stream.kafka.catalogue import FAULT_TYPES
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.granting import _of_roles, apply_grants
 from stream.kafka.rights import needed_rights

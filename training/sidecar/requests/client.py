@@ -17,7 +17,7 @@ from stream.contract import TERMINAL_STATES, RetrainOptions, RetrainRequest, Tra
 from stream.errors import TopicError
 from stream.kafka.clients import check_reachable, consumer_kwargs, producer_kwargs
 from stream.kafka.errors import broker_errors
-from stream.kafka.topics_check import check_topics
+from stream.kafka.topics import check_topics
 from stream.settings import Settings
 from training.sidecar.requests.reports import request_record
 
