@@ -230,7 +230,7 @@ def check_rights(settings: Settings) -> Iterator[Line]:
     """What a worker may do, as far as the broker tells without a write."""
     from confluent_kafka import KafkaException
 
-    from stream.kafka.rights import missing_rights
+    from stream.kafka.acls import missing_rights
 
     if settings.security_protocol.startswith("SASL") and settings.sasl_mechanism == "OAUTHBEARER":
         yield Line("rights", "warn", "not asked for under OAUTHBEARER: start a worker and read its first lines")

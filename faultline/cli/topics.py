@@ -50,7 +50,7 @@ def _raise_for(denied: list[str], settings: Settings) -> None:
     if not denied:
         return
     from stream.errors import AccessDeniedError
-    from stream.kafka.admin import grant_advice
+    from stream.kafka.acls import grant_advice
 
     # One rule for a common prefix would grant more than is needed: every topic is named.
     raise AccessDeniedError(

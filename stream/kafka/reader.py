@@ -13,7 +13,8 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from stream.errors import AccessDeniedError, TopicError
 from stream.kafka import tolerant_parser
-from stream.kafka.admin import DENIED_CODE, UNKNOWN_CODE, admin_client, describe_topics, grant_advice, partitions_of
+from stream.kafka.acls import grant_advice
+from stream.kafka.admin import DENIED_CODE, UNKNOWN_CODE, admin_client, describe_topics, partitions_of
 from stream.kafka.clients import check_reachable, consumer_kwargs
 from stream.kafka.errors import broker_errors
 from stream.settings import Settings

@@ -14,13 +14,13 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from stream.contract import FAULT_TYPES
 from stream.errors import TopicError
+from stream.kafka.acls import grant_advice
 from stream.kafka.admin import (
     DENIED_CODE,
     UNKNOWN_CODE,
     admin_client,
     describe_configs,
     describe_topics,
-    grant_advice,
     has_leaders,
 )
 from stream.kafka.clients import RECORD_OVERHEAD_BYTES, check_reachable

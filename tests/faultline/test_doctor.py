@@ -21,9 +21,9 @@ from faultline.cli.doctor import doctor as doctor_command
 from faultline.doctor import Line
 from model.artefact import shipped
 from model.signing import new_keys
+from stream.kafka.acls import needed_rights
 from stream.kafka.clients import BrokerInfo, unspoken_requests
 from stream.kafka.embedded import EmbeddedBroker
-from stream.kafka.rights import needed_rights
 from stream.kafka.topics import topic_specs
 from stream.registry.topic import publish_model
 from stream.settings import Settings
