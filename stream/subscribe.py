@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Self
 
 import msgspec
@@ -21,6 +20,7 @@ from stream.errors import SettingsError
 from stream.kafka.admin import admin_client, describe_topics, partitions_of
 from stream.kafka.clients import check_reachable, consumer_kwargs
 from stream.kafka.errors import broker_errors
+from stream.kafka.reader import StartAt
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -30,32 +30,6 @@ REFRESH_S = 3.0
 POLL_MS = 500
 REMEMBERED_IDS = 10_000
 """A change of type is published on two topics under one id, within one batch of a worker; hours of events."""
-
-
-@dataclass(frozen=True)
-class StartAt:
-    """Where to begin: ``earliest``, ``latest``, or at a Unix time in ms."""
-
-    where: str
-    at_ms: int | None = None
-
-
-def parse_start(text: str) -> StartAt:
-    """Read ``earliest``, ``latest`` or an ISO time (of this machine's time zone where it names none).
-
-    Raises:
-        SettingsError: none of these.
-
-    Example:
-        >>> parse_start("2026-01-01T00:00:00Z").at_ms
-        1767225600000
-    """
-    if text in ("earliest", "latest"):
-        return StartAt(text)
-    try:
-        return StartAt("time", round(datetime.fromisoformat(text).timestamp() * 1000))
-    except (ValueError, OverflowError):
-        raise SettingsError(f"--from {text}: give earliest, latest or an ISO time, e.g. 2026-01-31T12:00:00") from None
 
 
 def fault_topics(settings: Settings, types: Sequence[str]) -> frozenset[str] | None:

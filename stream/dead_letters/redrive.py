@@ -25,14 +25,13 @@ from stream.dead_letters.letters import (
     time_text,
 )
 from stream.errors import ContractError, ReplayError, TopicError
-from stream.kafka import tolerant_parser
 from stream.kafka.admin import admin_client, describe_topics
 from stream.kafka.clients import check_reachable, consumer_kwargs, producer_kwargs
 from stream.kafka.errors import broker_errors
 from stream.kafka.raw_producer import send_any
-from stream.kafka.reader import TopicReader
+from stream.kafka.reader import StartAt, TopicReader
+from stream.kafka.tolerant_parser import patch_aiokafka_parser
 from stream.settings import Settings
-from stream.subscribe import StartAt
 from stream.telemetry.logs import configure_logs
 
 FETCH_S = 10.0
@@ -129,7 +128,7 @@ async def _read_one(settings: Settings, partition: int, offset: int) -> Letter:
 
 async def _record_at(settings: Settings, topic: str, partition: int, offset: int) -> Any | None:
     """One record; None where it is not, or not any more."""
-    tolerant_parser.install()
+    patch_aiokafka_parser()
     place = TopicPartition(topic, partition)
     async with admin_client(settings) as admin:
         described = (await describe_topics(admin, [topic]))[topic]["partitions"]

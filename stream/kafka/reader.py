@@ -5,24 +5,51 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from stream.errors import AccessDeniedError, TopicError
-from stream.kafka import tolerant_parser
+from stream.errors import AccessDeniedError, SettingsError, TopicError
 from stream.kafka.acls import grant_advice
 from stream.kafka.admin import DENIED_CODE, UNKNOWN_CODE, admin_client, describe_topics, partitions_of
 from stream.kafka.clients import check_reachable, consumer_kwargs
 from stream.kafka.errors import broker_errors
+from stream.kafka.tolerant_parser import patch_aiokafka_parser
 from stream.settings import Settings
-from stream.subscribe import StartAt
 
 log = structlog.get_logger(__name__)
 
 POLL_MS = 200
+
+
+@dataclass(frozen=True)
+class StartAt:
+    """Where to begin: ``earliest``, ``latest``, or at a Unix time in ms."""
+
+    where: str
+    at_ms: int | None = None
+
+
+def parse_start(text: str) -> StartAt:
+    """Read ``earliest``, ``latest`` or an ISO time (of this machine's time zone where it names none).
+
+    Raises:
+        SettingsError: none of these.
+
+    Example:
+        >>> parse_start("2026-01-01T00:00:00Z").at_ms
+        1767225600000
+    """
+    if text in ("earliest", "latest"):
+        return StartAt(text)
+    try:
+        return StartAt("time", round(datetime.fromisoformat(text).timestamp() * 1000))
+    except (ValueError, OverflowError):
+        raise SettingsError(f"--from {text}: give earliest, latest or an ISO time, e.g. 2026-01-31T12:00:00") from None
 
 
 class TopicReader:
@@ -75,7 +102,7 @@ class TopicReader:
         self._embedded = (await check_reachable(self._settings)).embedded
         self._admin = await self._resources.enter_async_context(admin_client(self._settings))
         self.topics = await self._existing()
-        tolerant_parser.install()
+        patch_aiokafka_parser()
         # "none": a jump over what retention deleted must not go unseen.
         options = {**consumer_kwargs(self._settings), "auto_offset_reset": "none"}
         with broker_errors(self._settings):

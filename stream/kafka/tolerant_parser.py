@@ -123,7 +123,11 @@ def _fetched_record(_: Any, tp: Any, record: Any) -> FetchedRecord:
     )
 
 
-def install() -> None:
-    """Let every consumer of this process parse by these classes: aiokafka has no other place to say so."""
+def patch_aiokafka_parser() -> None:
+    """Make every consumer of this process parse by these classes. Calling it again changes nothing.
+
+    This is a monkey patch of ``aiokafka.consumer.fetcher``: the fetcher takes its parser and its record class from
+    module and class attributes, and aiokafka has no argument or hook to give it others.
+    """
     fetcher.MemoryRecords = TolerantRecords
     fetcher.PartitionRecords._consumer_record = _fetched_record

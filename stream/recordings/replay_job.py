@@ -24,9 +24,9 @@ from domains.powerline.waveforms import ReadOptions
 from model.spec import SignalSpec, load_spec
 from stream.errors import RecordingError, ReplayError, SettingsError, TopicError
 from stream.kafka.admin import UNKNOWN_CODE, admin_client, describe_topics
-from stream.kafka.backpressure import GroupLag
 from stream.kafka.clients import check_reachable, producer_kwargs
 from stream.kafka.errors import broker_errors
+from stream.kafka.lag import GroupLag
 from stream.recordings.replay import ReplayCount, Replayer, ReplayOptions
 from stream.recordings.sources import RECORDING, RecordingSource, Source, SourceOptions, kind_of, open_source
 from stream.settings import Settings

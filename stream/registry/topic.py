@@ -14,9 +14,9 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from model.artefact import Artefact
 from model.signing import Ed25519PrivateKey, Ed25519PublicKey, key_id, private_key, public_key
 from stream.errors import SettingsError, TopicError
-from stream.kafka import tolerant_parser
 from stream.kafka.clients import client_kwargs, producer_kwargs
 from stream.kafka.errors import broker_errors
+from stream.kafka.tolerant_parser import patch_aiokafka_parser
 from stream.kafka.topics import check_topics
 from stream.registry.records import ModelRecord, archive_key, archived, champion_key, new_headers, shadow_key
 from stream.settings import Settings
@@ -80,7 +80,7 @@ class ModelsReader:
         if self._consumer is None:
             # Kept before it is started: a consumer that fails to start is to be stopped as well.
             # A header name that is not UTF-8 would make every fetch raise.
-            tolerant_parser.install()
+            patch_aiokafka_parser()
             self._consumer = AIOKafkaConsumer(
                 **client_kwargs(self._settings),
                 group_id=None,

@@ -17,7 +17,8 @@ from stream.detection.episodes import EpisodeTracker
 from stream.errors import WorkerError
 from stream.kafka.clients import client_kwargs, faust_broker_credentials
 from stream.kafka.lag import LagProbe
-from stream.kafka.producers import SideProducer
+from stream.kafka.partition import Partition
+from stream.kafka.producers import DedicatedProducer
 from stream.kafka.publisher import Outgoing, Publisher
 from stream.settings import Settings
 from stream.telemetry.health import HealthServer, Readiness
@@ -25,7 +26,6 @@ from stream.telemetry.tracing import open_tracing
 from stream.telemetry.watchdog import StopWatchdog, StuckWatchdog, Vitals
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.model_swap import ModelSwap
-from stream.worker.offsets import Partition
 from stream.worker.pipeline import Pipeline, Publishers
 from stream.worker.shadow import Shadow
 from stream.worker.state_store import LineStates, TopicStateReader
@@ -83,7 +83,7 @@ class Worker:
             on_new_assignment=self._on_new_assignment,
             broker_credentials=faust_broker_credentials(settings),
         )
-        self._side_producers: list[SideProducer] = []
+        self._side_producers: list[DedicatedProducer] = []
         self._publishers = Publishers(
             events=Publisher(
                 lambda: self.app.producer, renew=lambda: self.app.renew_producer(), **self._publisher_options()

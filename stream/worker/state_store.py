@@ -19,8 +19,8 @@ from aiokafka.errors import KafkaError
 
 from stream.detection.line_state import LineState, decode_state, encode_state
 from stream.errors import ContractError
+from stream.kafka.partition import Partition
 from stream.kafka.publisher import Outgoing
-from stream.worker.offsets import Partition
 
 log = structlog.get_logger(__name__)
 

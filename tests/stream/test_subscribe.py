@@ -14,8 +14,9 @@ from stream.contract import EpisodeState, FaultEvent, SourceRecord
 from stream.errors import SettingsError
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.embedded import EmbeddedBroker
+from stream.kafka.reader import StartAt, parse_start
 from stream.settings import Settings, load_settings
-from stream.subscribe import EventFeed, EventFilter, StartAt, decode_event, fault_topics, parse_start
+from stream.subscribe import EventFeed, EventFilter, decode_event, fault_topics
 from stream.telemetry.trace_context import TraceContext, read_context
 
 
