@@ -1,10 +1,10 @@
-"""The topics: what each is to be like, creating them where we may, and checking the broker's against it."""
+"""The topics: the catalogue of what each is to be, their creation, and the check of what the broker has."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from stream.contract import FAULT_TYPES
-from stream.errors import TopicError
+from stream.errors import AccessDeniedError, TopicError
 from stream.kafka.acls import grant_advice
 from stream.kafka.admin import (
     DENIED_CODE,
@@ -310,21 +310,61 @@ def _config_problems(topic: TopicSpec, config: dict[str, str] | None, settings: 
         )
 
 
-async def require_topics(settings: Settings) -> None:
-    """Make sure that what a worker reads and writes is there; an embedded broker makes it by being asked.
+async def require_topics(settings: Settings, names: Collection[str] | None = None) -> list[TopicFinding]:
+    """Raise unless topics are there and as they must be; an embedded broker makes them by being asked.
+
+    Args:
+        settings: broker and names.
+        names: of the catalogue; those that a worker needs from its first minute when None.
+
+    Returns:
+        Warnings: what may stay as it is.
 
     Raises:
         TopicError: a topic is missing or would lose something; one line that names them all.
         BrokerError: no connection or no login.
     """
-    needed = [topic.name for topic in topic_specs(settings) if topic.worker]
-    findings = await check_topics(settings, needed)
-    for finding in findings:
-        if finding.level == "warn":
-            log.warning("topic_setting", topic=finding.name, message=finding.message)
+    if names is None:
+        names = [topic.name for topic in topic_specs(settings) if topic.worker]
+    findings = await check_topics(settings, names)
     failed = [finding for finding in findings if finding.level == "fail"]
-    missing = [finding.name for finding in failed if finding.missing]
-    if missing:
-        raise TopicError(f"missing topics {', '.join(missing)}: faultline topics create")
+    if missing := [finding.name for finding in failed if finding.missing]:
+        raise _missing(missing)
     if failed:
         raise TopicError("; ".join(f"{finding.name}: {finding.message}" for finding in failed))
+    return [finding for finding in findings if finding.level == "warn"]
+
+
+async def require_existing(
+    admin: Any,
+    settings: Settings,
+    names: list[str],
+    *,
+    create: bool = False,
+    operations: Sequence[str] = ("Read", "Describe"),
+    alternative: str = "",
+) -> None:
+    """Raise unless topics, of the catalogue or not, exist and are visible.
+
+    Args:
+        admin: see ``admin_client``.
+        settings: broker.
+        names: of the topics.
+        create: let a broker that makes topics on demand make them.
+        operations: to grant where a topic is denied.
+        alternative: what the user may do instead of creating a topic.
+
+    Raises:
+        TopicError: a topic is missing.
+        AccessDeniedError: a topic is not visible.
+    """
+    described = await describe_topics(admin, names, create=create) if names else {}
+    if missing := [name for name, topic in described.items() if topic["error_code"] == UNKNOWN_CODE]:
+        raise _missing(missing, alternative)
+    if denied := [name for name, topic in described.items() if topic["error_code"] == DENIED_CODE]:
+        raise AccessDeniedError(grant_advice(settings, denied, *operations))
+
+
+def _missing(names: Collection[str], alternative: str = "") -> TopicError:
+    instead = f", or {alternative}" if alternative else ""
+    return TopicError(f"missing topics {', '.join(names)}: faultline topics create{instead}")

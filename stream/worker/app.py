@@ -98,7 +98,7 @@ class Worker:
             topic=settings.topic_window_classes if settings.window_classes else None,
             publish=self._publish_shadow,
         )
-        self._state_reader = TopicStateReader(settings.topic_line_states, self._groupless_consumer)
+        self._state_reader = TopicStateReader(settings)
         self._tracing = open_tracing(settings, "worker")
         self._states = LineStates(self._state_reader, settings.group, max_lines=settings.max_lines_per_partition)
         self.pipeline = Pipeline(
