@@ -37,7 +37,7 @@ from stream.registry.records import (
     HEADER_SIGNATURE,
 )
 from stream.settings import Settings
-from stream.telemetry.trace_context import TRACEPARENT, TRACESTATE
+from stream.telemetry.tracing import TRACEPARENT, TRACESTATE
 
 Mode = Literal["validation", "serialization"]
 VALUES: tuple[tuple[type[Message], Mode], ...] = (

@@ -69,7 +69,7 @@ class Received:
     """One event, the bytes and headers it came in, and where it stood.
 
     Example: a subscriber's own span goes below
-    ``stream.telemetry.trace_context.read_context(received.headers)``.
+    ``stream.telemetry.tracing.read_context(received.headers)``, which needs the extra otel.
     """
 
     event: FaultEvent
