@@ -41,7 +41,7 @@ REMEMBERED_IDS = 10_000
 
 
 def fault_topics(settings: Settings, types: Sequence[str]) -> frozenset[str] | None:
-    """Topics of some fault types; None, for all there are, without types.
+    """Return the topics of some fault types; None, for all there are, without types.
 
     Raises:
         SettingsError: an unknown type.
@@ -54,13 +54,13 @@ def fault_topics(settings: Settings, types: Sequence[str]) -> frozenset[str] | N
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events are wanted; an empty choice is all."""
+    """A choice of events; an empty choice is all."""
 
     lines: Collection[str] = ()
     states: Collection[EpisodeState] = ()
 
     def wants(self, event: FaultEvent) -> bool:
-        """Whether an event is of a chosen line and state."""
+        """Return True if an event is of a chosen line and state."""
         return (not self.lines or event.line in self.lines) and (not self.states or event.state in self.states)
 
 
@@ -81,7 +81,7 @@ class Received:
 
 
 def decode_event(value: bytes | None) -> FaultEvent | None:
-    """An event from its JSON; fields that a newer worker may have added are left out. None if it is no event."""
+    """Return an event from its JSON, without fields that a newer worker may have added; None if it is no event."""
     try:
         body = msgspec.json.decode(value or b"")
         known = {name: body[name] for name in FaultEvent.model_fields if name in body}

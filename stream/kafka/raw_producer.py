@@ -18,7 +18,7 @@ FRAME_BYTES = 256
 
 
 class RecordProducer(Protocol):
-    """What is needed of ``AIOKafkaProducer``; of one that is to send odd records too, the whole of it."""
+    """The part of ``AIOKafkaProducer`` that is needed; of one that is to send odd records too, the whole of it."""
 
     async def send(self, topic: str, value: bytes | None, key: bytes | None, **options: Any) -> Awaitable[Any]:
         """Buffer a record; the returned future resolves with the broker's acknowledgement."""

@@ -62,7 +62,7 @@ class TopicSpec:
 
 
 def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
-    """All topics of ours, under the names and with the partitions of the settings."""
+    """Return the catalogue: all topics of ours, under the names and with the partitions of the settings."""
     many = settings.partitions
     windows = settings.topic_windows
     events = "fault events; a subscriber back after a month still finds its faults"
@@ -75,7 +75,11 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
             for kind in FAULT_TYPES
         ),
         TopicSpec(
-            settings.topic_dead_letters, "records that could not be judged", many, retention_ms=14 * DAY_MS, worker=True
+            settings.topic_dead_letters,
+            "records without classes",
+            many,
+            retention_ms=14 * DAY_MS,
+            worker=True,
         ),
         TopicSpec(
             settings.topic_line_states,
@@ -86,7 +90,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
             worker=True,
         ),
         TopicSpec(
-            # A worker without it would judge by an old model beside peers that have the champion.
+            # A worker without it would use an old model beside peers that have the champion.
             settings.topic_models,
             "the champion's artefact per spec",
             1,
@@ -101,14 +105,14 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
             optional=not settings.window_classes,
             worker=settings.window_classes,
         ),
-        TopicSpec(settings.topic_labels, "verdicts of operators; retraining needs all of them", many),
+        TopicSpec(settings.topic_labels, "labels by operators; retraining needs all of them", many),
         TopicSpec(settings.topic_retrain, "requests for a retraining", 1, retention_ms=30 * DAY_MS),
-        TopicSpec(settings.topic_reports, "progress and verdicts of retrainings", 1, retention_ms=365 * DAY_MS),
+        TopicSpec(settings.topic_reports, "progress and results of retrainings", 1, retention_ms=365 * DAY_MS),
     )
 
 
 def topic_settings(topic: TopicSpec, settings: Settings) -> dict[str, str]:
-    """Kafka's topic configuration for ``topic``."""
+    """Return Kafka's configuration of a topic."""
     # A dead letter is a record of at most max_message_bytes plus our headers, so every topic has that room.
     size = {"max.message.bytes": str(settings.max_message_bytes + RECORD_OVERHEAD_BYTES)}
     if not topic.compacted:
@@ -128,7 +132,7 @@ def topic_settings(topic: TopicSpec, settings: Settings) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class TopicResult:
-    """What ``create_topics`` did about one topic."""
+    """The result of ``create_topics`` for one topic."""
 
     name: str
     outcome: Literal["created", "exists", "denied", "failed"]
@@ -189,7 +193,7 @@ async def _create(admin: Any, topics: list[TopicSpec], settings: Settings) -> li
 
 
 async def _wait_for_leaders(admin: Any, names: list[str]) -> None:
-    """A topic can be used when its partitions have leaders, a moment after CreateTopics says yes."""
+    """Wait until topics can be used: their partitions get leaders a moment after CreateTopics succeeds."""
     end = time.monotonic() + LEADER_DEADLINE_S
     while names:
         seen = await describe_topics(admin, names)
@@ -207,7 +211,7 @@ async def _wait_for_leaders(admin: Any, names: list[str]) -> None:
 
 @dataclass(frozen=True)
 class TopicFinding:
-    """What ``check_topics`` found about one topic; ``message`` says what to do unless it is ok."""
+    """A finding of ``check_topics`` about one topic; ``message`` says what to do unless it is ok."""
 
     name: str
     level: Literal["ok", "warn", "fail"]

@@ -21,7 +21,7 @@ PREFIX = "FAULTLINE_"
 OTHERS = re.compile(r"FAULTLINE_((TEST|FAUST|GATE)_.*|DATA|REQUIRE_KAFKA)")
 """Variables that are not ours to check: of the tests, of Faust, of the gate for candidates."""
 TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-"""What Kafka takes, beside "." and ".."."""
+"""Names that Kafka takes, except "." and ".."."""
 
 
 def _topic(value: str) -> str:
@@ -49,11 +49,11 @@ class Settings(KafkaSettings, SidecarSettings, RegistrySettings, TracingSettings
     topic_windows: Topic = Field("sensor-windows", description="Windows come from here.")
     topic_faults_prefix: str = Field("faults.", description="Events go to <prefix><type>.")
     topic_window_classes: Topic = Field("window-classes", description="Classes of every window, when switched on.")
-    topic_dead_letters: Topic = Field("sensor-windows.dlq", description="Records that cannot be judged.")
+    topic_dead_letters: Topic = Field("sensor-windows.dlq", description="Records that cannot be classified.")
     topic_line_states: Topic = Field("line-states", description="Compacted; open episodes per line.")
-    topic_labels: Topic = Field("window-labels", description="Operators' verdicts.")
+    topic_labels: Topic = Field("window-labels", description="Labels by operators.")
     topic_retrain: Topic = Field("retrain-requests", description="Requests for a retraining.")
-    topic_reports: Topic = Field("training-reports", description="Progress and verdicts of retrainings.")
+    topic_reports: Topic = Field("training-reports", description="Progress and results of retrainings.")
     topic_models: Topic = Field("models", description="Compacted; the champion's artefact.")
     partitions: int = Field(
         8, ge=1, le=100_000, description="Partitions of sensor-windows, line-states and what follows them."

@@ -59,9 +59,9 @@ class SidecarSettings(BaseSettings):
         False,
         description="line: go on from the champion's weights, which takes far fewer epochs.",
     )
-    retrain_data: Path | None = Field(None, description="classData.csv; spec instant is trained and judged on it.")
+    retrain_data: Path | None = Field(None, description="classData.csv; spec instant is trained and evaluated on it.")
     evaluation_episodes: int = Field(
-        110, ge=0, le=100_000, description="Records per condition and level that the gate judges; 0 judges none."
+        110, ge=0, le=100_000, description="Records per condition and level that the gate evaluates; 0 evaluates none."
     )
     evaluation_lines: int = Field(30, ge=1, le=10_000, description="Lines of the hold-out, 64 s each.")
 
@@ -80,7 +80,7 @@ class SidecarSettings(BaseSettings):
     # What is kept
     store_labelled_mb: int = Field(256, ge=1, description="Labelled windows; 350,000 of them at 32 x 6 values.")
     store_labelled_days: float = Field(365.0, gt=0, description="…and for how long: a labelled fault is rare.")
-    store_event_mb: int = Field(128, ge=1, description="Unlabelled windows of fault events, which may be judged later.")
+    store_event_mb: int = Field(128, ge=1, description="Unlabelled windows of fault events; labels may come later.")
     store_event_days: float = Field(30.0, gt=0, description="…and for how long: as events stay on their topics.")
     store_waiting_mb: int = Field(256, ge=1, description="All other unlabelled windows.")
     store_waiting_hours: float = Field(24.0, gt=0, description="…and for how long: as windows stay on their topic.")

@@ -15,7 +15,7 @@ NEEDED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 HEADER = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*([!-~](?:[ -~]*[!-~])?)\s*")
 """One name=value; RFC 9110's characters, so that nothing of it can end the header."""
 SAMPLE_RATIO = 0.01
-"""Of micro-batches, unless OTEL_TRACES_SAMPLER_ARG is set: enough to see where time goes, at next to no cost."""
+"""Part of the micro-batches, unless OTEL_TRACES_SAMPLER_ARG is set: enough to see where time goes, almost for free."""
 SAMPLERS = ("", "parentbased_traceidratio")
 """Values of OTEL_TRACES_SAMPLER that say what we do; others would promise what we do not."""
 OTEL_NAMES = {

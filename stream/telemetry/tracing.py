@@ -42,7 +42,7 @@ KNOWN_FLAGS = 0x03
 STATE_BYTES = 512
 """A longer tracestate is dropped: it is copied into every event that comes of the message."""
 EXPORT_TIMEOUT_S = 5.0
-"""Of one export, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
+"""Longest export, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
 CLOSE_S = 3.0
 """A collector that hangs must not hold up a stop, which has 25 s for everything."""
 MOST_LINKS = 128
@@ -199,17 +199,17 @@ class BatchTrace:
         self._tracing = tracing
         self._chosen = chosen
         self._contexts: dict[tuple[int, int], SpanContext] = {}
-        """Of messages, by partition and offset."""
+        """Contexts of messages, by partition and offset."""
         self._root: Span | None = None
         self._links: list[Link] = []
         self._messages: dict[tuple[int, int], Span] = {}
-        """Of messages that something came of."""
+        """Spans of messages that led to an event or classes."""
         self._stages: dict[str, tuple[int, int, int]] = {}
         """First begin, last end, and time spent in between, ns."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time spent on a stage. One that is entered again lasts from its first begin to its last end."""
+        """Measure time spent on a stage. One that is entered again lasts from its first begin to its last end."""
         began = time.time_ns()
         try:
             yield
@@ -224,7 +224,7 @@ class BatchTrace:
         self._stages[name] = (first, ended, spent + ended - began)
 
     def gathered(self, decoded: Sequence[DecodedBatch], *, waited_s: float) -> None:
-        """The micro-batch is closed: its messages say whether it is traced.
+        """Note that the micro-batch is closed: its messages decide whether it is traced.
 
         Args:
             decoded: its messages.
@@ -250,7 +250,7 @@ class BatchTrace:
             self._root = self._tracing.span("micro-batch", links=self._links, start_ns=began, attributes=attributes)
 
     def carried(self, outgoing: list[Outgoing], record: IncomingRecord) -> list[Outgoing]:
-        """What comes of a message, with the context of its trace in the headers."""
+        """Return what comes of a message, with the context of its trace in the headers."""
         context = self._context_beyond(record, outgoing)
         if context is None:
             return outgoing
@@ -289,13 +289,13 @@ class BatchTrace:
         )
 
     def ids(self, partition: int, offset: int) -> dict[str, str]:
-        """``trace_id`` for a line of the log about what came of a message; empty where it is not traced."""
+        """Return ``trace_id`` for a line of the log about what came of a message; empty where it is not traced."""
         span = self._messages.get((partition, offset))
         context = None if span is None else context_of(span)
         return {} if context is None else {"trace_id": f"{context.trace_id:032x}"}
 
     def end(self, model_id: str = "", error: Exception | None = None) -> None:
-        """All stages are through, or one failed."""
+        """End the spans: all stages are through, or one failed."""
         if self._root is None:
             return
         for name, (began, ended, spent) in self._stages.items():
