@@ -6,6 +6,7 @@ before it could be read: such records are counted and logged, never passed over 
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -104,6 +105,8 @@ class PartitionReader:
         self._consumer = AIOKafkaConsumer(**options)
         try:
             await self._consumer.start()
+            # A consumer that is stopped before its tasks took their first step raises CancelledError.
+            await asyncio.sleep(0)
         except BaseException:
             await self.close()
             raise

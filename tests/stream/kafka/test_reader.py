@@ -104,6 +104,8 @@ async def test_optional_topics_that_are_missing_are_left_out(settings: Settings)
     async with TopicReader(settings, ["nobodys", "nothing.*", "numbers"], StartAt("earliest"), optional=True) as reader:
         assert reader.topics == ("numbers",)
         assert sorted(await rest(reader)) == list(range(10))
+    async with TopicReader(settings, ["nobodys"], StartAt("earliest"), optional=True) as reader:
+        assert (await reader.unread(), await rest(reader)) == (0, [])
     with pytest.raises(TopicError, match="no topic matches"):
         async with TopicReader(settings, ["nothing.*"], StartAt("earliest")):
             pass
