@@ -49,7 +49,7 @@ WORKER_REQUESTS = (
     OffsetFetchRequest,
 )
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext | None:
@@ -172,7 +172,7 @@ def _sasl_kwargs(settings: Settings) -> dict[str, Any]:
     logging.getLogger("aiokafka.conn").addFilter(_carries_no_login)
     mechanism = settings.sasl_mechanism
     if settings.security_protocol == "SASL_PLAINTEXT" and not mechanism.startswith("SCRAM"):
-        log.warning("credentials_in_the_clear", mechanism=mechanism, advice="set FAULTLINE_SECURITY_PROTOCOL=SASL_SSL")
+        log.warning("credentials-in-the-clear", mechanism=mechanism, advice="set FAULTLINE_SECURITY_PROTOCOL=SASL_SSL")
     if mechanism == "OAUTHBEARER":
         return {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": _token_provider(settings)}
     if settings.sasl_username is None or settings.sasl_password is None:

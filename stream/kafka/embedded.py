@@ -32,7 +32,7 @@ CLUSTER_ID_PREFIX = "mockCluster"  # what it answers to metadata requests; see i
 START_DEADLINE_S = 10.0
 PARENT_POLL_S = 0.5
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def is_embedded(cluster_id: str | None) -> bool:

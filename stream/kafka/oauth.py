@@ -19,7 +19,7 @@ RENEW_AT = 0.8  # of a token's life: a slow token endpoint must not let a connec
 DEFAULT_LIFE_S = 300.0  # when the endpoint does not say (RFC 6749 only recommends that it does)
 REQUEST_TIMEOUT_S = 10.0
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc]
@@ -73,7 +73,7 @@ class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc]
             except AuthenticationError as error:
                 if self._clock() >= self._expires_at:
                     raise
-                log.warning("oauth_token_not_renewed", reason=str(error))
+                log.warning("oauth-token-not-renewed", reason=str(error))
             return self._token
 
     async def _renew(self) -> None:
