@@ -83,15 +83,15 @@ class Worker:
             on_new_assignment=self._on_new_assignment,
             broker_credentials=faust_broker_credentials(settings),
         )
-        self._side_producers: list[DedicatedProducer] = []
+        self._dedicated_producers: list[DedicatedProducer] = []
         self._publishers = Publishers(
             events=Publisher(
                 lambda: self.app.producer, renew=lambda: self.app.renew_producer(), **self._publisher_options()
             ),
-            dead_letters=self._side_publisher(),
-            line_states=self._side_publisher(),
+            dead_letters=self._dedicated_publisher(),
+            line_states=self._dedicated_publisher(),
         )
-        self._shadow_producer = self.app.side_producer()
+        self._shadow_producer = self.app.dedicated_producer()
         self._shadow = Shadow(
             spec,
             self.metrics,
@@ -129,10 +129,10 @@ class Worker:
             "on_degraded": lambda _: self.metrics.publish_waiting.set(self._publishers.waiting),
         }
 
-    def _side_publisher(self) -> Publisher:
+    def _dedicated_publisher(self) -> Publisher:
         """Return a publisher with a producer of its own."""
-        producer = self.app.side_producer()
-        self._side_producers.append(producer)
+        producer = self.app.dedicated_producer()
+        self._dedicated_producers.append(producer)
         return Publisher(lambda: producer, renew=producer.renew, **self._publisher_options())
 
     async def _publish_shadow(self, records: Sequence[Outgoing]) -> None:
@@ -287,7 +287,7 @@ class Worker:
         await self.app.stop()
         await self.pipeline.stop()
         await self._shadow.close()
-        for producer in self._side_producers:
+        for producer in self._dedicated_producers:
             await producer.stop()
         await self._shadow_producer.stop()
         await self._lag.close()

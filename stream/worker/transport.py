@@ -358,7 +358,7 @@ class BatchApp(faust.App):  # type: ignore[misc]
         """Replace the producer of events, see ``IdempotentProducer.renew``."""
         await cast(IdempotentProducer, self.producer).renew()
 
-    def side_producer(self) -> DedicatedProducer:
+    def dedicated_producer(self) -> DedicatedProducer:
         """Return a further producer with the settings of the events' producer."""
         return DedicatedProducer(
             lambda: cast(IdempotentProducer, self.producer)._new_producer(), self.settings.request_timeout_s

@@ -38,10 +38,11 @@ from stream.detection.classify import Classifier, answered
 from stream.detection.decode import decode_batch
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.scoring import EventScore, Truth, score_events
+from stream.kafka.partition import Partition
 from stream.settings import Settings
 from stream.windowing import MSGPACK_HEADERS, cut_windows, encode_windows, window_messages
 from stream.worker.micro_batch import MicroBatch
-from stream.worker.offsets import FetchedBatch, Partition
+from stream.worker.offsets import FetchedBatch
 from stream.worker.state_store import PartitionStates
 from stream.worker.tracking import Judge
 from training.evaluation.conditions import RobustnessResult, chosen
