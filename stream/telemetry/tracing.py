@@ -79,8 +79,10 @@ def read_context(headers: Sequence[Header]) -> SpanContext | None:
     found = get_current_span(_propagator().extract(fields)).get_span_context()
     if not found.is_valid:
         return None
-    flags = TraceFlags(found.trace_flags & KNOWN_FLAGS)
-    return SpanContext(found.trace_id, found.span_id, is_remote=True, trace_flags=flags, trace_state=found.trace_state)
+    flags = found.trace_flags & KNOWN_FLAGS
+    if flags == found.trace_flags:
+        return found
+    return SpanContext(found.trace_id, found.span_id, True, TraceFlags(flags), found.trace_state)
 
 
 def trace_headers(context: SpanContext) -> list[tuple[str, bytes]]:
