@@ -177,7 +177,7 @@ def check_artefact(settings: Settings) -> Line:
 def check_broker(settings: Settings) -> Iterator[Line]:
     """Reachable, lets us in, speaks our protocol versions; then topics and rights."""
     from stream.kafka.clients import check_reachable, unspoken_requests
-    from stream.kafka.topics_check import check_topics
+    from stream.kafka.topics import check_topics
 
     try:
         broker = asyncio.run(check_reachable(settings, BROKER_DEADLINE_S))
@@ -230,7 +230,7 @@ def check_rights(settings: Settings) -> Iterator[Line]:
     """What a worker may do, as far as the broker tells without a write."""
     from confluent_kafka import KafkaException
 
-    from stream.kafka.rights import missing_rights
+    from stream.kafka.acls import missing_rights
 
     if settings.security_protocol.startswith("SASL") and settings.sasl_mechanism == "OAUTHBEARER":
         yield Line("rights", "warn", "not asked for under OAUTHBEARER: start a worker and read its first lines")

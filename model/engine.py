@@ -25,7 +25,7 @@ from model.spec import SignalSpec
 
 __all__ = ["ACCELERATOR_BUCKETS", "CPU_BUCKETS", "Engine", "cut"]
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 # From 64 windows on a core is busy with arithmetic rather than with the call; beyond 512 it gains nothing more.
 CPU_BUCKETS = (1, 8, 32, 64, 128, 256, 512)
@@ -73,7 +73,7 @@ class Engine:
         accelerated = has_accelerator()
         self._threads = _default_threads(accelerated) if threads is None else threads
         if not accelerated and not compute_in_callers():
-            log.debug("engine_not_in_its_callers", reason="the backend was in use before the engine was made")
+            log.debug("engine-not-in-its-callers", reason="the backend was in use before the engine was made")
         self._artefact = artefact
         default = ACCELERATOR_BUCKETS if accelerated else CPU_BUCKETS
         self._buckets = tuple(sorted(set(default if buckets is None else buckets)))

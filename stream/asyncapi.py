@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic.json_schema import models_json_schema
 
 from stream.contract import (
+    FAULT_TYPES,
     HEADER_CONTENT_TYPE,
     HEADER_PREFIX,
     JSON,
@@ -27,7 +28,6 @@ from stream.contract import (
     WindowLabel,
     WindowMessage,
 )
-from stream.kafka.catalogue import FAULT_TYPES
 from stream.registry.records import (
     HEADER_AT,
     HEADER_BY,
@@ -37,7 +37,7 @@ from stream.registry.records import (
     HEADER_SIGNATURE,
 )
 from stream.settings import Settings
-from stream.telemetry.trace_context import TRACEPARENT, TRACESTATE
+from stream.telemetry.tracing import TRACEPARENT, TRACESTATE
 
 Mode = Literal["validation", "serialization"]
 VALUES: tuple[tuple[type[Message], Mode], ...] = (
@@ -81,7 +81,7 @@ _MODEL_HEADERS: dict[str, dict[str, Any]] = {
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
-    """A self-contained JSON Schema (2020-12) per value, by the name of its model."""
+    """Return a self-contained JSON Schema (2020-12) per value, by the name of its model."""
     schemas = {}
     for model, mode in VALUES:
         schema = model.model_json_schema(mode=mode)
@@ -90,7 +90,7 @@ def json_schemas() -> dict[str, dict[str, Any]]:
 
 
 def asyncapi_document() -> dict[str, Any]:
-    """The AsyncAPI 3.0 document of the topics that others write or read, under the names of the default settings."""
+    """Return the AsyncAPI 3.0 document of the topics that others write or read, under the default settings' names."""
     settings = Settings.model_construct()
     _, definitions = models_json_schema(list(VALUES), ref_template="#/components/schemas/{model}")
     return {
@@ -175,7 +175,7 @@ def _message(title: str, content_type: str | None, payload: dict[str, Any], **mo
 
 
 def _keyed(description: str) -> dict[str, Any]:
-    """The binding of a message whose key is not a line's id."""
+    """Return the binding of a message whose key is not a line's id."""
     return {"kafka": {"key": {**_TEXT, "description": description}}}
 
 
@@ -241,7 +241,7 @@ def _messages() -> dict[str, Any]:
 
 
 def documents() -> dict[str, str]:
-    """Text of every document by its path below the documents' folder."""
+    """Return the text of every document by its path below the documents' folder."""
     texts = {"asyncapi.json": asyncapi_document()}
     texts |= {f"schemas/{name}.json": schema for name, schema in json_schemas().items()}
     return {path: json.dumps(document, indent=2) + "\n" for path, document in texts.items()}

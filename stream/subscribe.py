@@ -1,14 +1,18 @@
-"""Fault events as they are published: one type, some, or all, topics that appear later included."""
+"""Read fault events: follow them as they are published, or find one and the others of its episode.
+
+What is followed is one type, some, or all; topics that appear later are included.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Self
 
 import msgspec
@@ -16,12 +20,13 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
 
-from stream.contract import EpisodeState, FaultEvent
-from stream.errors import SettingsError
+from stream.contract import FAULT_TYPES, EpisodeState, FaultEvent
+from stream.errors import EventNotFoundError, SettingsError
 from stream.kafka.admin import admin_client, describe_topics, partitions_of
-from stream.kafka.catalogue import FAULT_TYPES
 from stream.kafka.clients import check_reachable, consumer_kwargs
 from stream.kafka.errors import broker_errors
+from stream.kafka.reader import Fetched, PartitionReader, StartAt, TopicReader
+from stream.kafka.tolerant_parser import patch_aiokafka_parser
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -29,38 +34,14 @@ log = structlog.get_logger(__name__)
 REFRESH_S = 3.0
 """New topics and partitions are looked for this often: soon enough for a person who waits for one."""
 POLL_MS = 500
+MOST_LOOKED_THROUGH = 2_000_000
+"""Records of one look-up: a minute of reading. Whoever has more gives a shorter time."""
 REMEMBERED_IDS = 10_000
 """A change of type is published on two topics under one id, within one batch of a worker; hours of events."""
 
 
-@dataclass(frozen=True)
-class StartAt:
-    """Where to begin: ``earliest``, ``latest``, or at a Unix time in ms."""
-
-    where: str
-    at_ms: int | None = None
-
-
-def parse_start(text: str) -> StartAt:
-    """Read ``earliest``, ``latest`` or an ISO time (of this machine's time zone where it names none).
-
-    Raises:
-        SettingsError: none of these.
-
-    Example:
-        >>> parse_start("2026-01-01T00:00:00Z").at_ms
-        1767225600000
-    """
-    if text in ("earliest", "latest"):
-        return StartAt(text)
-    try:
-        return StartAt("time", round(datetime.fromisoformat(text).timestamp() * 1000))
-    except (ValueError, OverflowError):
-        raise SettingsError(f"--from {text}: give earliest, latest or an ISO time, e.g. 2026-01-31T12:00:00") from None
-
-
 def fault_topics(settings: Settings, types: Sequence[str]) -> frozenset[str] | None:
-    """Topics of some fault types; None, for all there are, without types.
+    """Return the topics of some fault types; None, for all there are, without types.
 
     Raises:
         SettingsError: an unknown type.
@@ -73,13 +54,13 @@ def fault_topics(settings: Settings, types: Sequence[str]) -> frozenset[str] | N
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events are wanted; an empty choice is all."""
+    """A choice of events; an empty choice is all."""
 
     lines: Collection[str] = ()
     states: Collection[EpisodeState] = ()
 
     def wants(self, event: FaultEvent) -> bool:
-        """Whether an event is of a chosen line and state."""
+        """Return True if an event is of a chosen line and state."""
         return (not self.lines or event.line in self.lines) and (not self.states or event.state in self.states)
 
 
@@ -88,7 +69,7 @@ class Received:
     """One event, the bytes and headers it came in, and where it stood.
 
     Example: a subscriber's own span goes below
-    ``stream.telemetry.trace_context.read_context(received.headers)``.
+    ``stream.telemetry.tracing.read_context(received.headers)``, which needs the extra otel.
     """
 
     event: FaultEvent
@@ -100,7 +81,7 @@ class Received:
 
 
 def decode_event(value: bytes | None) -> FaultEvent | None:
-    """An event from its JSON; fields that a newer worker may have added are left out. None if it is no event."""
+    """Return an event from its JSON, without fields that a newer worker may have added; None if it is no event."""
     try:
         body = msgspec.json.decode(value or b"")
         known = {name: body[name] for name in FaultEvent.model_fields if name in body}
@@ -129,41 +110,51 @@ class EventFeed:
         self._topics = topics
         self._start = start
         self._group = group
-        self._positions: dict[TopicPartition, int] = {}
+        self._reader = PartitionReader(settings, poll_ms=POLL_MS, metadata_max_age_ms=int(REFRESH_S * 1000))
+        """Without a group."""
+        self._refreshed_s = float("-inf")
         self._taken: dict[TopicPartition, int] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._resources = AsyncExitStack()
         self._consumer: Any = None
+        """With a group; it shares partitions, which no reader does."""
         self._admin: Any = None
         self._embedded = False
         self.started = asyncio.Event()
         """Set when every event published from now on will be seen."""
 
     async def __aenter__(self) -> Self:
-        broker = await check_reachable(self._settings)
-        self._embedded = broker.embedded
-        options = {
-            **consumer_kwargs(self._settings, group=self._group),
-            "auto_offset_reset": "earliest" if self._group is None or self._start.where == "earliest" else "latest",
-            "metadata_max_age_ms": int(REFRESH_S * 1000),
-        }
-        with broker_errors(self._settings):
-            self._consumer = AIOKafkaConsumer(**options)
-            if self._group is not None:
-                self._subscribe()
-            await self._consumer.start()
-            self._resources.push_async_callback(self._consumer.stop)
-            self._admin = await self._resources.enter_async_context(admin_client(self._settings))
+        self._embedded = (await check_reachable(self._settings)).embedded
+        try:
+            with broker_errors(self._settings):
+                if self._group is None:
+                    self._admin = await self._resources.enter_async_context(admin_client(self._settings))
+                    await self._resources.enter_async_context(self._reader)
+                else:
+                    await self._join(self._group)
+        except BaseException:
+            await self._resources.aclose()
+            raise
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._resources.aclose()
-
-    def _subscribe(self) -> None:
+    async def _join(self, group: str) -> None:
+        patch_aiokafka_parser()
+        self._consumer = AIOKafkaConsumer(
+            **{
+                **consumer_kwargs(self._settings, group=group),
+                "auto_offset_reset": "earliest" if self._start.where == "earliest" else "latest",
+                "metadata_max_age_ms": int(REFRESH_S * 1000),
+            }
+        )
+        self._resources.push_async_callback(self._consumer.stop)
         if self._topics is not None:
             self._consumer.subscribe(topics=sorted(self._topics))
         else:
             self._consumer.subscribe(pattern=self._pattern)
+        await self._consumer.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._resources.aclose()
 
     @property
     def _pattern(self) -> str:
@@ -172,12 +163,10 @@ class EventFeed:
     async def __aiter__(self) -> AsyncIterator[Received]:
         with broker_errors(self._settings):
             async for record in self._records():
-                partition = TopicPartition(record.topic, record.partition)
-                self._positions[partition] = record.offset + 1
                 received = self._receive(record)
                 if received is not None:
                     yield received
-                self._taken[partition] = record.offset + 1
+                self._taken[TopicPartition(record.topic, record.partition)] = record.offset + 1
 
     async def commit(self) -> None:
         """Remember for the group what was taken so far."""
@@ -201,25 +190,37 @@ class EventFeed:
         return Received(event, record.value, record.topic, record.partition, record.offset, record.headers)
 
     async def _records(self) -> AsyncIterator[Any]:
-        loop = asyncio.get_running_loop()
-        refreshed_s = -REFRESH_S
+        fetch = self._fetch if self._group is None else self._fetch_share
         while True:
-            if self._group is None and loop.time() - refreshed_s >= REFRESH_S:
-                await self._refresh()
-                refreshed_s = loop.time()
-            if not self._consumer.assignment():
-                self.started.set()
-                await asyncio.sleep(POLL_MS / 1000)
-                continue
-            self.started.set()
-            fetched = await self._consumer.getmany(timeout_ms=POLL_MS)
+            fetched = await fetch()
             # Partitions are merged by time, as far as one fetch goes.
             for record in sorted((r for part in fetched.values() for r in part), key=lambda r: r.timestamp):
                 yield record
             if fetched:
                 await self.commit()
 
+    async def _fetch_share(self) -> Fetched:
+        """Fetch the group's share of this member."""
+        self.started.set()
+        if not self._consumer.assignment():
+            await asyncio.sleep(POLL_MS / 1000)
+            return {}
+        fetched: Fetched = await self._consumer.getmany(timeout_ms=POLL_MS)
+        return fetched
+
     # Without a group ----------------------------------------------------------------------------------------------
+
+    async def _fetch(self) -> Fetched:
+        """Fetch from all partitions, those that have appeared included."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._refreshed_s >= REFRESH_S:
+            await self._refresh()
+            self._refreshed_s = now_s
+        self.started.set()
+        if not self._reader.positions:
+            await asyncio.sleep(POLL_MS / 1000)
+            return {}
+        return await self._reader.fetch()
 
     async def _refresh(self) -> None:
         """Read partitions that have appeared."""
@@ -227,23 +228,65 @@ class EventFeed:
         pattern = re.compile(self._pattern)
         wanted = [name for name in there if (name in self._topics if self._topics else pattern.match(name))]
         described = await describe_topics(self._admin, wanted) if wanted else {}
-        new = set(partitions_of(described)) - set(self._positions)
+        new = set(partitions_of(described)) - set(self._reader.positions)
         if not new:
-            if not self._positions and not self.started.is_set():
+            if not self._reader.positions and not self.started.is_set():
                 log.info("no-fault-topic-yet", then="it is read from its beginning when it appears")
             return
-        known_before = self.started.is_set()
-        self._positions |= await self._begin(sorted(new), StartAt("earliest") if known_before else self._start)
-        self._consumer.assign(sorted(self._positions))
-        for partition, offset in self._positions.items():
-            self._consumer.seek(partition, offset)
+        # An embedded broker looks up no times.
+        all_of_it = self.started.is_set() or (self._embedded and self._start.at_ms is not None)
+        start = StartAt("earliest") if all_of_it else self._start
+        self._reader.assign(self._reader.positions | await self._reader.offsets(sorted(new), start))
 
-    async def _begin(self, partitions: Sequence[TopicPartition], start: StartAt) -> dict[TopicPartition, int]:
-        consumer = self._consumer
-        if start.where == "latest":
-            return dict(await consumer.end_offsets(partitions))
-        if start.at_ms is None or self._embedded:
-            return dict(await consumer.beginning_offsets(partitions))
-        at = await consumer.offsets_for_times(dict.fromkeys(partitions, start.at_ms))
-        ends = await consumer.end_offsets(partitions)
-        return {tp: ends[tp] if found is None else found.offset for tp, found in at.items()}
+
+async def find_episode(
+    settings: Settings,
+    event_id: str,
+    *,
+    since_s: float,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[FaultEvent]:
+    """Return the event with that id, first, and all others of its episode by time of detection.
+
+    Args:
+        settings: broker and topics.
+        event_id: as ``faultline subscribe --json`` prints it; an episode's id will do as well.
+        since_s: how far to look back, by the time of the records; an embedded broker looks up no times, so that all
+            is read there.
+        on_progress: called with the numbers of records read and of records to read.
+
+    Raises:
+        EventNotFoundError: no such event in that time.
+        BrokerError: no connection, or no right to read.
+    """
+    start = StartAt("time", round((time.time() - since_s) * 1000))
+    # Where the event is not known, neither is its episode: two passes need no memory for all that lies between.
+    found = [event async for event in _events_with(settings, event_id, start, on_progress)]
+    wanted = [e for e in found if e.event_id == event_id] or [e for e in found if e.episode_id == event_id]
+    if not wanted:
+        raise EventNotFoundError(
+            f"no event {event_id} on {settings.topic_faults_prefix}* in the last {since_s / 86_400:g} days;"
+            " `faultline subscribe --from earliest --json` prints their ids, --days looks back further"
+        )
+    episode = [event async for event in _events_with(settings, wanted[0].episode_id, start, on_progress)]
+    others = {e.event_id: e for e in episode if e.episode_id == wanted[0].episode_id and e != wanted[0]}
+    return [wanted[0], *sorted(others.values(), key=lambda event: event.detection_ns)]
+
+
+async def _events_with(
+    settings: Settings, text: str, start: StartAt, on_progress: Callable[[int, int], None]
+) -> AsyncGenerator[FaultEvent]:
+    """Yield the events whose record holds ``text``, found without decoding the others."""
+    wanted = text.encode()
+    names = [settings.topic_faults(kind) for kind in FAULT_TYPES]
+    async with TopicReader(settings, names, start, optional=True) as reader:
+        total, done = min(await reader.unread(), MOST_LOOKED_THROUGH), 0
+        async with aclosing(reader.read_to_end()) as parts:
+            async for fetched in parts:
+                for record in itertools.chain(*fetched.values()):
+                    done += 1
+                    if wanted in (record.value or b"") and (event := decode_event(record.value)) is not None:
+                        yield event
+                on_progress(min(done, total), total)
+                if done >= MOST_LOOKED_THROUGH:
+                    return

@@ -20,7 +20,7 @@ STATE_FOLDER = REPOSITORY / ".kafka"  # jars, and the data of `python -m benchma
 
 MAVEN_DEADLINE_S = 600.0  # about 45 MB on a first run over a slow line
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def java_command() -> str:
@@ -72,7 +72,7 @@ def prepare_jars() -> Path:
     with (folder.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
-            log.info("kafka_jars_fetching", pom=str(POM.relative_to(REPOSITORY)))
+            log.info("kafka-jars-fetching", pom=str(POM.relative_to(REPOSITORY)))
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
                 filled = Path(scratch) / "jars"
                 _run_maven(maven, filled)

@@ -29,7 +29,7 @@ FORMAT_DEADLINE_S = 60.0
 START_ATTEMPTS = 3  # a port that was free may be taken before the broker binds it
 CLUSTER_ID = "RmF1bHRsaW5lLUthZmthLTE"  # any 16 bytes in base64; one node needs no other
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class KafkaServer:
@@ -120,7 +120,7 @@ class KafkaServer:
                     raise
                 self._ports = Ports(plain=0, controller=0)
             else:
-                log.info("kafka_started", bootstrap=self.bootstrap, pid=self.pid, log=str(self.log_file))
+                log.info("kafka-started", bootstrap=self.bootstrap, pid=self.pid, log=str(self.log_file))
                 return
 
     def stop(self, *, deadline_s: float = STOP_DEADLINE_S) -> None:

@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from model.spec import load_spec
-from stream.telemetry.trace_context import TraceContext
-from stream.telemetry.tracing import Tracing
+from stream.telemetry.tracing import Tracing, trace_headers
 from tests.stream.doubles import ClassReader, PromptBroker, marked_record, until
+from tests.stream.telemetry.contexts import span_context
 from tests.stream.worker.test_pipeline import rig
 
 SPEC = load_spec("line")
@@ -57,8 +57,8 @@ def load(sampled: float) -> list[list[Any]]:
             fault = int(line % 8 == 0 and sequence % 64 < 16)
             record = marked_record(f"line-{line}", [fault] * 4, SPEC, sequence=sequence, offset=number)
             if every and number % every == 0:
-                context = TraceContext(f"{number + 1:032x}", f"{number + 1:016x}", 1)
-                record = type(record)(**{**vars(record), "headers": (*record.headers, *context.headers())})
+                context = span_context(f"{number + 1:032x}", f"{number + 1:016x}")
+                record = type(record)(**{**vars(record), "headers": (*record.headers, *trace_headers(context))})
             records.append(record)
             number += 1
         batches.append(records)

@@ -42,8 +42,7 @@ def apply_(broker: Broker = None) -> None:
 
     Example: `FAULTLINE_SASL_USERNAME=admin faultline access apply --broker kafka:9093`
     """
-    from stream.kafka.acls import grants
-    from stream.kafka.granting import apply_grants
+    from stream.kafka.acls import apply_grants, grants
     from stream.settings import load_settings
 
     settings = load_settings(broker=broker)

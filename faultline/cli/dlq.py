@@ -25,7 +25,7 @@ def _wanted(reason: list[str] | None, line: list[str] | None, before: str | None
     from stream.contract import DeadLetterReason
     from stream.dead_letters.letters import LetterFilter
     from stream.errors import SettingsError
-    from stream.subscribe import parse_start
+    from stream.kafka.reader import parse_start
 
     known = get_args(DeadLetterReason)
     unknown = [name for name in reason or () if name not in known]
@@ -50,8 +50,8 @@ def list_(
     Example: `faultline dlq list --from 2026-01-31T12:00:00`
     """
     from stream.dead_letters.redrive import list_letters
+    from stream.kafka.reader import parse_start
     from stream.settings import load_settings
-    from stream.subscribe import parse_start
 
     wanted = _wanted(reason, line, before)
     list_letters(load_settings(broker=broker), parse_start(since), wanted, as_json=as_json)
@@ -95,8 +95,8 @@ def redrive(
     Example: `faultline dlq redrive --reason wrong-spec --from 2026-01-31T12:00:00 --dry-run`
     """
     from stream.dead_letters.redrive import redrive
+    from stream.kafka.reader import parse_start
     from stream.settings import load_settings
-    from stream.subscribe import parse_start
 
     redrive(
         load_settings(broker=broker),

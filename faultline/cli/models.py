@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from model.artefact import Artefact
     from stream.settings import Settings
 
 app = typer.Typer(
@@ -40,17 +43,17 @@ def _settings(broker: str | None, spec: str | None) -> Settings:
 
 
 @app.command("list")
-def list_(broker: Broker = None, json: Json = False) -> None:
+def list_(broker: Broker = None, as_json: Json = False) -> None:
     """Show the champion, the shadow and the archive of every spec, and whether workers would take them.
 
     Example: faultline models list
     """
-    from stream.registry.promote import as_json, listed
+    from stream.registry.promote import listed
 
     settings = _settings(broker, None)
     rows = asyncio.run(listed(settings))
-    if json:
-        typer.echo(as_json(rows))
+    if as_json:
+        typer.echo(_as_json(rows))
         return
     if not rows:
         typer.echo("no model on the topic: workers use the artefact they came with, the shipped one by default")
@@ -63,16 +66,16 @@ def list_(broker: Broker = None, json: Json = False) -> None:
 
 
 @app.command()
-def show(model: Model = "champion", broker: Broker = None, spec: Spec = None, json: Json = False) -> None:
+def show(model: Model = "champion", broker: Broker = None, spec: Spec = None, as_json: Json = False) -> None:
     """Show what is known of a model: scores, how it came to be, architecture, spec.
 
     Example: faultline models show line-0f3a91c27d5e
     """
-    from stream.registry.promote import as_json, described, find, flat
+    from stream.registry.promote import find
 
     artefact = asyncio.run(find(_settings(broker, spec), model))
-    if json:
-        typer.echo(as_json(described(artefact)))
+    if as_json:
+        typer.echo(_as_json(described(artefact)))
         return
     for name, value in flat(artefact).items():
         typer.echo(f"{name}: {value}")
@@ -130,13 +133,13 @@ def diff(
     everything: Annotated[bool, typer.Option("--all", help="Also what is equal.")] = False,
     broker: Broker = None,
     spec: Spec = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Show two models' scores, spec, architecture and provenance side by side.
 
     Example: faultline models diff champion candidate.safetensors
     """
-    from stream.registry.promote import as_json, differences, find
+    from stream.registry.promote import find
 
     settings = _settings(broker, spec)
 
@@ -144,8 +147,8 @@ def diff(
         return await find(settings, first), await find(settings, second)
 
     rows = differences(*asyncio.run(both()), equal=everything)
-    if json:
-        typer.echo(as_json(rows))
+    if as_json:
+        typer.echo(_as_json(rows))
         return
     shown = [(row.name, row.first, row.second, "" if row.change is None else f"{row.change:+g}") for row in rows]
     _print_table(("", first, second, "change"), shown)
@@ -191,3 +194,55 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         table.add_row(*(Text("" if value is None else str(value)) for value in row))
     # A table that is cut off helps nobody: where the output is no terminal, it gets the width it needs.
     Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+# Manifests ---------------------------------------------------------------------------------------------------------
+
+
+def described(artefact: Artefact) -> dict[str, Any]:
+    """Return the manifest without its list of tensors."""
+    manifest = artefact.manifest.model_dump(mode="json", exclude={"tensors"})
+    parameters = sum(int(weight.size) for weight in artefact.weights.values())
+    return {"model_id": artefact.model_id, "parameters": parameters, **manifest}
+
+
+def flat(artefact: Artefact) -> dict[str, Any]:
+    """Return the manifest as one level of dotted names, for people: no history of epochs, the spec by its digest."""
+    manifest = artefact.manifest
+    tree = described(artefact) | {"spec": {"name": manifest.spec.name, "digest": manifest.spec.digest[:12]}}
+    tree["metrics"] = {name: value for name, value in manifest.metrics.items() if name != "history"}
+    return dict(_leaves("", tree))
+
+
+def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        prefix = f"{name}." if name else ""
+        return [leaf for key, inner in value.items() for leaf in _leaves(f"{prefix}{key}", inner)]
+    return [(name, json.dumps(value) if isinstance(value, list) else value)]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One name in two manifests: its values, None where it is missing, and second minus first of numbers."""
+
+    name: str
+    first: Any
+    second: Any
+    change: float | None
+
+
+def differences(first: Artefact, second: Artefact, *, equal: bool = False) -> list[Difference]:
+    """Return what two models' manifests say differently; with ``equal`` also what they say alike."""
+    one, other = flat(first), flat(second)
+    rows = []
+    for name in [*one, *(name for name in other if name not in one)]:
+        a, b = one.get(name), other.get(name)
+        if a == b and not equal:
+            continue
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b))
+        rows.append(Difference(name, a, b, round(b - a, 6) if numbers and a is not None and b is not None else None))
+    return rows
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps([asdict(one) for one in value] if isinstance(value, list) else value, indent=2)

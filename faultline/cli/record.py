@@ -52,10 +52,10 @@ def record(
     `faultline record --repair killed.parquet`
     """
     from stream.errors import SettingsError
+    from stream.kafka.reader import parse_start
     from stream.recordings.record_job import RecordOptions, parse_end, record_topics, repair_recording
     from stream.recordings.recorder import RecordBounds
     from stream.settings import load_settings
-    from stream.subscribe import parse_start
 
     if repair is not None:
         repair_recording(repair, as_json=as_json)

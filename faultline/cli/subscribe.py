@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from stream.contract import EpisodeState, FaultEvent
+    from stream.kafka.reader import StartAt
     from stream.settings import Settings
-    from stream.subscribe import EventFeed, EventFilter, Received, StartAt
+    from stream.subscribe import EventFeed, EventFilter, Received
 
 
 COLOURS: dict[str, str] = {"onset": "bold red", "update": "yellow", "clear": "green"}
@@ -57,8 +58,9 @@ def subscribe(
 
     `faultline subscribe lg llg --state onset --json | jq .line`
     """
+    from stream.kafka.reader import parse_start
     from stream.settings import load_settings
-    from stream.subscribe import EventFilter, fault_topics, parse_start
+    from stream.subscribe import EventFilter, fault_topics
 
     settings = load_settings(broker=broker)
     print_events(

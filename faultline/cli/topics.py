@@ -50,7 +50,7 @@ def _raise_for(denied: list[str], settings: Settings) -> None:
     if not denied:
         return
     from stream.errors import AccessDeniedError
-    from stream.kafka.admin import grant_advice
+    from stream.kafka.acls import grant_advice
 
     # One rule for a common prefix would grant more than is needed: every topic is named.
     raise AccessDeniedError(
@@ -69,7 +69,7 @@ def check(broker: Broker = None) -> None:
     Example: FAULTLINE_BROKER=kafka:9092 faultline topics check
     """
     from stream.errors import TopicError
-    from stream.kafka.topics_check import check_topics
+    from stream.kafka.topics import check_topics
     from stream.settings import load_settings
 
     findings = asyncio.run(check_topics(load_settings(broker=broker)))

@@ -11,22 +11,18 @@ from typing import Any, Self
 
 import msgspec
 import numpy as np
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from model.spec import SignalSpec
-from stream.contract import HEADER_PREFIX, FaultEvent
+from stream.contract import FAULT_TYPES, HEADER_PREFIX, FaultEvent
 from stream.detection.scoring import EventScore, published_episodes, score_events
 from stream.detection.truth import NS, Truth
-from stream.kafka.admin import admin_client, describe_topics
-from stream.kafka.catalogue import FAULT_TYPES
-from stream.kafka.clients import consumer_kwargs
+from stream.kafka.reader import Fetched, StartAt, TopicReader
 from stream.settings import Settings
 from stream.subscribe import decode_event
 
 Origin = tuple[str, int, int]
 """Topic, partition, offset of a record of windows."""
 
-POLL_MS = 200
 RECENT_EVENTS = 200
 LAST_RECORDS = 5000
 """Records whose latency the live view shows: about four seconds of the default demo."""
@@ -177,7 +173,7 @@ class DeliveryAudit:
 
 
 class DemoWatch:
-    """Reads windows, classes, events and dead letters from their topics, without a group.
+    """Read windows, classes, events and dead letters from their topics, in no group.
 
     Args:
         settings: broker and topic names.
@@ -187,11 +183,11 @@ class DemoWatch:
     def __init__(self, settings: Settings, spec: SignalSpec) -> None:
         self._settings = settings
         self.spec = spec
-        self._consumer: Any = None
-        self._partitions: list[TopicPartition] = []
+        self._fault_topics = frozenset(settings.topic_faults(name) for name in FAULT_TYPES)
+        names = [settings.topic_windows, settings.topic_window_classes, settings.topic_dead_letters]
+        self._reader = TopicReader(settings, [*names, *sorted(self._fault_topics)], StartAt("earliest"))
         self._decode = msgspec.msgpack.Decoder(_Labelled).decode
         self._decode_answer = msgspec.msgpack.Decoder(_Answer).decode
-        self._fault_topics = frozenset(settings.topic_faults(name) for name in FAULT_TYPES)
         self.truth = Truth(spec)
         self.deliveries = DeliveryAudit()
         self.events: dict[str, SeenEvent] = {}
@@ -200,40 +196,23 @@ class DemoWatch:
         """Unix time of the recording's beginning, as replayed."""
 
     async def __aenter__(self) -> Self:
-        names = [
-            self._settings.topic_windows,
-            self._settings.topic_window_classes,
-            self._settings.topic_dead_letters,
-            *sorted(self._fault_topics),
-        ]
-        async with admin_client(self._settings) as admin:
-            seen = await describe_topics(admin, names, create=True)
-        self._partitions = [
-            TopicPartition(name, partition["partition"])
-            for name, topic in seen.items()
-            for partition in topic["partitions"]
-        ]
-        self._consumer = AIOKafkaConsumer(**consumer_kwargs(self._settings))
-        await self._consumer.start()
-        self._consumer.assign(self._partitions)
+        await self._reader.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._consumer.stop()
+        await self._reader.__aexit__()
 
     async def run(self) -> None:
         """Read until cancelled."""
         while True:
-            await self._read(POLL_MS)
+            self._take_all(await self._reader.fetch())
 
     async def drain(self) -> None:
         """Read everything that is on the topics now; call when ``run`` has ended."""
-        ends = await self._consumer.end_offsets(self._partitions)
-        while any([await self._consumer.position(partition) < end for partition, end in ends.items()]):
-            await self._read(POLL_MS)
+        async for fetched in self._reader.read_to_end():
+            self._take_all(fetched)
 
-    async def _read(self, timeout_ms: int) -> None:
-        fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
+    def _take_all(self, fetched: Fetched) -> None:
         for partition, records in fetched.items():
             for record in records:
                 self._take(partition.topic, record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from stream.dead_letters.letters import (
     Letter,
@@ -25,17 +26,13 @@ from stream.dead_letters.letters import (
     time_text,
 )
 from stream.errors import ContractError, ReplayError, TopicError
-from stream.kafka import tolerant_parser
-from stream.kafka.admin import admin_client, describe_topics
-from stream.kafka.clients import check_reachable, consumer_kwargs, producer_kwargs
+from stream.kafka.clients import check_reachable, producer_kwargs
 from stream.kafka.errors import broker_errors
 from stream.kafka.raw_producer import send_any
-from stream.kafka.reader import TopicReader
+from stream.kafka.reader import StartAt, TopicReader, read_record
 from stream.settings import Settings
-from stream.subscribe import StartAt
 from stream.telemetry.logs import configure_logs
 
-FETCH_S = 10.0
 IN_FLIGHT = 500
 """Unconfirmed records at any time."""
 
@@ -43,21 +40,22 @@ IN_FLIGHT = 500
 async def letters(settings: Settings, start: StartAt, wanted: LetterFilter) -> AsyncGenerator[Letter]:
     """Dead letters that are there now; records that are none are left out, with a word on standard error."""
     strange = 0
-    async with TopicReader(settings, [settings.topic_dead_letters], start) as reader:
-        await reader.fix_ends()
-        while reader.behind():
-            for records in (await reader.fetch()).values():
-                for record in records:
-                    # An embedded broker looks up no times.
-                    if start.at_ms is not None and record.timestamp < start.at_ms:
-                        continue
-                    try:
-                        letter = read_letter(record)
-                    except ContractError:
-                        strange += 1
-                        continue
-                    if wanted.wants(letter):
-                        yield letter
+    async with (
+        TopicReader(settings, [settings.topic_dead_letters], start) as reader,
+        aclosing(reader.read_to_end()) as parts,
+    ):
+        async for part in parts:
+            for record in itertools.chain(*part.values()):
+                # An embedded broker looks up no times.
+                if start.at_ms is not None and record.timestamp < start.at_ms:
+                    continue
+                try:
+                    letter = read_letter(record)
+                except ContractError:
+                    strange += 1
+                    continue
+                if wanted.wants(letter):
+                    yield letter
     if strange:
         typer.echo(f"{strange} records of {settings.topic_dead_letters} do not tell their cause: left out", err=True)
 
@@ -119,33 +117,12 @@ def show_letter(settings: Settings, place: str, out: Path | None) -> None:
 
 async def _read_one(settings: Settings, partition: int, offset: int) -> Letter:
     await check_reachable(settings)
-    record = await _record_at(settings, settings.topic_dead_letters, partition, offset)
+    record = await read_record(settings, settings.topic_dead_letters, partition, offset)
     if record is None:
         raise TopicError(
             f"no dead letter at {partition}:{offset} (any more): faultline dlq list prints places that there are"
         )
     return read_letter(record)
-
-
-async def _record_at(settings: Settings, topic: str, partition: int, offset: int) -> Any | None:
-    """One record; None where it is not, or not any more."""
-    tolerant_parser.install()
-    place = TopicPartition(topic, partition)
-    async with admin_client(settings) as admin:
-        described = (await describe_topics(admin, [topic]))[topic]["partitions"]
-    if partition not in [one["partition"] for one in described]:
-        return None
-    with broker_errors(settings):
-        async with AIOKafkaConsumer(**{**consumer_kwargs(settings), "max_poll_records": 1}) as consumer:
-            consumer.assign([place])
-            begin = (await consumer.beginning_offsets([place]))[place]
-            end = (await consumer.end_offsets([place]))[place]
-            if not begin <= offset < end:
-                return None
-            consumer.seek(place, offset)
-            fetched = await consumer.getmany(place, timeout_ms=int(FETCH_S * 1000))
-    found = next(iter(fetched.get(place, ())), None)
-    return found if found is not None and found.offset == offset else None
 
 
 # redrive --------------------------------------------------------------------------------------------------------------
@@ -218,7 +195,7 @@ async def _value(settings: Settings, letter: Letter) -> bytes | None:
     cause = letter.cause
     if not cause.by_reference:
         return letter.value
-    origin = await _record_at(settings, cause.topic, cause.partition, cause.offset)
+    origin = await read_record(settings, cause.topic, cause.partition, cause.offset)
     value: bytes | None = None if origin is None else origin.value
     return value
 

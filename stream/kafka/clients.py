@@ -1,4 +1,4 @@
-"""Settings → keyword arguments of aiokafka's clients and of the Faust app, and whether a broker lets us in.
+"""Keyword arguments of aiokafka's clients and of the Faust app, from the settings; the check of a login.
 
 Passwords leave their ``SecretStr`` only here, on their way into a client; nothing here logs or shows them.
 """
@@ -49,11 +49,11 @@ WORKER_REQUESTS = (
     OffsetFetchRequest,
 )
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext | None:
-    """TLS with the broker's certificate and host name verified; None when the protocol has no TLS.
+    """Return a TLS context that verifies the broker's certificate and host name; None when the protocol has no TLS.
 
     Raises:
         SettingsError: a file cannot be read or is not what it should be.
@@ -93,7 +93,7 @@ def _trust(settings: Settings) -> ssl.SSLContext:
 
 
 def client_kwargs(settings: Settings) -> dict[str, Any]:
-    """What every aiokafka client takes, the admin client included.
+    """Return what every aiokafka client takes, the admin client included.
 
     Call it in the event loop that will use the client.
 
@@ -111,7 +111,7 @@ def client_kwargs(settings: Settings) -> dict[str, Any]:
 
 
 def consumer_kwargs(settings: Settings, *, group: str | None = None) -> dict[str, Any]:
-    """For ``AIOKafkaConsumer``: offsets are committed by hand, or never without a ``group``."""
+    """Return the options of ``AIOKafkaConsumer``: offsets are committed by hand, or never without a ``group``."""
     # The largest message must fit into a partition's share of a fetch, else it is fetched alone.
     partition_bytes = max(1 << 20, settings.max_message_bytes + RECORD_OVERHEAD_BYTES)
     membership = {
@@ -133,7 +133,7 @@ def consumer_kwargs(settings: Settings, *, group: str | None = None) -> dict[str
 
 
 def producer_kwargs(settings: Settings) -> dict[str, Any]:
-    """For ``AIOKafkaProducer``: every record on all replicas, in order, no repeats by retries."""
+    """Return the options of ``AIOKafkaProducer``: every record on all replicas, in order, no repeats by retries."""
     return {
         **client_kwargs(settings),
         "acks": "all",
@@ -145,7 +145,7 @@ def producer_kwargs(settings: Settings) -> dict[str, Any]:
 
 
 def faust_broker_credentials(settings: Settings) -> Credentials | None:
-    """For ``faust.App(broker_credentials=…)``; None for a plain connection.
+    """Return the value of ``faust.App(broker_credentials=…)``; None for a plain connection.
 
     Raises:
         SettingsError: a setting that the security protocol needs is missing or unusable.
@@ -172,7 +172,7 @@ def _sasl_kwargs(settings: Settings) -> dict[str, Any]:
     logging.getLogger("aiokafka.conn").addFilter(_carries_no_login)
     mechanism = settings.sasl_mechanism
     if settings.security_protocol == "SASL_PLAINTEXT" and not mechanism.startswith("SCRAM"):
-        log.warning("credentials_in_the_clear", mechanism=mechanism, advice="set FAULTLINE_SECURITY_PROTOCOL=SASL_SSL")
+        log.warning("credentials-in-the-clear", mechanism=mechanism, advice="set FAULTLINE_SECURITY_PROTOCOL=SASL_SSL")
     if mechanism == "OAUTHBEARER":
         return {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": _token_provider(settings)}
     if settings.sasl_username is None or settings.sasl_password is None:
@@ -185,7 +185,10 @@ def _sasl_kwargs(settings: Settings) -> dict[str, Any]:
 
 
 def _carries_no_login(record: logging.LogRecord) -> bool:
-    """At debug level aiokafka logs every request whole: a PLAIN password and a token stand in this one."""
+    """Return False for a log record that carries a login.
+
+    At debug level aiokafka logs every request whole, and this request holds the PLAIN password or the token.
+    """
     arguments = record.args if isinstance(record.args, tuple) else ()
     return not any(type(argument).__name__.startswith("SaslAuthenticate") for argument in arguments)
 
@@ -208,11 +211,11 @@ def _in_words(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class BrokerInfo:
-    """What a broker that let us in told about itself.
+    """A broker that accepted the login, as it describes itself.
 
     Attributes:
         bootstrap: the address that answered.
-        cluster_id: None where the broker does not tell.
+        cluster_id: None where the broker does not say.
         nodes: ``host:port`` of every broker, as advertised.
         api_versions: API key → (lowest, highest) version.
     """
@@ -224,7 +227,7 @@ class BrokerInfo:
 
     @property
     def embedded(self) -> bool:
-        """Whether this is an embedded broker, which takes no topic settings."""
+        """Return True for an embedded broker, which takes no topic settings."""
         return is_embedded(self.cluster_id)
 
 
@@ -289,7 +292,7 @@ async def _log_in(address: str, connection: dict[str, Any], settings: Settings) 
 
 
 def unspoken_requests(broker: BrokerInfo) -> list[str]:
-    """Requests that a worker makes and this broker speaks in no version of aiokafka's."""
+    """Return the requests that a worker makes and this broker supports in no version of aiokafka's."""
     unspoken = []
     for request in WORKER_REQUESTS:
         lowest, highest = broker.api_versions.get(request.API_KEY, (0, -1))

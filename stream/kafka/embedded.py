@@ -4,8 +4,8 @@ It lives in the memory of its process and is gone with it. Measured with librdka
 
 - A topic appears when somebody asks for its metadata, always with ``PARTITIONS`` (4) partitions; CreateTopics
   and configuration requests are not answered, so nothing is ever compacted.
-- Each partition keeps its newest 5 MiB (about 6,500 windows of 32 × 6 values); older records vanish without
-  a word. A consumer that falls further behind loses them, so make no claim about delivery here.
+- Each partition keeps its newest 5 MiB (about 6,500 windows of 32 × 6 values); older records vanish
+  silently. A consumer that falls further behind loses them, so make no claim about delivery here.
 - Fetch, commit, idempotent producers and gzip, lz4, snappy and zstd batches work. Lookup of offsets by time
   always answers "none".
 - A group's first join takes 3 s. Members that join within these 3 s share the partitions. One that comes
@@ -32,11 +32,11 @@ CLUSTER_ID_PREFIX = "mockCluster"  # what it answers to metadata requests; see i
 START_DEADLINE_S = 10.0
 PARENT_POLL_S = 0.5
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def is_embedded(cluster_id: str | None) -> bool:
-    """Whether a cluster id is that of an embedded broker."""
+    """Return True if a cluster id is that of an embedded broker."""
     return cluster_id is not None and cluster_id.startswith(CLUSTER_ID_PREFIX)
 
 
@@ -55,7 +55,7 @@ class EmbeddedBroker:
 
     @property
     def bootstrap(self) -> str:
-        """``host:port``; empty before the start."""
+        """Return ``host:port``; empty before the start."""
         return self._bootstrap
 
     def start(self) -> None:

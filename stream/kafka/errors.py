@@ -1,4 +1,4 @@
-"""What goes wrong with brokers, in one sentence that says what to do next."""
+"""Errors of brokers, each in one sentence that says what to do next."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DENIED = (
 
 @contextmanager
 def broker_errors(settings: Settings, address: str | None = None) -> Iterator[None]:
-    """Turn what aiokafka, ssl and sockets raise inside into one of our errors with its advice."""
+    """Raise what aiokafka, ssl and sockets raise inside as one of our errors, with its advice."""
     try:
         yield
     except (kafka_errors.KafkaError, OSError, TimeoutError) as error:
@@ -31,7 +31,7 @@ def broker_errors(settings: Settings, address: str | None = None) -> Iterator[No
 
 
 def translate(error: Exception, settings: Settings, address: str) -> BrokerError:
-    """The error of ours for one of theirs; the most telling type is looked for first."""
+    """Return our error for one of theirs; the most specific type is looked for first."""
     protocol = settings.security_protocol
     if isinstance(error, ssl.SSLCertVerificationError):
         return TlsError(
@@ -77,8 +77,13 @@ def _unreachable(error: Exception, settings: Settings, address: str) -> str:
     )
 
 
-def who_needs(settings: Settings) -> str:
-    """Start of an advice about rights: grant whom."""
+def principal(settings: Settings) -> str | None:
+    """Return the name that this client logs in with; None without SASL."""
     sasl = settings.security_protocol.startswith("SASL")
-    name = settings.sasl_username or settings.sasl_oauth_client_id if sasl else None
+    return settings.sasl_username or settings.sasl_oauth_client_id if sasl else None
+
+
+def who_needs(settings: Settings) -> str:
+    """Return the start of an advice about rights: grant whom."""
+    name = principal(settings)
     return f"grant User:{name}" if name else "grant this client's principal"

@@ -1,14 +1,22 @@
-"""How many records wait: end offsets asked on a connection of its own, so that a dead fetcher cannot hide them."""
+"""Lag: records appended and not finished by this worker, or not committed by a group.
+
+``LagProbe`` asks for end offsets on a connection of its own, so that a dead fetcher cannot hide them. ``GroupLag`` is
+for a sender that must not outrun the workers: it sees how far they are behind, as committed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.worker.offsets import Partition
+from stream.kafka.admin import admin_client, describe_topics, partitions_of
+from stream.kafka.clients import client_kwargs
+from stream.kafka.partition import Partition
+from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -18,7 +26,7 @@ PROBE_TIMEOUT_S = 20.0
 
 
 class LagProbe:
-    """Keeps ``lag``: records appended to the assigned partitions and not finished.
+    """Keep ``lag``: records appended to the assigned partitions and not finished.
 
     Args:
         new_consumer: makes a consumer without a group.
@@ -31,7 +39,7 @@ class LagProbe:
         self._consumer: AIOKafkaConsumer | None = None
         self.lag = 0
         self.reachable = True
-        """Whether the last probe was answered."""
+        """False if the last probe was not answered."""
 
     async def run(self, positions: Callable[[], dict[Partition, int | None]]) -> None:
         """Probe for ever; a failing probe keeps the last value and is tried again."""
@@ -71,3 +79,40 @@ class LagProbe:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await consumer.stop()
+
+
+class GroupLag:
+    """Measure a group's lag on some topics, without joining the group.
+
+    Committed offsets trail by up to ``commit_interval_s``, so the lag of workers that keep up is what was sent in
+    that time.
+
+    Example: ``async with GroupLag(settings, "faultline", ["sensor-windows"]) as lag: await lag.measure()``
+    """
+
+    def __init__(self, settings: Settings, group: str, topics: Iterable[str]) -> None:
+        self._consumer = AIOKafkaConsumer(**client_kwargs(settings), group_id=group, enable_auto_commit=False)
+        self._settings = settings
+        self._topics = sorted(topics)
+        self._partitions: list[TopicPartition] = []
+
+    async def __aenter__(self) -> Self:
+        async with admin_client(self._settings) as admin:
+            seen = await describe_topics(admin, self._topics)
+        self._partitions = partitions_of(seen)
+        await self._consumer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._consumer.stop()
+
+    async def measure(self) -> int:
+        """Return the records appended and not committed, of all topics; a group without commits lags by all records."""
+        ends = await self._consumer.end_offsets(self._partitions)
+        committed = {partition: await self._consumer.committed(partition) for partition in self._partitions}
+        unknown = [partition for partition, offset in committed.items() if offset is None]
+        begins = await self._consumer.beginning_offsets(unknown) if unknown else {}
+        return sum(
+            max(0, ends[partition] - (begins[partition] if offset is None else offset))
+            for partition, offset in committed.items()
+        )

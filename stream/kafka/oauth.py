@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from stream.errors import AuthenticationError
 
 RENEW_AT = 0.8  # of a token's life: a slow token endpoint must not let a connection meet an expired one
-DEFAULT_LIFE_S = 300.0  # when the endpoint does not tell (RFC 6749 only recommends that it does)
+DEFAULT_LIFE_S = 300.0  # when the endpoint does not say (RFC 6749 only recommends that it does)
 REQUEST_TIMEOUT_S = 10.0
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc]
@@ -60,7 +60,7 @@ class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc]
         return f"<ClientCredentialsTokens client_id={self._client_id} url={self._url}>"
 
     async def token(self) -> str:
-        """An access token that is still valid.
+        """Return an access token that is still valid.
 
         Raises:
             AuthenticationError: the endpoint cannot be reached or refuses, and no valid token is left.
@@ -73,7 +73,7 @@ class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc]
             except AuthenticationError as error:
                 if self._clock() >= self._expires_at:
                     raise
-                log.warning("oauth_token_not_renewed", reason=str(error))
+                log.warning("oauth-token-not-renewed", reason=str(error))
             return self._token
 
     async def _renew(self) -> None:

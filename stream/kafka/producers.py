@@ -22,7 +22,7 @@ async def stop_producer(producer: aiokafka.AIOKafkaProducer, timeout_s: float) -
         log.info("producer-ended-with-records-left", error=repr(error))
 
 
-class SideProducer:
+class DedicatedProducer:
     """A producer of its own, made when first needed, for a topic whose trouble must not become the events'.
 
     A topic that does not exist keeps aiokafka's client refreshing its metadata, and meanwhile the records of every

@@ -1,38 +1,228 @@
-"""Reads topics from end to end beside everybody else: in no group, every partition, new ones included."""
+"""Read topics in no group: from a given start to their end or for ever, new partitions included.
+
+A reader takes no partition from a group and moves no committed offset. It notices what the broker's retention deleted
+before it could be read: such records are counted and logged, never passed over in silence.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from stream.errors import AccessDeniedError, TopicError
-from stream.kafka import tolerant_parser
-from stream.kafka.admin import DENIED_CODE, UNKNOWN_CODE, admin_client, describe_topics, grant_advice, partitions_of
+from stream.errors import SettingsError, TopicError
+from stream.kafka.admin import admin_client, describe_topics, partitions_of
 from stream.kafka.clients import check_reachable, consumer_kwargs
 from stream.kafka.errors import broker_errors
+from stream.kafka.tolerant_parser import patch_aiokafka_parser
+from stream.kafka.topics import require_existing
 from stream.settings import Settings
-from stream.subscribe import StartAt
 
 log = structlog.get_logger(__name__)
 
 POLL_MS = 200
+"""Longest wait of one fetch that finds nothing; a new record ends it at once."""
+RECORD_WAIT_S = 10.0
+"""Longest wait for one record that is known to be there: a fetch of the largest message takes far less."""
+
+Fetched = Mapping[TopicPartition, list[Any]]
+"""aiokafka's records per partition, in its order."""
 
 
-class TopicReader:
-    """Fetches the records of some topics, and knows where each partition stands and how far it goes.
+@dataclass(frozen=True)
+class StartAt:
+    """Where to begin: ``earliest``, ``latest``, or at a Unix time in ms."""
 
-    In no group it takes no partition from anybody and moves no committed offset.
+    where: str
+    at_ms: int | None = None
+
+
+def parse_start(text: str) -> StartAt:
+    """Read ``earliest``, ``latest`` or an ISO time (of this machine's time zone where it names none).
+
+    Raises:
+        SettingsError: none of these.
+
+    Example:
+        >>> parse_start("2026-01-01T00:00:00Z").at_ms
+        1767225600000
+    """
+    if text in ("earliest", "latest"):
+        return StartAt(text)
+    try:
+        return StartAt("time", round(datetime.fromisoformat(text).timestamp() * 1000))
+    except (ValueError, OverflowError):
+        raise SettingsError(f"--from {text}: give earliest, latest or an ISO time, e.g. 2026-01-31T12:00:00") from None
+
+
+class PartitionReader:
+    """Read given partitions, and know where each of them stands.
+
+    Args:
+        settings: broker.
+        poll_ms: longest wait of one fetch that finds nothing.
+        options: of ``AIOKafkaConsumer``, in place of those of ``consumer_kwargs``.
+    """
+
+    def __init__(self, settings: Settings, *, poll_ms: int = POLL_MS, **options: Any) -> None:
+        self._settings = settings
+        self._poll_ms = poll_ms
+        self._options = options
+        self._consumer: AIOKafkaConsumer | None = None
+        self.positions: dict[TopicPartition, int] = {}
+        """Offset of the next record of every partition that is read."""
+        self.deleted = 0
+        """Records that the broker's retention had deleted before they could be read."""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Connect, unless connected; after ``close`` reading goes on where it ended.
+
+        Raises:
+            KafkaError, OSError: no broker, or no login.
+        """
+        if self._consumer is not None:
+            return
+        # A header name that is not UTF-8 would make every fetch raise.
+        patch_aiokafka_parser()
+        # "none": a jump over what retention deleted must not go unseen.
+        options = {**consumer_kwargs(self._settings), **self._options, "auto_offset_reset": "none"}
+        # Kept before it is started: a consumer that fails to start is to be stopped as well.
+        self._consumer = AIOKafkaConsumer(**options)
+        try:
+            await self._consumer.start()
+            # A consumer that is stopped before its tasks took their first step raises CancelledError.
+            await asyncio.sleep(0)
+        except BaseException:
+            await self.close()
+            raise
+        if self.positions:
+            self.assign(self.positions)
+
+    async def close(self) -> None:
+        """Disconnect; positions are kept."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
+
+    @property
+    def consumer(self) -> AIOKafkaConsumer:
+        """The consumer; call ``start`` before."""
+        assert self._consumer is not None
+        return self._consumer
+
+    # Positions ----------------------------------------------------------------------------------------------------
+
+    async def offsets(self, partitions: Collection[TopicPartition], start: StartAt) -> dict[TopicPartition, int]:
+        """Return the offsets at which ``start`` is; at a time, of the first record at or after it, else the end."""
+        if not partitions:
+            return {}
+        if start.where == "latest":
+            return dict(await self.consumer.end_offsets(partitions))
+        if start.at_ms is None:
+            return dict(await self.consumer.beginning_offsets(partitions))
+        found = await self.consumer.offsets_for_times(dict.fromkeys(partitions, start.at_ms))
+        ends = await self.consumer.end_offsets(partitions)
+        return {partition: ends[partition] if at is None else at.offset for partition, at in found.items()}
+
+    def assign(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read these partitions from these offsets on, and no others."""
+        self.positions = dict(positions)
+        self.consumer.assign(list(self.positions))
+        for partition, offset in self.positions.items():
+            self.consumer.seek(partition, offset)
+
+    def release(self) -> None:
+        """Read nothing: a consumer with partitions goes on fetching, and later requests wait behind its fetch."""
+        self.positions = {}
+        self.consumer.unsubscribe()
+
+    async def unread(self) -> int:
+        """Return the number of offsets from the positions to the present ends, all partitions together."""
+        ends = await self.offsets(list(self.positions), StartAt("latest"))
+        return sum(max(0, ends[partition] - offset) for partition, offset in self.positions.items())
+
+    # Records ------------------------------------------------------------------------------------------------------
+
+    async def fetch(self, full: Collection[TopicPartition] = ()) -> Fetched:
+        """Fetch once, not longer than ``poll_ms`` without a record.
+
+        Args:
+            full: partitions to leave alone this time; what was fetched of them before still comes.
+
+        Raises:
+            KafkaError: a failure that aiokafka does not retry.
+        """
+        consumer = self.consumer
+        consumer.pause(*full)
+        try:
+            fetched: Fetched = await consumer.getmany(timeout_ms=self._poll_ms)
+        except OffsetOutOfRangeError as error:
+            await self._skip_deleted(error.args[0])
+            return {}
+        finally:
+            consumer.resume(*full)
+        for partition in self.positions:
+            # Beyond control records of transactions too, which are never handed out.
+            self.positions[partition] = await consumer.position(partition)
+        return fetched
+
+    async def read_to_end(self) -> AsyncGenerator[Fetched]:
+        """Yield fetch by fetch what is there now; the reader then stands where the partitions ended.
+
+        Offsets have gaps, so how far the consumer is decides, not the number of records.
+        """
+        ends = await self.offsets(list(self.positions), StartAt("latest"))
+        beyond: dict[TopicPartition, int] = {}
+        while unfinished := [partition for partition, end in ends.items() if self.positions[partition] < end]:
+            fetched = await self.fetch([partition for partition in ends if partition not in unfinished])
+            wanted = {}
+            for partition, records in fetched.items():
+                wanted[partition] = [record for record in records if record.offset < ends[partition]]
+                if len(wanted[partition]) < len(records):
+                    beyond.setdefault(partition, records[len(wanted[partition])].offset)
+            yield wanted
+        for partition, offset in beyond.items():
+            self.positions[partition] = offset
+            self.consumer.seek(partition, offset)
+
+    async def _skip_deleted(self, wanted: Mapping[TopicPartition, int]) -> None:
+        begins = await self.consumer.beginning_offsets(list(wanted))
+        for partition, offset in wanted.items():
+            place = {"topic": partition.topic, "partition": partition.partition}
+            deleted = begins[partition] - offset
+            if deleted > 0:
+                self.deleted += deleted
+                log.warning("deleted-before-read", **place, records=deleted)
+            else:
+                # The topic was deleted and created again, or lost its newest records with a leader.
+                log.warning("read-from-the-beginning", **place, reason="the broker's records end before", offset=offset)
+            self.positions[partition] = begins[partition]
+            self.consumer.seek(partition, begins[partition])
+
+
+class TopicReader(PartitionReader):
+    """Read all partitions of some topics, and know how far each goes.
 
     Args:
         settings: broker.
         topics: names, or patterns with ``*``, of which those count that exist at the beginning.
         start: earliest, latest (from now on), or a time of the records.
+        optional: leave out topics that are missing, instead of raising.
 
     Raises:
         TopicError: there is no such topic.
@@ -41,23 +231,20 @@ class TopicReader:
     Example: ``async with TopicReader(settings, ["faults.*"], StartAt("earliest")) as reader: await reader.fetch()``
     """
 
-    def __init__(self, settings: Settings, topics: Sequence[str], start: StartAt) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, topics: Sequence[str], start: StartAt, *, optional: bool = False) -> None:
+        super().__init__(settings)
         self._wanted = topics
         self._start = start
+        self._optional = optional
         self._resources = AsyncExitStack()
-        self._consumer: Any = None
         self._admin: Any = None
         self._embedded = False
-        self._positions: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
-        """What is known to be there to read."""
+        """Offsets up to which records are known to be there."""
         self.final = False
-        """Whether nothing is read that is not there yet."""
+        """True once ``fix_ends`` was called: nothing is read beyond the ends."""
         self.topics: tuple[str, ...] = ()
-        """What is read."""
-        self.deleted = 0
-        """Records that the broker's retention had deleted before they could be read."""
+        """Names of the topics that are read."""
 
     async def __aenter__(self) -> Self:
         try:
@@ -74,13 +261,9 @@ class TopicReader:
         self._embedded = (await check_reachable(self._settings)).embedded
         self._admin = await self._resources.enter_async_context(admin_client(self._settings))
         self.topics = await self._existing()
-        tolerant_parser.install()
-        # "none": a jump over what retention deleted must not go unseen.
-        options = {**consumer_kwargs(self._settings), "auto_offset_reset": "none"}
         with broker_errors(self._settings):
-            self._consumer = AIOKafkaConsumer(**options)
-            self._resources.push_async_callback(self._consumer.stop)
-            await self._consumer.start()
+            self._resources.push_async_callback(self.close)
+            await self.start()
             await self._take_partitions(self._start)
 
     async def _existing(self) -> tuple[str, ...]:
@@ -88,51 +271,38 @@ class TopicReader:
         names: dict[str, None] = {}
         for wanted in self._wanted:
             found = fnmatch.filter(there, wanted) if "*" in wanted else [wanted]
-            if not found:
+            if not found and not self._optional:
                 raise TopicError(f"no topic matches {wanted!r}: faultline topics check says what there is")
             names |= dict.fromkeys(sorted(found))
-        described = await describe_topics(self._admin, list(names), create=self._embedded)
-        missing = [name for name, topic in described.items() if topic["error_code"] == UNKNOWN_CODE]
-        if missing:
-            raise TopicError(f"missing topics {', '.join(missing)}: faultline topics create, or record another")
-        denied = [name for name, topic in described.items() if topic["error_code"] == DENIED_CODE]
-        if denied:
-            raise AccessDeniedError(grant_advice(self._settings, denied, "Read", "Describe"))
+        if self._optional:
+            names = {name: None for name in names if name in there}
+        await require_existing(
+            self._admin, self._settings, list(names), create=self._embedded, alternative="record another"
+        )
         return tuple(names)
 
     # Partitions ---------------------------------------------------------------------------------------------------
 
     async def _take_partitions(self, start: StartAt) -> None:
         """Read partitions that are not read yet, from ``start``."""
-        there = partitions_of(await describe_topics(self._admin, list(self.topics)))
-        new = [partition for partition in there if partition not in self._positions]
+        there = partitions_of(await describe_topics(self._admin, list(self.topics))) if self.topics else []
+        new = [partition for partition in there if partition not in self.positions]
         if not new:
             return
-        offsets = await self._offsets(new, start)
-        self._ends |= await self._consumer.end_offsets(new)
-        self._positions |= offsets
-        self._consumer.assign(list(self._positions))
-        for partition, offset in self._positions.items():
-            self._consumer.seek(partition, offset)
+        offsets = await self.offsets(new, start)
+        self._ends |= await self.consumer.end_offsets(new)
+        self.assign(self.positions | offsets)
 
-    async def _offsets(self, partitions: Sequence[TopicPartition], start: StartAt) -> dict[TopicPartition, int]:
-        if start.where == "latest":
-            return dict(await self._consumer.end_offsets(partitions))
-        # An embedded broker does not look up times: its records are read and left out one by one.
-        if start.at_ms is None or self._embedded:
-            return dict(await self._consumer.beginning_offsets(partitions))
-        return await self._at_time(partitions, start.at_ms)
-
-    async def _at_time(self, partitions: Sequence[TopicPartition], at_ms: int) -> dict[TopicPartition, int]:
-        """Offset of the first record at or after a time, or the end."""
-        found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, at_ms))
-        ends = await self._consumer.end_offsets(partitions)
-        return {tp: ends[tp] if at is None else at.offset for tp, at in found.items()}
+    async def offsets(self, partitions: Collection[TopicPartition], start: StartAt) -> dict[TopicPartition, int]:
+        """Return the offsets at which ``start`` is; the beginning where the broker looks up no times."""
+        # An embedded broker answers every time with "none": its records are read and left out one by one.
+        by_time = start.at_ms is not None and self._embedded
+        return await super().offsets(partitions, StartAt("earliest") if by_time else start)
 
     @property
     def partitions(self) -> int:
-        """How many are read."""
-        return len(self._positions)
+        """Number of partitions that are read."""
+        return len(self.positions)
 
     async def refresh(self) -> None:
         """Read partitions that have appeared, from their beginning, so that nothing is missed."""
@@ -144,49 +314,43 @@ class TopicReader:
 
     async def fix_ends(self, before_ms: int | None = None) -> None:
         """End where the topics end now, or before the first record of a time."""
-        partitions = list(self._positions)
-        if before_ms is None or self._embedded:
-            self._ends = dict(await self._consumer.end_offsets(partitions))
-        else:
-            self._ends = await self._at_time(partitions, before_ms)
+        partitions = list(self.positions)
+        by_time = before_ms is not None and not self._embedded
+        self._ends = await self.offsets(partitions, StartAt("time", before_ms) if by_time else StartAt("latest"))
         self.final = True
 
     def behind(self) -> list[TopicPartition]:
-        """Partitions of which there is more to fetch."""
-        return [partition for partition, at in self._positions.items() if at < self._ends[partition]]
+        """Return the partitions of which there is more to fetch."""
+        return [partition for partition, at in self.positions.items() if at < self._ends[partition]]
 
-    async def fetch(self, full: Collection[TopicPartition] = ()) -> Mapping[TopicPartition, list[Any]]:
-        """Fetch once, not longer than ``POLL_MS`` without a record.
+    async def fetch(self, full: Collection[TopicPartition] = ()) -> Fetched:
+        """Fetch once, see ``PartitionReader.fetch``; nothing beyond the ends once they are fixed."""
+        fetched = await super().fetch(full)
+        if self.final:
+            return {tp: [record for record in part if record.offset < self._ends[tp]] for tp, part in fetched.items()}
+        for partition in self.positions:
+            highwater = self.consumer.highwater(partition) or 0
+            self._ends[partition] = max(self._ends[partition], highwater)
+        return fetched
 
-        Args:
-            full: partitions to leave alone this time.
 
-        Returns:
-            aiokafka's records per partition, in its order, none beyond where it ends.
-        """
-        self._consumer.pause(*full)
-        try:
-            fetched: Mapping[TopicPartition, list[Any]] = await self._consumer.getmany(timeout_ms=POLL_MS)
-        except OffsetOutOfRangeError as error:
-            await self._skip_deleted(error.args[0])
-            return {}
-        finally:
-            self._consumer.resume(*full)
-        for partition in self._positions:
-            # Beyond control records of transactions too, which are never handed out.
-            self._positions[partition] = await self._consumer.position(partition)
-            if not self.final:
-                highwater = self._consumer.highwater(partition) or 0
-                self._ends[partition] = max(self._ends[partition], highwater)
-        if not self.final:
-            return fetched
-        return {tp: [record for record in part if record.offset < self._ends[tp]] for tp, part in fetched.items()}
+async def read_record(settings: Settings, topic: str, partition: int, offset: int) -> Any | None:
+    """Return one record; None if there is none at that offset (any more), or no such partition.
 
-    async def _skip_deleted(self, wanted: Mapping[TopicPartition, int]) -> None:
-        begins = await self._consumer.beginning_offsets(list(wanted))
-        for partition, offset in wanted.items():
-            deleted = max(0, begins[partition] - offset)
-            self.deleted += deleted
-            self._positions[partition] = begins[partition]
-            self._consumer.seek(partition, begins[partition])
-            log.warning("deleted-before-read", topic=partition.topic, partition=partition.partition, records=deleted)
+    Raises:
+        BrokerError: no broker, no login, or no right to read.
+    """
+    place = TopicPartition(topic, partition)
+    async with admin_client(settings) as admin:
+        if place not in partitions_of(await describe_topics(admin, [topic])):
+            return None
+    with broker_errors(settings):
+        async with PartitionReader(settings, poll_ms=int(RECORD_WAIT_S * 1000), max_poll_records=1) as reader:
+            begin = (await reader.offsets([place], StartAt("earliest")))[place]
+            end = (await reader.offsets([place], StartAt("latest")))[place]
+            if not begin <= offset < end:
+                return None
+            reader.assign({place: offset})
+            fetched = await reader.fetch()
+    found = next(iter(fetched.get(place, ())), None)
+    return found if found is not None and found.offset == offset else None

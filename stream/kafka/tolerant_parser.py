@@ -1,4 +1,4 @@
-"""Parsing of fetched records that gets past a header name which is not UTF-8, and records that cost little.
+"""Parse fetched records past a header name that is not UTF-8, into records that cost little.
 
 To Kafka's broker a header's name is bytes. aiokafka's parser decodes it and raises where it cannot: the record and
 all that follow it in its batch, and in the same fetch what was drained from other partitions, are out of reach for
@@ -87,16 +87,16 @@ class TolerantRecords:
         return getattr(self._records, name)
 
     def next_batch(self) -> _TolerantBatch:
-        """The next batch; ask ``has_next`` before."""
+        """Return the next batch; call ``has_next`` before."""
         begin = self._next
         self._next = begin + LENGTH.size + LENGTH.unpack_from(self._data, begin)[0]
         return _TolerantBatch(self._records.next_batch(), self._data[begin : self._next])
 
 
 class FetchedRecord(msgspec.Struct, gc=False):
-    """What anybody reads of aiokafka's ``ConsumerRecord``, under the same names, quicker to make.
+    """The fields of aiokafka's ``ConsumerRecord`` that are read, under the same names, quicker to make.
 
-    Without a collector's account: it refers to nothing that could refer back.
+    Garbage collection does not track it: it refers to nothing that could refer back.
     """
 
     topic: str
@@ -110,7 +110,7 @@ class FetchedRecord(msgspec.Struct, gc=False):
 
 
 def _fetched_record(_: Any, tp: Any, record: Any) -> FetchedRecord:
-    """In place of ``PartitionRecords._consumer_record``; no consumer of ours has deserialisers."""
+    """Replace ``PartitionRecords._consumer_record``; no consumer of ours has deserialisers."""
     return FetchedRecord(
         tp.topic,
         tp.partition,
@@ -123,7 +123,11 @@ def _fetched_record(_: Any, tp: Any, record: Any) -> FetchedRecord:
     )
 
 
-def install() -> None:
-    """Let every consumer of this process parse by these classes: aiokafka has no other place to say so."""
+def patch_aiokafka_parser() -> None:
+    """Make every consumer of this process parse by these classes. Calling it again changes nothing.
+
+    This is a monkey patch of ``aiokafka.consumer.fetcher``: the fetcher takes its parser and its record class from
+    module and class attributes, and aiokafka has no argument or hook to give it others.
+    """
     fetcher.MemoryRecords = TolerantRecords
     fetcher.PartitionRecords._consumer_record = _fetched_record

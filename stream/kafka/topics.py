@@ -1,10 +1,10 @@
-"""Create our topics where we may, and refuse to start without those that a worker needs."""
+"""The topics: the catalogue of what each is to be, their creation, and the check of what the broker has."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,23 +12,127 @@ import structlog
 from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from stream.errors import TopicError
-from stream.kafka.admin import DENIED_CODE, UNKNOWN_CODE, admin_client, describe_topics, has_leaders
-from stream.kafka.catalogue import TopicPlan, catalogue, topic_settings
-from stream.kafka.clients import check_reachable
-from stream.kafka.topics_check import check_topics
+from stream.contract import FAULT_TYPES
+from stream.errors import AccessDeniedError, TopicError
+from stream.kafka.acls import grant_advice
+from stream.kafka.admin import (
+    DENIED_CODE,
+    UNKNOWN_CODE,
+    admin_client,
+    describe_configs,
+    describe_topics,
+    has_leaders,
+)
+from stream.kafka.clients import RECORD_OVERHEAD_BYTES, check_reachable
 from stream.settings import Settings
 
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+FOR_EVER = -1
 LEADER_DEADLINE_S = 15.0
 LEADER_POLL_S = 0.1
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 EXISTS_CODE = TopicAlreadyExistsError.errno
 
 
 @dataclass(frozen=True)
+class TopicSpec:
+    """A topic as it should be.
+
+    Attributes:
+        name: as in the settings.
+        purpose: one line for people.
+        partitions: at creation; afterwards whoever runs the broker may add some.
+        compacted: only the newest record of a key is kept, for ever.
+        retention_ms: how long records are kept when not compacted; -1 for ever.
+        follows: a topic that must have the same number of partitions, since both are joined by key.
+        optional: nothing of ours fails without it.
+        worker: a worker reads or writes it from its first minute.
+    """
+
+    name: str
+    purpose: str
+    partitions: int
+    compacted: bool = False
+    retention_ms: int = FOR_EVER
+    follows: str | None = None
+    optional: bool = False
+    worker: bool = False
+
+
+def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
+    """Return the catalogue: all topics of ours, under the names and with the partitions of the settings."""
+    many = settings.partitions
+    windows = settings.topic_windows
+    events = "fault events; a subscriber back after a month still finds its faults"
+    return (
+        TopicSpec(
+            windows, "windows of all lines; a day outlasts a night's outage", many, retention_ms=DAY_MS, worker=True
+        ),
+        *(
+            TopicSpec(settings.topic_faults(kind), events, many, retention_ms=30 * DAY_MS, worker=True)
+            for kind in FAULT_TYPES
+        ),
+        TopicSpec(
+            settings.topic_dead_letters,
+            "records without classes",
+            many,
+            retention_ms=14 * DAY_MS,
+            worker=True,
+        ),
+        TopicSpec(
+            settings.topic_line_states,
+            "state of every line, by consumer group",
+            many,
+            compacted=True,
+            follows=windows,
+            worker=True,
+        ),
+        TopicSpec(
+            # A worker without it would use an old model beside peers that have the champion.
+            settings.topic_models,
+            "the champion's artefact per spec",
+            1,
+            compacted=True,
+            worker=True,
+        ),
+        TopicSpec(
+            settings.topic_window_classes,
+            "classes of every window",
+            many,
+            retention_ms=DAY_MS,
+            optional=not settings.window_classes,
+            worker=settings.window_classes,
+        ),
+        TopicSpec(settings.topic_labels, "labels by operators; retraining needs all of them", many),
+        TopicSpec(settings.topic_retrain, "requests for a retraining", 1, retention_ms=30 * DAY_MS),
+        TopicSpec(settings.topic_reports, "progress and results of retrainings", 1, retention_ms=365 * DAY_MS),
+    )
+
+
+def topic_settings(topic: TopicSpec, settings: Settings) -> dict[str, str]:
+    """Return Kafka's configuration of a topic."""
+    # A dead letter is a record of at most max_message_bytes plus our headers, so every topic has that room.
+    size = {"max.message.bytes": str(settings.max_message_bytes + RECORD_OVERHEAD_BYTES)}
+    if not topic.compacted:
+        return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms), **size}
+    # A restart reads a compacted topic to its end: closing segments hourly and compacting at 20 % of repeats
+    # keeps that end near. Kafka's defaults are a week and 50 %.
+    return {
+        "cleanup.policy": "compact",
+        "segment.ms": str(HOUR_MS),
+        "min.cleanable.dirty.ratio": "0.2",
+        **size,
+    }
+
+
+# Create -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
 class TopicResult:
-    """What ``create_topics`` did about one topic."""
+    """The result of ``create_topics`` for one topic."""
 
     name: str
     outcome: Literal["created", "exists", "denied", "failed"]
@@ -50,16 +154,16 @@ async def create_topics(settings: Settings, names: Collection[str] | None = None
     Raises:
         BrokerError: no connection or no login.
     """
-    plans = [plan for plan in catalogue(settings) if names is None or plan.name in names]
+    topics = [topic for topic in topic_specs(settings) if names is None or topic.name in names]
     broker = await check_reachable(settings, settings.request_timeout_s)
     async with admin_client(settings) as admin:
         if broker.embedded:
             present = set(await admin.list_topics())
-            await describe_topics(admin, [plan.name for plan in plans], create=True)
-            return [TopicResult(plan.name, "exists" if plan.name in present else "created") for plan in plans]
-        seen = await describe_topics(admin, [plan.name for plan in plans])
-        missing = [plan for plan in plans if seen[plan.name]["error_code"] in (UNKNOWN_CODE, DENIED_CODE)]
-        results = {plan.name: TopicResult(plan.name, "exists") for plan in plans}
+            await describe_topics(admin, [topic.name for topic in topics], create=True)
+            return [TopicResult(topic.name, "exists" if topic.name in present else "created") for topic in topics]
+        seen = await describe_topics(admin, [topic.name for topic in topics])
+        missing = [topic for topic in topics if seen[topic.name]["error_code"] in (UNKNOWN_CODE, DENIED_CODE)]
+        results = {topic.name: TopicResult(topic.name, "exists") for topic in topics}
         if missing:
             results |= {result.name: result for result in await _create(admin, missing, settings)}
             created = [name for name, result in results.items() if result.outcome == "created"]
@@ -67,10 +171,13 @@ async def create_topics(settings: Settings, names: Collection[str] | None = None
     return list(results.values())
 
 
-async def _create(admin: Any, plans: list[TopicPlan], settings: Settings) -> list[TopicResult]:
+async def _create(admin: Any, topics: list[TopicSpec], settings: Settings) -> list[TopicResult]:
     copies = settings.replication_factor
     response = await admin.create_topics(
-        [NewTopic(plan.name, plan.partitions, copies, topic_configs=topic_settings(plan, settings)) for plan in plans]
+        [
+            NewTopic(topic.name, topic.partitions, copies, topic_configs=topic_settings(topic, settings))
+            for topic in topics
+        ]
     )
     results = []
     for name, code, message in response.topic_errors:
@@ -86,7 +193,7 @@ async def _create(admin: Any, plans: list[TopicPlan], settings: Settings) -> lis
 
 
 async def _wait_for_leaders(admin: Any, names: list[str]) -> None:
-    """A topic can be used when its partitions have leaders, a moment after CreateTopics says yes."""
+    """Wait until topics can be used: their partitions get leaders a moment after CreateTopics succeeds."""
     end = time.monotonic() + LEADER_DEADLINE_S
     while names:
         seen = await describe_topics(admin, names)
@@ -99,21 +206,169 @@ async def _wait_for_leaders(admin: Any, names: list[str]) -> None:
         await asyncio.sleep(LEADER_POLL_S if names else 0)
 
 
-async def require_topics(settings: Settings) -> None:
-    """Make sure that what a worker reads and writes is there; an embedded broker makes it by being asked.
+# Check --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TopicFinding:
+    """A finding of ``check_topics`` about one topic; ``message`` says what to do unless it is ok."""
+
+    name: str
+    level: Literal["ok", "warn", "fail"]
+    message: str
+    missing: bool = False
+
+
+async def check_topics(settings: Settings, names: Collection[str] | None = None) -> list[TopicFinding]:
+    """Compare the broker's topics with the catalogue; nothing is changed.
+
+    Args:
+        settings: broker and names.
+        names: only these of the catalogue.
+
+    Returns:
+        One finding or more per topic, in the catalogue's order.
+
+    Raises:
+        BrokerError: no connection or no login.
+    """
+    topics = [topic for topic in topic_specs(settings) if names is None or topic.name in names]
+    broker = await check_reachable(settings, settings.request_timeout_s)
+    async with admin_client(settings) as admin:
+        # A topic that others follow is looked at even when it is not asked for.
+        wanted = {topic.name for topic in topics} | {topic.follows for topic in topics if topic.follows}
+        seen = await describe_topics(admin, sorted(wanted), create=broker.embedded)
+        present = [topic.name for topic in topics if seen[topic.name]["error_code"] == 0]
+        configs = {} if broker.embedded else await describe_configs(admin, present)
+    findings = []
+    for topic in topics:
+        found = list(_problems(topic, seen, configs.get(topic.name), settings, embedded=broker.embedded))
+        count = len(seen[topic.name]["partitions"])
+        where = " (embedded broker: in memory only, never compacted)" if broker.embedded else ""
+        findings += found or [TopicFinding(topic.name, "ok", f"partitions: {count}{where}")]
+    return findings
+
+
+def _problems(
+    topic: TopicSpec,
+    seen: dict[str, dict[str, Any]],
+    config: dict[str, str] | None,
+    settings: Settings,
+    *,
+    embedded: bool,
+) -> Iterable[TopicFinding]:
+    code = seen[topic.name]["error_code"]
+    if code == UNKNOWN_CODE and topic.optional:
+        yield TopicFinding(topic.name, "ok", "missing, and not used: FAULTLINE_WINDOW_CLASSES is off")
+    elif code == UNKNOWN_CODE:
+        yield TopicFinding(topic.name, "fail", "missing: faultline topics create", missing=True)
+    elif code == DENIED_CODE:
+        yield TopicFinding(topic.name, "fail", "not visible: " + grant_advice(settings, [topic.name], "Describe"))
+    elif code != 0:
+        yield TopicFinding(topic.name, "fail", f"{for_code(code).__name__}: look at the broker's log")
+    else:
+        yield from _partition_problems(topic, seen)
+        if not embedded:
+            yield from _config_problems(topic, config, settings)
+
+
+def _partition_problems(topic: TopicSpec, seen: dict[str, dict[str, Any]]) -> Iterable[TopicFinding]:
+    if not has_leaders(seen[topic.name]):
+        yield TopicFinding(topic.name, "fail", "a partition has no leader: look at the brokers")
+    other = seen[topic.follows] if topic.follows else None
+    if topic.follows and other is not None and other["error_code"] == 0:
+        ours, theirs = len(seen[topic.name]["partitions"]), len(other["partitions"])
+        if ours != theirs:
+            yield TopicFinding(
+                topic.name,
+                "fail",
+                f"{ours} partitions but {topic.follows} has {theirs}: a line's state would not be found; create "
+                f"{topic.name} again with {theirs} partitions",
+            )
+
+
+def _config_problems(topic: TopicSpec, config: dict[str, str] | None, settings: Settings) -> Iterable[TopicFinding]:
+    if config is None:
+        advice = grant_advice(settings, [topic.name], "DescribeConfigs")
+        yield TopicFinding(topic.name, "warn", f"its settings cannot be read: {advice}")
+        return
+    change = f"kafka-configs --bootstrap-server {settings.broker} --alter --topic {topic.name} --add-config"
+    policy = config.get("cleanup.policy", "")
+    if topic.compacted and policy != "compact":
+        yield TopicFinding(
+            topic.name, "fail", f"cleanup.policy is {policy}, which forgets: {change} cleanup.policy=compact"
+        )
+    if not topic.compacted and "compact" in policy:
+        yield TopicFinding(
+            topic.name,
+            "fail",
+            f"cleanup.policy is {policy}, which drops records of the same line: {change} cleanup.policy=delete",
+        )
+    size = int(config.get("max.message.bytes", 0))
+    if size < settings.max_message_bytes:
+        yield TopicFinding(
+            topic.name,
+            "warn",
+            f"max.message.bytes is {size}, below FAULTLINE_MAX_MESSAGE_BYTES={settings.max_message_bytes}: "
+            f"{change} max.message.bytes={settings.max_message_bytes + RECORD_OVERHEAD_BYTES}",
+        )
+
+
+async def require_topics(settings: Settings, names: Collection[str] | None = None) -> list[TopicFinding]:
+    """Raise unless topics are there and as they must be; an embedded broker makes them by being asked.
+
+    Args:
+        settings: broker and names.
+        names: of the catalogue; those that a worker needs from its first minute when None.
+
+    Returns:
+        Warnings: what may stay as it is.
 
     Raises:
         TopicError: a topic is missing or would lose something; one line that names them all.
         BrokerError: no connection or no login.
     """
-    needed = [plan.name for plan in catalogue(settings) if plan.worker]
-    findings = await check_topics(settings, needed)
-    for finding in findings:
-        if finding.level == "warn":
-            log.warning("topic_setting", topic=finding.name, message=finding.message)
+    if names is None:
+        names = [topic.name for topic in topic_specs(settings) if topic.worker]
+    findings = await check_topics(settings, names)
     failed = [finding for finding in findings if finding.level == "fail"]
-    missing = [finding.name for finding in failed if finding.missing]
-    if missing:
-        raise TopicError(f"missing topics {', '.join(missing)}: faultline topics create")
+    if missing := [finding.name for finding in failed if finding.missing]:
+        raise _missing(missing)
     if failed:
         raise TopicError("; ".join(f"{finding.name}: {finding.message}" for finding in failed))
+    return [finding for finding in findings if finding.level == "warn"]
+
+
+async def require_existing(
+    admin: Any,
+    settings: Settings,
+    names: list[str],
+    *,
+    create: bool = False,
+    operations: Sequence[str] = ("Read", "Describe"),
+    alternative: str = "",
+) -> None:
+    """Raise unless topics, of the catalogue or not, exist and are visible.
+
+    Args:
+        admin: see ``admin_client``.
+        settings: broker.
+        names: of the topics.
+        create: let a broker that makes topics on demand make them.
+        operations: to grant where a topic is denied.
+        alternative: what the user may do instead of creating a topic.
+
+    Raises:
+        TopicError: a topic is missing.
+        AccessDeniedError: a topic is not visible.
+    """
+    described = await describe_topics(admin, names, create=create) if names else {}
+    if missing := [name for name, topic in described.items() if topic["error_code"] == UNKNOWN_CODE]:
+        raise _missing(missing, alternative)
+    if denied := [name for name, topic in described.items() if topic["error_code"] == DENIED_CODE]:
+        raise AccessDeniedError(grant_advice(settings, denied, *operations))
+
+
+def _missing(names: Collection[str], alternative: str = "") -> TopicError:
+    instead = f", or {alternative}" if alternative else ""
+    return TopicError(f"missing topics {', '.join(names)}: faultline topics create{instead}")

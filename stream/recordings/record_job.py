@@ -19,11 +19,10 @@ from rich.text import Text
 
 from stream.errors import RecordingError, SettingsError
 from stream.kafka.errors import broker_errors
-from stream.kafka.reader import TopicReader
+from stream.kafka.reader import StartAt, TopicReader
 from stream.recordings.recorder import RecordBounds, RecordCount, Recorder
 from stream.recordings.recording import RecordingWriter, repair
 from stream.settings import Settings
-from stream.subscribe import StartAt
 from stream.telemetry.logs import configure_logs
 
 SHOW_EVERY_S = 0.5

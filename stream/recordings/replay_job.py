@@ -23,10 +23,11 @@ from domains.powerline.replay import record_kind
 from domains.powerline.waveforms import ReadOptions
 from model.spec import SignalSpec, load_spec
 from stream.errors import RecordingError, ReplayError, SettingsError, TopicError
-from stream.kafka.admin import UNKNOWN_CODE, admin_client, describe_topics
-from stream.kafka.backpressure import GroupLag
+from stream.kafka.admin import admin_client, describe_topics
 from stream.kafka.clients import check_reachable, producer_kwargs
 from stream.kafka.errors import broker_errors
+from stream.kafka.lag import GroupLag
+from stream.kafka.topics import require_existing
 from stream.recordings.replay import ReplayCount, Replayer, ReplayOptions
 from stream.recordings.sources import RECORDING, RecordingSource, Source, SourceOptions, kind_of, open_source
 from stream.settings import Settings
@@ -147,10 +148,14 @@ def _topics(source: Source, options: ReplayOptions) -> list[str]:
 
 async def _require(settings: Settings, topics: list[str], *, create: bool) -> None:
     async with admin_client(settings) as admin:
-        seen = await describe_topics(admin, topics, create=create)
-    missing = [name for name, topic in seen.items() if topic["error_code"] == UNKNOWN_CODE]
-    if missing:
-        raise TopicError(f"missing topics {', '.join(missing)}: faultline topics create, or choose one with --topic")
+        await require_existing(
+            admin,
+            settings,
+            topics,
+            create=create,
+            operations=("Write", "Describe"),
+            alternative="choose one with --topic",
+        )
 
 
 async def _require_partitions(settings: Settings, source: Source, options: ReplayOptions) -> None:

@@ -11,7 +11,7 @@ from stream.settings import Settings
 
 
 def choose_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact, str]:
-    """The artefact to start with and where it is from.
+    """Return the artefact to start with and where it is from.
 
     Raises:
         ArtefactError: none ships for the spec, or the artefact is for another spec.

@@ -1,14 +1,12 @@
-"""Promoting, going back and comparing: what ``faultline models`` does with the topic ``models``."""
+"""Promote models, go back to former ones, and look them up on the topic ``models``."""
 
 from __future__ import annotations
 
 import getpass
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from model.artefact import Artefact, build_model
 from model.spec import SignalSpec, load_spec, shipped_specs
@@ -53,7 +51,7 @@ class Listed:
 
 
 async def listed(settings: Settings) -> list[Listed]:
-    """Champion, shadow and archive of every spec on the topic, in this order, the latest of the archive first."""
+    """Return champion, shadow and archive of every spec on the topic, in this order, the latest archived first."""
     records = await read_models(settings)
     rows = []
     for spec in sorted({record.spec for record in records.values() if record.role is not None}):
@@ -95,7 +93,7 @@ def _accepted(record: ModelRecord, settings: Settings) -> Artefact:
 
 
 async def find(settings: Settings, name: str) -> Artefact:
-    """A model by its id, its role ("champion", "shadow"), or the path of its file.
+    """Return a model by its id, its role ("champion", "shadow"), or the path of its file.
 
     Raises:
         ModelsError: there is none, or a worker would refuse it.
@@ -126,7 +124,7 @@ def _found(records: Mapping[str, ModelRecord], settings: Settings, name: str) ->
 
 
 def verified_file(settings: Settings, file: Path) -> Artefact:
-    """An artefact from a file that workers with these settings would take, tried as far as building its network.
+    """Return the artefact of a file that workers with these settings would take; building its network is tried.
 
     Raises:
         ArtefactError: damaged, too large, or of shapes that its architecture does not have.
@@ -208,61 +206,8 @@ async def set_shadow(settings: Settings, artefact: Artefact | None, *, by: str |
 
 
 def user() -> str:
-    """Name of who runs this; containers often have none."""
+    """Return the name of the user that runs this; containers often have none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-# What is known of a model ---------------------------------------------------------------------------------------------
-
-
-def described(artefact: Artefact) -> dict[str, Any]:
-    """The manifest without its list of tensors."""
-    manifest = artefact.manifest.model_dump(mode="json", exclude={"tensors"})
-    parameters = sum(int(weight.size) for weight in artefact.weights.values())
-    return {"model_id": artefact.model_id, "parameters": parameters, **manifest}
-
-
-def flat(artefact: Artefact) -> dict[str, Any]:
-    """The same as one level of dotted names, for people: no history of epochs, the spec by its digest."""
-    manifest = artefact.manifest
-    tree = described(artefact) | {"spec": {"name": manifest.spec.name, "digest": manifest.spec.digest[:12]}}
-    tree["metrics"] = {name: value for name, value in manifest.metrics.items() if name != "history"}
-    return dict(_leaves("", tree))
-
-
-def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        prefix = f"{name}." if name else ""
-        return [leaf for key, inner in value.items() for leaf in _leaves(f"{prefix}{key}", inner)]
-    return [(name, json.dumps(value) if isinstance(value, list) else value)]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One name in two manifests: its values, None where it is missing, and second minus first of numbers."""
-
-    name: str
-    first: Any
-    second: Any
-    change: float | None
-
-
-def differences(first: Artefact, second: Artefact, *, equal: bool = False) -> list[Difference]:
-    """What two models' manifests say differently; with ``equal`` also what they say alike."""
-    one, other = flat(first), flat(second)
-    rows = []
-    for name in [*one, *(name for name in other if name not in one)]:
-        a, b = one.get(name), other.get(name)
-        if a == b and not equal:
-            continue
-        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b))
-        rows.append(Difference(name, a, b, round(b - a, 6) if numbers and a is not None and b is not None else None))
-    return rows
-
-
-def as_json(value: Any) -> str:
-    """For programs."""
-    return json.dumps([asdict(one) for one in value] if isinstance(value, list) else value, indent=2)

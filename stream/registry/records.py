@@ -1,4 +1,4 @@
-"""What is on the topic ``models``: keys, headers, and whether a record may be used. Pure: no Kafka, no clock.
+"""The records of the topic ``models``: keys, headers, and the check of what may be used. Pure: no Kafka, no clock.
 
 One partition, compacted, so that the newest record of a key is what holds:
 
@@ -41,22 +41,22 @@ _SHADOW = "shadow"
 
 
 def champion_key(spec: str) -> str:
-    """Key of the model in use for a spec."""
+    """Return the key of the model in use for a spec."""
     return spec
 
 
 def shadow_key(spec: str) -> str:
-    """Key of the candidate beside it."""
+    """Return the key of the candidate beside it."""
     return f"{spec}/{_SHADOW}"
 
 
 def archive_key(spec: str, model_id: str) -> str:
-    """Key of a model that was promoted."""
+    """Return the key of a model that was promoted."""
     return f"{spec}/{_ARCHIVE}/{model_id}"
 
 
 def signed_payload(key: str, value: bytes | None) -> bytes:
-    """What a signature covers. A tombstone is signed like an empty value."""
+    """Return what a signature covers. A tombstone is signed like an empty value."""
     return _SIGNED + key.encode() + b"\0" + (value or b"")
 
 
@@ -71,12 +71,12 @@ class ModelRecord:
 
     @property
     def spec(self) -> str:
-        """Name of the spec, first part of the key."""
+        """Return the name of the spec, first part of the key."""
         return self.key.partition("/")[0]
 
     @property
     def role(self) -> Role | None:
-        """What it is for; None for a key that is not ours."""
+        """Return the record's role; None for a key that is not ours."""
         match self.key.split("/"):
             case [spec] if spec:
                 return "champion"
@@ -89,16 +89,16 @@ class ModelRecord:
 
     @property
     def model_id(self) -> str:
-        """The model's id as the key or a header claims it; for people and for looking up."""
+        """Return the model's id as the key or a header claims it; for people and for looking up."""
         return self.key.rpartition("/")[2] if self.role == "archive" else self.header(HEADER_MODEL_ID)
 
     def header(self, name: str) -> str:
-        """A header's text in one printable line, or nothing."""
+        """Return a header's text in one printable line, or nothing."""
         text = self.headers.get(name, b"").decode(errors="replace")
         return "".join(character if character.isprintable() else " " for character in text)[:500]
 
     def signed_by(self, keys: Iterable[Ed25519PublicKey]) -> bool:
-        """Whether one of the keys signed it, under this key of the topic."""
+        """Return True if one of the keys signed it, under this key of the topic."""
         signature = self.headers.get(HEADER_SIGNATURE, b"")
         return verify(keys, signed_payload(self.key, self.value), signature)
 
@@ -113,7 +113,7 @@ def new_headers(
     reason: str,
     private_key: Ed25519PrivateKey | None,
 ) -> list[tuple[str, bytes]]:
-    """Headers of a record to publish, signed where there is a key."""
+    """Return the headers of a record to publish, signed where there is a key."""
     headers = {HEADER_MODEL_ID: model_id, HEADER_AT: at.isoformat(), HEADER_BY: by, HEADER_REASON: reason}
     encoded = [(name, text.encode()) for name, text in headers.items() if text]
     if private_key is not None:
@@ -140,7 +140,7 @@ def check_signature(record: ModelRecord, keys: Sequence[Ed25519PublicKey]) -> No
 def accepted(
     record: ModelRecord, *, keys: Sequence[Ed25519PublicKey] = (), max_bytes: int, spec: SignalSpec | None = None
 ) -> Artefact:
-    """The artefact of a record, verified: size, signature, hashes, shapes, spec and id, in this order.
+    """Return the artefact of a record, verified: size, signature, hashes, shapes, spec and id, in this order.
 
     Args:
         record: of the topic, not a tombstone.
@@ -173,6 +173,6 @@ def accepted(
 
 
 def archived(records: Mapping[str, ModelRecord], spec: str) -> list[ModelRecord]:
-    """Models of a spec that were promoted and can be gone back to, the latest first."""
+    """Return the models of a spec that were promoted and can be gone back to, the latest first."""
     kept = (record for record in records.values() if record.spec == spec and record.role == "archive" and record.value)
     return sorted(kept, key=lambda record: -record.offset)

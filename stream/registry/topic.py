@@ -1,23 +1,23 @@
-"""The topic ``models``: reading it to its end, following it, and the one function that publishes on it."""
+"""The topic ``models``: read it to its end, follow it, and publish on it (by one function alone)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from model.artefact import Artefact
 from model.signing import Ed25519PrivateKey, Ed25519PublicKey, key_id, private_key, public_key
 from stream.errors import SettingsError, TopicError
-from stream.kafka import tolerant_parser
-from stream.kafka.clients import client_kwargs, producer_kwargs
+from stream.kafka.clients import producer_kwargs
 from stream.kafka.errors import broker_errors
-from stream.kafka.topics_check import check_topics
+from stream.kafka.reader import Fetched, PartitionReader, StartAt
+from stream.kafka.topics import require_topics
 from stream.registry.records import ModelRecord, archive_key, archived, champion_key, new_headers, shadow_key
 from stream.settings import Settings
 
@@ -30,7 +30,7 @@ FOLLOW_WAIT_MS = 500
 
 
 class ModelsReader:
-    """Reads the topic beside everybody else: in no group, from the beginning.
+    """Read the topic in no group, from the beginning.
 
     Args:
         settings: broker, name of the topic.
@@ -39,29 +39,27 @@ class ModelsReader:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._partition = TopicPartition(settings.topic_models, 0)
-        self._consumer: AIOKafkaConsumer | None = None
-        self._position = 0
+        self._reader = PartitionReader(settings, poll_ms=FOLLOW_WAIT_MS, fetch_max_wait_ms=FOLLOW_WAIT_MS)
 
     async def read_to_end(self) -> dict[str, ModelRecord]:
-        """The newest record of every key, tombstones included, up to the topic's present end.
+        """Return the newest record of every key, tombstones included, up to the topic's present end.
 
         Raises:
             BrokerError: no broker, or no right to read.
         """
         newest: dict[str, ModelRecord] = {}
         with broker_errors(self._settings):
-            consumer = await self._started()
-            end = (await consumer.end_offsets([self._partition]))[self._partition]
-            while await consumer.position(self._partition) < end:
-                for record in await self._fetch(consumer):
-                    newest[record.key] = record
+            await self._start()
+            async for fetched in self._reader.read_to_end():
+                newest |= {record.key: record for record in _model_records(fetched)}
         return newest
 
     async def next(self) -> list[ModelRecord]:
-        """Records that came since, at least one, in their order; a failure is tried again until it passes."""
+        """Return records that came since, at least one, in their order; a failure is tried again until it passes."""
         while True:
             try:
-                records = await self._fetch(await self._started())
+                await self._start()
+                records = _model_records(await self._reader.fetch())
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("models-not-read", error=repr(error), then="tried again; the model in use stays")
                 await self.close()
@@ -72,51 +70,36 @@ class ModelsReader:
 
     async def close(self) -> None:
         """Stop reading; the next read goes on where this one ended."""
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await consumer.stop()
+        await self._reader.close()
 
-    async def _started(self) -> AIOKafkaConsumer:
-        if self._consumer is None:
-            # Kept before it is started: a consumer that fails to start is to be stopped as well.
-            # A header name that is not UTF-8 would make every fetch raise.
-            tolerant_parser.install()
-            self._consumer = AIOKafkaConsumer(
-                **client_kwargs(self._settings),
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                fetch_max_wait_ms=FOLLOW_WAIT_MS,
-            )
-            await self._consumer.start()
-            self._consumer.assign([self._partition])
-            if self._position:
-                self._consumer.seek(self._partition, self._position)
-            else:
-                await self._consumer.seek_to_beginning(self._partition)
-        return self._consumer
-
-    async def _fetch(self, consumer: AIOKafkaConsumer) -> list[ModelRecord]:
-        fetched = await consumer.getmany(self._partition, timeout_ms=FOLLOW_WAIT_MS)
-        records = [_model_record(record) for part in fetched.values() for record in part]
-        self._position = await consumer.position(self._partition)
-        return records
+    async def _start(self) -> None:
+        await self._reader.start()
+        if not self._reader.positions:
+            self._reader.assign(await self._reader.offsets([self._partition], StartAt("earliest")))
 
 
-def _model_record(record: Any) -> ModelRecord:
-    # Undecodable keys are nobody's: they have no role.
-    key = (record.key or b"").decode(errors="replace")
-    return ModelRecord(key, record.value, {name: value or b"" for name, value in record.headers}, record.offset)
+def _model_records(fetched: Fetched) -> list[ModelRecord]:
+    return [
+        ModelRecord(
+            # Undecodable keys are nobody's: they have no role.
+            (record.key or b"").decode(errors="replace"),
+            record.value,
+            {name: value or b"" for name, value in record.headers},
+            record.offset,
+        )
+        for records in fetched.values()
+        for record in records
+    ]
 
 
 async def read_models(settings: Settings) -> dict[str, ModelRecord]:
-    """What holds at present: the newest record of every key that has a value. Nothing in it is verified.
+    """Return what holds at present: the newest record of every key that has a value. Nothing in it is verified.
 
     Raises:
         TopicError: the topic is missing.
         BrokerError: no broker, no login, no right to read.
     """
-    await _require_topic(settings)
+    await require_topics(settings, [settings.topic_models])
     reader = ModelsReader(settings)
     try:
         newest = await reader.read_to_end()
@@ -126,12 +109,12 @@ async def read_models(settings: Settings) -> dict[str, ModelRecord]:
 
 
 def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
-    """Keys whose models are taken; none when every model is. Raises SigningError."""
+    """Return the keys whose models are taken; none when every model is. Raises SigningError."""
     return tuple(public_key(file) for file in settings.model_public_key_files)
 
 
 def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
-    """The key to sign with; None when there is none and nobody wants one.
+    """Return the key to sign with; None when there is none and none is needed.
 
     Raises:
         SettingsError: workers with these settings would refuse what is published.
@@ -205,7 +188,7 @@ async def publish_model(
 def _superseded(
     settings: Settings, present: Mapping[str, ModelRecord], spec: str, artefact: Artefact | None
 ) -> Iterable[str]:
-    """Keys to take off: the oldest of the archive beyond its size, and a shadow that becomes champion."""
+    """Yield the keys to take off: the oldest of the archive beyond its size, and a shadow that becomes champion."""
     if artefact is None:
         return
     others = [record.key for record in archived(present, spec) if record.model_id != artefact.model_id]
@@ -234,9 +217,3 @@ async def _send(settings: Settings, records: Iterable[tuple[str, bytes | None, l
             ) from None
         finally:
             await producer.stop()
-
-
-async def _require_topic(settings: Settings) -> None:
-    findings = await check_topics(settings, [settings.topic_models])
-    if failed := [finding for finding in findings if finding.level == "fail"]:
-        raise TopicError(f"{failed[0].name}: {failed[0].message}")

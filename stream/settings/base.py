@@ -5,33 +5,23 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
 
 from stream.contract import FAULT_TYPES
 from stream.errors import SettingsError
-from stream.settings.registry import ModelSettings
+from stream.settings.kafka import DAY_S, KafkaSettings, Text
+from stream.settings.registry import RegistrySettings
 from stream.settings.sidecar import SidecarSettings
-from stream.settings.tracing import TracingSettings
+from stream.settings.tracing import OTEL_NAMES, TracingSettings
 
 PREFIX = "FAULTLINE_"
 OTHERS = re.compile(r"FAULTLINE_((TEST|FAUST|GATE)_.*|DATA|REQUIRE_KAFKA)")
 """Variables that are not ours to check: of the tests, of Faust, of the gate for candidates."""
 TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-"""What Kafka takes, beside "." and ".."."""
-DAY_S = 86_400
-"""Longest time that makes sense; much longer ones overflow the protocol's 32 bits of milliseconds."""
-
-
-def _text(value: str) -> str:
-    if not value.strip():
-        raise ValueError("must not be empty")
-    if not value.isprintable():
-        raise ValueError("must hold no control characters")
-    return value
+"""Names that Kafka takes, except "." and ".."."""
 
 
 def _topic(value: str) -> str:
@@ -40,21 +30,11 @@ def _topic(value: str) -> str:
     return value
 
 
-def _file(value: Path) -> Path:
-    try:
-        value.open("rb").close()
-    except OSError as error:
-        raise ValueError(f"{str(value)!r} cannot be read: {error.strerror}") from None
-    return value
-
-
-Text = Annotated[str, AfterValidator(_text)]
 Topic = Annotated[str, AfterValidator(_topic)]
-File = Annotated[Path, AfterValidator(_file)]
 
 
-class Settings(TracingSettings, SidecarSettings, ModelSettings):
-    """What a Faultline process may be told from outside. Units are in the names."""
+class Settings(KafkaSettings, SidecarSettings, RegistrySettings, TracingSettings):
+    """All settings of a Faultline process. Units are in the names."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -65,39 +45,15 @@ class Settings(TracingSettings, SidecarSettings, ModelSettings):
         allow_inf_nan=False,
     )
 
-    # Broker
-    broker: str = Field("localhost:9092", description="Bootstrap servers, host:port, separated by commas.")
-    group: Text = Field("faultline", description="Consumer group of the workers; a worker only knows its peers by it.")
-    client_id: Text = Field("faultline", description="Name under which the broker logs and limits this client.")
-    instance_id: Text | None = Field(
-        None, description="Static group membership: a stable name lets a restart keep its partitions."
-    )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How the broker is spoken to; SASL_SSL is the safe choice beyond loopback."
-    )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
-        "SCRAM-SHA-512", description="Used when security_protocol starts with SASL."
-    )
-    sasl_username: Text | None = Field(None, description="User for PLAIN and SCRAM.")
-    sasl_password: SecretStr | None = Field(None, description="Password for PLAIN and SCRAM; never logged.")
-    sasl_oauth_token_url: Text | None = Field(None, description="Token endpoint for OAUTHBEARER (client credentials).")
-    sasl_oauth_client_id: Text | None = Field(None, description="Client id at the token endpoint.")
-    sasl_oauth_client_secret: SecretStr | None = Field(None, description="Client secret; never logged.")
-    sasl_oauth_scope: Text | None = Field(None, description="Scope asked for at the token endpoint.")
-    ssl_cafile: File | None = Field(None, description="CA bundle (PEM); the system's own when unset.")
-    ssl_certfile: File | None = Field(None, description="Client certificate (PEM) for mutual TLS.")
-    ssl_keyfile: File | None = Field(None, description="Client key (PEM) for mutual TLS.")
-    ssl_key_password: SecretStr | None = Field(None, description="Passphrase of the client key; never logged.")
-
     # Topics
     topic_windows: Topic = Field("sensor-windows", description="Windows come from here.")
     topic_faults_prefix: str = Field("faults.", description="Events go to <prefix><type>.")
     topic_window_classes: Topic = Field("window-classes", description="Classes of every window, when switched on.")
-    topic_dead_letters: Topic = Field("sensor-windows.dlq", description="Records that cannot be judged.")
+    topic_dead_letters: Topic = Field("sensor-windows.dlq", description="Records that cannot be classified.")
     topic_line_states: Topic = Field("line-states", description="Compacted; open episodes per line.")
-    topic_labels: Topic = Field("window-labels", description="Operators' verdicts.")
+    topic_labels: Topic = Field("window-labels", description="Labels by operators.")
     topic_retrain: Topic = Field("retrain-requests", description="Requests for a retraining.")
-    topic_reports: Topic = Field("training-reports", description="Progress and verdicts of retrainings.")
+    topic_reports: Topic = Field("training-reports", description="Progress and results of retrainings.")
     topic_models: Topic = Field("models", description="Compacted; the champion's artefact.")
     partitions: int = Field(
         8, ge=1, le=100_000, description="Partitions of sensor-windows, line-states and what follows them."
@@ -151,31 +107,7 @@ class Settings(TracingSettings, SidecarSettings, ModelSettings):
         description="Beyond so many, quiet lines not heard of for longest are forgotten: 1.2 kB each, so 60 MB.",
     )
 
-    # Delivery
-    commit_interval_s: float = Field(
-        1.0, gt=0, le=DAY_S, description="Offsets of finished batches are committed this often."
-    )
-    session_timeout_s: float = Field(
-        15.0, ge=6, le=DAY_S, description="A dead worker's partitions move after this long."
-    )
-    heartbeat_interval_s: float = Field(3.0, gt=0, le=DAY_S, description="A fifth of the session timeout.")
-    rebalance_timeout_s: float = Field(45.0, gt=0, le=DAY_S, description="Longest batch plus publish must stay below.")
-    request_timeout_s: float = Field(30.0, gt=0, le=DAY_S, description="At least the session timeout.")
-    publish_retry_s: float = Field(
-        1.0, gt=0, le=DAY_S, description="Pause before a failed publish is tried again; for ever."
-    )
-    publish_timeout_s: float = Field(
-        60.0, gt=0, le=DAY_S, description="A publish without an answer for so long is sent again by a new producer."
-    )
-    linger_ms: int = Field(1, ge=0, le=60_000, description="The producer gathers this long: events are few and urgent.")
-    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
-        "none", description="Compression of what we produce."
-    )
-    offset_reset: Literal["earliest", "latest"] = Field(
-        "earliest", description="Where a new group starts; earliest loses nothing."
-    )
-
-    # Life and death
+    # Lifecycle
     stuck_timeout_s: float = Field(
         90.0,
         gt=0,
@@ -185,7 +117,7 @@ class Settings(TracingSettings, SidecarSettings, ModelSettings):
     shutdown_timeout_s: float = Field(
         25.0, gt=0, le=DAY_S, description="A stop that hangs is ended; below Kubernetes' 30 s."
     )
-    web_host: Text = Field("127.0.0.1", description="Health and metrics; loopback unless told.")
+    web_host: Text = Field("127.0.0.1", description="Health and metrics; loopback by default.")
     web_port: int = Field(8066, ge=0, le=65535, description="0 takes a free port.")
 
     # Logs
@@ -193,15 +125,6 @@ class Settings(TracingSettings, SidecarSettings, ModelSettings):
         "auto", description="auto: console on a terminal, else JSON."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
-
-    @field_validator("broker")
-    @classmethod
-    def _host_and_port(cls, value: str) -> str:
-        for server in value.split(","):
-            host, _, port = server.strip().rpartition(":")
-            if not host or not host.isprintable() or " " in host or not port.isdecimal() or not 0 < int(port) < 65536:
-                raise ValueError(f"{server!r} is not host:port, e.g. localhost:9092")
-        return ",".join(server.strip() for server in value.split(","))
 
     @field_validator("topic_faults_prefix")
     @classmethod
@@ -220,27 +143,18 @@ class Settings(TracingSettings, SidecarSettings, ModelSettings):
         return self
 
     @model_validator(mode="after")
-    def _timeouts_fit(self) -> Settings:
-        if self.session_timeout_s > self.request_timeout_s:
-            raise ValueError("request_timeout_s must be at least session_timeout_s")
-        if self.heartbeat_interval_s * 2 > self.session_timeout_s:
-            raise ValueError("heartbeat_interval_s must be at most half of session_timeout_s")
+    def _episodes_fit(self) -> Settings:
         if (self.episode_confirm or 0) > (self.episode_of or 1 << 30):
             raise ValueError("episode_confirm must not exceed episode_of")
         return self
 
-    @property
-    def bootstrap_servers(self) -> list[str]:
-        """Bootstrap servers as a list of ``host:port``."""
-        return self.broker.split(",")
-
     def topic_faults(self, fault_type: str) -> str:
-        """Topic of one fault type, e.g. ``faults.lg``."""
+        """Return the topic of one fault type, e.g. ``faults.lg``."""
         return f"{self.topic_faults_prefix}{fault_type}"
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Settings from the environment and ``.env``; ``overrides`` that are not None win.
+    """Return the settings of the environment and ``.env``; ``overrides`` that are not None win.
 
     Raises:
         SettingsError: one line that names each wrong variable and what is allowed.
@@ -265,18 +179,20 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def _unknown_variables() -> list[str]:
-    """What is wrong with the names of variables in the environment and in ``.env``: a misspelt one has no effect."""
+    """Return findings about names of variables in the environment and ``.env``: a misspelt one would have no effect."""
     names = {*settings_in_environment(), *(name.upper() for name in DotEnvSettingsSource(Settings).env_vars)}
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     findings = []
     for name in sorted(names):
-        if name.startswith(PREFIX) and name not in known and not OTHERS.fullmatch(name):
+        if name in OTEL_NAMES:
+            findings.append(f"{name}: set {OTEL_NAMES[name]} in the environment instead, as OpenTelemetry has it")
+        elif name.startswith(PREFIX) and name not in known and not OTHERS.fullmatch(name):
             close = difflib.get_close_matches(name, known, n=2)
             findings.append(f"{name}: no such setting" + (f"; did you mean {' or '.join(close)}?" if close else ""))
     return findings
 
 
 def settings_in_environment() -> tuple[str, ...]:
-    """Names (never values) of our settings that are set as variables, misspelt ones included."""
+    """Return the names (never values) of our settings that are set as variables, misspelt ones included."""
     names = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
     return tuple(sorted(name for name in names if not OTHERS.fullmatch(name)))

@@ -8,8 +8,8 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 
-class ModelSettings(BaseSettings):
-    """What ``stream.settings.Settings`` has for the topic ``models``."""
+class RegistrySettings(BaseSettings):
+    """Fields of ``stream.settings.Settings`` for the topic ``models``."""
 
     model_public_keys: str | None = Field(
         None,
@@ -47,7 +47,7 @@ class ModelSettings(BaseSettings):
 
     @property
     def model_public_key_files(self) -> tuple[Path, ...]:
-        """Files of the public keys; none when every model is taken."""
+        """Return the files of the public keys; none when every model is taken."""
         return _files(self.model_public_keys)
 
 

@@ -1,10 +1,9 @@
-"""Settings of the sidecar: where it keeps things, when it retrains, and what one retraining may cost."""
+"""Settings of the sidecar (``faultline trainer``): its folder, when it retrains, and what one retraining may cost."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from croniter import croniter
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
@@ -14,7 +13,7 @@ LEAST_TOKEN = 16
 
 
 class SidecarSettings(BaseSettings):
-    """What ``stream.settings.Settings`` has for ``faultline trainer``. The defaults fit a small machine."""
+    """Fields of ``stream.settings.Settings`` for ``faultline trainer``. The defaults fit a small machine."""
 
     trainer_group: str = Field(
         "faultline-trainer",
@@ -38,12 +37,12 @@ class SidecarSettings(BaseSettings):
     )
     drift_lasting_s: float = Field(300.0, gt=0, le=30 * DAY_S, description="A change that is gone sooner is no drift.")
     drift_pause_s: float = Field(
-        6 * 3600.0, ge=0, le=365 * DAY_S, description="After drift was found it is not told again for so long."
+        6 * 3600.0, ge=0, le=365 * DAY_S, description="After drift was found it is not reported again for so long."
     )
     retrain_http_port: int | None = Field(
         None, ge=0, le=65535, description="POST /retrain listens here; nothing does when unset. 0 takes a free port."
     )
-    retrain_http_host: str = Field("127.0.0.1", min_length=1, description="…on this address; loopback unless told.")
+    retrain_http_host: str = Field("127.0.0.1", min_length=1, description="…on this address; loopback by default.")
     retrain_token: SecretStr | None = Field(
         None, description="Bearer token that POST /retrain wants, 16 characters or more; never logged."
     )
@@ -60,9 +59,9 @@ class SidecarSettings(BaseSettings):
         False,
         description="line: go on from the champion's weights, which takes far fewer epochs.",
     )
-    retrain_data: Path | None = Field(None, description="classData.csv; spec instant is trained and judged on it.")
+    retrain_data: Path | None = Field(None, description="classData.csv; spec instant is trained and evaluated on it.")
     evaluation_episodes: int = Field(
-        110, ge=0, le=100_000, description="Records per condition and level that the gate judges; 0 judges none."
+        110, ge=0, le=100_000, description="Records per condition and level that the gate evaluates; 0 evaluates none."
     )
     evaluation_lines: int = Field(30, ge=1, le=10_000, description="Lines of the hold-out, 64 s each.")
 
@@ -81,7 +80,7 @@ class SidecarSettings(BaseSettings):
     # What is kept
     store_labelled_mb: int = Field(256, ge=1, description="Labelled windows; 350,000 of them at 32 x 6 values.")
     store_labelled_days: float = Field(365.0, gt=0, description="…and for how long: a labelled fault is rare.")
-    store_event_mb: int = Field(128, ge=1, description="Unlabelled windows of fault events, which may be judged later.")
+    store_event_mb: int = Field(128, ge=1, description="Unlabelled windows of fault events; labels may come later.")
     store_event_days: float = Field(30.0, gt=0, description="…and for how long: as events stay on their topics.")
     store_waiting_mb: int = Field(256, ge=1, description="All other unlabelled windows.")
     store_waiting_hours: float = Field(24.0, gt=0, description="…and for how long: as windows stay on their topic.")
@@ -93,6 +92,9 @@ class SidecarSettings(BaseSettings):
     def _a_schedule(cls, value: str | None) -> str | None:
         if value is None or not value.strip():
             return None
+        # Here: a worker, which has no schedule, is not to load the parser.
+        from croniter import croniter
+
         # Of six fields the last would be seconds: a retraining every second is a misreading.
         if len(value.split()) != 5 or not croniter.is_valid(value):
             raise ValueError(

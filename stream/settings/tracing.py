@@ -1,18 +1,29 @@
-"""Settings of traces: whether spans are exported, where to, and of how many micro-batches."""
+"""Settings of traces: one switch of ours; the details are OpenTelemetry's own variables, checked where it is on."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 NEEDED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 HEADER = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*([!-~](?:[ -~]*[!-~])?)\s*")
 """One name=value; RFC 9110's characters, so that nothing of it can end the header."""
+SAMPLE_RATIO = 0.01
+"""Part of the micro-batches, unless OTEL_TRACES_SAMPLER_ARG is set: enough to see where time goes, almost for free."""
+SAMPLERS = ("", "parentbased_traceidratio")
+"""Values of OTEL_TRACES_SAMPLER that say what we do; others would promise what we do not."""
+OTEL_NAMES = {
+    "FAULTLINE_TRACING_ENDPOINT": "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "FAULTLINE_TRACING_HEADERS": "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "FAULTLINE_TRACING_SAMPLE_RATIO": "OTEL_TRACES_SAMPLER_ARG",
+}
+"""Former settings → the variable of OpenTelemetry that takes the same value."""
 
 
 def _is_installed(module: str) -> bool:
@@ -22,65 +33,85 @@ def _is_installed(module: str) -> bool:
         return False
 
 
+def _variable(name: str) -> tuple[str, str]:
+    """Return the name and value of the variable that counts: that of traces before that of all signals."""
+    of_traces = name.replace("OTLP_", "OTLP_TRACES_")
+    return (of_traces, os.environ[of_traces]) if os.environ.get(of_traces) else (name, os.environ.get(name, ""))
+
+
+def otel_endpoint() -> str:
+    """Return the URL to which spans go."""
+    name, value = _variable("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if "TRACES" in name:
+        return value
+    return (value or "http://localhost:4318").removesuffix("/") + "/v1/traces"
+
+
+def otel_headers() -> str:
+    """Return the headers for the collector, name=value, separated by commas; a secret."""
+    return _variable("OTEL_EXPORTER_OTLP_HEADERS")[1]
+
+
+def otel_sample_ratio() -> float:
+    """Return the part of the micro-batches that are traced although none of their messages asks for it."""
+    return float(os.environ.get("OTEL_TRACES_SAMPLER_ARG") or SAMPLE_RATIO)
+
+
 class TracingSettings(BaseSettings):
-    """What ``stream.settings.Settings`` has for OpenTelemetry."""
+    """The field of ``stream.settings.Settings`` for OpenTelemetry."""
 
     tracing: Literal["off", "otlp"] = Field(
-        "off", description="otlp: spans of worker and trainer by OTLP over HTTP; needs the extra otel."
-    )
-    tracing_endpoint: str = Field(
-        "http://localhost:4318/v1/traces", description="Where spans go: the whole URL of the collector's traces."
-    )
-    tracing_headers: SecretStr | None = Field(
-        None, description="Headers for the collector, name=value, separated by commas (a token); never logged."
-    )
-    tracing_sample_ratio: float = Field(
-        0.01,
-        ge=0,
-        le=1,
-        description="Part of the micro-batches that are traced although none of their messages asks for it; "
-        "a message whose traceparent says sampled always is.",
+        "off",
+        description="otlp: spans of worker and trainer by OTLP over HTTP, as OTEL_EXPORTER_OTLP_ENDPOINT and "
+        "OpenTelemetry's other variables say; needs the extra otel.",
     )
 
     @field_validator("tracing")
     @classmethod
-    def _opentelemetry_is_installed(cls, value: str) -> str:
-        if value != "off" and not all(_is_installed(module) for module in NEEDED):
+    def _can_be_switched_on(cls, value: str) -> str:
+        if value == "off":
+            return value
+        if not all(_is_installed(module) for module in NEEDED):
             raise ValueError(
                 "needs OpenTelemetry, which is not installed: pip install 'faultline[otel]' "
                 "(in a checkout: .venv/bin/pip install -c constraints.txt -e '.[otel]')"
             )
+        _check_endpoint()
+        _check_headers()
+        _check_sampler()
         return value
 
-    @field_validator("tracing_endpoint")
-    @classmethod
-    def _is_a_url(cls, value: str) -> str:
-        example = "e.g. http://localhost:4318/v1/traces"
-        try:
-            url = urlsplit(value)
-            # Reading the port checks it.
-            wrong = url.scheme not in ("http", "https") or not url.hostname or url.port == 0 or not value.isprintable()
-        except ValueError:
-            wrong = True
-        if wrong:
-            raise ValueError(f"must be the URL of a collector, {example}")
-        if url.username is not None:
-            raise ValueError(f"must hold no password, {example}: FAULTLINE_TRACING_HEADERS is for secrets")
-        return value
 
-    @field_validator("tracing_headers")
-    @classmethod
-    def _are_headers(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not all(HEADER.fullmatch(part) for part in _parts(value)):
-            raise ValueError("must be name=value, separated by commas, e.g. authorization=Bearer …")
-        return value
-
-    @property
-    def tracing_header_values(self) -> dict[str, str]:
-        """Headers for the collector by name."""
-        matches = [HEADER.fullmatch(part) for part in _parts(self.tracing_headers)]
-        return {match[1].lower(): match[2] for match in matches if match is not None}
+def _check_endpoint() -> None:
+    name, value = _variable("OTEL_EXPORTER_OTLP_ENDPOINT")
+    example = "e.g. http://localhost:4318" + "/v1/traces" * ("TRACES" in name)
+    try:
+        url = urlsplit(value or otel_endpoint())
+        # Reading the port checks it.
+        wrong = url.scheme not in ("http", "https") or not url.hostname or url.port == 0 or not value.isprintable()
+    except ValueError:
+        wrong = True
+    if wrong:
+        raise ValueError(f"{name} must be the URL of a collector, {example}")
+    if url.username is not None:
+        raise ValueError(f"{name} must hold no password, {example}: OTEL_EXPORTER_OTLP_HEADERS is for secrets")
 
 
-def _parts(headers: SecretStr | None) -> list[str]:
-    return [part for part in (headers.get_secret_value() if headers else "").split(",") if part.strip()]
+def _check_headers() -> None:
+    name, value = _variable("OTEL_EXPORTER_OTLP_HEADERS")
+    if not all(HEADER.fullmatch(part) for part in value.split(",") if part.strip()):
+        raise ValueError(f"{name} must be name=value, separated by commas, e.g. authorization=Bearer …")
+
+
+def _check_sampler() -> None:
+    if os.environ.get("OTEL_TRACES_SAMPLER", "") not in SAMPLERS:
+        raise ValueError(
+            "OTEL_TRACES_SAMPLER must be parentbased_traceidratio or unset: a message whose traceparent says sampled "
+            "is traced, and of the micro-batches the part OTEL_TRACES_SAMPLER_ARG"
+        )
+    try:
+        wrong = not 0 <= otel_sample_ratio() <= 1
+    except ValueError:
+        wrong = True
+    if wrong:
+        raise ValueError("OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1")

@@ -1,4 +1,4 @@
-"""Health, readiness and metrics over HTTP, on loopback unless told otherwise."""
+"""Health, readiness and metrics over HTTP, on loopback by default."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
-        """Whether windows sent now would be judged."""
+        """Return True if windows sent now would be classified."""
         return self.model and self.assigned and self.publishing and not self.failed
 
 
 class HealthServer:
-    """Serves ``/healthz`` (the event loop answers), ``/readyz`` (windows are judged) and ``/metrics``.
+    """Serve ``/healthz`` (the event loop answers), ``/readyz`` (windows are classified) and ``/metrics``.
 
     Args:
         host, port: where to listen; port 0 takes a free one, see ``port`` after ``start``.
@@ -86,7 +86,7 @@ class HealthServer:
         log.info("web-listening", host=self._host, port=self.port)
 
     async def stop(self) -> None:
-        """Cease to listen."""
+        """Stop listening."""
         await self._runner.cleanup()
 
     async def _healthz(self, _: web.Request) -> web.Response:

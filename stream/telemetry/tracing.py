@@ -4,11 +4,16 @@ A micro-batch is of many traces at once. It gets a trace of its own — a span `
 stage — linked to the contexts of its sampled messages. What comes of a message (fault events, window classes) carries
 on that message's trace: one span per such message, below the sender's, whose context goes into the headers.
 With tracing off none of this is built; only this module imports OpenTelemetry, and only when it is switched on.
+
+Contexts are read and written by OpenTelemetry's own propagator (https://www.w3.org/TR/trace-context/). A broken one
+counts as absent, never as an error: a trace is worth less than a window.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
 import random
 import threading
 import time
@@ -21,25 +26,74 @@ import structlog
 from stream.contract import Outgoing
 from stream.detection.decode import DecodedBatch, IncomingRecord
 from stream.settings import Settings
-from stream.telemetry.trace_context import KNOWN_FLAGS, TraceContext, read_context
+from stream.settings.tracing import otel_endpoint, otel_headers, otel_sample_ratio
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Link, Span, SpanContext
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 log = structlog.get_logger(__name__)
 
+TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
+KNOWN_FLAGS = 0x03
+"""Sampled, and that the trace's id is random: others are unknown and must not be passed on."""
+STATE_BYTES = 512
+"""A longer tracestate is dropped: it is copied into every event that comes of the message."""
 EXPORT_TIMEOUT_S = 5.0
+"""Longest export, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
 CLOSE_S = 3.0
 """A collector that hangs must not hold up a stop, which has 25 s for everything."""
 MOST_LINKS = 128
 """OpenTelemetry's own limit per span."""
 NS = 1_000_000_000
 
+Header = tuple[str, bytes | None]
+
+
+@functools.cache
+def _propagator() -> TraceContextTextMapPropagator:
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    return TraceContextTextMapPropagator()
+
+
+def read_context(headers: Sequence[Header]) -> SpanContext | None:
+    """Return the trace context of a record; None where it has none, or one that is broken. Needs OpenTelemetry.
+
+    Of several traceparents the last counts, as a record's last header of a name does in Kafka's own clients.
+    """
+    fields: dict[str, list[str]] = {}
+    for name, value in headers:
+        known = name.lower()
+        if known in (TRACEPARENT, TRACESTATE):
+            fields.setdefault(known, []).append((value or b"").decode("latin-1"))
+    if TRACEPARENT not in fields:
+        return None
+    fields[TRACEPARENT] = fields[TRACEPARENT][-1:]
+    if len(",".join(fields.get(TRACESTATE, ()))) > STATE_BYTES:
+        del fields[TRACESTATE]
+    from opentelemetry.trace import SpanContext, TraceFlags, get_current_span
+
+    found = get_current_span(_propagator().extract(fields)).get_span_context()
+    if not found.is_valid:
+        return None
+    flags = found.trace_flags & KNOWN_FLAGS
+    if flags == found.trace_flags:
+        return found
+    return SpanContext(found.trace_id, found.span_id, True, TraceFlags(flags), found.trace_state)
+
+
+def trace_headers(context: SpanContext) -> list[tuple[str, bytes]]:
+    """Return the headers of a record that comes of a span."""
+    fields: dict[str, str] = {}
+    _propagator().inject(fields, _below(context))
+    return [(name, text.encode()) for name, text in fields.items()]
+
 
 class Tracing:
-    """Makes and exports the spans of one process.
+    """Make and export the spans of one process.
 
     Args:
         provider: exports them; samples what it is given, since the choice is made here.
@@ -62,7 +116,7 @@ class Tracing:
     def span(
         self,
         name: str,
-        parent: Span | TraceContext | None = None,
+        parent: Span | SpanContext | None = None,
         *,
         links: Sequence[Link] = (),
         start_ns: int | None = None,
@@ -90,50 +144,47 @@ class Tracing:
 
 
 def open_tracing(settings: Settings, service: str) -> Tracing | None:
-    """Spans as the settings say; None where they are off.
+    """Return what makes spans as the settings say; None where they are off.
+
+    OpenTelemetry reads its own variables: OTEL_EXPORTER_OTLP_*, OTEL_BSP_*, OTEL_SERVICE_NAME and so on.
 
     Args:
-        settings: ours.
+        settings: the switch, and the group as the service's namespace.
         service: worker or trainer.
     """
     if settings.tracing == "off":
         return None
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-    name = {"service.name": f"faultline-{service}", "service.namespace": settings.group}
-    provider = TracerProvider(sampler=ALWAYS_ON, resource=Resource.create(name), shutdown_on_exit=False)
-    exporter = OTLPSpanExporter(
-        settings.tracing_endpoint, headers=settings.tracing_header_values or None, timeout=EXPORT_TIMEOUT_S
-    )
+    ours = {"service.name": f"faultline-{service}", "service.namespace": settings.group}
+    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
+    resource = Resource.create({**ours, **OTELResourceDetector().detect().attributes})
+    provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
+    its_own = {"OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"} & os.environ.keys()
+    exporter = OTLPSpanExporter(timeout=None if its_own else EXPORT_TIMEOUT_S)
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    if settings.tracing_headers is not None and settings.tracing_endpoint.startswith("http://"):
-        log.warning("tracing-headers-in-the-clear", advice="set FAULTLINE_TRACING_ENDPOINT to an https:// address")
-    log.info("tracing", endpoint=settings.tracing_endpoint, sample_ratio=settings.tracing_sample_ratio)
-    return Tracing(provider, settings.tracing_sample_ratio)
+    endpoint, ratio = otel_endpoint(), otel_sample_ratio()
+    if otel_headers() and endpoint.startswith("http://"):
+        log.warning("tracing-headers-in-the-clear", advice="set OTEL_EXPORTER_OTLP_ENDPOINT to an https:// address")
+    log.info("tracing", endpoint=endpoint, sample_ratio=ratio)
+    return Tracing(provider, ratio)
 
 
-def context_of(span: Span) -> TraceContext | None:
-    """What records that come of a span carry; None where OpenTelemetry is disabled (OTEL_SDK_DISABLED)."""
+def context_of(span: Span) -> SpanContext | None:
+    """Return what records that come of a span carry; None where OpenTelemetry is disabled (OTEL_SDK_DISABLED)."""
     context = span.get_span_context()
-    if not context.is_valid:
-        return None
-    return TraceContext(
-        f"{context.trace_id:032x}",
-        f"{context.span_id:016x}",
-        int(context.trace_flags),
-        context.trace_state.to_header(),
-    )
+    return context if context.is_valid else None
 
 
-def links_to(contexts: Sequence[TraceContext]) -> list[Link]:
-    """Links of a span to others, as many as it may have."""
+def links_to(contexts: Sequence[SpanContext]) -> list[Link]:
+    """Return links of a span to others, as many as it may have."""
     from opentelemetry.trace import Link
 
-    return [Link(_span_context(context)) for context in contexts[:MOST_LINKS]]
+    return [Link(context) for context in contexts[:MOST_LINKS]]
 
 
 def fail(span: Span, reason: str) -> None:
@@ -149,18 +200,18 @@ class BatchTrace:
     def __init__(self, tracing: Tracing, *, chosen: bool) -> None:
         self._tracing = tracing
         self._chosen = chosen
-        self._contexts: dict[tuple[int, int], TraceContext] = {}
-        """Of messages, by partition and offset."""
+        self._contexts: dict[tuple[int, int], SpanContext] = {}
+        """Contexts of messages, by partition and offset."""
         self._root: Span | None = None
         self._links: list[Link] = []
         self._messages: dict[tuple[int, int], Span] = {}
-        """Of messages that something came of."""
+        """Spans of messages that led to an event or classes."""
         self._stages: dict[str, tuple[int, int, int]] = {}
         """First begin, last end, and time spent in between, ns."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time spent on a stage. One that is entered again lasts from its first begin to its last end."""
+        """Measure time spent on a stage. One that is entered again lasts from its first begin to its last end."""
         began = time.time_ns()
         try:
             yield
@@ -175,7 +226,7 @@ class BatchTrace:
         self._stages[name] = (first, ended, spent + ended - began)
 
     def gathered(self, decoded: Sequence[DecodedBatch], *, waited_s: float) -> None:
-        """The micro-batch is closed: its messages say whether it is traced.
+        """Note that the micro-batch is closed: its messages decide whether it is traced.
 
         Args:
             decoded: its messages.
@@ -189,7 +240,7 @@ class BatchTrace:
                 context = read_context(entry.record.headers)
                 if context is not None:
                     self._contexts[_place(entry.record)] = context
-        sampled = [context for context in self._contexts.values() if context.sampled]
+        sampled = [context for context in self._contexts.values() if context.trace_flags.sampled]
         if self._chosen or sampled:
             self._links = links_to(sampled)
             attributes = {
@@ -201,16 +252,16 @@ class BatchTrace:
             self._root = self._tracing.span("micro-batch", links=self._links, start_ns=began, attributes=attributes)
 
     def carried(self, outgoing: list[Outgoing], record: IncomingRecord) -> list[Outgoing]:
-        """What comes of a message, with the context of its trace in the headers."""
+        """Return what comes of a message, with the context of its trace in the headers."""
         context = self._context_beyond(record, outgoing)
         if context is None:
             return outgoing
-        headers = context.headers()
+        headers = trace_headers(context)
         return [dataclasses.replace(one, headers=[*one.headers, *headers]) for one in outgoing]
 
-    def _context_beyond(self, record: IncomingRecord, outgoing: list[Outgoing]) -> TraceContext | None:
+    def _context_beyond(self, record: IncomingRecord, outgoing: list[Outgoing]) -> SpanContext | None:
         known = self._contexts.get(_place(record))
-        if known is not None and not known.sampled:
+        if known is not None and not known.trace_flags.sampled:
             return known
         if not outgoing or self._root is None or (known is None and not self._chosen):
             return None
@@ -221,7 +272,7 @@ class BatchTrace:
             span.add_event("fault event", {"faultline.event_id": (value or b"").decode()})
         return context_of(span)
 
-    def _message(self, record: IncomingRecord, known: TraceContext | None) -> Span:
+    def _message(self, record: IncomingRecord, known: SpanContext | None) -> Span:
         assert self._root is not None
         batch = context_of(self._root)
         return self._tracing.span(
@@ -240,13 +291,13 @@ class BatchTrace:
         )
 
     def ids(self, partition: int, offset: int) -> dict[str, str]:
-        """``trace_id`` for a line of the log about what came of a message; empty where it is not traced."""
+        """Return ``trace_id`` for a line of the log about what came of a message; empty where it is not traced."""
         span = self._messages.get((partition, offset))
         context = None if span is None else context_of(span)
-        return {} if context is None else {"trace_id": context.trace_id}
+        return {} if context is None else {"trace_id": f"{context.trace_id:032x}"}
 
     def end(self, model_id: str = "", error: Exception | None = None) -> None:
-        """All stages are through, or one failed."""
+        """End the spans: all stages are through, or one failed."""
         if self._root is None:
             return
         for name, (began, ended, spent) in self._stages.items():
@@ -265,25 +316,11 @@ def _place(record: IncomingRecord) -> tuple[int, int]:
     return record.partition, record.offset
 
 
-def _below(parent: Span | TraceContext | None) -> Context:
+def _below(parent: Span | SpanContext | None) -> Context:
     from opentelemetry.context import Context
-    from opentelemetry.trace import NonRecordingSpan, set_span_in_context
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
     if parent is None:
         # An empty one: whatever span the process may be in is not ours.
         return Context()
-    span = NonRecordingSpan(_span_context(parent)) if isinstance(parent, TraceContext) else parent
-    return set_span_in_context(span, Context())
-
-
-def _span_context(context: TraceContext) -> SpanContext:
-    from opentelemetry.trace import SpanContext, TraceFlags, TraceState
-
-    pairs = [(key, value) for key, _, value in (member.partition("=") for member in context.state.split(",")) if key]
-    return SpanContext(
-        int(context.trace_id, 16),
-        int(context.span_id, 16),
-        is_remote=True,
-        trace_flags=TraceFlags(context.flags & KNOWN_FLAGS),
-        trace_state=TraceState(pairs),
-    )
+    return set_span_in_context(NonRecordingSpan(parent) if isinstance(parent, SpanContext) else parent, Context())

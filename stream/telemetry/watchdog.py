@@ -23,7 +23,7 @@ CHECK_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What the watchdog sees of a worker at one moment."""
+    """State of a worker at one moment, as the watchdog sees it."""
 
     progress: int
     """Micro-batches that went through."""
@@ -48,7 +48,7 @@ class StuckDetector:
         self._since_s = 0.0
 
     def stuck(self, vitals: Vitals, now_s: float) -> bool:
-        """Judge the vitals at ``now_s`` (monotonic seconds)."""
+        """Return True if these vitals, taken at ``now_s`` (monotonic seconds), are those of a stuck worker."""
         if vitals.progress != self._progress or vitals.lag <= 0 or vitals.excused:
             self._progress, self._since_s = vitals.progress, now_s
             return False
@@ -73,11 +73,11 @@ class StuckWatchdog:
         self._thread = threading.Thread(target=self._watch, name="stuck-watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Cease to watch."""
+        """Stop watching."""
         self._stop.set()
 
     def _watch(self) -> None:
@@ -113,7 +113,7 @@ class StopWatchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """The stop is through."""
+        """Note that the stop is through."""
         self._done.set()
 
     def _watch(self) -> None:

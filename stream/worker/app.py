@@ -18,7 +18,8 @@ from stream.detection.episodes import EpisodeTracker
 from stream.errors import WorkerError
 from stream.kafka.clients import client_kwargs, faust_broker_credentials
 from stream.kafka.lag import LagProbe
-from stream.kafka.producers import SideProducer
+from stream.kafka.partition import Partition
+from stream.kafka.producers import DedicatedProducer
 from stream.kafka.publisher import Publisher
 from stream.settings import Settings
 from stream.telemetry.health import HealthServer, Readiness
@@ -26,7 +27,6 @@ from stream.telemetry.tracing import open_tracing
 from stream.telemetry.watchdog import StopWatchdog, StuckWatchdog, Vitals
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.model_swap import ModelSwap
-from stream.worker.offsets import Partition
 from stream.worker.pipeline import Pipeline, Publishers
 from stream.worker.shadow import Shadow
 from stream.worker.state_store import LineStates, TopicStateReader
@@ -84,22 +84,22 @@ class Worker:
             on_new_assignment=self._on_new_assignment,
             broker_credentials=faust_broker_credentials(settings),
         )
-        self._side_producers: list[SideProducer] = []
+        self._dedicated_producers: list[DedicatedProducer] = []
         self._publishers = Publishers(
             events=Publisher(
                 lambda: self.app.producer, renew=lambda: self.app.renew_producer(), **self._publisher_options()
             ),
-            dead_letters=self._side_publisher(),
-            line_states=self._side_publisher(),
+            dead_letters=self._dedicated_publisher(),
+            line_states=self._dedicated_publisher(),
         )
-        self._shadow_producer = self.app.side_producer()
+        self._shadow_producer = self.app.dedicated_producer()
         self._shadow = Shadow(
             spec,
             self.metrics,
             topic=settings.topic_window_classes if settings.window_classes else None,
             publish=self._publish_shadow,
         )
-        self._state_reader = TopicStateReader(settings.topic_line_states, self._groupless_consumer)
+        self._state_reader = TopicStateReader(settings)
         self._tracing = open_tracing(settings, "worker")
         self._states = LineStates(self._state_reader, settings.group, max_lines=settings.max_lines_per_partition)
         self.pipeline = Pipeline(
@@ -130,10 +130,10 @@ class Worker:
             "on_degraded": lambda _: self.metrics.publish_waiting.set(self._publishers.waiting),
         }
 
-    def _side_publisher(self) -> Publisher:
+    def _dedicated_publisher(self) -> Publisher:
         """Return a publisher with a producer of its own."""
-        producer = self.app.side_producer()
-        self._side_producers.append(producer)
+        producer = self.app.dedicated_producer()
+        self._dedicated_producers.append(producer)
         return Publisher(lambda: producer, renew=producer.renew, **self._publisher_options())
 
     async def _publish_shadow(self, records: Sequence[Outgoing]) -> None:
@@ -288,7 +288,7 @@ class Worker:
         await self.app.stop()
         await self.pipeline.stop()
         await self._shadow.close()
-        for producer in self._side_producers:
+        for producer in self._dedicated_producers:
             await producer.stop()
         await self._shadow_producer.stop()
         await self._lag.close()

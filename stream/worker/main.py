@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 
+import structlog
+
 from model.artefact import Artefact
 from model.engine import Engine
 from model.errors import ArtefactError
@@ -18,6 +20,8 @@ from stream.settings import Settings
 from stream.telemetry.logs import configure_logs
 from stream.worker.app import Worker
 from stream.worker.model_swap import Build, ModelSwap
+
+log = structlog.get_logger(__name__)
 
 
 def _build(settings: Settings) -> Build:
@@ -54,7 +58,8 @@ def _freeze_loaded_objects() -> None:
 
 async def _run(settings: Settings, spec: SignalSpec, artefact: Artefact | None, origin: str) -> int:
     await check_reachable(settings)
-    await require_topics(settings)
+    for finding in await require_topics(settings):
+        log.warning("topic-setting", topic=finding.name, message=finding.message)
     models = ModelSwap(
         ModelsReader(settings),
         spec,

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-
-class Partition(NamedTuple):
-    """A partition of a topic; equal to Faust's and aiokafka's own tuples of the same two values."""
-
-    topic: str
-    partition: int
+from stream.kafka.partition import Partition
 
 
 class FetchedBatch:

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream.contract import Outgoing
 from stream.detection.line_state import LineState, decode_state, encode_state
 from stream.errors import ContractError
-from stream.worker.offsets import Partition
+from stream.kafka.partition import Partition
+from stream.kafka.reader import PartitionReader, StartAt
+from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +32,8 @@ MAX_LINES = 50_000
 """Lines kept of a partition, see ``Settings.max_lines_per_partition``."""
 EVICTION_PARTS = 10
 """A tenth of the lines is evicted at once, so that a full partition is not searched at every new line."""
+FETCH_WAIT_MS = 20
+"""Longest wait of one fetch at the broker: short, since other requests on that connection wait behind it."""
 RETRY_S = 1.0
 """Pause before a failed read of the state topic is retried; no window is tracked meanwhile."""
 
@@ -42,17 +46,15 @@ class StateReader(Protocol):
 
 
 class TopicStateReader:
-    """``StateReader`` on Kafka: a consumer without a group.
+    """``StateReader`` on Kafka.
 
     Args:
-        topic: the state topic.
-        new_consumer: makes an ``AIOKafkaConsumer`` with no group, reading from the earliest offset.
+        settings: broker, name of the state topic.
     """
 
-    def __init__(self, topic: str, new_consumer: Callable[[], AIOKafkaConsumer]) -> None:
-        self._topic = topic
-        self._new_consumer = new_consumer
-        self._consumer: AIOKafkaConsumer | None = None
+    def __init__(self, settings: Settings) -> None:
+        self._topic = settings.topic_line_states
+        self._reader = PartitionReader(settings, fetch_max_wait_ms=FETCH_WAIT_MS)
         self._lock = asyncio.Lock()
 
     async def read(self, partition: int) -> list[tuple[bytes, bytes | None]]:
@@ -67,27 +69,22 @@ class TopicStateReader:
                     await asyncio.sleep(RETRY_S)
 
     async def _read(self, partition: int) -> list[tuple[bytes, bytes | None]]:
-        if self._consumer is None:
-            # Kept before it is started: a consumer that fails to start is to be stopped as well.
-            self._consumer = self._new_consumer()
-            await self._consumer.start()
-        consumer, tp = self._consumer, TopicPartition(self._topic, partition)
-        consumer.assign([tp])
-        await consumer.seek_to_beginning(tp)
-        end = (await consumer.end_offsets([tp]))[tp]
-        rows: list[tuple[bytes, bytes | None]] = []
-        while await consumer.position(tp) < end:
-            for records in (await consumer.getmany(tp, timeout_ms=500)).values():
-                rows += [(record.key, record.value) for record in records if record.offset < end and record.key]
-        # Otherwise it would continue fetching, and the next partition's first request would wait behind that fetch.
-        consumer.unsubscribe()
+        reader, tp = self._reader, TopicPartition(self._topic, partition)
+        await reader.start()
+        reader.assign(await reader.offsets([tp], StartAt("earliest")))
+        rows = [
+            (record.key, record.value)
+            async for fetched in reader.read_to_end()
+            for record in fetched.get(tp, ())
+            if record.key
+        ]
+        # Else it would go on fetching, and the next partition's first request would wait behind that fetch.
+        reader.release()
         return rows
 
     async def close(self) -> None:
-        """Stop the consumer."""
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await consumer.stop()
+        """Disconnect."""
+        await self._reader.close()
 
 
 class PartitionStates:

@@ -26,10 +26,11 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.utils.futures import maybe_async
 
-from stream.kafka import tolerant_parser
-from stream.kafka.producers import SideProducer, stop_producer
+from stream.kafka.partition import Partition
+from stream.kafka.producers import DedicatedProducer, stop_producer
+from stream.kafka.tolerant_parser import patch_aiokafka_parser
 from stream.settings import Settings
-from stream.worker.offsets import FetchedBatch, OffsetLedger, Partition
+from stream.worker.offsets import FetchedBatch, OffsetLedger
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +120,7 @@ class FetchService(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Cancel nothing: the tasks of this loop are not all the service's own."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        tolerant_parser.install()
+        patch_aiokafka_parser()
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes it at 1.5 s.
         consumer._fetch_max_wait_ms = self.app.settings.fetch_max_wait_ms
@@ -357,9 +358,9 @@ class BatchApp(faust.App):  # type: ignore[misc]
         """Replace the producer of events, see ``IdempotentProducer.renew``."""
         await cast(IdempotentProducer, self.producer).renew()
 
-    def side_producer(self) -> SideProducer:
+    def dedicated_producer(self) -> DedicatedProducer:
         """Return a further producer with the settings of the events' producer."""
-        return SideProducer(
+        return DedicatedProducer(
             lambda: cast(IdempotentProducer, self.producer)._new_producer(), self.settings.request_timeout_s
         )
 

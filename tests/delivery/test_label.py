@@ -8,8 +8,8 @@ import time
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from stream.contract import FAULT_TYPES
 from stream.errors import EventNotFoundError, TopicError
-from stream.kafka.catalogue import FAULT_TYPES
 from stream.kafka.clients import producer_kwargs
 from stream.settings import Settings, load_settings
 from tests.conftest import Kafka

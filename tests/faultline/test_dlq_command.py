@@ -20,9 +20,8 @@ from stream.detection.decode import DeadRecord
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.embedded import EmbeddedBroker
 from stream.kafka.raw_producer import send_any
-from stream.kafka.reader import TopicReader
+from stream.kafka.reader import StartAt, TopicReader
 from stream.settings import load_settings
-from stream.subscribe import StartAt
 from tests.stream.dead_letters.test_letters import Record
 
 

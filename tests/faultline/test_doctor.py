@@ -21,10 +21,10 @@ from faultline.cli.doctor import doctor as doctor_command
 from faultline.doctor import Line
 from model.artefact import shipped
 from model.signing import new_keys
-from stream.kafka.catalogue import catalogue
+from stream.kafka.acls import needed_rights
 from stream.kafka.clients import BrokerInfo, unspoken_requests
 from stream.kafka.embedded import EmbeddedBroker
-from stream.kafka.rights import needed_rights
+from stream.kafka.topics import topic_specs
 from stream.registry.topic import publish_model
 from stream.settings import Settings
 from tests.kafka_acls import grant
@@ -92,7 +92,7 @@ def test_the_embedded_broker_is_a_warning(run: Callable[..., dict[str, Any]], em
     assert level == "warn"
     assert "embedded" in message
     assert lines(answer, "topics") == [
-        ("ok", f"{len(catalogue(Settings(_env_file=None)))} topics are as they should be")
+        ("ok", f"{len(topic_specs(Settings(_env_file=None)))} topics are as they should be")
     ]
 
 
@@ -129,7 +129,7 @@ def test_an_artefact_that_is_none_fails(run: Callable[..., dict[str, Any]], tmp_
 def locked(kafka_server: Callable[..., Any]) -> tuple[Any, dict[str, str]]:
     """A broker with ACLs, all topics created, and the environment of its user alice."""
     kafka = kafka_server(security=Security(users={"alice": PASSWORD}, authorizer=True))
-    for plan in catalogue(Settings(_env_file=None)):
+    for plan in topic_specs(Settings(_env_file=None)):
         kafka.create_topic(plan.name, 2, {"cleanup.policy": "compact" if plan.compacted else "delete"})
     environment = {
         "FAULTLINE_BROKER": kafka.server.sasl_bootstrap,
@@ -146,7 +146,7 @@ def test_rights_are_told_one_by_one_and_all_granted_is_ok(
     kafka, environment = locked
     settings = Settings(_env_file=None)
     everywhere = (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
-    for plan in catalogue(settings):
+    for plan in topic_specs(settings):
         grant(kafka.bootstrap, "alice", plan.name, everywhere)
     answer = run(**environment)
     assert [level for level, _ in lines(answer, "topics")] == ["ok"]

@@ -12,13 +12,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from benchmarks.storms.swaps import variants
-from faultline.cli.models import app
+from faultline.cli.models import app, differences, flat
 from model.artefact import Artefact, shipped
 from model.errors import ArtefactError, FaultlineError
 from model.signing import new_keys
 from model.spec import load_spec
 from stream.errors import ModelsError, SettingsError
-from stream.registry.promote import differences, flat
 from tests.conftest import Kafka
 from tests.stream.model_samples import small_artefact
 

@@ -39,10 +39,11 @@ from stream.detection.decode import decode_batch
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.scoring import METRICS, EventScore, detect_episodes, published_episodes, score_events
 from stream.detection.truth import InjectedFault, Truth, injected_faults
+from stream.kafka.partition import Partition
 from stream.settings import Settings
 from stream.windowing import MSGPACK_HEADERS, cut_windows, encode_windows, window_messages
 from stream.worker.micro_batch import MicroBatch
-from stream.worker.offsets import FetchedBatch, Partition
+from stream.worker.offsets import FetchedBatch
 from stream.worker.state_store import PartitionStates
 from stream.worker.tracking import WindowTracker
 from training.evaluation.conditions import RobustnessResult, chosen

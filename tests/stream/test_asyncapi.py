@@ -14,10 +14,11 @@ from stream.asyncapi import asyncapi_document, documents, json_schemas, write
 from stream.contract import FaultEvent, SourceRecord, cloud_event_headers
 from stream.dead_letters.publish import dead_letter
 from stream.detection.decode import DeadRecord
-from stream.kafka.catalogue import catalogue
+from stream.kafka.topics import topic_specs
 from stream.settings import Settings
-from stream.telemetry.trace_context import TraceContext
+from stream.telemetry.tracing import trace_headers
 from tests.stream.doubles import record
+from tests.stream.telemetry.contexts import GATEWAY
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT = asyncapi_document()
@@ -72,7 +73,7 @@ def test_the_document_has_the_shape_of_asyncapi_three() -> None:
 
 
 def test_every_address_is_a_topic_of_the_catalogue() -> None:
-    topics = {plan.name for plan in catalogue(Settings(_env_file=None))}
+    topics = {plan.name for plan in topic_specs(Settings(_env_file=None))}
     for channel in DOCUMENT["channels"].values():
         kinds = channel.get("parameters", {}).get("type", {}).get("enum", [""])
         assert {channel["address"].replace("{type}", kind) for kind in kinds} <= topics
@@ -120,7 +121,7 @@ def test_the_headers_of_a_dead_letter_are_those_documented() -> None:
 )
 def test_the_headers_of_a_trace_are_those_documented_and_nobody_has_to_send_them(message: str) -> None:
     headers = DOCUMENT["components"]["messages"][message]["headers"]
-    sent = dict(TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1, "a=1").headers())
+    sent = dict(trace_headers(GATEWAY))
     assert set(sent) <= set(headers["properties"])
     assert not set(sent) & set(headers["required"])
     assert re.match(headers["properties"]["traceparent"]["pattern"], sent["traceparent"].decode())

@@ -14,9 +14,11 @@ from stream.contract import EpisodeState, FaultEvent, SourceRecord
 from stream.errors import SettingsError
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.embedded import EmbeddedBroker
+from stream.kafka.reader import StartAt, parse_start
 from stream.settings import Settings, load_settings
-from stream.subscribe import EventFeed, EventFilter, StartAt, decode_event, fault_topics, parse_start
-from stream.telemetry.trace_context import TraceContext, read_context
+from stream.subscribe import EventFeed, EventFilter, decode_event, fault_topics
+from stream.telemetry.tracing import read_context, trace_headers
+from tests.stream.telemetry.contexts import GATEWAY
 
 
 def event(event_id: str, *, line: str = "l", state: EpisodeState = "onset") -> FaultEvent:
@@ -79,11 +81,10 @@ async def test_all_types_from_the_earliest_each_event_once(settings: Settings, p
 async def test_a_subscriber_sees_the_trace_that_an_event_carries(
     settings: Settings, producer: AIOKafkaProducer
 ) -> None:
-    context = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1)
-    await producer.send_and_wait("faults.lg", event("1").model_dump_json().encode(), headers=context.headers())
+    await producer.send_and_wait("faults.lg", event("1").model_dump_json().encode(), headers=trace_headers(GATEWAY))
     async with EventFeed(settings, None, StartAt("earliest")) as feed, asyncio.timeout(20):
         async for received in feed:
-            assert read_context(received.headers) == context
+            assert read_context(received.headers) == GATEWAY
             break
 
 

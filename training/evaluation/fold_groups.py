@@ -15,7 +15,7 @@ from training.data.windows import Windows
 
 __all__ = ["forget_groups", "kept_group"]
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def kept_group(path: Path, fingerprint: str, simulate: Callable[[], Windows]) -> Windows:
@@ -35,7 +35,7 @@ def kept_group(path: Path, fingerprint: str, simulate: Callable[[], Windows]) ->
             arrays = {one.name: getattr(windows, one.name) for one in fields(Windows)}
             np.savez(file, fingerprint=np.array(fingerprint), allow_pickle=False, **arrays)
     except OSError as error:
-        log.warning("group_not_kept", path=str(path), error=error.strerror or str(error), then="simulated again")
+        log.warning("group-not-kept", path=str(path), error=error.strerror or str(error), then="simulated again")
     return windows
 
 
@@ -55,5 +55,5 @@ def _read(path: Path, fingerprint: str) -> Windows | None:
     except FileNotFoundError:
         return None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        log.warning("group_not_readable", path=str(path), error=repr(error), then="simulated again")
+        log.warning("group-not-readable", path=str(path), error=repr(error), then="simulated again")
         return None

@@ -31,7 +31,7 @@ from training.fitting.checkpoint import Checkpoint, State
 from training.fitting.steps import Steps
 from training.metrics import window_scores
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 SCORING_BATCH = 4096
 
@@ -160,7 +160,7 @@ def fit(
         for variable, value in zip([*network.variables, *optimiser.variables], state.variables, strict=True):
             variable.assign(value)
         history, best = FitHistory(**state.history), list(state.best)
-        log.info("training_resumed", epoch=history.epochs, of=options.epochs)
+        log.info("training-resumed", epoch=history.epochs, of=options.epochs)
     with _Display(options, steps.per_epoch) as display:
         display.advance(history.epochs * steps.per_epoch)
         while history.epochs < options.epochs and not history.stalled(options.patience):

@@ -20,9 +20,8 @@ from pydantic import ValidationError
 
 from model.errors import FaultlineError
 from model.spec import SignalSpec
-from stream.contract import FaultEvent, WindowLabel
+from stream.contract import FAULT_TYPES, FaultEvent, WindowLabel
 from stream.detection.decode import NS, decode_batch
-from stream.kafka.catalogue import FAULT_TYPES
 from stream.kafka.clients import consumer_kwargs
 from stream.settings import Settings
 from stream.subscribe import decode_event

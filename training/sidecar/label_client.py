@@ -13,12 +13,13 @@ from aiokafka import AIOKafkaProducer
 
 from model.spec import SignalSpec, load_spec
 from stream.contract import HEADER_CONTENT_TYPE, JSON, FaultEvent, WindowLabel
-from stream.errors import SettingsError, TopicError
-from stream.finding_events import find_episode
-from stream.kafka.admin import UNKNOWN_CODE, admin_client, describe_topics
+from stream.errors import SettingsError
+from stream.kafka.admin import admin_client
 from stream.kafka.clients import BrokerInfo, check_reachable, producer_kwargs
 from stream.kafka.errors import broker_errors
+from stream.kafka.topics import require_existing
 from stream.settings import Settings
+from stream.subscribe import find_episode
 from training.sidecar.store.labels import NO_FAULT, NS, class_index, covered_starts
 
 # Of an episode that has not cleared, the person has not seen what comes later than this after its last event.
@@ -64,9 +65,7 @@ async def label_event(
     fault = class_index(given.fault_class, spec) != spec.none_index
     broker = await check_reachable(settings)
     with broker_errors(settings):
-        events = await find_episode(
-            settings, event_id, since_s=days * 86_400, embedded=broker.embedded, told=on_progress
-        )
+        events = await find_episode(settings, event_id, since_s=days * 86_400, on_progress=on_progress)
     event = events[0]
     if event.spec != spec.name:
         raise SettingsError(f"the event is of spec {event.spec!r}, not {spec.name!r}: set FAULTLINE_SPEC={event.spec}")
@@ -144,9 +143,7 @@ async def publish_label(settings: Settings, label: WindowLabel, broker: BrokerIn
     """
     topic = settings.topic_labels
     async with admin_client(settings) as admin:
-        seen = await describe_topics(admin, [topic], create=broker.embedded)
-    if seen[topic]["error_code"] == UNKNOWN_CODE:
-        raise TopicError(f"missing topic {topic}: faultline topics create")
+        await require_existing(admin, settings, [topic], create=broker.embedded, operations=("Write", "Describe"))
     with broker_errors(settings):
         async with AIOKafkaProducer(**producer_kwargs(settings)) as producer:
             headers = [(HEADER_CONTENT_TYPE, JSON.encode())]

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from model.spec import SignalSpec, load_spec
-from stream.contract import RetrainReason, RetrainRequest
-from stream.errors import BrokerError, TopicError, WorkerError
-from stream.kafka.catalogue import FAULT_TYPES
+from stream.contract import FAULT_TYPES, RetrainReason, RetrainRequest
+from stream.errors import BrokerError, WorkerError
 from stream.kafka.clients import check_reachable
-from stream.kafka.topics_check import check_topics
+from stream.kafka.topics import require_topics
 from stream.settings import Settings
 from stream.telemetry.health import HealthServer, Readiness
 from stream.telemetry.logs import configure_logs
@@ -311,14 +310,9 @@ class Sidecar:
             self._tracing.close()
 
 
-async def require_topics(settings: Settings) -> None:
-    """Check that the topics a sidecar reads and writes exist.
-
-    Raises:
-        TopicError: a topic is missing or would lose records; one line that names them all.
-        BrokerError: no connection or no login.
-    """
-    names = [
+def _needed_topics(settings: Settings) -> list[str]:
+    """Return the topics that a sidecar reads and writes."""
+    return [
         settings.topic_windows,
         *(settings.topic_faults(kind) for kind in FAULT_TYPES),
         settings.topic_labels,
@@ -326,12 +320,6 @@ async def require_topics(settings: Settings) -> None:
         settings.topic_reports,
         settings.topic_models,
     ]
-    failed = [finding for finding in await check_topics(settings, names) if finding.level == "fail"]
-    missing = [finding.name for finding in failed if finding.missing]
-    if missing:
-        raise TopicError(f"missing topics {', '.join(missing)}: faultline topics create")
-    if failed:
-        raise TopicError("; ".join(f"{finding.name}: {finding.message}" for finding in failed))
 
 
 def run_sidecar(settings: Settings, job_command: Sequence[str] = JOB_COMMAND) -> int:
@@ -356,7 +344,7 @@ def run_sidecar(settings: Settings, job_command: Sequence[str] = JOB_COMMAND) ->
 
     async def run() -> int:
         await check_reachable(settings)
-        await require_topics(settings)
+        await require_topics(settings, _needed_topics(settings))
         return await Sidecar(settings, spec, workdir, champions, job_command).run()
 
     return asyncio.run(run())

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stream.contract import TERMINAL_STATES, TrainingReport
-from stream.telemetry.trace_context import Header, TraceContext, read_context
-from stream.telemetry.tracing import Tracing, context_of, fail, links_to
+from stream.telemetry.tracing import Header, Tracing, context_of, fail, links_to, read_context, trace_headers
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, SpanContext
 
 MAX_REQUESTS = 500
 """Requests whose context is kept: far more than ever wait."""
@@ -28,7 +27,7 @@ class RetrainingTraces:
 
     def __init__(self, tracing: Tracing | None) -> None:
         self._tracing = tracing
-        self._requests: dict[str, TraceContext] = {}
+        self._requests: dict[str, SpanContext] = {}
         self._runs: dict[str, Span] = {}
 
     def on_request(self, request_id: str, headers: Sequence[Header]) -> None:
@@ -48,9 +47,9 @@ class RetrainingTraces:
         if self._tracing is None:
             return []
         known = [context for name in report.request_ids if (context := self._requests.get(name)) is not None]
-        wanted = not known or any(context.sampled for context in known)
+        wanted = not known or any(context.trace_flags.sampled for context in known)
         if report.state == "started" and wanted and report.run_id not in self._runs:
-            parent = next((context for context in known if context.sampled), None)
+            parent = next((context for context in known if context.trace_flags.sampled), None)
             others = [context for context in known if context is not parent]
             self._runs[report.run_id] = self._tracing.span("retraining", parent, links=links_to(others), consumer=True)
         span = self._runs.get(report.run_id)
@@ -58,7 +57,7 @@ class RetrainingTraces:
         context = context_of(span) if span is not None and report.state != "merged" else next(iter(known), None)
         if report.state in TERMINAL_STATES:
             self._end(report)
-        return [] if context is None else context.headers()
+        return [] if context is None else trace_headers(context)
 
     def _end(self, report: TrainingReport) -> None:
         for name in report.request_ids:

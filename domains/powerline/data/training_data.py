@@ -20,7 +20,7 @@ from model.spec import SignalSpec
 from training.data.windows import Windows, select, split_by_episode
 from training.errors import DataSetError
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 LINE_SHARES = (0.94, 0.06)  # training, validation
 # Seeds of what is simulated apart from the training set; any number beyond its own range of seeds will do.
@@ -54,7 +54,7 @@ def simulated_material(batches: Batches, spec: SignalSpec, seed: int) -> LineMat
     windows = training_windows(batches, spec, seed)
     known = batches.mixed + batches.brief
     train, validation = split_by_episode(windows, LINE_SHARES, seed)
-    log.info("training_windows_simulated", episodes=known, windows=len(windows))
+    log.info("training-windows-simulated", episodes=known, windows=len(windows))
     calibration, test = (good_windows(spec, seed + at) for at in (CALIBRATION_SEED, TEST_SEED))
     search = simulated_search(batches.mined, spec, seed, known)
     return LineMaterial(train, validation, calibration, test, search)
@@ -66,7 +66,7 @@ def simulated_search(count: int, spec: SignalSpec, seed: int, first_episode: int
     def search(done: int, _: int, classify: Classifier) -> Windows:
         number = first_episode + (done - 1) * count
         found = hard_windows(count, spec, seed + MINING_SEED * done, classify, number)
-        log.info("hard_windows_found", episodes=count, windows=len(found))
+        log.info("hard-windows-found", episodes=count, windows=len(found))
         return found
 
     return search
@@ -90,12 +90,12 @@ def dataset_material(path: Path, spec: SignalSpec, seed: int) -> LineMaterial:
     if missing := [name for k, name in enumerate(spec.class_names) if not (train.labels == k).any()]:
         raise _too_few(dataset, f"leave {len(parts['training'])} to learn from, without any {', '.join(missing)}")
     judged = {name: _windows(dataset, part[:MOST_JUDGED], spec) for name, part in parts.items() if name in JUDGED}
-    log.info("data_set_read", episodes=len(dataset), windows=len(train) + len(validation))
+    log.info("data-set-read", episodes=len(dataset), windows=len(train) + len(validation))
 
     def search(done: int, rounds: int, classify: Classifier) -> Windows:
         numbers = parts["training"][done - 1 :: max(1, rounds - 1)]
         found = doubtful(_parts(dataset, numbers, spec), spec, seed + done, classify)
-        log.info("hard_windows_found", episodes=len(numbers), windows=len(found))
+        log.info("hard-windows-found", episodes=len(numbers), windows=len(found))
         return found
 
     return LineMaterial(

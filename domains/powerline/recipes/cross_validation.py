@@ -60,7 +60,7 @@ from training.metrics import window_scores
 
 __all__ = ["FoldOptions", "cross_validate", "epochs_per_fold", "run_fold"]
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 GROUP_SEED = 10_000  # between the seeds of two groups: a training set takes two seeds
 Epoch = Callable[[int, FitHistory], None]
@@ -130,7 +130,7 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
         raise TrainingError(f"there is no fold {number}; there are 1 to {options.folds}")
     path = work_dir / f"fold-{number}.json"
     if (known := _read(path, options.fingerprint)) is not None:
-        log.info("fold_already_done", fold=number, of=options.folds)
+        log.info("fold-already-done", fold=number, of=options.folds)
         return known
     begun = time.perf_counter()
     spec = load_spec("line")

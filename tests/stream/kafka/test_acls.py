@@ -15,12 +15,10 @@ from confluent_kafka.admin import ResourcePatternType as Pattern
 from confluent_kafka.admin import ResourceType as Kind
 
 from benchmarks.kafka.properties import Security
+from stream.contract import FAULT_TYPES
 from stream.errors import AccessDeniedError
-from stream.kafka.acls import ROLES, Grant, grants, kafka_acls
-from stream.kafka.catalogue import FAULT_TYPES
+from stream.kafka.acls import ROLES, Grant, _role_bindings, apply_grants, grants, kafka_acls, needed_rights
 from stream.kafka.clients import producer_kwargs
-from stream.kafka.granting import _of_roles, apply_grants
-from stream.kafka.rights import needed_rights
 from stream.kafka.topics import create_topics
 from stream.settings import Settings, load_settings
 from tests.conftest import Kafka
@@ -53,7 +51,14 @@ def test_a_gateway_reads_nothing_and_a_subscriber_writes_nothing() -> None:
 def test_a_worker_is_granted_all_that_the_doctor_asks_for() -> None:
     changed = settings(window_classes=True)
     granted = {grant.name: set(grant.operations) for grant in grants(changed) if grant.role == "worker"}
-    for topic, operations in needed_rights(changed).items():
+    needed = needed_rights(changed)
+    assert {"sensor-windows", "faults.lg", "sensor-windows.dlq", "line-states", "models", "window-classes"} <= set(
+        needed
+    )
+    assert "window-classes" not in needed_rights(settings())
+    assert needed["line-states"] == (AclOperation.READ, AclOperation.WRITE)
+    for topic, operations in needed.items():
+        assert operations, topic
         assert {one.name.capitalize() for one in operations} <= granted[topic], topic
     assert granted[changed.group] == {"Read", "Describe"}
 
@@ -102,7 +107,7 @@ def test_a_broker_with_the_table_applied_refuses_models_to_the_worker_and_events
     )
     client = AdminClient({"bootstrap.servers": server.bootstrap})
     client.create_acls([too_much])[too_much].result(20)
-    while too_much not in _of_roles(client):
+    while too_much not in _role_bindings(client):
         time.sleep(0.05)
     assert apply_grants(admin, wanted) == (0, 1)
 

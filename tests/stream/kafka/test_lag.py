@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from stream.kafka import lag as lag_module
 from stream.kafka.lag import LagProbe
-from stream.worker.offsets import Partition
+from stream.kafka.partition import Partition
 from tests.stream.doubles import until
 
 ONE, TWO = Partition("sensor-windows", 0), Partition("sensor-windows", 1)

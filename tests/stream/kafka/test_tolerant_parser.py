@@ -83,5 +83,5 @@ def test_a_batch_that_is_broken_otherwise_is_refused_as_before() -> None:
 
 def test_consumers_parse_by_it_once_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetcher, "MemoryRecords", MemoryRecords)
-    tolerant_parser.install()
+    tolerant_parser.patch_aiokafka_parser()
     assert fetcher.MemoryRecords is TolerantRecords

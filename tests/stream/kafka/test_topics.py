@@ -15,10 +15,8 @@ from benchmarks.kafka.properties import Security
 from benchmarks.kafka.server import KafkaServer
 from faultline.cli.topics import app
 from stream.errors import AccessDeniedError, TopicError
-from stream.kafka.catalogue import catalogue, topic_settings
 from stream.kafka.embedded import PARTITIONS, EmbeddedBroker
-from stream.kafka.topics import create_topics, require_topics
-from stream.kafka.topics_check import TopicFinding, check_topics
+from stream.kafka.topics import TopicFinding, check_topics, create_topics, require_topics, topic_settings, topic_specs
 from stream.settings import Settings
 from tests.kafka_acls import grant
 
@@ -53,7 +51,7 @@ def problems(findings: list[TopicFinding]) -> dict[str, tuple[str, str]]:
 async def test_topics_are_created_once_and_pass_the_check(settings: Settings) -> None:
     first = await create_topics(settings)
     assert {result.outcome for result in first} == {"created"}
-    assert [result.name for result in first] == [plan.name for plan in catalogue(settings)]
+    assert [result.name for result in first] == [plan.name for plan in topic_specs(settings)]
     again = await create_topics(settings)
     assert {result.outcome for result in again} == {"exists"}
     assert problems(await check_topics(settings)) == {}
@@ -63,7 +61,7 @@ async def test_topics_are_created_once_and_pass_the_check(settings: Settings) ->
 async def test_the_broker_has_the_settings_of_the_catalogue(settings: Settings) -> None:
     await create_topics(settings)
     admin = AdminClient({"bootstrap.servers": settings.broker})
-    for plan in catalogue(settings):
+    for plan in topic_specs(settings):
         resource = ConfigResource(ConfigResource.Type.TOPIC, plan.name)
         there = admin.describe_configs([resource])[resource].result(20)
         wanted = topic_settings(plan, settings)
@@ -192,7 +190,7 @@ def test_the_check_command_prints_a_line_per_topic_and_fails(settings: Settings,
     runner = CliRunner(env=environment)
     failed = runner.invoke(app, ["check", "--broker", kafka.bootstrap])
     assert isinstance(failed.exception, TopicError)
-    assert failed.output.count("\n") == len(catalogue(settings))
+    assert failed.output.count("\n") == len(topic_specs(settings))
     created = runner.invoke(app, ["create", "--broker", kafka.bootstrap, "--partitions", "2"])
     assert created.exit_code == 0
     passed = runner.invoke(app, ["check", "--broker", kafka.bootstrap])
@@ -202,7 +200,7 @@ def test_the_check_command_prints_a_line_per_topic_and_fails(settings: Settings,
 
 def test_every_settings_topic_is_in_the_catalogue() -> None:
     settings = Settings(_env_file=None)
-    names = {plan.name for plan in catalogue(settings)}
+    names = {plan.name for plan in topic_specs(settings)}
     wanted = {getattr(settings, name) for name in NAMES if name != "topic_faults_prefix"}
     assert wanted <= names
     assert {"faults.lg", "faults.ll", "faults.llg", "faults.lll", "faults.lllg", "faults.unknown"} <= names

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from model.spec import load_spec
 from stream.contract import HEADER_CONTENT_TYPE, JSON
 from stream.errors import RecordingError
-from stream.kafka.backpressure import GroupLag
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.embedded import PARTITIONS, EmbeddedBroker
+from stream.kafka.lag import GroupLag
 from stream.recordings.clip import Clip, Moment
 from stream.recordings.pacing import NS, Pacer, Punctuality
 from stream.recordings.recording import RecordedMessage, RecordingWriter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -249,3 +251,8 @@ def test_whatever_the_variables_say_is_used_or_refused_in_one_line(values: dict[
         episode_policy(spec, settings)
     except WorkerError as error:
         assert "FAULTLINE_EPISODE_CONFIRM" in str(error)  # noqa: PT017
+
+
+def test_without_a_schedule_its_parser_is_not_imported() -> None:
+    code = "import sys; from stream.settings import load_settings; load_settings(); sys.exit('croniter' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

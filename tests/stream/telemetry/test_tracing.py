@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,17 +13,15 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanContext, StatusCode
 
 from stream.settings import Settings
-from stream.telemetry.trace_context import TRACEPARENT, Header, TraceContext, read_context
-from stream.telemetry.tracing import Tracing, open_tracing
+from stream.telemetry.tracing import TRACEPARENT, Header, Tracing, open_tracing, read_context, trace_headers
+from tests.delivery.collector import Collector
 from tests.stream.doubles import PromptBroker, RaisingClassifier, Sent, marked_record, until
+from tests.stream.telemetry.contexts import GATEWAY, OTHER, UNSAMPLED, span_context
 from tests.stream.worker.test_pipeline import ONSET, SPEC, Rig, rig
 
-GATEWAY = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1, "vendor=x")
-OTHER = TraceContext("1bf7651916cd43dd8448eb211c80319c", "c7ad6b7169203331", 1)
-UNSAMPLED = TraceContext("2cf7651916cd43dd8448eb211c80319c", "d7ad6b7169203331", 0)
 STAGES = {"gather", "decode", "classify", "publish", "commit"}
 
 
@@ -46,18 +46,18 @@ class Spans:
         return span
 
 
-def trace_id(span: ReadableSpan) -> str:
-    return f"{span.context.trace_id:032x}"
+def trace_id(span: ReadableSpan) -> int:
+    return span.context.trace_id
 
 
-def links(span: ReadableSpan) -> set[str]:
-    return {f"{link.context.trace_id:032x}" for link in span.links}
+def links(span: ReadableSpan) -> set[int]:
+    return {link.context.trace_id for link in span.links}
 
 
-def onset(line: str, context: TraceContext | None, offset: int = 0, headers: Sequence[Header] = ()) -> Any:
+def onset(line: str, context: SpanContext | None, offset: int = 0, headers: Sequence[Header] = ()) -> Any:
     """A record whose windows make an onset, with the context that its sender gave it."""
     made = marked_record(line, ONSET, SPEC, offset=offset)
-    given = [] if context is None else context.headers()
+    given = [] if context is None else trace_headers(context)
     return type(made)(**{**vars(made), "headers": (*made.headers, *given, *headers)})
 
 
@@ -80,9 +80,9 @@ async def test_the_event_of_a_window_carries_on_its_trace() -> None:
         context = read_context(event.headers)
         judged = spans.one("judge sensor-windows")
         assert judged.parent is not None
-        assert f"{judged.parent.span_id:016x}" == GATEWAY.span_id
+        assert judged.parent.span_id == GATEWAY.span_id
         assert trace_id(judged) == GATEWAY.trace_id
-        assert context == TraceContext(GATEWAY.trace_id, f"{judged.context.span_id:016x}", 1, "vendor=x")
+        assert context == span_context(f"{GATEWAY.trace_id:x}", f"{judged.context.span_id:x}", 1, "vendor=x")
         assert dict(event.headers)["ce_id"].decode() == made.events()[0]["event_id"]
         assert judged.attributes is not None
         assert judged.attributes["faultline.line"] == "a"
@@ -124,7 +124,7 @@ async def test_an_unsampled_window_makes_no_span() -> None:
         assert spans.all == ()
 
 
-@pytest.mark.parametrize("broken", [b"", b"\xff", b"00-nonsense", None, GATEWAY.headers()[0][1] + b"0"])
+@pytest.mark.parametrize("broken", [b"", b"\xff", b"00-nonsense", None, trace_headers(GATEWAY)[0][1] + b"0"])
 async def test_a_broken_traceparent_is_as_none_and_costs_the_window_nothing(broken: bytes | None) -> None:
     spans = Spans()
     async with rig(tracing=spans.tracing) as made:
@@ -179,7 +179,7 @@ async def test_the_log_tells_of_an_event_its_window_its_model_and_its_trace() ->
             await through(made, onset("a", GATEWAY, offset=7))
             (told,) = [line for line in logged if line["event"] == "fault-event"]
             (event,) = made.events()
-    assert told["trace_id"] == GATEWAY.trace_id
+    assert told["trace_id"] == f"{GATEWAY.trace_id:032x}"
     assert (told["source_partition"], told["source_offset"]) == (0, 7)
     for name in ("event_id", "episode_id", "line", "sequence", "model_id"):
         assert told[name] == event[name]
@@ -187,3 +187,29 @@ async def test_the_log_tells_of_an_event_its_window_its_model_and_its_trace() ->
 
 def test_off_is_the_default_and_builds_nothing() -> None:
     assert open_tracing(Settings(_env_file=None), "worker") is None
+
+
+def test_opentelemetrys_own_variables_name_the_service_and_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Collector() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint.removesuffix("/v1/traces"))
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer hunter2")
+        monkeypatch.setenv("OTEL_SERVICE_NAME", "substation-7")
+        with structlog.testing.capture_logs() as logged:
+            tracing = open_tracing(Settings(_env_file=None, tracing="otlp"), "worker")
+        assert tracing is not None
+        tracing.span("one").end()
+        tracing.close()
+    assert [(service, span.name) for service, span in collector.spans] == [("substation-7", "one")]
+    assert [headers["authorization"] for _, headers in collector.requests] == ["Bearer hunter2"]
+    assert [entry["event"] for entry in logged] == ["tracing-headers-in-the-clear", "tracing"]
+    assert "hunter2" not in repr(logged)
+
+
+def test_a_worker_imports_no_opentelemetry_with_tracing_off() -> None:
+    code = (
+        "import sys; from stream.settings import Settings; from stream.telemetry.tracing import open_tracing; "
+        "import stream.worker.main, stream.subscribe; "
+        "assert open_tracing(Settings(_env_file=None), 'worker') is None; "
+        "sys.exit('opentelemetry' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from model.spec import SignalSpec, load_spec
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.line_state import decode_state
+from stream.kafka.partition import Partition
 from stream.kafka.publisher import Publisher
 from stream.settings import Settings
 from stream.telemetry.tracing import Tracing
 from stream.worker.metrics import WorkerMetrics
-from stream.worker.offsets import FetchedBatch, OffsetLedger, Partition
+from stream.worker.offsets import FetchedBatch, OffsetLedger
 from stream.worker.pipeline import Pipeline, Publishers
 from stream.worker.state_store import LineStates
 from tests.stream.doubles import (

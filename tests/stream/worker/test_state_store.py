@@ -16,7 +16,7 @@ from stream.detection.decode import LineWindows
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.events import fault_event
 from stream.detection.line_state import LineState, decode_state, encode_state, spec_key
-from stream.worker.offsets import Partition
+from stream.kafka.partition import Partition
 from stream.worker.state_store import LineStates, PartitionStates
 from tests.stream.doubles import certain, line_windows, marked_windows, until
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import SpanContext, StatusCode
 
 from stream.contract import TrainingState
-from stream.telemetry.trace_context import TraceContext, read_context
-from tests.stream.telemetry.test_tracing import GATEWAY, OTHER, UNSAMPLED, Spans, trace_id
+from stream.telemetry.tracing import read_context, trace_headers
+from tests.stream.telemetry.contexts import GATEWAY, OTHER, UNSAMPLED, span_context
+from tests.stream.telemetry.test_tracing import Spans, trace_id
 from tests.training.sidecar.sidecar_samples import request, run_of
 from training.sidecar.requests.consumer import new_report
 from training.sidecar.requests.queue import Run
@@ -16,7 +17,7 @@ RUN = run_of("run-1")
 TWO = RUN.with_request(request("two"))
 
 
-def published_contexts(traces: RetrainingTraces, run: Run, *states: TrainingState) -> list[TraceContext | None]:
+def published_contexts(traces: RetrainingTraces, run: Run, *states: TrainingState) -> list[SpanContext | None]:
     """What the reports of these states carry, in turn."""
     return [read_context(traces.headers(new_report(run, state))) for state in states]
 
@@ -24,12 +25,12 @@ def published_contexts(traces: RetrainingTraces, run: Run, *states: TrainingStat
 def test_all_reports_carry_on_the_trace_of_the_request() -> None:
     spans = Spans()
     traces = RetrainingTraces(spans.tracing)
-    traces.on_request("one", GATEWAY.headers())
+    traces.on_request("one", trace_headers(GATEWAY))
     contexts = published_contexts(traces, RUN, "started", "progress", "promoted")
     span = spans.one("retraining")
     assert span.parent is not None
-    assert f"{span.parent.span_id:016x}" == GATEWAY.span_id
-    assert contexts == [TraceContext(GATEWAY.trace_id, f"{span.context.span_id:016x}", 1, "vendor=x")] * 3
+    assert span.parent.span_id == GATEWAY.span_id
+    assert contexts == [span_context(f"{GATEWAY.trace_id:x}", f"{span.context.span_id:x}", 1, "vendor=x")] * 3
     assert span.attributes is not None
     assert span.attributes["faultline.run_id"] == "run-1"
     assert span.attributes["faultline.state"] == "promoted"
@@ -38,12 +39,12 @@ def test_all_reports_carry_on_the_trace_of_the_request() -> None:
 def test_requests_that_were_merged_are_linked_and_each_is_told_in_its_own_trace() -> None:
     spans = Spans()
     traces = RetrainingTraces(spans.tracing)
-    traces.on_request("one", GATEWAY.headers())
-    traces.on_request("two", OTHER.headers())
+    traces.on_request("one", trace_headers(GATEWAY))
+    traces.on_request("two", trace_headers(OTHER))
     alone = Run(run_id="run-1", requests=(request("two"),))
     assert published_contexts(traces, alone, "merged") == [OTHER]
     published_contexts(traces, TWO, "started", "refused")
-    assert [f"{link.context.trace_id:032x}" for link in spans.one("retraining").links] == [OTHER.trace_id]
+    assert [link.context.trace_id for link in spans.one("retraining").links] == [OTHER.trace_id]
 
 
 def test_a_retraining_that_nobody_traces_is_a_trace_of_its_own() -> None:
@@ -57,7 +58,7 @@ def test_a_retraining_that_nobody_traces_is_a_trace_of_its_own() -> None:
 def test_an_unsampled_request_makes_no_span_and_is_passed_on() -> None:
     spans = Spans()
     traces = RetrainingTraces(spans.tracing)
-    traces.on_request("one", UNSAMPLED.headers())
+    traces.on_request("one", trace_headers(UNSAMPLED))
     assert published_contexts(traces, RUN, "started", "promoted") == [UNSAMPLED, UNSAMPLED]
     assert spans.all == ()
 
@@ -72,5 +73,5 @@ def test_a_word_that_is_told_again_ends_nothing_twice() -> None:
 
 def test_with_tracing_off_reports_are_as_ever() -> None:
     traces = RetrainingTraces(None)
-    traces.on_request("one", GATEWAY.headers())
+    traces.on_request("one", trace_headers(GATEWAY))
     assert published_contexts(traces, RUN, "started", "promoted") == [None, None]

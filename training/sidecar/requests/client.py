@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import itertools
 import socket
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from pydantic import ValidationError
 
 from stream.contract import TERMINAL_STATES, RetrainOptions, RetrainRequest, TrainingReport
-from stream.errors import TopicError
-from stream.kafka.clients import check_reachable, consumer_kwargs, producer_kwargs
+from stream.kafka.admin import admin_client
+from stream.kafka.clients import check_reachable, producer_kwargs
 from stream.kafka.errors import broker_errors
-from stream.kafka.topics_check import check_topics
+from stream.kafka.reader import StartAt, TopicReader
+from stream.kafka.topics import require_existing
 from stream.settings import Settings
 from training.sidecar.requests.reports import request_record
-
-POLL_MS = 300
 
 
 def new_request(spec: str, options: RetrainOptions, note: str) -> RetrainRequest:
@@ -58,14 +58,11 @@ async def request_retraining(
     Raises:
         BrokerError: no connection, no login, or a topic is missing.
     """
-    await check_reachable(settings)
-    missing = [
-        finding.name
-        for finding in await check_topics(settings, [settings.topic_retrain, settings.topic_reports])
-        if finding.missing
-    ]
-    if missing:
-        raise TopicError(f"missing topics {', '.join(missing)}: faultline topics create")
+    broker = await check_reachable(settings)
+    async with admin_client(settings) as admin:
+        await require_existing(
+            admin, settings, [settings.topic_retrain, settings.topic_reports], create=broker.embedded
+        )
     with broker_errors(settings):
         if wait_s is None:
             await _send(settings, request)
@@ -89,23 +86,13 @@ async def _send(settings: Settings, request: RetrainRequest) -> None:
 
 async def _reports(settings: Settings, request: RetrainRequest) -> AsyncGenerator[TrainingReport]:
     """Send the request and yield all reports on it, from the first one."""
-    consumer = AIOKafkaConsumer(**consumer_kwargs(settings))
-    await consumer.start()
-    try:
-        numbers = await consumer._client._wait_on_metadata(settings.topic_reports)
-        partitions = [TopicPartition(settings.topic_reports, number) for number in sorted(numbers)]
-        consumer.assign(partitions)
-        for partition, offset in (await consumer.end_offsets(partitions)).items():
-            consumer.seek(partition, offset)
+    async with TopicReader(settings, [settings.topic_reports], StartAt("latest")) as reader:
         await _send(settings, request)
         while True:
-            fetched = await consumer.getmany(timeout_ms=POLL_MS)
-            for record in (record for records in fetched.values() for record in records):
+            for record in itertools.chain(*(await reader.fetch()).values()):
                 report = read_report(record.value)
                 if report is not None and request.request_id in report.request_ids:
                     yield report
-    finally:
-        await consumer.stop()
 
 
 def read_report(value: bytes | None) -> TrainingReport | None:

@@ -15,7 +15,7 @@ from stream.contract import TERMINAL_STATES, RetrainRequest, TrainingReport
 from stream.kafka.admin import admin_client, describe_topics, partitions_of
 from stream.kafka.clients import consumer_kwargs
 from stream.settings import Settings
-from stream.telemetry.trace_context import Header
+from stream.telemetry.tracing import Header
 from training.sidecar.metrics import SidecarMetrics
 from training.sidecar.requests.journal import Journal, JournalFile
 from training.sidecar.requests.queue import Run

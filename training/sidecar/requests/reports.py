@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream.contract import HEADER_CONTENT_TYPE, JSON, Outgoing, RetrainRequest, TrainingReport, TrainingState
 from stream.kafka.clients import producer_kwargs
-from stream.kafka.producers import SideProducer
+from stream.kafka.producers import DedicatedProducer
 from stream.kafka.publisher import Publisher
 from stream.settings import Settings
 from training.sidecar.requests.queue import Run
@@ -63,7 +63,9 @@ class ReportPublisher:
     ) -> None:
         self._settings = settings
         self._headers = headers
-        self._producer = SideProducer(lambda: AIOKafkaProducer(**producer_kwargs(settings)), settings.request_timeout_s)
+        self._producer = DedicatedProducer(
+            lambda: AIOKafkaProducer(**producer_kwargs(settings)), settings.request_timeout_s
+        )
         self._publisher = Publisher(
             lambda: self._producer,
             renew=self._producer.renew,
