@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.output import print_table, progress_bar
 from faultline.cli.waveform_options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
 
 if TYPE_CHECKING:
@@ -139,16 +140,10 @@ def _without_samples(result: FileResult) -> FileResult:
 
 
 def _with_bar(results: Iterator[FileResult], total: int, quiet: bool) -> Iterator[FileResult]:
-    """The results, with a bar on a terminal's standard error while they come."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("", total=total)
-        for result in results:
-            bar.update(task, advance=1, description=result.path.name)
+    """Yield the results, with a bar while they come."""
+    with progress_bar(total=total, quiet=quiet) as bar:
+        for number, result in enumerate(results, 1):
+            bar.update(f"{number} of {total}, {result.path.name}", advance=1)
             yield result
 
 
@@ -177,7 +172,6 @@ def _draw(result: FileResult, spec: SignalSpec, folder: Path, drawn: Counter[str
 
 
 def _show(results: list[FileResult]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -199,4 +193,4 @@ def _show(results: list[FileResult]) -> None:
         if not result.episodes:
             what = "cannot be read" if result.error is not None else "no fault"
             table.add_row(escape(result.path.name), "", f"[dim]{what}[/]", *[""] * 6)
-    Console(width=max(Console().width, TABLE_WIDTH)).print(table)
+    print_table(table, TABLE_WIDTH)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from domains.powerline.waveforms import ReadOptions
+from faultline.cli.output import print_json, progress_bar
 from faultline.compare import compare_models
 from faultline.comparing_pairs import NS, Comparison, EpisodePair, ModelEpisode, Tolerance
 from faultline.detect import load_artefact
@@ -46,19 +45,17 @@ def compare_on_file(
     configure_logs(settings)
     first, second = (load_artefact(model) for model in models)
     source = open_replay(path, first.manifest.spec, options, read)
-    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.completed:,.0f} records"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("compare", total=source.total)
+    with progress_bar(total=source.total) as bar:
         comparison = compare_models(
             source,
             first,
             second,
             topic=settings.topic_windows,
             tolerance=tolerance,
-            progress=lambda records: bar.update(task, completed=records),
+            progress=lambda records: bar.update(f"{records:,} records", completed=records),
         )
     if as_json:
-        typer.echo(json.dumps(as_body(comparison, models)))
+        print_json(as_body(comparison, models))
     else:
         print_comparison(comparison, models)
     if not comparison.agree:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from faultline.cli.output import print_json
 
 if TYPE_CHECKING:
     from faultline.doctor import Line
@@ -45,7 +46,7 @@ def doctor(
 def _as_json(lines: Iterable[Line]) -> bool:
     found = list(lines)
     failed = any(line.level == "fail" for line in found)
-    typer.echo(json.dumps({"ok": not failed, "lines": [dataclasses.asdict(line) for line in found]}))
+    print_json({"ok": not failed, "lines": [dataclasses.asdict(line) for line in found]})
     return failed
 
 

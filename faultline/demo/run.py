@@ -19,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
+from faultline.cli.output import print_json
 from faultline.demo.audit import DemoWatch, Happening, kinds_of, read_happenings
 from faultline.demo.processes import Child, child_environment, is_ready, logged_port
 from faultline.demo.view import view_for
@@ -217,7 +218,7 @@ class Demo:
             "seconds": round(sent["seconds"], 1),
             "seed": self.options.seed,
         }
-        print(json.dumps(body), flush=True)
+        print_json(body)
         return 0 if lost == 0 and sent["windows"] > 0 else 1
 
     def _explain(self, score: EventScore, watch: DemoWatch) -> None:

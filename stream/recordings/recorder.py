@@ -1,17 +1,24 @@
-"""Records topics, in the order of time, up to a bound."""
+"""Record topics, in the order of time, up to a bound."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 
+from stream.errors import RecordingError
+from stream.kafka.errors import broker_errors
+from stream.kafka.reader import TopicReader
 from stream.recordings.merge import PartitionMerge
-from stream.recordings.recording import RecordedMessage
+from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.recordings.retime import window_head
+from stream.settings import Settings
+from stream.subscribe import StartAt
 
 REFRESH_S = 3.0
 """New partitions are looked for this often."""
@@ -27,6 +34,10 @@ class Reader(Protocol):
     @property
     def topics(self) -> Sequence[str]:
         """What is read."""
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions they have."""
 
     @property
     def deleted(self) -> int:
@@ -51,6 +62,10 @@ class Reader(Protocol):
 
 class Sink(Protocol):
     """What is needed of ``RecordingWriter``."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file so far."""
 
     def write(self, message: RecordedMessage) -> None:
         """Take one record."""
@@ -78,6 +93,25 @@ class RecordBounds:
     count: int | None = None
     seconds: float | None = None
     flush_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """What to record, where to, from where and up to where.
+
+    Attributes:
+        topics: names, or patterns such as ``faults.*``.
+        path: of the recording.
+        start: where to begin on every partition.
+        bounds: where to begin and to end.
+        overwrite: replace a file of that name.
+    """
+
+    topics: tuple[str, ...]
+    path: Path
+    start: StartAt
+    bounds: RecordBounds
+    overwrite: bool = False
 
 
 @dataclass(slots=True)
@@ -138,8 +172,8 @@ class Recorder:
         clock_s: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._reader = reader
-        self._sink = sink
+        self.reader = reader
+        self.sink = sink
         self._bounds = bounds
         self._clock_s = clock_s
         self._now_ms = now_ms
@@ -155,20 +189,20 @@ class Recorder:
         """Record until a bound is reached or ``stop``."""
         began_s = refreshed_s = flushed_s = heard_s = self._clock_s()
         if self._bounds.until_end:
-            await self._reader.fix_ends()
+            await self.reader.fix_ends()
         while not (ended := self._ended(self._clock_s() - began_s)):
             heard = await self._fetch()
             now_s = self._clock_s()
             heard_s = now_s if heard else heard_s
-            self._write(self._reader.behind() if now_s - heard_s < PATIENCE_S else ())
+            self._write(self.reader.behind() if now_s - heard_s < PATIENCE_S else ())
             if now_s - flushed_s >= self._bounds.flush_s:
-                self._sink.flush()
+                self.sink.flush()
                 flushed_s = now_s
-            if not self._reader.final:
+            if not self.reader.final:
                 if self._bounds.end_ms is not None and self._now_ms() >= self._bounds.end_ms:
-                    await self._reader.fix_ends(self._bounds.end_ms)
+                    await self.reader.fix_ends(self._bounds.end_ms)
                 elif now_s - refreshed_s >= REFRESH_S:
-                    await self._reader.refresh()
+                    await self.reader.refresh()
                     refreshed_s = now_s
         self._write(())
         self.count.ended_by = ended
@@ -181,15 +215,15 @@ class Recorder:
             return "count"
         if self._bounds.seconds is not None and elapsed_s >= self._bounds.seconds:
             return "seconds"
-        return "end" if self._reader.final and not self._reader.behind() else ""
+        return "end" if self.reader.final and not self.reader.behind() else ""
 
     async def _fetch(self) -> bool:
         """Fetch once; whether anything came."""
         full = [partition for partition, held in self._merge.held.items() if held >= HELD_BYTES]
-        fetched = await self._reader.fetch(full)
+        fetched = await self.reader.fetch(full)
         for partition, records in fetched.items():
             self._merge.add(partition, records)
-        self.count.deleted = self._reader.deleted
+        self.count.deleted = self.reader.deleted
         return bool(fetched)
 
     def _write(self, behind: Sequence[TopicPartition]) -> None:
@@ -201,7 +235,7 @@ class Recorder:
                 continue
             if bounds.end_ms is not None and record.timestamp >= bounds.end_ms:
                 continue
-            self._sink.write(as_recorded(record))
+            self.sink.write(as_recorded(record))
             topic, head = self.count.topics[record.topic], window_head(record.value)
             topic.records += 1
             topic.windows += 0 if head is None else head.count
@@ -220,3 +254,27 @@ def as_recorded(record: Any) -> RecordedMessage:
         headers=list(record.headers),
         timestamp_type=record.timestamp_type or 0,
     )
+
+
+@asynccontextmanager
+async def open_recorder(settings: Settings, options: RecordOptions) -> AsyncIterator[Recorder]:
+    """Open topics and a file, and give the recorder of the one into the other; ``run`` is the caller's.
+
+    Args:
+        settings: broker and logins.
+        options: what to record.
+
+    Yields:
+        The recorder. Its ``count`` can be looked at while it runs, and ``stop`` may be called at any time. When the
+        block ends the file is finished as Parquet.
+
+    Raises:
+        RecordingError: the file exists or cannot be written.
+        BrokerError: no broker, no right, or no such topic.
+    """
+    if options.path.exists() and not options.overwrite:
+        raise RecordingError(f"{options.path} exists: give --overwrite, or another name")
+    with broker_errors(settings):
+        async with TopicReader(settings, options.topics, options.start) as reader:
+            with RecordingWriter(options.path, keep=True) as writer:
+                yield Recorder(reader, writer, options.bounds)
