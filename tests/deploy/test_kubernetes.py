@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from stream.settings import Settings
+from tests.deploy.stack import VERSION
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 OVERLAYS = ("cpu", "gpu", "secure")
@@ -137,7 +138,7 @@ def test_images_have_a_fixed_tag_and_every_name_that_is_referred_to_exists(overl
         (container,) = pod["containers"]
         _, colon, tag = container["image"].rpartition(":")
         assert colon
-        assert tag == ("0.1.0-gpu" if overlay == "gpu" else "0.1.0-cpu")
+        assert tag == f"{VERSION}-{'gpu' if overlay == 'gpu' else 'cpu'}"
         assert container["envFrom"] == [{"configMapRef": {"name": config["metadata"]["name"]}}]
         assert pod["serviceAccountName"] in accounts
         volumes = {volume["name"] for volume in pod["volumes"]} | ({"folder"} if name == "trainer" else set())
