@@ -19,7 +19,7 @@ from tests.deploy.stack import VERSION
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 OVERLAYS = ("cpu", "gpu", "secure")
-VERSION = "1.33"
+KUBERNETES_VERSION = "1.33"
 OF_KEDA = {"ScaledObject", "TriggerAuthentication"}
 Manifest = dict[str, Any]
 
@@ -65,7 +65,7 @@ def test_every_manifest_keeps_its_published_schema(overlay: str) -> None:
     for one in manifests(overlay):
         kinds.add(one["kind"])
         if one["kind"] not in OF_KEDA:
-            kubernetes_validate.validate(one, VERSION, strict=True)
+            kubernetes_validate.validate(one, KUBERNETES_VERSION, strict=True)
     assert {"Deployment", "StatefulSet", "Job", "NetworkPolicy", "PodDisruptionBudget", "ScaledObject"} <= kinds
 
 
@@ -73,7 +73,7 @@ def test_a_misspelt_field_would_be_found() -> None:
     (worker,) = of_kind("cpu", "Deployment")
     wrong = {**worker, "spec": {**worker["spec"], "replica": 2}}
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, VERSION, strict=True)
+        kubernetes_validate.validate(wrong, KUBERNETES_VERSION, strict=True)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -231,7 +231,7 @@ def test_traces_go_to_the_collector_where_the_component_is_added_and_nowhere_wit
     built = list(yaml.safe_load_all(run.stdout))
     for one in built:
         if one["kind"] not in OF_KEDA:
-            kubernetes_validate.validate(one, VERSION, strict=True)
+            kubernetes_validate.validate(one, KUBERNETES_VERSION, strict=True)
     (config,) = [one["data"] for one in built if one["kind"] == "ConfigMap"]
     more = {name: value for name, value in config.items() if settings_of(overlay).get(name) != value}
     settings = Settings(_env_file=None, **_plain(more))  # type: ignore[call-arg]
