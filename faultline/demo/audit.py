@@ -58,8 +58,8 @@ class SeenEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
-    """What the simulator says happened; times in s from the beginning of the recording."""
+class SimulatedEvent:
+    """A fault or disturbance that was simulated; times in s from the beginning of the recording."""
 
     line: str
     kind: str
@@ -67,10 +67,10 @@ class Happening:
     stop_s: float
 
 
-def read_happenings(path: Path) -> list[Happening]:
-    """What ``faultline simulate --events`` wrote."""
+def read_simulated_events(path: Path) -> list[SimulatedEvent]:
+    """Read the file that ``faultline simulate --events`` wrote."""
     return [
-        Happening(entry["line"], entry["kind"], entry["start_s"], entry["stop_s"])
+        SimulatedEvent(entry["line"], entry["kind"], entry["start_s"], entry["stop_s"])
         for entry in json.loads(path.read_text("utf-8"))
     ]
 
@@ -87,7 +87,7 @@ class _Record:
 
 
 class DeliveryAudit:
-    """Account of records by their origin. Records and answers may be told in any order and more than once.
+    """Account for records by their origin. Records and answers may be given in any order and more than once.
 
     Example:
         >>> account = DeliveryAudit()
@@ -113,7 +113,7 @@ class DeliveryAudit:
         """Records in the dead letters."""
 
     def sent(self, origin: Origin, *, windows: int, timestamp_ms: int) -> None:
-        """A record of so many windows (0 where they cannot be counted) is on its topic."""
+        """Count a record of so many windows (0 where they cannot be counted) as on its topic."""
         record = self._records.setdefault(origin, _Record())
         if record.sent_ms >= 0:
             return
@@ -124,7 +124,7 @@ class DeliveryAudit:
         self._match(record)
 
     def answered(self, origin: Origin, *, windows: int, timestamp_ms: int) -> None:
-        """The classes of so many windows of a record were published."""
+        """Count a record as answered by the classes of so many windows."""
         record = self._records.setdefault(origin, _Record())
         if record.answered_ms >= 0:
             self.repeated += 1
@@ -135,7 +135,7 @@ class DeliveryAudit:
         self._match(record)
 
     def dead(self, origin: Origin) -> None:
-        """A record was dead-lettered."""
+        """Count a record as dead-lettered."""
         record = self._records.setdefault(origin, _Record())
         if record.dead:
             return
@@ -274,21 +274,21 @@ class DemoWatch:
     # What is known --------------------------------------------------------------------------------------------------
 
     def truth_of(self, event: FaultEvent) -> int:
-        """Class that was injected where an event says there is a fault; the none class if there was none."""
+        """Return the class that was injected where an event reports a fault; the none class if there was none."""
         return self.truth.class_during(event.line, event.inception_ns, event.detection_ns)
 
     def seconds_into(self, time_ns: int) -> float:
-        """Seconds from the recording's beginning."""
+        """Return seconds from the recording's beginning."""
         return 0.0 if self.begin_ns is None else (time_ns - self.begin_ns) / NS
 
-    def happening_of(self, event: FaultEvent, happenings: list[Happening]) -> str | None:
-        """Kind of the non-fault that an event came upon, if the simulator did something there."""
+    def disturbance_of(self, event: FaultEvent, simulated: list[SimulatedEvent]) -> str | None:
+        """Return the kind of the disturbance during an event, if the simulator made one there."""
         begin_s, end_s = self.seconds_into(event.inception_ns), self.seconds_into(event.detection_ns)
         return next(
             (
-                what.kind
-                for what in happenings
-                if what.line == event.line and what.start_s - 0.05 <= end_s and begin_s <= what.stop_s + 0.05
+                one.kind
+                for one in simulated
+                if one.line == event.line and one.start_s - 0.05 <= end_s and begin_s <= one.stop_s + 0.05
             ),
             None,
         )
@@ -316,6 +316,6 @@ def _origin(source: dict[str, Any]) -> Origin:
     return source["topic"], source["partition"], source["offset"]
 
 
-def kinds_of(happenings: list[Happening]) -> dict[str, int]:
-    """How often each kind of non-fault happened."""
-    return dict(sorted(Counter(what.kind for what in happenings if what.kind != "fault").items()))
+def count_disturbances(simulated: list[SimulatedEvent]) -> dict[str, int]:
+    """Return how often each kind of disturbance was simulated."""
+    return dict(sorted(Counter(one.kind for one in simulated if one.kind != "fault").items()))
