@@ -64,7 +64,7 @@ def diagnose(*, broker: str | None = None, quick: bool = False) -> Iterator[Chec
 
 
 def check_python() -> Check:
-    """Python is one that TensorFlow and Faust have releases for."""
+    """Check that Python is one that TensorFlow and Faust have releases for."""
     here = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     if (3, 11) <= sys.version_info[:2] < (3, 14):
         return Check("python", "ok", here)
@@ -72,7 +72,7 @@ def check_python() -> Check:
 
 
 def check_packages() -> Iterator[Check]:
-    """Every requirement is there, in a version that we accept."""
+    """Check that every requirement is there, in a version that we accept."""
     wrong = False
     shown = []
     for requirement in _requirements():
@@ -106,7 +106,7 @@ def check_packages() -> Iterator[Check]:
 
 
 def _requirements() -> list[str]:
-    """Requirements of the installed package, or of the checkout that runs without being installed."""
+    """Return requirements of the installed package, or of the checkout that runs without being installed."""
     try:
         return importlib.metadata.requires("faultline") or []
     except importlib.metadata.PackageNotFoundError:
@@ -128,7 +128,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def check_backend(quick: bool) -> Check:
-    """Keras runs on TensorFlow, and which devices that sees."""
+    """Check that Keras runs on TensorFlow, and show the devices that it sees."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         return Check("tensorflow", "fail", f"KERAS_BACKEND is {backend}: unset it, the engine needs tensorflow")
@@ -151,13 +151,13 @@ def check_backend(quick: bool) -> Check:
 
 
 def check_settings(settings: Settings) -> Check:
-    """Settings are valid; names of the variables that are set, with secrets masked."""
+    """Show the variables that are set, with secrets masked, once the settings are valid."""
     shown = [f"{name}={getattr(settings, name.removeprefix(PREFIX).lower())}" for name in settings_in_environment()]
     return Check("settings", "ok", ", ".join(shown) or "no FAULTLINE_ variable set, defaults in use")
 
 
 def check_artefact(settings: Settings) -> Check:
-    """The artefact that a worker would start with verifies and is for its spec."""
+    """Check that the artefact that a worker would start with verifies and is for its spec."""
     from model.artefact import Artefact, shipped
 
     try:
@@ -175,7 +175,7 @@ def check_artefact(settings: Settings) -> Check:
 
 
 def check_broker(settings: Settings) -> Iterator[Check]:
-    """Reachable, lets us in, speaks our protocol versions; then topics and rights."""
+    """Check that the broker is reachable, lets us in and speaks our protocol versions; then topics and rights."""
     from stream.kafka.clients import check_reachable, unspoken_requests
     from stream.kafka.topics_check import check_topics
 
@@ -207,7 +207,7 @@ def check_broker(settings: Settings) -> Iterator[Check]:
 
 
 def check_models(settings: Settings) -> Check:
-    """Which model a worker would use, by the topic of models and the keys that are trusted."""
+    """Show which model a worker would use, by the topic of models and the keys that are trusted."""
     from stream.registry.promote import listed
     from stream.registry.topic import public_keys
 
@@ -229,7 +229,7 @@ def check_models(settings: Settings) -> Check:
 
 
 def check_rights(settings: Settings) -> Iterator[Check]:
-    """What a worker may do, as far as the broker tells without a write."""
+    """Check what a worker may do, as far as the broker reveals it without a write."""
     from confluent_kafka import KafkaException
 
     from stream.kafka.rights import missing_rights
@@ -251,7 +251,7 @@ def check_rights(settings: Settings) -> Iterator[Check]:
 
 
 def check_disk() -> Check:
-    """Room for logs and recordings in the current folder."""
+    """Check that there is room for logs and recordings in the current folder."""
     free = shutil.disk_usage(Path.cwd()).free
     text = f"{free / (1 << 30):.1f} GiB free in {Path.cwd()}"
     if free < FULL_DISK_BYTES:

@@ -99,7 +99,7 @@ def classify(
 
 
 class _Counts:
-    """What was done, for the last line."""
+    """Count what was done, for the last line."""
 
     def __init__(self) -> None:
         self.files = self.failed = self.episodes = self.windows = self.unknown = 0
@@ -113,7 +113,7 @@ class _Counts:
         self.unknown += result.outcomes["unknown"]
 
     def in_words(self, seconds: float) -> str:
-        """One line."""
+        """Return the counts as one line."""
         failed = f" ({self.failed} failed)" if self.failed else ""
         unknown = f", {self.unknown:,} of them unlike the model's training" if self.unknown else ""
         rate = f"{self.windows / seconds:,.0f} windows/s" if seconds > 0 else ""
@@ -128,7 +128,7 @@ def _many(count: int, thing: str) -> str:
 
 
 def _without_samples(result: FileResult) -> FileResult:
-    """A result to keep until the end: thousands of them must not hold their waveforms."""
+    """Return a result to keep until the end: thousands of them must not hold their waveforms."""
     from dataclasses import replace
 
     import numpy as np
@@ -148,7 +148,7 @@ def _with_bar(results: Iterator[FileResult], total: int, quiet: bool) -> Iterato
 
 
 def _say(result: FileResult, *, quiet: bool) -> None:
-    """Failure and warnings of a file, on standard error."""
+    """Print a file's failure and warnings on standard error."""
     if result.error is not None:
         typer.echo(f"faultline: {result.error}", err=True)
     elif result.record is not None and not quiet:

@@ -1,4 +1,4 @@
-"""Prints what two models make of one recording, for people and for programs."""
+"""Print the comparison of two models on one recording, for people and for programs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def compare_on_file(
 
 
 def as_body(comparison: Comparison, models: tuple[str, str]) -> dict[str, Any]:
-    """The comparison as one JSON object."""
+    """Return the comparison as one JSON object."""
     body = comparison.model_dump(mode="json")
     for pair, dumped in zip(comparison.pairs, body["pairs"], strict=True):
         dumped["verdict"] = pair.verdict
@@ -71,7 +71,7 @@ def as_body(comparison: Comparison, models: tuple[str, str]) -> dict[str, Any]:
 
 
 def print_comparison(comparison: Comparison, models: tuple[str, str]) -> None:
-    """Episodes side by side, then what differs in single windows, then the verdict."""
+    """Print episodes side by side, then what differs in single windows, then whether the models agree."""
     console = Console(highlight=False, soft_wrap=True)
     for which, name, model_id in zip(("first ", "second"), models, comparison.models, strict=True):
         console.print(f"{which}  {name}  ({model_id[:16]})")

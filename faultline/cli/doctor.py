@@ -59,7 +59,7 @@ def _as_text(checks: Iterable[Check]) -> bool:
 
 
 def _as_table(checks: Iterable[Check]) -> bool:
-    """Rows appear as they are found, since some take seconds."""
+    """Show a row as soon as its check is done, since some take seconds."""
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table

@@ -74,7 +74,7 @@ def inspect(
 
 
 def as_body(record: Record) -> dict[str, Any]:
-    """A record without its samples, as JSON shows it."""
+    """Return a record without its samples, as JSON shows it."""
     from dataclasses import asdict
 
     segments = [

@@ -53,7 +53,7 @@ class ProgressBar:
 
     @property
     def hidden(self) -> bool:
-        """Whether nothing is shown."""
+        """Return whether nothing is shown."""
         return self._progress.disable
 
     def update(

@@ -119,7 +119,7 @@ def open_report(
 
 
 def _steps(options: ReportOptions) -> int:
-    """How often ``collect`` tells what it is doing, and the drawing."""
+    """Return the number of steps that ``collect`` reports, and one for the drawing."""
     from training.evaluation.conditions import CONDITIONS
 
     models = 1 + (options.champion is not None)

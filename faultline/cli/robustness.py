@@ -57,7 +57,7 @@ def robustness(
         begun = itertools.count()
 
         def show(name: str, level: int) -> None:
-            # A cell that begins tells that the one before is done.
+            # When a cell begins, the one before is done.
             bar.update(f"{name} {level}" if level else name, completed=next(begun))
 
         result = evaluate(

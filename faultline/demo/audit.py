@@ -32,7 +32,7 @@ LAST_RECORDS = 5000
 
 
 class _Labelled(msgspec.Struct, gc=False):
-    """What is read of a message of windows; the samples are skipped."""
+    """The fields that are read of a message of windows; the samples are skipped."""
 
     sequence: int
     start_ns: int
@@ -42,7 +42,7 @@ class _Labelled(msgspec.Struct, gc=False):
 
 
 class _Answer(msgspec.Struct, gc=False):
-    """What is read of a message of classes."""
+    """The fields that are read of a message of classes."""
 
     count: int
     source: dict[str, Any]
@@ -77,7 +77,7 @@ def read_simulated_events(path: Path) -> list[SimulatedEvent]:
 
 @dataclass(slots=True)
 class _Record:
-    """What is known of one record: timestamps in ms, -1 before they are known."""
+    """State of one record: timestamps in ms, -1 before they are known."""
 
     windows: int = 0
     sent_ms: int = -1
@@ -149,12 +149,12 @@ class DeliveryAudit:
 
     @property
     def outstanding(self) -> int:
-        """Records sent and neither answered nor dead-lettered yet."""
+        """Return the number of records sent and neither answered nor dead-lettered yet."""
         return self._open
 
     @property
     def lost(self) -> int:
-        """Windows sent and neither answered nor dead-lettered; a record whose windows cannot be counted is one."""
+        """Return windows sent and neither answered nor dead-lettered; a record of unknown windows counts as one."""
         lost = 0
         for record in self._records.values():
             if record.sent_ms < 0 or record.dead:
@@ -165,12 +165,12 @@ class DeliveryAudit:
         return lost
 
     def sent_ms(self, origin: Origin) -> int | None:
-        """Timestamp of a record; None if it was not seen."""
+        """Return the timestamp of a record in ms; None if it was not seen."""
         record = self._records.get(origin)
         return None if record is None or record.sent_ms < 0 else record.sent_ms
 
     def latency_ms(self, percentile: float, *, last: int | None = None) -> float | None:
-        """Percentile of record timestamp → answer timestamp, of all or of the ``last`` records; None without any."""
+        """Return a percentile of record → answer timestamp, of all or of the ``last`` records; None without any."""
         values = self._latencies_ms if last is None else self._latencies_ms[-last:]
         return float(np.percentile(values, percentile)) if values else None
 
@@ -294,7 +294,7 @@ class DemoWatch:
         )
 
     def live_p99_ms(self) -> float | None:
-        """p99 of the last few thousand records."""
+        """Return the p99 latency of the last few thousand records."""
         return self.deliveries.latency_ms(99, last=LAST_RECORDS)
 
     def score(self) -> EventScore:
@@ -302,7 +302,7 @@ class DemoWatch:
         return score_events(self.truth.faults(), (seen.event for seen in self.events.values()), self.spec)
 
     def onset_latency_ms(self, percentile: float) -> float | None:
-        """Percentile of window record → onset record; None without any."""
+        """Return a percentile of window record → onset record; None without any."""
         sent = {seen.event.event_id: self.deliveries.sent_ms(seen.origin) for seen in self.events.values()}
         values = [
             seen.timestamp_ms - at

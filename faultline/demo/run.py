@@ -46,7 +46,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """How large a demo."""
+    """Size of a demo."""
 
     lines: int = 24
     seconds: float = 60.0
@@ -105,7 +105,7 @@ class Demo:
     # Waiting ------------------------------------------------------------------------------------------------------
 
     async def _until(self, child: Child, what: str, ask: Callable[[], Any]) -> Any:
-        """The first answer that is not None or False, unless the child ends before or the deadline passes."""
+        """Return the first answer that is not None or False, unless the child ends before or the deadline passes."""
         end = time.monotonic() + START_DEADLINE_S
         while True:
             for one in self.children:
@@ -251,7 +251,7 @@ async def _running(watch: DemoWatch) -> AsyncIterator[asyncio.Task[None]]:
 
 
 def _not_found(score: EventScore) -> list[str]:
-    """Types that were injected and are not among the onsets, three-phase faults with and without ground as one."""
+    """Return the types injected that are not among the onsets, three-phase faults with and without ground as one."""
     three = {"lll", "lllg"}
     found = score.onset_types | (three if score.onset_types & three else set())
     return sorted(set(score.by_type) - found)

@@ -1,4 +1,4 @@
-"""What a demo shows while it runs: a live table on a terminal, plain lines elsewhere."""
+"""Show a demo while it runs: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from model.spec import SignalSpec
 ROWS = 14
 PLAIN_STATUS_EVERY_S = 5.0
 SETTLE_S = 1.0
-"""An event may be read before the windows it tells of; after so long they are here."""
+"""An event may be read before the windows it is about; after so long they are here."""
 COLOURS = {"onset": "bold red", "update": "yellow", "clear": "green"}
 
 
@@ -60,7 +60,7 @@ class Throughput:
 
 
 def status(watch: DemoWatch, windows_per_s: float, elapsed_s: float, total_s: float) -> tuple[str, str]:
-    """Counters: what flows, and what was found."""
+    """Return the counters of traffic and of faults, each in one line."""
     score, p99 = watch.score(), watch.live_p99_ms()
     return (
         f"{min(elapsed_s, total_s):3.0f} of {total_s:.0f} s | {watch.truth.lines} lines | "
@@ -174,6 +174,6 @@ class PlainView(_Base):
 def view_for(
     console: Console, watch: DemoWatch, spec: SignalSpec, simulated: list[SimulatedEvent], total_s: float
 ) -> View:
-    """The view that fits where standard output goes."""
+    """Return the view that fits where standard output goes."""
     kind = LiveView if console.is_terminal else PlainView
     return kind(console, watch, spec, simulated, total_s)

@@ -44,7 +44,7 @@ class LetterCount:
 
 @dataclass
 class RedriveCount:
-    """What became of the letters."""
+    """Letters sent again, and those left alone."""
 
     sent: int = 0
     again: int = 0
@@ -168,7 +168,7 @@ async def _send(producer: Any, letter: Letter, value: bytes | None, topic: str) 
 
 
 async def _record_at(settings: Settings, topic: str, partition: int, offset: int) -> Any | None:
-    """One record; None where it is not, or not any more."""
+    """Return one record; None where it is not, or not any more."""
     tolerant_parser.install()
     place = TopicPartition(topic, partition)
     async with admin_client(settings) as admin:

@@ -29,29 +29,29 @@ HELD_BYTES = 8 << 20
 
 
 class Reader(Protocol):
-    """What is needed of ``stream.kafka.reader.TopicReader``."""
+    """The part of ``stream.kafka.reader.TopicReader`` that is needed."""
 
     @property
     def topics(self) -> Sequence[str]:
-        """What is read."""
+        """Return the names of the topics."""
 
     @property
     def partitions(self) -> int:
-        """How many partitions they have."""
+        """Return the number of their partitions."""
 
     @property
     def deleted(self) -> int:
-        """Records gone before they could be read."""
+        """Return the number of records that were gone before they could be read."""
 
     @property
     def final(self) -> bool:
-        """Whether nothing is read that is not there yet."""
+        """Return whether the ends are fixed, so that nothing is read that is not there yet."""
 
     async def fetch(self, full: Collection[TopicPartition] = ()) -> Mapping[TopicPartition, list[Any]]:
-        """Records per partition, the full ones left alone."""
+        """Return records per partition, the full ones left alone."""
 
     def behind(self) -> list[TopicPartition]:
-        """Partitions of which there is more to fetch."""
+        """Return the partitions of which there is more to fetch."""
 
     async def refresh(self) -> None:
         """Look for new partitions."""
@@ -61,11 +61,11 @@ class Reader(Protocol):
 
 
 class Sink(Protocol):
-    """What is needed of ``RecordingWriter``."""
+    """The part of ``RecordingWriter`` that is needed."""
 
     @property
     def size(self) -> int:
-        """Bytes of the file so far."""
+        """Return the bytes of the file so far."""
 
     def write(self, message: RecordedMessage) -> None:
         """Take one record."""
@@ -97,7 +97,7 @@ class RecordBounds:
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """What to record, where to, from where and up to where.
+    """The topics, the file and the bounds of a recording.
 
     Attributes:
         topics: names, or patterns such as ``faults.*``.
@@ -116,7 +116,7 @@ class RecordOptions:
 
 @dataclass(slots=True)
 class TopicCount:
-    """What was recorded of one topic."""
+    """Records of one topic so far."""
 
     records: int = 0
     windows: int = 0
@@ -126,7 +126,7 @@ class TopicCount:
 
 @dataclass(slots=True)
 class RecordCount:
-    """What was recorded so far."""
+    """Records of all topics so far."""
 
     topics: dict[str, TopicCount] = field(default_factory=dict)
     deleted: int = 0
@@ -136,17 +136,17 @@ class RecordCount:
 
     @property
     def records(self) -> int:
-        """Of all topics."""
+        """Return the records of all topics."""
         return sum(topic.records for topic in self.topics.values())
 
     @property
     def windows(self) -> int:
-        """Of all topics."""
+        """Return the windows of all topics."""
         return sum(topic.windows for topic in self.topics.values())
 
     @property
     def bytes(self) -> int:
-        """Of all topics."""
+        """Return the bytes of keys and values of all topics."""
         return sum(topic.bytes for topic in self.topics.values())
 
 
@@ -218,7 +218,7 @@ class Recorder:
         return "end" if self.reader.final and not self.reader.behind() else ""
 
     async def _fetch(self) -> bool:
-        """Fetch once; whether anything came."""
+        """Fetch once; return whether anything came."""
         full = [partition for partition, held in self._merge.held.items() if held >= HELD_BYTES]
         fetched = await self.reader.fetch(full)
         for partition, records in fetched.items():
@@ -243,7 +243,7 @@ class Recorder:
 
 
 def as_recorded(record: Any) -> RecordedMessage:
-    """What is kept of an aiokafka ``ConsumerRecord``."""
+    """Return the part of an aiokafka ``ConsumerRecord`` that is kept."""
     return RecordedMessage(
         topic=record.topic,
         partition=record.partition,

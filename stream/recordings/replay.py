@@ -45,7 +45,7 @@ YIELD_EVERY = 64
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """How to replay.
+    """Options of a replay.
 
     Attributes:
         topic: where to send; None sends every record to the topic that it names, else to ``default_topic``.
@@ -72,7 +72,7 @@ class ReplayOptions:
 
 @dataclass(slots=True)
 class ReplayCount:
-    """What was sent and confirmed so far."""
+    """Records sent and confirmed so far."""
 
     records: int = 0
     windows: int = 0
@@ -89,12 +89,12 @@ class ReplayCount:
 
     @property
     def complete(self) -> bool:
-        """Whether everything sent was confirmed and nothing went wrong."""
+        """Return whether everything sent was confirmed and nothing went wrong."""
         return self.failure is None and self.records == self.confirmed_records
 
 
 async def read_ahead(records: Iterator[ReplayRecord]) -> AsyncGenerator[ReplayRecord, None]:
-    """Records read by a thread, some ahead, so that a paced replay does not wait for a file or for decompression."""
+    """Yield records read by a thread, some ahead, so that a paced replay waits for no file and no decompression."""
     loop = asyncio.get_running_loop()
     chunk = loop.run_in_executor(None, _some, records)
     try:
