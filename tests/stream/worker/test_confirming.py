@@ -75,9 +75,7 @@ async def test_of_a_line_that_changed_in_several_micro_batches_the_last_state_is
             await settle()
         await until(lambda: ours.counted("faultline_events_total", type="lg", state="onset") == 1)
         await settle()
-        assert (_topics(ours), ours.acknowledged) == (["faults.lg"], []), (
-            "the event comes long before its line's state"
-        )
+        assert (_topics(ours), ours.acknowledged) == (["faults.lg"], []), "the event comes long before its line's state"
         await ours.pipeline.drain()
         assert _topics(ours) == ["faults.lg", "line-states"]
         assert decode_state(ours.broker.sent[-1].value or b"").sequence == 5
