@@ -1,4 +1,4 @@
-"""What ``faultline doctor`` looks at: each check is a function that gives lines and never raises one of our errors."""
+"""Check what ``faultline doctor`` shows. A check never raises one of our errors: its result says what is wrong."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ print(f"TensorFlow {tensorflow.__version__}, Keras {keras.__version__} on {keras
 
 
 @dataclass(frozen=True)
-class Line:
-    """One finding: where, how bad, what it is and, unless it is ok, what to do."""
+class Check:
+    """Result of one check: where, how bad, what it is and, unless it is ok, what to do."""
 
     area: str
     level: Level
     message: str
 
 
-def diagnose(*, broker: str | None = None, quick: bool = False) -> Iterator[Line]:
-    """All checks in the order of a first visit; each line is given as soon as it is known.
+def diagnose(*, broker: str | None = None, quick: bool = False) -> Iterator[Check]:
+    """Yield all checks in the order of a first visit, each as soon as its result is known.
 
     Args:
         broker: bootstrap servers that win over the settings.
@@ -55,7 +55,7 @@ def diagnose(*, broker: str | None = None, quick: bool = False) -> Iterator[Line
     try:
         settings = load_settings(broker=broker)
     except FaultlineError as error:
-        yield Line("settings", "fail", str(error))
+        yield Check("settings", "fail", str(error))
     else:
         yield check_settings(settings)
         yield check_artefact(settings)
@@ -63,16 +63,16 @@ def diagnose(*, broker: str | None = None, quick: bool = False) -> Iterator[Line
     yield check_disk()
 
 
-def check_python() -> Line:
-    """Python is one that TensorFlow and Faust have releases for."""
+def check_python() -> Check:
+    """Check that Python is one that TensorFlow and Faust have releases for."""
     here = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     if (3, 11) <= sys.version_info[:2] < (3, 14):
-        return Line("python", "ok", here)
-    return Line("python", "fail", f"{here}: make the environment with Python 3.11, 3.12 or 3.13")
+        return Check("python", "ok", here)
+    return Check("python", "fail", f"{here}: make the environment with Python 3.11, 3.12 or 3.13")
 
 
-def check_packages() -> Iterator[Line]:
-    """Every requirement is there, in a version that we accept."""
+def check_packages() -> Iterator[Check]:
+    """Check that every requirement is there, in a version that we accept."""
     wrong = False
     shown = []
     for requirement in _requirements():
@@ -86,27 +86,27 @@ def check_packages() -> Iterator[Line]:
             if name == "tensorflow-cpu" and _installed("tensorflow"):
                 continue
             wrong = True
-            yield Line("packages", "fail", f"{name} is missing: pip install '{requirement.partition(';')[0].strip()}'")
+            yield Check("packages", "fail", f"{name} is missing: pip install '{requirement.partition(';')[0].strip()}'")
             continue
         shown.append(f"{name} {version}")
         differs = relation == "==" and version != wanted
         if differs or (relation == ">=" and _numbers(version) < _numbers(wanted)):
             wrong = True
             advice = f"pip install '{name}{relation}{wanted}'"
-            yield Line("packages", "fail", f"{name} is {version}, which is not tested: {advice}")
+            yield Check("packages", "fail", f"{name} is {version}, which is not tested: {advice}")
     if _installed("tensorflow") and _installed("tensorflow-cpu"):
         wrong = True
-        yield Line(
+        yield Check(
             "packages",
             "fail",
             "tensorflow and tensorflow-cpu overwrite each other's files: pip uninstall both, then install one",
         )
     if not wrong:
-        yield Line("packages", "ok", ", ".join(shown))
+        yield Check("packages", "ok", ", ".join(shown))
 
 
 def _requirements() -> list[str]:
-    """Requirements of the installed package, or of the checkout that runs without being installed."""
+    """Return requirements of the installed package, or of the checkout that runs without being installed."""
     try:
         return importlib.metadata.requires("faultline") or []
     except importlib.metadata.PackageNotFoundError:
@@ -127,55 +127,55 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def check_backend(quick: bool) -> Line:
-    """Keras runs on TensorFlow, and which devices that sees."""
+def check_backend(quick: bool) -> Check:
+    """Check that Keras runs on TensorFlow, and show the devices that it sees."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
-        return Line("tensorflow", "fail", f"KERAS_BACKEND is {backend}: unset it, the engine needs tensorflow")
+        return Check("tensorflow", "fail", f"KERAS_BACKEND is {backend}: unset it, the engine needs tensorflow")
     if quick:
-        return Line("tensorflow", "ok", "not imported (--quick)")
+        return Check("tensorflow", "ok", "not imported (--quick)")
     # In a process of its own: an import that crashes on this CPU must not take the doctor with it.
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and text
             [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=IMPORT_DEADLINE_S
         )
     except subprocess.TimeoutExpired:
-        return Line("tensorflow", "fail", f"not imported within {IMPORT_DEADLINE_S:.0f} s: is the disk that slow?")
+        return Check("tensorflow", "fail", f"not imported within {IMPORT_DEADLINE_S:.0f} s: is the disk that slow?")
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"it ended by signal {-done.returncode}"])[-1]
-        return Line("tensorflow", "fail", f"cannot be imported ({reason}): pip install tensorflow-cpu keras")
+        return Check("tensorflow", "fail", f"cannot be imported ({reason}): pip install tensorflow-cpu keras")
     text = done.stdout.strip()
     if shutil.which("nvidia-smi") is not None and "GPU" not in text:
-        return Line("tensorflow", "warn", f"{text}; a GPU is there but not used: install the extra faultline[gpu]")
-    return Line("tensorflow", "ok", text)
+        return Check("tensorflow", "warn", f"{text}; a GPU is there but not used: install the extra faultline[gpu]")
+    return Check("tensorflow", "ok", text)
 
 
-def check_settings(settings: Settings) -> Line:
-    """Settings are valid; names of the variables that are set, with secrets masked."""
+def check_settings(settings: Settings) -> Check:
+    """Show the variables that are set, with secrets masked, once the settings are valid."""
     shown = [f"{name}={getattr(settings, name.removeprefix(PREFIX).lower())}" for name in settings_in_environment()]
-    return Line("settings", "ok", ", ".join(shown) or "no FAULTLINE_ variable set, defaults in use")
+    return Check("settings", "ok", ", ".join(shown) or "no FAULTLINE_ variable set, defaults in use")
 
 
-def check_artefact(settings: Settings) -> Line:
-    """The artefact that a worker would start with verifies and is for its spec."""
+def check_artefact(settings: Settings) -> Check:
+    """Check that the artefact that a worker would start with verifies and is for its spec."""
     from model.artefact import Artefact, shipped
 
     try:
         spec = load_spec(settings.spec)
         artefact = Artefact.load(Path(settings.model)) if settings.model else shipped(spec.name)
     except FaultlineError as error:
-        return Line("artefact", "fail", str(error))
+        return Check("artefact", "fail", str(error))
     origin = settings.model or "shipped"
     if artefact.manifest.spec != spec:
         advice = "set FAULTLINE_SPEC or FAULTLINE_MODEL so that they fit"
-        return Line(
+        return Check(
             "artefact", "fail", f"{origin} is for spec {artefact.manifest.spec.name}, not {spec.name}: {advice}"
         )
-    return Line("artefact", "ok", f"{origin} {artefact.model_id} for spec {spec.name} verifies")
+    return Check("artefact", "ok", f"{origin} {artefact.model_id} for spec {spec.name} verifies")
 
 
-def check_broker(settings: Settings) -> Iterator[Line]:
-    """Reachable, lets us in, speaks our protocol versions; then topics and rights."""
+def check_broker(settings: Settings) -> Iterator[Check]:
+    """Check that the broker is reachable, lets us in and speaks our protocol versions; then topics and rights."""
     from stream.kafka.clients import check_reachable, unspoken_requests
     from stream.kafka.topics import check_topics
 
@@ -183,7 +183,7 @@ def check_broker(settings: Settings) -> Iterator[Line]:
         broker = asyncio.run(check_reachable(settings, BROKER_DEADLINE_S))
         findings = asyncio.run(check_topics(settings))
     except FaultlineError as error:
-        yield Line("broker", "fail", str(error))
+        yield Check("broker", "fail", str(error))
         return
     login = f"as {settings.sasl_username or settings.sasl_oauth_client_id} by {settings.sasl_mechanism}"
     how = f"{settings.security_protocol} {login if 'SASL' in settings.security_protocol else ''}".strip()
@@ -191,23 +191,23 @@ def check_broker(settings: Settings) -> Iterator[Line]:
     unspoken = unspoken_requests(broker)
     if unspoken:
         advice = "use Apache Kafka 2.1 to 4.x"
-        yield Line("broker", "fail", f"{broker.bootstrap} does not speak our {', '.join(unspoken)}: {advice}")
+        yield Check("broker", "fail", f"{broker.bootstrap} does not speak our {', '.join(unspoken)}: {advice}")
     elif broker.embedded:
-        yield Line("broker", "warn", f"{broker.bootstrap} is an embedded broker: for trying out, it forgets")
+        yield Check("broker", "warn", f"{broker.bootstrap} is an embedded broker: for trying out, it forgets")
     else:
-        yield Line("broker", "ok", f"{broker.bootstrap} answers ({how}, {nodes})")
+        yield Check("broker", "ok", f"{broker.bootstrap} answers ({how}, {nodes})")
     wrong = [finding for finding in findings if finding.level != "ok"]
-    yield from (Line("topics", finding.level, f"{finding.name}: {finding.message}") for finding in wrong)
+    yield from (Check("topics", finding.level, f"{finding.name}: {finding.message}") for finding in wrong)
     if not wrong:
-        yield Line("topics", "ok", f"{len(findings)} topics are as they should be")
+        yield Check("topics", "ok", f"{len(findings)} topics are as they should be")
     if not broker.embedded:
         yield from check_rights(settings)
     if all(finding.name != settings.topic_models for finding in wrong):
         yield check_models(settings)
 
 
-def check_models(settings: Settings) -> Line:
-    """Which model a worker would use, by the topic of models and the keys that are trusted."""
+def check_models(settings: Settings) -> Check:
+    """Show which model a worker would use, by the topic of models and the keys that are trusted."""
     from stream.registry.promote import listed
     from stream.registry.topic import public_keys
 
@@ -215,43 +215,45 @@ def check_models(settings: Settings) -> Line:
         public_keys(settings)
         here = [row for row in asyncio.run(listed(settings)) if row.spec == load_spec(settings.spec).name]
     except FaultlineError as error:
-        return Line("models", "fail", str(error))
+        return Check("models", "fail", str(error))
     signed = "signed models only" if settings.model_public_keys else "signatures not asked for"
     champion = next((row for row in here if row.role == "champion"), None)
     if champion is None:
-        return Line("models", "ok", f"no champion on the topic: workers use the artefact above; {signed}")
+        return Check("models", "ok", f"no champion on the topic: workers use the artefact above; {signed}")
     if champion.refused is not None:
         advice = "promote a good one: faultline models promote, or rollback"
-        return Line("models", "fail", f"workers refuse the champion {champion.model_id} ({champion.refused}): {advice}")
-    return Line("models", "ok", f"champion {champion.model_id}, promoted by {champion.promoted_by}; {signed}")
+        return Check(
+            "models", "fail", f"workers refuse the champion {champion.model_id} ({champion.refused}): {advice}"
+        )
+    return Check("models", "ok", f"champion {champion.model_id}, promoted by {champion.promoted_by}; {signed}")
 
 
-def check_rights(settings: Settings) -> Iterator[Line]:
-    """What a worker may do, as far as the broker tells without a write."""
+def check_rights(settings: Settings) -> Iterator[Check]:
+    """Check what a worker may do, as far as the broker reveals it without a write."""
     from confluent_kafka import KafkaException
 
     from stream.kafka.acls import missing_rights
 
     if settings.security_protocol.startswith("SASL") and settings.sasl_mechanism == "OAUTHBEARER":
-        yield Line("rights", "warn", "not asked for under OAUTHBEARER: start a worker and read its first lines")
+        yield Check("rights", "warn", "not asked for under OAUTHBEARER: start a worker and read its first lines")
         return
     try:
         missing = missing_rights(settings)
     except KafkaException as error:
-        yield Line("rights", "warn", f"the broker does not tell ({error.args[0].str()}): start a worker to see")
+        yield Check("rights", "warn", f"the broker does not tell ({error.args[0].str()}): start a worker to see")
         return
     for right in missing:
-        yield Line("rights", "fail", f"{right.name}: {' and '.join(right.operations)} denied; {right.advice}")
+        yield Check("rights", "fail", f"{right.name}: {' and '.join(right.operations)} denied; {right.advice}")
     if not missing:
-        yield Line(
+        yield Check(
             "rights", "ok", "read windows and models, write events, dead letters and line states, join the group"
         )
 
 
-def check_disk() -> Line:
-    """Room for logs and recordings in the current folder."""
+def check_disk() -> Check:
+    """Check that there is room for logs and recordings in the current folder."""
     free = shutil.disk_usage(Path.cwd()).free
     text = f"{free / (1 << 30):.1f} GiB free in {Path.cwd()}"
     if free < FULL_DISK_BYTES:
-        return Line("disk", "fail", f"{text}: make room, Apache Kafka and recordings will fail")
-    return Line("disk", "warn" if free < LOW_DISK_BYTES else "ok", text)
+        return Check("disk", "fail", f"{text}: make room, Apache Kafka and recordings will fail")
+    return Check("disk", "warn" if free < LOW_DISK_BYTES else "ok", text)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from faultline import __version__
 from model.errors import FaultlineError
 
 app = typer.Typer(
@@ -24,6 +23,8 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from faultline import __version__
+
         typer.echo(f"faultline {__version__}")
         raise typer.Exit
 

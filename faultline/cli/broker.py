@@ -26,4 +26,5 @@ def broker(
     """
     from stream.kafka.embedded import serve
 
-    serve(port_file=port_file, with_parent=with_parent)
+    # typer.echo flushes: a script reads the address while the broker runs.
+    serve(on_start=typer.echo, port_file=port_file, with_parent=with_parent)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.output import print_table, progress_bar
 from faultline.cli.waveform_options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def classify(
 
 
 class _Counts:
-    """What was done, for the last line."""
+    """Count what was done, for the last line."""
 
     def __init__(self) -> None:
         self.files = self.failed = self.episodes = self.windows = self.unknown = 0
@@ -112,7 +113,7 @@ class _Counts:
         self.unknown += result.outcomes["unknown"]
 
     def in_words(self, seconds: float) -> str:
-        """One line."""
+        """Return the counts as one line."""
         failed = f" ({self.failed} failed)" if self.failed else ""
         unknown = f", {self.unknown:,} of them unlike the model's training" if self.unknown else ""
         rate = f"{self.windows / seconds:,.0f} windows/s" if seconds > 0 else ""
@@ -127,7 +128,7 @@ def _many(count: int, thing: str) -> str:
 
 
 def _without_samples(result: FileResult) -> FileResult:
-    """A result to keep until the end: thousands of them must not hold their waveforms."""
+    """Return a result to keep until the end: thousands of them must not hold their waveforms."""
     from dataclasses import replace
 
     import numpy as np
@@ -139,21 +140,15 @@ def _without_samples(result: FileResult) -> FileResult:
 
 
 def _with_bar(results: Iterator[FileResult], total: int, quiet: bool) -> Iterator[FileResult]:
-    """The results, with a bar on a terminal's standard error while they come."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("", total=total)
-        for result in results:
-            bar.update(task, advance=1, description=result.path.name)
+    """Yield the results, with a bar while they come."""
+    with progress_bar(total=total, quiet=quiet) as bar:
+        for number, result in enumerate(results, 1):
+            bar.update(f"{number} of {total}, {result.path.name}", advance=1)
             yield result
 
 
 def _say(result: FileResult, *, quiet: bool) -> None:
-    """Failure and warnings of a file, on standard error."""
+    """Print a file's failure and warnings on standard error."""
     if result.error is not None:
         typer.echo(f"faultline: {result.error}", err=True)
     elif result.record is not None and not quiet:
@@ -177,7 +172,6 @@ def _draw(result: FileResult, spec: SignalSpec, folder: Path, drawn: Counter[str
 
 
 def _show(results: list[FileResult]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -199,4 +193,4 @@ def _show(results: list[FileResult]) -> None:
         if not result.episodes:
             what = "cannot be read" if result.error is not None else "no fault"
             table.add_row(escape(result.path.name), "", f"[dim]{what}[/]", *[""] * 6)
-    Console(width=max(Console().width, TABLE_WIDTH)).print(table)
+    print_table(table, TABLE_WIDTH)

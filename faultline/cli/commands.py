@@ -1,4 +1,4 @@
-"""Which commands there are, in the order of a first visit."""
+"""Register the commands, in the order of a first visit."""
 
 from __future__ import annotations
 

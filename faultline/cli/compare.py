@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from faultline.cli.output import print_table, progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,22 +32,15 @@ def compare(
     import os
 
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
     from domains.powerline.recipes.architecture_comparison import compare as run
     from model.architectures import ARCHITECTURES
     from training.errors import TrainingError
 
     if out is not None and not out.parent.is_dir():
         raise TrainingError(f"{out}: the folder {out.parent} does not exist; create it first")
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    hidden = quiet or not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as progress:
-        task = progress.add_task("reading", total=2 * len(ARCHITECTURES) * epochs)
-        found = run(data, seed, epochs, on_epoch=lambda name: progress.update(task, advance=1, description=name))
-    # A table that is cut off helps nobody: where the output is no terminal, it gets the width it needs.
-    Console(width=None if sys.stdout.isatty() else 150).print(_table(found))
+    with progress_bar("reading", 2 * len(ARCHITECTURES) * epochs, quiet=quiet) as bar:
+        found = run(data, seed, epochs, on_epoch=lambda name: bar.update(name, advance=1))
+    print_table(_table(found))
     if out is not None:
         out.write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
         typer.echo(f"written to {out}")

@@ -1,18 +1,17 @@
-"""Prints what two models make of one recording, for people and for programs."""
+"""Print the comparison of two models on one recording, for people and for programs."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from domains.powerline.waveforms import ReadOptions
+from faultline.cli.output import print_json, progress_bar
 from faultline.compare import NS, Comparison, EpisodePair, ModelEpisode, Tolerance, compare_models
 from faultline.detect import load_artefact
 from stream.recordings.replay_job import open_replay
@@ -45,19 +44,17 @@ def compare_on_file(
     configure_logs(settings)
     first, second = (load_artefact(model) for model in models)
     source = open_replay(path, first.manifest.spec, options, read)
-    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.completed:,.0f} records"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("compare", total=source.total)
+    with progress_bar(total=source.total) as bar:
         comparison = compare_models(
             source,
             first,
             second,
             topic=settings.topic_windows,
             tolerance=tolerance,
-            progress=lambda records: bar.update(task, completed=records),
+            progress=lambda records: bar.update(f"{records:,} records", completed=records),
         )
     if as_json:
-        typer.echo(json.dumps(as_body(comparison, models)))
+        print_json(as_body(comparison, models))
     else:
         print_comparison(comparison, models)
     if not comparison.agree:
@@ -65,7 +62,7 @@ def compare_on_file(
 
 
 def as_body(comparison: Comparison, models: tuple[str, str]) -> dict[str, Any]:
-    """The comparison as one JSON object."""
+    """Return the comparison as one JSON object."""
     body = comparison.model_dump(mode="json")
     for pair, dumped in zip(comparison.pairs, body["pairs"], strict=True):
         dumped["verdict"] = pair.relation
@@ -73,7 +70,7 @@ def as_body(comparison: Comparison, models: tuple[str, str]) -> dict[str, Any]:
 
 
 def print_comparison(comparison: Comparison, models: tuple[str, str]) -> None:
-    """Episodes side by side, then what differs in single windows, then the verdict."""
+    """Print episodes side by side, then what differs in single windows, then whether the models agree."""
     console = Console(highlight=False, soft_wrap=True)
     for which, name, model_id in zip(("first ", "second"), models, comparison.models, strict=True):
         console.print(f"{which}  {name}  ({model_id[:16]})")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.output import print_json
+
 if TYPE_CHECKING:
     from stream.dead_letters.letters import LetterFilter
+    from stream.settings import Settings
 
 app = typer.Typer(help="Records that could not be judged: why, whose, and sending them again.", no_args_is_help=True)
 
@@ -49,12 +53,43 @@ def list_(
 
     Example: `faultline dlq list --from 2026-01-31T12:00:00`
     """
-    from stream.dead_letters.redrive import list_letters
+    from stream.dead_letters.letters import time_text
+    from stream.dead_letters.redrive import count_letters
     from stream.kafka.reader import parse_start
-    from stream.settings import load_settings
 
     wanted = _wanted(reason, line, before)
-    list_letters(load_settings(broker=broker), parse_start(since), wanted, as_json=as_json)
+    settings = _settings(broker)
+    count = asyncio.run(count_letters(settings, parse_start(since), wanted))
+    _warn(count.unreadable, settings)
+    if as_json:
+        for one in count.reasons:
+            print_json(one.as_dict())
+        return
+    if not count.reasons:
+        typer.echo("no dead letters")
+        return
+    for one in count.reasons:
+        named = ", ".join(f"{source} ({times})" for source, times in one.most())
+        more = len(one.sources) - len(one.most())
+        typer.echo(
+            f"{one.letters:>9,} {one.reason:<13} last {time_text(one.last_ms)}, e.g. {one.example}: {one.message}"
+        )
+        typer.echo(f"{'':>9} from {named}" + (f" and {more} more" if more else ""))
+
+
+def _settings(broker: str | None) -> Settings:
+    from stream.settings import load_settings
+    from stream.telemetry.logs import configure_logs
+
+    settings = load_settings(broker=broker)
+    configure_logs(settings)
+    return settings
+
+
+def _warn(unreadable: int, settings: Settings) -> None:
+    if unreadable:
+        text = f"{unreadable} records of {settings.topic_dead_letters} do not tell their cause: left out"
+        typer.echo(text, err=True)
 
 
 @app.command()
@@ -67,10 +102,28 @@ def show(
 
     Example: `faultline dlq show 3:1207 --out letter.bin`
     """
-    from stream.dead_letters.redrive import show_letter
-    from stream.settings import load_settings
+    from stream.dead_letters.letters import dump, parse_place, time_text
+    from stream.dead_letters.redrive import find_letter
+    from stream.errors import ReplayError
 
-    show_letter(load_settings(broker=broker), place, out)
+    settings = _settings(broker)
+    letter = asyncio.run(find_letter(settings, *parse_place(place)))
+    cause = letter.cause
+    typer.echo(f"{cause.reason}: {cause.message}")
+    typer.echo(f"from {cause.topic} {cause.partition}:{cause.offset}, sent {time_text(cause.timestamp_ms)}")
+    typer.echo(f"key {letter.source}; died {time_text(letter.timestamp_ms)}{'; sent again before' * letter.again}")
+    for name, text in letter.headers:
+        typer.echo(f"header {name!r}: {'null' if text is None else repr(text)[:200]}")
+    if letter.value is None:
+        typer.echo("value stands at its origin only" if cause.by_reference else "value null")
+    else:
+        typer.echo(f"value of {len(letter.value)} bytes")
+        typer.echo(dump(letter.value))
+    if out is not None:
+        try:
+            out.write_bytes(letter.value or b"")
+        except OSError as error:
+            raise ReplayError(f"{out}: cannot be written: {error.strerror}") from error
 
 
 @app.command()
@@ -96,13 +149,21 @@ def redrive(
     """
     from stream.dead_letters.redrive import redrive
     from stream.kafka.reader import parse_start
-    from stream.settings import load_settings
 
-    redrive(
-        load_settings(broker=broker),
-        parse_start(since),
-        _wanted(reason, line, before),
-        topic=topic,
-        also_again=again,
-        dry_run=dry_run,
+    settings = _settings(broker)
+    count = asyncio.run(
+        redrive(
+            settings,
+            parse_start(since),
+            _wanted(reason, line, before),
+            topic=topic,
+            also_again=again,
+            dry_run=dry_run,
+        )
     )
+    _warn(count.unreadable, settings)
+    typer.echo(f"{count.sent} {'would be sent' if dry_run else 'sent again and confirmed'}")
+    if count.again:
+        typer.echo(f"{count.again} left alone: sent again before and dead again; --again sends them once more")
+    if count.gone:
+        typer.echo(f"{count.gone} left alone: too large to copy, and not at their origin any more")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.output import print_json
+
 if TYPE_CHECKING:
-    from faultline.doctor import Line
+    from faultline.doctor import Check
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -32,33 +33,33 @@ def doctor(
     """
     from faultline.doctor import diagnose
 
-    lines = diagnose(broker=broker, quick=quick)
+    checks = diagnose(broker=broker, quick=quick)
     if as_json:
-        failed = _as_json(lines)
+        failed = _as_json(checks)
     elif sys.stdout.isatty():
-        failed = _as_table(lines)
+        failed = _as_table(checks)
     else:
-        failed = _as_text(lines)
+        failed = _as_text(checks)
     raise typer.Exit(1 if failed else 0)
 
 
-def _as_json(lines: Iterable[Line]) -> bool:
-    found = list(lines)
-    failed = any(line.level == "fail" for line in found)
-    typer.echo(json.dumps({"ok": not failed, "lines": [dataclasses.asdict(line) for line in found]}))
+def _as_json(checks: Iterable[Check]) -> bool:
+    found = list(checks)
+    failed = any(check.level == "fail" for check in found)
+    print_json({"ok": not failed, "lines": [dataclasses.asdict(check) for check in found]})
     return failed
 
 
-def _as_text(lines: Iterable[Line]) -> bool:
+def _as_text(checks: Iterable[Check]) -> bool:
     failed = False
-    for line in lines:
-        typer.echo(f"{line.level:4} {line.area}: {line.message}")
-        failed |= line.level == "fail"
+    for check in checks:
+        typer.echo(f"{check.level:4} {check.area}: {check.message}")
+        failed |= check.level == "fail"
     return failed
 
 
-def _as_table(lines: Iterable[Line]) -> bool:
-    """Rows appear as they are found, since some take seconds."""
+def _as_table(checks: Iterable[Check]) -> bool:
+    """Show a row as soon as its check is done, since some take seconds."""
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table
@@ -67,7 +68,7 @@ def _as_table(lines: Iterable[Line]) -> bool:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     failed = False
     with Live(table, console=Console(), refresh_per_second=8):
-        for line in lines:
-            table.add_row(Text(line.level, COLOURS[line.level]), Text(line.area, "bold"), Text(line.message))
-            failed |= line.level == "fail"
+        for check in checks:
+            table.add_row(Text(check.level, COLOURS[check.level]), Text(check.area, "bold"), Text(check.message))
+            failed |= check.level == "fail"
     return failed

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from faultline.cli.output import print_table, progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,9 +40,6 @@ def folds(
     import os
 
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     from domains.powerline.recipes.cross_validation import FoldOptions, cross_validate, epochs_per_fold, run_fold
     from training.errors import TrainingError
     from training.fitting.fit import FitHistory
@@ -52,22 +50,19 @@ def folds(
     options = FoldOptions(
         folds=folds, seed=seed, epochs=epochs or default.epochs, episodes=episodes or default.episodes, lines=lines
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    hidden = quiet or not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as progress:
-        task = progress.add_task("simulating", total=epochs_per_fold(options) * (1 if fold else folds))
+    with progress_bar("simulating", epochs_per_fold(options) * (1 if fold else folds), quiet=quiet) as bar:
 
-        def tell(number: int, history: FitHistory) -> None:
-            progress.update(task, advance=1, description=f"fold {number}, loss {history.loss[-1]:.4f}")
+        def show(number: int, history: FitHistory) -> None:
+            bar.update(f"fold {number}, loss {history.loss[-1]:.4f}", advance=1)
 
         found: Folds | None = None
         done: tuple[Fold, ...]
         if fold is not None:
-            done = (run_fold(options, fold, work_dir, tell),)
+            done = (run_fold(options, fold, work_dir, show),)
         else:
-            found = cross_validate(options, work_dir, tell)
+            found = cross_validate(options, work_dir, show)
             done = found.folds
-    Console(width=max(Console().width, TABLE_WIDTH)).print(_table(done, found))
+    print_table(_table(done, found), TABLE_WIDTH)
     if json_out is not None:
         result: Folds | Fold = found or done[0]
         json_out.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from faultline.cli.output import print_json
 from faultline.cli.waveform_options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ def inspect(
 
     `faultline inspect station.cff --channels "north: ia=4 ib=5 ic=6 va=1 vb=2 vc=3"`
     """
-    import json
-
     from domains.powerline.waveforms import RecordError, open_record
     from faultline.cli.waveform_options import read_options
     from model.errors import FaultlineError
@@ -60,7 +59,7 @@ def inspect(
         try:
             record = open_record(path, options=options)
             if as_json:
-                typer.echo(json.dumps(as_body(record), ensure_ascii=False))
+                print_json(as_body(record))
             else:
                 _show(record)
             if plot is not None:
@@ -75,7 +74,7 @@ def inspect(
 
 
 def as_body(record: Record) -> dict[str, Any]:
-    """A record without its samples, as JSON shows it."""
+    """Return a record without its samples, as JSON shows it."""
     from dataclasses import asdict
 
     segments = [

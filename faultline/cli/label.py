@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.output import progress_bar
+
 if TYPE_CHECKING:
     from stream.contract import WindowLabel
     from stream.settings import Settings
@@ -67,23 +69,18 @@ def label(
 
 def label_event(settings: Settings, event_id: str, given: OperatorLabel, *, days: float) -> None:
     """Label an event's episode; show a bar while the event is looked up, then what was labelled."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from stream.telemetry.logs import configure_logs
     from training.sidecar import label_client
 
     configure_logs(settings)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("looking for the event", total=None)
+    with progress_bar("looking for the event") as bar:
         label, events = asyncio.run(
             label_client.label_event(
                 settings,
                 event_id,
                 given,
                 days=days,
-                on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+                on_progress=lambda done, total: bar.update(completed=done, total=total),
             )
         )
     event = events[0]

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from faultline.cli.output import print_json, show_progress
+
+if TYPE_CHECKING:
+    from stream.recordings.recorder import RecordCount, Recorder, RecordOptions
+    from stream.settings import Settings
+
+UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def record(
@@ -51,14 +64,14 @@ def record(
 
     `faultline record --repair killed.parquet`
     """
-    from stream.errors import SettingsError
+    from stream.errors import RecordingError, SettingsError
     from stream.kafka.reader import parse_start
-    from stream.recordings.record_job import RecordOptions, parse_end, record_topics, repair_recording
-    from stream.recordings.recorder import RecordBounds
+    from stream.recordings.recorder import RecordBounds, RecordOptions
     from stream.settings import load_settings
+    from stream.telemetry.logs import configure_logs
 
     if repair is not None:
-        repair_recording(repair, as_json=as_json)
+        _repair(repair, as_json=as_json)
         return
     if from_beginning and start is not None:
         raise SettingsError("--from-beginning and --from contradict each other: give one")
@@ -72,5 +85,107 @@ def record(
         seconds=seconds,
         flush_s=flush_seconds,
     )
-    chosen = tuple(topics or [settings.topic_windows])
-    record_topics(settings, RecordOptions(chosen, out, begin, bounds, overwrite), as_json=as_json)
+    configure_logs(settings)
+    options = RecordOptions(tuple(topics or [settings.topic_windows]), out, begin, bounds, overwrite)
+    began_s = time.monotonic()
+    recorded, size = asyncio.run(_record(settings, options))
+    _print_count(out, recorded, size, time.monotonic() - began_s, as_json=as_json)
+    if count is not None and recorded.records < count and recorded.ended_by != "stop":
+        raise RecordingError(f"{recorded.records:,} of {count:,} records came before the recording ended")
+
+
+def parse_end(text: str | None) -> int | None:
+    """Return an ISO time (of this machine's time zone where it names none) as Unix ms.
+
+    Raises:
+        SettingsError: ``text`` is no ISO time.
+    """
+    from stream.errors import SettingsError
+
+    if text is None:
+        return None
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise SettingsError(f"--to {text}: give an ISO time, e.g. 2026-01-31T12:00:00") from None
+
+
+async def _record(settings: Settings, options: RecordOptions) -> tuple[RecordCount, int]:
+    """Record until a bound or a signal; return the count and the bytes of the finished file."""
+    from stream.recordings.recorder import open_recorder
+
+    async with open_recorder(settings, options) as recorder:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, recorder.stop)
+        names, partitions = ", ".join(recorder.reader.topics), recorder.reader.partitions
+        typer.echo(f"recording {names} ({partitions} partitions) to {options.path}; Ctrl-C ends it", err=True)
+        async with show_progress(_progress_text(recorder), lambda: recorder.count.records, options.bounds.count):
+            await recorder.run()
+    return recorder.count, recorder.sink.size
+
+
+def _progress_text(recorder: Recorder) -> Callable[[], str]:
+    before, before_s = 0, time.monotonic()
+
+    def text() -> str:
+        nonlocal before, before_s
+        now, now_s = recorder.count.records, time.monotonic()
+        rate = (now - before) / (now_s - before_s)
+        before, before_s = now, now_s
+        return f"{_in_words(recorder.count)}, {rate:,.0f} records/s; file {size_text(recorder.sink.size)}"
+
+    return text
+
+
+def _repair(path: Path, *, as_json: bool) -> None:
+    from stream.recordings.recording import repair
+
+    recording = repair(path)
+    if as_json:
+        print_json({"path": str(path), "records": recording.count})
+    else:
+        typer.echo(f"{path} is whole: {recording.count:,} records")
+
+
+def _in_words(count: RecordCount) -> str:
+    windows = f" with {count.windows:,} windows" if count.windows else ""
+    return f"{count.records:,} records{windows}, {size_text(count.bytes)}"
+
+
+def size_text(size: float) -> str:
+    """Return a size in bytes as people read it, in powers of 1000.
+
+    Example:
+        >>> size_text(999), size_text(76_800_000)
+        ('999 B', '76.8 MB')
+    """
+    for unit in UNITS[:-1]:
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} {UNITS[-1]}"
+
+
+def _print_count(path: Path, count: RecordCount, size: int, seconds: float, *, as_json: bool) -> None:
+    records = {name: topic.records for name, topic in count.topics.items()}
+    if as_json:
+        print_json(
+            {
+                "path": str(path),
+                "records": count.records,
+                "windows": count.windows,
+                "bytes": count.bytes,
+                "file_bytes": size,
+                "deleted_before_read": count.deleted,
+                "seconds": round(seconds, 3),
+                "ended_by": count.ended_by,
+                "topics": records,
+            }
+        )
+        return
+    typer.echo(f"recorded {_in_words(count)} in {seconds:.1f} s to {path} ({size_text(size)})")
+    if len(records) > 1:
+        for name, number in records.items():
+            typer.echo(f"  {name}: {number:,}")
+    if count.deleted:
+        typer.echo(f"{count.deleted:,} records were deleted by the broker's retention before they could be read")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import signal
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.output import print_json, show_progress
 from faultline.cli.waveform_options import (
     Channels,
     CurrentBase,
@@ -18,6 +23,11 @@ from faultline.cli.waveform_options import (
     VoltageBase,
     read_options,
 )
+
+if TYPE_CHECKING:
+    from stream.recordings.replay import ReplayCount, ReplayOptions
+    from stream.recordings.sources import Source
+    from stream.settings import Settings
 
 
 def replay(
@@ -115,7 +125,6 @@ def replay(
     from stream.errors import SettingsError
     from stream.recordings.clip import Clip, parse_moment
     from stream.recordings.replay import ReplayOptions
-    from stream.recordings.replay_job import parse_pace, replay_file
     from stream.recordings.sources import SourceOptions
     from stream.settings import load_settings
 
@@ -151,4 +160,94 @@ def replay(
         tolerance = Tolerance(inception_ms=tolerance_ms)
         compare_on_file(settings, source, (against, and_), source_options, read, tolerance, as_json=as_json)
         return
-    replay_file(settings, source, source_options, options, read=read, as_json=as_json)
+    from model.spec import load_spec
+    from stream.recordings.replay_job import open_replay
+    from stream.telemetry.logs import configure_logs
+
+    configure_logs(settings)
+    opened = open_replay(source, load_spec(settings.spec), source_options, read)
+    _replay(settings, opened, options, as_json=as_json)
+
+
+def parse_pace(text: str) -> float | None:
+    """Return the speed of a pace: None for ``max``.
+
+    Raises:
+        SettingsError: ``text`` is neither a positive number nor ``max``.
+    """
+    from stream.errors import SettingsError
+
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not (math.isfinite(speed) and speed > 0):
+        raise SettingsError(f"--pace {text}: give a number above 0 (1 is as recorded), or max")
+    return speed
+
+
+def _replay(settings: Settings, source: Source, options: ReplayOptions, *, as_json: bool) -> None:
+    """Replay and print the count on standard output.
+
+    Raises:
+        ReplayError: something was not sent or not confirmed; the count is printed before.
+    """
+    from stream.errors import ReplayError
+
+    began_s = time.monotonic()
+    count = asyncio.run(_run(settings, source, options))
+    _print_count(count, time.monotonic() - began_s, as_json=as_json)
+    if count.failure is not None:
+        raise ReplayError(count.failure)
+    if not count.complete:
+        raise ReplayError(f"{count.records - count.confirmed_records} of {count.records} records were not confirmed")
+
+
+async def _run(settings: Settings, source: Source, options: ReplayOptions) -> ReplayCount:
+    from stream.recordings.replay import open_replayer
+
+    total = None if options.loop else source.total
+    async with open_replayer(settings, source, options) as replayer:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, replayer.stop)
+        text, confirmed = lambda: _in_words(replayer.count, total), lambda: replayer.count.confirmed_records
+        async with show_progress(text, confirmed, total):
+            return await replayer.run()
+
+
+def _in_words(count: ReplayCount, total: int | None) -> str:
+    of = "" if total is None else f" of {total:,}"
+    late = f", {count.late_s:.1f} s behind its pace" if count.late_s > 1 else ""
+    lag = f", workers' lag {count.lag:,}" if count.lag else ""
+    return f"{count.confirmed_records:,}{of} records, {count.confirmed_windows:,} windows confirmed{lag}{late}"
+
+
+def _print_count(count: ReplayCount, seconds: float, *, as_json: bool) -> None:
+    kept = count.punctuality
+    if as_json:
+        body = {
+            "records": count.records,
+            "windows": count.windows,
+            "confirmed_records": count.confirmed_records,
+            "confirmed_windows": count.confirmed_windows,
+            "passes": count.passes,
+            "seconds": round(seconds, 3),
+        }
+        if kept is not None:
+            late = {f"late_p{percent}_ms": kept.quantile_ms(percent / 100) for percent in (50, 99)}
+            body |= {**late, "drift_ms": round(kept.drift_ms, 3)}
+        print_json(body)
+        return
+    confirmed = "all confirmed" if count.complete else f"{count.confirmed_records:,} confirmed"
+    rate = count.confirmed_windows / seconds if seconds > 0 else 0.0
+    typer.echo(
+        f"sent {count.records:,} records with {count.windows:,} windows in {seconds:.1f} s "
+        f"({rate:,.0f} windows/s); {confirmed}"
+    )
+    if kept is not None and count.records:
+        typer.echo(
+            f"pace kept: half within {kept.quantile_ms(0.5):.2f} ms, 99 % within {kept.quantile_ms(0.99):.2f} ms of "
+            f"their time, drift {kept.drift_ms:+.2f} ms"
+        )

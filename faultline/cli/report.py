@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.output import progress_bar
+
 if TYPE_CHECKING:
     from training.evaluation.conditions.results import RobustnessResult
     from training.report import ReportOptions
@@ -50,9 +52,6 @@ def report(
 
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from domains.powerline.evaluation.line import EVALUATION_SEED
     from training.report import ReportOptions, collect, write
 
@@ -66,13 +65,10 @@ def report(
         lines=lines,
         seed=EVALUATION_SEED if seed is None else seed,
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading the model", total=_steps(options))
+    with progress_bar("reading the model", _steps(options)) as bar:
 
         def step(doing: str) -> None:
-            progress.update(task, advance=1, description=doing)
+            bar.update(doing, advance=1)
 
         result = collect(options, step=step)
         step("drawing")
@@ -123,7 +119,7 @@ def open_report(
 
 
 def _steps(options: ReportOptions) -> int:
-    """How often ``collect`` tells what it is doing, and the drawing."""
+    """Return the number of steps that ``collect`` reports, and one for the drawing."""
     from training.evaluation.conditions import CONDITIONS
 
     models = 1 + (options.champion is not None)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.output import progress_bar
+
 if TYPE_CHECKING:
     from stream.contract import RetrainRequest, TrainingReport
     from stream.settings import Settings
@@ -57,20 +59,14 @@ def retrain(
 
 def _follow(settings: Settings, request: RetrainRequest, timeout_s: float) -> TrainingReport | None:
     """Show a bar, or a line per stage where standard error is no terminal; return the final report."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from training.sidecar.requests.client import request_retraining
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("asked; waiting for a trainer", total=1.0)
+    with progress_bar("asked; waiting for a trainer", 1.0) as bar:
 
         def show(report: TrainingReport) -> None:
             stage = {"started": "started", "merged": f"merged: {report.note}"}.get(report.state, report.stage)
-            progress.update(task, completed=report.progress, description=stage)
-            if progress.disable:
+            bar.update(stage, completed=report.progress)
+            if bar.hidden:
                 typer.echo(f"{report.progress:4.0%} {stage}", err=True)
 
         return asyncio.run(request_retraining(settings, request, wait_s=timeout_s, on_report=show))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from faultline.cli.output import print_table, progress_bar
 
 if TYPE_CHECKING:
     from model.artefact import Artefact
@@ -47,7 +50,16 @@ def robustness(
     wanted = chosen([name.strip() for name in conditions.split(",") if name.strip()])
     artefact = _load(model)
     check_spec(artefact.manifest.spec)
-    with Engine(artefact).warm() as engine, _Bar(1 + 5 * len(wanted), hidden=quiet) as bar:
+    with (
+        Engine(artefact).warm() as engine,
+        progress_bar("compiling", 1 + 5 * len(wanted), quiet=quiet) as bar,
+    ):
+        begun = itertools.count()
+
+        def show(name: str, level: int) -> None:
+            # When a cell begins, the one before is done.
+            bar.update(f"{name} {level}" if level else name, completed=next(begun))
+
         result = evaluate(
             with_rejection(engine.classify, artefact.manifest.rejection, artefact.manifest.spec),
             artefact.manifest.spec,
@@ -55,7 +67,7 @@ def robustness(
             SEED if seed is None else seed,
             QUICK_EPISODES if quick else EPISODES,
             model_id=artefact.model_id,
-            progress=bar.advance,
+            progress=show,
         )
     if json_out is not None:
         json_out.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -69,40 +81,7 @@ def _load(model: str) -> Artefact:
     return Artefact.load(path) if path.suffix or path.exists() else shipped(model)
 
 
-class _Bar:
-    """A progress bar on standard error that names the cell in work."""
-
-    def __init__(self, steps: int, *, hidden: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description:<20}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=hidden,
-        )
-        self._task = self._bar.add_task("compiling", total=steps)
-        self._begun = False
-
-    def __enter__(self) -> _Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.advance(self._task)
-        self._bar.stop()
-
-    def advance(self, name: str, level: int) -> None:
-        """Show that a cell has begun, and so that the one before is done."""
-        self._bar.update(self._task, description=f"{name} {level}" if level else name, advance=int(self._begun))
-        self._begun = True
-
-
 def _show(result: RobustnessResult) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{result.spec} {result.model_id}, seed {result.seed}", title_justify="left")
@@ -112,7 +91,7 @@ def _show(result: RobustnessResult) -> None:
     table.add_column("missed", justify="right")
     for number, cell in enumerate((result.clean, *result.cells)):
         table.add_row(*_row(cell), end_section=number % 5 == 0)
-    Console(width=max(Console().width, TABLE_WIDTH)).print(table)
+    print_table(table, TABLE_WIDTH)
     worst = result.worst
     typer.echo(f"worst cell: {worst.condition} {worst.value} {worst.unit}".rstrip() + f", {worst.merged_macro_f1:.3f}")
     for name, error in result.mean_corruption_error.items():

@@ -24,7 +24,7 @@ class Architecture(StrEnum):
 
 
 class Split(StrEnum):
-    """How rows of classData.csv are parted."""
+    """Name the ways in which rows of classData.csv are split."""
 
     random = "random"
     blocks = "blocks"

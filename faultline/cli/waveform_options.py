@@ -24,7 +24,11 @@ VoltageBase = Annotated[float | None, typer.Option(help="Peak volt to ground tha
 
 
 def read_options(**given: object) -> ReadOptions:
-    """Options for ``open_record``; what is not allowed is an error of one line."""
+    """Return options for ``open_record``.
+
+    Raises:
+        RecordError: an option is not allowed; the message is one line.
+    """
     from pydantic import ValidationError
 
     from domains.powerline.waveforms import ReadOptions, RecordError

@@ -29,7 +29,7 @@ LAST_RECORDS = 5000
 
 
 class _Labelled(msgspec.Struct, gc=False):
-    """What is read of a message of windows; the samples are skipped."""
+    """The fields that are read of a message of windows; the samples are skipped."""
 
     sequence: int
     start_ns: int
@@ -39,7 +39,7 @@ class _Labelled(msgspec.Struct, gc=False):
 
 
 class _Answer(msgspec.Struct, gc=False):
-    """What is read of a message of classes."""
+    """The fields that are read of a message of classes."""
 
     count: int
     source: dict[str, Any]
@@ -55,8 +55,8 @@ class SeenEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
-    """What the simulator says happened; times in s from the beginning of the recording."""
+class SimulatedEvent:
+    """A fault or disturbance that was simulated; times in s from the beginning of the recording."""
 
     line: str
     kind: str
@@ -64,17 +64,17 @@ class Happening:
     stop_s: float
 
 
-def read_happenings(path: Path) -> list[Happening]:
-    """What ``faultline simulate --events`` wrote."""
+def read_simulated_events(path: Path) -> list[SimulatedEvent]:
+    """Read the file that ``faultline simulate --events`` wrote."""
     return [
-        Happening(entry["line"], entry["kind"], entry["start_s"], entry["stop_s"])
+        SimulatedEvent(entry["line"], entry["kind"], entry["start_s"], entry["stop_s"])
         for entry in json.loads(path.read_text("utf-8"))
     ]
 
 
 @dataclass(slots=True)
 class _Record:
-    """What is known of one record: timestamps in ms, -1 before they are known."""
+    """State of one record: timestamps in ms, -1 before they are known."""
 
     windows: int = 0
     sent_ms: int = -1
@@ -84,7 +84,7 @@ class _Record:
 
 
 class DeliveryAudit:
-    """Account of records by their origin. Records and answers may be told in any order and more than once.
+    """Account for records by their origin. Records and answers may be given in any order and more than once.
 
     Example:
         >>> account = DeliveryAudit()
@@ -110,7 +110,7 @@ class DeliveryAudit:
         """Records in the dead letters."""
 
     def sent(self, origin: Origin, *, windows: int, timestamp_ms: int) -> None:
-        """A record of so many windows (0 where they cannot be counted) is on its topic."""
+        """Count a record of so many windows (0 where they cannot be counted) as on its topic."""
         record = self._records.setdefault(origin, _Record())
         if record.sent_ms >= 0:
             return
@@ -121,7 +121,7 @@ class DeliveryAudit:
         self._match(record)
 
     def answered(self, origin: Origin, *, windows: int, timestamp_ms: int) -> None:
-        """The classes of so many windows of a record were published."""
+        """Count a record as answered by the classes of so many windows."""
         record = self._records.setdefault(origin, _Record())
         if record.answered_ms >= 0:
             self.repeated += 1
@@ -132,7 +132,7 @@ class DeliveryAudit:
         self._match(record)
 
     def dead(self, origin: Origin) -> None:
-        """A record was dead-lettered."""
+        """Count a record as dead-lettered."""
         record = self._records.setdefault(origin, _Record())
         if record.dead:
             return
@@ -146,12 +146,12 @@ class DeliveryAudit:
 
     @property
     def outstanding(self) -> int:
-        """Records sent and neither answered nor dead-lettered yet."""
+        """Return the number of records sent and neither answered nor dead-lettered yet."""
         return self._open
 
     @property
     def lost(self) -> int:
-        """Windows sent and neither answered nor dead-lettered; a record whose windows cannot be counted is one."""
+        """Return windows sent and neither answered nor dead-lettered; a record of unknown windows counts as one."""
         lost = 0
         for record in self._records.values():
             if record.sent_ms < 0 or record.dead:
@@ -162,12 +162,12 @@ class DeliveryAudit:
         return lost
 
     def sent_ms(self, origin: Origin) -> int | None:
-        """Timestamp of a record; None if it was not seen."""
+        """Return the timestamp of a record in ms; None if it was not seen."""
         record = self._records.get(origin)
         return None if record is None or record.sent_ms < 0 else record.sent_ms
 
     def latency_ms(self, percentile: float, *, last: int | None = None) -> float | None:
-        """Percentile of record timestamp → answer timestamp, of all or of the ``last`` records; None without any."""
+        """Return a percentile of record → answer timestamp, of all or of the ``last`` records; None without any."""
         values = self._latencies_ms if last is None else self._latencies_ms[-last:]
         return float(np.percentile(values, percentile)) if values else None
 
@@ -254,27 +254,27 @@ class DemoWatch:
     # What is known --------------------------------------------------------------------------------------------------
 
     def truth_of(self, event: FaultEvent) -> int:
-        """Class that was injected where an event says there is a fault; the none class if there was none."""
+        """Return the class that was injected where an event reports a fault; the none class if there was none."""
         return self.truth.class_during(event.line, event.inception_ns, event.detection_ns)
 
     def seconds_into(self, time_ns: int) -> float:
-        """Seconds from the recording's beginning."""
+        """Return seconds from the recording's beginning."""
         return 0.0 if self.begin_ns is None else (time_ns - self.begin_ns) / NS
 
-    def happening_of(self, event: FaultEvent, happenings: list[Happening]) -> str | None:
-        """Kind of the non-fault that an event came upon, if the simulator did something there."""
+    def disturbance_of(self, event: FaultEvent, simulated: list[SimulatedEvent]) -> str | None:
+        """Return the kind of the disturbance during an event, if the simulator made one there."""
         begin_s, end_s = self.seconds_into(event.inception_ns), self.seconds_into(event.detection_ns)
         return next(
             (
-                what.kind
-                for what in happenings
-                if what.line == event.line and what.start_s - 0.05 <= end_s and begin_s <= what.stop_s + 0.05
+                one.kind
+                for one in simulated
+                if one.line == event.line and one.start_s - 0.05 <= end_s and begin_s <= one.stop_s + 0.05
             ),
             None,
         )
 
     def live_p99_ms(self) -> float | None:
-        """p99 of the last few thousand records."""
+        """Return the p99 latency of the last few thousand records."""
         return self.deliveries.latency_ms(99, last=LAST_RECORDS)
 
     def score(self) -> EventScore:
@@ -283,7 +283,7 @@ class DemoWatch:
         return score_events(self.truth.faults(), episodes, self.spec)
 
     def onset_latency_ms(self, percentile: float) -> float | None:
-        """Percentile of window record → onset record; None without any."""
+        """Return a percentile of window record → onset record; None without any."""
         sent = {seen.event.event_id: self.deliveries.sent_ms(seen.origin) for seen in self.events.values()}
         values = [
             seen.timestamp_ms - at
@@ -297,6 +297,6 @@ def _origin(source: dict[str, Any]) -> Origin:
     return source["topic"], source["partition"], source["offset"]
 
 
-def kinds_of(happenings: list[Happening]) -> dict[str, int]:
-    """How often each kind of non-fault happened."""
-    return dict(sorted(Counter(what.kind for what in happenings if what.kind != "fault").items()))
+def count_disturbances(simulated: list[SimulatedEvent]) -> dict[str, int]:
+    """Return how often each kind of disturbance was simulated."""
+    return dict(sorted(Counter(one.kind for one in simulated if one.kind != "fault").items()))

@@ -29,7 +29,7 @@ class ChildFailedError(FaultlineError):
 
 
 def child_environment(**settings: str) -> dict[str, str]:
-    """The environment of a child: ours without the settings, plus those given."""
+    """Return the environment of a child: ours without the settings, plus those given."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("FAULTLINE_") or name in PASSED_ON
     }
@@ -44,7 +44,7 @@ def child_environment(**settings: str) -> dict[str, str]:
 
 
 def with_parent() -> Callable[[], None] | None:
-    """What a child does before it becomes itself: ask Linux for a SIGKILL when this process dies."""
+    """Return what a child does before it becomes itself: ask Linux for a SIGKILL when this process dies."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -92,12 +92,12 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Process id."""
+        """Return the process id."""
         return self.process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Return whether it has not ended."""
         return self.process.poll() is None
 
     def check(self) -> None:
@@ -107,7 +107,7 @@ class Child:
             raise self.failed(f"ended with {_in_words(status)}")
 
     def failed(self, what: str) -> ChildFailedError:
-        """The error that says what happened to it, with the end of its log."""
+        """Return the error that says what happened to it, with the end of its log."""
         text = (self.log.read_text("utf-8", "replace") + self.out.read_text("utf-8", "replace")).splitlines()
         tail = "\n".join(f"  | {line[:300]}" for line in text[-TAIL_LINES:])
         return ChildFailedError(f"the {self.name} {what}" + (f"; the end of its log:\n{tail}" if tail else ""))
@@ -129,7 +129,7 @@ def _in_words(status: int) -> str:
 
 
 def logged_port(log: Path) -> int | None:
-    """Port of a worker's health pages, which with port 0 only its log tells."""
+    """Return the port of a worker's health pages, which with port 0 stands only in its log; None before it does."""
     for line in log.read_text("utf-8", "replace").splitlines():
         if '"web-listening"' in line:
             return int(json.loads(line)["port"])
@@ -137,7 +137,7 @@ def logged_port(log: Path) -> int | None:
 
 
 def is_ready(port: int) -> bool:
-    """Whether a worker on this machine says that windows sent now would be judged."""
+    """Return whether a worker on this machine reports that windows sent now would be processed."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/readyz")

@@ -19,7 +19,8 @@ from typing import Any
 
 from rich.console import Console
 
-from faultline.demo.audit import DemoWatch, Happening, kinds_of, read_happenings
+from faultline.cli.output import print_json
+from faultline.demo.audit import DemoWatch, SimulatedEvent, count_disturbances, read_simulated_events
 from faultline.demo.processes import Child, child_environment, is_ready, logged_port
 from faultline.demo.view import view_for
 from model.spec import load_spec
@@ -45,7 +46,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """How large a demo."""
+    """Size of a demo."""
 
     lines: int = 24
     seconds: float = 60.0
@@ -64,7 +65,7 @@ class Demo:
 
     async def run(self) -> int:
         """Run it; returns the exit status."""
-        recording, events = self.folder / "recording.parquet", self.folder / "happenings.json"
+        recording, events = self.folder / "recording.parquet", self.folder / "simulated-events.json"
         try:
             self.console.print(f"starting an embedded broker, simulating {self.options.lines} lines …")
             # Of an earlier demo kept in the same folder.
@@ -87,7 +88,7 @@ class Demo:
             self.console.print(simulation.out.read_text().strip().split(": ", 1)[-1])
             settings = Settings.model_construct(broker=address, window_classes=True)
             watch = DemoWatch(settings, load_spec("line"))
-            return await self._watched(watch, worker, recording, environment, read_happenings(events))
+            return await self._watched(watch, worker, recording, environment, read_simulated_events(events))
         finally:
             self._stop_all()
 
@@ -104,7 +105,7 @@ class Demo:
     # Waiting ------------------------------------------------------------------------------------------------------
 
     async def _until(self, child: Child, what: str, ask: Callable[[], Any]) -> Any:
-        """The first answer that is not None or False, unless the child ends before or the deadline passes."""
+        """Return the first answer that is not None or False, unless the child ends before or the deadline passes."""
         end = time.monotonic() + START_DEADLINE_S
         while True:
             for one in self.children:
@@ -136,13 +137,13 @@ class Demo:
         worker: Child,
         recording: Path,
         environment: dict[str, str],
-        happenings: list[Happening],
+        simulated: list[SimulatedEvent],
     ) -> int:
         async with watch:
             async with _running(watch) as reading:
                 arguments = ["replay", str(recording), "--pace", "1", "--restamp", "--json"]
                 replay = self._child("replayer", [*arguments, "--max-lag", str(MAX_LAG_RECORDS)], environment)
-                view = view_for(self.console, watch, watch.spec, happenings, self.options.seconds)
+                view = view_for(self.console, watch, watch.spec, simulated, self.options.seconds)
                 with view:
                     await self._while_replaying(replay, reading, watch, view.update)
                 sent = json.loads(replay.out.read_text().splitlines()[-1])
@@ -153,7 +154,7 @@ class Demo:
                 raise worker.failed(f"did not stop well (status {status})")
             # A worker that stopped well has had everything confirmed: what is on the topics now is all there is.
             await watch.drain()
-        return self._report(watch, sent, happenings)
+        return self._report(watch, sent, simulated)
 
     async def _while_replaying(
         self, replay: Child, reading: asyncio.Task[None], watch: DemoWatch, show: Callable[[float], None]
@@ -187,7 +188,7 @@ class Demo:
                 return
             await asyncio.sleep(POLL_S)
 
-    def _report(self, watch: DemoWatch, sent: dict[str, Any], happenings: list[Happening]) -> int:
+    def _report(self, watch: DemoWatch, sent: dict[str, Any], simulated: list[SimulatedEvent]) -> int:
         score, deliveries = watch.score(), watch.deliveries
         # Windows that we did not see but the broker confirmed cannot be matched, so they count as lost.
         lost = deliveries.lost + max(0, sent["confirmed_windows"] - deliveries.windows)
@@ -210,14 +211,14 @@ class Demo:
             "types_injected": sorted(score.by_type),
             "types_onset": sorted(score.onset_types),
             "types_not_found": _not_found(score),
-            "not_faults": kinds_of(happenings),
+            "not_faults": count_disturbances(simulated),
             "records": sent["records"],
             "dead_lettered": deliveries.dead_lettered,
             "repeated": deliveries.repeated,
             "seconds": round(sent["seconds"], 1),
             "seed": self.options.seed,
         }
-        print(json.dumps(body), flush=True)
+        print_json(body)
         return 0 if lost == 0 and sent["windows"] > 0 else 1
 
     def _explain(self, score: EventScore, watch: DemoWatch) -> None:
@@ -250,7 +251,7 @@ async def _running(watch: DemoWatch) -> AsyncIterator[asyncio.Task[None]]:
 
 
 def _not_found(score: EventScore) -> list[str]:
-    """Types that were injected and are not among the onsets, three-phase faults with and without ground as one."""
+    """Return the types injected that are not among the onsets, three-phase faults with and without ground as one."""
     three = {"lll", "lllg"}
     found = score.onset_types | (three if score.onset_types & three else set())
     return sorted(set(score.by_type) - found)

@@ -1,4 +1,4 @@
-"""What a demo shows while it runs: a live table on a terminal, plain lines elsewhere."""
+"""Show a demo while it runs: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from faultline.demo.audit import DemoWatch, Happening, SeenEvent
+from faultline.demo.audit import DemoWatch, SeenEvent, SimulatedEvent
 from model.spec import SignalSpec
 
 ROWS = 14
 PLAIN_STATUS_EVERY_S = 5.0
 SETTLE_S = 1.0
-"""An event may be read before the windows it tells of; after so long they are here."""
+"""An event may be read before the windows it is about; after so long they are here."""
 COLOURS = {"onset": "bold red", "update": "yellow", "clear": "green"}
 
 
 @dataclass(frozen=True)
-class Truth:
-    """State what was injected where an event is, and whether the event is right."""
+class Injected:
+    """Name what was injected where an event is, and state whether the event is right."""
 
-    truth: str
+    name: str
     right: bool
 
 
-def truth_of(watch: DemoWatch, spec: SignalSpec, seen: SeenEvent, happenings: list[Happening]) -> Truth:
+def injected_at(watch: DemoWatch, spec: SignalSpec, seen: SeenEvent, simulated: list[SimulatedEvent]) -> Injected:
     """Return the class that was injected, or the non-fault that the event coincides with."""
     truth = watch.truth_of(seen.event)
     merged = spec.merged_three_phase()
     name = spec.class_names[truth]
     if truth == spec.none_index:
-        return Truth(watch.happening_of(seen.event, happenings) or name, False)
+        return Injected(watch.disturbance_of(seen.event, simulated) or name, False)
     known = seen.event.fault_class in spec.class_names
-    return Truth(name, known and merged[spec.class_index(seen.event.fault_class)] == merged[truth])
+    return Injected(name, known and merged[spec.class_index(seen.event.fault_class)] == merged[truth])
 
 
 class Throughput:
@@ -60,7 +60,7 @@ class Throughput:
 
 
 def status(watch: DemoWatch, windows_per_s: float, elapsed_s: float, total_s: float) -> tuple[str, str]:
-    """Counters: what flows, and what was found."""
+    """Return the counters of traffic and of faults, each in one line."""
     score, p99 = watch.score(), watch.live_p99_ms()
     return (
         f"{min(elapsed_s, total_s):3.0f} of {total_s:.0f} s | {watch.truth.lines} lines | "
@@ -88,10 +88,10 @@ class View(Protocol):
 
 class _Base:
     def __init__(
-        self, console: Console, watch: DemoWatch, spec: SignalSpec, happenings: list[Happening], total_s: float
+        self, console: Console, watch: DemoWatch, spec: SignalSpec, simulated: list[SimulatedEvent], total_s: float
     ) -> None:
         self._console, self._watch, self._spec = console, watch, spec
-        self._happenings, self._total_s = happenings, total_s
+        self._simulated, self._total_s = simulated, total_s
         self._throughput = Throughput()
 
     def _status(self, elapsed_s: float) -> tuple[str, str]:
@@ -99,7 +99,7 @@ class _Base:
         return status(self._watch, rate, elapsed_s, self._total_s)
 
     def _row(self, seen: SeenEvent) -> tuple[Text | str, ...]:
-        event, against = seen.event, truth_of(self._watch, self._spec, seen, self._happenings)
+        event, injected = seen.event, injected_at(self._watch, self._spec, seen, self._simulated)
         lasted = "" if event.duration_s is None else f"{event.duration_s * 1000:.0f} ms"
         return (
             f"{self._watch.seconds_into(event.detection_ns):6.2f} s",
@@ -107,7 +107,7 @@ class _Base:
             Text(event.state, COLOURS[event.state]),
             event.fault_class,
             f"{event.confidence:.1%}" if event.state != "clear" else lasted,
-            Text(against.truth, "green" if against.right else "bold red"),
+            Text(injected.name, "green" if injected.right else "bold red"),
         )
 
 
@@ -171,7 +171,9 @@ class PlainView(_Base):
                 print(f"{at}  {line}  {state:<6}  {fault_class:<5} {confidence:>6}  injected {injected}", flush=True)
 
 
-def view_for(console: Console, watch: DemoWatch, spec: SignalSpec, happenings: list[Happening], total_s: float) -> View:
-    """The view that fits where standard output goes."""
+def view_for(
+    console: Console, watch: DemoWatch, spec: SignalSpec, simulated: list[SimulatedEvent], total_s: float
+) -> View:
+    """Return the view that fits where standard output goes."""
     kind = LiveView if console.is_terminal else PlainView
-    return kind(console, watch, spec, happenings, total_s)
+    return kind(console, watch, spec, simulated, total_s)

@@ -1,4 +1,4 @@
-"""Dead letters read back: why each could not be judged, and the record as it was before. Pure."""
+"""Read dead letters: why each could not be processed, and the record as it was before. Pure."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Letter:
 
     @property
     def place(self) -> str:
-        """``partition:offset`` on the topic of dead letters."""
+        """Return ``partition:offset`` on the topic of dead letters."""
         return f"{self.partition}:{self.offset}"
 
     @property
     def source(self) -> str:
-        """Who sent it, as far as its key tells."""
+        """Return the sender, as named by the key."""
         if not self.key:
             return "(no key)"
         text = self.key.decode("utf-8", "backslashreplace")
@@ -49,7 +49,7 @@ class Letter:
 
     @property
     def again(self) -> bool:
-        """Whether it had been sent again once, and died again."""
+        """Return whether it had been sent again once, and died again."""
         return any(name == HEADER_REDRIVEN for name, _ in self.headers)
 
 
@@ -57,13 +57,13 @@ def read_letter(record: IncomingRecord) -> Letter:
     """Read a record of the topic of dead letters.
 
     Raises:
-        ContractError: it does not tell its cause, so it is none of ours.
+        ContractError: it does not state its cause, so it is none of ours.
     """
     # Ours are the last ones: a record may have come with headers that look like them.
     ours = tuple(record.headers[-len(_NAMES) :])
-    told = {_NAMES[name]: (text or b"").decode("utf-8", "replace") for name, text in ours if name in _NAMES}
+    given = {_NAMES[name]: (text or b"").decode("utf-8", "replace") for name, text in ours if name in _NAMES}
     try:
-        cause = DeadLetterHeaders.model_validate(told)
+        cause = DeadLetterHeaders.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise ContractError(
@@ -77,14 +77,14 @@ def read_letter(record: IncomingRecord) -> Letter:
 
 @dataclass(frozen=True)
 class LetterFilter:
-    """Which letters are wanted; an empty choice is all."""
+    """Choice of letters; an empty set is all."""
 
     reasons: frozenset[str] = frozenset()
     lines: frozenset[str] = frozenset()
     before_ms: int | None = None
 
     def wants(self, letter: Letter) -> bool:
-        """Whether a letter is of a chosen reason and line, and old enough."""
+        """Return whether a letter is of a chosen reason and line, and old enough."""
         return (
             (not self.reasons or letter.cause.reason in self.reasons)
             and (not self.lines or letter.source in self.lines)
@@ -106,7 +106,7 @@ class ReasonCount:
     sources: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON: times in RFC 3339, the sources that sent most of them."""
+        """Return the figures for JSON: times in RFC 3339, the sources that sent most of them."""
         return {
             "reason": self.reason,
             "letters": self.letters,
@@ -119,12 +119,12 @@ class ReasonCount:
         }
 
     def most(self) -> list[tuple[str, int]]:
-        """The sources that sent most of them, with how many."""
+        """Return the sources that sent most of them, with how many."""
         return sorted(self.sources.items(), key=lambda one: -one[1])[:SOURCES_NAMED]
 
 
 def count_reasons(letters: Iterable[Letter]) -> list[ReasonCount]:
-    """Letters by reason, the commonest first."""
+    """Return the letters counted by reason, the commonest first."""
     counts: dict[str, ReasonCount] = {}
     for letter in letters:
         count = counts.setdefault(letter.cause.reason, ReasonCount(letter.cause.reason))
@@ -138,13 +138,13 @@ def count_reasons(letters: Iterable[Letter]) -> list[ReasonCount]:
 
 
 def redriven_headers(letter: Letter) -> list[tuple[str, bytes | None]]:
-    """Headers of the record when it is sent again: as received, and where its letter stands."""
+    """Return the headers of the record when it is sent again: as received, and where its letter stands."""
     kept = [(name, text) for name, text in letter.headers if name != HEADER_REDRIVEN]
     return [*kept, (HEADER_REDRIVEN, f"{letter.topic}/{letter.partition}/{letter.offset}".encode())]
 
 
 def parse_place(text: str) -> tuple[int, int]:
-    """Partition and offset of ``partition:offset``.
+    """Return partition and offset of ``partition:offset``.
 
     Raises:
         ContractError: it is none.
@@ -162,13 +162,13 @@ def parse_place(text: str) -> tuple[int, int]:
 
 
 def time_text(timestamp_ms: int) -> str:
-    """RFC 3339 of a time in Unix ms, UTC."""
+    """Return a time in Unix ms as RFC 3339 text, UTC."""
     at = datetime.fromtimestamp(max(0, timestamp_ms) / 1000, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def dump(value: bytes, limit: int = 256) -> str:
-    """The first bytes in hexadecimal and as text, sixteen in a row."""
+    """Return the first bytes in hexadecimal and as text, sixteen in a row."""
     rows = []
     for begin in range(0, min(len(value), limit), 16):
         row = value[begin : begin + 16]

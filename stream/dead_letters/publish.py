@@ -1,4 +1,4 @@
-"""Records that cannot be judged, with their cause in headers, in the manner of Kafka Connect's error headers."""
+"""Write records that cannot be processed, with their cause in headers in the manner of Kafka Connect."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _size(key: bytes, value: bytes, headers: list[tuple[str, bytes | None]]) -> 
 
 
 def _escaped(name: str) -> str:
-    """A header's name with the bytes that are not UTF-8 written as text: no producer takes them as they are."""
+    """Return a header's name with the bytes that are not UTF-8 written as text: no producer takes them as they are."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
-    """The dead letter of a record: key, value and headers as received, plus the cause.
+    """Return the dead letter of a record: key, value and headers as received, plus the cause.
 
     The value of an oversize record stays where it is: the headers say topic, partition and offset.
     """

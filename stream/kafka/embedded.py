@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -96,10 +97,11 @@ class EmbeddedBroker:
         self.stop()
 
 
-def serve(*, port_file: Path | None = None, with_parent: bool = False) -> None:
-    """Run an embedded broker until SIGINT or SIGTERM; its address is the one line on standard output.
+def serve(*, on_start: Callable[[str], None], port_file: Path | None = None, with_parent: bool = False) -> None:
+    """Run an embedded broker until SIGINT or SIGTERM.
 
     Args:
+        on_start: called with the address, ``host:port``, when the broker answers.
         port_file: the address is written here too, in one rename, so that a reader never sees half of it.
         with_parent: end as well when the process that started this one is gone.
     """
@@ -112,7 +114,7 @@ def serve(*, port_file: Path | None = None, with_parent: bool = False) -> None:
             scratch = port_file.with_name(port_file.name + ".new")
             scratch.write_text(broker.bootstrap + "\n")
             scratch.replace(port_file)
-        print(broker.bootstrap, flush=True)
+        on_start(broker.bootstrap)
         while not asked_to_stop.wait(PARENT_POLL_S):
             if with_parent and os.getppid() != parent:
                 break

@@ -1,4 +1,4 @@
-"""A stretch of a source: from a moment to a moment, each told by the clock or by seconds from the beginning."""
+"""A stretch of a source: from a moment to a moment, each given by the clock or in seconds from the beginning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Moment:
     unix_ns: int | None = None
 
     def at_ns(self, begin_ns: int) -> int:
-        """As Unix ns, for a source that begins at ``begin_ns``."""
+        """Return the moment as Unix ns, for a source that begins at ``begin_ns``."""
         return begin_ns + round((self.seconds or 0.0) * NS) if self.unix_ns is None else self.unix_ns
 
 
@@ -63,6 +63,6 @@ class Clip:
         return self.first is not None or self.end is not None
 
     def bounds_ns(self, begin_ns: int) -> tuple[int, int]:
-        """First and end as Unix ns, for a source that begins at ``begin_ns``."""
+        """Return first and end as Unix ns, for a source that begins at ``begin_ns``."""
         first = EARLIEST_NS if self.first is None else self.first.at_ns(begin_ns)
         return first, LATEST_NS if self.end is None else self.end.at_ns(begin_ns)

@@ -9,15 +9,15 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Timed(Protocol):
-    """What is read of a consumed record."""
+    """The part of a consumed record that is read."""
 
     @property
     def timestamp(self) -> int:
-        """Unix ms."""
+        """Return Unix ms."""
 
     @property
     def value(self) -> bytes | None:
-        """Its weight counts."""
+        """Return the value, whose weight counts."""
 
 
 K = TypeVar("K", bound=Hashable)
@@ -65,7 +65,7 @@ class PartitionMerge(Generic[K, R]):
             heapq.heappush(self._heap, (time, self._order[partition], partition))
 
     def ready(self, behind: Collection[K] = ()) -> Iterator[R]:
-        """Records that none can precede any more.
+        """Return the records that none can precede any more.
 
         Args:
             behind: partitions of which more is known to come; while one of them has nothing here, its next record

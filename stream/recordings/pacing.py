@@ -32,7 +32,7 @@ class Pacer:
         self._first: tuple[int, float] | None = None
 
     def wait_s(self, due_ns: int) -> float:
-        """Seconds until a record is due; negative when it is late, 0 without a pace."""
+        """Return seconds until a record is due; negative when it is late, 0 without a pace."""
         if self._speed is None:
             return 0.0
         if self._first is None:
@@ -43,7 +43,7 @@ class Pacer:
 
 @dataclass(slots=True)
 class Punctuality:
-    """How late records were sent, in bounded memory.
+    """Histogram of how late records were sent, in bounded memory.
 
     Example:
         >>> kept = Punctuality()
@@ -71,7 +71,7 @@ class Punctuality:
             self._last.popleft()
 
     def quantile_ms(self, share: float) -> float:
-        """So many ms late at most was this share of the records; 0 without any."""
+        """Return the ms that this share of the records was late at most; 0 without any."""
         left = share * self._steps.total()
         for late_ms in sorted(self._steps):
             left -= self._steps[late_ms]
@@ -81,9 +81,9 @@ class Punctuality:
 
     @property
     def drift_ms(self) -> float:
-        """How much later the last second's records were than the first second's, by the median of each.
+        """Return by how much later the last second's records were than the first second's, by the median of each.
 
-        A mean would tell of single stumbles instead.
+        A mean would show single stumbles instead.
         """
         if not self._first:
             return 0.0

@@ -1,17 +1,23 @@
-"""Records topics, in the order of time, up to a bound."""
+"""Record topics, in the order of time, up to a bound."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 
+from stream.errors import RecordingError
+from stream.kafka.errors import broker_errors
+from stream.kafka.reader import StartAt, TopicReader
 from stream.recordings.merge import PartitionMerge
-from stream.recordings.recording import RecordedMessage
+from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.recordings.retime import window_head
+from stream.settings import Settings
 
 REFRESH_S = 3.0
 """New partitions are looked for this often."""
@@ -22,25 +28,29 @@ HELD_BYTES = 8 << 20
 
 
 class Reader(Protocol):
-    """What is needed of ``stream.kafka.reader.TopicReader``."""
+    """The part of ``stream.kafka.reader.TopicReader`` that is needed."""
 
     @property
     def topics(self) -> Sequence[str]:
-        """What is read."""
+        """Return the names of the topics."""
+
+    @property
+    def partitions(self) -> int:
+        """Return the number of their partitions."""
 
     @property
     def deleted(self) -> int:
-        """Records gone before they could be read."""
+        """Return the number of records that were gone before they could be read."""
 
     @property
     def final(self) -> bool:
-        """Whether nothing is read that is not there yet."""
+        """Return whether the ends are fixed, so that nothing is read that is not there yet."""
 
     async def fetch(self, full: Collection[TopicPartition] = ()) -> Mapping[TopicPartition, list[Any]]:
-        """Records per partition, the full ones left alone."""
+        """Return records per partition, the full ones left alone."""
 
     def behind(self) -> list[TopicPartition]:
-        """Partitions of which there is more to fetch."""
+        """Return the partitions of which there is more to fetch."""
 
     async def refresh(self) -> None:
         """Look for new partitions."""
@@ -50,7 +60,11 @@ class Reader(Protocol):
 
 
 class Sink(Protocol):
-    """What is needed of ``RecordingWriter``."""
+    """The part of ``RecordingWriter`` that is needed."""
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the file so far."""
 
     def write(self, message: RecordedMessage) -> None:
         """Take one record."""
@@ -80,9 +94,28 @@ class RecordBounds:
     flush_s: float = 10.0
 
 
+@dataclass(frozen=True)
+class RecordOptions:
+    """The topics, the file and the bounds of a recording.
+
+    Attributes:
+        topics: names, or patterns such as ``faults.*``.
+        path: of the recording.
+        start: where to begin on every partition.
+        bounds: where to begin and to end.
+        overwrite: replace a file of that name.
+    """
+
+    topics: tuple[str, ...]
+    path: Path
+    start: StartAt
+    bounds: RecordBounds
+    overwrite: bool = False
+
+
 @dataclass(slots=True)
 class TopicCount:
-    """What was recorded of one topic."""
+    """Records of one topic so far."""
 
     records: int = 0
     windows: int = 0
@@ -92,7 +125,7 @@ class TopicCount:
 
 @dataclass(slots=True)
 class RecordCount:
-    """What was recorded so far."""
+    """Records of all topics so far."""
 
     topics: dict[str, TopicCount] = field(default_factory=dict)
     deleted: int = 0
@@ -102,17 +135,17 @@ class RecordCount:
 
     @property
     def records(self) -> int:
-        """Of all topics."""
+        """Return the records of all topics."""
         return sum(topic.records for topic in self.topics.values())
 
     @property
     def windows(self) -> int:
-        """Of all topics."""
+        """Return the windows of all topics."""
         return sum(topic.windows for topic in self.topics.values())
 
     @property
     def bytes(self) -> int:
-        """Of all topics."""
+        """Return the bytes of keys and values of all topics."""
         return sum(topic.bytes for topic in self.topics.values())
 
 
@@ -138,8 +171,8 @@ class Recorder:
         clock_s: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._reader = reader
-        self._sink = sink
+        self.reader = reader
+        self.sink = sink
         self._bounds = bounds
         self._clock_s = clock_s
         self._now_ms = now_ms
@@ -155,20 +188,20 @@ class Recorder:
         """Record until a bound is reached or ``stop``."""
         began_s = refreshed_s = flushed_s = heard_s = self._clock_s()
         if self._bounds.until_end:
-            await self._reader.fix_ends()
+            await self.reader.fix_ends()
         while not (ended := self._ended(self._clock_s() - began_s)):
             heard = await self._fetch()
             now_s = self._clock_s()
             heard_s = now_s if heard else heard_s
-            self._write(self._reader.behind() if now_s - heard_s < PATIENCE_S else ())
+            self._write(self.reader.behind() if now_s - heard_s < PATIENCE_S else ())
             if now_s - flushed_s >= self._bounds.flush_s:
-                self._sink.flush()
+                self.sink.flush()
                 flushed_s = now_s
-            if not self._reader.final:
+            if not self.reader.final:
                 if self._bounds.end_ms is not None and self._now_ms() >= self._bounds.end_ms:
-                    await self._reader.fix_ends(self._bounds.end_ms)
+                    await self.reader.fix_ends(self._bounds.end_ms)
                 elif now_s - refreshed_s >= REFRESH_S:
-                    await self._reader.refresh()
+                    await self.reader.refresh()
                     refreshed_s = now_s
         self._write(())
         self.count.ended_by = ended
@@ -181,15 +214,15 @@ class Recorder:
             return "count"
         if self._bounds.seconds is not None and elapsed_s >= self._bounds.seconds:
             return "seconds"
-        return "end" if self._reader.final and not self._reader.behind() else ""
+        return "end" if self.reader.final and not self.reader.behind() else ""
 
     async def _fetch(self) -> bool:
-        """Fetch once; whether anything came."""
+        """Fetch once; return whether anything came."""
         full = [partition for partition, held in self._merge.held.items() if held >= HELD_BYTES]
-        fetched = await self._reader.fetch(full)
+        fetched = await self.reader.fetch(full)
         for partition, records in fetched.items():
             self._merge.add(partition, records)
-        self.count.deleted = self._reader.deleted
+        self.count.deleted = self.reader.deleted
         return bool(fetched)
 
     def _write(self, behind: Sequence[TopicPartition]) -> None:
@@ -201,7 +234,7 @@ class Recorder:
                 continue
             if bounds.end_ms is not None and record.timestamp >= bounds.end_ms:
                 continue
-            self._sink.write(as_recorded(record))
+            self.sink.write(as_recorded(record))
             topic, head = self.count.topics[record.topic], window_head(record.value)
             topic.records += 1
             topic.windows += 0 if head is None else head.count
@@ -209,7 +242,7 @@ class Recorder:
 
 
 def as_recorded(record: Any) -> RecordedMessage:
-    """What is kept of an aiokafka ``ConsumerRecord``."""
+    """Return the part of an aiokafka ``ConsumerRecord`` that is kept."""
     return RecordedMessage(
         topic=record.topic,
         partition=record.partition,
@@ -220,3 +253,27 @@ def as_recorded(record: Any) -> RecordedMessage:
         headers=list(record.headers),
         timestamp_type=record.timestamp_type or 0,
     )
+
+
+@asynccontextmanager
+async def open_recorder(settings: Settings, options: RecordOptions) -> AsyncIterator[Recorder]:
+    """Open topics and a file, and give the recorder of the one into the other; ``run`` is the caller's.
+
+    Args:
+        settings: broker and logins.
+        options: what to record.
+
+    Yields:
+        The recorder. Its ``count`` can be looked at while it runs, and ``stop`` may be called at any time. When the
+        block ends the file is finished as Parquet.
+
+    Raises:
+        RecordingError: the file exists or cannot be written.
+        BrokerError: no broker, no right, or no such topic.
+    """
+    if options.path.exists() and not options.overwrite:
+        raise RecordingError(f"{options.path} exists: give --overwrite, or another name")
+    with broker_errors(settings):
+        async with TopicReader(settings, options.topics, options.start) as reader:
+            with RecordingWriter(options.path, keep=True) as writer:
+                yield Recorder(reader, writer, options.bounds)

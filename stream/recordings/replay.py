@@ -1,4 +1,4 @@
-"""Replays a source on Kafka, paced, with every record confirmed or counted as not confirmed."""
+"""Replay a source on Kafka, paced, with every record confirmed or counted as not confirmed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import functools
 import itertools
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,17 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from stream.errors import RecordingError, TopicError
+from stream.kafka.admin import admin_client, describe_topics
+from stream.kafka.clients import check_reachable, producer_kwargs
+from stream.kafka.errors import broker_errors
+from stream.kafka.lag import GroupLag
 from stream.kafka.raw_producer import send_any
+from stream.kafka.topics import require_existing
 from stream.recordings.pacing import NS, Pacer, Punctuality
 from stream.recordings.retime import PassSpan, moved, window_head
-from stream.recordings.sources import ReplayRecord, Source
+from stream.recordings.sources import RecordingSource, ReplayRecord, Source
+from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +34,10 @@ NS_PER_MS = 1_000_000
 SHORTEST_WAIT_S = 0.001
 """Below this an event loop cannot sleep precisely; what is due earlier is sent at once."""
 LAG_POLL_S = 0.2
+PRODUCER_BATCH_BYTES = 256 * 1024
+"""A replay sends many records at once; aiokafka's 16 KiB would hold five of ours."""
+CLOSE_DEADLINE_S = 5.0
+"""For the producer's end: what is unconfirmed after the replayer gave up must not keep the process."""
 READ_AHEAD = 256
 """Records read by the thread at a time."""
 YIELD_EVERY = 64
@@ -35,7 +46,7 @@ YIELD_EVERY = 64
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """How to replay.
+    """Options of a replay.
 
     Attributes:
         topic: where to send; None sends every record to the topic that it names, else to ``default_topic``.
@@ -62,7 +73,7 @@ class ReplayOptions:
 
 @dataclass(slots=True)
 class ReplayCount:
-    """What was sent and confirmed so far."""
+    """Records sent and confirmed so far."""
 
     records: int = 0
     windows: int = 0
@@ -79,12 +90,12 @@ class ReplayCount:
 
     @property
     def complete(self) -> bool:
-        """Whether everything sent was confirmed and nothing went wrong."""
+        """Return whether everything sent was confirmed and nothing went wrong."""
         return self.failure is None and self.records == self.confirmed_records
 
 
 async def read_ahead(records: Iterator[ReplayRecord]) -> AsyncGenerator[ReplayRecord, None]:
-    """Records read by a thread, some ahead, so that a paced replay does not wait for a file or for decompression."""
+    """Yield records read by a thread, some ahead, so that a paced replay waits for no file and no decompression."""
     loop = asyncio.get_running_loop()
     chunk = loop.run_in_executor(None, _some, records)
     try:
@@ -267,3 +278,80 @@ class Replayer:
     def _fail(self, reason: str) -> None:
         self._refuse(reason)
         self.stop()
+
+
+@contextlib.asynccontextmanager
+async def open_replayer(settings: Settings, source: Source, options: ReplayOptions) -> AsyncIterator[Replayer]:
+    """Check that the topics are there, and give a replayer with a producer of its own; ``run`` is the caller's.
+
+    Args:
+        settings: broker, logins, and the workers' group, whose lag counts for ``max_lag``.
+        source: what to replay.
+        options: how.
+
+    Yields:
+        The replayer. Its ``count`` can be looked at while it runs, and ``stop`` may be called at any time.
+
+    Raises:
+        BrokerError: no broker, no right, or no such topic.
+        RecordingError: partitions are to be kept, and the source does not say where its records were.
+    """
+    topics = _topics(source, options)
+    broker = await check_reachable(settings)
+    await _require(settings, topics, create=broker.embedded)
+    if options.keep_partitions:
+        await _require_partitions(settings, source, options)
+    producer = AIOKafkaProducer(**{**producer_kwargs(settings), "max_batch_size": PRODUCER_BATCH_BYTES})
+    with broker_errors(settings):
+        await producer.start()
+    try:
+        async with _lag(settings, topics, options) as lag:
+            yield Replayer(source, producer, options, lag=lag)
+    finally:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_DEADLINE_S):
+                await producer.stop()
+
+
+def _topics(source: Source, options: ReplayOptions) -> list[str]:
+    if options.topic is not None:
+        return [options.topic]
+    return sorted(source.topics) or [options.default_topic]
+
+
+async def _require(settings: Settings, topics: list[str], *, create: bool) -> None:
+    async with admin_client(settings) as admin:
+        await require_existing(
+            admin,
+            settings,
+            topics,
+            create=create,
+            operations=("Write", "Describe"),
+            alternative="choose one with --topic",
+        )
+
+
+async def _require_partitions(settings: Settings, source: Source, options: ReplayOptions) -> None:
+    if not isinstance(source, RecordingSource):
+        raise RecordingError("--keep-partitions is for a recording as it is: only that tells where records were")
+    wanted = dict(source.partitions)
+    if options.topic is not None:
+        wanted = {options.topic: max(wanted.values(), default=0)}
+    async with admin_client(settings) as admin:
+        seen = await describe_topics(admin, sorted(wanted))
+    for name, count in wanted.items():
+        there = len(seen[name]["partitions"])
+        if there < count:
+            raise TopicError(f"{name} has {there} partitions, the recording {count}: choose another with --topic")
+
+
+@contextlib.asynccontextmanager
+async def _lag(
+    settings: Settings, topics: list[str], options: ReplayOptions
+) -> AsyncIterator[Callable[[], Awaitable[int]] | None]:
+    if options.max_lag is None:
+        yield None
+        return
+    with broker_errors(settings):
+        async with GroupLag(settings, settings.group, topics) as lag:
+            yield lag.measure

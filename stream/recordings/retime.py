@@ -11,7 +11,7 @@ NS = 1_000_000_000
 
 
 class WindowHead(msgspec.Struct, frozen=True, gc=False):
-    """What tells where a message of windows stands on its line; the windows themselves are skipped."""
+    """The fields that place a message of windows on its line; the windows themselves are skipped."""
 
     sequence: int
     start_ns: int
@@ -24,12 +24,12 @@ _head_json = msgspec.json.Decoder(WindowHead).decode
 
 
 def is_json(value: bytes) -> bool:
-    """Whether a window message is JSON: a MessagePack map, the other choice, never starts with "{" or white space."""
+    """Return whether a message is JSON: a MessagePack map, the other choice, never starts with "{" or white space."""
     return value[:1] in b"{ \t\r\n"
 
 
 def window_head(value: bytes | None) -> WindowHead | None:
-    """Head of a window message in MessagePack or JSON; None for whatever else a record holds.
+    """Return the head of a window message in MessagePack or JSON; None for whatever else a record holds.
 
     Example:
         >>> window_head(b'{"sequence": 8, "start_ns": 5, "rate_hz": 1600, "count": 4, "data": ""}').count
@@ -46,7 +46,7 @@ def window_head(value: bytes | None) -> WindowHead | None:
 
 
 def moved(value: bytes, *, by_ns: int, by_windows: int) -> bytes:
-    """A window message with its time and sequence moved and every other field kept, unknown ones included.
+    """Return a window message with time and sequence moved and every other field kept, unknown ones included.
 
     Example:
         >>> moved(b'{"sequence":8,"start_ns":5,"more":1}', by_ns=10, by_windows=4)
@@ -86,13 +86,13 @@ class PassSpan:
             span.last = head
 
     def windows(self, key: bytes | None) -> int:
-        """Numbers that one pass uses up on a line."""
+        """Return the sequence numbers that one pass uses up on a line."""
         span = self._lines.get(key)
         return 0 if span is None else span.last.sequence + span.last.count - span.first.sequence
 
     @property
     def duration_ns(self) -> int:
-        """Time of one pass, from the earliest window to where the next window of the last line would start."""
+        """Return the time of one pass, from the earliest window to where the next one of the last line would start."""
         if not self._lines:
             return NS
         spans = self._lines.values()

@@ -1,4 +1,4 @@
-"""What can be replayed: kinds of file, each known by its content."""
+"""Sources of a replay: kinds of file, each known by its content."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ class Source(Protocol):
 
     @property
     def total(self) -> int | None:
-        """Number of records, where it is known beforehand."""
+        """Return the number of records, where it is known beforehand."""
 
     @property
     def topics(self) -> frozenset[str]:
-        """Topics that the records name themselves; empty where they name none."""
+        """Return the topics that the records name themselves; empty where they name none."""
 
     @property
     def begin_ns(self) -> int:
-        """The earliest ``due_ns``."""
+        """Return the earliest ``due_ns``."""
 
     def records(self) -> Iterator[ReplayRecord]:
-        """The records in the order in which they are to be sent."""
+        """Yield the records in the order in which they are to be sent."""
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What a source may be told; an option that its kind does not have is an error.
+    """Options of a source; an option that its kind does not have is an error.
 
     Attributes:
         windows_per_message: windows grouped in one message, where we make the messages.
@@ -112,7 +112,7 @@ class RecordingSource:
             self.partitions[row["topic"]] = max(there, row["partition_max"] + 1)
 
     def records(self) -> Iterator[ReplayRecord]:
-        """Records in the order of the file."""
+        """Yield records in the order of the file."""
         for message in self._recording.messages():
             if not self._first_ms <= message.timestamp_ms < self._end_ms:
                 continue
@@ -156,12 +156,12 @@ class SamplesSource:
 
     @property
     def total(self) -> int | None:
-        """Number of messages."""
+        """Return the number of messages."""
         windows = [len(cut_windows(samples, self._spec)) for _, samples, _ in self._lines]
         return sum(-(-count // self._per_message) for count in windows)
 
     def records(self) -> Iterator[ReplayRecord]:
-        """Messages of all lines in time order."""
+        """Yield messages of all lines in time order."""
         lines = [
             window_messages(
                 line,
@@ -197,7 +197,7 @@ class ClippedSource:
         self.begin_ns = max(source.begin_ns, self._first_ns)
 
     def records(self) -> Iterator[ReplayRecord]:
-        """Those of the source that are due in the stretch."""
+        """Yield those of the source that are due in the stretch."""
         return (record for record in self._source.records() if self._first_ns <= record.due_ns < self._end_ns)
 
 
@@ -232,7 +232,7 @@ def open_source(path: Path, options: SourceOptions | None = None, kinds: Sequenc
 
 
 def kind_of(path: Path, kinds: Sequence[SourceKind]) -> SourceKind:
-    """What kind of file it is. Raises RecordingError where it is missing or none of them."""
+    """Return the kind of a file. Raises RecordingError where it is missing or none of them."""
     if not path.is_file():
         raise RecordingError(f"no such file to replay: {path}")
     for kind in kinds:

@@ -2,7 +2,7 @@
 
     python3 -m tests.deploy.secure              with the images there are; --keep leaves the stack running
 
-Needs Docker with its Compose plugin and the image faultline:0.1.0-cpu (make smoke builds it).
+Needs Docker with its Compose plugin and the image for the CPU (make smoke builds it).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tests.deploy.smoke import say, start
-from tests.deploy.stack import REPOSITORY, SmokeError, Stack, wait_until
+from tests.deploy.stack import IMAGE, REPOSITORY, SmokeError, Stack, wait_until
 
 WRITE = """
 import asyncio, sys
@@ -44,7 +44,7 @@ def prepare(folder: Path) -> None:
         done = subprocess.run(
             [
                 *("docker", "run", "--rm", "-i", "--network", "none", "--user", f"{os.getuid()}:{os.getgid()}"),
-                *("-v", f"{folder}:/secrets", "--entrypoint", "python3", "faultline:0.1.0-cpu", "-", "/secrets"),
+                *("-v", f"{folder}:/secrets", "--entrypoint", "python3", IMAGE, "-", "/secrets"),
             ],
             stdin=script,
             capture_output=True,

@@ -8,13 +8,15 @@ import shutil
 import socket
 import subprocess
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = "faultline-smoke"
-IMAGE = "faultline:0.1.0-cpu"
+VERSION: str = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+IMAGE = f"faultline:{VERSION}-cpu"
 HEALTHY_S = 300.0
 
 

@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 from stream.settings import Settings
+from tests.deploy.stack import VERSION
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 OVERLAYS = ("cpu", "gpu", "secure")
-VERSION = "1.33"
+KUBERNETES_VERSION = "1.33"
 OF_KEDA = {"ScaledObject", "TriggerAuthentication"}
 Manifest = dict[str, Any]
 
@@ -64,7 +65,7 @@ def test_every_manifest_keeps_its_published_schema(overlay: str) -> None:
     for one in manifests(overlay):
         kinds.add(one["kind"])
         if one["kind"] not in OF_KEDA:
-            kubernetes_validate.validate(one, VERSION, strict=True)
+            kubernetes_validate.validate(one, KUBERNETES_VERSION, strict=True)
     assert {"Deployment", "StatefulSet", "Job", "NetworkPolicy", "PodDisruptionBudget", "ScaledObject"} <= kinds
 
 
@@ -72,7 +73,7 @@ def test_a_misspelt_field_would_be_found() -> None:
     (worker,) = of_kind("cpu", "Deployment")
     wrong = {**worker, "spec": {**worker["spec"], "replica": 2}}
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, VERSION, strict=True)
+        kubernetes_validate.validate(wrong, KUBERNETES_VERSION, strict=True)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -137,7 +138,7 @@ def test_images_have_a_fixed_tag_and_every_name_that_is_referred_to_exists(overl
         (container,) = pod["containers"]
         _, colon, tag = container["image"].rpartition(":")
         assert colon
-        assert tag == ("0.1.0-gpu" if overlay == "gpu" else "0.1.0-cpu")
+        assert tag == f"{VERSION}-{'gpu' if overlay == 'gpu' else 'cpu'}"
         assert container["envFrom"] == [{"configMapRef": {"name": config["metadata"]["name"]}}]
         assert pod["serviceAccountName"] in accounts
         volumes = {volume["name"] for volume in pod["volumes"]} | ({"folder"} if name == "trainer" else set())
@@ -230,7 +231,7 @@ def test_traces_go_to_the_collector_where_the_component_is_added_and_nowhere_wit
     built = list(yaml.safe_load_all(run.stdout))
     for one in built:
         if one["kind"] not in OF_KEDA:
-            kubernetes_validate.validate(one, VERSION, strict=True)
+            kubernetes_validate.validate(one, KUBERNETES_VERSION, strict=True)
     (config,) = [one["data"] for one in built if one["kind"] == "ConfigMap"]
     more = {name: value for name, value in config.items() if settings_of(overlay).get(name) != value}
     assert more["FAULTLINE_TRACING"] == "otlp"

@@ -19,7 +19,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from rich.console import Console
 
-from faultline.demo.audit import DemoWatch, Happening
+from faultline.demo.audit import DemoWatch, SimulatedEvent
 from faultline.demo.processes import REPOSITORY, Child, ChildFailedError, child_environment
 from faultline.demo.view import LiveView, PlainView, Throughput
 from model.architectures import build
@@ -271,8 +271,8 @@ async def test_an_event_on_two_topics_counts_once_and_is_scored_by_the_labels(wa
 async def test_plain_lines_tell_each_onset_once_with_what_was_injected(
     watch: DemoWatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    happenings = [Happening("line-2", "sag", 0.05, 0.2)]
-    with PlainView(Console(), watch, SPEC, happenings, 1.0) as view:
+    simulated = [SimulatedEvent("line-2", "sag", 0.05, 0.2)]
+    with PlainView(Console(), watch, SPEC, simulated, 1.0) as view:
         view.update(0.0)
         view.update(6.0)
     lines = capsys.readouterr().out.splitlines()

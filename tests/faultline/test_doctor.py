@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from benchmarks.kafka.properties import Security
 from faultline import doctor
 from faultline.cli.doctor import doctor as doctor_command
-from faultline.doctor import Line
+from faultline.doctor import Check
 from model.artefact import shipped
 from model.signing import new_keys
 from stream.kafka.acls import needed_rights
@@ -212,7 +212,7 @@ def test_a_broker_that_lacks_a_request_or_its_versions_is_found() -> None:
 
 
 def test_plain_lines_carry_level_area_and_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = [Line("disk", "ok", "room"), Line("broker", "fail", "no broker: start one")]
+    given = [Check("disk", "ok", "room"), Check("broker", "fail", "no broker: start one")]
     monkeypatch.setattr(doctor, "diagnose", lambda **_: iter(given))
     app = typer.Typer()
     app.command()(doctor_command)

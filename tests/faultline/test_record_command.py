@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from faultline.cli.record import parse_end, size_text
 from stream.kafka.embedded import EmbeddedBroker
-from stream.recordings.record_job import parse_end, size_text
 from stream.recordings.recording import RecordedMessage, RecordingWriter, read_recording
 
 REPOSITORY = Path(__file__).resolve().parents[2]

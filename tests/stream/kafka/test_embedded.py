@@ -15,7 +15,10 @@ from confluent_kafka.admin import AdminClient
 from benchmarks.kafka.server import answers_clients, is_alive
 from stream.kafka.embedded import PARTITIONS, EmbeddedBroker, is_embedded
 
-SERVE = "from stream.kafka.embedded import serve; from pathlib import Path; "
+SERVE = (
+    "from functools import partial; from pathlib import Path; from stream.kafka import embedded; "
+    "serve = partial(embedded.serve, on_start=partial(print, flush=True)); "
+)
 
 
 def _gone(pid: int, deadline_s: float = 20.0) -> bool:

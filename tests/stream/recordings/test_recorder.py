@@ -43,6 +43,7 @@ class Topic:
     """Partitions that are there from the beginning and handed out in the given portions."""
 
     topics = ("t",)
+    partitions = 2
     deleted = 0
 
     def __init__(self, portions: list[dict[TopicPartition, list[Any]]]) -> None:
@@ -75,7 +76,7 @@ class Topic:
         self.final, self.asked_before_ms = True, before_ms
 
 
-class Shelf:
+class MemorySink:
     """Keeps what is written, and how much of it was safe after every flush."""
 
     def __init__(self) -> None:
@@ -89,21 +90,25 @@ class Shelf:
         self.flushed.append(len(self.kept))
 
     @property
+    def size(self) -> int:
+        return sum(len(message.value or b"") for message in self.kept)
+
+    @property
     def times_ms(self) -> list[int]:
         return [message.timestamp_ms for message in self.kept]
 
 
-async def recorded(topic: Topic, bounds: RecordBounds, *, now_ms: int = 10**12) -> tuple[RecordCount, Shelf]:
+async def recorded(topic: Topic, bounds: RecordBounds, *, now_ms: int = 10**12) -> tuple[RecordCount, MemorySink]:
     """Recorded on a clock that moves on by a second whenever it is read."""
-    shelf, seconds = Shelf(), itertools.count()
-    recorder = Recorder(topic, shelf, bounds, clock_s=lambda: float(next(seconds)), now_ms=lambda: now_ms)
-    return await recorder.run(), shelf
+    sink, seconds = MemorySink(), itertools.count()
+    recorder = Recorder(topic, sink, bounds, clock_s=lambda: float(next(seconds)), now_ms=lambda: now_ms)
+    return await recorder.run(), sink
 
 
 async def test_partitions_that_come_one_after_another_are_written_in_the_order_of_time() -> None:
     topic = Topic([{FIRST: timed(FIRST, 1, 4, 6)}, {SECOND: timed(SECOND, 2, 3, 7)}])
-    count, shelf = await recorded(topic, RecordBounds(until_end=True))
-    assert shelf.times_ms == [1, 2, 3, 4, 6, 7]
+    count, sink = await recorded(topic, RecordBounds(until_end=True))
+    assert sink.times_ms == [1, 2, 3, 4, 6, 7]
     assert (count.records, count.ended_by) == (6, "end")
 
 
@@ -111,29 +116,29 @@ async def test_a_partition_that_gives_nothing_is_not_waited_for_without_end(monk
     monkeypatch.setattr(recorder_module, "PATIENCE_S", 3.0)
     silent: list[dict[TopicPartition, list[Any]]] = [{} for _ in range(10)]
     topic = Topic([{FIRST: timed(FIRST, 5, 6)}, *silent, {SECOND: timed(SECOND, 1)}])
-    _, shelf = await recorded(topic, RecordBounds(until_end=True))
-    assert shelf.times_ms == [5, 6, 1]
+    _, sink = await recorded(topic, RecordBounds(until_end=True))
+    assert sink.times_ms == [5, 6, 1]
 
 
 async def test_a_count_is_kept_exactly() -> None:
     topic = Topic([{FIRST: timed(FIRST, *range(10))}])
-    count, shelf = await recorded(topic, RecordBounds(count=4))
-    assert shelf.times_ms == [0, 1, 2, 3]
+    count, sink = await recorded(topic, RecordBounds(count=4))
+    assert sink.times_ms == [0, 1, 2, 3]
     assert (count.records, count.ended_by) == (4, "count")
 
 
 async def test_times_outside_the_bounds_are_left_out() -> None:
     topic = Topic([{FIRST: timed(FIRST, 1, 5, 3, 9, 4, 12)}])
-    _, shelf = await recorded(topic, RecordBounds(start_ms=3, end_ms=9), now_ms=20)
-    assert shelf.times_ms == [5, 3, 4]
+    _, sink = await recorded(topic, RecordBounds(start_ms=3, end_ms=9), now_ms=20)
+    assert sink.times_ms == [5, 3, 4]
     assert topic.asked_before_ms == 9
 
 
 async def test_an_end_to_come_is_waited_for() -> None:
     topic, now = Topic([{FIRST: timed(FIRST, 1)}]), itertools.count(95)
-    shelf, seconds = Shelf(), itertools.count()
+    sink, seconds = MemorySink(), itertools.count()
     recorder = Recorder(
-        topic, shelf, RecordBounds(end_ms=100), clock_s=lambda: float(next(seconds)), now_ms=lambda: next(now)
+        topic, sink, RecordBounds(end_ms=100), clock_s=lambda: float(next(seconds)), now_ms=lambda: next(now)
     )
     assert (await recorder.run()).ended_by == "end"
     assert next(now) > 100
@@ -142,16 +147,16 @@ async def test_an_end_to_come_is_waited_for() -> None:
 
 async def test_what_was_taken_is_safe_after_the_flush_time() -> None:
     topic = Topic([{FIRST: [record]} for record in timed(FIRST, *range(12))])
-    _, shelf = await recorded(topic, RecordBounds(until_end=True, flush_s=2.0))
-    assert shelf.flushed
-    assert all(later > earlier for earlier, later in itertools.pairwise([0, *shelf.flushed]))
+    _, sink = await recorded(topic, RecordBounds(until_end=True, flush_s=2.0))
+    assert sink.flushed
+    assert all(later > earlier for earlier, later in itertools.pairwise([0, *sink.flushed]))
 
 
 async def test_seconds_and_a_stop_end_it() -> None:
     count, _ = await recorded(Topic([]), RecordBounds(seconds=5))
     assert count.ended_by == "seconds"
-    shelf = Shelf()
-    recorder = Recorder(Topic([{FIRST: timed(FIRST, 1)}]), shelf, RecordBounds())
+    sink = MemorySink()
+    recorder = Recorder(Topic([{FIRST: timed(FIRST, 1)}]), sink, RecordBounds())
     recorder.stop()
     assert (await recorder.run()).ended_by == "stop"
 
@@ -160,17 +165,17 @@ async def test_a_partition_far_ahead_is_left_alone_until_the_others_catch_up(mon
     monkeypatch.setattr(recorder_module, "HELD_BYTES", 10)
     ahead = [consumed(FIRST, offset, 100 + offset, b"12345") for offset in range(4)]
     topic = Topic([{FIRST: ahead[:2]}, {}, {SECOND: timed(SECOND, 1, 200)}, {FIRST: ahead[2:]}])
-    _, shelf = await recorded(topic, RecordBounds(until_end=True))
+    _, sink = await recorded(topic, RecordBounds(until_end=True))
     assert topic.left_alone[:4] == [[], [FIRST], [FIRST], []]
-    assert shelf.times_ms == [1, 100, 101, 102, 103, 200]
+    assert sink.times_ms == [1, 100, 101, 102, 103, 200]
 
 
 async def test_records_windows_and_bytes_are_counted_per_topic() -> None:
     value = marked_message(0, [0, 0, 0], 10**18)
     topic = Topic([{FIRST: [consumed(FIRST, 0, 1, value), consumed(FIRST, 1, 2, None), consumed(FIRST, 2, 3, b"x")]}])
-    count, shelf = await recorded(topic, RecordBounds(until_end=True))
+    count, sink = await recorded(topic, RecordBounds(until_end=True))
     assert (count.records, count.windows, count.bytes) == (3, 3, len(value) + 3 + 1)
-    assert [(m.key, m.value, m.offset, list(m.headers)) for m in shelf.kept] == [
+    assert [(m.key, m.value, m.offset, list(m.headers)) for m in sink.kept] == [
         (b"k", value, 0, MSGPACK_HEADERS),
         (b"k", None, 1, MSGPACK_HEADERS),
         (b"k", b"x", 2, MSGPACK_HEADERS),

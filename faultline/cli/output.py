@@ -1,0 +1,131 @@
+"""Print what commands have in common: JSON, tables, and progress on standard error."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+    from rich.table import Table
+
+WIDTH_WITHOUT_TERMINAL = 150
+"""Characters of a table where standard output is no terminal: a table that is cut off helps nobody."""
+BAR_EVERY_S = 0.2
+LINE_EVERY_S = 5.0
+
+
+def print_json(body: Any, *, indent: int | None = None) -> None:
+    """Print one JSON value on standard output, always in UTF-8.
+
+    A path's bytes that are not UTF-8 become escapes such as ``\\udcff``.
+    """
+    text = json.dumps(body, ensure_ascii=False, indent=indent)
+    # Python's escape of a lone surrogate is JSON's, too.
+    typer.echo(text.encode("utf-8", "backslashreplace"))
+
+
+def print_table(table: Table, least_width: int = 0) -> None:
+    """Print a table on standard output.
+
+    Args:
+        table: what to print.
+        least_width: characters that the table gets even on a narrower terminal, which then scrolls or wraps.
+    """
+    from rich.console import Console
+
+    width = Console().width if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
+    Console(width=max(width, least_width)).print(table)
+
+
+class ProgressBar:
+    """A bar with a text on standard error; nothing where that is no terminal. ``progress_bar`` makes one."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    @property
+    def hidden(self) -> bool:
+        """Return whether nothing is shown."""
+        return self._progress.disable
+
+    def update(
+        self,
+        text: str | None = None,
+        *,
+        advance: float | None = None,
+        completed: float | None = None,
+        total: float | None = None,
+    ) -> None:
+        """Change the text, and how much is done: by ``advance``, or to ``completed`` of ``total``."""
+        self._progress.update(self._task, description=text, advance=advance, completed=completed, total=total)
+
+
+@contextmanager
+def progress_bar(text: str = "", total: float | None = None, *, quiet: bool = False) -> Iterator[ProgressBar]:
+    """Show a bar while the block runs.
+
+    Args:
+        text: shown behind the bar.
+        total: what is complete; None where it is not known beforehand.
+        quiet: show nothing, as where standard error is no terminal.
+
+    Yields:
+        The bar, to be updated.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        yield ProgressBar(progress, progress.add_task(text, total=total))
+
+
+@asynccontextmanager
+async def show_progress(
+    text: Callable[[], str], completed: Callable[[], float], total: float | None = None
+) -> AsyncIterator[None]:
+    """Show progress on standard error while the block runs: a bar on a terminal, else a line from time to time.
+
+    Args:
+        text: returns the text of now.
+        completed: returns how much is done.
+        total: what is complete; None where it is not known beforehand.
+    """
+    task = asyncio.create_task(_show(text, completed, total))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _show(text: Callable[[], str], completed: Callable[[], float], total: float | None) -> None:
+    with progress_bar(total=total) as bar:
+        while True:
+            await asyncio.sleep(LINE_EVERY_S if bar.hidden else BAR_EVERY_S)
+            if bar.hidden:
+                typer.echo(text(), err=True)
+            else:
+                bar.update(text(), completed=completed())
