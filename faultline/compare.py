@@ -190,7 +190,7 @@ class WindowLog:
 
     def class_names(self, spec: SignalSpec) -> NDArray[np.str_]:
         """(n,) class of every window by name, three-phase faults with and without ground as one."""
-        merged = spec.merged_three_phase()
+        merged = spec.equivalent_indices()
         names = np.array([spec.class_names[index] for index in merged])
         return names[np.concatenate(self._classes)]
 
@@ -318,7 +318,7 @@ def compare_runs(
 
 
 def _shape(spec: SignalSpec) -> tuple[object, ...]:
-    return spec.name, spec.channels, spec.samples, spec.hop, spec.samples_per_cycle
+    return spec.name, spec.channels, spec.samples, spec.hop, spec.period_samples
 
 
 def _window_records(records: Iterable[ReplayRecord]) -> Iterator[tuple[WindowRecord, int]]:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from domains.powerline.phasors import Phasors
+from model.domain import domain_of
 from model.errors import ShapeArtefactError
 from model.normalisation import Normalisation
 from model.spec import SignalSpec
@@ -23,7 +23,9 @@ class Condition(layers.Layer):  # type: ignore[misc]
 
     def __init__(self, normalisation: Normalisation | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(trainable=False, **kwargs)
-        self.normalisation = Normalisation.model_validate(normalisation)
+        # A domain's own fields decide nothing here.
+        known = {name: value for name, value in dict(normalisation).items() if name in Normalisation.model_fields}
+        self.normalisation = Normalisation.model_validate(known)
 
     def call(self, windows: Any) -> Any:
         centre = ops.convert_to_tensor(self.normalisation.centre, dtype="float32")
@@ -45,8 +47,8 @@ class Condition(layers.Layer):  # type: ignore[misc]
 _UNITS = 64
 _FILTERS = 64
 _WIDE, _HIDDEN = 128, 32
-# Beyond the reference: what phasors say, and what they and the sequence say together. Wide beside the GRU, and still
-# a tenth of its work, since they see a window once.
+# Beyond the reference: what features of the domain say, and what they and the sequence say together. Wide beside the
+# GRU, and still a tenth of its work, since they see a window once.
 _MEASURED, _MERGED = (256, 128), 128
 _KERNEL = 3
 _POOL = 2
@@ -135,6 +137,13 @@ _BODIES: dict[str, Callable[[Any, _Seeds], Any]] = {
 ARCHITECTURES = tuple(_BODIES)
 
 
+def _feature_layer(name: str, spec: SignalSpec) -> layers.Layer:
+    known = domain_of(spec).layers()
+    if name not in known:
+        raise ShapeArtefactError(f"domain {spec.domain!r} has no feature layer {name!r}; there are {', '.join(known)}")
+    return known[name](name=name)
+
+
 def build(architecture: str, spec: SignalSpec, normalisation: Normalisation, seed: int | None = None) -> keras.Model:
     """A freshly initialised network.
 
@@ -148,8 +157,8 @@ def build(architecture: str, spec: SignalSpec, normalisation: Normalisation, see
         A Keras model, float32 (n, samples, channels) per unit → logits float32 (n, classes).
 
     Raises:
-        ShapeArtefactError: unknown architecture, one that needs longer windows, or a normalisation for another
-            number of channels.
+        ShapeArtefactError: unknown architecture or feature layer, an architecture that needs longer windows, or a
+            normalisation for another number of channels.
     """
     if len(normalisation.centre) != len(spec.channels):
         raise ShapeArtefactError(
@@ -163,8 +172,8 @@ def build(architecture: str, spec: SignalSpec, normalisation: Normalisation, see
     if spec.sequence == "channels":
         flow = layers.Permute((2, 1), name="steps")(flow)
     flow = _BODIES[architecture](flow, seeds)
-    if normalisation.phasors:
-        measured = Phasors(name="phasors")(windows)
+    if normalisation.feature_layer is not None:
+        measured = _feature_layer(normalisation.feature_layer, spec)(windows)
         for number, units in enumerate(_MEASURED, start=1):
             measured = _dense(measured, units, seeds, f"measured_{number}")
         flow = _dense(layers.Concatenate(name="both")([flow, measured]), _MERGED, seeds, "merged")

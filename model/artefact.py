@@ -11,15 +11,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from model import container
+from model.domain import domain_of, installed_domains, load_domain
 from model.errors import ArtefactError, CorruptArtefactError, OversizeArtefactError, ShapeArtefactError
 from model.files import write_atomic
 from model.normalisation import Normalisation
@@ -61,15 +71,33 @@ class Manifest(_Model):
     """
 
     schema_version: Literal[1] = 1
-    spec: SignalSpec
+    spec: SerializeAsAny[SignalSpec]
     architecture: str
-    normalisation: Normalisation
+    normalisation: SerializeAsAny[Normalisation]
     temperature: float = Field(default=1.0, gt=0)
-    rejection: Rejection | None = None
+    rejection: SerializeAsAny[Rejection] | None = None
     tensors: tuple[Tensor, ...]
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     metrics: dict[str, JsonValue] = {}
     provenance: dict[str, JsonValue] = {}
+
+    @field_validator("normalisation", mode="before")
+    @classmethod
+    def _is_normalised_by_its_domain(cls, value: Any, info: ValidationInfo) -> Any:
+        if "spec" not in info.data:
+            return value
+        own = domain_of(info.data["spec"]).normalisation_model
+        return own.model_validate(value.model_dump() if isinstance(value, Normalisation) else value)
+
+    @field_validator("rejection", mode="before")
+    @classmethod
+    def _is_bounded_by_its_domain(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None or "spec" not in info.data:
+            return value
+        domain = domain_of(info.data["spec"])
+        if domain.rejection_model is None:
+            raise ValueError(f"domain {domain.name!r} cannot tell windows unlike training")
+        return domain.rejection_model.model_validate(value)
 
     @model_validator(mode="after")
     def _fits_its_spec(self) -> Self:
@@ -77,7 +105,7 @@ class Manifest(_Model):
             raise ValueError(
                 f"normalisation has {len(self.normalisation.centre)} channels, the spec {len(self.spec.channels)}"
             )
-        if self.rejection and max(*self.rejection.currents, *self.rejection.voltages) >= len(self.spec.channels):
+        if self.rejection and max(self.rejection.positions, default=-1) >= len(self.spec.channels):
             raise ValueError("the rejection judges channels that the spec does not have")
         return self
 
@@ -219,17 +247,14 @@ class Artefact:
 
 
 def shipped(name: str) -> Artefact:
-    """The trained artefact of that name inside the package. Raises ArtefactError naming those there are."""
-    folder = resources.files("model") / "artefacts"
-    names = sorted(
-        entry.name[: -len(".safetensors")] for entry in folder.iterdir() if entry.name.endswith(".safetensors")
-    )
-    if name not in names:
+    """Return the trained artefact that ships for a spec. Raise ArtefactError naming those there are."""
+    files = {spec: file for name in installed_domains() for spec, file in load_domain(name).artefacts().items()}
+    if name not in files:
         raise ArtefactError(
-            f"no trained model {name!r} ships with the package; there are: {', '.join(names) or 'none'}."
+            f"no trained model {name!r} ships with the package; there are: {', '.join(sorted(files)) or 'none'}."
             " Train one with `faultline train` and give its path."
         )
-    return Artefact.from_bytes((folder / f"{name}.safetensors").read_bytes())
+    return Artefact.from_bytes(files[name].read_bytes())
 
 
 def build_model(artefact: Artefact) -> keras.Model:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 __all__ = ["Normalisation"]
 
@@ -15,7 +15,8 @@ class Normalisation(BaseModel):
     """Per-channel conditioning: ``(x - centre) / scale``, and for ``"asinh"`` the inverse hyperbolic sine of it.
 
     ``"asinh"`` is linear around the centre and logarithmic far from it, so that a fault current of thirty times
-    the rating does not drown everything else. One centre and one scale per channel, per unit.
+    the rating does not drown everything else. One centre and one scale per channel, per unit. A domain's own subclass
+    may ask for a layer of its features beside.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -23,11 +24,6 @@ class Normalisation(BaseModel):
     kind: Literal["standard", "asinh"] = "standard"
     centre: tuple[float, ...]
     scale: tuple[float, ...]
-    phasors: bool = Field(
-        False,
-        description="Whether the network is also given what a relay measures of a window of one cycle of three "
-        "currents and three voltages: see domains.powerline.phasors.",
-    )
 
     @model_validator(mode="after")
     def _can_be_applied(self) -> Self:
@@ -35,9 +31,12 @@ class Normalisation(BaseModel):
             raise ValueError(f"centre has {len(self.centre)} channels but scale has {len(self.scale)}")
         if any(scale <= 0 for scale in self.scale):
             raise ValueError("every scale must be greater than 0")
-        if self.phasors and len(self.scale) != 6:
-            raise ValueError("phasors are those of three currents and three voltages: six channels")
         return self
+
+    @property
+    def feature_layer(self) -> str | None:
+        """Name of the domain's layer whose features the network is also given; None for none."""
+        return None
 
     @classmethod
     def fitted(cls, windows: NDArray[np.float32], kind: Literal["standard", "asinh"] = "standard") -> Self:

@@ -1,6 +1,7 @@
 """Signal specs: what a window holds, which classes there are, and when a run of classes is an episode.
 
-A spec is a TOML file. Two ship with the package (``line``, ``instant``); a user's own is loaded by its path.
+A spec is a TOML file. Some ship with the installed domains; a user's own is loaded by its path. A domain may have a
+class of its own for its specs, with fields that only it knows; whatever is validated as ``SignalSpec`` becomes that.
 """
 
 from __future__ import annotations
@@ -9,29 +10,44 @@ import hashlib
 import json
 import tomllib
 from collections import Counter
-from importlib import resources
+from collections.abc import Mapping
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
+from model.entry_points import installed_domains, load_installed
 from model.errors import SpecError
 
-__all__ = ["EpisodePolicy", "FaultClass", "FaultType", "SignalSpec", "load_spec", "shipped_specs"]
+__all__ = ["DEFAULT_DOMAIN", "EpisodePolicy", "FaultClass", "SignalSpec", "load_spec", "shipped_specs"]
 
-FaultType = Literal["none", "lg", "ll", "llg", "lll", "lllg"]
-
-# Phases in fault, and whether ground takes part, as the type's own letters say.
-_PHASES: dict[FaultType, int] = {"none": 0, "lg": 1, "ll": 2, "llg": 2, "lll": 3, "lllg": 3}
-_GROUND: dict[FaultType, bool] = {name: name.endswith("g") for name in _PHASES}
+DEFAULT_DOMAIN = "powerline"
+"""Of specs and artefacts that name none: they are from before there were domains."""
+NO_FAULT = "none"
+"""Type of the one class that means no fault."""
 
 # A spec also arrives inside an artefact from a topic: its sizes are bounded before anything is built from it.
 _MAX_SAMPLES = 4096
 _MAX_CHANNELS = 64
-_MAX_CLASSES = 64
+MAX_CLASSES = 64
+# One sample a nanosecond: times in ns cannot tell faster ones apart.
+_MAX_RATE_HZ = 1e9
 
 Channel = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Label = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^\S(.*\S)?$")]
+# A type is also the end of a topic's name.
+Type = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 
 class _Model(BaseModel):
@@ -39,32 +55,13 @@ class _Model(BaseModel):
 
 
 class FaultClass(_Model):
-    """One output of the network and what it means on the line.
+    """One output of the network. A domain's own subclass adds what the class means there.
 
-    ``phases`` are the faulted ones, in the order of the class's usual name (``"CA"``); empty where the class
-    does not tell them, as ``LG`` of the spec ``instant``.
+    ``type`` is ``"none"`` for the class of no fault; events of any other are published on the topic of their type.
     """
 
     name: Label
-    type: FaultType
-    phases: str = Field(default="", pattern=r"^[ABC]{0,3}$")
-    ground: bool = False
-
-    @model_validator(mode="after")
-    def _agrees_with_its_type(self) -> Self:
-        expected = _PHASES[self.type]
-        if len(set(self.phases)) != len(self.phases):
-            raise ValueError(f"class {self.name!r}: phases {self.phases!r} repeats a phase")
-        if self.phases and len(self.phases) != expected:
-            raise ValueError(
-                f"class {self.name!r}: type {self.type!r} has {expected} phase(s), not {self.phases!r};"
-                " leave phases empty if the class does not tell them"
-            )
-        if self.ground is not _GROUND[self.type]:
-            raise ValueError(
-                f"class {self.name!r}: type {self.type!r} needs ground = {str(_GROUND[self.type]).lower()}"
-            )
-        return self
+    type: Type
 
 
 class EpisodePolicy(_Model):
@@ -90,9 +87,9 @@ class EpisodePolicy(_Model):
 class SignalSpec(_Model):
     """The shape and meaning of a line's windows.
 
-    A window is float32 (samples, channels), per unit of the line's nominal peak values. ``sequence`` says
-    what the recurrent layer steps over: ``"time"`` gives it ``samples`` steps of ``channels`` values,
-    ``"channels"`` gives it ``channels`` steps of ``samples`` values.
+    A window is float32 (samples, channels), per unit of nominal peak values. ``sequence`` says what the recurrent
+    layer steps over: ``"time"`` gives it ``samples`` steps of ``channels`` values, ``"channels"`` gives it
+    ``channels`` steps of ``samples`` values.
 
     Example:
         >>> spec = load_spec("line")
@@ -101,17 +98,30 @@ class SignalSpec(_Model):
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
-    domain: str = Field(default="powerline", pattern=r"^[a-z][a-z0-9_-]{0,63}$", exclude=True)
-    """Name of the installed domain; specs from before there were domains are of power lines."""
+    domain: str = Field(default=DEFAULT_DOMAIN, pattern=r"^[a-z][a-z0-9_-]{0,63}$")
     description: str = Field(default="", max_length=1000)
     channels: tuple[Channel, ...] = Field(min_length=1, max_length=_MAX_CHANNELS)
     samples: int = Field(ge=1, le=_MAX_SAMPLES)
     hop: int = Field(ge=1, le=_MAX_SAMPLES)
-    samples_per_cycle: int = Field(ge=1, le=100_000)
-    nominal_hz: float = Field(gt=0, le=1000)
+    rate_hz: float = Field(gt=0, le=_MAX_RATE_HZ)
+    """Samples per second, nominal: a line's windows carry their own."""
     sequence: Literal["time", "channels"] = "time"
-    classes: tuple[FaultClass, ...] = Field(min_length=2, max_length=_MAX_CLASSES)
+    classes: tuple[SerializeAsAny[FaultClass], ...] = Field(min_length=2, max_length=MAX_CLASSES)
+    equivalent: tuple[tuple[Label, ...], ...] | None = None
+    """Groups of classes that a score beside the full one counts as one each; the domain's own when not given."""
     episode: EpisodePolicy = EpisodePolicy()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _is_of_its_domains_class(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if cls is SignalSpec and isinstance(value, Mapping):
+            name = value.get("domain", DEFAULT_DOMAIN)
+            # Whatever else stands for a name is for the field's own validation to refuse.
+            own = _domain(name).spec_model if isinstance(name, str) else SignalSpec
+            if own is not SignalSpec:
+                found: Self = own.model_validate(value)  # type: ignore[assignment]
+                return found
+        return handler(value)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -119,11 +129,34 @@ class SignalSpec(_Model):
             repeated = [name for name, times in Counter(names).items() if times > 1]
             if repeated:
                 raise ValueError(f"{field}: {', '.join(repeated)} occurs more than once")
-        silent = [fault.name for fault in self.classes if fault.type == "none"]
+        silent = [fault.name for fault in self.classes if fault.type == NO_FAULT]
         if len(silent) != 1:
             found = ", ".join(silent) or "no class"
             raise ValueError(f"classes: exactly one class must have type 'none', found {found}")
         return self
+
+    @model_validator(mode="after")
+    def _equivalents_are_groups_of_classes(self) -> Self:
+        grouped = Counter(name for group in self.equivalent or () for name in group)
+        for name, times in grouped.items():
+            if name not in self.class_names:
+                raise ValueError(f"equivalent: there is no class {name!r}")
+            if times > 1:
+                raise ValueError(f"equivalent: {name} occurs more than once")
+        if self.class_names[self.none_index] in grouped:
+            raise ValueError("equivalent: the class of no fault is like no other")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return self._in_files(handler(self))
+
+    def _in_files(self, dumped: dict[str, Any]) -> dict[str, Any]:
+        """Return the dumped fields without what specs from before there were domains lack: their digests stay."""
+        left_out = {"domain"} if self.domain == DEFAULT_DOMAIN else set()
+        if self.equivalent is None:
+            left_out.add("equivalent")
+        return {name: value for name, value in dumped.items() if name not in left_out}
 
     @property
     def window_shape(self) -> tuple[int, int]:
@@ -131,9 +164,9 @@ class SignalSpec(_Model):
         return self.samples, len(self.channels)
 
     @property
-    def rate_hz(self) -> float:
-        """Samples a second at nominal frequency."""
-        return self.samples_per_cycle * self.nominal_hz
+    def period_samples(self) -> int:
+        """Samples of the span that times are counted in: a window, unless the signal has a period of its own."""
+        return self.samples
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -143,17 +176,17 @@ class SignalSpec(_Model):
     @property
     def none_index(self) -> int:
         """Index of the class that means no fault."""
-        return next(index for index, fault in enumerate(self.classes) if fault.type == "none")
+        return next(index for index, fault in enumerate(self.classes) if fault.type == NO_FAULT)
 
     @property
-    def currents(self) -> tuple[int, ...]:
-        """Indices of the channels that are currents: those whose name begins with ``i``."""
-        return tuple(index for index, name in enumerate(self.channels) if name.startswith("i"))
+    def fault_types(self) -> tuple[str, ...]:
+        """Types of the classes that mean a fault, each once, in their order: every one has a topic of events."""
+        return tuple(dict.fromkeys(fault.type for fault in self.classes if fault.type != NO_FAULT))
 
     @property
-    def voltages(self) -> tuple[int, ...]:
-        """Indices of the channels that are voltages: those whose name begins with ``v``."""
-        return tuple(index for index, name in enumerate(self.channels) if name.startswith("v"))
+    def groups(self) -> Mapping[str, tuple[int, ...]]:
+        """Indices of the channels that measure the same quantity, by its name. A domain's own class may tell more."""
+        return {"signal": tuple(range(len(self.channels)))}
 
     @property
     def digest(self) -> str:
@@ -169,27 +202,42 @@ class SignalSpec(_Model):
         """Output of a class. Raises SpecError naming the classes there are."""
         return _position(self.class_names, name, f"spec {self.name!r} has no class")
 
-    def merged_three_phase(self) -> tuple[int, ...]:
-        """For every class the index to score it under when LLL and LLLG count as one.
+    def equivalent_indices(self) -> tuple[int, ...]:
+        """Return for every class the index to score it under when equivalent classes count as one.
 
-        The two cannot be told apart on a balanced line, so a merged score stands beside every full one. Index
-        an integer array of classes with it: ``np.asarray(spec.merged_three_phase())[classes]``.
+        Index an integer array of classes with it: ``np.asarray(spec.equivalent_indices())[classes]``.
         """
-        three = [index for index, fault in enumerate(self.classes) if fault.type in ("lll", "lllg")]
-        return tuple(three[0] if index in three else index for index in range(len(self.classes)))
+        score_under = list(range(len(self.classes)))
+        for group in self.equivalent or ():
+            members = [index for index, name in enumerate(self.class_names) if name in group]
+            for index in members:
+                score_under[index] = members[0]
+        return tuple(score_under)
+
+
+class _Domain(Protocol):
+    """The part of ``model.domain.Domain`` that specs need."""
+
+    spec_model: type[SignalSpec]
+
+    def specs(self) -> Mapping[str, Traversable]: ...
+
+
+def _domain(name: str) -> _Domain:
+    domain: _Domain = load_installed(name)
+    return domain
 
 
 def shipped_specs() -> tuple[str, ...]:
-    """Names of the specs inside the package."""
-    folder = resources.files("model") / "specs"
-    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
+    """Return the names of the specs that ship with the installed domains."""
+    return tuple(sorted({spec for name in installed_domains() for spec in _domain(name).specs()}))
 
 
 def load_spec(name_or_path: str | Path) -> SignalSpec:
     """Load a shipped spec by name, or a user's own by the path of its TOML file.
 
     Args:
-        name_or_path: ``"line"``, ``"instant"``, or a path: whatever ends in ``.toml`` or holds a separator.
+        name_or_path: name of a shipped spec, or a path: whatever ends in ``.toml`` or holds a separator.
 
     Raises:
         SpecError: no such spec, unreadable TOML, or a field that is not allowed; one line that says which.
@@ -200,11 +248,14 @@ def load_spec(name_or_path: str | Path) -> SignalSpec:
             return _parse(Path(text).read_bytes(), text)
         except OSError as error:
             raise SpecError(f"{text}: cannot read the spec: {error.strerror or error}") from error
-    if text not in shipped_specs():
+    files = {name: specs[text] for name in installed_domains() if text in (specs := _domain(name).specs())}
+    if not files:
         raise SpecError(
             f"no signal spec {text!r}; shipped are {', '.join(shipped_specs())}, or give a .toml file's path"
         )
-    return _parse((resources.files("model") / "specs" / f"{text}.toml").read_bytes(), f"{text}.toml")
+    if len(files) > 1:
+        raise SpecError(f"a signal spec {text!r} ships with several domains, {', '.join(files)}: give a file's path")
+    return _parse(next(iter(files.values())).read_bytes(), f"{text}.toml")
 
 
 def _parse(data: bytes, source: str) -> SignalSpec:

@@ -59,7 +59,7 @@ def onnx_model(artefact: Artefact) -> bytes:
         raise EngineError("the table is for GRUs over the samples of a window, e.g. the shipped model 'line'")
     graph = _Graph()
     flow = graph.dense(_gru(graph, artefact), _layer(artefact, "hidden"))
-    if manifest.normalisation.phasors:
+    if manifest.normalisation.feature_layer == "phasors":
         measured = _phasors(graph, manifest.spec.samples)
         for name in sorted(name for name in artefact.weights if name.startswith("measured_") and "kernel" in name):
             measured = graph.dense(measured, _layer(artefact, name.removesuffix("/kernel")))

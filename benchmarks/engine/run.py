@@ -52,7 +52,7 @@ def run(
     lifelike = sample_windows(spec).lifelike
     windows = np.resize(lifelike, (max(batches), *spec.window_shape))
     models = {"GRU alone": without_phasors(used)}
-    if used.manifest.normalisation.phasors:
+    if used.manifest.normalisation.feature_layer == "phasors":
         models["GRU and phasors"] = used
     before = machine()
     found = [

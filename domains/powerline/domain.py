@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from domains.powerline.normalisation import PowerLineNormalisation
+from domains.powerline.rejection import PowerLineRejection
+from domains.powerline.signal import PowerLineSignal
+from domains.powerline.spec import PowerLineSpec
 from model.domain import Domain
+
+__all__ = ["POWERLINE", "PowerLine"]
 
 
 class PowerLine(Domain):
-    """Three-phase currents and voltages of a line, judged by windows of mains cycles."""
+    """Three-phase currents and voltages of a line, classified by windows of mains cycles."""
 
     name = "powerline"
+    title = "power lines"
+    spec_model = PowerLineSpec
+    normalisation_model = PowerLineNormalisation
+    rejection_model = PowerLineRejection
+    signal = PowerLineSignal()
+
+    def specs(self) -> Mapping[str, Traversable]:
+        """Return ``line`` and ``instant``."""
+        return _files("specs", ".toml")
+
+    def artefacts(self) -> Mapping[str, Traversable]:
+        """Return the shipped model of ``line``."""
+        return _files("artefacts", ".safetensors")
+
+    def layers(self) -> Mapping[str, Any]:
+        """Return the layer that measures phasors."""
+        from domains.powerline.phasors import Phasors
+
+        return {"phasors": Phasors}
+
+
+def _files(folder: str, ending: str) -> dict[str, Traversable]:
+    there = (resources.files("domains.powerline") / folder).iterdir()
+    return {file.name.removesuffix(ending): file for file in there if file.name.endswith(ending)}
 
 
 POWERLINE = PowerLine()

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.powerline.spec import power_line_spec
 from model.spec import SignalSpec
 from stream.errors import RecordingError
 from stream.recordings.retime import is_json, window_head
@@ -114,12 +115,11 @@ def rotated_classes(spec: SignalSpec, times: int) -> tuple[int | None, ...]:
         'AB'
     """
     found: list[int | None] = []
-    for fault in spec.classes:
+    classes = power_line_spec(spec).classes
+    for fault in classes:
         phases = {PHASES[(PHASES.index(phase.lower()) + times) % len(PHASES)].upper() for phase in fault.phases}
         alike = [
-            index
-            for index, other in enumerate(spec.classes)
-            if other.type == fault.type and set(other.phases) == phases
+            index for index, other in enumerate(classes) if other.type == fault.type and set(other.phases) == phases
         ]
         found.append(alike[0] if alike else None)
     return tuple(found)

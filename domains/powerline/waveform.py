@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.powerline.spec import power_line_spec
 from model.spec import SignalSpec
 
 INCEPTION_SHARE = 0.3
@@ -34,10 +35,11 @@ def inception_sample(window: NDArray[np.float32], spec: SignalSpec) -> int:
     """
     if len(window) < 4:
         return 0
+    line = power_line_spec(spec)
     x = window.astype(np.float64)
-    kink = x[2:] - 2.0 * np.cos(2.0 * np.pi / spec.samples_per_cycle) * x[1:-1] + x[:-2]
+    kink = x[2:] - 2.0 * np.cos(2.0 * np.pi / line.samples_per_cycle) * x[1:-1] + x[:-2]
     total = np.zeros(len(kink))
-    for group in (spec.currents, spec.voltages):
+    for group in (line.currents, line.voltages):
         if group:
             part = np.abs(kink[:, list(group)]).max(axis=1)
             swing = float(np.abs(x[:, list(group)]).max())
@@ -58,14 +60,15 @@ def waveform_flags(samples: NDArray[np.float32], spec: SignalSpec) -> set[Litera
     flags: set[Literal["missing-channel", "saturation"]] = set()
     if len(samples) < FLAT_SAMPLES:
         return flags
+    line = power_line_spec(spec)
     # The swing of extreme float32 values is beyond float32.
     window = samples.astype(np.float64)
     swing = np.ptp(window, axis=0)
-    for group in (spec.currents, spec.voltages):
+    for group in (line.currents, line.voltages):
         of_group = swing[list(group)]
         if len(of_group) and of_group.max() > 0.0 and of_group.min() < DEAD_SHARE * of_group.max():
             flags.add("missing-channel")
-    for channel in spec.currents:
+    for channel in line.currents:
         values = np.abs(window[:, channel])
         top = values >= values.max() * (1.0 - 1e-6)
         if swing[channel] > 0.0 and int(top.sum()) >= FLAT_SAMPLES:

@@ -35,7 +35,7 @@ class Injected:
 def injected_at(watch: DemoWatch, spec: SignalSpec, seen: SeenEvent, simulated: list[SimulatedEvent]) -> Injected:
     """Return the class that was injected, or the non-fault that the event coincides with."""
     truth = watch.truth_of(seen.event)
-    merged = spec.merged_three_phase()
+    merged = spec.equivalent_indices()
     name = spec.class_names[truth]
     if truth == spec.none_index:
         return Injected(watch.disturbance_of(seen.event, simulated) or name, False)

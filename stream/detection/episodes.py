@@ -64,7 +64,7 @@ class EpisodeTracker:
         self.spec = spec
         self.policy = policy or spec.episode
         self.none = spec.none_index
-        self._merged = list(spec.merged_three_phase())
+        self._merged = list(spec.equivalent_indices())
         self._spec_key = spec_key(spec)
 
     def track(

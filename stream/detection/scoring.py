@@ -211,7 +211,7 @@ def score_events(
         left = [episode for episode in left if episode not in own]
         _count_fault(score, fault, own, spec)
         if own:
-            delays.append((own[0].at - fault.begin) / (spec.samples_per_cycle * fault.sample))
+            delays.append((own[0].at - fault.begin) / ((spec.period_samples or spec.samples) * fault.sample))
     score.false_alarms = len(left)
     score.false_episodes = [(episode, _name(episode.onset_class, spec)) for episode in left]
     if delays:
@@ -234,7 +234,7 @@ def _count_fault(score: EventScore, fault: InjectedFault, episodes: Sequence[Epi
     score.wrong += bool(episodes) and not correct
     score.repeated += max(len(episodes) - 1, 0)
     score.onset_correct += correct and any(_same(spec, episodes[0].onset_class, stage) for stage in fault.classes)
-    least = LASTING_CYCLES * spec.samples_per_cycle * fault.sample
+    least = LASTING_CYCLES * (spec.period_samples or spec.samples) * fault.sample
     lasting = [stage for stage in fault.stages if stage.end - stage.begin >= least]
     score.stages += len(lasting)
     score.stages_reported += sum(_reported(stage, fault, episodes, spec) for stage in lasting)
@@ -256,5 +256,5 @@ def _reported(stage: Stage, fault: InjectedFault, episodes: Sequence[Episode], s
 
 
 def _same(spec: SignalSpec, fault_class: int, truth: int) -> bool:
-    merged = spec.merged_three_phase()
+    merged = spec.equivalent_indices()
     return fault_class != UNKNOWN_CLASS and merged[fault_class] == merged[truth]

@@ -101,7 +101,7 @@ class Truth:
 
     def __init__(self, spec: SignalSpec) -> None:
         self.spec = spec
-        self._merged = spec.merged_three_phase()
+        self._merged = spec.equivalent_indices()
         self._lines: dict[str, _Line] = {}
 
     @property
@@ -116,7 +116,7 @@ class Truth:
         """
         known = self._lines.get(line)
         if known is None:
-            cycle_ns = round(self.spec.samples_per_cycle * NS / rate_hz)
+            cycle_ns = round((self.spec.period_samples or self.spec.samples) * NS / rate_hz)
             hop_ns = round(self.spec.hop * NS / rate_hz)
             known = self._lines[line] = _Line(NS / rate_hz, cycle_ns, hop_ns)
         length_ns = round(self.spec.samples * NS / rate_hz)

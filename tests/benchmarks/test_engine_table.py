@@ -60,7 +60,7 @@ def test_the_graph_is_also_the_network_of_another_centre_without_phasors(windows
 
 def test_without_phasors_the_trained_gru_is_kept(artefact: Artefact) -> None:
     plain = without_phasors(artefact)
-    assert not plain.manifest.normalisation.phasors
+    assert plain.manifest.normalisation.feature_layer is None
     for name in ("gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel", "hidden/kernel"):
         np.testing.assert_array_equal(plain.weights[name], artefact.weights[name])
 

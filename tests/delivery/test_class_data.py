@@ -83,7 +83,7 @@ def test_every_row_of_class_data_is_answered_by_a_model_trained_from_it(
         worker.terminate()
     truth, predicted = labels_and_answers(topics)
     spec = load_spec("instant")
-    merged = np.asarray(spec.merged_three_phase())
+    merged = np.asarray(spec.equivalent_indices())
     right = np.asarray(truth) == np.asarray(predicted)
     right_merged = merged[truth] == merged[predicted]
     print(f"rows {len(truth)}, accuracy {right.mean():.4f}, with LLL and LLLG as one {right_merged.mean():.4f}")

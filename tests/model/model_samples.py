@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.architectures import Normalisation, build
+from domains.powerline.normalisation import PowerLineNormalisation
+from model.architectures import build
 from model.artefact import Artefact
 from model.spec import SignalSpec
 
@@ -20,7 +21,7 @@ def artefact_of(
 ) -> Artefact:
     """Weights wide enough that probabilities are far from uniform, so that comparing them means something."""
     count = len(spec.channels)
-    normalisation = Normalisation(kind="asinh", centre=(0.1,) * count, scale=(scale,) * count, phasors=phasors)
+    normalisation = PowerLineNormalisation(kind="asinh", centre=(0.1,) * count, scale=(scale,) * count, phasors=phasors)
     model = build(architecture, spec, normalisation, seed=seed)
     model.set_weights([weight * 2 for weight in model.get_weights()])
     return Artefact.from_model(

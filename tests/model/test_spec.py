@@ -59,7 +59,7 @@ def test_currents_and_voltages_are_told_by_the_channels_names() -> None:
 @pytest.mark.parametrize("name", shipped_specs())
 def test_merging_three_phase_changes_only_the_class_with_ground(name: str) -> None:
     spec = load_spec(name)
-    merged = np.asarray(spec.merged_three_phase())
+    merged = np.asarray(spec.equivalent_indices())
     types = [fault.type for fault in spec.classes]
     for index, target in enumerate(merged):
         assert target == (types.index("lll") if types[index] == "lllg" else index)

@@ -58,7 +58,7 @@ class _Run:
         windows = scored.windows(records, spec.samples)
         mine = self.classify(windows).argmax(axis=1) if trial.ends is not None else scored.at(said, spec)
         first_cycle = records[scored.record, : spec.samples]
-        merge = spec.merged_three_phase()
+        merge = spec.equivalent_indices()
         per_record = tables(scored, mine, len(records), spec)
         drawn = resampled_scores(per_record, spec, self.seed)
         low, high = interval(drawn)
@@ -158,7 +158,7 @@ def mean_corruption_error(cells: Sequence[ConditionCell], baseline: str) -> floa
 def check_spec(spec: SignalSpec) -> None:
     """Raise TrainingError where the simulator's records cannot be cut into windows of ``spec``."""
     wanted = ("ia", "ib", "ic", "va", "vb", "vc")
-    if spec.channels != wanted or spec.class_names != CLASSES or spec.samples_per_cycle != SAMPLES_PER_CYCLE:
+    if spec.channels != wanted or spec.class_names != CLASSES or spec.period_samples != SAMPLES_PER_CYCLE:
         raise TrainingError(
             f"conditions are simulated for windows like those of spec 'line', which {spec.name!r} has not:"
             f" channels {' '.join(wanted)}, {SAMPLES_PER_CYCLE} samples a cycle, twelve classes"

@@ -66,7 +66,7 @@ def brier_score(probabilities: Probabilities, labels: Labels) -> float:
 
 def merge_three_phase(probabilities: Probabilities, labels: Labels, spec: SignalSpec) -> tuple[Probabilities, Labels]:
     """Return probabilities and labels with the two three-phase faults as one; the class merged away has 0."""
-    merged = np.array(spec.merged_three_phase())
+    merged = np.array(spec.equivalent_indices())
     summed = np.zeros_like(probabilities)
     for k, into in enumerate(merged):
         summed[:, into] += probabilities[:, k]

@@ -35,7 +35,7 @@ def line_failures(records: Sequence[Record], spec: SignalSpec) -> tuple[Failure,
 
 
 def _events_missed_or_wrong(record: Record, spec: SignalSpec) -> Iterator[Failure]:
-    merged = np.array(spec.merged_three_phase())
+    merged = np.array(spec.equivalent_indices())
     for fault in injected_faults(record.what.labels, spec.none_index):
         mine = [episode for episode in record.found if belongs(episode, fault, spec)]
         truth = " → ".join(spec.class_names[c] for c in fault.classes)
@@ -60,7 +60,7 @@ def _false_alarms(record: Record, spec: SignalSpec) -> Iterator[Failure]:
 
 def _wrong_windows(record: Record, spec: SignalSpec, count: int) -> Iterator[Failure]:
     """Windows lying fully in one state that were called another, the surest first, one of each event."""
-    merged = np.array(spec.merged_three_phase())
+    merged = np.array(spec.equivalent_indices())
     said = record.probabilities.argmax(axis=2)
     sure = record.probabilities.max(axis=2) * (record.whole & (merged[said] != merged[record.labels]))
     seen: set[tuple[int, int]] = set()
@@ -104,8 +104,8 @@ def _failure(
     probability: float | None = None,
 ) -> Failure:
     length = record.what.samples.shape[1]
-    first = max(0, sample - round(BEFORE_CYCLES * spec.samples_per_cycle))
-    last = min(length, sample + round(AFTER_CYCLES * spec.samples_per_cycle))
+    first = max(0, sample - round(BEFORE_CYCLES * spec.period_samples))
+    last = min(length, sample + round(AFTER_CYCLES * spec.period_samples))
     facts = {} if event is None else {"event": event.kind, **event.parameters}
     return Failure(
         title=title,
@@ -115,7 +115,7 @@ def _failure(
         facts={name: round(value, 3) if isinstance(value, float) else value for name, value in facts.items()},
         channels=spec.channels,
         samples=waveform(record.what.samples[line, first:last]),
-        samples_per_cycle=spec.samples_per_cycle,
+        samples_per_cycle=spec.period_samples,
         mark=sample - first,
     )
 

@@ -139,7 +139,7 @@ def _by_leakage(data: DataSummary, elsewhere: Elsewhere | None, classification: 
 
 
 def _by_class(spec: SignalSpec, classification: Classification) -> Iterator[str]:
-    merged = spec.merged_three_phase()
+    merged = spec.equivalent_indices()
     table = classification.confusion
     three = [k for k, into in enumerate(merged) if merged.count(into) > 1]
     swapped = sum(table[row][column] for row in three for column in three if row != column)
@@ -232,11 +232,11 @@ def _by_training(training: Training) -> Iterator[str]:
 
 def intended_use(spec: SignalSpec, classification: Classification, events: Events | None) -> tuple[str, ...]:
     """What the model is for, in numbers."""
-    cycles = spec.samples / spec.samples_per_cycle
+    cycles = spec.samples / spec.period_samples
     unit = "cycle" if cycles == 1 else "cycles"
     told = [
         f"Classifying windows of {spec.samples} by {len(spec.channels)} values ({', '.join(spec.channels)}), {cycles:g}"
-        f" {unit} at {spec.samples_per_cycle} samples a cycle, into {len(spec.classes)} classes; measured on"
+        f" {unit} at {spec.period_samples} samples a cycle, into {len(spec.classes)} classes; measured on"
         f" {classification.scores.windows:,} windows."
     ]
     if events is not None:
@@ -254,10 +254,11 @@ def limits(
     """Where not to rely on it, in numbers."""
     told = []
     if events is not None:
-        milliseconds = 1000 * events.delay_cycles_p95 / spec.nominal_hz
+        milliseconds = 1000 * events.delay_cycles_p95 / (spec.rate_hz / spec.period_samples)
         told.append(
             f"Not a trip relay: an event is confirmed {events.delay_cycles_p95:.2f} cycles ({milliseconds:.0f} ms at"
-            f" {spec.nominal_hz:g} Hz) after inception in 95 % of the cases, before any message is sent."
+            f" {spec.rate_hz / spec.period_samples:g} Hz) after inception in 95 % of the cases, before any message is"
+            " sent."
         )
     else:
         told.append("Not a trip relay, and not an event detector: 0 events were scored, only single windows.")

@@ -74,7 +74,7 @@ def _row(name: str, k: int, table: NDArray[np.int64]) -> ClassRow:
 
 def _tables(judged: Judged, spec: SignalSpec) -> NDArray[np.float64]:
     """Confusion of the merged classes of every episode, (episodes, classes, classes)."""
-    classes, merged = len(spec.classes), np.array(spec.merged_three_phase())
+    classes, merged = len(spec.classes), np.array(spec.equivalent_indices())
     _, number = np.unique(judged.episode, return_inverse=True)
     cells = (number * classes + merged[judged.labels]) * classes + merged[judged.said]
     count = int(number.max()) + 1

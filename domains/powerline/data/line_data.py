@@ -102,7 +102,7 @@ def doubtful(parts: Iterable[Windows], spec: SignalSpec, seed: int, classify: Cl
     They weigh what others do. Nine in ten are no fault: the more they weigh, the rarer a quiet window is taken for a
     fault, and the more often a three-phase fault far out for the start of a motor.
     """
-    merged = np.array(spec.merged_three_phase())
+    merged = np.array(spec.equivalent_indices())
     kept = [Windows.empty(spec)]
     for windows in parts:
         # The two three-phase faults cannot be told apart: doubt between them is no fault of the model.

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.data.classdata import read_classdata
+from domains.powerline.rejection import FEWEST_SAMPLES, Measures, PowerLineRejection, measure
 from domains.powerline.simulator.episodes import simulate
 from domains.powerline.simulator.measurement import HARSH, USUAL
-from model.rejection import FEWEST_SAMPLES, Measures, Rejection, measure
 from model.spec import SignalSpec, load_spec
 from stream.windowing import cut_windows
 from training.data.windows import Windows, select
@@ -61,7 +61,7 @@ def good_windows(spec: SignalSpec, seed: int, episodes: int = 200, *, harsh: boo
     return select(drawn, spec)
 
 
-def fit_rejection(good: NDArray[np.float32], spec: SignalSpec, seed: int) -> Rejection:
+def fit_rejection(good: NDArray[np.float32], spec: SignalSpec, seed: int) -> PowerLineRejection:
     """Choose the bounds.
 
     Args:
@@ -76,7 +76,7 @@ def fit_rejection(good: NDArray[np.float32], spec: SignalSpec, seed: int) -> Rej
     noise = _measures(strange_windows(spec, seed)["white noise"], spec)
     moving = seen.change[seen.change > 0]
     long_enough = spec.samples >= FEWEST_SAMPLES
-    chosen = Rejection.for_spec(
+    chosen = PowerLineRejection.for_spec(
         spec,
         most_current=_plain(ROOM * float(seen.current.max())),
         most_voltage=_plain(ROOM * float(seen.voltage.max())),
@@ -87,12 +87,12 @@ def fit_rejection(good: NDArray[np.float32], spec: SignalSpec, seed: int) -> Rej
     if refused > MOST_GOOD_REJECTED:
         raise TrainingError(
             f"bounds that refuse white noise refuse {refused:.2%} of the good windows too (at most"
-            f" {MOST_GOOD_REJECTED:.1%}): are these windows per unit, {spec.samples_per_cycle} samples a cycle?"
+            f" {MOST_GOOD_REJECTED:.1%}): are these windows per unit, {spec.period_samples} samples a cycle?"
         )
     return chosen
 
 
-def line_rejection(spec: SignalSpec, seed: int) -> Rejection:
+def line_rejection(spec: SignalSpec, seed: int) -> PowerLineRejection:
     """Simulate lines with usual and with faulty instruments, and choose the bounds for both."""
     both = [good_windows(spec, seed + harsh, harsh=bool(harsh)).data for harsh in (0, 1)]
     return fit_rejection(np.concatenate(both), spec, seed)
@@ -113,7 +113,7 @@ class RejectionScores:
 
 
 def score_rejection(
-    rejection: Rejection, good: Windows, strange: dict[str, NDArray[np.float32]], spec: SignalSpec
+    rejection: PowerLineRejection, good: Windows, strange: dict[str, NDArray[np.float32]], spec: SignalSpec
 ) -> RejectionScores:
     """Judge bounds by windows that they were not chosen on."""
     refused = rejection.is_ood(good.data)
@@ -126,8 +126,8 @@ def score_rejection(
 
 
 def _measures(windows: NDArray[np.float32], spec: SignalSpec) -> Measures:
-    whole = Rejection.for_spec(spec, most_current=1, most_voltage=1, least_change=0, most_roughness=None)
-    return measure(windows, whole.currents, whole.voltages, spec.samples_per_cycle)
+    whole = PowerLineRejection.for_spec(spec, most_current=1, most_voltage=1, least_change=0, most_roughness=None)
+    return measure(windows, whole.currents, whole.voltages, whole.samples_per_cycle)
 
 
 def _plain(value: float) -> float:

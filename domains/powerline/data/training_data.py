@@ -112,7 +112,7 @@ def dataset_material(path: Path, spec: SignalSpec, seed: int) -> LineMaterial:
 def _fits(dataset: DataSet, spec: SignalSpec) -> None:
     recipe = dataset.recipe
     held = recipe.channels, recipe.classes, recipe.samples_per_cycle
-    wanted = tuple(spec.channels), tuple(spec.class_names), spec.samples_per_cycle
+    wanted = tuple(spec.channels), tuple(spec.class_names), spec.period_samples
     for what, has, needs in zip(("channels", "classes", "samples per cycle"), held, wanted, strict=True):
         if has != needs:
             raise DataSetError(f"{dataset.path}: its {what} are {has}, spec {spec.name} has {needs}; simulate it again")

@@ -118,14 +118,15 @@ def _leakage(windows: Windows, train: np.ndarray, test: np.ndarray, split: Split
 
 
 def _slices(judged: Judged, test: Windows, spec: SignalSpec) -> Iterator[Slice]:
-    merged = np.array(spec.merged_three_phase())
+    merged = np.array(spec.equivalent_indices())
     right = merged[judged.said] == merged[judged.labels]
     values = test.data[:, -1, :]
+    currents, voltages = (values[:, list(group)] for group in spec.groups.values())
     measures = {
-        "largest current": np.abs(values[:, list(spec.currents)]).max(axis=1),
-        "smallest current": np.abs(values[:, list(spec.currents)]).min(axis=1),
-        "largest voltage": np.abs(values[:, list(spec.voltages)]).max(axis=1),
-        "sum of currents": np.abs(values[:, list(spec.currents)].sum(axis=1)),
+        "largest current": np.abs(currents).max(axis=1),
+        "smallest current": np.abs(currents).min(axis=1),
+        "largest voltage": np.abs(voltages).max(axis=1),
+        "sum of currents": np.abs(currents.sum(axis=1)),
     }
     for k, name in enumerate(spec.class_names):
         yield from _slice("class", name, judged.labels == k, judged, right)
@@ -148,7 +149,7 @@ def _slice(dimension: str, band: str, inside: np.ndarray, judged: Judged, right:
 
 def _failures(judged: Judged, test_rows: np.ndarray, windows: Windows, spec: SignalSpec) -> Iterator[Failure]:
     """The surest of the wrong rows, one of each confusion, with the rows around them."""
-    merged = np.array(spec.merged_three_phase())
+    merged = np.array(spec.equivalent_indices())
     sure = judged.probabilities.max(axis=1) * (merged[judged.said] != merged[judged.labels])
     peak = np.abs(windows.data[:, 0, :]).max(axis=0)
     seen: set[tuple[int, int]] = set()
@@ -170,6 +171,6 @@ def _failures(judged: Judged, test_rows: np.ndarray, windows: Windows, spec: Sig
             facts={"row": f"{row + 2} of the file", "scale": "channels by their largest value in the file"},
             channels=spec.channels,
             samples=waveform(windows.data[first:last, 0, :] / peak),
-            samples_per_cycle=spec.samples_per_cycle,
+            samples_per_cycle=spec.period_samples,
             mark=row - int(first),
         )

@@ -196,7 +196,7 @@ def _events(mixed: Record, quiet: Record, spec: SignalSpec) -> Events:
 
 def _fault_slices(record: Record, spec: SignalSpec) -> Iterator[Slice]:
     """Windows of faults, by what was drawn for the fault."""
-    merged = np.array(spec.merged_three_phase())
+    merged = np.array(spec.equivalent_indices())
     right = merged[record.probabilities.argmax(axis=2)] == merged[record.labels]
     ends = window_ends(record.what.labels.shape[1], spec)
     counted: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)

@@ -13,6 +13,7 @@ from domains.powerline.data.line_data import Batches, Classifier
 from domains.powerline.data.ood import line_rejection, score_rejection, strange_windows
 from domains.powerline.data.symmetries import LINE_SYMMETRIES
 from domains.powerline.data.training_data import REJECTION_SEED, TEST_SEED, dataset_material, simulated_material
+from domains.powerline.normalisation import PowerLineNormalisation
 from model.architectures import build
 from model.artefact import Artefact, build_model
 from model.normalisation import Normalisation
@@ -38,7 +39,9 @@ from training.metrics import window_scores
 
 # A line's rating is often unknown: currents are compressed from a fifth of the rated one on, voltages, whose base
 # is known, hardly at all.
-LINE_NORMALISATION = Normalisation(kind="asinh", centre=(0.0,) * 6, scale=(0.2,) * 3 + (0.5,) * 3, phasors=True)
+LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
+    kind="asinh", centre=(0.0,) * 6, scale=(0.2,) * 3 + (0.5,) * 3, phasors=True
+)
 
 # After every round but the last, the windows that the model still gets wrong are searched. One epoch is enough to know
 # which they are; most epochs are spent with all of them.

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from domains.powerline.data.line_data import training_windows
 from domains.powerline.recipes.cross_validation import FoldOptions, _group, cross_validate, epochs_per_fold, run_fold
+from domains.powerline.rejection import PowerLineRejection
 from domains.powerline.simulator.disturbances import NON_FAULTS
 from faultline.cli import app
 from faultline.cli.commands import register
-from model.rejection import Rejection
 from model.spec import load_spec
 from stream.detection.classify import with_rejection
 from training.data.windows import Windows
@@ -137,7 +137,7 @@ def test_a_silent_classifier_misses_all_faults_and_has_no_delay() -> None:
 
 
 def test_windows_unlike_training_are_answered_with_no_fault() -> None:
-    bounds = Rejection.for_spec(SPEC, most_current=10, most_voltage=10, least_change=0, most_roughness=None)
+    bounds = PowerLineRejection.for_spec(SPEC, most_current=10, most_voltage=10, least_change=0, most_roughness=None)
     windows = np.stack([np.full(SPEC.window_shape, level, np.float32) for level in (1, 100)])
     said = with_rejection(always("AG"), bounds, SPEC)(windows)  # type: ignore[arg-type]
     assert said.argmax(axis=1).tolist() == [SPEC.class_index("AG"), SPEC.none_index]

@@ -17,7 +17,7 @@ from domains.powerline.data.ood import (
     strange_windows,
 )
 from domains.powerline.data.scenario import scenario
-from model.rejection import Rejection
+from domains.powerline.rejection import PowerLineRejection
 from model.spec import load_spec
 from stream.windowing import cut_windows
 from training.errors import TrainingError
@@ -28,44 +28,44 @@ CLASS_DATA = DATA / "electrical-faults" / "classData.csv"
 
 
 @pytest.fixture(scope="module")
-def rejection() -> Rejection:
+def rejection() -> PowerLineRejection:
     return line_rejection(SPEC, seed=3)
 
 
-def test_noise_and_constants_are_refused_and_windows_of_lines_are_not(rejection: Rejection) -> None:
+def test_noise_and_constants_are_refused_and_windows_of_lines_are_not(rejection: PowerLineRejection) -> None:
     scores = score_rejection(rejection, good_windows(SPEC, seed=77, episodes=150), strange_windows(SPEC, 78), SPEC)
     assert min(scores.strange.values()) >= 0.95
     assert scores.good <= 0.005
     assert scores.faulty == 0.0
 
 
-def test_lines_with_faulty_instruments_are_hardly_ever_refused(rejection: Rejection) -> None:
+def test_lines_with_faulty_instruments_are_hardly_ever_refused(rejection: PowerLineRejection) -> None:
     harsh = good_windows(SPEC, seed=79, episodes=150, harsh=True)
     scores = score_rejection(rejection, harsh, {}, SPEC)
     assert scores.good <= 0.005
     assert scores.faulty <= 0.0005
 
 
-def test_a_day_of_disturbances_without_faults_is_not_refused(rejection: Rejection) -> None:
+def test_a_day_of_disturbances_without_faults_is_not_refused(rejection: PowerLineRejection) -> None:
     record = scenario(8, 20, seed=4, fault_share=0.0)
     windows = np.ascontiguousarray(cut_windows(record.samples, SPEC)).reshape(-1, *SPEC.window_shape)
     assert rejection.is_ood(windows).mean() <= 0.005
 
 
 @pytest.mark.skipif(not CLASS_DATA.is_file(), reason=f"classData.csv is not in {DATA}")
-def test_classdata_in_thousandfold_amperes_is_refused(rejection: Rejection) -> None:
+def test_classdata_in_thousandfold_amperes_is_refused(rejection: PowerLineRejection) -> None:
     windows = scaled_classdata(CLASS_DATA, SPEC)
     assert windows.shape[1:] == (32, 6)
     assert rejection.is_ood(windows).mean() >= 0.95
 
 
-def test_the_bounds_leave_room_above_the_strongest_fault(rejection: Rejection) -> None:
+def test_the_bounds_leave_room_above_the_strongest_fault(rejection: PowerLineRejection) -> None:
     strongest = good_windows(SPEC, seed=80, episodes=150).data
     assert rejection.most_current > 1.2 * np.abs(strongest[:, :, :3]).max()
     assert rejection.most_voltage > 1.2 * np.abs(strongest[:, :, 3:]).max()
 
 
-def test_the_same_seed_chooses_the_same_bounds(rejection: Rejection) -> None:
+def test_the_same_seed_chooses_the_same_bounds(rejection: PowerLineRejection) -> None:
     assert line_rejection(SPEC, seed=3) == rejection
 
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from domains.powerline.normalisation import PowerLineNormalisation
 from domains.powerline.phasors import FEATURES, Phasors
 from model.architectures import build
 from model.artefact import shipped
 from model.engine import Engine
-from model.normalisation import Normalisation
 from model.spec import load_spec
 
 SAMPLES = 32
@@ -86,7 +86,7 @@ def test_a_dead_line_and_extreme_values_give_finite_measures() -> None:
 
 def test_a_network_with_phasors_has_the_same_input_and_output() -> None:
     spec = load_spec("line")
-    plain = Normalisation.identity(6)
+    plain = PowerLineNormalisation.identity(6)
     network = build("gru", spec, plain.model_copy(update={"phasors": True}), seed=1)
     assert network.output_shape == (None, len(spec.classes))
     assert network.count_params() > build("gru", spec, plain, seed=1).count_params()
@@ -94,7 +94,7 @@ def test_a_network_with_phasors_has_the_same_input_and_output() -> None:
 
 def test_phasors_need_three_currents_and_three_voltages() -> None:
     with pytest.raises(ValueError, match="six channels"):
-        Normalisation(centre=(0.0,) * 4, scale=(1.0,) * 4, phasors=True)
+        PowerLineNormalisation(centre=(0.0,) * 4, scale=(1.0,) * 4, phasors=True)
 
 
 def test_answers_do_not_depend_on_which_windows_are_beside() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.rejection import Rejection
+from domains.powerline.rejection import PowerLineRejection
 from model.spec import load_spec
 from stream.detection.classify import classify_windows, with_rejection
 
@@ -16,7 +16,7 @@ class Bounded:
     """A classifier that finds AG everywhere, with bounds; what begins with 3 overflows."""
 
     model_id = "bounded"
-    bounds = Rejection.for_spec(SPEC, most_current=10, most_voltage=10, least_change=0, most_roughness=None)
+    bounds = PowerLineRejection.for_spec(SPEC, most_current=10, most_voltage=10, least_change=0, most_roughness=None)
 
     def classify(self, windows: np.ndarray) -> np.ndarray:
         rows = np.tile(np.eye(len(SPEC.classes), dtype=np.float32)[AG], (len(windows), 1))

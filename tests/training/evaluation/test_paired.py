@@ -30,7 +30,7 @@ def result(seed: int, errors: Mapping[str, float], records: int = 24) -> Robustn
             tables[np.arange(records), 0, 0] = WINDOWS
             tables[np.arange(records), truth, said] += WINDOWS
             drawn = resampled_scores(tables, SPEC, 1)
-            score = float(macro_f1(tables.sum(axis=0), SPEC.merged_three_phase()))
+            score = float(macro_f1(tables.sum(axis=0), SPEC.equivalent_indices()))
             low, high = interval(drawn)
             cells.append(
                 ConditionCell(

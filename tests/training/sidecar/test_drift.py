@@ -9,7 +9,7 @@ from model.artefact import shipped
 from model.spec import load_spec
 from tests.training.sidecar.drift_hours import BEGIN_NS, DRIFT_FROM_S, SHOWN_WINDOWS, Batch, hour
 from training.sidecar.drift.detector import DriftDetector, DriftPolicy, DriftSignal
-from training.sidecar.drift.features import FEATURES, drift_features
+from training.sidecar.drift.features import drift_features, watched_features
 
 SPEC = load_spec("line")
 REJECTION = shipped("line").manifest.rejection
@@ -105,7 +105,8 @@ def test_features_of_a_known_wave_are_what_was_put_in() -> None:
     noise = np.random.default_rng(0).standard_normal((200, 32, 3)) * 0.1
     windows = np.concatenate([np.broadcast_to(0.5 * np.cos(phases), (200, 32, 3)), np.cos(phases) + noise], axis=2)
     found = drift_features(windows.astype(np.float32), None, SPEC)
-    named = {feature.name: feature.plain(float(np.median(found[:, k]))) for k, feature in enumerate(FEATURES)}
+    medians = np.median(found, axis=0).tolist()
+    named = {feature.name: feature.plain(value) for feature, value in zip(watched_features(SPEC), medians, strict=True)}
     assert named["voltage level (p.u.)"] == pytest.approx(1.005, rel=0.02)
     assert named["current level (p.u.)"] == pytest.approx(0.505, rel=0.01)
     assert named["voltage noise (p.u.)"] == pytest.approx(0.1 * np.sqrt(28 / 32) + 0.003, rel=0.05)

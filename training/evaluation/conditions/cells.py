@@ -85,7 +85,7 @@ def resampled_scores(per_record: Tables, spec: SignalSpec, seed: int) -> NDArray
     rng = np.random.default_rng(seed)
     often = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(float)
     resampled = (often @ per_record.reshape(n, -1)).reshape(RESAMPLES, classes, classes)
-    return macro_f1(resampled, spec.merged_three_phase())
+    return macro_f1(resampled, spec.equivalent_indices())
 
 
 def interval(scores: NDArray[np.float64]) -> tuple[float, float]:
@@ -97,7 +97,7 @@ def interval(scores: NDArray[np.float64]) -> tuple[float, float]:
 def flip_rate(trial: Trial, y_pred: NDArray[np.intp], spec: SignalSpec) -> float:
     """Return the part of neighbouring windows of one truth that ``y_pred`` (n, windows) calls differently."""
     labels, weights = judge(trial.episodes.labels, trial.episodes.settled, spec)
-    merged = np.array(spec.merged_three_phase())
+    merged = np.array(spec.equivalent_indices())
     whole = weights >= 1.0
     alike = whole[:, 1:] & whole[:, :-1] & (labels[:, 1:] == labels[:, :-1])
     differ = merged[y_pred[:, 1:]] != merged[y_pred[:, :-1]]

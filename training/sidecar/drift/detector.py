@@ -23,7 +23,7 @@ from river.drift import ADWIN
 
 from model.rejection import Rejection
 from model.spec import SignalSpec
-from training.sidecar.drift.features import FEATURES, by_line, drift_features
+from training.sidecar.drift.features import by_line, drift_features, watched_features
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +105,7 @@ class DriftDetector:
 
     def __init__(self, spec: SignalSpec, policy: DriftPolicy | None = None, rejection: Rejection | None = None) -> None:
         self.spec, self.policy, self.rejection = spec, policy or DriftPolicy(), rejection
+        self._watched = watched_features(spec)
         self._codes: dict[str, int] = {}
         self._first_buckets: dict[int, list[Array]] = {}
         self._references: dict[int, Array] = {}
@@ -168,7 +169,7 @@ class DriftDetector:
         }
         return DriftState(
             spec=self.spec.name,
-            features=tuple(feature.name for feature in FEATURES),
+            features=tuple(feature.name for feature in self._watched),
             lines=lines,
             values=tuple(tuple(values) for values in self._values),
             found=tuple(self._found),
@@ -188,7 +189,7 @@ class DriftDetector:
         except ValidationError as error:
             log.warning("drift-state-not-understood", reason=error.errors()[0]["msg"])
             return detector
-        names = tuple(feature.name for feature in FEATURES)
+        names = tuple(feature.name for feature in detector._watched)
         if (saved.spec, saved.features, saved.bucket_s) != (spec.name, names, detector.policy.bucket_s):
             log.warning("drift-state-of-another-kind", spec=saved.spec)
             return detector
@@ -219,9 +220,9 @@ class DriftDetector:
     def _reset(self) -> None:
         """Drop the references: from now on lines are compared with their present."""
         self._first_buckets, self._references = {}, {}
-        self._adwins = [ADWIN(delta=self.policy.delta, clock=1) for _ in FEATURES]
-        self._values = [deque(maxlen=MAX_VALUES) for _ in FEATURES]
-        self._found = [False] * len(FEATURES)
+        self._adwins = [ADWIN(delta=self.policy.delta, clock=1) for _ in self._watched]
+        self._values = [deque(maxlen=MAX_VALUES) for _ in self._watched]
+        self._found = [False] * len(self._watched)
 
     def _code(self, line: str) -> int:
         """Return the number of a line, −1 for lines beyond ``MAX_LINES``."""
@@ -246,7 +247,8 @@ class DriftDetector:
         parts, self._parts = self._parts, []
         if not parts:
             return None
-        codes, features = by_line(np.concatenate([c for c, _ in parts]), np.concatenate([f for _, f in parts]))
+        lines, measured = np.concatenate([c for c, _ in parts]), np.concatenate([f for _, f in parts])
+        codes, features = by_line(lines, measured, self._watched)
         moved = [
             row - self._references[c] for c, row in zip(codes.tolist(), features, strict=True) if c in self._references
         ]
@@ -254,7 +256,7 @@ class DriftDetector:
         if not moved:
             return None
         differences = np.stack(moved)
-        for number, feature in enumerate(FEATURES):
+        for number, feature in enumerate(self._watched):
             known = differences[np.isfinite(differences[:, number]), number]
             if len(known):
                 self._add_difference(number, float(np.median(known)) / feature.matters)
@@ -288,7 +290,7 @@ class DriftDetector:
         if self._signalled_ns is not None and abs(now_ns - self._signalled_ns) < self.policy.cool_down_s * NS:
             return None
         lasting = max(1, round(self.policy.lasting_s / self.policy.bucket_s))
-        for number, feature in enumerate(FEATURES):
+        for number, feature in enumerate(self._watched):
             moved = np.array(list(self._values[number])[-lasting:])
             if not self._found[number] or len(moved) < lasting:
                 continue

@@ -194,7 +194,8 @@ def _metadata(spec: SignalSpec) -> bytes:
         "channels": spec.channels,
         "samples": spec.samples,
         "hop": spec.hop,
-        "samples_per_cycle": spec.samples_per_cycle,
+        # The name under which files have always had it.
+        "samples_per_cycle": spec.period_samples,
         "classes": spec.class_names,
     }
     return json.dumps(metadata, sort_keys=True).encode()

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from domains.powerline.rejection import PowerLineRejection, measure
 from model.artefact import Artefact, shipped
 from model.engine import Engine
 from model.errors import ArtefactError
-from model.rejection import Rejection, measure
 from model.spec import load_spec
 
 SPEC = load_spec("line")
-BOUNDS = Rejection.for_spec(SPEC, most_current=200, most_voltage=4, least_change=1e-3, most_roughness=0.6)
+BOUNDS = PowerLineRejection.for_spec(SPEC, most_current=200, most_voltage=4, least_change=1e-3, most_roughness=0.6)
 RNG = np.random.default_rng(7)
 T = 2 * np.pi / 32 * np.arange(32)
 HEALTHY = np.cos(T[:, None] - 2 * np.pi / 3 * np.array([0, 1, 2, 0, 1, 2])).astype(np.float32)
@@ -129,6 +129,6 @@ def test_bounds_of_channels_that_do_not_exist_are_refused() -> None:
             rejection=beyond,
         )
     with pytest.raises(ValidationError, match="different positions"):
-        Rejection(
+        PowerLineRejection(
             currents=(0, 1), voltages=(1, 2), samples_per_cycle=32, most_current=1, most_voltage=1, least_change=0
         )

@@ -1,0 +1,161 @@
+"""Which windows of power lines are unlike anything that a model was trained on.
+
+Four measures, each with a bound that was chosen on data. Pure numpy, about a microsecond per window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from domains.powerline.spec import power_line_spec
+from model.rejection import Rejection
+from model.spec import SignalSpec
+
+__all__ = ["FEWEST_SAMPLES", "Measures", "PowerLineRejection", "measure"]
+
+# Of one channel per unit, RMS: what lies below counts as silence, whose noise says nothing about the line. Voltages
+# have a known base; a line's currents may be shown on any, and are never this small while noise is loud.
+SILENT_VOLTAGE, SILENT_CURRENT = 0.1, 0.005
+FEWEST_SAMPLES = 8  # in a shorter window a wave cannot be told from noise
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Of windows, each (n,): highest ``current`` and ``voltage`` per unit; ``change``, the largest difference of two
+    values of one channel; ``roughness``, the part of the energy (0…1) that is no direct component, drift or
+    fundamental, in the currents or in the voltages, whichever is smoother."""
+
+    current: NDArray[np.float32]
+    voltage: NDArray[np.float32]
+    change: NDArray[np.float32]
+    roughness: NDArray[np.float32]
+
+
+class PowerLineRejection(Rejection):
+    """Bounds of what is like training. It travels in the artefact's manifest.
+
+    ``currents`` and ``voltages`` are the positions of the channels. ``most_roughness`` is ``None`` where windows are
+    too short to have any.
+
+    Example:
+        >>> from model.spec import load_spec
+        >>> bounds = PowerLineRejection.for_spec(
+        ...     load_spec("line"), most_current=200, most_voltage=4, least_change=1e-3, most_roughness=0.6
+        ... )
+        >>> bounds.is_ood(np.full((1, 32, 6), 0.5, np.float32)).tolist()
+        [True]
+    """
+
+    currents: tuple[int, ...] = Field(min_length=1)
+    voltages: tuple[int, ...] = Field(min_length=1)
+    samples_per_cycle: int = Field(ge=1)
+    most_current: float = Field(gt=0)
+    most_voltage: float = Field(gt=0)
+    least_change: float = Field(ge=0)
+    most_roughness: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _channels_are_positions(self) -> Self:
+        if min(self.positions) < 0 or len(set(self.positions)) != len(self.positions):
+            raise ValueError("currents and voltages must be different positions of channels, from 0")
+        return self
+
+    @classmethod
+    def for_spec(
+        cls,
+        spec: SignalSpec,
+        *,
+        most_current: float,
+        most_voltage: float,
+        least_change: float,
+        most_roughness: float | None,
+    ) -> Self:
+        """Bounds for windows of ``spec``; channels whose name begins with v are voltages."""
+        return cls(
+            currents=tuple(k for k, name in enumerate(spec.channels) if not name.lower().startswith("v")),
+            voltages=tuple(k for k, name in enumerate(spec.channels) if name.lower().startswith("v")),
+            samples_per_cycle=power_line_spec(spec).samples_per_cycle,
+            most_current=most_current,
+            most_voltage=most_voltage,
+            least_change=least_change,
+            most_roughness=most_roughness,
+        )
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Return the positions of currents and voltages."""
+        return (*self.currents, *self.voltages)
+
+    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return which windows lie outside a bound, or hold a value that is not finite: see ``Rejection.is_ood``."""
+        found = measure(windows, self.currents, self.voltages, self.samples_per_cycle)
+        # Asked the right way round, what is not a number is unlike.
+        like = (found.current <= self.most_current) & (found.voltage <= self.most_voltage)
+        like &= found.change >= self.least_change
+        if self.most_roughness is not None:
+            like &= found.roughness <= self.most_roughness
+        return np.asarray(~like)
+
+
+def measure(
+    windows: NDArray[np.float32], currents: tuple[int, ...], voltages: tuple[int, ...], samples_per_cycle: int
+) -> Measures:
+    """Return the measures of windows float32 (n, samples, channels); values that overflow become infinite or NaN."""
+    high, low = _over_time(np.maximum, windows), _over_time(np.minimum, windows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        peak, change = np.maximum(high, -low), (high - low).max(axis=1)
+        roughness = _roughness(windows, currents, voltages, samples_per_cycle)
+    return Measures(
+        current=peak[:, list(currents)].max(axis=1),
+        voltage=peak[:, list(voltages)].max(axis=1),
+        change=change,
+        roughness=roughness,
+    )
+
+
+def _over_time(extreme: np.ufunc, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Reduce (n, samples, channels) to (n, channels) by halves: many times quicker than a reduction of short rows."""
+    while windows.shape[1] > 1:
+        half = windows.shape[1] // 2
+        first = extreme(windows[:, :half], windows[:, half : 2 * half])
+        windows = extreme(first, windows[:, -half:]) if windows.shape[1] % 2 else first
+    return windows[:, 0]
+
+
+def _roughness(
+    windows: NDArray[np.float32], currents: tuple[int, ...], voltages: tuple[int, ...], samples_per_cycle: int
+) -> NDArray[np.float32]:
+    count, samples, channels = windows.shape
+    if samples < FEWEST_SAMPLES:
+        return np.zeros(count, np.float32)
+    rows = windows.reshape(count, samples * channels)
+    parts = []
+    for group, silent in ((currents, SILENT_CURRENT), (voltages, SILENT_VOLTAGE)):
+        waves, members = _smooth_waves(samples, channels, samples_per_cycle, group)
+        energy = np.square(rows) @ members
+        smooth = rows @ waves
+        rest = energy - np.einsum("nk,nk->n", smooth, smooth)
+        parts.append(rest / (energy + np.float32(samples * len(group) * silent**2)))
+    return np.asarray(np.minimum(*parts))
+
+
+@lru_cache(maxsize=8)
+def _smooth_waves(
+    samples: int, channels: int, samples_per_cycle: int, group: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For windows flattened to (samples · channels): an orthonormal basis (…, 4 · len(group)) of a constant, a drift
+    and the fundamental in every channel of ``group``, and which values belong to the group."""
+    t = np.arange(samples)
+    turned = 2 * np.pi * t / samples_per_cycle
+    one = np.linalg.qr(np.stack([np.ones(samples), t - t.mean(), np.cos(turned), np.sin(turned)], axis=1))[0]
+    basis, members = np.zeros((samples, channels, len(group), 4)), np.zeros((samples, channels))
+    for k, channel in enumerate(group):
+        basis[:, channel, k] = one
+        members[:, channel] = 1
+    return basis.reshape(samples * channels, -1).astype(np.float32), members.reshape(-1).astype(np.float32)

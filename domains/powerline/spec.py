@@ -1,0 +1,131 @@
+"""Specs of power lines: phases and ground of a class, windows in mains cycles, currents and voltages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from model.errors import SpecError
+from model.spec import MAX_CLASSES, FaultClass, SignalSpec, load_spec
+
+__all__ = ["PowerLineClass", "PowerLineSpec", "load_line_spec", "power_line_spec"]
+
+# Phases in fault, and whether ground takes part, as the type's own letters say. Of other types nothing is known.
+_PHASES = {"none": 0, "lg": 1, "ll": 2, "llg": 2, "lll": 3, "lllg": 3}
+_GROUND = {name: name.endswith("g") for name in _PHASES}
+
+
+class PowerLineClass(FaultClass):
+    """What a class means on the line.
+
+    ``phases`` are the faulted ones, in the order of the class's usual name (``"CA"``); empty where the class
+    does not tell them, as ``LG`` of the spec ``instant``.
+    """
+
+    phases: str = Field(default="", pattern=r"^[ABC]{0,3}$")
+    ground: bool = False
+
+    @model_validator(mode="after")
+    def _agrees_with_its_type(self) -> Self:
+        if len(set(self.phases)) != len(self.phases):
+            raise ValueError(f"class {self.name!r}: phases {self.phases!r} repeats a phase")
+        if self.type not in _PHASES:
+            return self
+        expected = _PHASES[self.type]
+        if self.phases and len(self.phases) != expected:
+            raise ValueError(
+                f"class {self.name!r}: type {self.type!r} has {expected} phase(s), not {self.phases!r};"
+                " leave phases empty if the class does not tell them"
+            )
+        if self.ground is not _GROUND[self.type]:
+            raise ValueError(
+                f"class {self.name!r}: type {self.type!r} needs ground = {str(_GROUND[self.type]).lower()}"
+            )
+        return self
+
+
+class PowerLineSpec(SignalSpec):
+    """A spec whose windows are sized in mains cycles: the same windows serve 50 and 60 Hz.
+
+    Example:
+        >>> spec = load_line_spec("line")
+        >>> spec.currents, spec.voltages, spec.rate_hz
+        ((0, 1, 2), (3, 4, 5), 1600.0)
+    """
+
+    rate_hz: float = Field(default=0.0, exclude=True)
+    """Samples per second at nominal frequency; follows from the two below."""
+    classes: tuple[PowerLineClass, ...] = Field(min_length=2, max_length=MAX_CLASSES)
+    samples_per_cycle: int = Field(ge=1, le=100_000)
+    nominal_hz: float = Field(gt=0, le=1000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_follows(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "rate_hz" in value:
+            raise ValueError("rate_hz: follows from samples_per_cycle and nominal_hz, leave it out")
+        return value
+
+    @model_validator(mode="after")
+    def _completed(self) -> Self:
+        object.__setattr__(self, "rate_hz", self.samples_per_cycle * self.nominal_hz)
+        if self.equivalent is None:
+            object.__setattr__(self, "equivalent", self._three_phase())
+        return self
+
+    def _three_phase(self) -> tuple[tuple[str, ...], ...]:
+        """Return the group of three-phase faults with and without ground.
+
+        The two cannot be told apart on a balanced line: no current reaches ground.
+        """
+        alike = tuple(fault.name for fault in self.classes if fault.type in ("lll", "lllg"))
+        return (alike,) if len(alike) > 1 else ()
+
+    def _in_files(self, dumped: dict[str, Any]) -> dict[str, Any]:
+        kept = super()._in_files(dumped)
+        if self.equivalent == self._three_phase():
+            del kept["equivalent"]
+        cycles = {name: kept.pop(name) for name in ("samples_per_cycle", "nominal_hz")}
+        # In their old place: the text of a spec in a store stays.
+        fields = list(kept.items())
+        place = [name for name, _ in fields].index("hop") + 1
+        return dict(fields[:place]) | cycles | dict(fields[place:])
+
+    @property
+    def period_samples(self) -> int:
+        """Samples of a mains cycle."""
+        return self.samples_per_cycle
+
+    @property
+    def currents(self) -> tuple[int, ...]:
+        """Indices of the channels that are currents: those whose name begins with ``i``."""
+        return tuple(index for index, name in enumerate(self.channels) if name.startswith("i"))
+
+    @property
+    def voltages(self) -> tuple[int, ...]:
+        """Indices of the channels that are voltages: those whose name begins with ``v``."""
+        return tuple(index for index, name in enumerate(self.channels) if name.startswith("v"))
+
+    @property
+    def groups(self) -> Mapping[str, tuple[int, ...]]:
+        """Indices of currents and of voltages."""
+        return {"current": self.currents, "voltage": self.voltages}
+
+
+def power_line_spec(spec: SignalSpec) -> PowerLineSpec:
+    """Return a spec as one of power lines, which its type says to nobody but the loader.
+
+    Raises:
+        SpecError: it is of another domain.
+    """
+    if not isinstance(spec, PowerLineSpec):
+        raise SpecError(f"spec {spec.name!r} is of the domain {spec.domain!r}, not of power lines")
+    return spec
+
+
+def load_line_spec(name_or_path: str | Path) -> PowerLineSpec:
+    """Load a spec of power lines, as ``model.spec.load_spec`` does."""
+    return power_line_spec(load_spec(name_or_path))
