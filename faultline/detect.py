@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from domains.powerline.events import PowerLineFaultEvent
 from domains.powerline.waveforms import ReadOptions, Record, RecordLine, messages_of, open_record
 from domains.powerline.waveforms.errors import RecordError
 from model.artefact import Artefact, shipped
@@ -227,7 +228,7 @@ def _window_records(record: Record, line: RecordLine, spec: SignalSpec) -> Itera
 def _episodes(events: list[FaultEvent], record: Record, line: RecordLine) -> Iterator[FaultEpisode]:
     """Yield the episodes of events in their order."""
     for identity in dict.fromkeys(event.episode_id for event in events):
-        own = [event for event in events if event.episode_id == identity]
+        own = [e for e in events if isinstance(e, PowerLineFaultEvent) and e.episode_id == identity]
         steps = [event for event in own if event.state != "clear"]
         onset, last, end = own[0], steps[-1], own[-1]
         yield FaultEpisode(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any, Literal
 
 from pydantic.json_schema import models_json_schema
 
+from model.domain import Domain, domain_of
+from model.spec import load_spec
 from stream.contract import (
     FAULT_TYPES,
     HEADER_CONTENT_TYPE,
@@ -28,6 +31,7 @@ from stream.contract import (
     WindowLabel,
     WindowMessage,
 )
+from stream.detection.events import event_model
 from stream.registry.records import (
     HEADER_AT,
     HEADER_BY,
@@ -50,6 +54,7 @@ VALUES: tuple[tuple[type[Message], Mode], ...] = (
     (RetrainRequest, "validation"),
     (TrainingReport, "serialization"),
 )
+"""Of ``FaultEvent`` the domain's own class is described, under this name."""
 _TEXT: dict[str, Any] = {"type": "string"}
 _KEY = {"type": "string", "maxLength": MAX_LINE_BYTES, "description": "Id of the line, UTF-8."}
 _CLOUD_EVENT_HEADERS: dict[str, dict[str, Any]] = {
@@ -83,29 +88,46 @@ _MODEL_HEADERS: dict[str, dict[str, Any]] = {
 def json_schemas() -> dict[str, dict[str, Any]]:
     """Return a self-contained JSON Schema (2020-12) per value, by the name of its model."""
     schemas = {}
-    for model, mode in VALUES:
-        schema = model.model_json_schema(mode=mode)
-        schemas[model.__name__] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    for (known, _), (model, mode) in zip(VALUES, _values(_domain()), strict=True):
+        schema = _named(known, model.model_json_schema(mode=mode))
+        schemas[known.__name__] = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
     return schemas
+
+
+def _domain() -> Domain:
+    return domain_of(load_spec(Settings.model_construct().spec))
+
+
+def _values(domain: Domain) -> list[tuple[type[Message], Mode]]:
+    """Return ``VALUES`` with the domain's own class of events."""
+    return [(event_model(domain) if model is FaultEvent else model, mode) for model, mode in VALUES]
+
+
+def _named(model: type[Message], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a model or of a domain's subclass under the model's name."""
+    return {**schema, "description": inspect.getdoc(model), "title": model.__name__}
 
 
 def asyncapi_document() -> dict[str, Any]:
     """Return the AsyncAPI 3.0 document of the topics that others write or read, under the default settings' names."""
     settings = Settings.model_construct()
-    _, definitions = models_json_schema(list(VALUES), ref_template="#/components/schemas/{model}")
+    domain = _domain()
+    _, definitions = models_json_schema(_values(domain), ref_template="#/components/schemas/{model}")
+    schemas = definitions["$defs"]
+    schemas["FaultEvent"] = _named(FaultEvent, schemas.pop(event_model(domain).__name__))
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Faultline",
             "version": "1",
-            "description": "Windows of power lines in, fault events out. Delivery is at least once: a repeat has the "
-            "id of its first. Names are those of the default settings.",
+            "description": f"Windows of {domain.title} in, fault events out. Delivery is at least once: a repeat has "
+            "the id of its first. Names are those of the default settings.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": JSON,
         "channels": _channels(settings),
         "operations": _operations(),
-        "components": {"messages": _messages(), "schemas": definitions["$defs"]},
+        "components": {"messages": _messages(), "schemas": dict(sorted(schemas.items()))},
     }
 
 

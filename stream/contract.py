@@ -11,7 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from model.spec import SignalSpec
 
 MSGPACK = "application/msgpack"
 JSON = "application/json"
@@ -86,21 +90,18 @@ class SourceRecord(Message):
 class FaultEvent(Message):
     """Value of ``faults.<type>``: one step in the life of an episode. The record's key is the line's id."""
 
+    # A domain may add fields by a subclass: see model.domain.Domain.event_model.
     event_id: str = Field(description="Deterministic: the same input gives the same id, whatever is replayed.")
     episode_id: str = Field(description="Shared by all events of one episode.")
     line: str
     state: EpisodeState
-    fault_class: str = Field(description="Class of the spec, e.g. AG.")
-    fault_type: str = Field(description="Type, which is also the topic: lg, ll, llg, lll, lllg or unknown.")
-    phases: str = Field(description="Phases involved, e.g. AB; empty where the spec does not resolve them.")
-    ground: bool = Field(description="Whether the class involves ground.")
-    ground_probability: float = Field(ge=0, le=1, description="Sum of the probabilities of classes with ground.")
+    fault_class: str = Field(description="Class of the spec.")
+    fault_type: str = Field(description="Type, which is also the topic.")
     confidence: float = Field(ge=0, le=1, description="Calibrated probability of the class, mean over its windows.")
     probabilities: dict[str, float] = Field(description="Probability of every class, mean over the same windows.")
     inception_ns: int = Field(description="Estimated time of the fault's inception, Unix ns.")
     detection_ns: int = Field(description="Time of the last sample that the decision needed, Unix ns.")
     duration_s: float | None = Field(None, description="From inception to clearing; on clear events.")
-    duration_cycles: float | None = Field(None, description="The same in cycles of the line.")
     quality: list[QualityFlag] = Field(
         default_factory=list, description="What was wrong with the windows, if anything."
     )
@@ -108,6 +109,38 @@ class FaultEvent(Message):
     model_id: str
     sequence: int = Field(description="Number of the window that completed the decision.")
     source: SourceRecord
+
+    @classmethod
+    def own_fields(
+        cls,
+        spec: SignalSpec,
+        fault_class: int,
+        probabilities: NDArray[np.float64],
+        duration_s: float | None,
+        rate_hz: float,
+    ) -> dict[str, Any]:
+        """Return the fields that a domain's own subclass adds, by name.
+
+        Args:
+            spec: of the windows.
+            fault_class: index of the class.
+            probabilities: (classes,), mean over the windows that decided.
+            duration_s: from inception to clearing; None unless the episode is clear.
+            rate_hz: samples per second of the windows.
+        """
+        return {}
+
+    def meaning(self) -> str:
+        """Return for people what the class means, in a few words; empty where the class says all."""
+        return ""
+
+    def duration(self) -> str:
+        """Return for people how long the fault lasted."""
+        return f"{(self.duration_s or 0.0) * 1000:.0f} ms"
+
+    def sampling_hz(self, spec: SignalSpec) -> float:
+        """Return the samples per second of the line's windows as well as the event tells: nominally the spec's."""
+        return spec.rate_hz
 
 
 class WindowClasses(Message):

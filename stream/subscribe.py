@@ -15,12 +15,11 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any, Self
 
-import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from pydantic import ValidationError
 
 from stream.contract import FAULT_TYPES, EpisodeState, FaultEvent
+from stream.detection.events import decode_event
 from stream.errors import EventNotFoundError, SettingsError
 from stream.kafka.admin import admin_client, describe_topics, partitions_of
 from stream.kafka.clients import check_reachable, consumer_kwargs
@@ -78,16 +77,6 @@ class Received:
     partition: int
     offset: int
     headers: Sequence[tuple[str, bytes | None]] = ()
-
-
-def decode_event(value: bytes | None) -> FaultEvent | None:
-    """Return an event from its JSON, without fields that a newer worker may have added; None if it is no event."""
-    try:
-        body = msgspec.json.decode(value or b"")
-        known = {name: body[name] for name in FaultEvent.model_fields if name in body}
-        return FaultEvent.model_validate(known)
-    except (msgspec.DecodeError, ValidationError, TypeError, UnicodeDecodeError):
-        return None
 
 
 class EventFeed:

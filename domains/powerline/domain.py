@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -12,6 +12,7 @@ from domains.powerline.rejection import PowerLineRejection
 from domains.powerline.signal import PowerLineSignal
 from domains.powerline.spec import PowerLineSpec
 from model.domain import Domain
+from model.spec import SignalSpec
 
 __all__ = ["POWERLINE", "PowerLine"]
 
@@ -39,6 +40,24 @@ class PowerLine(Domain):
         from domains.powerline.phasors import Phasors
 
         return {"phasors": Phasors}
+
+    def sources(self, spec: SignalSpec, read: Any = None) -> Sequence[Any]:
+        """Return ``classData.csv`` and records of waveforms, which ``waveforms.ReadOptions`` tell more of."""
+        from domains.powerline.replay import source_kinds
+
+        return source_kinds(spec, read)
+
+    def fan_out(self, source: Any, copies: int, spec: SignalSpec) -> Any:
+        """Return a source whose every line is sent as lines with rotated phases, one some cycles after the other."""
+        from domains.powerline.fan_out import FanOut
+
+        return FanOut(source, copies, spec)
+
+    def event_model(self) -> Any:
+        """Return the event with phases, ground and cycles."""
+        from domains.powerline.events import PowerLineFaultEvent
+
+        return PowerLineFaultEvent
 
 
 def _files(folder: str, ending: str) -> dict[str, Traversable]:

@@ -24,7 +24,7 @@ PHASES = "abc"
 NS_PER_MS = 1_000_000
 
 
-class ManyLines:
+class FanOut:
     """A source whose every line is sent ``copies`` times, under a name of its own.
 
     The first copy is the line itself. Copy k is named ``<line>-<k>``, has its phases rotated k − 1 times (what was a

@@ -1,4 +1,9 @@
-"""Records of waveforms (COMTRADE, CSV, tables) as something to replay: windows as a gateway would have sent them."""
+"""Files of power lines as something to replay: windows as a gateway would have sent them.
+
+Records of waveforms (COMTRADE, CSV, tables) become windows of the spec in use, ``classData.csv`` labelled ``instant``
+windows in the file's own units: the ``instant`` artefact is trained on these (ampere and per unit), so nothing is
+scaled there.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,14 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import structlog
 
+from domains.powerline.data.classdata import HEADER, read_classdata
 from domains.powerline.waveforms import ReadOptions, Record, is_record, messages_of, open_record
-from model.spec import SignalSpec
+from model.spec import SignalSpec, load_spec
 from stream.errors import RecordingError
-from stream.recordings.sources import ReplayRecord, SourceKind, SourceOptions
+from stream.recordings.sources import ReplayRecord, SamplesSource, Source, SourceKind, SourceOptions
 from stream.windowing import MSGPACK_HEADERS
 
 log = structlog.get_logger(__name__)
@@ -74,7 +81,13 @@ def record_kind(spec: SignalSpec, read: ReadOptions | None = None) -> SourceKind
         spec: of the windows that are sent.
         read: what is known better than the file tells.
     """
-    return SourceKind("COMTRADE, CSV or Parquet table", is_record, partial(_open, spec=spec, read=read))
+    return SourceKind(
+        "COMTRADE, CSV or Parquet table",
+        is_record,
+        partial(_open, spec=spec, read=read),
+        # A COMTRADE pair is named by either file, or by neither's ending.
+        endings=(".cfg", ".CFG", ".cff", ".CFF"),
+    )
 
 
 def _open(path: Path, options: SourceOptions, *, spec: SignalSpec, read: ReadOptions | None) -> RecordSource:
@@ -85,3 +98,43 @@ def _open(path: Path, options: SourceOptions, *, spec: SignalSpec, read: ReadOpt
     for finding in record.findings:
         (log.warning if finding.level == "warning" else log.info)(finding.code, file=path.name, what=str(finding))
     return RecordSource(record, spec, options.windows_per_message or WINDOWS_PER_MESSAGE)
+
+
+CLASS_DATA_RATE_HZ = 20_000.0
+"""About 400 samples a cycle of 50 Hz; the file itself has no times."""
+
+
+def is_class_data(path: Path) -> bool:
+    """Whether a file begins with the header of ``classData.csv``."""
+    with path.open("rb") as file:
+        first = file.readline(256).decode("utf-8-sig", "replace")
+    return tuple(cell.strip() for cell in first.split(",")) == HEADER
+
+
+def open_class_data(path: Path, options: SourceOptions) -> Source:
+    """The rows as one line per contiguous run of a class, or cut into ``options.lines`` equal parts.
+
+    Raises:
+        DataSetError: a row is not as it should be; it says which.
+    """
+    spec = load_spec("instant")
+    windows = read_classdata(path, spec)
+    if options.lines is None:
+        edges = np.flatnonzero(np.diff(windows.episode)) + 1
+    else:
+        edges = np.linspace(0, len(windows), options.lines + 1).round().astype(int)[1:-1]
+    rows = np.split(np.arange(len(windows)), edges)
+    lines = [
+        (f"classdata-{number}", windows.data[part, 0, :], windows.labels[part])
+        for number, part in enumerate(rows, start=1)
+    ]
+    return SamplesSource(lines, spec, CLASS_DATA_RATE_HZ, options)
+
+
+CLASS_DATA = SourceKind("classData.csv", is_class_data, open_class_data, cuts_lines=True)
+
+
+def source_kinds(spec: SignalSpec, read: ReadOptions | None = None) -> tuple[SourceKind, ...]:
+    """Return the kinds of file that can be replayed as power lines."""
+    # The header of classData.csv is known, so it comes before tables of whatever columns.
+    return CLASS_DATA, record_kind(spec, read)

@@ -96,16 +96,13 @@ def event_line(event: FaultEvent) -> Text:
     from rich.text import Text
 
     time = datetime.fromtimestamp(event.detection_ns / 1e9, UTC).isoformat(sep=" ", timespec="milliseconds")
-    phases = f"phases {event.phases}" if event.phases else "phases ?"
-    if event.ground:
-        phases += " to ground"
     text = Text(f"{time.replace('+00:00', 'Z')}  {event.line:<12}  ")
     text.append(f"{event.state:<6}", COLOURS[event.state])
-    text.append(f"  {event.fault_class:<6}  {phases:<20}")
+    text.append(f"  {event.fault_class:<6}  {event.meaning():<20}")
     if event.duration_s is None:
         text.append(f"  {event.confidence:6.1%}")
     else:
-        text.append(f"  lasted {event.duration_s * 1000:.0f} ms, {event.duration_cycles or 0:.1f} cycles")
+        text.append(f"  lasted {event.duration()}")
     if event.quality:
         text.append(f"  ({', '.join(event.quality)})", "dim")
     return text

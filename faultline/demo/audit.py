@@ -14,11 +14,11 @@ import numpy as np
 
 from model.spec import SignalSpec
 from stream.contract import FAULT_TYPES, HEADER_PREFIX, FaultEvent
+from stream.detection.events import decode_event
 from stream.detection.scoring import EventScore, published_episodes, score_events
 from stream.detection.truth import NS, Truth
 from stream.kafka.reader import Fetched, StartAt, TopicReader
 from stream.settings import Settings
-from stream.subscribe import decode_event
 
 Origin = tuple[str, int, int]
 """Topic, partition, offset of a record of windows."""

@@ -9,7 +9,7 @@ from typing import cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.waveform import inception_sample, waveform_flags
+from model.domain import domain_of
 from model.spec import EpisodePolicy, SignalSpec
 from stream.contract import EpisodeState, QualityFlag
 from stream.detection.decode import LineWindows
@@ -56,8 +56,8 @@ class TrackedRecord:
 class EpisodeTracker:
     """Turns classes into episodes: m of n faulty windows confirm, `clear` quiet ones end, a lasting change updates.
 
-    A change between three-phase faults with and without ground is no update: the two cannot be told apart on a
-    balanced line (no current reaches ground), and ``ground_probability`` says what is known.
+    A change between classes that the spec calls equivalent is no update: they cannot be told apart, and the event's
+    probabilities say what is known.
     """
 
     def __init__(self, spec: SignalSpec, policy: EpisodePolicy | None = None) -> None:
@@ -65,6 +65,8 @@ class EpisodeTracker:
         self.policy = policy or spec.episode
         self.none = spec.none_index
         self._merged = list(spec.equivalent_indices())
+        # Asked once per faulty window.
+        self._signal = domain_of(spec).signal
         self._spec_key = spec_key(spec)
 
     def track(
@@ -206,7 +208,9 @@ class EpisodeTracker:
         if faulty:
             recent.probabilities = probabilities.tolist()
             if state.episode is None and not self._completes_an_onset(before):
-                recent.inception_ns = start_ns + round(inception_sample(window, self.spec) * NS / entry.rate_hz)
+                recent.inception_ns = start_ns + round(
+                    self._signal.inception_sample(window, self.spec) * NS / entry.rate_hz
+                )
         state.recent = [*before, recent]
         if state.episode is None:
             self._maybe_onset(result, entry, window)
@@ -234,7 +238,7 @@ class EpisodeTracker:
         fault_class = self._most_probable_fault(mean)
         first, last = faulty[0], faulty[-1]
         identity = f"{self.spec.name}\x1f{entry.line}\x1f{first.sequence}\x1f{first.start_ns}"
-        quality = set(state.flags) | waveform_flags(window, self.spec)
+        quality = set(state.flags) | self._signal.quality_flags(window, self.spec)
         state.episode = OpenEpisode(
             episode_id=hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
             fault_class=fault_class,
@@ -267,8 +271,8 @@ class EpisodeTracker:
             alike = [index for index, merged in enumerate(self._merged) if merged == rival]
             episode.fault_class = max(alike, key=lambda index: float(mean[index]))
             episode.rival_class, episode.rivals, episode.rival_probabilities = -1, 0, []
-            for flag in waveform_flags(window, self.spec):
-                self._flag(result.state, flag)
+            for flag in self._signal.quality_flags(window, self.spec):
+                self._flag(result.state, cast(QualityFlag, flag))
             result.steps.append(self._step(entry, episode, "update", recent, mean, previous=previous))
 
     def _quiet(self, result: TrackedRecord, entry: LineWindows, recent: RecentWindow) -> None:

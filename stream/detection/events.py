@@ -4,41 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 
+import msgspec
+from pydantic import ValidationError
+
+from model.domain import Domain, domain_of, installed_domains, load_domain
 from model.spec import SignalSpec
 from stream.contract import FaultEvent, Outgoing, SourceRecord, cloud_event_headers, event_id
 from stream.detection.episodes import NS, EpisodeStep
+
+
+def event_model(domain: Domain) -> type[FaultEvent]:
+    """Return the class of a domain's events."""
+    own: type[FaultEvent] | None = domain.event_model()
+    return FaultEvent if own is None else own
+
+
+@cache
+def event_models() -> tuple[type[FaultEvent], ...]:
+    """Return the class of events of every installed domain that has its own, and last that of all others."""
+    own = dict.fromkeys(event_model(load_domain(name)) for name in installed_domains())
+    return (*(model for model in own if model is not FaultEvent), FaultEvent)
+
+
+def decode_event(value: bytes | None) -> FaultEvent | None:
+    """Return an event from its JSON, as one of the domain whose fields it has, or None if it is no event.
+
+    Fields that a newer worker may have added are left out.
+    """
+    try:
+        body = msgspec.json.decode(value or b"")
+        model = next((one for one in event_models() if _required(one) <= body.keys()), FaultEvent)
+        return model.model_validate({name: body[name] for name in model.model_fields if name in body})
+    except (msgspec.DecodeError, ValidationError, AttributeError, UnicodeDecodeError):
+        return None
+
+
+@cache
+def _required(model: type[FaultEvent]) -> frozenset[str]:
+    return frozenset(name for name, field in model.model_fields.items() if field.is_required())
 
 
 def fault_event(step: EpisodeStep, spec: SignalSpec, model_id: str, source: SourceRecord) -> FaultEvent:
     """Return the event of one step of an episode."""
     fault = spec.classes[step.fault_class]
     probabilities = {name: round(float(p), 6) for name, p in zip(spec.class_names, step.probabilities, strict=True)}
-    ground = sum(float(p) for p, known in zip(step.probabilities, spec.classes, strict=True) if known.ground)
     duration_s = None if step.cleared_ns is None else (step.cleared_ns - step.inception_ns) / NS
-    cycles = None if duration_s is None else duration_s * step.rate_hz / spec.samples_per_cycle
     confidence = float(step.probabilities[spec.none_index if step.state == "clear" else step.fault_class])
-    return FaultEvent(
+    model = event_model(domain_of(spec))
+    return model(
         event_id=event_id(step.line, spec.name, step.state, step.sequence, step.start_ns),
         episode_id=step.episode_id,
         line=step.line,
         state=step.state,
         fault_class=fault.name,
         fault_type=fault.type,
-        phases=fault.phases,
-        ground=fault.ground,
-        ground_probability=round(min(max(ground, 0.0), 1.0), 6),
         confidence=round(min(max(confidence, 0.0), 1.0), 6),
         probabilities=probabilities,
         inception_ns=step.inception_ns,
         detection_ns=step.detection_ns,
         duration_s=duration_s,
-        duration_cycles=None if cycles is None else round(cycles, 3),
         quality=list(step.quality),
         spec=spec.name,
         model_id=model_id,
         sequence=step.sequence,
         source=source,
+        **model.own_fields(spec, step.fault_class, step.probabilities, duration_s, step.rate_hz),
     )
 
 

@@ -67,8 +67,8 @@ class SourceOptions:
 
     Attributes:
         windows_per_message: windows grouped in one message, where we make the messages.
-        lines: number of lines to make of it: a table without lines of its own is cut, others multiplied
-            (``domains.powerline.fan_out``).
+        lines: number of lines to make of it: a table without lines of its own is cut, of others the domain makes
+            many of one (``Domain.fan_out``).
         start_ns: Unix time of the first sample, where the file has no times.
         clip: which stretch of it.
     """
@@ -203,11 +203,21 @@ class ClippedSource:
 
 @dataclass(frozen=True)
 class SourceKind:
-    """One kind of file."""
+    """One kind of file.
+
+    Attributes:
+        name: for people.
+        recognises: whether a file is of this kind, by its content.
+        open: makes a source of it.
+        cuts_lines: whether ``open`` itself makes ``SourceOptions.lines`` lines of it.
+        endings: what a path may lack to name a file, where several files belong together.
+    """
 
     name: str
     recognises: Callable[[Path], bool]
     open: Callable[[Path, SourceOptions], Source]
+    cuts_lines: bool = False
+    endings: tuple[str, ...] = ()
 
 
 RECORDING = SourceKind("Parquet recording", is_recording, RecordingSource)
@@ -229,6 +239,14 @@ def open_source(path: Path, options: SourceOptions | None = None, kinds: Sequenc
     source = kind.open(path, options)
     clipped = options.clip and not isinstance(source, RecordingSource)
     return ClippedSource(source, options.clip) if clipped else source
+
+
+def located(path: Path, kinds: Sequence[SourceKind]) -> Path:
+    """Return the file that a path names, with one of the kinds' endings where it is none by itself."""
+    if path.is_file():
+        return path
+    longer = (Path(f"{path}{ending}") for kind in kinds for ending in kind.endings)
+    return next((there for there in longer if there.is_file()), path)
 
 
 def kind_of(path: Path, kinds: Sequence[SourceKind]) -> SourceKind:

@@ -13,10 +13,10 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from model.spec import SignalSpec, load_spec
+from domains.powerline.spec import load_line_spec
 from stream.windowing import encode_windows
 
-SPEC: SignalSpec = load_spec("line")
+SPEC = load_line_spec("line")
 RATE_HZ = SPEC.rate_hz
 HOP_NS = round(SPEC.hop * 1e9 / RATE_HZ)
 

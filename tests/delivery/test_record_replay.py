@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from domains.powerline.events import PowerLineFaultEvent
 from faultline.detect import classify
 from stream.contract import FaultEvent
 from tests.conftest import Kafka
@@ -52,7 +53,9 @@ def test_a_comtrade_file_gives_the_same_events_through_kafka_as_without(
         assert said["confirmed_windows"] == alone.windows
     finally:
         worker.terminate()
-    events = [FaultEvent.model_validate_json(message.value()) for message in read_all(kafka.bootstrap, topics.faults)]
+    events = [
+        PowerLineFaultEvent.model_validate_json(message.value()) for message in read_all(kafka.bootstrap, topics.faults)
+    ]
     events.sort(key=lambda event: event.sequence)
     assert [event.event_id for event in events] == [event.event_id for event in expected]
     for event, same in zip(events, expected, strict=True):

@@ -19,6 +19,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from rich.console import Console
 
+from domains.powerline.events import PowerLineFaultEvent
 from faultline.demo.audit import DemoWatch, SimulatedEvent
 from faultline.demo.processes import REPOSITORY, Child, ChildFailedError, child_environment
 from faultline.demo.view import LiveView, PlainView, Throughput
@@ -196,7 +197,7 @@ def test_a_failed_child_says_what_it_wrote(tmp_path: Path) -> None:
 
 def event(event_id: str, fault_class: str, detection_ns: int, offset: int, line: str = "line-1") -> FaultEvent:
     known = SPEC.classes[SPEC.class_index(fault_class)]
-    return FaultEvent(
+    return PowerLineFaultEvent(
         event_id=event_id,
         episode_id=line,
         line=line,

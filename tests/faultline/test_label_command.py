@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from domains.powerline.events import PowerLineFaultEvent
 from faultline.cli.label import label_event, label_range, parse_time
 from model.spec import load_spec
 from stream.contract import FaultEvent, SourceRecord, WindowLabel
@@ -47,7 +48,9 @@ def event(event_id: str, state: str = "onset", episode: str = "episode-1", **cha
         "sequence": 1,
         "source": SourceRecord(topic="sensor-windows", partition=0, offset=0),
     }
-    return FaultEvent.model_validate({**known, "event_id": event_id, "episode_id": episode, "state": state, **changed})
+    return PowerLineFaultEvent.model_validate(
+        {**known, "event_id": event_id, "episode_id": episode, "state": state, **changed}
+    )
 
 
 ONSET = event("event-1")

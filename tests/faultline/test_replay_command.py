@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from domains.powerline.events import PowerLineFaultEvent
 from model.spec import load_spec
-from stream.contract import FaultEvent, SourceRecord
+from stream.contract import SourceRecord
 from stream.kafka.embedded import EmbeddedBroker
 from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.windowing import MSGPACK_HEADERS, window_messages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60
-EVENT = FaultEvent(
+EVENT = PowerLineFaultEvent(
     event_id="1",
     episode_id="e",
     line="feeder-7",
@@ -149,7 +150,7 @@ async def test_an_event_is_printed_for_people_and_for_programs(embedded_broker: 
     in_words = "2023-11-14 22:13:20.125Z feeder-7 clear BCG phases BC to ground lasted 82 ms, 4.1 cycles (gap)"
     assert " ".join(out.split()) == in_words
     status, out, err = run(broker, "subscribe", "llg", "--from", "earliest", "--limit", "1", "--json")
-    assert FaultEvent.model_validate_json(out) == EVENT
+    assert PowerLineFaultEvent.model_validate_json(out) == EVENT
 
 
 async def test_too_few_events_in_time_is_exit_status_1(embedded_broker: EmbeddedBroker) -> None:

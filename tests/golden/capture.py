@@ -26,13 +26,13 @@ from aiokafka.structs import ConsumerRecord
 from numpy.typing import NDArray
 
 from domains.powerline.data.scenario import Scenario, scenario
+from domains.powerline.events import PowerLineFaultEvent
 from domains.powerline.waveforms import open_record
 from faultline.detect import answer_line
 from model.artefact import Artefact, shipped
 from model.engine import Engine
 from model.spec import SignalSpec, load_spec
 from stream.asyncapi import documents
-from stream.contract import FaultEvent
 from stream.dead_letters.publish import dead_letter
 from stream.detection.classify import Classifier, classify_windows, with_rejection
 from stream.detection.decode import decode_batch
@@ -335,7 +335,7 @@ def _scores_of(name: str) -> dict[str, Any]:
     for k, labels in enumerate(what.labels):
         truth.add(f"feeder-{k}", START_NS, RATE_HZ, labels[SPEC.samples - 1 :: SPEC.hop].tolist())
     found = judged_stream(_line_records(), engine(name), SPEC)["events"]
-    events = [FaultEvent.model_validate(event) for event in found]
+    events = [PowerLineFaultEvent.model_validate(event) for event in found]
     known = models()[name].manifest.rejection
     probabilities = classify_record(with_rejection(engine(name).classify, known, SPEC), what.samples, SPEC)
     injected, detected = (

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from domains.powerline.events import PowerLineFaultEvent
 from stream.asyncapi import asyncapi_document, documents, json_schemas, write
-from stream.contract import FaultEvent, SourceRecord, cloud_event_headers
+from stream.contract import SourceRecord, cloud_event_headers
 from stream.dead_letters.publish import dead_letter
 from stream.detection.decode import DeadRecord
 from stream.kafka.topics import topic_specs
@@ -84,7 +85,7 @@ def headers_of(message: str) -> set[str]:
 
 
 def test_the_headers_of_an_event_are_those_documented() -> None:
-    event = FaultEvent(
+    event = PowerLineFaultEvent(
         event_id="e",
         episode_id="p",
         line="l",

@@ -10,19 +10,21 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from domains.powerline.events import PowerLineFaultEvent
 from stream.contract import EpisodeState, FaultEvent, SourceRecord
+from stream.detection.events import decode_event
 from stream.errors import SettingsError
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.embedded import EmbeddedBroker
 from stream.kafka.reader import StartAt, parse_start
 from stream.settings import Settings, load_settings
-from stream.subscribe import EventFeed, EventFilter, decode_event, fault_topics
+from stream.subscribe import EventFeed, EventFilter, fault_topics
 from stream.telemetry.tracing import read_context, trace_headers
 from tests.stream.telemetry.contexts import GATEWAY
 
 
 def event(event_id: str, *, line: str = "l", state: EpisodeState = "onset") -> FaultEvent:
-    return FaultEvent(
+    return PowerLineFaultEvent(
         event_id=event_id,
         episode_id="e",
         line=line,

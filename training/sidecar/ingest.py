@@ -22,9 +22,9 @@ from model.errors import FaultlineError
 from model.spec import SignalSpec
 from stream.contract import FAULT_TYPES, FaultEvent, WindowLabel
 from stream.detection.decode import NS, decode_batch
+from stream.detection.events import decode_event
 from stream.kafka.clients import consumer_kwargs
 from stream.settings import Settings
-from stream.subscribe import decode_event
 from training.errors import StoreError, TrainingError
 from training.sidecar.metrics import SidecarMetrics
 from training.sidecar.requests.consumer import commit

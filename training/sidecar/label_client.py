@@ -111,8 +111,7 @@ def episode_range(events: Sequence[FaultEvent], spec: SignalSpec, *, fault: bool
     for event in events:
         if event.state == "clear" and event.duration_s is not None:
             end_ns = event.inception_ns + round(event.duration_s * NS)
-            if event.duration_cycles and event.duration_s > 0:
-                rate_hz = event.duration_cycles / event.duration_s * spec.samples_per_cycle
+            rate_hz = event.sampling_hz(spec)
     return covered_starts(inception_ns, max(end_ns, inception_ns + 1), spec, rate_hz, fault=fault)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from domains.powerline.class_data import CLASS_DATA
+from domains.powerline.replay import CLASS_DATA
 from model.spec import load_spec
 from stream.errors import RecordingError
 from stream.recordings.sources import RECORDING, Source, SourceOptions, open_source

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from domains.powerline.fan_out import STAGGER_NS, ManyLines, phase_columns, rotated, rotated_classes
+from domains.powerline.fan_out import STAGGER_NS, FanOut, phase_columns, rotated, rotated_classes
 from model.spec import SignalSpec, load_spec
 from stream.errors import RecordingError
 from stream.recordings.recording import RecordedMessage, RecordingWriter
@@ -32,12 +32,12 @@ def sine() -> np.ndarray[Any, np.dtype[np.float32]]:
     return samples
 
 
-def multiplied(copies: int) -> ManyLines:
+def multiplied(copies: int) -> FanOut:
     options = SourceOptions(windows_per_message=4, start_ns=START_NS)
-    return ManyLines(SamplesSource([("feeder", sine(), np.full(320, LABEL))], SPEC, RATE_HZ, options), copies, SPEC)
+    return FanOut(SamplesSource([("feeder", sine(), np.full(320, LABEL))], SPEC, RATE_HZ, options), copies, SPEC)
 
 
-def bodies(source: ManyLines, key: bytes) -> list[dict[str, Any]]:
+def bodies(source: FanOut, key: bytes) -> list[dict[str, Any]]:
     return [msgspec.msgpack.decode(record.value or b"") for record in source.records() if record.key == key]
 
 
@@ -122,7 +122,7 @@ def test_order_within_a_line_is_kept_though_its_times_go_back(tmp_path: Path) ->
         for offset, (message, time_ms) in enumerate(zip(messages, times_ms, strict=False)):
             writer.write(RecordedMessage("w", 0, offset, time_ms, b"l", message.value))
             writer.write(RecordedMessage("w", 0, offset, time_ms, b"l", b"poison %d" % offset))
-    records = list(ManyLines(open_source(tmp_path / "r.parquet"), 2, SPEC).records())
+    records = list(FanOut(open_source(tmp_path / "r.parquet"), 2, SPEC).records())
     of_line = [record.value for record in records if record.key == b"l"]
     assert of_line == [value for at, m in enumerate(messages[:5]) for value in (m.value, b"poison %d" % at)]
     assert len([record for record in records if record.key == b"l-2"]) == 5

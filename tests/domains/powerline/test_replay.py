@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from domains.powerline.fan_out import ManyLines
+from domains.powerline.fan_out import FanOut
 from domains.powerline.replay import RecordSource, record_kind
 from domains.powerline.waveforms import ReadOptions, messages_of, open_record
 from model.spec import load_spec
@@ -73,7 +73,7 @@ def test_a_stretch_of_a_record_and_as_many_lines(csv: Path) -> None:
     inside = [found for found in whole if 100 <= (found.due_ns - whole[0].due_ns) / 1e6 < 200]
     assert [found.value for found in part.records()] == [found.value for found in inside]
     assert inside
-    lines = {found.key for found in ManyLines(opened(csv), 3, SPEC).records()}
+    lines = {found.key for found in FanOut(opened(csv), 3, SPEC).records()}
     assert lines == {b"feeder", b"feeder-2", b"feeder-3"}
 
 

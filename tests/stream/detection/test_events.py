@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
+from domains.powerline.events import PowerLineFaultEvent
 from model.spec import load_spec
 from stream.contract import MAX_NS, FaultEvent, SourceRecord
 from stream.detection.episodes import EpisodeStep
@@ -72,7 +73,7 @@ def test_a_record_of_an_event_is_a_cloud_event_in_binary_mode() -> None:
     (out,) = outgoing_events(told, step(), SPEC, SETTINGS.topic_faults)
     headers = {name: value.decode() for name, value in out.headers}
     assert (out.topic, out.key) == ("faults.lg", b"feeder-1")
-    assert FaultEvent.model_validate_json(out.value or b"") == told
+    assert PowerLineFaultEvent.model_validate_json(out.value or b"") == told
     assert headers["content-type"] == "application/json"
     assert headers["ce_specversion"] == "1.0"
     assert (headers["ce_id"], headers["ce_type"]) == (told.event_id, "faultline.fault.onset")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domains.powerline.events import PowerLineFaultEvent
 from model.spec import EpisodePolicy, SignalSpec, load_spec
 from stream.contract import EpisodeState, FaultEvent, SourceRecord
 from stream.detection.episodes import EpisodeTracker
@@ -49,7 +50,7 @@ def event(
     duration_s: float | None = None,
 ) -> FaultEvent:
     known = SPEC.classes[SPEC.class_index(fault_class)]
-    return FaultEvent(
+    return PowerLineFaultEvent(
         event_id=f"{line}-{episode}-{state}-{detection_ns}",
         episode_id=episode,
         line=line,

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
+from domains.powerline.events import PowerLineFaultEvent
 from model.spec import load_spec
-from stream.contract import FaultEvent, SourceRecord, WindowLabel
+from stream.contract import SourceRecord, WindowLabel
 from tests.stream.doubles import RATE_HZ, START_NS, hop_ns, marked_record, record
 from tests.training.sidecar.sidecar_samples import settings
 from training.errors import StoreError
@@ -68,7 +69,7 @@ def operator_label(first: int, last: int, fault_class: str = "AG", spec: str = "
 def event(first: int, last: int) -> Any:
     """A fault from one window's start to another's."""
     begin = START_NS + first * HOP_NS
-    event = FaultEvent(
+    event = PowerLineFaultEvent(
         event_id="e",
         episode_id="e",
         line="feeder",
