@@ -1,0 +1,116 @@
+"""A domain of another kind of signal, installed in a folder as a distribution would be: two vibration channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from model.entry_points import load_installed
+from stream.detection.events import event_models
+
+DOMAIN = "bearings"
+_MODULE = """
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from model.domain import Domain, Signal, SignalFeature
+from model.rejection import Rejection
+from model.spec import FaultClass, SignalSpec
+
+
+class Loudest(Rejection):
+    most: float = Field(gt=0)
+
+    @property
+    def positions(self):
+        return (0, 1)
+
+    def is_ood(self, windows):
+        return np.abs(windows).max(axis=(1, 2)) > self.most
+
+
+class Vibration(Signal):
+    features = (SignalFeature("level", 0.5),)
+
+    def inception_sample(self, window, spec):
+        return int(np.abs(window).max(axis=1).argmax())
+
+    def quality_flags(self, window, spec):
+        return {"saturation"}
+
+    def measure(self, windows, spec):
+        return np.abs(windows).mean(axis=(1, 2))[:, None]
+
+
+class Bearings(Domain):
+    name = "bearings"
+    title = "bearings"
+    rejection_model = Loudest
+    signal = Vibration()
+
+    def specs(self):
+        return {"motor": Path(__file__).with_name("motor.toml")}
+
+    def event_model(self):
+        from stream.contract import FaultEvent
+
+        class BearingEvent(FaultEvent):
+            peak_sample: int
+
+            @classmethod
+            def own_fields(cls, spec, fault_class, probabilities, duration_s, rate_hz):
+                return {"peak_sample": 7}
+
+        self.event_model = lambda: BearingEvent
+        return BearingEvent
+
+
+BEARINGS = Bearings()
+"""
+_SPEC = """
+name = "motor"
+domain = "bearings"
+channels = ["x", "y"]
+samples = 100
+hop = 50
+rate_hz = 1000.0
+classes = [
+  { name = "smooth", type = "none" },
+  { name = "inner ring", type = "inner-ring" },
+  { name = "outer ring", type = "outer-ring" },
+  { name = "odd", type = "unknown" },
+]
+equivalent = [["inner ring", "outer ring"]]
+"""
+
+
+@contextmanager
+def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install the domain below ``folder``, for as long as the context lasts."""
+    about = folder / "vibrating_bearings-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: vibrating-bearings\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[faultline.domains]\n{DOMAIN} = vibrating_bearings:BEARINGS\n")
+    (folder / "vibrating_bearings.py").write_text(_MODULE)
+    (folder / "motor.toml").write_text(_SPEC)
+    monkeypatch.syspath_prepend(folder)
+    _forget()
+    try:
+        yield
+    finally:
+        monkeypatch.undo()
+        _forget()
+
+
+def _forget() -> None:
+    """Forget what is installed: in a process of ours it does not change."""
+    import sys
+
+    sys.modules.pop("vibrating_bearings", None)
+    load_installed.cache_clear()
+    event_models.cache_clear()
