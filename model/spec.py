@@ -116,8 +116,11 @@ class SignalSpec(_Model):
     def _is_of_its_domains_class(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if cls is SignalSpec and isinstance(value, Mapping):
             name = value.get("domain", DEFAULT_DOMAIN)
-            # Whatever else stands for a name is for the field's own validation to refuse.
-            own = _domain(name).spec_model if isinstance(name, str) else SignalSpec
+            try:
+                # Whatever else stands for a name is for the field's own validation to refuse.
+                own = _domain(name).spec_model if isinstance(name, str) else SignalSpec
+            except SpecError as error:
+                raise ValueError(f"domain: {error}") from error
             if own is not SignalSpec:
                 found: Self = own.model_validate(value)  # type: ignore[assignment]
                 return found
