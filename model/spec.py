@@ -167,9 +167,9 @@ class SignalSpec(_Model):
         return self.samples, len(self.channels)
 
     @property
-    def period_samples(self) -> int:
-        """Samples of the span that times are counted in: a window, unless the signal has a period of its own."""
-        return self.samples
+    def period_samples(self) -> int | None:
+        """Samples of one period, where the signal has one that times are counted in; None: they are in seconds."""
+        return None
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def test_an_installed_domain_ships_its_specs_beside_ours(motor: SignalSpec) -> N
 
 
 def test_a_spec_without_cycles_has_a_rate_types_and_equivalents_of_its_own(motor: SignalSpec) -> None:
-    assert (motor.rate_hz, motor.period_samples, motor.window_shape) == (1000.0, 100, (100, 2))
+    assert (motor.rate_hz, motor.period_samples, motor.window_shape) == (1000.0, None, (100, 2))
     assert motor.fault_types == ("inner-ring", "outer-ring", "unknown")
     assert motor.equivalent_indices() == (0, 1, 1, 3)
     assert motor.groups == {"signal": (0, 1)}
@@ -74,7 +74,7 @@ def test_an_artefact_of_another_domain_keeps_spec_bounds_and_id(motor: SignalSpe
 
 
 def test_what_a_domain_does_not_know_is_no_artefact_of_it(motor: SignalSpec) -> None:
-    with pytest.raises(ArtefactError, match="rejection: .*instance of Loudest"):
+    with pytest.raises(ArtefactError, match="valid dictionary or instance of Loudest"):
         made(motor, rejection=shipped("line").manifest.rejection)
     with pytest.raises(ArtefactError, match="Extra inputs are not permitted"):
         made(motor, normalisation=shipped("line").manifest.normalisation)

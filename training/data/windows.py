@@ -88,7 +88,7 @@ def interest(episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:
     """Return with which probability a window (n, windows) is worth keeping: rare moments more than quiet ones."""
     ends = window_ends(episodes.samples.shape[1], spec)
     share = np.full((len(episodes), len(ends)), QUIET_SHARE, np.float32)
-    after = int(EVENTFUL_CYCLES * spec.period_samples)
+    after = int(EVENTFUL_CYCLES * (spec.period_samples or spec.samples))
     for row, occurrences in zip(share, episodes.occurrences, strict=True):
         for what in occurrences:
             row[(ends >= what.start) & (ends < what.stop + after)] = UNDERWAY_SHARE

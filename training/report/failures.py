@@ -104,8 +104,8 @@ def _failure(
     probability: float | None = None,
 ) -> Failure:
     length = record.what.samples.shape[1]
-    first = max(0, sample - round(BEFORE_CYCLES * spec.period_samples))
-    last = min(length, sample + round(AFTER_CYCLES * spec.period_samples))
+    first = max(0, sample - round(BEFORE_CYCLES * (spec.period_samples or spec.samples)))
+    last = min(length, sample + round(AFTER_CYCLES * (spec.period_samples or spec.samples)))
     facts = {} if event is None else {"event": event.kind, **event.parameters}
     return Failure(
         title=title,
@@ -115,7 +115,7 @@ def _failure(
         facts={name: round(value, 3) if isinstance(value, float) else value for name, value in facts.items()},
         channels=spec.channels,
         samples=waveform(record.what.samples[line, first:last]),
-        samples_per_cycle=spec.period_samples,
+        samples_per_cycle=spec.period_samples or spec.samples,
         mark=sample - first,
     )
 

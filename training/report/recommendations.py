@@ -232,11 +232,11 @@ def _by_training(training: Training) -> Iterator[str]:
 
 def intended_use(spec: SignalSpec, classification: Classification, events: Events | None) -> tuple[str, ...]:
     """What the model is for, in numbers."""
-    cycles = spec.samples / spec.period_samples
+    cycles = spec.samples / (spec.period_samples or spec.samples)
     unit = "cycle" if cycles == 1 else "cycles"
     told = [
         f"Classifying windows of {spec.samples} by {len(spec.channels)} values ({', '.join(spec.channels)}), {cycles:g}"
-        f" {unit} at {spec.period_samples} samples a cycle, into {len(spec.classes)} classes; measured on"
+        f" {unit} at {(spec.period_samples or spec.samples)} samples a cycle, into {len(spec.classes)} classes; measured on"
         f" {classification.scores.windows:,} windows."
     ]
     if events is not None:
@@ -254,10 +254,10 @@ def limits(
     """Where not to rely on it, in numbers."""
     told = []
     if events is not None:
-        milliseconds = 1000 * events.delay_cycles_p95 / (spec.rate_hz / spec.period_samples)
+        milliseconds = 1000 * events.delay_cycles_p95 / (spec.rate_hz / (spec.period_samples or spec.samples))
         told.append(
             f"Not a trip relay: an event is confirmed {events.delay_cycles_p95:.2f} cycles ({milliseconds:.0f} ms at"
-            f" {spec.rate_hz / spec.period_samples:g} Hz) after inception in 95 % of the cases, before any message is"
+            f" {spec.rate_hz / (spec.period_samples or spec.samples):g} Hz) after inception in 95 % of the cases, before any message is"
             " sent."
         )
     else:

@@ -11,6 +11,7 @@ import numpy as np
 
 from domains.powerline.data.classdata import Split, read_classdata, split_classdata
 from domains.powerline.data.line_data import Classifier
+from domains.powerline.spec import power_line_spec
 from model.artefact import Artefact
 from model.spec import SignalSpec
 from training.data.windows import Windows
@@ -171,6 +172,6 @@ def _failures(judged: Judged, test_rows: np.ndarray, windows: Windows, spec: Sig
             facts={"row": f"{row + 2} of the file", "scale": "channels by their largest value in the file"},
             channels=spec.channels,
             samples=waveform(windows.data[first:last, 0, :] / peak),
-            samples_per_cycle=spec.period_samples,
+            samples_per_cycle=power_line_spec(spec).samples_per_cycle,
             mark=row - int(first),
         )

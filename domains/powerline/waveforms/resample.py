@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.powerline.spec import power_line_spec
 from domains.powerline.waveforms.record import CHANNELS, RecordLine, Segment
 from domains.powerline.waveforms.segments import stretches
 from model.spec import SignalSpec
@@ -106,7 +107,7 @@ def whole_hop_rate(spec: SignalSpec, frequency_hz: float) -> float:
         >>> whole_hop_rate(load_spec("line"), 50.0), round(whole_hop_rate(load_spec("line"), 60.0), 3)
         (1600.0, 1920.0)
     """
-    hop_ns = max(1, round(spec.hop * NS / (spec.period_samples * frequency_hz)))
+    hop_ns = max(1, round(spec.hop * NS / (power_line_spec(spec).samples_per_cycle * frequency_hz)))
     return spec.hop * NS / hop_ns
 
 
