@@ -16,7 +16,6 @@ from pydantic.json_schema import models_json_schema
 from model.domain import Domain, domain_of
 from model.spec import load_spec
 from stream.contract import (
-    FAULT_TYPES,
     HEADER_CONTENT_TYPE,
     HEADER_PREFIX,
     JSON,
@@ -141,7 +140,7 @@ def _channel(address: str, description: str, *messages: str, **more: Any) -> dic
 
 
 def _channels(settings: Settings) -> dict[str, Any]:
-    kind = {"description": "Type of the fault.", "enum": list(FAULT_TYPES)}
+    kind = {"description": "Type of the fault.", "enum": list(settings.fault_types)}
     return {
         "windows": _channel(
             settings.topic_windows,

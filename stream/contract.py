@@ -23,8 +23,6 @@ HEADER_CONTENT_TYPE = "content-type"
 HEADER_PREFIX = "faultline."
 """Our own headers. Dead letters use the names of Kafka Connect's error headers behind this prefix."""
 
-FAULT_TYPES = ("lg", "ll", "llg", "lll", "lllg", "unknown")
-"""Each has a topic of its own; unknown is for classes whose type the spec does not say."""
 EpisodeState = Literal["onset", "update", "clear"]
 QualityFlag = Literal["missing-channel", "saturation", "gap", "late", "source-restart"]
 MAX_NS = 2**63 - 1

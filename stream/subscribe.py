@@ -18,7 +18,7 @@ from typing import Any, Self
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.contract import FAULT_TYPES, EpisodeState, FaultEvent
+from stream.contract import EpisodeState, FaultEvent
 from stream.detection.events import decode_event
 from stream.errors import EventNotFoundError, SettingsError
 from stream.kafka.admin import admin_client, describe_topics, partitions_of
@@ -43,11 +43,13 @@ def fault_topics(settings: Settings, types: Sequence[str]) -> frozenset[str] | N
     """Return the topics of some fault types; None, for all there are, without types.
 
     Raises:
-        SettingsError: an unknown type.
+        SettingsError: a type that the spec does not have.
+        SpecError: there is no such spec.
     """
-    unknown = [name for name in types if name not in FAULT_TYPES]
+    known = settings.fault_types if types else ()
+    unknown = [name for name in types if name not in known]
     if unknown:
-        raise SettingsError(f"no fault type {', '.join(unknown)}; there are {', '.join(FAULT_TYPES)}")
+        raise SettingsError(f"no fault type {', '.join(unknown)}; there are {', '.join(known)} (of FAULTLINE_SPEC)")
     return frozenset(settings.topic_faults(name) for name in types) or None
 
 
@@ -267,7 +269,7 @@ async def _events_with(
 ) -> AsyncGenerator[FaultEvent]:
     """Yield the events whose record holds ``text``, found without decoding the others."""
     wanted = text.encode()
-    names = [settings.topic_faults(kind) for kind in FAULT_TYPES]
+    names = settings.fault_topics
     async with TopicReader(settings, names, start, optional=True) as reader:
         total, done = min(await reader.unread(), MOST_LOOKED_THROUGH), 0
         async with aclosing(reader.read_to_end()) as parts:

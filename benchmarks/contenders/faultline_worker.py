@@ -12,14 +12,14 @@ import urllib.error
 import urllib.request
 
 from benchmarks.contenders.settings import ContenderSettings, say_ready, settings_of_process
-from stream.contract import FAULT_TYPES
+from model.spec import load_spec
 
 POLL_S = 0.02
 
 
 def fault_topics(output_topic: str) -> list[str]:
     """Topics of the events."""
-    return [f"{output_topic}.faults.{name}" for name in FAULT_TYPES]
+    return [f"{output_topic}.faults.{name}" for name in load_spec("line").fault_types]
 
 
 def environment(settings: ContenderSettings, web_port: int) -> dict[str, str]:

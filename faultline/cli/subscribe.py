@@ -27,7 +27,7 @@ def subscribe(
     types: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TYPE]...", help="lg, ll, llg, lll, lllg, unknown; all types without.", show_default=False
+            metavar="[TYPE]...", help="Fault types of the spec, as lg; all types without.", show_default=False
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, as published.")] = False,

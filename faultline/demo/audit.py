@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from model.spec import SignalSpec
-from stream.contract import FAULT_TYPES, HEADER_PREFIX, FaultEvent
+from stream.contract import HEADER_PREFIX, FaultEvent
 from stream.detection.events import decode_event
 from stream.detection.scoring import EventScore, published_episodes, score_events
 from stream.detection.truth import NS, Truth
@@ -183,7 +183,7 @@ class DemoWatch:
     def __init__(self, settings: Settings, spec: SignalSpec) -> None:
         self._settings = settings
         self.spec = spec
-        self._fault_topics = frozenset(settings.topic_faults(name) for name in FAULT_TYPES)
+        self._fault_topics = frozenset(settings.fault_topics)
         names = [settings.topic_windows, settings.topic_window_classes, settings.topic_dead_letters]
         self._reader = TopicReader(settings, [*names, *sorted(self._fault_topics)], StartAt("earliest"))
         self._decode = msgspec.msgpack.Decoder(_Labelled).decode

@@ -24,7 +24,6 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from stream.contract import FAULT_TYPES
 from stream.errors import AccessDeniedError, BrokerUnreachableError
 from stream.kafka.errors import principal, who_needs
 from stream.settings import Settings
@@ -60,7 +59,7 @@ class Grant:
 
 def grants(settings: Settings) -> tuple[Grant, ...]:
     """Return the table: the grants of every role, under the names of the settings."""
-    faults = tuple(settings.topic_faults(kind) for kind in FAULT_TYPES)
+    faults = settings.fault_topics
     windows, models = settings.topic_windows, settings.topic_models
     reads: dict[str, tuple[str, ...]] = {
         "gateway": (),

@@ -12,7 +12,6 @@ import structlog
 from aiokafka.admin import NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from stream.contract import FAULT_TYPES
 from stream.errors import AccessDeniedError, TopicError
 from stream.kafka.acls import grant_advice
 from stream.kafka.admin import (
@@ -71,8 +70,8 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
             windows, "windows of all lines; a day outlasts a night's outage", many, retention_ms=DAY_MS, worker=True
         ),
         *(
-            TopicSpec(settings.topic_faults(kind), events, many, retention_ms=30 * DAY_MS, worker=True)
-            for kind in FAULT_TYPES
+            TopicSpec(topic, events, many, retention_ms=30 * DAY_MS, worker=True)
+            for topic in settings.fault_topics
         ),
         TopicSpec(
             settings.topic_dead_letters,

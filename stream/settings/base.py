@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
 
-from stream.contract import FAULT_TYPES
+from model.errors import SpecError
+from model.spec import load_spec
 from stream.errors import SettingsError
 from stream.settings.kafka import DAY_S, KafkaSettings, Text
 from stream.settings.registry import RegistrySettings
@@ -136,7 +137,7 @@ class Settings(KafkaSettings, SidecarSettings, RegistrySettings, TracingSettings
     def _topics_differ(self) -> Settings:
         topics = {name: getattr(self, name) for name in type(self).model_fields if name.startswith("topic_")}
         prefix = topics.pop("topic_faults_prefix")
-        taken = {f"{prefix}{kind}": "topic_faults_prefix" for kind in FAULT_TYPES}
+        taken = {_topic(f"{prefix}{kind}"): "topic_faults_prefix" for kind in self._known_types()}
         for name, topic in topics.items():
             if (other := taken.setdefault(topic, name)) != name:
                 raise ValueError(f"{other} and {name} are both for the topic {topic}; each needs its own")
@@ -148,9 +149,30 @@ class Settings(KafkaSettings, SidecarSettings, RegistrySettings, TracingSettings
             raise ValueError("episode_confirm must not exceed episode_of")
         return self
 
+    @property
+    def fault_types(self) -> tuple[str, ...]:
+        """Fault types of the spec: every one has a topic of events.
+
+        Raises:
+            SpecError: there is no such spec.
+        """
+        return load_spec(self.spec).fault_types
+
     def topic_faults(self, fault_type: str) -> str:
-        """Return the topic of one fault type, e.g. ``faults.lg``."""
+        """Return the topic of one fault type: ``faults.<type>``."""
         return f"{self.topic_faults_prefix}{fault_type}"
+
+    @property
+    def fault_topics(self) -> tuple[str, ...]:
+        """Topics of all fault types of the spec. Raises as ``fault_types``."""
+        return tuple(self.topic_faults(kind) for kind in self.fault_types)
+
+    def _known_types(self) -> tuple[str, ...]:
+        """Return the fault types; none of a spec that cannot be loaded, of which its user will say more."""
+        try:
+            return self.fault_types
+        except SpecError:
+            return ()
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -25,7 +25,7 @@ from benchmarks.harness.broker import Broker
 from stream.contract import HEADER_PREFIX
 from tests.delivery.marked import class_of, marked_message
 
-FAULT_TYPES = ("lg", "ll", "llg", "lll", "lllg", "unknown")
+FAULT_TYPES = ("lg", "ll", "llg", "lll", "lllg")
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEADLINE_S = 180.0
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream.contract import FAULT_TYPES
+from model.spec import load_spec
 from stream.errors import EventNotFoundError, TopicError
 from stream.kafka.clients import producer_kwargs
 from stream.settings import Settings, load_settings
@@ -23,7 +23,7 @@ DAY_MS = 86_400_000
 def settings(kafka: Kafka) -> Settings:
     """Fault topics of this test alone; there is no topic of labels yet."""
     prefix = kafka.new_topic("faults") + "."
-    for kind in FAULT_TYPES:
+    for kind in load_spec("line").fault_types:
         kafka.create_topic(prefix + kind, partitions=3)
     return load_settings(broker=kafka.bootstrap, topic_faults_prefix=prefix, topic_labels=prefix + "labels")
 

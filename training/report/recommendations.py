@@ -236,8 +236,8 @@ def intended_use(spec: SignalSpec, classification: Classification, events: Event
     unit = "cycle" if cycles == 1 else "cycles"
     told = [
         f"Classifying windows of {spec.samples} by {len(spec.channels)} values ({', '.join(spec.channels)}), {cycles:g}"
-        f" {unit} at {(spec.period_samples or spec.samples)} samples a cycle, into {len(spec.classes)} classes; measured on"
-        f" {classification.scores.windows:,} windows."
+        f" {unit} at {spec.period_samples or spec.samples} samples a cycle, into {len(spec.classes)} classes; measured"
+        f" on {classification.scores.windows:,} windows."
     ]
     if events is not None:
         told.append(
@@ -257,8 +257,8 @@ def limits(
         milliseconds = 1000 * events.delay_cycles_p95 / (spec.rate_hz / (spec.period_samples or spec.samples))
         told.append(
             f"Not a trip relay: an event is confirmed {events.delay_cycles_p95:.2f} cycles ({milliseconds:.0f} ms at"
-            f" {spec.rate_hz / (spec.period_samples or spec.samples):g} Hz) after inception in 95 % of the cases, before any message is"
-            " sent."
+            f" {spec.rate_hz / (spec.period_samples or spec.samples):g} Hz) after inception in 95 % of the"
+            " cases, before any message is sent."
         )
     else:
         told.append("Not a trip relay, and not an event detector: 0 events were scored, only single windows.")

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from model.errors import FaultlineError
 from model.spec import SignalSpec
-from stream.contract import FAULT_TYPES, FaultEvent, WindowLabel
+from stream.contract import FaultEvent, WindowLabel
 from stream.detection.decode import NS, decode_batch
 from stream.detection.events import decode_event
 from stream.kafka.clients import consumer_kwargs
@@ -100,11 +100,10 @@ class Ingester:
     async def run(self) -> None:
         """Ingest until ``stop``."""
         settings = self._settings
-        faults = [settings.topic_faults(kind) for kind in FAULT_TYPES]
         consumer = AIOKafkaConsumer(
             settings.topic_windows,
             settings.topic_labels,
-            *faults,
+            *settings.fault_topics,
             **consumer_kwargs(settings, group=settings.trainer_group),
         )
         await consumer.start()

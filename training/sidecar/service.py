@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from model.spec import SignalSpec, load_spec
-from stream.contract import FAULT_TYPES, RetrainReason, RetrainRequest
+from stream.contract import RetrainReason, RetrainRequest
 from stream.errors import BrokerError, WorkerError
 from stream.kafka.clients import check_reachable
 from stream.kafka.topics import require_topics
@@ -314,7 +314,7 @@ def _needed_topics(settings: Settings) -> list[str]:
     """Return the topics that a sidecar reads and writes."""
     return [
         settings.topic_windows,
-        *(settings.topic_faults(kind) for kind in FAULT_TYPES),
+        *settings.fault_topics,
         settings.topic_labels,
         settings.topic_retrain,
         settings.topic_reports,

@@ -15,7 +15,7 @@ from confluent_kafka.admin import ResourcePatternType as Pattern
 from confluent_kafka.admin import ResourceType as Kind
 
 from benchmarks.kafka.properties import Security
-from stream.contract import FAULT_TYPES
+from model.spec import load_spec
 from stream.errors import AccessDeniedError
 from stream.kafka.acls import ROLES, Grant, _role_bindings, apply_grants, grants, kafka_acls, needed_rights
 from stream.kafka.clients import producer_kwargs
@@ -34,7 +34,7 @@ def who(operation: str, topic: str) -> set[str]:
 
 def test_only_the_trainer_writes_models_and_only_the_worker_writes_fault_events() -> None:
     assert who("Write", "models") == {"trainer"}
-    for kind in FAULT_TYPES:
+    for kind in load_spec("line").fault_types:
         assert who("Write", f"faults.{kind}") == {"worker"}
     assert who("Write", "sensor-windows") == {"gateway"}
     assert who("Write", "line-states") == {"worker"}

@@ -12,7 +12,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from model.spec import load_spec
-from stream.contract import FAULT_TYPES
 from stream.errors import SettingsError, WorkerError
 from stream.settings import Settings, load_settings, settings_in_environment
 from stream.worker.app import episode_policy
@@ -245,7 +244,7 @@ def test_whatever_the_variables_say_is_used_or_refused_in_one_line(values: dict[
         except SettingsError as error:
             assert len(str(error).splitlines()) == 1  # noqa: PT017 – either outcome is right
             return
-    assert all(settings.topic_faults(kind) for kind in FAULT_TYPES)
+    assert all(settings.topic_faults(kind) for kind in spec.fault_types)
     assert faust_settings(settings)["id"]
     try:
         episode_policy(spec, settings)
