@@ -14,8 +14,8 @@ __all__ = ["Normalisation"]
 class Normalisation(BaseModel):
     """Per-channel conditioning: ``(x - centre) / scale``, and for ``"asinh"`` the inverse hyperbolic sine of it.
 
-    ``"asinh"`` is linear around the centre and logarithmic far from it, so that a fault current of thirty times
-    the rating does not drown everything else. One centre and one scale per channel, per unit. A domain's own subclass
+    ``"asinh"`` is linear around the centre and logarithmic far from it, so that a fault's value of thirty times the
+    usual does not drown everything else. One centre and one scale per channel, per unit. A domain's own subclass
     may ask for a layer of its features beside.
     """
 

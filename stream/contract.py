@@ -264,7 +264,7 @@ def event_id(line: str, spec: str, state: EpisodeState, sequence: int, start_ns:
     The model is left out on purpose: a repeat after a crash carries the first's id even if the model changed between.
 
     Example:
-        >>> event_id("feeder-1", "line", "onset", 7, 1_000) == event_id("feeder-1", "line", "onset", 7, 1_000)
+        >>> event_id("feeder-1", "own", "onset", 7, 1_000) == event_id("feeder-1", "own", "onset", 7, 1_000)
         True
     """
     text = f"{spec}\x1f{line}\x1f{state}\x1f{sequence}\x1f{start_ns}"

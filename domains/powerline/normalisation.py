@@ -12,7 +12,10 @@ __all__ = ["PowerLineNormalisation"]
 
 
 class PowerLineNormalisation(Normalisation):
-    """Per-channel conditioning, and whether phasors are measured beside."""
+    """Per-channel conditioning, and whether phasors are measured beside.
+
+    ``"asinh"`` suits lines because a fault current of thirty times the rating must not drown everything else.
+    """
 
     phasors: bool = Field(
         False,

@@ -25,7 +25,7 @@ from stream.windowing import MSGPACK_HEADERS, cut_windows, window_messages
 NS = 1_000_000_000
 NS_PER_MS = 1_000_000
 DEFAULT_WINDOWS_PER_MESSAGE = 100
-"""Where we make the messages: 77 KB of `line` windows, 5 ms of `instant` ones at 20 kHz."""
+"""Where we make the messages: 77 KB of windows of 32 samples of six channels, 5 ms of single samples at 20 kHz."""
 
 
 class ReplayRecord(msgspec.Struct, frozen=True, gc=False):

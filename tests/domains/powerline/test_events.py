@@ -11,6 +11,7 @@ from stream.contract import SourceRecord
 from stream.detection.episodes import EpisodeStep
 from stream.detection.events import decode_event, fault_event, outgoing_events
 from stream.settings import Settings
+from tests.stream.doubles import certain
 
 SPEC = load_spec("line")
 SETTINGS = Settings(_env_file=None)
@@ -63,6 +64,22 @@ def test_an_event_of_a_power_line_is_decoded_with_its_phases() -> None:
     found = decode_event(ON_THE_WIRE.encode())
     assert found == event(state="clear", cleared_ns=CLEARED_NS)
     assert isinstance(found, PowerLineFaultEvent)
+
+
+def test_an_event_says_which_phases_and_how_likely_ground_is_involved() -> None:
+    made = event(fault_class=SPEC.class_index("AG"), probabilities=certain([SPEC.class_index("AG")], SPEC)[0])
+    assert (made.fault_class, made.fault_type, made.phases, made.ground) == ("AG", "lg", "A", True)
+    assert made.ground_probability == pytest.approx(0.9 + 6 * 0.1 / 11, abs=1e-5)
+
+
+def test_a_clear_says_how_many_cycles_the_fault_lasted() -> None:
+    clear = event(state="clear", cleared_ns=INCEPTION_NS + 100_000_000)
+    assert (clear.duration_s, clear.duration_cycles) == (0.1, 5.0)
+
+
+def test_probabilities_that_round_past_one_are_still_a_valid_ground_probability() -> None:
+    over = np.where(np.arange(12) == ABG, 1.0 + 1e-6, 0.0)
+    assert event(probabilities=over).ground_probability == 1.0
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,10 @@ def event(**changes: object) -> FaultEvent:
     return fault_event(step(**changes), SPEC, "model-a", SOURCE)
 
 
-def test_an_event_says_what_the_class_means() -> None:
+def test_an_event_says_what_the_class_is_and_how_sure_it_is() -> None:
     told = event()
-    assert (told.fault_class, told.fault_type, told.phases, told.ground) == ("AG", "lg", "A", True)
+    assert (told.fault_class, told.fault_type) == ("AG", "lg")
     assert told.confidence == pytest.approx(0.9)
-    assert told.ground_probability == pytest.approx(0.9 + 6 * 0.1 / 11, abs=1e-5)
     assert sum(told.probabilities.values()) == pytest.approx(1, abs=1e-4)
     assert told.quality == ["gap"]
 
@@ -59,13 +58,13 @@ def test_the_confidence_of_a_clear_is_that_there_is_no_fault() -> None:
     quiet[SPEC.none_index] = 1.0
     told = event(state="clear", probabilities=quiet, cleared_ns=START_NS + 100_000_000)
     assert (told.confidence, told.fault_class) == (1.0, "AG")
-    assert (told.duration_s, told.duration_cycles) == (0.1, 5.0)
+    assert told.duration_s == 0.1
 
 
 def test_probabilities_that_round_past_one_are_still_valid() -> None:
     over = np.zeros(len(SPEC.classes))
     over[AG] = 1.0 + 1e-6
-    assert event(probabilities=over).ground_probability == 1.0
+    assert event(probabilities=over).confidence == 1.0
 
 
 def test_a_record_of_an_event_is_a_cloud_event_in_binary_mode() -> None:
