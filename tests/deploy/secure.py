@@ -82,7 +82,7 @@ def rights(stack: Stack) -> None:
     tries = {
         ("worker", "models"): denied,
         ("worker", "sensor-windows"): denied,
-        ("worker", "faults.unknown"): done,
+        ("worker", "faults.lllg"): done,
         ("trainer", "faults.lg"): denied,
         ("trainer", "line-states"): denied,
         ("demo", "faults.lg"): denied,

@@ -203,4 +203,5 @@ def test_every_settings_topic_is_in_the_catalogue() -> None:
     names = {plan.name for plan in topic_specs(settings)}
     wanted = {getattr(settings, name) for name in NAMES if name != "topic_faults_prefix"}
     assert wanted <= names
-    assert {"faults.lg", "faults.ll", "faults.llg", "faults.lll", "faults.lllg", "faults.unknown"} <= names
+    assert {"faults.lg", "faults.ll", "faults.llg", "faults.lll", "faults.lllg"} <= names
+    assert "faults.unknown" not in names
