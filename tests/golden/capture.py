@@ -369,7 +369,7 @@ def _plain_fault(fault: InjectedFault) -> dict[str, Any]:
     }
 
 
-def _plain_score(score: EventScore, events: Sequence[FaultEvent]) -> dict[str, Any]:
+def _plain_score(score: EventScore, events: Sequence[PowerLineFaultEvent]) -> dict[str, Any]:
     onsets = {(event.line, event.detection_ns): event.event_id for event in events if event.state == "onset"}
     counts = ("injected", "onsets", "correct", "wrong", "missed", "false_alarms", "stages", "stages_reported")
     return {
