@@ -9,7 +9,7 @@ Definitions, in samples or in event time:
 - It is *correct* if its last episode ends with the class of its last stage, classes that score as one being equal.
   Found but not correct is *wrong*. It is correct *at onset* if its first episode also opened with a stage's class.
 - An episode that belongs to no fault is a *false alarm*, even if a fault begins while it is open.
-- A stage of two cycles or more is *reported* if an episode of the fault took its class within it plus the grace.
+- A stage of two periods or more is *reported* if an episode of the fault took its class within it plus the grace.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class EventScore:
     delay_cycles_p95: float = 0.0
     onsets: int = 0
     stages: int = 0
-    """Stages of two cycles or more."""
+    """Stages of two periods or more."""
     stages_reported: int = 0
     by_class: dict[str, ClassScore] = field(default_factory=lambda: defaultdict(ClassScore))
     by_type: dict[str, ClassScore] = field(default_factory=lambda: defaultdict(ClassScore))
@@ -199,7 +199,7 @@ def score_events(
     Args:
         faults: from ``injected_faults`` or ``Truth.faults``.
         episodes: from ``detect_episodes`` or ``published_episodes``, with times of the same unit.
-        spec: gives the grace, the cycle, names, types and the classes that score as one.
+        spec: gives the grace, the period, names, types and the classes that score as one.
         line_hours: length of all records together; 0 where no rate is asked for.
     """
     score = EventScore(line_hours, injected=len(faults), onsets=len(episodes))

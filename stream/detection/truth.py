@@ -76,7 +76,7 @@ class _Line:
     """Runs of equal labels: class, end of the first and of the last window."""
 
     sample_ns: float
-    cycle_ns: int
+    period_ns: int
     hop_ns: int
     last_start_ns: int = -1
     runs: list[tuple[int, int, int]] = field(default_factory=list)
@@ -86,10 +86,10 @@ class Truth:
     """Gathers the labels of windows as they pass, and makes faults of them.
 
     A fault is a run of windows of one line whose labels are not none. A change between fault classes without none in
-    between makes it one fault with several stages; a change between the three-phase classes with and without ground
-    is no change, since the two cannot be told apart on a balanced line. A window's label is its last sample's, so a
-    fault begins within one hop before the end of its first window, and ends within one hop after that of its last. A
-    fault that the recording cuts off within two cycles of its beginning is not counted: nobody could confirm it.
+    between makes it one fault with several stages; a change between classes that the spec calls equivalent is no
+    change. A window's label is its last sample's, so a fault begins within one hop before the end of its first window,
+    and ends within one hop after that of its last. A fault that the recording cuts off within two periods of its
+    beginning is not counted: nobody could confirm it. A period is the signal's own, or a window where it has none.
 
     Example:
         >>> from model.spec import load_spec
@@ -116,9 +116,9 @@ class Truth:
         """
         known = self._lines.get(line)
         if known is None:
-            cycle_ns = round((self.spec.period_samples or self.spec.samples) * NS / rate_hz)
+            period_ns = round((self.spec.period_samples or self.spec.samples) * NS / rate_hz)
             hop_ns = round(self.spec.hop * NS / rate_hz)
-            known = self._lines[line] = _Line(NS / rate_hz, cycle_ns, hop_ns)
+            known = self._lines[line] = _Line(NS / rate_hz, period_ns, hop_ns)
         length_ns = round(self.spec.samples * NS / rate_hz)
         for index, label in enumerate(labels):
             window_ns = start_ns + round(index * self.spec.hop * NS / rate_hz)
@@ -132,14 +132,14 @@ class Truth:
                 known.runs.append((label, end_ns, end_ns))
 
     def class_during(self, line: str, begin_ns: int, end_ns: int) -> int:
-        """Return the last fault class in ``begin_ns … end_ns``, or up to a cycle and a hop before; else none's."""
+        """Return the last fault class in ``begin_ns … end_ns``, or up to a period and a hop before; else none's."""
         none = self.spec.none_index
         known = self._lines.get(line)
         if known is None:
             return none
         begun = bisect_right(known.runs, end_ns, key=lambda run: run[1] - known.hop_ns)
         for label, _, last_ns in reversed(known.runs[:begun]):
-            if last_ns + known.cycle_ns + known.hop_ns < begin_ns:
+            if last_ns + known.period_ns + known.hop_ns < begin_ns:
                 break
             if label != none:
                 return label
@@ -161,7 +161,7 @@ class Truth:
                 stages[-1] = Stage(stages[-1].fault_class, stages[-1].begin, last_ns)
             else:
                 stages.append(Stage(label, first_ns - known.hop_ns, last_ns))
-        if stages and stages[-1].end - stages[0].begin >= LASTING_CYCLES * known.cycle_ns:
+        if stages and stages[-1].end - stages[0].begin >= LASTING_CYCLES * known.period_ns:
             yield self._fault(line, known, stages)
 
     def _fault(self, line: str, known: _Line, stages: Sequence[Stage]) -> InjectedFault:

@@ -69,10 +69,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
         TopicSpec(
             windows, "windows of all lines; a day outlasts a night's outage", many, retention_ms=DAY_MS, worker=True
         ),
-        *(
-            TopicSpec(topic, events, many, retention_ms=30 * DAY_MS, worker=True)
-            for topic in settings.fault_topics
-        ),
+        *(TopicSpec(topic, events, many, retention_ms=30 * DAY_MS, worker=True) for topic in settings.fault_topics),
         TopicSpec(
             settings.topic_dead_letters,
             "records without classes",

@@ -16,7 +16,7 @@ from stream.detection.episodes import EpisodeStep, EpisodeTracker
 from stream.detection.events import decode_event, fault_event, outgoing_events
 from stream.errors import RecordingError, SettingsError
 from stream.kafka.acls import grants
-from stream.kafka.catalogue import catalogue
+from stream.kafka.topics import topic_specs
 from stream.recordings.replay_job import open_replay
 from stream.recordings.sources import SourceOptions
 from stream.settings import load_settings
@@ -92,7 +92,7 @@ def test_an_event_of_a_domain_that_is_not_installed_is_read_as_far_as_all_events
 def test_topics_and_rights_follow_the_types_of_the_spec(motor: SignalSpec, tmp_path: Path) -> None:
     settings = load_settings(spec=str(tmp_path / "motor.toml"))
     assert settings.fault_topics == ("faults.inner-ring", "faults.outer-ring", "faults.unknown")
-    assert set(settings.fault_topics) <= {plan.name for plan in catalogue(settings)}
+    assert set(settings.fault_topics) <= {spec.name for spec in topic_specs(settings)}
     written = {grant.name for grant in grants(settings) if grant.role == "worker" and "Write" in grant.operations}
     assert set(settings.fault_topics) <= written
     assert "faults.lg" not in written
