@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from domains.powerline.evaluation.events import evaluate_line
 from domains.powerline.recipes.line import LineOptions, train_line
 from model.artefact import Artefact, build_model, shipped
 from model.spec import load_spec
 from tests.training.sidecar.traction_scenario import Railway, events_of, label_all, railway, store_windows
 from training.data.feedback import feedback_scores, split_feedback
 from training.data.windows import Windows
-from training.evaluation.evaluation import evaluate_line
 from training.fitting.rounds import classifier_of
 from training.sidecar.store.store import LabelledStore
 

@@ -13,15 +13,15 @@ import argparse
 
 import numpy as np
 
+from domains.powerline.conditions import CONDITIONS
+from domains.powerline.conditions.records import resimulated
 from domains.powerline.recipes.line import LINE_NORMALISATION
 from model.architectures import build
 from model.artefact import build_model, shipped
 from model.spec import load_spec
 from training.data.windows import Windows, split_by_episode
 from training.evaluation import robustness
-from training.evaluation.conditions import CONDITIONS
 from training.evaluation.conditions.cells import scored_windows
-from training.evaluation.conditions.condition import resimulated
 from training.fitting.fit import FitOptions, fit, logits_of, make_repeatable
 from training.metrics import window_scores
 

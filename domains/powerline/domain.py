@@ -28,8 +28,9 @@ class PowerLine(Domain):
     signal = PowerLineSignal()
 
     def specs(self) -> Mapping[str, Traversable]:
-        """Return ``line`` and ``instant``."""
-        return _files("specs", ".toml")
+        """Return ``line`` and ``instant``, in the order in which messages name them."""
+        files = _files("specs", ".toml")
+        return {name: files[name] for name in ("line", "instant")}
 
     def artefacts(self) -> Mapping[str, Traversable]:
         """Return the shipped model of ``line``."""
@@ -58,6 +59,12 @@ class PowerLine(Domain):
         from domains.powerline.events import PowerLineFaultEvent
 
         return PowerLineFaultEvent
+
+    def recipe(self, spec: SignalSpec) -> Any:
+        """Return the recipe of `line` or `instant`, or of windows like those of `line`."""
+        from domains.powerline.recipes.recipe import recipe
+
+        return recipe(spec)
 
 
 def _files(folder: str, ending: str) -> dict[str, Traversable]:

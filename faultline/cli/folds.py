@@ -12,7 +12,7 @@ from faultline.cli.output import print_table, progress_bar
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from training.evaluation.fold_results import Fold, Folds
+    from domains.powerline.evaluation.fold_results import Fold, Folds
 
 TABLE_WIDTH = 132
 

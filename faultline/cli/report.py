@@ -11,7 +11,6 @@ from faultline.cli.output import progress_bar
 
 if TYPE_CHECKING:
     from training.evaluation.conditions.results import RobustnessResult
-    from training.report import ReportOptions
 
 
 app = typer.Typer(invoke_without_command=True)
@@ -52,8 +51,8 @@ def report(
 
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from domains.powerline.evaluation.line import EVALUATION_SEED
-    from training.report import ReportOptions, collect, write
+    from training.report.collect import ReportOptions, collect, count_steps
+    from training.report.render import write
 
     options = ReportOptions(
         model=model,
@@ -63,9 +62,9 @@ def report(
         champion_robustness=_result(champion_robustness),
         episodes=conditions,
         lines=lines,
-        seed=EVALUATION_SEED if seed is None else seed,
+        seed=seed,
     )
-    with progress_bar("reading the model", _steps(options)) as bar:
+    with progress_bar("reading the model", 1 + count_steps(options)) as bar:
 
         def step(doing: str) -> None:
             bar.update(doing, advance=1)
@@ -116,16 +115,6 @@ def open_report(
     typer.echo(page)
     if sys.stdout.isatty() if browser is None else browser:
         typer.launch(page.as_uri())
-
-
-def _steps(options: ReportOptions) -> int:
-    """Return the number of steps that ``collect`` reports, and one for the drawing."""
-    from training.evaluation.conditions import CONDITIONS
-
-    models = 1 + (options.champion is not None)
-    results = (options.robustness, options.champion_robustness)[:models]
-    measured = sum(result is None for result in results) if options.episodes else 0
-    return 2 + 5 * models + measured * (1 + len(CONDITIONS))
 
 
 def _result(path: Path | None) -> RobustnessResult | None:

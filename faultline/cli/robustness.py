@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,9 +30,9 @@ def robustness(
 ) -> None:
     """Score a model under more than twenty conditions, five severities each, beside two fixed baselines.
 
-    Scores are macro-F1 with the grounded and the ungrounded three-phase fault as one class. Windows
+    Scores are macro-F1 with classes that the spec calls equivalent as one. Windows
     unlike training are taken for no fault, as the worker takes them. False alarms are counted after confirmation, per
-    line-hour of sixty occurrences.
+    line-hour of sixty events.
 
     Example: faultline robustness line --quick --conditions noise,ct_saturation
     """
@@ -39,17 +40,18 @@ def robustness(
 
     # TensorFlow greets on standard error, where the progress bar is.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from model.domain import domain_of
     from model.engine import Engine
     from model.errors import ArtefactError
     from stream.detection.classify import with_rejection
-    from training.evaluation.conditions import chosen
-    from training.evaluation.robustness import EPISODES, QUICK_EPISODES, SEED, check_spec, evaluate
+    from training.evaluation.robustness import EPISODES, QUICK_EPISODES, SEED, evaluate
+    from training.recipe import Recipe
 
     if json_out is not None and not json_out.parent.is_dir():
         raise ArtefactError(f"{json_out}: the folder {json_out.parent} does not exist; create it first")
-    wanted = chosen([name.strip() for name in conditions.split(",") if name.strip()])
     artefact = _load(model)
-    check_spec(artefact.manifest.spec)
+    recipe: Recipe = domain_of(artefact.manifest.spec).recipe(artefact.manifest.spec)
+    wanted = recipe.conditions.chosen([name.strip() for name in conditions.split(",") if name.strip()])
     with (
         Engine(artefact).warm() as engine,
         progress_bar("compiling", 1 + 5 * len(wanted), quiet=quiet) as bar,
@@ -62,7 +64,7 @@ def robustness(
 
         result = evaluate(
             with_rejection(engine.classify, artefact.manifest.rejection, artefact.manifest.spec),
-            artefact.manifest.spec,
+            recipe,
             wanted,
             SEED if seed is None else seed,
             QUICK_EPISODES if quick else EPISODES,
@@ -86,11 +88,12 @@ def _show(result: RobustnessResult) -> None:
 
     table = Table(title=f"{result.spec} {result.model_id}, seed {result.seed}", title_justify="left")
     table.add_column("condition")
-    for heading in ("severity", "macro-F1", "merged", "95 %", "openXDA", "logistic", "delay p95", "flips", "false/h"):
+    baselines = tuple(result.worst.baselines)
+    for heading in ("severity", "macro-F1", "merged", "95 %", *baselines, "delay p95", "flips", "false/h"):
         table.add_column(heading, justify="right")
     table.add_column("missed", justify="right")
     for number, cell in enumerate((result.clean, *result.cells)):
-        table.add_row(*_row(cell), end_section=number % 5 == 0)
+        table.add_row(*_row(cell, baselines), end_section=number % 5 == 0)
     print_table(table, TABLE_WIDTH)
     worst = result.worst
     typer.echo(f"worst cell: {worst.condition} {worst.value} {worst.unit}".rstrip() + f", {worst.merged_macro_f1:.3f}")
@@ -98,18 +101,18 @@ def _show(result: RobustnessResult) -> None:
         typer.echo(f"mean corruption error against {name}: {error:.1f} % (below 100 the model errs less)")
 
 
-def _row(cell: ConditionCell) -> list[str]:
+def _row(cell: ConditionCell, baselines: Sequence[str]) -> list[str]:
     value = cell.value if isinstance(cell.value, str) else f"{cell.value:g} {cell.unit}"
     alarms = cell.false_alarms_per_line_hour
+    delay = cell.delay_s_p95 if cell.delay_cycles_p95 is None else cell.delay_cycles_p95
     return [
         cell.condition if cell.level <= 1 else "",
         value,
         f"{cell.macro_f1:.3f}",
         f"{cell.merged_macro_f1:.3f}",
         f"{cell.merged_low:.3f}-{cell.merged_high:.3f}",
-        f"{cell.baselines['openxda']:.3f}",
-        f"{cell.baselines['logistic']:.3f}",
-        "-" if cell.delay_cycles_p95 is None else f"{cell.delay_cycles_p95:.2f}",
+        *(f"{cell.baselines[name]:.3f}" for name in baselines),
+        "-" if delay is None else f"{delay:.2f}",
         f"{100 * cell.flip_rate:.1f} %",
         "-" if alarms is None else f"{alarms:.1f}",
         "-" if cell.missed is None else f"{cell.missed}/{cell.faults}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from domains.powerline.data.scenario import Scenario
+    from training.data.episodes import Scenario
 
 # A record begins at this Unix time, so that the same seed writes the same bytes. A replay sets its own clock.
 START_NS = 1_700_000_000_000_000_000
@@ -58,10 +58,10 @@ def simulate(
 
 
 def _write_dataset(path: Path, episodes: int, seed: int, cycles: float, harsh: bool) -> None:
-    from domains.powerline.data.datasets import Recipe, open_dataset, write_dataset
+    from domains.powerline.data.datasets import DataSetRecipe, open_dataset, write_dataset
 
     instruments: Literal["harsh", "usual"] = "harsh" if harsh else "usual"
-    write_dataset(path, Recipe(episodes=episodes, seed=seed, length_cycles=cycles, instruments=instruments))
+    write_dataset(path, DataSetRecipe(episodes=episodes, seed=seed, length_cycles=cycles, instruments=instruments))
     faults = int((open_dataset(path).index["kind"] == "fault").sum())
     typer.echo(f"{path}: {episodes} episodes of {cycles:g} cycles, {faults} of them faults")
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from model.artefact import Artefact
 
 
 class Architecture(StrEnum):
@@ -31,7 +28,7 @@ class Split(StrEnum):
 
 
 def train(
-    spec: Annotated[str, typer.Option(help="What to train: line or instant.")] = "line",
+    spec: Annotated[str, typer.Option(help="What to train: line, instant, or a spec of an installed domain.")] = "line",
     architecture: Annotated[Architecture, typer.Option(help="The network.")] = Architecture.gru,
     out: Annotated[Path, typer.Option(help="Where to write the artefact.")] = Path("line.safetensors"),
     seed: Annotated[int, typer.Option(help="The same seed makes the same model on the same machine.")] = 2024,
@@ -75,45 +72,25 @@ def train(
     # Keras' input pipeline has TensorFlow log a harmless error in every epoch.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from model.errors import ArtefactError
-    from training.errors import TrainingError
+    from training.recipe import TrainOptions, named_recipe
 
     if not out.parent.is_dir():
         raise ArtefactError(f"{out}: the folder {out.parent} does not exist; create it first")
-    asked = {
-        "seed": seed,
-        "architecture": architecture.value,
-        "patience": patience,
-        "work_dir": work_dir,
-        "show_progress": not quiet,
-    }
-    if epochs is not None:
-        asked["epochs"] = epochs
-    if spec == "line":
-        if data is not None and episodes is not None:
-            raise TrainingError("--episodes are those to simulate; with --data, all of the data set are used")
-        artefact = _line(data, episodes, asked)
-    elif spec == "instant":
-        if data is None:
-            raise TrainingError("spec instant needs --data, the path of classData.csv")
-        artefact = _instant(data, split, asked)
-    else:
-        raise TrainingError(f"there is no recipe for spec {spec!r}; choose line or instant")
+    options = TrainOptions(
+        seed=seed,
+        epochs=epochs,
+        episodes=episodes,
+        architecture=architecture.value,
+        data=data,
+        split=split.value,
+        patience=patience,
+        work_dir=work_dir,
+        show_progress=not quiet,
+    )
+    artefact = named_recipe(spec).train(options)
     artefact.save(out)
     _show(artefact.manifest.metrics)
     typer.echo(f"{artefact.model_id} written to {out} ({out.stat().st_size:,} bytes)")
-
-
-def _line(data: Path | None, episodes: int | None, asked: dict[str, Any]) -> Artefact:
-    from domains.powerline.recipes.line import LineOptions, train_line
-
-    default = LineOptions()
-    return train_line(LineOptions(data=data, episodes=episodes or default.episodes, **asked))
-
-
-def _instant(data: Path, split: Split, asked: dict[str, Any]) -> Artefact:
-    from domains.powerline.recipes.instant import InstantOptions, train_instant
-
-    return train_instant(InstantOptions(data=data, split="blocks" if split is Split.blocks else "random", **asked))
 
 
 def _show(metrics: dict[str, Any], name: str = "") -> None:

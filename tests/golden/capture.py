@@ -25,8 +25,9 @@ import numpy as np
 from aiokafka.structs import ConsumerRecord
 from numpy.typing import NDArray
 
-from domains.powerline.data.scenario import Scenario, scenario
+from domains.powerline.data.scenario import scenario
 from domains.powerline.events import PowerLineFaultEvent
+from domains.powerline.recipes.thresholds import LineThresholds
 from domains.powerline.waveforms import open_record
 from faultline.detect import answer_line
 from model.artefact import Artefact, shipped
@@ -46,12 +47,14 @@ from stream.worker.micro_batch import MicroBatch
 from stream.worker.offsets import FetchedBatch
 from stream.worker.state_store import PartitionStates
 from stream.worker.tracking import WindowTracker
-from training.evaluation.conditions import RobustnessResult, chosen
+from training.data.episodes import Scenario
+from training.evaluation.classifier import classify_record
 from training.evaluation.conditions.paired import standard_errors
-from training.evaluation.evaluation import classify_record
+from training.evaluation.conditions.results import RobustnessResult
 from training.evaluation.robustness import evaluate
-from training.gate.gate import HOLDOUT, GateScores, GateThresholds, gate
-from training.report import ReportOptions, collect
+from training.gate.gate import HOLDOUT, GateScores, gate
+from training.recipe import recipe_of
+from training.report.collect import ReportOptions, collect
 from training.report.schema import PATH, schema_text
 
 FOLDER = Path(__file__).with_name("expected")
@@ -390,7 +393,9 @@ def robustness_of(name: str) -> RobustnessResult:
     """Score a model under three conditions, on few records."""
     artefact = models()[name]
     classify = with_rejection(engine(name).classify, artefact.manifest.rejection, SPEC)
-    return evaluate(classify, SPEC, chosen(CONDITIONS), episodes=RECORDS, model_id=artefact.model_id)
+    recipe = recipe_of(SPEC)
+    conditions = recipe.conditions.chosen(CONDITIONS)
+    return evaluate(classify, recipe, conditions, episodes=RECORDS, model_id=artefact.model_id)
 
 
 def robustness() -> dict[str, Any]:
@@ -411,7 +416,7 @@ def report() -> dict[str, Any]:
             champion_robustness=robustness_of("disturbed"),
             lines=1,
         )
-        data = collect(options, GateThresholds.model_construct(), step=lambda _: None)
+        data = collect(options, LineThresholds.model_construct(), step=lambda _: None)
     body = cast("dict[str, Any]", json.loads(data.model_dump_json()))
     del body["conditions"]  # in ``robustness``
     return _without(body, OF_THE_MACHINE)
@@ -428,7 +433,7 @@ def verdicts() -> dict[str, Any]:
         "shipped": {**standard_errors(better, worse), HOLDOUT: 0.001},
         "disturbed": {**standard_errors(worse, better), HOLDOUT: 0.001},
     }
-    limits = GateThresholds.model_construct()
+    limits = LineThresholds.model_construct()
     return {
         "standard_errors": errors,
         "shipped_beside_disturbed": gate(told["shipped"], told["disturbed"], limits, errors["shipped"]).model_dump(),

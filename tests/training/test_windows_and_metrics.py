@@ -12,7 +12,7 @@ from training.data.windows import (
     QUIET_SHARE,
     QUIET_WEIGHT,
     interest,
-    judge,
+    label_windows,
     select,
     split_by_episode,
     window_ends,
@@ -42,7 +42,7 @@ def test_windows_are_views_of_the_record_a_hop_apart() -> None:
 
 def test_a_window_weighs_as_much_as_its_fault_covers_of_it() -> None:
     labels = labels_of(160, (64, 128, AG))
-    label, weight = judge(labels, np.ones(labels.shape, bool), SPEC)
+    label, weight = label_windows(labels, np.ones(labels.shape, bool), SPEC)
     ends = window_ends(160, SPEC)
     by_end = dict(zip(ends.tolist(), zip(label[0].tolist(), weight[0].tolist(), strict=True), strict=True))
     assert by_end[63] == (0, 1.0)
@@ -57,7 +57,7 @@ def test_a_window_weighs_as_much_as_its_fault_covers_of_it() -> None:
 
 def test_a_window_in_which_a_fault_spreads_belongs_to_what_fills_most_of_it() -> None:
     labels = labels_of(160, (32, 96, AG), (96, 160, ABG))
-    label, weight = judge(labels, np.ones(labels.shape, bool), SPEC)
+    label, weight = label_windows(labels, np.ones(labels.shape, bool), SPEC)
     ends = window_ends(160, SPEC).tolist()
     assert label[0, [ends.index(end) for end in (95, 103, 119, 127)]].tolist() == [AG, AG, ABG, ABG]
     assert weight[0, ends.index(103)] < 0.3 < weight[0, ends.index(119)] < weight[0, ends.index(127)] == 1.0
@@ -67,7 +67,7 @@ def test_a_half_interrupted_fault_weighs_little() -> None:
     labels = labels_of(96, (0, 96, AG))
     settled = np.ones(labels.shape, bool)
     settled[0, 60] = False
-    _, weight = judge(labels, settled, SPEC)
+    _, weight = label_windows(labels, settled, SPEC)
     ends = window_ends(96, SPEC)
     assert (weight[0][(ends >= 60) & (ends < 92)] < 0.5).all()
     assert weight[0, ends.tolist().index(55)] == 1.0
@@ -75,7 +75,7 @@ def test_a_half_interrupted_fault_weighs_little() -> None:
 
 def test_of_quiet_windows_few_are_kept_and_weigh_more_and_all_others_as_they_are() -> None:
     episodes = simulate(60, seed=1)
-    labels, plain = judge(episodes.labels, episodes.settled, SPEC)
+    labels, plain = label_windows(episodes.labels, episodes.settled, SPEC)
     quiet = interest(episodes, SPEC) == np.float32(QUIET_SHARE)
     assert quiet.any()
     assert (labels[quiet] == SPEC.none_index).all()

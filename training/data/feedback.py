@@ -80,9 +80,9 @@ def feedback_scores(classify: Classify, windows: Windows, spec: SignalSpec) -> d
         spec: of the windows.
 
     Returns:
-        ``windows`` (their number), ``accuracy``, ``macro_f1`` and both merged (ungrounded and grounded three-phase
-        faults as one), ``false_alarms`` (part of the quiet windows classified as faulty) and ``missed`` (part of the
-        faulty ones classified as quiet); None for a score without windows.
+        ``windows`` (their number), ``accuracy``, ``macro_f1`` and both merged (equivalent classes as one),
+        ``false_alarms`` (part of the quiet windows classified as faulty) and ``missed`` (part of the faulty ones
+        classified as quiet); None for a score without windows.
     """
     whole = windows.take(windows.weights >= 1.0)
     if not len(whole):

@@ -9,14 +9,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.simulator.episodes import Episodes
 from model.spec import SignalSpec
 from stream.windowing import cut_windows
+from training.data.episodes import Episodes
 from training.errors import TrainingError
 
-# After a change the windows of so many cycles hold a transient: they are many times rarer than quiet ones and
-# many times more instructive.
-EVENTFUL_CYCLES = 1.75
+# After a change the windows of so many windows' lengths hold a transient: they are many times rarer than quiet ones
+# and many times more instructive.
+EVENTFUL_LENGTHS = 1.75
 EVENTFUL_SHARE, UNDERWAY_SHARE, QUIET_SHARE = 0.5, 0.15, 0.03
 LATE_FAULT_SHARE = 0.4
 # Of three in a hundred quiet windows each stands for many. At 1 a network learns from the others that where a window is
@@ -60,7 +60,7 @@ def window_ends(length: int, spec: SignalSpec) -> NDArray[np.intp]:
     return np.arange(spec.samples - 1, length, spec.hop)
 
 
-def judge(
+def label_windows(
     labels: NDArray[np.int8], settled: NDArray[np.bool_], spec: SignalSpec
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the class and the weight of every window, both (n, windows), of labelled records (n, t).
@@ -88,12 +88,12 @@ def interest(episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:
     """Return with which probability a window (n, windows) is worth keeping: rare moments more than quiet ones."""
     ends = window_ends(episodes.samples.shape[1], spec)
     share = np.full((len(episodes), len(ends)), QUIET_SHARE, np.float32)
-    after = int(EVENTFUL_CYCLES * (spec.period_samples or spec.samples))
-    for row, occurrences in zip(share, episodes.occurrences, strict=True):
-        for what in occurrences:
-            row[(ends >= what.start) & (ends < what.stop + after)] = UNDERWAY_SHARE
-        for what in occurrences:
-            for moment in (what.start, what.stop, *(c.sample for c in what.commands)):
+    after = int(EVENTFUL_LENGTHS * spec.samples)
+    for row, events in zip(share, episodes.events, strict=True):
+        for event in events:
+            row[(ends >= event.start) & (ends < event.stop + after)] = UNDERWAY_SHARE
+        for event in events:
+            for moment in event.moments:
                 row[(ends >= moment) & (ends < moment + after)] = EVENTFUL_SHARE
     faulty = episodes.labels[:, ends] != spec.none_index
     early = faulty & ~np.roll(faulty, after // spec.hop, axis=1)
@@ -115,7 +115,7 @@ def select(
             ``QUIET_WEIGHT``; otherwise all are kept, and none weighs more than 1.
         part: of those that would be kept by their interest.
     """
-    labels, weights = judge(episodes.labels, episodes.settled, spec)
+    labels, weights = label_windows(episodes.labels, episodes.settled, spec)
     keep = weights > 0
     if seed is not None:
         share = interest(episodes, spec)

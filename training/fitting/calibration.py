@@ -1,7 +1,6 @@
-"""Whether a model's probabilities mean what they say, before and after its temperature.
+"""Calibration: how far a model's probabilities mean what they say, before and after its temperature.
 
-Probabilities are float (n, classes), labels int (n,). "Merged" takes the ungrounded and the grounded three-phase
-fault as one, which no instrument can tell apart on a balanced line.
+Probabilities are float (n, classes), labels int (n,). "Merged" takes classes that the spec calls equivalent as one.
 """
 
 from __future__ import annotations
@@ -64,8 +63,8 @@ def brier_score(probabilities: Probabilities, labels: Labels) -> float:
     return float(np.square(distance).sum(axis=1).mean())
 
 
-def merge_three_phase(probabilities: Probabilities, labels: Labels, spec: SignalSpec) -> tuple[Probabilities, Labels]:
-    """Return probabilities and labels with the two three-phase faults as one; the class merged away has 0."""
+def merge_equivalent(probabilities: Probabilities, labels: Labels, spec: SignalSpec) -> tuple[Probabilities, Labels]:
+    """Return probabilities and labels with equivalent classes as one; a class merged away has 0."""
     merged = np.array(spec.equivalent_indices())
     summed = np.zeros_like(probabilities)
     for k, into in enumerate(merged):
@@ -85,7 +84,7 @@ class CalibrationScores:
     @classmethod
     def of(cls, probabilities: Probabilities, labels: Labels, spec: SignalSpec) -> CalibrationScores:
         """Score probabilities against the truth."""
-        merged = merge_three_phase(probabilities, labels, spec)
+        merged = merge_equivalent(probabilities, labels, spec)
         return cls(
             expected_calibration_error(probabilities, labels),
             brier_score(probabilities, labels),

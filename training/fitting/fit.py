@@ -24,9 +24,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from domains.powerline.data.symmetries import Symmetries
 from model.spec import SignalSpec
 from training.data.windows import Windows
+from training.fitting.augmentation import Symmetries
 from training.fitting.checkpoint import Checkpoint, State
 from training.fitting.steps import Steps
 from training.metrics import window_scores

@@ -13,11 +13,9 @@ from model.normalisation import Normalisation
 from model.rejection import Rejection
 from model.spec import SignalSpec
 from training.data.windows import Windows
+from training.fitting.defaults import DEFAULT_ARCHITECTURE
 from training.fitting.fit import FitHistory, cross_entropy, logits_of
 from training.metrics import window_scores
-
-DEFAULT_ARCHITECTURE = "gru"
-DEFAULT_SEED = 2024
 
 
 class Asked(Protocol):

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from domains.powerline.data.line_data import Classifier
-from domains.powerline.data.training_data import Search
 from model.spec import SignalSpec
+from training.data.classifier import Classifier, Search
 from training.data.windows import Windows
 from training.fitting.fit import FitHistory, FitOptions, fit, logits_of
 
@@ -73,7 +72,7 @@ def fit_rounds(
     histories: list[FitHistory] = []
     for number, (part, epochs) in enumerate(zip(rounds, epochs_of(rounds, options.epochs), strict=True), start=1):
         how = replace(options, epochs=epochs, learning_rate=part.learning_rate, final_rate=part.final_rate)
-        checkpoint = checkpoints / f"line-round-{number}.npz" if checkpoints else None
+        checkpoint = checkpoints / f"{spec.name}-round-{number}.npz" if checkpoints else None
         histories.append(fit(network, train, validation, spec, how, checkpoint, on_epoch, beside=hard))
         gc.collect()  # compiled steps are part of reference cycles, with a copy of all windows
         if number < len(rounds):

@@ -19,9 +19,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from domains.powerline.data.symmetries import Symmetries
 from model.recurrent import is_plain
 from training.data.windows import Windows
+from training.fitting.augmentation import Symmetries
 from training.fitting.recurrent import last_state
 
 # Batches in one call: long enough that the call costs nothing, short enough that a progress bar moves.

@@ -12,16 +12,16 @@ from math import sqrt
 from statistics import NormalDist
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from training.gate.thresholds import GateThresholds, InstantThresholds
+from training.document import Document, is_absent
+from training.gate.thresholds import GateThresholds
 
 __all__ = [
     "Criterion",
     "EventScores",
     "GateScores",
     "GateThresholds",
-    "InstantThresholds",
     "Verdict",
     "feedback_criterion",
     "gate",
@@ -35,31 +35,32 @@ HOLDOUT, ALL = "hold-out", "all"
 """Names of standard errors beside those of conditions ("noise") and cells ("noise/3")."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class EventScores(_Model):
+class EventScores(Document):
     """What the episodes made of the windows are worth; only where windows follow one another on a line."""
 
     false_alarms_per_line_hour: float = Field(ge=0, description="Episodes that belong to no fault.")
     missed: Share = Field(description="Part of the faults without an episode.")
-    delay_cycles_p95: float = Field(ge=0, description="From inception to confirmation, 95th percentile, in cycles.")
+    delay_cycles_p95: float | None = Field(
+        None, ge=0, description="From inception to confirmation, 95th percentile, in cycles."
+    )
+    delay_s_p95: float | None = Field(
+        None, ge=0, exclude_if=is_absent, description="The same in seconds, where the spec has no cycles."
+    )
     faults: int | None = Field(None, ge=0, description="Faults that there were; null where it is not known.")
     line_hours: float | None = Field(None, ge=0, description="Time in which alarms were counted.")
 
 
-class GateScores(_Model):
+class GateScores(Document):
     """The scores of one model that the gate looks at."""
 
     holdout: Share = Field(description="Merged macro-F1 on episodes never trained on.")
     cells: dict[str, Share] = Field({}, description="Merged macro-F1 by condition and level, as 'noise/3'.")
-    rule_cells: dict[str, Share] = Field({}, description="The same of openXDA's rule, the fixed rule to beat.")
+    rule_cells: dict[str, Share] = Field({}, description="The same of the fixed rule to beat.")
     ece: Share = Field(description="Expected calibration error of the merged classes.")
     events: EventScores | None = None
 
 
-class Criterion(_Model):
+class Criterion(Document):
     """One question of the gate and its answer."""
 
     name: str
@@ -75,7 +76,7 @@ class Criterion(_Model):
         return float("inf") if self.value is None else abs(self.value - self.limit)
 
 
-class Verdict(_Model):
+class Verdict(Document):
     """Passed only when every criterion has."""
 
     passed: bool
@@ -162,8 +163,8 @@ def _against_champion(
 def _against_rule(candidate: GateScores, thresholds: GateThresholds) -> Iterator[Criterion]:
     shared = sorted(candidate.cells.keys() & candidate.rule_cells.keys())
     if shared:
-        mine, rule = _mean(candidate.cells, shared), _mean(candidate.rule_cells, shared)
-        yield _at_least("mean of conditions beside openXDA's rule", mine, rule + thresholds.rule_margin, "")
+        own, rule = _mean(candidate.cells, shared), _mean(candidate.rule_cells, shared)
+        yield _at_least(f"mean of conditions beside {thresholds.rule_name}", own, rule + thresholds.rule_margin, "")
 
 
 def _mean(scores: Mapping[str, float], names: Sequence[str]) -> float:
@@ -188,9 +189,9 @@ def _means(
         ),
     ]
     for label, error, cells, margin, compared in families:
-        mine, theirs = (_mean(scores, cells) for scores in (candidate.cells, champion.cells))
+        own, reference = (_mean(scores, cells) for scores in (candidate.cells, champion.cells))
         chance = _sigmas(thresholds, compared) * errors.get(error, 0.0)
-        yield _at_least(label, mine, theirs - margin - chance, "", theirs, chance)
+        yield _at_least(label, own, reference - margin - chance, "", reference, chance)
 
 
 def _cells(
@@ -209,9 +210,10 @@ def _sigmas(thresholds: GateThresholds, compared: int) -> float:
 
 
 def _events(events: EventScores | None, champion: GateScores | None, thresholds: GateThresholds) -> Iterator[Criterion]:
-    reference = champion.events if champion else None
-    if events is None and reference is None:
+    champion_events = champion.events if champion else None
+    if events is None and champion_events is None:
         return
+    in_seconds = any(scores is not None and scores.delay_s_p95 is not None for scores in (events, champion_events))
     for field, label, absolute, margin, unit in (
         (
             "false_alarms_per_line_hour",
@@ -222,6 +224,14 @@ def _events(events: EventScores | None, champion: GateScores | None, thresholds:
         ),
         ("missed", "missed faults", thresholds.missed, thresholds.event_margin, "of all faults"),
         (
+            "delay_s_p95",
+            "detection delay",
+            thresholds.delay_s_p95,
+            thresholds.delay_margin_s,
+            "s, 95th percentile",
+        )
+        if in_seconds
+        else (
             "delay_cycles_p95",
             "detection delay",
             thresholds.delay_cycles_p95,
@@ -229,21 +239,21 @@ def _events(events: EventScores | None, champion: GateScores | None, thresholds:
             "cycles, 95th percentile",
         ),
     ):
-        value = None if events is None else float(getattr(events, field))
+        value = None if events is None else getattr(events, field)
         yield _at_most(label, value, absolute, unit)
-        if reference is not None:
-            theirs = float(getattr(reference, field))
-            chance = _sigmas(thresholds, 1) * _counting_error(field, events, reference)
-            yield _at_most(f"{label} beside the champion", value, theirs + margin + chance, unit, theirs, chance)
+        reference = None if champion_events is None else getattr(champion_events, field)
+        if champion_events is not None and reference is not None:
+            chance = _sigmas(thresholds, 1) * _counting_error(field, events, champion_events)
+            yield _at_most(f"{label} beside the champion", value, reference + margin + chance, unit, reference, chance)
 
 
-def _counting_error(field: str, mine: EventScores | None, theirs: EventScores) -> float:
+def _counting_error(field: str, candidate: EventScores | None, champion: EventScores) -> float:
     """Standard error of the difference of two rates: what was counted, over what it was counted in. 0 for a delay."""
     among = {"false_alarms_per_line_hour": "line_hours", "missed": "faults"}.get(field)
-    if mine is None or among is None:
+    if candidate is None or among is None:
         return 0.0
     variances = []
-    for scores in (mine, theirs):
+    for scores in (candidate, champion):
         total = getattr(scores, among)
         variances.append(float(getattr(scores, field)) / total if total else 0.0)
     return sqrt(sum(variances))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-__all__ = ["GateThresholds", "InstantThresholds"]
+__all__ = ["GateThresholds"]
 
 
 class GateThresholds(BaseSettings):
-    """Limits; each is an environment variable ``FAULTLINE_GATE_<NAME>``. The defaults are those of `line`."""
+    """Limits; each is an environment variable ``FAULTLINE_GATE_<NAME>``. A recipe may have defaults of its own."""
+
+    rule_name: ClassVar[str] = "the fixed rule"
+    """Name of the baseline that a candidate must beat in the mean of all conditions."""
 
     model_config = SettingsConfigDict(env_prefix="FAULTLINE_GATE_", frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -49,8 +54,10 @@ class GateThresholds(BaseSettings):
     ece: float = Field(
         0.02, ge=0, le=1, description="An operator reads .9 as nine in ten; two points off is still that."
     )
-    delay_cycles_p95: float = Field(1.0, gt=0, description="A fault is told before the next mains cycle is over.")
+    delay_cycles_p95: float = Field(1.0, gt=0, description="A fault is reported before the next cycle is over.")
     delay_margin_cycles: float = Field(0.25, ge=0, description="One hop: the resolution of a detection time.")
+    delay_s_p95: float = Field(1.0, gt=0, description="Of a spec without cycles: a fault is reported within a second.")
+    delay_margin_s: float = Field(0.1, ge=0, description="A tenth of that.")
     event_margin: float = Field(
         0.005, ge=0, le=1, description="So much larger a part of faults may be missed than by the champion."
     )
@@ -62,20 +69,3 @@ class GateThresholds(BaseSettings):
         0.02, ge=0, le=1, description="Of the accuracy on labelled field windows held out: one window in fifty."
     )
     field_windows: int = Field(100, ge=1, description="Fewer of them, filled by one state, prove nothing.")
-
-    @classmethod
-    def of_spec(cls, name: str) -> GateThresholds:
-        """The thresholds for models of a spec; those of `line` for any that has none of its own."""
-        return InstantThresholds() if name == "instant" else cls()
-
-
-class InstantThresholds(GateThresholds):
-    """Limits of `instant`, judged on the time-blocked split of one line's record, where single instants repeat."""
-
-    holdout_floor: float = Field(
-        0.80, ge=0, le=1, description="Merged, on time blocks: stretches of the waveforms unseen."
-    )
-    holdout_margin: float = Field(0.01, ge=0, description="About 1,570 rows: one point is twice their standard error.")
-    ece: float = Field(
-        0.05, ge=0, le=1, description="1,570 rows in ten bins are themselves off by two to three points."
-    )

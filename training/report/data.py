@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from training.document import Document, is_absent
 from training.evaluation.conditions.results import RobustnessResult
 from training.gate.gate import GateScores, Verdict
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Layer(_Model):
+class Layer(Document):
     """One layer as Keras sees it."""
 
     name: str
@@ -25,14 +22,14 @@ class Layer(_Model):
     connected_to: tuple[str, ...] = Field((), description="Layers that it reads; none where it reads the window.")
 
 
-class Alternative(_Model):
+class Alternative(Document):
     """Another architecture for the same spec, built to be counted."""
 
     architecture: str
     parameters: int
 
 
-class Network(_Model):
+class Network(Document):
     """The network, read off the built model."""
 
     architecture: str
@@ -47,7 +44,7 @@ class Network(_Model):
     alternatives: tuple[Alternative, ...] = ()
 
 
-class History(_Model):
+class History(Document):
     """One value per epoch; ``best_epoch`` counts from 1."""
 
     loss: tuple[float, ...]
@@ -57,7 +54,7 @@ class History(_Model):
     best_epoch: int
 
 
-class Training(_Model):
+class Training(Document):
     """What the artefact tells of its training; null where it was made without keeping it."""
 
     seconds: float | None = None
@@ -69,7 +66,7 @@ class Training(_Model):
     history: History | None = None
 
 
-class Identity(_Model):
+class Identity(Document):
     """Which model, made how, judged where."""
 
     model_id: str
@@ -89,8 +86,8 @@ class Identity(_Model):
     memory_gib: float
 
 
-class Scores(_Model):
-    """Per window; merged: the ungrounded and the grounded three-phase fault as one. Interval: 95 %, by episode."""
+class Scores(Document):
+    """Per window; merged: classes that the spec calls equivalent as one. Interval: 95 %, by episode."""
 
     windows: int
     episodes: int
@@ -102,7 +99,7 @@ class Scores(_Model):
     merged_high: float
 
 
-class ClassRow(_Model):
+class ClassRow(Document):
     """One class."""
 
     name: str
@@ -112,7 +109,7 @@ class ClassRow(_Model):
     f1: float
 
 
-class Classification(_Model):
+class Classification(Document):
     """Scores of windows never trained on."""
 
     source: str
@@ -121,7 +118,7 @@ class Classification(_Model):
     confusion: tuple[tuple[int, ...], ...] = Field(description="Rows: truth. Columns: said. In the order of classes.")
 
 
-class Elsewhere(_Model):
+class Elsewhere(Document):
     """The recipe's scores on another split, as the artefact tells them."""
 
     split: str
@@ -130,7 +127,7 @@ class Elsewhere(_Model):
     merged_macro_f1: float
 
 
-class CalibrationBin(_Model):
+class CalibrationBin(Document):
     """Windows whose highest probability lies in low … high."""
 
     low: float
@@ -140,7 +137,7 @@ class CalibrationBin(_Model):
     accuracy: float
 
 
-class Calibration(_Model):
+class Calibration(Document):
     """Of the merged classes, with the artefact's temperature and without."""
 
     temperature: float
@@ -151,7 +148,7 @@ class Calibration(_Model):
     bins: tuple[CalibrationBin, ...]
 
 
-class Slice(_Model):
+class Slice(Document):
     """A part of the evaluation and how much of it is right."""
 
     dimension: str
@@ -161,7 +158,7 @@ class Slice(_Model):
     accuracy: float = Field(description="Merged.")
 
 
-class Events(_Model):
+class Events(Document):
     """Episodes made of the windows, against the faults that were there; and among non-faults only."""
 
     injected: int
@@ -172,21 +169,28 @@ class Events(_Model):
     false_alarms: int
     repeated: int
     line_hours: float
-    delay_cycles_median: float
-    delay_cycles_p95: float
+    delay_cycles_median: float | None = Field(description="Null where the spec has no cycles.")
+    delay_cycles_p95: float | None
+    delay_s_median: float | None = Field(None, exclude_if=is_absent, description="Where the spec has no cycles.")
+    delay_s_p95: float | None = Field(None, exclude_if=is_absent)
     disturbances: int
     disturbance_line_hours: float
     disturbance_false_alarms: int
     disturbance_by_kind: dict[str, int]
 
+    def delay(self, which: Literal["median", "p95"]) -> tuple[float, str]:
+        """Return the delay from inception to confirmation, and its unit."""
+        cycles, seconds = getattr(self, f"delay_cycles_{which}"), getattr(self, f"delay_s_{which}")
+        return (float(cycles), "cycles") if cycles is not None else (float(seconds or 0.0), "s")
+
     @property
     def false_alarms_per_line_hour(self) -> float:
-        """Of both scenarios together."""
+        """Return those of both scenarios together."""
         hours = self.line_hours + self.disturbance_line_hours
         return (self.false_alarms + self.disturbance_false_alarms) / hours if hours else 0.0
 
 
-class RejectionRow(_Model):
+class RejectionRow(Document):
     """How much of one kind of input is refused."""
 
     input: str
@@ -194,7 +198,7 @@ class RejectionRow(_Model):
     rejected: float
 
 
-class Rejection(_Model):
+class Rejection(Document):
     """How inputs unlike training are told."""
 
     bounds: dict[str, float] = Field(description="What a window must not exceed, or fall below.")
@@ -202,7 +206,7 @@ class Rejection(_Model):
     good_rejected: float
 
 
-class Latency(_Model):
+class Latency(Document):
     """One call of the compiled engine."""
 
     batch: int
@@ -211,7 +215,7 @@ class Latency(_Model):
     windows_per_second: float
 
 
-class Failure(_Model):
+class Failure(Document):
     """A window or an event that went wrong, with its waveform; ``mark`` is the sample that it is about."""
 
     title: str
@@ -221,20 +225,21 @@ class Failure(_Model):
     facts: dict[str, float | str]
     channels: tuple[str, ...]
     samples: tuple[tuple[float, ...], ...] = Field(description="One row per channel.")
-    samples_per_cycle: int
+    samples_per_cycle: int | None = Field(description="Null where the spec has no cycles.")
+    rate_hz: float | None = Field(None, exclude_if=is_absent, description="Samples a second, where it has none.")
     mark: int
 
 
-class LeakageCheck(_Model):
+class LeakageCheck(Document):
     """How many of ``of`` were found to leak."""
 
     question: str
     found: int
     of: int
-    allowed: int | None = Field(0, description="Null: told, but no ground to fail.")
+    allowed: int | None = Field(0, description="Null: reported, but no reason to fail.")
 
 
-class DataSummary(_Model):
+class DataSummary(Document):
     """What was learned from, and what was judged on."""
 
     training: str
@@ -243,7 +248,7 @@ class DataSummary(_Model):
     leakage: tuple[LeakageCheck, ...]
 
 
-class Difference(_Model):
+class Difference(Document):
     """One score of both models on the same windows; interval by paired bootstrap over episodes."""
 
     score: str
@@ -254,7 +259,7 @@ class Difference(_Model):
     high: float | None = None
 
 
-class ChampionComparison(_Model):
+class ChampionComparison(Document):
     """The candidate beside the model in use."""
 
     model_id: str
@@ -265,7 +270,7 @@ class ChampionComparison(_Model):
     rows: tuple[Difference, ...]
 
 
-class ReportData(_Model):
+class ReportData(Document):
     """Everything that a report says."""
 
     schema_version: Literal[1] = 1

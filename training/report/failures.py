@@ -1,65 +1,77 @@
-"""The gallery of failures: which events and windows went wrong, with their waveforms."""
+"""The failures that a report shows: which events and windows went wrong, with their waveforms."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.data.scenario import Event
 from model.spec import SignalSpec
 from stream.detection.scoring import belongs
 from stream.detection.truth import injected_faults
+from training.data.episodes import Event
+from training.data.windows import Windows
 from training.report.data import Failure
-from training.report.evaluation import GALLERY
+from training.report.evaluation import MOST_FAILURES
+from training.report.records import ClassifiedScenario, event_at
+from training.report.scores import Predictions
 
-if TYPE_CHECKING:
-    from domains.powerline.evaluation.line import Record
-
-BEFORE_CYCLES, AFTER_CYCLES = 1.5, 4.5
+BEFORE_LENGTHS, AFTER_LENGTHS = 1.5, 4.5  # of a window, around the marked sample
 DIGITS = 3  # of a waveform's values: a plot's line is thicker
 
 
-def line_failures(records: Sequence[Record], spec: SignalSpec) -> tuple[Failure, ...]:
-    """Return missed and wrong faults, false alarms, then the windows that were wrong with the highest probability."""
+class TimeAxis(TypedDict):
+    """The fields of ``Failure`` that scale its time."""
+
+    samples_per_cycle: int | None
+    rate_hz: float | None
+
+
+def scenario_failures(records: Sequence[ClassifiedScenario], spec: SignalSpec) -> tuple[Failure, ...]:
+    """Return missed and wrong faults, false alarms, then the windows that were wrong with the highest probability.
+
+    Args:
+        records: classified scenarios; wrong windows are taken from the first.
+        spec: of the windows.
+    """
     found: list[Failure] = []
     for record in records:
         found += [*_events_missed_or_wrong(record, spec), *_false_alarms(record, spec)]
-    if len(found) < GALLERY:
-        found += _wrong_windows(records[0], spec, GALLERY - len(found))
+    if len(found) < MOST_FAILURES:
+        found += _wrong_windows(records[0], spec, MOST_FAILURES - len(found))
     # One of each kind before a second of any: six missed faults would tell less.
     turns = [[earlier.title for earlier in found[:k]].count(failure.title) for k, failure in enumerate(found)]
-    return tuple(found[k] for k in sorted(range(len(found)), key=turns.__getitem__)[:GALLERY])
+    return tuple(found[k] for k in sorted(range(len(found)), key=turns.__getitem__)[:MOST_FAILURES])
 
 
-def _events_missed_or_wrong(record: Record, spec: SignalSpec) -> Iterator[Failure]:
+def _events_missed_or_wrong(record: ClassifiedScenario, spec: SignalSpec) -> Iterator[Failure]:
     merged = np.array(spec.equivalent_indices())
-    for fault in injected_faults(record.what.labels, spec.none_index):
-        mine = [episode for episode in record.found if belongs(episode, fault, spec)]
+    for fault in injected_faults(record.scenario.labels, spec.none_index):
+        own = [episode for episode in record.found if belongs(episode, fault, spec)]
         truth = " → ".join(spec.class_names[c] for c in fault.classes)
-        event = _event_at(record.what.events, int(fault.line), fault.begin)
-        if not mine:
+        event = event_at(record.scenario.events, fault.line, fault.begin)
+        if not own:
             yield _failure(record, spec, "missed fault", truth, "no episode", int(fault.line), fault.begin, event)
-        elif merged[mine[-1].last_class] != merged[fault.classes[-1]]:
-            said = spec.class_names[mine[-1].last_class]
+        elif merged[own[-1].last_class] != merged[fault.classes[-1]]:
+            said = spec.class_names[own[-1].last_class]
             yield _failure(record, spec, "wrong class", truth, said, int(fault.line), fault.begin, event)
 
 
-def _false_alarms(record: Record, spec: SignalSpec) -> Iterator[Failure]:
-    faults = injected_faults(record.what.labels, spec.none_index)
+def _false_alarms(record: ClassifiedScenario, spec: SignalSpec) -> Iterator[Failure]:
+    faults = injected_faults(record.scenario.labels, spec.none_index)
     for d in record.found:
         if any(belongs(d, fault, spec) for fault in faults):
             continue
-        event = _event_at(record.what.events, int(d.line), d.at)
+        event = event_at(record.scenario.events, d.line, d.at)
         truth = "quiet" if event is None else event.kind.replace("_", " ")
         said = spec.class_names[d.onset_class]
         yield _failure(record, spec, "false alarm", truth, said, int(d.line), d.at, event)
 
 
-def _wrong_windows(record: Record, spec: SignalSpec, count: int) -> Iterator[Failure]:
-    """Windows lying fully in one state that were called another, the surest first, one of each event."""
+def _wrong_windows(record: ClassifiedScenario, spec: SignalSpec, count: int) -> Iterator[Failure]:
+    """Yield windows lying fully in one state that were called another, the surest first, one of each event."""
     merged = np.array(spec.equivalent_indices())
     said = record.probabilities.argmax(axis=2)
     sure = record.probabilities.max(axis=2) * (record.whole & (merged[said] != merged[record.labels]))
@@ -69,7 +81,7 @@ def _wrong_windows(record: Record, spec: SignalSpec, count: int) -> Iterator[Fai
         if sure[line, k] == 0 or len(seen) == count:
             return
         last = int(k) * spec.hop + spec.samples - 1
-        event = _event_at(record.what.events, int(line), last)
+        event = event_at(record.scenario.events, int(line), last)
         key = int(line), -1 if event is None else event.start
         if key in seen:
             continue
@@ -87,13 +99,8 @@ def _wrong_windows(record: Record, spec: SignalSpec, count: int) -> Iterator[Fai
         )
 
 
-def _event_at(events: Sequence[Event], line: int, sample: int) -> Event | None:
-    begun = [event for event in events if event.line == line and event.start <= sample]
-    return max(begun, key=lambda event: event.start) if begun else None
-
-
 def _failure(
-    record: Record,
+    record: ClassifiedScenario,
     spec: SignalSpec,
     title: str,
     truth: str,
@@ -103,9 +110,9 @@ def _failure(
     event: Event | None,
     probability: float | None = None,
 ) -> Failure:
-    length = record.what.samples.shape[1]
-    first = max(0, sample - round(BEFORE_CYCLES * (spec.period_samples or spec.samples)))
-    last = min(length, sample + round(AFTER_CYCLES * (spec.period_samples or spec.samples)))
+    length = record.scenario.samples.shape[1]
+    first = max(0, sample - round(BEFORE_LENGTHS * spec.samples))
+    last = min(length, sample + round(AFTER_LENGTHS * spec.samples))
     facts = {} if event is None else {"event": event.kind, **event.parameters}
     return Failure(
         title=title,
@@ -114,10 +121,45 @@ def _failure(
         probability=None if probability is None else round(probability, 4),
         facts={name: round(value, 3) if isinstance(value, float) else value for name, value in facts.items()},
         channels=spec.channels,
-        samples=waveform(record.what.samples[line, first:last]),
-        samples_per_cycle=spec.period_samples or spec.samples,
+        samples=waveform(record.scenario.samples[line, first:last]),
         mark=sample - first,
+        **time_axis(spec),
     )
+
+
+def wrong_windows(predictions: Predictions, windows: Windows, spec: SignalSpec) -> tuple[Failure, ...]:
+    """Return the windows that were wrong with the highest probability, one of each confusion.
+
+    Args:
+        predictions: of the windows.
+        windows: the same windows in the same order.
+        spec: of the windows.
+    """
+    merged = np.array(spec.equivalent_indices())
+    sure = predictions.probabilities.max(axis=1) * (merged[predictions.y_pred] != merged[predictions.labels])
+    found: dict[tuple[int, int], Failure] = {}
+    for k in np.argsort(-sure, kind="stable"):
+        pair = int(predictions.labels[k]), int(predictions.y_pred[k])
+        if sure[k] == 0 or len(found) == MOST_FAILURES:
+            break
+        if pair not in found:
+            found[pair] = Failure(
+                title="wrong window",
+                truth=spec.class_names[pair[0]],
+                said=spec.class_names[pair[1]],
+                probability=round(float(sure[k]), 4),
+                facts={"episode": str(predictions.episode[k])},
+                channels=spec.channels,
+                samples=waveform(windows.data[k]),
+                mark=spec.samples - 1,
+                **time_axis(spec),
+            )
+    return tuple(found.values())
+
+
+def time_axis(spec: SignalSpec) -> TimeAxis:
+    """Return how a waveform's samples are counted: by the spec's cycles, or by seconds where it has none."""
+    return {"samples_per_cycle": spec.period_samples, "rate_hz": None if spec.period_samples else spec.rate_hz}
 
 
 def waveform(samples: NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:

@@ -18,7 +18,9 @@ from training.report.data import Calibration, Failure, History, Latency
 _INK = "#010203"
 # Okabe and Ito's palette: told apart by readers with any colour vision, on light and on dark.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-_PHASES = (RED, GREEN, BLUE)
+_CURVES = (RED, GREEN, BLUE, ORANGE)
+# Channels whose names begin with the same letter are drawn together; these letters are symbols of quantities.
+_QUANTITIES = {"a": "acceleration", "i": "current", "v": "voltage"}
 # Narrow enough that letters are still readable when a phone shows a plot at its full width.
 _WIDTH_IN = 4.6
 _STYLE = {
@@ -134,24 +136,23 @@ def latency(rows: tuple[Latency, ...]) -> str:
 
 
 def waveform(failure: Failure) -> str:
-    """Currents above, voltages below, in cycles around the marked sample."""
-    groups = [
-        (letter, [k for k, name in enumerate(failure.channels) if name.startswith(letter)]) for letter in ("i", "v")
-    ]
-    groups = [(letter, which) for letter, which in groups if which]
+    """Draw the channels of each quantity, currents above voltages, in cycles or seconds around the marked sample."""
+    letters = sorted({name[0] for name in failure.channels})
+    groups = [(letter, [k for k, name in enumerate(failure.channels) if name[0] == letter]) for letter in letters]
+    per_unit = failure.samples_per_cycle or failure.rate_hz or 1.0
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_IN, 3.4), layout="constrained")
         axes = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
         for axis, (letter, which) in zip(axes, groups, strict=True):
             for place, k in enumerate(which):
-                time = [(n - failure.mark) / failure.samples_per_cycle for n in range(len(failure.samples[k]))]
-                colour = _PHASES[place % len(_PHASES)]
+                time = [(n - failure.mark) / per_unit for n in range(len(failure.samples[k]))]
+                colour = _CURVES[place % len(_CURVES)]
                 axis.plot(time, failure.samples[k], color=colour, linewidth=1, label=failure.channels[k])
             axis.axvline(0, color="#808080", linestyle=":", linewidth=1)
-            axis.set_ylabel("current" if letter == "i" else "voltage")
+            axis.set_ylabel(_QUANTITIES.get(letter, letter))
             axis.yaxis.set_major_locator(MaxNLocator(4))
             axis.grid(True)
             axis.margins(x=0.01)
             axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, handlelength=1)
-        axes[-1].set_xlabel("cycles from the marked sample")
+        axes[-1].set_xlabel(f"{'cycles' if failure.samples_per_cycle else 'seconds'} from the marked sample")
         return _svg(figure, f"Waveform: {failure.title}")

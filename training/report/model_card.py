@@ -1,4 +1,4 @@
-"""The network and the identity of an artefact, read off the artefact, the built model and this machine."""
+"""The network, its layers as branches, and the identity of an artefact: read off the artefact and this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from model.architectures import ARCHITECTURES, build
 from model.artefact import Artefact, build_model
 from model.errors import ShapeArtefactError
 from training.report.data import Alternative, History, Identity, Layer, Network, Training
-from training.report.flow import structure
 
 PACKAGES = ("tensorflow-cpu", "keras", "numpy", "scipy", "faultline")
 # Layers that hold no weights and only lay out or condition the input: not part of what a reader calls the network.
@@ -82,11 +81,11 @@ def _alternatives(artefact: Artefact) -> list[Alternative]:
 
 
 def describe_training(artefact: Artefact) -> Training:
-    """Return what the manifest tells of the training. `instant` keeps it by split."""
+    """Return what the manifest holds of the training. `instant` keeps it by split."""
     metrics: dict[str, Any] = dict(artefact.manifest.metrics)
     split = metrics.get("split")
-    told: dict[str, Any] = metrics.get(split, {}) if isinstance(split, str) else metrics
-    learned, kept = told.get("training") or {}, told.get("history")
+    scores: dict[str, Any] = metrics.get(split, {}) if isinstance(split, str) else metrics
+    learned, kept = scores.get("training") or {}, scores.get("history")
     history = None if kept is None else History.model_validate(kept)
     best = None if history is None else history.best_epoch - 1
     provenance: dict[str, Any] = dict(artefact.manifest.provenance)
@@ -96,7 +95,7 @@ def describe_training(artefact: Artefact) -> Training:
         seconds=float(seconds) if isinstance(seconds, int | float) else None,
         epochs=None if history is None else len(history.loss),
         accuracy=learned.get("accuracy"),
-        val_accuracy=(told.get("validation") or {}).get("accuracy"),
+        val_accuracy=(scores.get("validation") or {}).get("accuracy"),
         loss=learned.get("loss"),
         val_loss=None if history is None or best is None else history.val_loss[best],
         history=history,
@@ -148,3 +147,37 @@ def _memory_gib() -> float:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (ValueError, OSError, AttributeError):
         return 0.0
+
+
+# Layers as branches: chains in which one layer follows the other, and how the chains join. ----------------------------
+
+Chain = list[Layer]
+
+
+def chains(layers: Sequence[Layer]) -> tuple[list[Chain], list[Chain]]:
+    """Return the chains that read the window, and those that join others; ``layers`` in any order of the flow."""
+    found: list[Chain] = []
+    for layer in layers:
+        before = [chain for chain in found if (chain[-1].name,) == layer.connected_to]
+        if before:
+            before[0].append(layer)
+        else:
+            found.append([layer])
+    return [c for c in found if not c[0].connected_to], [c for c in found if c[0].connected_to]
+
+
+def structure(layers: Sequence[Layer]) -> str:
+    """Return the layers with their sizes: chains that read the window, then those that join them."""
+    reading, joining = ([" → ".join(layer.named for layer in chain) for chain in part] for part in chains(layers))
+    return "; joined: ".join([" beside ".join(reading), *joining])
+
+
+def is_branched(layers: Sequence[Layer]) -> bool:
+    """Return whether a table of the layers has to name what each is connected to."""
+    reading, joining = chains(layers)
+    return len(reading) + len(joining) > 1
+
+
+def parameters(chain: Sequence[Layer]) -> int:
+    """Return how many parameters the layers of a chain have together."""
+    return sum(layer.parameters for layer in chain)

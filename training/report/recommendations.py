@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from model.spec import SignalSpec
 from training.evaluation.conditions.results import ConditionCell, RobustnessResult
 from training.gate.gate import Verdict
+from training.recipe import Recipe
 from training.report.data import (
     Calibration,
     Classification,
@@ -18,7 +19,7 @@ from training.report.data import (
     Slice,
     Training,
 )
-from training.report.flow import chains, parameters
+from training.report.model_card import chains, parameters
 
 # A gap of training to validation accuracy beyond this is called overfitting.
 GAP = 0.03
@@ -41,8 +42,8 @@ def architecture_notes(network: Network, latency: Sequence[Latency], cores: int)
     )
     reading, joining = chains(network.layers)
     if joining:
-        told = ", ".join(f"{chain[0].name} to {chain[-1].name} {parameters(chain):,}" for chain in (*reading, *joining))
-        notes.append(f"{len(reading)} branches read the window. Parameters by branch, then joined: {told}.")
+        counts = ", ".join(f"{part[0].name} to {part[-1].name} {parameters(part):,}" for part in (*reading, *joining))
+        notes.append(f"{len(reading)} branches read the window. Parameters by branch, then joined: {counts}.")
         measured = [chain[0] for chain in reading if chain[0].parameters == 0]
         notes.extend(
             f"{layer.type} '{layer.name}' gives {layer.output_shape.strip('()').split(', ')[-1]} values of the"
@@ -51,11 +52,13 @@ def architecture_notes(network: Network, latency: Sequence[Latency], cores: int)
         )
     others = [other for other in network.alternatives if other.architecture != network.architecture]
     if others:
-        told = ", ".join(
+        counts = ", ".join(
             f"{other.architecture} {other.parameters:,} ({other.parameters / network.parameters - 1:+.0%})"
             for other in others
         )
-        notes.append(f"Parameters of the other architectures for the same spec, beside {network.parameters:,}: {told}.")
+        notes.append(
+            f"Parameters of the other architectures for the same spec, beside {network.parameters:,}: {counts}."
+        )
     if latency:
         one, many = latency[0], max(latency, key=lambda row: row.windows_per_second)
         gain = many.windows_per_second / one.windows_per_second
@@ -129,9 +132,9 @@ def _by_leakage(data: DataSummary, elsewhere: Elsewhere | None, classification: 
     leaks = [check for check in data.leakage if check.allowed is not None and check.found > check.allowed]
     for check in leaks:
         yield f"Repair the data before any score is believed: {check.found:,} of {check.of:,} {check.question}."
-    told = [check for check in data.leakage if check.allowed is None and check.found > check.of / 10]
-    if told and elsewhere is not None:
-        check = max(told, key=lambda check: check.found)
+    known = [check for check in data.leakage if check.allowed is None and check.found > check.of / 10]
+    if known and elsewhere is not None:
+        check = max(known, key=lambda check: check.found)
         yield (
             f"Judge by the {elsewhere.split} split, merged macro-F1 {elsewhere.merged_macro_f1:.4f}, not by"
             f" {classification.scores.merged_macro_f1:.4f} here: {check.found:,} of {check.of:,} {check.question}."
@@ -141,17 +144,20 @@ def _by_leakage(data: DataSummary, elsewhere: Elsewhere | None, classification: 
 def _by_class(spec: SignalSpec, classification: Classification) -> Iterator[str]:
     merged = spec.equivalent_indices()
     table = classification.confusion
-    three = [k for k, into in enumerate(merged) if merged.count(into) > 1]
-    swapped = sum(table[row][column] for row in three for column in three if row != column)
     errors = sum(count for row, line in enumerate(table) for column, count in enumerate(line) if row != column)
-    if errors and swapped:
-        names = " and ".join(spec.class_names[k] for k in three)
-        yield (
-            f"Read {names} as one: {swapped:,} of the {errors:,} wrong windows are between the two; macro-F1 is"
-            f" {classification.scores.macro_f1:.4f} with them apart and {classification.scores.merged_macro_f1:.4f}"
-            f" merged."
-        )
-    others = [row for k, row in enumerate(classification.classes) if k not in three and row.windows]
+    alike = [k for k, into in enumerate(merged) if merged.count(into) > 1]
+    for first in dict.fromkeys(merged[k] for k in alike):
+        group = [k for k in alike if merged[k] == first]
+        swapped = sum(table[row][column] for row in group for column in group if row != column)
+        if errors and swapped:
+            names = " and ".join(spec.class_names[k] for k in group)
+            yield (
+                f"Read {names} as one: {swapped:,} of the {errors:,} wrong windows are between the"
+                f" {'two' if len(group) == 2 else len(group)}; macro-F1 is"
+                f" {classification.scores.macro_f1:.4f} with them apart and {classification.scores.merged_macro_f1:.4f}"
+                f" merged."
+            )
+    others = [row for k, row in enumerate(classification.classes) if k not in alike and row.windows]
     if not others:
         return
     weakest = min(others, key=lambda row: row.f1)
@@ -230,48 +236,35 @@ def _by_training(training: Training) -> Iterator[str]:
             yield f"Use more episodes or stronger augmentation: training accuracy is {gap:.4f} above validation."
 
 
-def intended_use(spec: SignalSpec, classification: Classification, events: Events | None) -> tuple[str, ...]:
-    """What the model is for, in numbers."""
-    cycles = spec.samples / (spec.period_samples or spec.samples)
-    unit = "cycle" if cycles == 1 else "cycles"
-    told = [
-        f"Classifying windows of {spec.samples} by {len(spec.channels)} values ({', '.join(spec.channels)}), {cycles:g}"
-        f" {unit} at {spec.period_samples or spec.samples} samples a cycle, into {len(spec.classes)} classes; measured"
-        f" on {classification.scores.windows:,} windows."
+def intended_use(recipe: Recipe, classification: Classification, events: Events | None) -> tuple[str, ...]:
+    """Return what the model is for, in numbers."""
+    spec = recipe.spec
+    uses = [
+        f"Classifying windows of {spec.samples} by {len(spec.channels)} values ({', '.join(spec.channels)}),"
+        f" {recipe.window_words()}, into {len(spec.classes)} classes; measured on"
+        f" {classification.scores.windows:,} windows."
     ]
     if events is not None:
-        told.append(
+        uses.append(
             f"Events by {spec.episode.confirm} of {spec.episode.of} windows: {events.found} of {events.injected} faults"
             f" found, {events.false_alarms_per_line_hour:.2f} false alarms per line-hour with something happening on"
             f" every line all the time."
         )
-    return tuple(told)
+    return tuple(uses)
 
 
-def limits(
-    spec: SignalSpec, events: Events | None, conditions: RobustnessResult | None, source: str
-) -> tuple[str, ...]:
-    """Where not to rely on it, in numbers."""
-    told = []
-    if events is not None:
-        milliseconds = 1000 * events.delay_cycles_p95 / (spec.rate_hz / (spec.period_samples or spec.samples))
-        told.append(
-            f"Not a trip relay: an event is confirmed {events.delay_cycles_p95:.2f} cycles ({milliseconds:.0f} ms at"
-            f" {spec.rate_hz / (spec.period_samples or spec.samples):g} Hz) after inception in 95 % of the"
-            " cases, before any message is sent."
-        )
-    else:
-        told.append("Not a trip relay, and not an event detector: 0 events were scored, only single windows.")
-    told.append(f"0 recordings of real lines are in this evaluation; its source: {source}.")
+def limits(recipe: Recipe, events: Events | None, conditions: RobustnessResult | None, source: str) -> tuple[str, ...]:
+    """Return where not to rely on it, in numbers."""
+    sentences = [*recipe.limits(events, source)]
     if conditions is not None:
         weak = [cell for cell in conditions.cells if cell.merged_macro_f1 < 0.9]
         names = sorted({cell.condition for cell in weak})
         where = ", ".join(f"{_words(name)} from level {_first(weak, name)}" for name in names)
-        told.append(
+        sentences.append(
             f"Merged macro-F1 is below .90 in {len(weak)} of {len(conditions.cells)} cells of the conditions"
             f"{': ' * bool(weak)}{where}."
         )
-    return tuple(told)
+    return tuple(sentences)
 
 
 def _words(name: str) -> str:

@@ -12,7 +12,7 @@ from training.evaluation.conditions.results import ConditionCell, RobustnessResu
 from training.gate.gate import CELL
 from training.report import figures
 from training.report.data import Network, ReportData
-from training.report.flow import is_branched
+from training.report.model_card import is_branched
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
 FIGURE_FOLDER = "figures"
@@ -73,7 +73,9 @@ def _render(template: str, data: ReportData, plots: Mapping[str, str], *, autoes
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(tint=tint, tint_wrong=tint_wrong, brief=brief, words=words, span=span, beside=beside)
+    environment.filters.update(
+        tint=tint, tint_wrong=tint_wrong, brief=brief, words=words, span=span, beside=beside, delay=delay
+    )
     cell_names = {f"{CELL}{name}" for name in data.gate_scores.cells}
     return environment.get_template(template).render(
         d=data,
@@ -107,6 +109,12 @@ def brief(value: object) -> str:
 def words(name: str) -> str:
     """An identifier as words."""
     return name.replace("_", " ")
+
+
+def delay(value_and_unit: tuple[float, str], digits: int = 3) -> str:
+    """Return a delay with its unit."""
+    value, unit = value_and_unit
+    return f"{value:.{digits}f} {unit}"
 
 
 def beside(baselines: Mapping[str, float]) -> str:

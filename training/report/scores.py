@@ -1,4 +1,4 @@
-"""Judged windows → scores, confusion, calibration, and the difference of two models, with intervals by episode."""
+"""Predictions → scores, confusion, calibration, and the difference of two models, with intervals by episode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
-from training.fitting.calibration import brier_score, expected_calibration_error, merge_three_phase, reliability
+from training.fitting.calibration import brier_score, expected_calibration_error, merge_equivalent, reliability
 from training.metrics import confusion, window_scores
 from training.report.data import (
     Calibration,
@@ -25,7 +25,7 @@ BOOTSTRAP_SEED = 20_25
 
 
 @dataclass(frozen=True)
-class Judged:
+class Predictions:
     """``labels`` int (n,), ``probabilities`` float32 (n, classes), ``episode`` int (n,): what is resampled as one."""
 
     labels: NDArray[np.integer]
@@ -34,23 +34,23 @@ class Judged:
     source: str
 
     @property
-    def said(self) -> NDArray[np.intp]:
-        """The most probable class, (n,)."""
-        said: NDArray[np.intp] = self.probabilities.argmax(axis=1)
-        return said
+    def y_pred(self) -> NDArray[np.intp]:
+        """Return the most probable class, (n,)."""
+        y_pred: NDArray[np.intp] = self.probabilities.argmax(axis=1)
+        return y_pred
 
 
-def classify_scores(judged: Judged, spec: SignalSpec) -> Classification:
+def classify_scores(predictions: Predictions, spec: SignalSpec) -> Classification:
     """Return scores, the table by class and the confusion matrix."""
     classes = len(spec.classes)
-    table = confusion(judged.labels, judged.said, classes)
-    scores = window_scores(judged.labels, judged.said, spec)
-    tables = _tables(judged, spec)
+    table = confusion(predictions.labels, predictions.y_pred, classes)
+    scores = window_scores(predictions.labels, predictions.y_pred, spec)
+    tables = _tables(predictions, spec)
     low, high = np.percentile(_merged_f1(_resampled(tables)), [2.5, 97.5])
     return Classification(
-        source=judged.source,
+        source=predictions.source,
         scores=Scores(
-            windows=len(judged.labels),
+            windows=len(predictions.labels),
             episodes=len(tables),
             merged_low=round(float(low), 4),
             merged_high=round(float(high), 4),
@@ -72,11 +72,11 @@ def _row(name: str, k: int, table: NDArray[np.int64]) -> ClassRow:
     )
 
 
-def _tables(judged: Judged, spec: SignalSpec) -> NDArray[np.float64]:
+def _tables(predictions: Predictions, spec: SignalSpec) -> NDArray[np.float64]:
     """Confusion of the merged classes of every episode, (episodes, classes, classes)."""
     classes, merged = len(spec.classes), np.array(spec.equivalent_indices())
-    _, number = np.unique(judged.episode, return_inverse=True)
-    cells = (number * classes + merged[judged.labels]) * classes + merged[judged.said]
+    _, number = np.unique(predictions.episode, return_inverse=True)
+    cells = (number * classes + merged[predictions.labels]) * classes + merged[predictions.y_pred]
     count = int(number.max()) + 1
     return np.bincount(cells, minlength=count * classes**2).reshape(count, classes, classes).astype(float)
 
@@ -98,18 +98,18 @@ def _merged_f1(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     return scores
 
 
-def merged_macro_f1(judged: Judged, spec: SignalSpec) -> float:
-    """Return the macro-F1 with the three-phase classes as one."""
-    return float(_merged_f1(_tables(judged, spec).sum(axis=0)[None])[0])
+def merged_macro_f1(predictions: Predictions, spec: SignalSpec) -> float:
+    """Return the macro-F1 with equivalent classes as one."""
+    return float(_merged_f1(_tables(predictions, spec).sum(axis=0)[None])[0])
 
 
-def calibrate_scores(judged: Judged, spec: SignalSpec, temperature: float) -> Calibration:
+def calibrate_scores(predictions: Predictions, spec: SignalSpec, temperature: float) -> Calibration:
     """Return calibration error and Brier score of the merged classes, with the temperature and without."""
     # Softmax of logits/T to the power of T is, but for a factor, the softmax of the logits.
-    raw = judged.probabilities.astype(np.float64) ** temperature
+    raw = predictions.probabilities.astype(np.float64) ** temperature
     raw /= raw.sum(axis=1, keepdims=True)
-    after = merge_three_phase(judged.probabilities, judged.labels, spec)
-    before = merge_three_phase(raw, judged.labels, spec)
+    after = merge_equivalent(predictions.probabilities, predictions.labels, spec)
+    before = merge_equivalent(raw, predictions.labels, spec)
     return Calibration(
         temperature=round(temperature, 4),
         ece=round(expected_calibration_error(*after), 5),
@@ -129,38 +129,38 @@ def calibrate_scores(judged: Judged, spec: SignalSpec, temperature: float) -> Ca
     )
 
 
-def compare(candidate: Judged, champion: Judged, champion_id: str, spec: SignalSpec) -> ChampionComparison:
+def compare(candidate: Predictions, champion: Predictions, champion_id: str, spec: SignalSpec) -> ChampionComparison:
     """Return the difference of two models on the same windows, by score, with 95 % intervals where resampled.
 
     The bootstrap is paired: both models are scored on the same drawn episodes.
     """
-    mine, theirs = _tables(candidate, spec), _tables(champion, spec)
-    drawn_mine, drawn_theirs = _resampled(mine), _resampled(theirs)
+    own, other = _tables(candidate, spec), _tables(champion, spec)
+    own_draws, other_draws = _resampled(own), _resampled(other)
     rows = [
         _difference(
             "merged macro-F1",
-            float(_merged_f1(mine.sum(axis=0)[None])[0]),
-            float(_merged_f1(theirs.sum(axis=0)[None])[0]),
-            _merged_f1(drawn_mine) - _merged_f1(drawn_theirs),
+            float(_merged_f1(own.sum(axis=0)[None])[0]),
+            float(_merged_f1(other.sum(axis=0)[None])[0]),
+            _merged_f1(own_draws) - _merged_f1(other_draws),
         ),
         _difference(
             "merged accuracy",
-            _accuracy(mine.sum(axis=0)[None])[0],
-            _accuracy(theirs.sum(axis=0)[None])[0],
-            _accuracy(drawn_mine) - _accuracy(drawn_theirs),
+            _accuracy(own.sum(axis=0)[None])[0],
+            _accuracy(other.sum(axis=0)[None])[0],
+            _accuracy(own_draws) - _accuracy(other_draws),
         ),
     ]
-    full_mine = window_scores(candidate.labels, candidate.said, spec)
-    full_theirs = window_scores(champion.labels, champion.said, spec)
+    own_scores = window_scores(candidate.labels, candidate.y_pred, spec)
+    other_scores = window_scores(champion.labels, champion.y_pred, spec)
     rows += [
-        _difference(name.replace("_f1", "-F1").replace("_", " "), full_mine[name], full_theirs[name])
+        _difference(name.replace("_f1", "-F1").replace("_", " "), own_scores[name], other_scores[name])
         for name in ("macro_f1", "accuracy")
     ]
     return ChampionComparison(
         model_id=champion_id,
         resamples=RESAMPLES,
-        episodes=len(mine),
-        disagreeing_windows=int((candidate.said != champion.said).sum()),
+        episodes=len(own),
+        disagreeing_windows=int((candidate.y_pred != champion.y_pred).sum()),
         windows=len(candidate.labels),
         rows=tuple(rows),
     )

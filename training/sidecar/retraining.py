@@ -23,6 +23,7 @@ from stream.contract import TrainingReport
 from stream.errors import BrokerError
 from stream.settings import Settings
 from training.errors import TrainingError
+from training.recipe import trainable_specs
 from training.sidecar.champion import ChampionRegistry
 from training.sidecar.job.process import JobLimits, run_job
 from training.sidecar.job.spec import (
@@ -31,7 +32,6 @@ from training.sidecar.job.spec import (
     FEEDBACK,
     OUTCOME,
     REPORT,
-    SPECS,
     JobProgress,
     JobSpec,
     Outcome,
@@ -52,8 +52,9 @@ SAME_MODEL_NOTE = "the training made the champion again, so nothing is published
 
 def check_spec(spec: str) -> None:
     """Raise TrainingError where there is no recipe for a spec."""
-    if spec not in SPECS:
-        raise TrainingError(f"there is no recipe for spec {spec!r}: set FAULTLINE_SPEC to {' or '.join(SPECS)}")
+    names = trainable_specs()
+    if spec not in names:
+        raise TrainingError(f"there is no recipe for spec {spec!r}: set FAULTLINE_SPEC to {' or '.join(names)}")
 
 
 class Retrainer:

@@ -26,6 +26,7 @@ from stream.telemetry.logs import configure_logs
 from stream.telemetry.tracing import open_tracing
 from stream.telemetry.watchdog import StopWatchdog
 from training.errors import TrainingError
+from training.recipe import recipe_of
 from training.sidecar.champion import ChampionRegistry
 from training.sidecar.ingest import Ingester
 from training.sidecar.metrics import SidecarMetrics
@@ -337,8 +338,7 @@ def run_sidecar(settings: Settings, job_command: Sequence[str] = JOB_COMMAND) ->
     check_spec(spec.name)
     if spec.digest != load_spec(spec.name).digest:
         raise TrainingError(f"the recipe is for the shipped spec {spec.name!r}, not for another version of it")
-    if spec.name == "instant" and settings.retrain_data is None:
-        raise TrainingError("spec instant is trained on classData.csv: set FAULTLINE_RETRAIN_DATA to its path")
+    recipe_of(spec).require_data(settings.retrain_data, "set FAULTLINE_RETRAIN_DATA to its path")
     champions = ChampionRegistry(settings, spec)
     workdir = WorkDir(settings.trainer_folder)
 

@@ -6,8 +6,8 @@ of the same shape, which is before anything happens. It returns the class indice
 
 from domains.powerline.baselines.logistic import logistic
 from domains.powerline.baselines.openxda import openxda
-from domains.powerline.baselines.protocol import Baseline
+from training.data.classifier import Baseline
 
-__all__ = ["BASELINES", "Baseline", "logistic", "openxda"]
+__all__ = ["BASELINES", "logistic", "openxda"]
 
 BASELINES: dict[str, Baseline] = {"openxda": openxda, "logistic": logistic}

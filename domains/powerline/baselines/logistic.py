@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.baselines.protocol import Windows
-from domains.powerline.simulator.episodes import Mix, simulate
+from domains.powerline.simulator.episodes import ScenarioMix, simulate
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 from model.spec import load_spec
 from training.data.windows import select
@@ -26,13 +25,13 @@ SEQUENCES = np.array([[1, 1, 1], [1, ROTATE, ROTATE**2], [1, ROTATE**2, ROTATE]]
 CURRENT_SCALE, FLOOR = 0.2, 1e-3  # per unit
 
 
-def logistic(windows: Windows, first_cycle: Windows) -> NDArray[np.intp]:
+def logistic(windows: NDArray[np.float32], first_cycle: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return the classes (k,) of ``windows`` (k, samples, 6). The records' first cycles are not looked at."""
     del first_cycle
     return np.asarray(_fitted().predict(features(windows)), np.intp)
 
 
-def features(windows: Windows) -> NDArray[np.float64]:
+def features(windows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the features (k, 23) of ``windows`` (k, samples, 6).
 
     Magnitudes of the six phasors and of the sequence components, the unbalance of the currents, and the angle
@@ -69,7 +68,7 @@ def _fitted() -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    episodes = simulate(EPISODES, SEED, length_cycles=LENGTH_CYCLES, mix=Mix(fault_share=FAULT_SHARE))
+    episodes = simulate(EPISODES, SEED, length_cycles=LENGTH_CYCLES, mix=ScenarioMix(fault_share=FAULT_SHARE))
     windows = select(episodes, load_spec("line"))
     windows = windows.take(windows.weights >= 1)
     index = np.sort(np.random.default_rng(SEED).permutation(len(windows))[:MOST_WINDOWS])

@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.baselines.protocol import Windows
 from domains.powerline.simulator.faults import CLASS_OF
 
 PREFAULT_TRIGGER = 5.0
@@ -22,7 +21,7 @@ RESIDUAL_PART = 0.2
 LEAST_RMS = 1e-3  # of a dead channel: no division by zero
 
 
-def openxda(windows: Windows, first_cycle: Windows) -> NDArray[np.intp]:
+def openxda(windows: NDArray[np.float32], first_cycle: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return the classes (k,) of ``windows`` (k, samples, 6), given each record's first cycle.
 
     A lone phase is a fault to ground, as there is no other way.
@@ -35,5 +34,5 @@ def openxda(windows: Windows, first_cycle: Windows) -> NDArray[np.intp]:
     return np.asarray(CLASS_OF[a, b, c, ground.astype(int)], np.intp)
 
 
-def _rms(values: Windows) -> NDArray[np.float64]:
+def _rms(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.square(values, dtype=np.float64).mean(axis=1)))

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.conditions.alterations import absent, coarser, distorted, noisy, one_of_three, subsiding
-from domains.powerline.simulator.episodes import Episodes
+from domains.powerline.conditions.records import moments
+from domains.powerline.conditions.registry import CONDITIONS
 from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.imperfections import (
     jittered,
@@ -22,7 +23,8 @@ from domains.powerline.simulator.imperfections import (
     with_gaps,
 )
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
-from training.evaluation.conditions.condition import Altered, Change, Value, moments, register, with_samples
+from training.data.episodes import Episodes
+from training.evaluation.conditions.condition import Altered, Change, Value, with_samples
 
 FULL_SCALE = np.where(np.arange(6) < 3, 40.0, 2.5)  # per unit, of the converters
 # Which channels a named severity concerns: (currents, voltages). The mildest first.
@@ -45,7 +47,7 @@ PAIRS = np.array([(1, 0, 2), (0, 2, 1), (2, 1, 0)])
 
 def _condition(name: str, unit: str, values: Sequence[Value], says: str) -> Callable[[Change], Change]:
     def registered(change: Change) -> Change:
-        register(Altered(name, unit, values, says, change))
+        CONDITIONS.register(Altered(name, unit, values, says, change))
         return change
 
     return registered

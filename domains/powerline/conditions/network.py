@@ -8,24 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from domains.powerline.conditions.alterations import resampled
-from domains.powerline.simulator.episodes import Episodes, Mix, describe, plan_of
+from domains.powerline.conditions.records import GOOD, USUAL_MIX, length_samples, resimulated
+from domains.powerline.conditions.registry import CONDITIONS
+from domains.powerline.simulator.episodes import ScenarioMix, describe, plan_of
+from domains.powerline.simulator.events import BRISK, LineContext, PlannedEvent, cycles
 from domains.powerline.simulator.fault_plans import SPREADS, draw_star
 from domains.powerline.simulator.faults import NONE
 from domains.powerline.simulator.measurement import draw_chains, measure
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Sweep, draw_networks
-from domains.powerline.simulator.occurrence import BRISK, Occurrence, Site, cycles
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, ParameterSweep, draw_networks
 from domains.powerline.simulator.solver import Command, solve
-from training.evaluation.conditions.condition import (
-    GOOD,
-    USUAL_MIX,
-    Condition,
-    Trial,
-    Value,
-    joined,
-    length_samples,
-    register,
-    resimulated,
-)
+from training.data.episodes import Episodes
+from training.evaluation.conditions.condition import Condition, Trial, Value
 
 TRANSMISSION_KV, DISTRIBUTION_KV = (66.0, 400.0), (10.0, 20.0)
 
@@ -58,13 +51,13 @@ class WindowPosition(Condition):
 
 def _condition(name: str, unit: str, values: Sequence[Value], says: str) -> Callable[[Simulation], Simulation]:
     def registered(simulation: Simulation) -> Simulation:
-        register(Resimulated(name, unit, values, says, simulation))
+        CONDITIONS.register(Resimulated(name, unit, values, says, simulation))
         return simulation
 
     return registered
 
 
-register(
+CONDITIONS.register(
     WindowPosition(
         "window_position",
         "%",
@@ -76,16 +69,16 @@ register(
 
 @_condition("fault_resistance", "ohm", (15, 20, 35, 50, 100), "Beyond the 10 ohm of training, on lines from 66 kV on.")
 def _fault_resistance(n: int, seed: int, value: Value) -> Episodes:
-    return resimulated(n, seed, mix=_resistive(value), sweep=Sweep(kilovolt=TRANSMISSION_KV))
+    return resimulated(n, seed, mix=_resistive(value), sweep=ParameterSweep(kilovolt=TRANSMISSION_KV))
 
 
 @_condition("high_impedance", "ohm", (15, 20, 35, 50, 100), "The same on feeders of 10 and 20 kV, where it is a load.")
 def _high_impedance(n: int, seed: int, value: Value) -> Episodes:
     """Against a rated impedance of some 20 to 50 ohm: a discipline of its own, named as one."""
-    return resimulated(n, seed, mix=_resistive(value), sweep=Sweep(kilovolt=DISTRIBUTION_KV))
+    return resimulated(n, seed, mix=_resistive(value), sweep=ParameterSweep(kilovolt=DISTRIBUTION_KV))
 
 
-def _resistive(value: Value) -> Mix:
+def _resistive(value: Value) -> ScenarioMix:
     return replace(USUAL_MIX, resistance_ohm=(float(value), float(value) * 1.001))
 
 
@@ -93,35 +86,39 @@ def _resistive(value: Value) -> Mix:
 def _fault_position(n: int, seed: int, value: Value) -> Episodes:
     near = float(value) / 100
     parts = zip(_halves(n), (seed, seed + 1), ((near, near), (1 - near, 1 - near)), strict=True)
-    return joined([resimulated(count, s, sweep=Sweep(position=where)) for count, s, where in parts if count])
+    return Episodes.joined(
+        [resimulated(count, s, sweep=ParameterSweep(position=where)) for count, s, where in parts if count]
+    )
 
 
 @_condition("source_strength", "x rated", (3.5, 3, 2.5, 2, 1.5), "Both sources weaker than the 4 of training.")
 def _source_strength(n: int, seed: int, value: Value) -> Episodes:
-    return resimulated(n, seed, sweep=Sweep(strength=(float(value), float(value))))
+    return resimulated(n, seed, sweep=ParameterSweep(strength=(float(value), float(value))))
 
 
 @_condition("load_angle", "degrees", (35, 40, 45, 50, 60), "At most, with 1 to 2.5 times the rated load.")
 def _load_angle(n: int, seed: int, value: Value) -> Episodes:
-    return resimulated(n, seed, sweep=Sweep(load=(1.0, 2.5), load_angle_deg=float(value)))
+    return resimulated(n, seed, sweep=ParameterSweep(load=(1.0, 2.5), load_angle_deg=float(value)))
 
 
 @_condition("untransposed", "%", (6, 8, 12, 16, 20), "Deviation of the line's impedances, at most; 4 in training.")
 def _untransposed(n: int, seed: int, value: Value) -> Episodes:
-    return resimulated(n, seed, sweep=Sweep(untransposed=float(value) / 100))
+    return resimulated(n, seed, sweep=ParameterSweep(untransposed=float(value) / 100))
 
 
 @_condition("unbalanced_load", "p.u.", (0.1, 0.2, 0.3, 0.4, 0.5), "Loads of one phase draw up to so much all the time.")
 def _unbalanced_load(n: int, seed: int, value: Value) -> Episodes:
     most = float(value)
-    return resimulated(n, seed, sweep=Sweep(unbalanced_share=1.0, unbalance=(most, most)))
+    return resimulated(n, seed, sweep=ParameterSweep(unbalanced_share=1.0, unbalance=(most, most)))
 
 
 @_condition("frequency", "Hz", (1.5, 2, 3, 4, 5), "Off the nominal frequency, above or below; 1 at most in training.")
 def _frequency(n: int, seed: int, value: Value) -> Episodes:
     off = float(value)
     parts = zip(_halves(n), (seed, seed + 1), (off, -off), strict=True)
-    return joined([resimulated(count, s, sweep=Sweep(frequency_hz=(hz, hz))) for count, s, hz in parts if count])
+    return Episodes.joined(
+        [resimulated(count, s, sweep=ParameterSweep(frequency_hz=(hz, hz))) for count, s, hz in parts if count]
+    )
 
 
 @_condition("sixty_hz", "Hz", (60, 57.5, 55, 52.5, 50), "A 60 Hz line, sampled for cycles of this frequency.")
@@ -146,7 +143,7 @@ def _evolving(n: int, seed: int, value: Value) -> Episodes:
     rng = np.random.default_rng(seed)
     network = draw_networks(n, rng)
     length = length_samples()
-    planned = [_spreading(Site.of(network, line, BRISK), rng, cycles(float(value))) for line in range(n)]
+    planned = [_spreading(LineContext.of(network, line, BRISK), rng, cycles(float(value))) for line in range(n)]
     waves = solve(network, [plan_of([what]) for what in planned], length)
     chain = draw_chains(n, rng, GOOD)
     samples = measure(waves.samples, chain, rng, network.frequency_hz / network.nominal_hz)
@@ -154,22 +151,22 @@ def _evolving(n: int, seed: int, value: Value) -> Episodes:
     return Episodes(samples, waves.labels, waves.settled, tuple((what,) for what in planned), lines)
 
 
-def _spreading(site: Site, rng: np.random.Generator, after: int) -> Occurrence:
+def _spreading(line: LineContext, rng: np.random.Generator, after: int) -> PlannedEvent:
     """Plan a fault that spreads ``after`` so many samples and goes out by itself."""
     first = str(rng.choice(list(SPREADS)))
     second = str(rng.choice(SPREADS[first]))
     start = int(rng.integers(SAMPLES_PER_CYCLE, 6 * SAMPLES_PER_CYCLE))
-    ohms, resistance = draw_star(site, rng, first)
-    wider, _ = draw_star(site, rng, second)
+    ohms, resistance = draw_star(line, rng, first)
+    wider, _ = draw_star(line, rng, second)
     out = start + after + cycles(rng.uniform(2.2, 6.0))
     commands = (
         Command(start, "fault", tuple(ohms)),
         Command(start + after, "fault", tuple(np.minimum(wider, ohms))),
         Command(out, "extinguish"),
     )
-    classes = ((start, first), (start + after, second))
+    stages = ((start, first), (start + after, second))
     parameters: dict[str, float | str] = {"resistance_ohm": resistance}
-    return Occurrence("fault", start, out + cycles(1), commands, (), classes, parameters)
+    return PlannedEvent("fault", start, out + cycles(1), commands=commands, stages=stages, parameters=parameters)
 
 
 @_condition(
@@ -179,7 +176,7 @@ def _spreading(site: Site, rng: np.random.Generator, after: int) -> Occurrence:
     "No faults at all: what must stay silent. The score is that of `none`.",
 )
 def _non_faults(n: int, seed: int, value: Value) -> Episodes:
-    return resimulated(n, seed, mix=Mix(fault_share=0.0, non_faults=tuple(str(value).split())))
+    return resimulated(n, seed, mix=ScenarioMix(fault_share=0.0, non_faults=tuple(str(value).split())))
 
 
 def _halves(n: int) -> tuple[int, int]:

@@ -18,13 +18,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from domains.powerline.simulator.episodes import Episodes, Mix, simulate
+from domains.powerline.simulator.episodes import ScenarioMix, simulate
+from domains.powerline.simulator.events import PlannedEvent, cycles
 from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.measurement import CHANNELS, HARSH, USUAL
-from domains.powerline.simulator.occurrence import Occurrence, cycles
 from domains.powerline.simulator.solver import Command
 from model.files import write_atomic
 from stream.detection.truth import injected_faults
+from training.data.episodes import Episodes, Event
 from training.errors import DataSetError
 
 METADATA = b"faultline-dataset"
@@ -36,7 +37,7 @@ WIRING = ("lost", "stuck", "reversed", "connected")
 BEYOND_OHM = (20.0, 100.0)  # never trained on
 
 
-class Recipe(BaseModel):
+class DataSetRecipe(BaseModel):
     """How a set was made; the same recipe makes the same set. It travels in the file's metadata."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +56,7 @@ class Recipe(BaseModel):
     classes: tuple[str, ...] = CLASSES
 
 
-def write_dataset(path: Path, recipe: Recipe) -> None:
+def write_dataset(path: Path, recipe: DataSetRecipe) -> None:
     """Simulate the episodes of ``recipe`` and write them; a file appears under its name only when complete.
 
     Raises:
@@ -72,12 +73,12 @@ def write_dataset(path: Path, recipe: Recipe) -> None:
         raise DataSetError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def simulated(recipe: Recipe) -> Iterator[Episodes]:
+def simulated(recipe: DataSetRecipe) -> Iterator[Episodes]:
     """Yield the episodes of ``recipe`` in parts of at most ``PART``, in the order of their numbers."""
     beyond = round(recipe.beyond_share * recipe.episodes)
     plans = (
-        (recipe.episodes - beyond, Mix(fault_share=recipe.fault_share)),
-        (beyond, Mix(fault_share=1.0, resistance_ohm=BEYOND_OHM)),
+        (recipe.episodes - beyond, ScenarioMix(fault_share=recipe.fault_share)),
+        (beyond, ScenarioMix(fault_share=1.0, resistance_ohm=BEYOND_OHM)),
     )
     seeds = iter(np.random.SeedSequence(recipe.seed).generate_state(recipe.episodes // PART + 4).tolist())
     for count, mix in plans:
@@ -92,7 +93,7 @@ def simulated(recipe: Recipe) -> Iterator[Episodes]:
             )
 
 
-def _schema(recipe: Recipe) -> pa.Schema:
+def _schema(recipe: DataSetRecipe) -> pa.Schema:
     length = cycles(recipe.length_cycles)
     return pa.schema(
         [
@@ -117,18 +118,18 @@ def _table(episodes: Episodes, first: int, schema: pa.Schema) -> pa.Table:
     columns: dict[str, Any] = {name: [] for name in schema.names[:6]}
     faults = {fault.line: fault for fault in injected_faults(episodes.labels)[::-1]}
     length = episodes.labels.shape[1]
-    for n, occurrences in enumerate(episodes.occurrences):
+    for n, events in enumerate(episodes.events):
         fault = faults.get(n)
-        planned = [o for o in occurrences if o.classes]
+        planned = [event for event in events if event.stages]
         columns["episode"].append(first + n)
-        columns["kind"].append((planned or [*occurrences])[0].kind if occurrences else "switched_out")
+        columns["kind"].append((planned or [*events])[0].kind if events else "switched_out")
         columns["classes"].append([CLASSES[c] for c in fault.classes] if fault else [])
         columns["inception"].append(fault.begin if fault else None)
         columns["clearing"].append(fault.end if fault and fault.end < length else None)
         columns["resistance_ohm"].append(planned[0].parameters["resistance_ohm"] if planned else None)
     for name in (*LINE_PARAMETERS, *INSTRUMENT_PARAMETERS, *WIRING):
         columns[name] = [line.get(name) for line in episodes.lines]
-    columns["occurrences"] = [_as_json(occurrences) for occurrences in episodes.occurrences]
+    columns["occurrences"] = [_as_json(events) for events in episodes.events]
     for name in ("samples", "labels", "settled"):
         values = getattr(episodes, name)
         flat = pa.array(np.ascontiguousarray(values).reshape(-1))
@@ -136,20 +137,22 @@ def _table(episodes: Episodes, first: int, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _as_json(occurrences: Sequence[Occurrence]) -> str:
-    """What was planned, modulations by their name and numbers; an open branch's resistance is null."""
+def _as_json(events: Sequence[Event]) -> str:
+    """Return what was planned, modulations by their name and numbers; an open branch's resistance is null."""
     plain = []
-    for o in occurrences:
+    for o in events:
+        if not isinstance(o, PlannedEvent):
+            raise DataSetError(f"only simulated episodes can be written, not an event {o.kind!r} without its plan")
         commands = [[c.sample, c.action, [float(v) if np.isfinite(v) else None for v in c.value]] for c in o.commands]
         modulations = [{"name": type(m).__name__, **asdict(m)} for m in o.modulations]  # type: ignore[call-overload]
-        entry = {"kind": o.kind, "start": o.start, "stop": o.stop, "classes": o.classes, "parameters": o.parameters}
+        entry = {"kind": o.kind, "start": o.start, "stop": o.stop, "classes": o.stages, "parameters": o.parameters}
         plain.append({**entry, "commands": commands, "modulations": modulations})
     return json.dumps(plain, default=float)
 
 
-def _from_json(text: str) -> tuple[Occurrence, ...]:
+def _from_json(text: str) -> tuple[PlannedEvent, ...]:
     return tuple(
-        Occurrence(
+        PlannedEvent(
             kind=o["kind"],
             start=o["start"],
             stop=o["stop"],
@@ -157,7 +160,7 @@ def _from_json(text: str) -> tuple[Occurrence, ...]:
                 Command(sample, action, tuple(np.inf if v is None else v for v in value))
                 for sample, action, value in o["commands"]
             ),
-            classes=tuple((sample, name) for sample, name in o["classes"]),
+            stages=tuple((sample, name) for sample, name in o["classes"]),
             parameters=o["parameters"],
         )
         for o in json.loads(text)
@@ -169,7 +172,7 @@ class DataSet:
     """A set of episodes in a file. ``index`` holds every column but the records themselves, one entry per episode."""
 
     path: Path
-    recipe: Recipe
+    recipe: DataSetRecipe
     index: Mapping[str, NDArray[Any]]
 
     def __len__(self) -> int:
@@ -214,7 +217,7 @@ def open_dataset(path: Path) -> DataSet:
         if raw is None:
             raise DataSetError(f"{path}: not a data set of ours; make one with `faultline simulate --dataset`")
         try:
-            recipe = Recipe.model_validate_json(raw)
+            recipe = DataSetRecipe.model_validate_json(raw)
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise DataSetError(f"{path}: made by another version ({wrong}); simulate it again") from error

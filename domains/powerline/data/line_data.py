@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
-from domains.powerline.simulator.episodes import Episodes, Mix, simulate
+from domains.powerline.simulator.episodes import ScenarioMix, simulate
 from domains.powerline.simulator.measurement import HARSH, USUAL
-from domains.powerline.simulator.network import LOWEST_KV, Sweep
+from domains.powerline.simulator.network import LOWEST_KV, ParameterSweep
 from model.spec import SignalSpec
+from training.data.classifier import Classifier
+from training.data.episodes import Episodes
 from training.data.windows import Windows, select
 
 PART = 1024  # episodes simulated and cut at a time, so that whole records never pile up in memory
 MIXED_CYCLES, BRIEF_CYCLES = 40.0, 8.0
-MIXED = Mix(fault_share=0.5)
-FAULTS_ONLY = Mix(fault_share=1.0)  # short records around the inception, where classes are hardest to tell
-NON_FAULTS_ONLY = Mix(fault_share=0.0)
+MIXED = ScenarioMix(fault_share=0.5)
+FAULTS_ONLY = ScenarioMix(fault_share=1.0)  # short records around the inception, where classes are hardest to tell
+NON_FAULTS_ONLY = ScenarioMix(fault_share=0.0)
 # Ten ohms weigh the more, the lower the voltage: on lines of 3 and 6 kV, and on lines like those of transmission at a
 # fraction of their voltage, a network learns what a hundred are.
 # On feeders with loads of one phase it learns that some unbalance is no fault.
-TRAINING_SWEEP = Sweep(kilovolt=(LOWEST_KV, np.inf), unbalanced_share=0.4)
+TRAINING_SWEEP = ParameterSweep(kilovolt=(LOWEST_KV, np.inf), unbalanced_share=0.4)
 # In turns, part by part: of noise and imprecision alone a network learns to doubt what usual instruments show clearly,
 # such as a fault of fifty ohm. What is broken or wired wrongly is so in both, as often.
 INSTRUMENTS = (HARSH, replace(USUAL, faulty=HARSH.faulty))
-RESISTIVE_SWEEP, RESISTIVE_SHARE = Sweep(kilovolt=(66.0, np.inf), scale=(0.05, 0.5)), 0.5
+RESISTIVE_SWEEP, RESISTIVE_SHARE = ParameterSweep(kilovolt=(66.0, np.inf), scale=(0.05, 0.5)), 0.5
 # Of so many episodes all instructive windows are kept, of more as many windows, so that memory and an epoch's time are
 # bounded: windows of further lines teach what further windows of one line do not. The recipe keeps some 3.6 million,
 # 2.8 GB, and at its height a training takes 9.
 WHOLLY_KEPT = 250_000
 DOUBTFUL = 0.75  # a window whose right class has less probability than this is hard
 MOST_MINED = 40_000
-
-Classifier = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,9 @@ def doubtful(parts: Iterable[Windows], spec: SignalSpec, seed: int, classify: Cl
     return hard.take(np.sort(chosen))
 
 
-def _parts(count: int, seed: int, length_cycles: float, mix: Mix, sweep: Sweep = TRAINING_SWEEP) -> Iterator[Episodes]:
+def _parts(
+    count: int, seed: int, length_cycles: float, mix: ScenarioMix, sweep: ParameterSweep = TRAINING_SWEEP
+) -> Iterator[Episodes]:
     seeds = np.random.SeedSequence(seed).generate_state(max(1, -(-count // PART)))
     for number in range(-(-count // PART)):
         size = min(PART, count - number * PART)

@@ -30,7 +30,7 @@ CONSTANT_PER_UNIT = 2.0
 CLASSDATA_SCALE = 1000.0
 
 
-def strange_windows(spec: SignalSpec, seed: int, count: int = 4000) -> dict[str, NDArray[np.float32]]:
+def ood_windows(spec: SignalSpec, seed: int, count: int = 4000) -> dict[str, NDArray[np.float32]]:
     """Return windows that no line sends, each float32 (count, samples, channels): white noise and constants."""
     rng = np.random.default_rng(seed)
     shape = (count, *spec.window_shape)
@@ -55,7 +55,7 @@ def scaled_classdata(path: Path, spec: SignalSpec) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.concatenate(windows))
 
 
-def good_windows(spec: SignalSpec, seed: int, episodes: int = 200, *, harsh: bool = False) -> Windows:
+def in_distribution_windows(spec: SignalSpec, seed: int, episodes: int = 200, *, harsh: bool = False) -> Windows:
     """Simulate every window, faulty and quiet, of ``episodes`` mixed lines with usual or with faulty instruments."""
     drawn = simulate(episodes, seed, length_cycles=40.0, instruments=HARSH if harsh else USUAL)
     return select(drawn, spec)
@@ -73,7 +73,7 @@ def fit_rejection(good: NDArray[np.float32], spec: SignalSpec, seed: int) -> Pow
         TrainingError: bounds that refuse noise would refuse more than 0.5 % of ``good``.
     """
     seen = _measures(good, spec)
-    noise = _measures(strange_windows(spec, seed)["white noise"], spec)
+    noise = _measures(ood_windows(spec, seed)["white noise"], spec)
     moving = seen.change[seen.change > 0]
     long_enough = spec.samples >= FEWEST_SAMPLES
     chosen = PowerLineRejection.for_spec(
@@ -94,7 +94,7 @@ def fit_rejection(good: NDArray[np.float32], spec: SignalSpec, seed: int) -> Pow
 
 def line_rejection(spec: SignalSpec, seed: int) -> PowerLineRejection:
     """Simulate lines with usual and with faulty instruments, and choose the bounds for both."""
-    both = [good_windows(spec, seed + harsh, harsh=bool(harsh)).data for harsh in (0, 1)]
+    both = [in_distribution_windows(spec, seed + harsh, harsh=bool(harsh)).data for harsh in (0, 1)]
     return fit_rejection(np.concatenate(both), spec, seed)
 
 

@@ -1,70 +1,47 @@
 """Scenarios: hours of a day in the life of several lines, squeezed into seconds, to be replayed.
 
 A line's record is made of stretches of equal length that begin and end in the same steady state, so they are
-solved side by side and joined. Each holds one occurrence, and at least a second of quiet before it.
+solved side by side and joined. Each holds one event, and at least a second of quiet before it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.simulator.disturbances import NON_FAULTS
 from domains.powerline.simulator.episodes import describe, plan_of
+from domains.powerline.simulator.events import LIFELIKE, LineContext, PlannedEvent
 from domains.powerline.simulator.fault_plans import FAULT_CLASSES, SPREADS, fault
 from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.measurement import Instruments, draw_chains, measure
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, draw_networks
-from domains.powerline.simulator.occurrence import LIFELIKE, Occurrence, Site
 from domains.powerline.simulator.solver import solve
 from stream.detection.truth import injected_faults
+from training.data.episodes import Event, Scenario
 from training.errors import TrainingError
 
 STRETCH_S = 3.2
-QUIET_S = 1.05  # before every occurrence; the record's first second is quiet, too
+QUIET_S = 1.05  # before every event; the record's first second is quiet, too
 TAIL_S = 0.1
 FAULT_SHARE = 0.55
 GOOD_INSTRUMENTS = Instruments(noise_db=(40.0, 60.0), knee=(8.0, 60.0))
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something that happened: line number, kind, class names of its stages (none for a non-fault), first and
-    last+1 sample, and what was drawn."""
-
-    line: int
-    kind: str
-    classes: tuple[str, ...]
-    start: int
-    stop: int
-    parameters: dict[str, float | str]
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """``samples`` float32 (lines, t, 6), ia ib ic va vb vc per unit; ``labels`` int8 (lines, t) by `line` class;
-    ``settled`` bool (lines, t), False while a fault is half interrupted."""
-
-    samples: NDArray[np.float32]
-    labels: NDArray[np.int8]
-    settled: NDArray[np.bool_]
-    events: tuple[Event, ...]
-    rate_hz: float
-
-
 def scenario(lines: int, seconds: float, seed: int, hz: float = 50, *, fault_share: float = FAULT_SHARE) -> Scenario:
     """Simulate ``lines`` lines for ``seconds`` each.
 
-    Every combination of phases and every kind of non-fault occurs as soon as there is room for all.
+    Every combination of phases and every kind of non-fault occurs as soon as there is room for all. Samples are
+    float32 (lines, t, 6), ia ib ic va vb vc per unit; labels are classes of `line`.
 
     Args:
         lines: how many.
         seconds: length of the record.
         seed: the same seed gives the same record.
         hz: nominal frequency, 50 or 60.
-        fault_share: part of the occurrences that are faults.
+        fault_share: part of the events that are faults.
 
     Raises:
         TrainingError: nothing to simulate.
@@ -81,18 +58,18 @@ def scenario(lines: int, seconds: float, seed: int, hz: float = 50, *, fault_sha
     total, stretch = round(seconds * rate), round(STRETCH_S * rate)
     per_line = -(-total // stretch)
     network = draw_networks(lines, rng, hz)
-    occurrences, solved = _stretches(network, per_line, stretch, fault_share, rng)
-    samples, labels, settled = _joined(network, solved, occurrences, per_line, stretch)
+    planned, solved = _stretches(network, per_line, stretch, fault_share, rng)
+    samples, labels, settled = _joined(network, solved, planned, per_line, stretch)
     samples = measure(samples[:, :total], draw_chains(lines, rng, GOOD_INSTRUMENTS), rng)
     labels, settled = labels[:, :total], settled[:, :total]
-    events = _events(solved, occurrences, labels, per_line, stretch)
+    events = _events(solved, planned, labels, per_line, stretch)
     return Scenario(samples, labels, settled, tuple(events), rate)
 
 
 def _stretches(
     network: Network, per_line: int, stretch: int, fault_share: float, rng: np.random.Generator
-) -> tuple[list[Occurrence | None], Network]:
-    """Draw one occurrence per stretch, lines first, and the network as it is at each stretch's beginning."""
+) -> tuple[list[PlannedEvent | None], Network]:
+    """Draw one event per stretch, lines first, and the network as it is at each stretch's beginning."""
     lines = len(network)
     count = lines * per_line
     faults = round(fault_share * count)
@@ -104,8 +81,8 @@ def _stretches(
     angle = every.angle + 2 * np.pi * every.frequency_hz * begins
     every = every.moved(position=rng.uniform(0.05, 0.95, count), angle=angle)
     rate = float(network.nominal_hz[0]) * SAMPLES_PER_CYCLE
-    occurrences = [_fitting(Site.of(every, n, LIFELIKE), kind, rng, stretch, rate) for n, kind in enumerate(kinds)]
-    return occurrences, every
+    planned = [_fitting(LineContext.of(every, n, LIFELIKE), kind, rng, stretch, rate) for n, kind in enumerate(kinds)]
+    return planned, every
 
 
 def _dealt(names: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
@@ -114,24 +91,24 @@ def _dealt(names: tuple[str, ...], count: int, rng: np.random.Generator) -> list
     return [str(name) for _ in range(rounds) for name in rng.permutation(names)][:count]
 
 
-def _fitting(site: Site, kind: str, rng: np.random.Generator, stretch: int, rate: float) -> Occurrence | None:
-    """Draw an occurrence that ends in time for the next stretch to begin in steady state."""
+def _fitting(line: LineContext, kind: str, rng: np.random.Generator, stretch: int, rate: float) -> PlannedEvent | None:
+    """Draw an event that ends in time for the next stretch to begin in steady state."""
     for _ in range(20):
         start = round((QUIET_S + rng.uniform(0, 0.4)) * rate)
         if kind in NON_FAULTS:
-            drawn = NON_FAULTS[kind](site, rng, start)
+            drawn = NON_FAULTS[kind](line, rng, start)
         else:
-            drawn = fault(site, rng, start, kind, evolving=kind in SPREADS and bool(rng.random() < 0.15))
+            drawn = fault(line, rng, start, kind, evolving=kind in SPREADS and bool(rng.random() < 0.15))
         if drawn.stop < stretch - TAIL_S * rate:
             return drawn
     return None
 
 
 def _joined(
-    network: Network, solved: Network, occurrences: list[Occurrence | None], per_line: int, stretch: int
+    network: Network, solved: Network, planned: list[PlannedEvent | None], per_line: int, stretch: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.bool_]]:
     """Solve all stretches, each one cycle longer than needed, and fade each into the next over that cycle."""
-    plans = [plan_of([o] if o else []) for o in occurrences]
+    plans = [plan_of([event] if event else []) for event in planned]
     waves = solve(solved, plans, stretch + SAMPLES_PER_CYCLE)
     shape = (len(network), per_line, stretch + SAMPLES_PER_CYCLE)
     samples = waves.samples.reshape(*shape, 6)
@@ -147,15 +124,15 @@ def _joined(
 
 def _events(
     solved: Network,
-    occurrences: list[Occurrence | None],
+    planned: list[PlannedEvent | None],
     labels: NDArray[np.int8],
     per_line: int,
     stretch: int,
 ) -> list[Event]:
-    """The record of events; a fault's own times are those that its labels show."""
+    """Return the record of events; a fault's own times are those that its labels show."""
     runs = {(f.line, f.begin // stretch): f for f in injected_faults(labels)}
     events = []
-    for n, what in enumerate(occurrences):
+    for n, what in enumerate(planned):
         if what is None:
             continue
         line, place = divmod(n, per_line)
@@ -164,21 +141,20 @@ def _events(
         event = Event(
             line=line,
             kind=what.kind,
-            classes=(),
             start=place * stretch + what.start,
             stop=min(place * stretch + what.stop, labels.shape[1]),
             parameters={**describe(solved, n), **what.parameters},
         )
-        if what.classes and (line, place) in runs:
+        if what.stages and (line, place) in runs:
             run = runs[line, place]
             parameters = {**event.parameters, "inception_deg": _inception_deg(solved, n, run.begin % stretch)}
-            names = tuple(CLASSES[c] for c in run.classes)
-            event = replace(event, start=run.begin, stop=run.end, classes=names, parameters=parameters)
+            stages = tuple((stage.begin, CLASSES[stage.fault_class]) for stage in run.stages)
+            event = replace(event, start=run.begin, stop=run.end, stages=stages, parameters=parameters)
         events.append(event)
     return events
 
 
 def _inception_deg(solved: Network, n: int, sample: int) -> float:
-    """Angle of the local source's phase A voltage at a sample of stretch ``n``, from its positive maximum."""
+    """Return the angle of the local source's phase A voltage at a sample of stretch ``n`` from its positive maximum."""
     turned = 2 * np.pi * solved.frequency_hz[n] * sample / (solved.nominal_hz[n] * SAMPLES_PER_CYCLE)
     return float(np.degrees(solved.angle[n] + turned) % 360)

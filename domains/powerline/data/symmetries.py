@@ -1,4 +1,4 @@
-"""Other forms of a window that are as true as it is: one epoch learns from one of them, the next from another.
+"""The forms in which a window of a three-phase line is as true as it is.
 
 A line is the same when its phases are named one further, and half a cycle later everything has the other sign. A
 network that is shown windows in all these forms learns from six times as many.
@@ -6,24 +6,11 @@ network that is shown windows in all these forms learns from six times as many.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.measurement import renamed_class
+from training.fitting.augmentation import Symmetries
 
-__all__ = ["LINE_SYMMETRIES", "Symmetries"]
-
-
-@dataclass(frozen=True)
-class Symmetries:
-    """Form by form: which channel each channel is, what all are multiplied by, and which class each class becomes."""
-
-    channels: tuple[tuple[int, ...], ...]
-    signs: tuple[float, ...]
-    classes: tuple[tuple[int, ...], ...]
-
-    def __len__(self) -> int:
-        return len(self.signs)
+__all__ = ["LINE_SYMMETRIES"]
 
 
 def _of_three_phases() -> Symmetries:

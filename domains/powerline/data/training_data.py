@@ -1,9 +1,9 @@
-"""What a `line` model learns from and is judged by: episodes simulated for it, or those of a data set."""
+"""The data that a `line` model learns from and is scored on: episodes simulated for it, or those of a data set."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,28 +14,61 @@ from numpy.typing import NDArray
 
 from domains.powerline.data.datasets import DataSet, open_dataset
 from domains.powerline.data.hold_out import HELD_OUT, splits
-from domains.powerline.data.line_data import Batches, Classifier, doubtful, hard_windows, training_windows
-from domains.powerline.data.ood import good_windows
+from domains.powerline.data.line_data import Batches, doubtful, hard_windows, training_windows
+from domains.powerline.data.ood import in_distribution_windows
 from model.spec import SignalSpec
+from training.data.classifier import Classifier, Search
 from training.data.windows import Windows, select, split_by_episode
 from training.errors import DataSetError
 
 log = structlog.get_logger(__name__)
 
 LINE_SHARES = (0.94, 0.06)  # training, validation
-# Seeds of what is simulated apart from the training set; any number beyond its own range of seeds will do.
-MINING_SEED = 500_000  # added once per round
-CALIBRATION_SEED, REJECTION_SEED, TEST_SEED = 7_000_000, 8_000_000, 9_000_000
+# Rounds of fitting that simulate hard windows after them, at most.
+MOST_SEARCHES = 2
 # Episodes of a data set that a part is judged by: all their windows are kept, some 150 of each.
 MOST_JUDGED = 400
 JUDGED = ("calibration", "test", *(f"held-out-{band}" for band in HELD_OUT))
 
-Search = Callable[[int, int, Classifier], Windows]
-"""Finds hard windows for a classifier, after round k of n."""
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of everything that a training draws, from the one that it was given.
+
+    What is simulated apart from the training set has a seed apart; any number beyond the training set's own range of
+    seeds will do.
+    """
+
+    training: int
+
+    def search(self, number: int) -> int:
+        """Return the seed of the search for hard windows after a round, counted from 1."""
+        return self.training + 500_000 * number
+
+    @property
+    def calibration(self) -> int:
+        """Return the seed of the calibration windows."""
+        return self.training + 7_000_000
+
+    @property
+    def rejection(self) -> int:
+        """Return the seed of what the bounds of rejection are chosen on."""
+        return self.training + 8_000_000
+
+    @property
+    def test(self) -> int:
+        """Return the seed of the training's own test."""
+        return self.training + 9_000_000
+
+    def used(self) -> set[int]:
+        """Return every seed that a training draws from; each of them draws from the next one too."""
+        searches = (self.search(number) for number in range(1, MOST_SEARCHES + 1))
+        apart = (self.training, *searches, self.calibration, self.rejection, self.test)
+        return {seed + extra for seed in apart for extra in (0, 1)}
 
 
 @dataclass(frozen=True)
-class LineMaterial:
+class TrainingData:
     """``train`` and ``validation`` hold instructive windows, ``calibration`` and ``test`` all windows of other
     episodes, as often as they occur; ``held_out`` all windows by band that none of them touches; ``source`` tells a
     manifest where they come from."""
@@ -49,30 +82,30 @@ class LineMaterial:
     source: Mapping[str, Any] | None = None
 
 
-def simulated_material(batches: Batches, spec: SignalSpec, seed: int) -> LineMaterial:
+def simulate_training_data(batches: Batches, spec: SignalSpec, seeds: Seeds) -> TrainingData:
     """Simulate what a model learns from, what it is judged by, and, in every round, what it may find hard."""
-    windows = training_windows(batches, spec, seed)
+    windows = training_windows(batches, spec, seeds.training)
     known = batches.mixed + batches.brief
-    train, validation = split_by_episode(windows, LINE_SHARES, seed)
+    train, validation = split_by_episode(windows, LINE_SHARES, seeds.training)
     log.info("training-windows-simulated", episodes=known, windows=len(windows))
-    calibration, test = (good_windows(spec, seed + at) for at in (CALIBRATION_SEED, TEST_SEED))
-    search = simulated_search(batches.mined, spec, seed, known)
-    return LineMaterial(train, validation, calibration, test, search)
+    calibration, test = (in_distribution_windows(spec, seed) for seed in (seeds.calibration, seeds.test))
+    search = simulated_search(batches.mined, spec, seeds, known)
+    return TrainingData(train, validation, calibration, test, search)
 
 
-def simulated_search(count: int, spec: SignalSpec, seed: int, first_episode: int) -> Search:
+def simulated_search(count: int, spec: SignalSpec, seeds: Seeds, first_episode: int) -> Search:
     """Return a search of ``count`` fresh episodes in every round, numbered from ``first_episode`` on."""
 
     def search(done: int, _: int, classify: Classifier) -> Windows:
         number = first_episode + (done - 1) * count
-        found = hard_windows(count, spec, seed + MINING_SEED * done, classify, number)
+        found = hard_windows(count, spec, seeds.search(done), classify, number)
         log.info("hard-windows-found", episodes=count, windows=len(found))
         return found
 
     return search
 
 
-def dataset_material(path: Path, spec: SignalSpec, seed: int) -> LineMaterial:
+def read_training_data(path: Path, spec: SignalSpec, seed: int) -> TrainingData:
     """Read a data set's parts: no episode is in two of them, and the held-out bands are in none that is learned from.
 
     Hard windows are searched among all windows of the training episodes, of which few are learned from in the first
@@ -98,7 +131,7 @@ def dataset_material(path: Path, spec: SignalSpec, seed: int) -> LineMaterial:
         log.info("hard-windows-found", episodes=len(numbers), windows=len(found))
         return found
 
-    return LineMaterial(
+    return TrainingData(
         train,
         validation,
         judged["calibration"],

@@ -1,4 +1,4 @@
-"""The `instant` model on ``classData.csv``: the test part of the split that it was trained with."""
+"""Evaluate an `instant` model on ``classData.csv``: the test part of the split that it was trained with."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 
 from domains.powerline.data.classdata import Split, read_classdata, split_classdata
-from domains.powerline.data.line_data import Classifier
-from domains.powerline.spec import power_line_spec
 from model.artefact import Artefact
 from model.spec import SignalSpec
+from training.data.classifier import Classifier
 from training.data.windows import Windows
-from training.fitting.manifests import DEFAULT_SEED
+from training.fitting.defaults import DEFAULT_SEED
 from training.report.data import DataSummary, Elsewhere, Failure, LeakageCheck, Slice
-from training.report.evaluation import GALLERY, Evidence, Progress, worst
-from training.report.failures import waveform
-from training.report.scores import Judged, merged_macro_f1
+from training.report.evaluation import MOST_FAILURES, Evaluation, Progress, class_slices, slice_of, worst
+from training.report.failures import time_axis, waveform
+from training.report.scores import Predictions, merged_macro_f1
 
 # Neighbouring rows are no independent trials: rows of a tenth of a cycle are drawn as one.
 BLOCK_ROWS = 40
@@ -27,7 +26,7 @@ AROUND_ROWS = 200
 QUARTERS = ("lowest", "second", "third", "highest")
 
 
-def instant_evidence(classify: Classifier, artefact: Artefact, data: Path, step: Progress) -> Evidence:
+def evaluate_instant_model(classify: Classifier, artefact: Artefact, data: Path, step: Progress) -> Evaluation:
     """Evaluate an `instant` classifier on the rows that its training set apart.
 
     Args:
@@ -51,24 +50,25 @@ def instant_evidence(classify: Classifier, artefact: Artefact, data: Path, step:
     train_rows, test_rows = _rows(windows, split, drawn)
     probabilities = classify(test.data)
     source = f"{data.name}, {split} split, test part; intervals over blocks of {BLOCK_ROWS} rows"
-    judged = Judged(test.labels, probabilities, test_rows // BLOCK_ROWS, source)
+    predictions = Predictions(test.labels, probabilities, test_rows // BLOCK_ROWS, source)
     elsewhere = _elsewhere(metrics, "random" if split == "blocks" else "blocks")
     step("looking for leaks")
-    honest = merged_macro_f1(judged, spec)
+    honest = merged_macro_f1(predictions, spec)
     if split == "random":
         honest = elsewhere.merged_macro_f1 if elsewhere else 0.0
-    return Evidence(
-        judged=judged,
+    return Evaluation(
+        predictions=predictions,
         data=DataSummary(
             training=f"{data.name}, {split} split 60/20/20, seed {seed}",
             evaluation=source,
             parts=parts,
             leakage=_leakage(windows, train_rows, test_rows, split),
         ),
-        slices=worst(list(_slices(judged, test, spec))),
-        failures=tuple(_failures(judged, test_rows, windows, spec)),
+        slices=worst(list(_slices(predictions, test, spec))),
+        failures=tuple(_failures(predictions, test_rows, windows, spec)),
         elsewhere=elsewhere,
         holdout=honest,
+        holdout_is_predicted=False,  # the gate's hold-out is another split than the one that two models are compared on
     )
 
 
@@ -118,9 +118,7 @@ def _leakage(windows: Windows, train: np.ndarray, test: np.ndarray, split: Split
     )
 
 
-def _slices(judged: Judged, test: Windows, spec: SignalSpec) -> Iterator[Slice]:
-    merged = np.array(spec.equivalent_indices())
-    right = merged[judged.said] == merged[judged.labels]
+def _slices(predictions: Predictions, test: Windows, spec: SignalSpec) -> Iterator[Slice]:
     values = test.data[:, -1, :]
     currents, voltages = (values[:, list(group)] for group in spec.groups.values())
     measures = {
@@ -129,34 +127,22 @@ def _slices(judged: Judged, test: Windows, spec: SignalSpec) -> Iterator[Slice]:
         "largest voltage": np.abs(voltages).max(axis=1),
         "sum of currents": np.abs(currents.sum(axis=1)),
     }
-    for k, name in enumerate(spec.class_names):
-        yield from _slice("class", name, judged.labels == k, judged, right)
+    yield from class_slices(predictions, spec)
     for dimension, measured in measures.items():
         place = np.searchsorted(np.quantile(measured, [0.25, 0.5, 0.75]), measured)
         for quarter, name in enumerate(QUARTERS):
-            yield from _slice(dimension, f"{name} quarter", place == quarter, judged, right)
+            yield from slice_of(dimension, f"{name} quarter", place == quarter, predictions, spec)
 
 
-def _slice(dimension: str, band: str, inside: np.ndarray, judged: Judged, right: np.ndarray) -> Iterator[Slice]:
-    if inside.any():
-        yield Slice(
-            dimension=dimension,
-            band=band,
-            episodes=len(np.unique(judged.episode[inside])),
-            windows=int(inside.sum()),
-            accuracy=round(float(right[inside].mean()), 4),
-        )
-
-
-def _failures(judged: Judged, test_rows: np.ndarray, windows: Windows, spec: SignalSpec) -> Iterator[Failure]:
+def _failures(predictions: Predictions, test_rows: np.ndarray, windows: Windows, spec: SignalSpec) -> Iterator[Failure]:
     """The surest of the wrong rows, one of each confusion, with the rows around them."""
     merged = np.array(spec.equivalent_indices())
-    sure = judged.probabilities.max(axis=1) * (merged[judged.said] != merged[judged.labels])
+    sure = predictions.probabilities.max(axis=1) * (merged[predictions.y_pred] != merged[predictions.labels])
     peak = np.abs(windows.data[:, 0, :]).max(axis=0)
     seen: set[tuple[int, int]] = set()
     for k in np.argsort(-sure):
-        pair = int(judged.labels[k]), int(judged.said[k])
-        if sure[k] == 0 or len(seen) == GALLERY:
+        pair = int(predictions.labels[k]), int(predictions.y_pred[k])
+        if sure[k] == 0 or len(seen) == MOST_FAILURES:
             return
         if pair in seen:
             continue
@@ -172,6 +158,6 @@ def _failures(judged: Judged, test_rows: np.ndarray, windows: Windows, spec: Sig
             facts={"row": f"{row + 2} of the file", "scale": "channels by their largest value in the file"},
             channels=spec.channels,
             samples=waveform(windows.data[first:last, 0, :] / peak),
-            samples_per_cycle=power_line_spec(spec).samples_per_cycle,
             mark=row - int(first),
+            **time_axis(spec),
         )

@@ -1,33 +1,33 @@
-"""The `line` model on lines that it has never seen: a mixed scenario, and one of non-faults only."""
+"""Evaluate a `line` model on lines that it has never seen: a mixed scenario, and one of non-faults only."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from domains.powerline.data.datasets import Recipe, simulated
-from domains.powerline.data.line_data import Batches, Classifier, training_windows
-from domains.powerline.data.scenario import STRETCH_S, Event, Scenario, scenario
-from domains.powerline.data.training_data import CALIBRATION_SEED, MINING_SEED, REJECTION_SEED, TEST_SEED
-from domains.powerline.recipes.line import ROUNDS
+from domains.powerline.data.datasets import DataSetRecipe, simulated
+from domains.powerline.data.line_data import Batches, training_windows
+from domains.powerline.data.scenario import STRETCH_S, scenario
+from domains.powerline.data.training_data import Seeds
+from domains.powerline.evaluation.events import TEST_SECONDS
 from model.artefact import Artefact
 from model.spec import SignalSpec
-from stream.detection.scoring import Episode, detect_episodes, score_events
+from stream.detection.scoring import score_events
 from stream.detection.truth import injected_faults
 from stream.windowing import cut_windows
-from training.data.windows import judge, select, window_ends
-from training.evaluation.evaluation import TEST_SECONDS, classify_record
+from training.data.classifier import Classifier
+from training.data.episodes import Event, Scenario
+from training.data.windows import select, window_ends
+from training.document import delays
 from training.report.data import DataSummary, Events, LeakageCheck, Slice
-from training.report.evaluation import Evidence, Progress, worst
-from training.report.failures import line_failures
-from training.report.scores import Judged, merged_macro_f1
+from training.report.evaluation import Evaluation, Progress, repeated_windows, worst
+from training.report.failures import scenario_failures
+from training.report.records import ClassifiedScenario, classified, event_at
+from training.report.scores import Predictions, merged_macro_f1
 
-EVALUATION_SEED = 47_000_000  # beyond every seed that training, mining and its own test use
 CHECKED_EPISODES = 1024  # one part of the training set, which is simulated part by part
 
 _BANDS: dict[str, tuple[str, tuple[float, ...], str]] = {
@@ -40,38 +40,18 @@ _BANDS: dict[str, tuple[str, tuple[float, ...], str]] = {
 _NAMES = {"kilovolt": ("nominal voltage", "kV"), "clearing": ("clearing", "")}
 
 
-@dataclass(frozen=True)
-class Record:
-    """A scenario with what a model made of it: probabilities (lines, windows, classes), and episodes."""
-
-    what: Scenario
-    probabilities: NDArray[np.float32]
-    found: tuple[Episode, ...]
-    labels: NDArray[np.int32]
-    whole: NDArray[np.bool_]
-
-
-def recorded(what: Scenario, classify: Classifier, spec: SignalSpec) -> Record:
-    """Classify every window of a scenario and confirm episodes."""
-    probabilities = classify_record(classify, what.samples, spec)
-    labels, weights = judge(what.labels, what.settled, spec)
-    return Record(
-        what, probabilities, tuple(detect_episodes(probabilities, what.samples, spec)), labels, weights >= 1.0
-    )
-
-
 def line_scenarios(lines: int, seed: int) -> tuple[Scenario, Scenario]:
     """Simulate the mixed scenario and the one without faults."""
     return scenario(lines, TEST_SECONDS, seed), scenario(lines, TEST_SECONDS, seed + 1, fault_share=0.0)
 
 
-def line_evidence(
+def evaluate_line_model(
     classify: Classifier,
     artefact: Artefact,
     scenarios: tuple[Scenario, Scenario],
     seed: int,
     step: Progress,
-) -> Evidence:
+) -> Evaluation:
     """Evaluate a `line` classifier.
 
     Args:
@@ -83,12 +63,12 @@ def line_evidence(
     """
     spec = artefact.manifest.spec
     step("classifying the mixed scenario")
-    mixed = recorded(scenarios[0], classify, spec)
+    mixed = classified(scenarios[0], classify, spec)
     step("classifying non-faults")
-    quiet = recorded(scenarios[1], classify, spec)
-    judged = line_judged(mixed, spec)
+    quiet = classified(scenarios[1], classify, spec)
+    predictions = line_predictions(mixed, spec)
     step("looking for leaks")
-    lines = len(mixed.what.labels)
+    lines = len(mixed.scenario.labels)
     source = (
         f"{lines} lines simulated for {TEST_SECONDS:.0f} s each with an occurrence every {STRETCH_S} s; a second such"
         f" scenario without faults. Windows lying fully in one state."
@@ -96,26 +76,26 @@ def line_evidence(
     data = DataSummary(
         training=str(artefact.manifest.provenance.get("command", "not recorded")),
         evaluation=source,
-        parts=_parts(artefact, len(judged.labels)),
+        parts=_parts(artefact, len(predictions.labels)),
         leakage=_leakage(artefact, mixed, seed),
     )
     slices = [*_fault_slices(mixed, spec), *_silence_slices((mixed, quiet), spec)]
-    return Evidence(
-        judged=judged,
+    return Evaluation(
+        predictions=predictions,
         data=data,
         slices=worst(slices),
-        failures=line_failures((mixed, quiet), spec),
+        failures=scenario_failures((mixed, quiet), spec),
         events=_events(mixed, quiet, spec),
-        holdout=merged_macro_f1(judged, spec),
+        holdout=merged_macro_f1(predictions, spec),
     )
 
 
-def line_judged(record: Record, spec: SignalSpec) -> Judged:
-    """Return the windows lying fully in one state; an episode is one stretch of one line, with one occurrence."""
-    stretch = round(STRETCH_S * record.what.rate_hz)
-    ends = window_ends(record.what.labels.shape[1], spec)
-    place = np.arange(len(record.what.labels))[:, None] * 10_000 + (ends // stretch)[None, :]
-    return Judged(
+def line_predictions(record: ClassifiedScenario, spec: SignalSpec) -> Predictions:
+    """Return the windows lying fully in one state; an episode is one stretch of one line, with one event."""
+    stretch = round(STRETCH_S * record.scenario.rate_hz)
+    ends = window_ends(record.scenario.labels.shape[1], spec)
+    place = np.arange(len(record.scenario.labels))[:, None] * 10_000 + (ends // stretch)[None, :]
+    return Predictions(
         labels=record.labels[record.whole],
         probabilities=record.probabilities[record.whole],
         episode=place[record.whole],
@@ -129,53 +109,38 @@ def _parts(artefact: Artefact, evaluated: int) -> dict[str, int]:
     return {**{str(name): int(count) for name, count in counts.items()}, "evaluation": evaluated}
 
 
-def _leakage(artefact: Artefact, mixed: Record, seed: int) -> tuple[LeakageCheck, ...]:
+def _leakage(artefact: Artefact, mixed: ClassifiedScenario, seed: int) -> tuple[LeakageCheck, ...]:
     """Compare seeds; and windows with those of a part of the training or data set, simulated again from its seed."""
     trained = artefact.manifest.provenance.get("seed")
     if not isinstance(trained, int):
         return ()
-    apart = (0, *(MINING_SEED * k for k in range(1, len(ROUNDS))), CALIBRATION_SEED, REJECTION_SEED, TEST_SEED)
-    used = {trained + offset + extra for offset in apart for extra in (0, 1)}
+    used = Seeds(trained).used()
     spec = artefact.manifest.spec
     source: Any = artefact.manifest.provenance.get("data")
     if source is None:
-        learned = _prints(training_windows(Batches(CHECKED_EPISODES, 0, 0), spec, trained).data)
+        learned = training_windows(Batches(CHECKED_EPISODES, 0, 0), spec, trained)
     else:
-        recipe = Recipe.model_validate(source["recipe"])
+        recipe = DataSetRecipe.model_validate(source["recipe"])
         used.add(recipe.seed)
-        learned = _prints(select(next(simulated(recipe)), spec).data)
-    windows = np.concatenate([cut_windows(line, spec) for line in mixed.what.samples])
-    judged = _prints(windows)
+        learned = select(next(simulated(recipe)), spec)
+    windows = np.concatenate([cut_windows(line, spec) for line in mixed.scenario.samples])
     return (
         LeakageCheck(
             question="evaluation seeds that training, mining, calibration or its own test used",
             found=len(used & {seed, seed + 1}),
             of=2,
         ),
-        LeakageCheck(
-            question=f"evaluation windows found among {len(learned):,} training windows simulated again",
-            found=int(np.isin(judged, learned).sum()),
-            of=len(judged),
-        ),
+        repeated_windows(windows, learned.data),
     )
 
 
-def _prints(windows: NDArray[np.float32]) -> NDArray[np.int64]:
-    """A number for every window that is the same for windows equal to a thousandth."""
-    flat = np.round(np.ascontiguousarray(windows).reshape(len(windows), -1) * 1000).astype(np.int64)
-    keys = np.random.default_rng(1).integers(1, 2**62, flat.shape[1])
-    with np.errstate(over="ignore"):
-        prints: NDArray[np.int64] = flat @ keys
-    return prints
-
-
-def _events(mixed: Record, quiet: Record, spec: SignalSpec) -> Events:
-    injected = injected_faults(mixed.what.labels, spec.none_index)
-    score = score_events(injected, mixed.found, spec, mixed.what.labels.size / mixed.what.rate_hz / 3600)
+def _events(mixed: ClassifiedScenario, quiet: ClassifiedScenario, spec: SignalSpec) -> Events:
+    injected = injected_faults(mixed.scenario.labels, spec.none_index)
+    score = score_events(injected, mixed.found, spec, mixed.scenario.labels.size / mixed.scenario.rate_hz / 3600)
     kinds: dict[str, int] = defaultdict(int)
     for episode in quiet.found:
-        begun = [e for e in quiet.what.events if e.line == episode.line and e.start <= episode.at]
-        kinds[max(begun, key=lambda event: event.start).kind if begun else "quiet"] += 1
+        event = event_at(quiet.scenario.events, episode.line, episode.at)
+        kinds["quiet" if event is None else event.kind] += 1
     return Events(
         injected=score.injected,
         found=score.found,
@@ -185,22 +150,21 @@ def _events(mixed: Record, quiet: Record, spec: SignalSpec) -> Events:
         false_alarms=score.false_alarms,
         repeated=score.repeated,
         line_hours=round(score.line_hours, 4),
-        delay_cycles_median=round(score.delay_cycles_median, 4),
-        delay_cycles_p95=round(score.delay_cycles_p95, 4),
-        disturbances=len(quiet.what.events),
-        disturbance_line_hours=round(quiet.what.labels.size / quiet.what.rate_hz / 3600, 4),
+        **delays(spec, round(score.delay_cycles_median, 4), round(score.delay_cycles_p95, 4)),
+        disturbances=len(quiet.scenario.events),
+        disturbance_line_hours=round(quiet.scenario.labels.size / quiet.scenario.rate_hz / 3600, 4),
         disturbance_false_alarms=len(quiet.found),
         disturbance_by_kind=dict(sorted(kinds.items())),
     )
 
 
-def _fault_slices(record: Record, spec: SignalSpec) -> Iterator[Slice]:
+def _fault_slices(record: ClassifiedScenario, spec: SignalSpec) -> Iterator[Slice]:
     """Windows of faults, by what was drawn for the fault."""
     merged = np.array(spec.equivalent_indices())
     right = merged[record.probabilities.argmax(axis=2)] == merged[record.labels]
-    ends = window_ends(record.what.labels.shape[1], spec)
+    ends = window_ends(record.scenario.labels.shape[1], spec)
     counted: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-    for event in record.what.events:
+    for event in record.scenario.events:
         if not event.classes:
             continue
         inside = record.whole[event.line] & (ends >= event.start) & (ends < event.stop)
@@ -231,13 +195,13 @@ def _band(value: float, bounds: tuple[float, ...]) -> str:
     return f"above {bounds[-1]:g}" if k == len(bounds) else f"{bounds[k - 1]:g} … {bounds[k]:g}"
 
 
-def _silence_slices(records: tuple[Record, ...], spec: SignalSpec) -> Iterator[Slice]:
+def _silence_slices(records: tuple[ClassifiedScenario, ...], spec: SignalSpec) -> Iterator[Slice]:
     """Windows of non-faults, by kind: right is silence."""
     counted: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for record in records:
         silent = record.probabilities.argmax(axis=2) == spec.none_index
-        ends = window_ends(record.what.labels.shape[1], spec)
-        for event in record.what.events:
+        ends = window_ends(record.scenario.labels.shape[1], spec)
+        for event in record.scenario.events:
             if event.classes:
                 continue
             inside = (ends >= event.start) & (ends < event.stop + spec.samples)

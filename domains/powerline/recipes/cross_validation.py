@@ -25,37 +25,27 @@ import numpy as np
 import structlog
 from pydantic import ValidationError
 
-from domains.powerline.data.line_data import (
-    INSTRUMENTS,
-    RESISTIVE_SHARE,
-    RESISTIVE_SWEEP,
-    TRAINING_SWEEP,
-    WHOLLY_KEPT,
-    Batches,
-    Classifier,
-    training_windows,
+from domains.powerline.data.line_data import Batches, training_windows
+from domains.powerline.data.ood import in_distribution_windows
+from domains.powerline.data.training_data import LINE_SHARES, Seeds, simulated_search
+from domains.powerline.evaluation.events import score_disturbances, score_faults
+from domains.powerline.evaluation.fold_results import Fold, Folds, WindowScores
+from domains.powerline.recipes.line import (
+    LineOptions,
+    calibrate_line,
+    decisive,
+    epochs_of_line,
+    fit_line,
+    new_network,
 )
-from domains.powerline.data.ood import good_windows, line_rejection
-from domains.powerline.data.training_data import (
-    CALIBRATION_SEED,
-    LINE_SHARES,
-    REJECTION_SEED,
-    TEST_SEED,
-    simulated_search,
-)
-from domains.powerline.recipes.line import LINE_FIT, LINE_NORMALISATION, PRIOR_PART, ROUNDS, LineOptions, settle
-from model.architectures import build
 from model.files import write_text_atomic
 from model.spec import SignalSpec, load_spec
-from stream.detection.classify import with_rejection
-from training.data.windows import QUIET_WEIGHT, Windows, split_by_episode
+from training.data.classifier import Classifier
+from training.data.windows import Windows, split_by_episode
 from training.errors import TrainingError
-from training.evaluation.evaluation import judge_disturbances, judge_faults
 from training.evaluation.fold_groups import forget_groups, kept_group
-from training.evaluation.fold_results import Fold, Folds, WindowScores
+from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
 from training.fitting.fit import FitHistory, make_repeatable
-from training.fitting.manifests import DEFAULT_ARCHITECTURE, DEFAULT_SEED
-from training.fitting.rounds import classifier_of, epochs_of, fit_rounds
 from training.metrics import window_scores
 
 __all__ = ["FoldOptions", "cross_validate", "epochs_per_fold", "run_fold"]
@@ -95,14 +85,12 @@ class FoldOptions:
     @property
     def fingerprint(self) -> str:
         """Hash of what decides the outcome: a result with another one is another recipe's."""
-        lines = (TRAINING_SWEEP, RESISTIVE_SWEEP, RESISTIVE_SHARE, INSTRUMENTS, WHOLLY_KEPT, QUIET_WEIGHT)
-        decisive = (self, self.batches, *lines, LINE_NORMALISATION, LINE_SHARES, ROUNDS, LINE_FIT, PRIOR_PART)
-        return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((self, self.batches, *decisive())).encode()).hexdigest()[:16]
 
 
 def epochs_per_fold(options: FoldOptions) -> int:
     """Return how many epochs a fold is fitted for."""
-    return sum(epochs_of(ROUNDS, options.epochs))
+    return epochs_of_line(options.epochs)
 
 
 def cross_validate(options: FoldOptions, work_dir: Path, on_epoch: Epoch | None = None) -> Folds:
@@ -117,7 +105,7 @@ def cross_validate(options: FoldOptions, work_dir: Path, on_epoch: Epoch | None 
 
 
 def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch | None = None) -> Fold:
-    """Train and judge one fold, or read its result where it is already there.
+    """Train and score one fold, or read its result where it is already there.
 
     Args:
         options: of the whole cross-validation.
@@ -137,13 +125,13 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
     seed = options.seed + number * GROUP_SEED * (options.folds + 1)
     tell = None if on_epoch is None else lambda history: on_epoch(number, history)
     network, counts = _fitted(options, number, seed, spec, work_dir, tell)
-    judged = _judged(network, options, number, seed, spec, work_dir)
+    scores = _scores(network, options, number, seed, spec, work_dir)
     fold = Fold(
         fingerprint=options.fingerprint,
         fold=number,
         windows=counts,
         seconds=round(time.perf_counter() - begun, 1),
-        **judged,
+        **scores,
     )
     _write(path, fold)
     return fold
@@ -169,43 +157,45 @@ def _fitted(
     on_epoch: Callable[[FitHistory], None] | None,
 ) -> tuple[Any, dict[str, int]]:
     make_repeatable(seed)
-    network = build(options.architecture, spec, LINE_NORMALISATION, seed)
+    network = new_network(options.architecture, spec, seed)
     others = [k for k in range(1, options.folds + 1) if k != number]
     windows = Windows.joined([_group(options, k, spec, work_dir) for k in others])
     train, validation = split_by_episode(windows, LINE_SHARES, seed)
     mined = Batches.of(options.episodes * len(others) // options.folds).mined
     first_episode = options.folds * (options.batches.mixed + options.batches.brief)  # beyond those of every group
-    fitted = fit_rounds(
+    fitted = fit_line(
         network,
         train,
         validation,
+        simulated_search(mined, spec, Seeds(seed), first_episode),
         spec,
-        ROUNDS,
-        replace(LINE_FIT, epochs=options.epochs, seed=seed, show_progress=False),
-        search=simulated_search(mined, spec, seed, first_episode),
-        checkpoints=work_dir / f"fold-{number}",
-        on_epoch=on_epoch,
+        LineOptions(
+            seed=seed,
+            epochs=options.epochs,
+            work_dir=work_dir / f"fold-{number}",
+            show_progress=False,
+            on_epoch=on_epoch,
+        ),
     )
     return network, {"training": len(train), "validation": len(validation), "hard": len(fitted.hard)}
 
 
-def _judged(
+def _scores(
     network: Any, options: FoldOptions, number: int, seed: int, spec: SignalSpec, work_dir: Path
 ) -> dict[str, Any]:
-    sure, known = (
-        windows.take(windows.weights >= 1.0)
-        for windows in (good_windows(spec, seed + at, options.usual_episodes) for at in (CALIBRATION_SEED, TEST_SEED))
+    seeds = Seeds(seed)
+    calibration, test = (
+        in_distribution_windows(spec, drawn, options.usual_episodes) for drawn in (seeds.calibration, seeds.test)
     )
-    temperature = settle(network, sure, known, spec).temperature
-    rejection = line_rejection(spec, options.seed + REJECTION_SEED)
-    classify = with_rejection(classifier_of(network, temperature), rejection, spec)
-    held_out = _group(options, number, spec, work_dir)
-    whole = held_out.take(held_out.weights >= 1.0)
+    classify = calibrate_line(network, calibration, test, spec, Seeds(options.seed).rejection).classify
+    held_out, usual = (
+        windows.take(windows.weights >= 1.0) for windows in (_group(options, number, spec, work_dir), test)
+    )
     return {
-        **dict(_scored("held_out", whole, classify, spec)),
-        **dict(_scored("usual", known, classify, spec)),
-        "faults": judge_faults(classify, spec, seed + TEST_SEED + 1, options.lines),
-        "disturbances": judge_disturbances(classify, spec, seed + TEST_SEED + 2, options.lines),
+        **dict(_scored("held_out", held_out, classify, spec)),
+        **dict(_scored("usual", usual, classify, spec)),
+        "faults": score_faults(classify, spec, seeds.test + 1, options.lines),
+        "disturbances": score_disturbances(classify, spec, seeds.test + 2, options.lines),
     }
 
 

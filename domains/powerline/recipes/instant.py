@@ -13,6 +13,7 @@ from model.artefact import Artefact
 from model.normalisation import Normalisation
 from model.spec import SignalSpec, load_spec
 from training.data.windows import Windows
+from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
 from training.fitting.fit import (
     FitHistory,
     FitOptions,
@@ -23,8 +24,6 @@ from training.fitting.fit import (
     stay_on_one_core,
 )
 from training.fitting.manifests import (
-    DEFAULT_ARCHITECTURE,
-    DEFAULT_SEED,
     best,
     chosen,
     learned,

@@ -9,24 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from domains.powerline.data.line_data import Batches, Classifier
-from domains.powerline.data.ood import line_rejection, score_rejection, strange_windows
+from domains.powerline.data.line_data import (
+    INSTRUMENTS,
+    RESISTIVE_SHARE,
+    RESISTIVE_SWEEP,
+    TRAINING_SWEEP,
+    WHOLLY_KEPT,
+    Batches,
+)
+from domains.powerline.data.ood import line_rejection, ood_windows, score_rejection
 from domains.powerline.data.symmetries import LINE_SYMMETRIES
-from domains.powerline.data.training_data import REJECTION_SEED, TEST_SEED, dataset_material, simulated_material
+from domains.powerline.data.training_data import LINE_SHARES, Seeds, read_training_data, simulate_training_data
+from domains.powerline.evaluation.events import evaluate_line
 from domains.powerline.normalisation import PowerLineNormalisation
+from domains.powerline.rejection import PowerLineRejection
 from model.architectures import build
 from model.artefact import Artefact, build_model
 from model.normalisation import Normalisation
 from model.spec import SignalSpec, load_spec
 from stream.detection.classify import with_rejection
+from training.data.classifier import Classifier, Search
 from training.data.feedback import feedback_scores, split_feedback, weighted_feedback
-from training.data.windows import Windows
-from training.evaluation.evaluation import evaluate_line
+from training.data.windows import QUIET_WEIGHT, Windows
 from training.fitting.calibration import Calibration, calibrate, prior_offset
+from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
 from training.fitting.fit import FitHistory, FitOptions, logits_of, make_repeatable
 from training.fitting.manifests import (
-    DEFAULT_ARCHITECTURE,
-    DEFAULT_SEED,
     best,
     chosen,
     learned,
@@ -34,7 +42,7 @@ from training.fitting.manifests import (
     rounded,
     trained_artefact,
 )
-from training.fitting.rounds import Round, classifier_of, fit_rounds
+from training.fitting.rounds import Fitted, Round, classifier_of, epochs_of, fit_rounds
 from training.metrics import window_scores
 
 # A line's rating is often unknown: currents are compressed from a fifth of the rated one on, voltages, whose base
@@ -78,12 +86,12 @@ class LineOptions:
         return f"faultline train --spec line{chosen(self.architecture, self.patience)} --out line.safetensors {given}"
 
 
-def train_line(options: LineOptions, field: Windows | None = None, warm_start: Artefact | None = None) -> Artefact:
+def train_line(options: LineOptions, feedback: Windows | None = None, warm_start: Artefact | None = None) -> Artefact:
     """Simulate or read, fit, search hard windows, fit on with them, calibrate, score on fresh scenarios.
 
     Args:
         options: see LineOptions.
-        field: labelled windows of the field; a quarter of their episodes is held out (``training.data.feedback``).
+        feedback: labelled windows of production; a quarter of their episodes is held out (``training.data.feedback``).
         warm_start: a model of this spec to go on from, instead of random weights.
 
     Returns:
@@ -96,58 +104,37 @@ def train_line(options: LineOptions, field: Windows | None = None, warm_start: A
     spec = load_spec("line")
     make_repeatable(options.seed)
     if warm_start is None:
-        network, normalisation = build(options.architecture, spec, LINE_NORMALISATION, options.seed), LINE_NORMALISATION
+        network, normalisation = new_network(options.architecture, spec, options.seed), LINE_NORMALISATION
     else:
         network, normalisation = build_model(warm_start), warm_start.manifest.normalisation
         options = replace(options, architecture=warm_start.manifest.architecture)
+    seeds = Seeds(options.seed)
     if options.data is None:
-        material = simulated_material(Batches.of(options.episodes), spec, options.seed)
+        data = simulate_training_data(Batches.of(options.episodes), spec, seeds)
     else:
-        material = dataset_material(options.data, spec, options.seed)
-    train, validation = material.train, material.validation
-    parts = split_feedback(field) if field is not None and len(field) else None
+        data = read_training_data(options.data, spec, options.seed)
+    train = data.train
+    parts = split_feedback(feedback) if feedback is not None and len(feedback) else None
     if parts is not None:
         train = Windows.joined([train, weighted_feedback(parts.train, train, options.seed)])
-    fitted = fit_rounds(
-        network,
-        train,
-        validation,
-        spec,
-        ROUNDS if warm_start is None else WARM_ROUNDS,
-        replace(
-            LINE_FIT,
-            epochs=options.epochs,
-            seed=options.seed,
-            patience=options.patience,
-            show_progress=options.show_progress,
-        ),
-        search=material.search,
-        checkpoints=options.work_dir,
-        on_epoch=options.on_epoch,
-    )
-
+    fitted = fit_line(network, train, data.validation, data.search, spec, options, warm=warm_start is not None)
     # Windows as often as they occur: of instructive ones alone the model would learn to doubt itself.
-    sure, known = (_whole(windows) for windows in (material.calibration, material.test))
-    calibrated = settle(network, sure, known, spec)
-    rejection = line_rejection(spec, options.seed + REJECTION_SEED)
-    refused = score_rejection(rejection, material.test, strange_windows(spec, options.seed), spec)
-    classify = classifier_of(network, calibrated.temperature)
-    answer = with_rejection(classify, rejection, spec)
-    scores = evaluate_line(answer, spec, options.seed + TEST_SEED, options.test_lines)
+    done = calibrate_line(network, data.calibration, data.test, spec, seeds.rejection)
+    refused = score_rejection(done.rejection, data.test, ood_windows(spec, options.seed), spec)
     metrics = {
-        **scores,
-        "calibration": calibrated.as_metrics(),
+        **evaluate_line(done.classify, spec, seeds.test, options.test_lines),
+        "calibration": done.calibration.as_metrics(),
         "rejection": refused.as_metrics(),
         "validation": best(fitted.histories[-1]),
         "training": learned(network, train, spec),
         "history": recorded(fitted.histories),
-        "windows": {"training": len(train), "hard": len(fitted.hard), "validation": len(validation)},
+        "windows": {"training": len(train), "hard": len(fitted.hard), "validation": len(data.validation)},
     }
     if options.data is not None:
-        metrics["data"] = dict(_by_part(answer, {"test": material.test, **material.held_out}, spec))
+        metrics["data"] = dict(_by_part(done.classify, {"test": data.test, **data.held_out}, spec))
     if parts is not None:
-        judged = feedback_scores(classify, parts.hold_out, spec)
-        metrics["field"] = {"windows": len(parts.train), "hold_out": judged}
+        scores = feedback_scores(done.unguarded, parts.hold_out, spec)
+        metrics["field"] = {"windows": len(parts.train), "hold_out": scores}
     if warm_start is not None:
         metrics["warm_start"] = warm_start.model_id
     return trained_artefact(
@@ -155,29 +142,109 @@ def train_line(options: LineOptions, field: Windows | None = None, warm_start: A
         spec,
         options,
         normalisation=normalisation,
-        temperature=calibrated.temperature,
+        temperature=done.calibration.temperature,
         metrics=metrics,
         fitting_s=sum(history.seconds for history in fitted.histories),
-        rejection=rejection,
-        source=material.source,
+        rejection=done.rejection,
+        source=data.source,
     )
 
 
-def settle(network: Any, sure: Windows, known: Windows, spec: SignalSpec) -> Calibration:
-    """Let a fitted network know how rare faults are, then find its temperature.
+def new_network(architecture: str, spec: SignalSpec, seed: int) -> Any:
+    """Return an untrained network of this recipe."""
+    return build(architecture, spec, LINE_NORMALISATION, seed)
+
+
+def fit_line(
+    network: Any,
+    train: Windows,
+    validation: Windows,
+    search: Search,
+    spec: SignalSpec,
+    options: LineOptions,
+    *,
+    warm: bool = False,
+) -> Fitted:
+    """Fit a network in place by the rounds of this recipe, or by those for a model that is good already.
+
+    Args:
+        network: a Keras model from windows to logits.
+        train: windows to learn from.
+        validation: windows of other episodes.
+        search: finds hard windows between two rounds.
+        spec: of the windows.
+        options: epochs, seed, patience, checkpoints and progress are taken.
+        warm: whether the network is good already.
+    """
+    return fit_rounds(
+        network,
+        train,
+        validation,
+        spec,
+        WARM_ROUNDS if warm else ROUNDS,
+        replace(
+            LINE_FIT,
+            epochs=options.epochs,
+            seed=options.seed,
+            patience=options.patience,
+            show_progress=options.show_progress,
+        ),
+        search=search,
+        checkpoints=options.work_dir,
+        on_epoch=options.on_epoch,
+    )
+
+
+def epochs_of_line(epochs: int, *, warm: bool = False) -> int:
+    """Return how many epochs ``fit_line`` fits for ``epochs`` asked for."""
+    return sum(epochs_of(WARM_ROUNDS if warm else ROUNDS, epochs))
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A fitted network with its temperature and bounds. ``classify`` answers as a worker does, ``unguarded`` without
+    the bounds."""
+
+    calibration: Calibration
+    rejection: PowerLineRejection
+    classify: Classifier
+    unguarded: Classifier
+
+
+def calibrate_line(
+    network: Any, calibration: Windows, test: Windows, spec: SignalSpec, rejection_seed: int
+) -> Calibrated:
+    """Calibrate a fitted network in place, and choose the bounds beyond which a window is unlike training.
 
     Args:
         network: whose last bias is changed.
-        sure: windows as often as they occur, from which both are found.
-        known: others, by which the temperature is judged.
+        calibration: windows as often as they occur; those that one state fills are taken.
+        test: others, by which the temperature is judged.
+        spec: of the windows.
+        rejection_seed: of the lines that the bounds are chosen on.
+    """
+    calibrated = calibrate_for_prior(network, _whole(calibration), _whole(test), spec)
+    rejection = line_rejection(spec, rejection_seed)
+    classify = classifier_of(network, calibrated.temperature)
+    return Calibrated(calibrated, rejection, with_rejection(classify, rejection, spec), classify)
+
+
+def calibrate_for_prior(network: Any, calibration: Windows, test: Windows, spec: SignalSpec) -> Calibration:
+    """Shift a fitted network to how rare faults are, then find its temperature.
+
+    Args:
+        network: whose last bias is changed.
+        calibration: windows as often as they occur, from which both are found.
+        test: others, by which the temperature is judged.
         spec: of the windows.
     """
-    offset = prior_offset(logits_of(network, sure.data), sure.labels, spec.none_index)
-    expect(network, PRIOR_PART * offset, spec.none_index)
-    return calibrate(logits_of(network, sure.data), sure.labels, logits_of(network, known.data), known.labels, spec)
+    offset = prior_offset(logits_of(network, calibration.data), calibration.labels, spec.none_index)
+    shift_logit(network, PRIOR_PART * offset, spec.none_index)
+    logits, others = logits_of(network, calibration.data), logits_of(network, test.data)
+    return calibrate(logits, calibration.labels, others, test.labels, spec)
 
 
-def expect(network: Any, offset: float, class_index: int) -> None:
+def shift_logit(network: Any, offset: float, class_index: int) -> None:
     """Add ``offset`` to the logit of a class, in the bias of the network's last layer."""
     bias = network.get_layer("logits").bias
     values = np.array(bias.value)
@@ -185,8 +252,14 @@ def expect(network: Any, offset: float, class_index: int) -> None:
     bias.assign(values)
 
 
+def decisive() -> tuple[object, ...]:
+    """Return what decides the outcome of a training besides its options."""
+    lines = (TRAINING_SWEEP, RESISTIVE_SWEEP, RESISTIVE_SHARE, INSTRUMENTS, WHOLLY_KEPT, QUIET_WEIGHT)
+    return (*lines, LINE_NORMALISATION, LINE_SHARES, ROUNDS, LINE_FIT, PRIOR_PART)
+
+
 def _whole(windows: Windows) -> Windows:
-    """Those that lie fully in one state."""
+    """Return those that lie fully in one state."""
     return windows.take(windows.weights >= 1.0)
 
 

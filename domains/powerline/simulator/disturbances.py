@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from domains.powerline.simulator.drive import AngleStep, Inrush, Load, MotorStart, Sag, Swing
+from domains.powerline.simulator.events import ALL, Builder, LineContext, PlannedEvent, cycles, scattered_close
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
-from domains.powerline.simulator.occurrence import ALL, Builder, Occurrence, Site, cycles, scattered_close
 from domains.powerline.simulator.solver import Command
 
 # Beyond it one cycle of a swing and one cycle of a lasting three-phase fault through an arc are the same picture.
 MOST_SWING_RAD = np.radians(105)
 
 
-def pole_open(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+def pole_open(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
     """One pole opens at both ends without a fault, and closes again after a dead time."""
     phase = int(rng.integers(3))
     poles = tuple(float(p == phase) for p in range(3))
     second = start + int(rng.integers(0, 2 * SAMPLES_PER_CYCLE))
-    close = second + site.dead_samples(rng)
+    close = second + line.dead_samples(rng)
     last = close + cycles(rng.uniform(0.1, 3))
     first_end, second_end = rng.permutation(["local", "remote"])
     commands = [
@@ -27,13 +27,13 @@ def pole_open(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
         *scattered_close(rng, str(first_end), close, poles),
         *scattered_close(rng, str(second_end), last, poles),
     ]
-    return Occurrence("pole_open", start, last + SAMPLES_PER_CYCLE, tuple(commands))
+    return PlannedEvent("pole_open", start, last + SAMPLES_PER_CYCLE, commands=tuple(commands))
 
 
-def energising(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+def energising(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
     """The line is switched out, lies dead, is energised from one end with pole scatter, then loaded again."""
     second = start + int(rng.integers(0, 3 * SAMPLES_PER_CYCLE))
-    close = second + SAMPLES_PER_CYCLE + site.dead_samples(rng)
+    close = second + SAMPLES_PER_CYCLE + line.dead_samples(rng)
     last = close + cycles(rng.uniform(1, 10))
     first_out, second_out = rng.permutation(["local", "remote"])
     first_in, second_in = rng.permutation(["local", "remote"])
@@ -43,99 +43,100 @@ def energising(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
         *scattered_close(rng, str(first_in), close),
         *scattered_close(rng, str(second_in), last),
     ]
-    return Occurrence("energising", start, last + SAMPLES_PER_CYCLE, tuple(commands))
+    return PlannedEvent("energising", start, last + SAMPLES_PER_CYCLE, commands=tuple(commands))
 
 
-def load_step(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+def load_step(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
     """Load is connected and disconnected, in three phases or partly in one, or the load flow changes."""
-    stop = start + site.lasting_samples(rng)
-    rise = site.seconds(rng.uniform(1, 1.5 * SAMPLES_PER_CYCLE))
+    stop = start + line.lasting_samples(rng)
+    rise = line.seconds(rng.uniform(1, 1.5 * SAMPLES_PER_CYCLE))
     if rng.random() < 0.35:
-        most = min(np.radians(20), 0.8 * site.total_x)
-        step = AngleStep(site.seconds(start), site.seconds(stop), rng.uniform(-most, most), rise)
-        return Occurrence("load_step", start, stop, (), (step,))
+        most = min(np.radians(20), 0.8 * line.total_x)
+        step = AngleStep(line.seconds(start), line.seconds(stop), rng.uniform(-most, most), rise)
+        return PlannedEvent("load_step", start, stop, modulations=(step,))
     current = np.full(3, rng.uniform(0.05, 0.6))
     if rng.random() < 0.4:  # loads of one phase are small beside those already there
-        most = 0.03 + min(0.2, 0.5 * site.load_current)
+        most = 0.03 + min(0.2, 0.5 * line.load_current)
         current = rng.uniform(0.2, 1, 3) * most * (rng.random(3) < 0.5)
         current[rng.integers(3)] += 0.3 * most
-    load = Load(site.seconds(start), site.seconds(stop), _three(current), rng.uniform(-0.2, 0.6), rise)
-    return Occurrence("load_step", start, stop, (), (load,))
+    load = Load(line.seconds(start), line.seconds(stop), _three(current), rng.uniform(-0.2, 0.6), rise)
+    return PlannedEvent("load_step", start, stop, modulations=(load,))
 
 
-def capacitor(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+def capacitor(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
     """A capacitor bank is switched in, pole by pole, and rings with the grid."""
-    omega = 2 * np.pi * site.nominal_hz
+    omega = 2 * np.pi * line.nominal_hz
     power = rng.uniform(0.03, 0.4)  # reactive power per unit
     # The bank shall not tune the grid's reactance near the mains frequency.
-    farad = min(power / omega, 0.06 / (omega**2 * site.l_node))
+    farad = min(power / omega, 0.06 / (omega**2 * line.l_node))
     bank = np.zeros(3)
     commands = []
     at = start + np.sort(rng.integers(0, SAMPLES_PER_CYCLE // 4, 3)) * int(rng.random() < 0.7)
     for phase, sample in zip(rng.permutation(3), at, strict=True):
         bank[phase] = farad
         commands.append(Command(int(sample), "bank", _three(bank)))
-    stop = start + site.lasting_samples(rng)
+    stop = start + line.lasting_samples(rng)
     commands.append(Command(stop, "bank", (0.0, 0.0, 0.0)))
-    return Occurrence("capacitor", start, stop, tuple(commands), (), (), {"power": power})
+    return PlannedEvent("capacitor", start, stop, commands=tuple(commands), parameters={"power": power})
 
 
-def inrush(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+def inrush(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
     """A transformer is energised on the line: unipolar current, rich in second harmonic, slowly decaying."""
-    stop = start + max(site.lasting_samples(rng), cycles(6))
+    stop = start + max(line.lasting_samples(rng), cycles(6))
     remanence = rng.uniform(-0.8, 0.8)
     modulation = Inrush(
-        site.seconds(start),
-        site.seconds(stop),
+        line.seconds(start),
+        line.seconds(stop),
         _three(remanence * np.array(rng.permutation([1.0, -0.5, -0.5]))),
         rng.uniform(1.1, 1.3),
-        min(rng.uniform(0.3, 4.0), 0.6 / site.total_x),
+        min(rng.uniform(0.3, 4.0), 0.6 / line.total_x),
         rng.uniform(0.05, 0.6),
         bool(rng.random() < 0.5),
     )
-    return Occurrence("inrush", start, stop, (), (modulation,))
+    return PlannedEvent("inrush", start, stop, modulations=(modulation,))
 
 
-def swing(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+def swing(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
     """The two grids swing against each other, up to a load angle of 105°, and recover."""
-    rate = rng.uniform(0.4, 2.5) if site.tempo.lasting[1] < 20 else rng.uniform(0.8, 2.5)
+    rate = rng.uniform(0.4, 2.5) if line.timing.lasting[1] < 20 else rng.uniform(0.8, 2.5)
     turns = 1 if rate < 1.6 else int(rng.integers(1, 3))
-    stop = start + cycles(turns * site.nominal_hz / rate)
+    stop = start + cycles(turns * line.nominal_hz / rate)
     side = rng.choice([-1.0, 1.0])
-    most = MOST_SWING_RAD - side * site.load_angle
+    most = MOST_SWING_RAD - side * line.load_angle
     amplitude = side * most * rng.uniform(0.2, 1.0)
-    modulation = Swing(site.seconds(start), site.seconds(stop), amplitude, rate)
-    return Occurrence("swing", start, stop, (), (modulation,), (), {"rate_hz": rate, "amplitude": amplitude})
+    modulation = Swing(line.seconds(start), line.seconds(stop), amplitude, rate)
+    parameters: dict[str, float | str] = {"rate_hz": rate, "amplitude": amplitude}
+    return PlannedEvent("swing", start, stop, modulations=(modulation,), parameters=parameters)
 
 
-def sag(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+def sag(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
     """The voltage of the whole region drops in some phases, at both ends nearly alike."""
-    stop = start + max(site.lasting_samples(rng), cycles(2))
+    stop = start + max(line.lasting_samples(rng), cycles(2))
     phases = np.zeros(3)
     phases[rng.permutation(3)[: rng.integers(1, 4)]] = 1.0
     depth = phases * rng.uniform(0.08, 0.5) * rng.uniform(0.8, 1.0, 3)
     # The ends differ so little that what it drives through the line is small beside the load.
-    driven = 0.02 + 0.2 * site.load_current
-    apart = min(0.3, driven * site.total_x / max(float(depth.max()), 1e-6))
+    driven = 0.02 + 0.2 * line.load_current
+    apart = min(0.3, driven * line.total_x / max(float(depth.max()), 1e-6))
     local, remote = depth * rng.uniform(1 - apart, 1), depth * rng.uniform(1 - apart, 1)
-    rise = site.seconds(rng.uniform(2, SAMPLES_PER_CYCLE))
-    modulation = Sag(site.seconds(start), site.seconds(stop), _three(local), _three(remote), rise)
-    return Occurrence("sag", start, stop, (), (modulation,), (), {"depth": float(depth.max())})
+    rise = line.seconds(rng.uniform(2, SAMPLES_PER_CYCLE))
+    modulation = Sag(line.seconds(start), line.seconds(stop), _three(local), _three(remote), rise)
+    return PlannedEvent("sag", start, stop, modulations=(modulation,), parameters={"depth": float(depth.max())})
 
 
-def motor_start(site: Site, rng: np.random.Generator, start: int) -> Occurrence:
+def motor_start(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
     """A motor starts: several times its rated current, inductive and balanced, falling as it runs up."""
-    run_up = site.lasting_samples(rng)
-    stop = start + run_up + site.lasting_samples(rng) // 2
+    run_up = line.lasting_samples(rng)
+    stop = start + run_up + line.lasting_samples(rng) // 2
     modulation = MotorStart(
-        site.seconds(start),
-        site.seconds(stop),
-        min(rng.uniform(3, 7) * rng.uniform(0.03, 0.2), 0.2 / site.total_x),
+        line.seconds(start),
+        line.seconds(stop),
+        min(rng.uniform(3, 7) * rng.uniform(0.03, 0.2), 0.2 / line.total_x),
         np.radians(rng.uniform(60, 80)),
-        site.seconds(run_up),
+        line.seconds(run_up),
         rng.uniform(0.01, 0.05),
     )
-    return Occurrence("motor_start", start, stop, (), (modulation,))
+    return PlannedEvent("motor_start", start, stop, modulations=(modulation,))
 
 
 def _three(values: np.ndarray) -> tuple[float, float, float]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from domains.powerline.simulator.events import ALL, LineContext, PlannedEvent, cycles, scattered_close
 from domains.powerline.simulator.faults import CLASSES, phases_of, star
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
-from domains.powerline.simulator.occurrence import ALL, Occurrence, Site, cycles, scattered_close
 from domains.powerline.simulator.solver import Command
 
 FAULT_CLASSES = CLASSES[1:]
@@ -32,11 +32,11 @@ SPREADS = {
 
 
 def draw_star(
-    site: Site, rng: np.random.Generator, name: str, resistance_ohm: tuple[float, float] = RESISTANCE_OHM
+    line: LineContext, rng: np.random.Generator, name: str, resistance_ohm: tuple[float, float] = RESISTANCE_OHM
 ) -> tuple[np.ndarray, float]:
     """Draw the fault star (4,) of a class in ohm, and the resistance that characterises it."""
     count = int(phases_of(name).sum())
-    longest = ARC_PER_UNIT[count] * site.base_ohm
+    longest = ARC_PER_UNIT[count] * line.base_ohm
     low, high = resistance_ohm
     if count == 1 or name.endswith("G"):
         # Metallic and resistive ones alike: on a logarithmic scale alone ten ohms would be as rare as ten milliohms.
@@ -53,7 +53,7 @@ def draw_star(
 
 
 def fault(
-    site: Site,
+    line: LineContext,
     rng: np.random.Generator,
     start: int,
     name: str,
@@ -61,7 +61,7 @@ def fault(
     evolving: bool = False,
     clearing: str | None = None,
     resistance_ohm: tuple[float, float] = RESISTANCE_OHM,
-) -> Occurrence:
+) -> PlannedEvent:
     """Plan a fault of class ``name`` at ``start``.
 
     Args:
@@ -70,13 +70,13 @@ def fault(
             "three_pole" trip with reclosing; drawn if not given.
         resistance_ohm: bounds of the resistance; an arc between phases is shorter where the line's voltage is low.
     """
-    ohms, resistance = draw_star(site, rng, name, resistance_ohm)
+    ohms, resistance = draw_star(line, rng, name, resistance_ohm)
     commands = [Command(start, "fault", tuple(ohms))]
     classes = [(start, name)]
     if evolving and name in SPREADS:
         name = str(rng.choice(SPREADS[name]))
         spread = start + cycles(rng.uniform(1.5, 4))
-        wider, _ = draw_star(site, rng, name, resistance_ohm)
+        wider, _ = draw_star(line, rng, name, resistance_ohm)
         commands.append(Command(spread, "fault", tuple(np.minimum(wider, ohms))))
         classes.append((spread, name))
     if clearing is None:
@@ -89,20 +89,20 @@ def fault(
         stop = trip + cycles(1)
     else:
         poles = tuple(phases_of(name).astype(float)) if clearing == "single_pole" else ALL
-        trip_and_reclose, stop = _trip_and_reclose(site, rng, trip, poles)
+        trip_and_reclose, stop = _trip_and_reclose(line, rng, trip, poles)
         commands += trip_and_reclose
     parameters: dict[str, float | str] = {"resistance_ohm": resistance, "clearing": clearing}
-    return Occurrence("fault", start, stop, tuple(commands), (), tuple(classes), parameters)
+    return PlannedEvent("fault", start, stop, commands=tuple(commands), stages=tuple(classes), parameters=parameters)
 
 
 def _trip_and_reclose(
-    site: Site, rng: np.random.Generator, trip: int, poles: tuple[float, ...]
+    line: LineContext, rng: np.random.Generator, trip: int, poles: tuple[float, ...]
 ) -> tuple[list[Command], int]:
     """Open ``poles`` at both ends, let the arc go out in the dead time, close again; return also the end."""
     remote = trip + int(rng.integers(-SAMPLES_PER_CYCLE, 2 * SAMPLES_PER_CYCLE))
     dead_from = max(trip, remote) + SAMPLES_PER_CYCLE
     quench = dead_from + cycles(rng.uniform(0.5, 3))
-    close = dead_from + max(site.dead_samples(rng), quench - dead_from + SAMPLES_PER_CYCLE)
+    close = dead_from + max(line.dead_samples(rng), quench - dead_from + SAMPLES_PER_CYCLE)
     ends = [("local", close), ("remote", close + cycles(rng.uniform(0.2, 6)))]
     if rng.random() < 0.4:  # the remote end closes first
         ends = [("remote", close), ("local", ends[1][1])]

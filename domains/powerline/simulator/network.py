@@ -31,7 +31,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class ParameterSweep:
     """Between which bounds lines are drawn; the defaults are DESIGN's sweep."""
 
     position: tuple[float, float] = (0.05, 0.95)
@@ -126,7 +126,7 @@ def _log_uniform(rng: np.random.Generator, low: Array | float, high: Array | flo
 
 
 def draw_networks(
-    n: int, rng: np.random.Generator, nominal_hz: float | None = None, sweep: Sweep | None = None
+    n: int, rng: np.random.Generator, nominal_hz: float | None = None, sweep: ParameterSweep | None = None
 ) -> Network:
     """Draw ``n`` lines of all voltage levels.
 
@@ -136,7 +136,7 @@ def draw_networks(
         nominal_hz: 50 or 60; ``None`` draws both.
         sweep: bounds other than DESIGN's.
     """
-    sweep = sweep or Sweep()
+    sweep = sweep or ParameterSweep()
     levels = [v for v in LEVELS if sweep.kilovolt[0] <= v.kilovolt <= sweep.kilovolt[1]]
     level = rng.integers(0, len(levels), n)
     bounds = np.array([(*v.length_km, *v.rated_a, *v.x_over_r) for v in levels])[level]

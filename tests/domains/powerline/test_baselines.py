@@ -7,10 +7,11 @@ import pytest
 
 from domains.powerline.baselines import BASELINES, logistic, openxda
 from domains.powerline.baselines.logistic import _fitted, features
+from domains.powerline.conditions.records import resimulated
 from domains.powerline.simulator.faults import CLASSES
 from model.spec import load_spec
 from training.evaluation.conditions.cells import macro_f1, scored_windows, tables
-from training.evaluation.conditions.condition import Trial, resimulated
+from training.evaluation.conditions.condition import Trial
 
 SPEC = load_spec("line")
 ANGLES = 2 * np.pi / 32 * np.arange(32)[:, None] - 2 * np.pi / 3 * np.arange(3)

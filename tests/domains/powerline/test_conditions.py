@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from domains.powerline.conditions import CONDITIONS
 from domains.powerline.conditions.alterations import cycle_rms, resampled, subsiding
 from domains.powerline.conditions.measurement import relabelled
-from domains.powerline.simulator.episodes import Episodes
+from domains.powerline.conditions.records import resimulated
 from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
+from training.data.episodes import Episodes
 from training.errors import TrainingError
-from training.evaluation.conditions import CONDITIONS, LEVELS
-from training.evaluation.conditions.condition import Altered, Condition, Trial, chosen, register, resimulated
+from training.evaluation.conditions.condition import LEVELS, Altered, Condition, Trial
 
 SEED = 5
 WANTED = {
@@ -49,9 +50,9 @@ def test_the_registry_holds_every_condition_of_the_issue_with_five_severities() 
 
 def test_an_unknown_condition_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(TrainingError, match=r"no condition 'nois'; choose from noise, "):
-        chosen(["nois"])
-    assert [condition.name for condition in chosen(["gap", "noise"])] == ["gap", "noise"]
-    assert len(chosen()) == len(CONDITIONS)
+        CONDITIONS.chosen(["nois"])
+    assert [condition.name for condition in CONDITIONS.chosen(["gap", "noise"])] == ["gap", "noise"]
+    assert len(CONDITIONS.chosen()) == len(CONDITIONS)
 
 
 def test_a_name_is_registered_once_and_with_five_severities() -> None:
@@ -60,7 +61,7 @@ def test_a_name_is_registered_once_and_with_five_severities() -> None:
             return Trial(clean)
 
     with pytest.raises(TrainingError, match="already"):
-        register(Nothing("noise", "dB", (1, 2, 3, 4, 5), "Does nothing."))
+        CONDITIONS.register(Nothing("noise", "dB", (1, 2, 3, 4, 5), "Does nothing."))
     with pytest.raises(TrainingError, match="needs 5 severities, not 2"):
         Nothing("nothing", "", (1, 2), "Does nothing.")
     assert "nothing" not in CONDITIONS

@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from domains.powerline.data.line_data import training_windows
+from domains.powerline.evaluation.events import score_disturbances, score_faults
+from domains.powerline.evaluation.fold_results import Fold, Folds
 from domains.powerline.recipes.cross_validation import FoldOptions, _group, cross_validate, epochs_per_fold, run_fold
 from domains.powerline.rejection import PowerLineRejection
 from domains.powerline.simulator.disturbances import NON_FAULTS
@@ -19,9 +21,7 @@ from model.spec import load_spec
 from stream.detection.classify import with_rejection
 from training.data.windows import Windows
 from training.errors import TrainingError
-from training.evaluation.evaluation import judge_disturbances, judge_faults
 from training.evaluation.fold_groups import forget_groups, kept_group
-from training.evaluation.fold_results import Fold, Folds
 
 SPEC = load_spec("line")
 TINY = FoldOptions(folds=2, seed=3, epochs=3, episodes=160, architecture="fnn", lines=2, usual_episodes=8)
@@ -116,7 +116,7 @@ def test_results_of_other_options_are_not_taken_for_ones_own(tmp_path: Path) -> 
 
 
 def test_sixty_disturbances_are_an_hour_and_all_kinds_occur() -> None:
-    silent = judge_disturbances(always("none"), SPEC, seed=1, lines=1)  # type: ignore[arg-type]
+    silent = score_disturbances(always("none"), SPEC, seed=1, lines=1)  # type: ignore[arg-type]
     assert silent.alarms == {}
     assert silent.alarms_per_line_hour == 0
     assert silent.dealt.keys() == NON_FAULTS.keys()
@@ -125,13 +125,13 @@ def test_sixty_disturbances_are_an_hour_and_all_kinds_occur() -> None:
 
 
 def test_a_classifier_that_cries_all_the_time_has_its_alarm_in_the_quiet_counted_for_the_whole_hour() -> None:
-    crying = judge_disturbances(always("AG"), SPEC, seed=1, lines=1)  # type: ignore[arg-type]
+    crying = score_disturbances(always("AG"), SPEC, seed=1, lines=1)  # type: ignore[arg-type]
     assert crying.alarms == {"quiet": 1}  # one endless episode, which opens in the first, quiet second
     assert crying.alarms_per_line_hour > 1 / crying.line_hours
 
 
 def test_a_silent_classifier_misses_all_faults_and_has_no_delay() -> None:
-    found = judge_faults(always("none"), SPEC, seed=1, lines=1)  # type: ignore[arg-type]
+    found = score_faults(always("none"), SPEC, seed=1, lines=1)  # type: ignore[arg-type]
     assert found.injected == found.missed > 0
     assert found.delay_cycles_p95 is None
 

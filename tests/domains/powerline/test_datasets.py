@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from domains.powerline.data.datasets import METADATA, DataSet, Recipe, open_dataset, write_dataset
+from domains.powerline.data.datasets import METADATA, DataSet, DataSetRecipe, open_dataset, write_dataset
 from domains.powerline.data.hold_out import HELD_OUT, held_out, splits
-from domains.powerline.simulator.episodes import Episodes
 from domains.powerline.simulator.faults import CLASSES
 from faultline.cli.simulate import simulate as simulate_command
 from model.spec import load_spec
+from training.data.episodes import Episodes
 from training.data.windows import select
 from training.errors import DataSetError, TrainingError
 
-RECIPE = Recipe(episodes=600, seed=5, length_cycles=10)
+RECIPE = DataSetRecipe(episodes=600, seed=5, length_cycles=10)
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +129,12 @@ def test_a_file_of_another_kind_or_version_is_refused_with_what_to_do(dataset: D
 
 def test_a_set_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(DataSetError, match="cannot be written"):
-        write_dataset(tmp_path / "absent" / "set.parquet", Recipe(episodes=1, seed=1, length_cycles=4))
+        write_dataset(tmp_path / "absent" / "set.parquet", DataSetRecipe(episodes=1, seed=1, length_cycles=4))
 
 
 def test_the_command_writes_a_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     simulate_command(dataset=tmp_path / "set.parquet", episodes=20, seed=3, cycles=6.0, harsh=True)
-    assert open_dataset(tmp_path / "set.parquet").recipe == Recipe(
+    assert open_dataset(tmp_path / "set.parquet").recipe == DataSetRecipe(
         episodes=20, seed=3, length_cycles=6, instruments="harsh"
     )
     assert "20 episodes" in capsys.readouterr().out

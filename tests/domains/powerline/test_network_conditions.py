@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from domains.powerline.simulator.episodes import Episodes
+from domains.powerline.conditions import CONDITIONS
+from domains.powerline.conditions.records import resimulated
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
-from training.evaluation.conditions import CONDITIONS
-from training.evaluation.conditions.condition import resimulated
+from training.data.episodes import Episodes
 
 SEED, COUNT = 6, 24
 
@@ -37,7 +37,7 @@ def test_resistances_are_those_of_the_severity(clean: Episodes) -> None:
     for level, ohm in ((1, 15), (5, 100)):
         drawn = [
             float(o.parameters["resistance_ohm"])
-            for what in simulated("fault_resistance", clean, level).occurrences
+            for what in simulated("fault_resistance", clean, level).events
             for o in what
             if o.kind == "fault"
         ]
@@ -112,7 +112,7 @@ def test_non_faults_are_of_their_kind_and_never_labelled(clean: Episodes) -> Non
     seen = set()
     for level in range(1, 6):
         records = simulated("non_faults", clean, level)
-        kinds = {o.kind for what in records.occurrences for o in what}
+        kinds = {o.kind for what in records.events for o in what}
         assert kinds <= set(str(CONDITIONS["non_faults"].value(level)).split())
         assert (records.labels == 0).all()
         seen |= kinds

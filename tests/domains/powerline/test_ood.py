@@ -10,11 +10,11 @@ import pytest
 
 from domains.powerline.data.ood import (
     fit_rejection,
-    good_windows,
+    in_distribution_windows,
     line_rejection,
+    ood_windows,
     scaled_classdata,
     score_rejection,
-    strange_windows,
 )
 from domains.powerline.data.scenario import scenario
 from domains.powerline.rejection import PowerLineRejection
@@ -33,14 +33,16 @@ def rejection() -> PowerLineRejection:
 
 
 def test_noise_and_constants_are_refused_and_windows_of_lines_are_not(rejection: PowerLineRejection) -> None:
-    scores = score_rejection(rejection, good_windows(SPEC, seed=77, episodes=150), strange_windows(SPEC, 78), SPEC)
+    scores = score_rejection(
+        rejection, in_distribution_windows(SPEC, seed=77, episodes=150), ood_windows(SPEC, 78), SPEC
+    )
     assert min(scores.strange.values()) >= 0.95
     assert scores.good <= 0.005
     assert scores.faulty == 0.0
 
 
 def test_lines_with_faulty_instruments_are_hardly_ever_refused(rejection: PowerLineRejection) -> None:
-    harsh = good_windows(SPEC, seed=79, episodes=150, harsh=True)
+    harsh = in_distribution_windows(SPEC, seed=79, episodes=150, harsh=True)
     scores = score_rejection(rejection, harsh, {}, SPEC)
     assert scores.good <= 0.005
     assert scores.faulty <= 0.0005
@@ -60,7 +62,7 @@ def test_classdata_in_thousandfold_amperes_is_refused(rejection: PowerLineReject
 
 
 def test_the_bounds_leave_room_above_the_strongest_fault(rejection: PowerLineRejection) -> None:
-    strongest = good_windows(SPEC, seed=80, episodes=150).data
+    strongest = in_distribution_windows(SPEC, seed=80, episodes=150).data
     assert rejection.most_current > 1.2 * np.abs(strongest[:, :, :3]).max()
     assert rejection.most_voltage > 1.2 * np.abs(strongest[:, :, 3:]).max()
 
@@ -71,7 +73,7 @@ def test_the_same_seed_chooses_the_same_bounds(rejection: PowerLineRejection) ->
 
 def test_windows_that_are_noise_themselves_cannot_be_fitted() -> None:
     with pytest.raises(TrainingError, match="per unit"):
-        fit_rejection(strange_windows(SPEC, 1)["white noise"], SPEC, seed=2)
+        fit_rejection(ood_windows(SPEC, 1)["white noise"], SPEC, seed=2)
 
 
 def test_windows_of_one_instant_are_bounded_by_their_peaks_alone() -> None:

@@ -7,12 +7,12 @@ import pytest
 
 from domains.powerline.data.scenario import scenario
 from domains.powerline.simulator.disturbances import NON_FAULTS
-from domains.powerline.simulator.episodes import Mix, simulate
+from domains.powerline.simulator.episodes import ScenarioMix, simulate
+from domains.powerline.simulator.events import BRISK, LineContext
 from domains.powerline.simulator.fault_plans import FAULT_CLASSES, fault
 from domains.powerline.simulator.faults import CLASSES, classes_of, conductance, phases_of, star
 from domains.powerline.simulator.imperfections import saturate
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, draw_networks
-from domains.powerline.simulator.occurrence import BRISK, Site
 from domains.powerline.simulator.solver import Plan, solve
 from model.spec import load_spec
 from stream.detection.truth import injected_faults
@@ -44,9 +44,9 @@ def test_the_same_seed_gives_the_same_arrays_and_another_seed_others() -> None:
 
 
 def test_labels_begin_at_the_planned_sample_with_the_planned_class() -> None:
-    episodes = simulate(64, seed=2, length_cycles=8, mix=Mix(fault_share=1.0, disturbed_share=0.0))
-    for labels, (what,) in zip(episodes.labels, episodes.occurrences, strict=True):
-        start, name = what.classes[0]
+    episodes = simulate(64, seed=2, length_cycles=8, mix=ScenarioMix(fault_share=1.0, disturbed_share=0.0))
+    for labels, (what,) in zip(episodes.labels, episodes.events, strict=True):
+        start, name = what.stages[0]
         assert (labels[:start] == 0).all()
         assert CLASSES[labels[start]] == name
 
@@ -57,7 +57,7 @@ def test_what_is_no_fault_is_labelled_none_and_changes_the_waveform(kind: str) -
     rng = np.random.default_rng(9)
     plans = []
     for n in range(16):
-        what = NON_FAULTS[kind](Site.of(network, n, BRISK), rng, 64)
+        what = NON_FAULTS[kind](LineContext.of(network, n, BRISK), rng, 64)
         plans.append(Plan(what.commands, what.modulations))
     waves = solve(network, plans, 640)
     quiet = solve(network, [Plan()] * 16, 640)
@@ -71,7 +71,7 @@ def test_what_is_no_fault_is_labelled_none_and_changes_the_waveform(kind: str) -
 def test_after_a_trip_the_line_is_dead_unlabelled_and_comes_back_healthy(name: str) -> None:
     network = draw_networks(8, np.random.default_rng(3))
     rng = np.random.default_rng(4)
-    whats = [fault(Site.of(network, n, BRISK), rng, 64, name, clearing="three_pole") for n in range(8)]
+    whats = [fault(LineContext.of(network, n, BRISK), rng, 64, name, clearing="three_pole") for n in range(8)]
     waves = solve(network, [Plan(w.commands, w.modulations) for w in whats], 1280)
     for n, what in enumerate(whats):
         closing = min(c.sample for c in what.commands if c.action.startswith("close_local"))
@@ -85,12 +85,12 @@ def test_after_a_trip_the_line_is_dead_unlabelled_and_comes_back_healthy(name: s
 def test_an_evolving_fault_is_one_run_of_labels_with_two_classes() -> None:
     network = draw_networks(8, np.random.default_rng(3))
     rng = np.random.default_rng(4)
-    whats = [fault(Site.of(network, n, BRISK), rng, 64, "AG", evolving=True) for n in range(8)]
+    whats = [fault(LineContext.of(network, n, BRISK), rng, 64, "AG", evolving=True) for n in range(8)]
     labels = solve(network, [Plan(w.commands, w.modulations) for w in whats], 960).labels
     found = injected_faults(labels)
     assert len(found) == 8
     for run, what in zip(found, whats, strict=True):
-        assert [CLASSES[c] for c in run.classes] == [name for _, name in what.classes]
+        assert [CLASSES[c] for c in run.classes] == [*what.classes]
 
 
 def test_current_transformers_saturate_only_beyond_their_knee() -> None:

@@ -8,11 +8,12 @@ import pytest
 
 from domains.powerline.baselines import openxda
 from domains.powerline.data.symmetries import LINE_SYMMETRIES
-from domains.powerline.simulator.episodes import Episodes, Mix, simulate
+from domains.powerline.simulator.episodes import ScenarioMix, simulate
 from domains.powerline.simulator.faults import CLASSES
 from model.architectures import build
 from model.normalisation import Normalisation
 from model.spec import load_spec
+from training.data.episodes import Episodes
 from training.data.windows import select
 from training.fitting.fit import logits_of
 from training.fitting.steps import Steps
@@ -22,7 +23,7 @@ FORMS = range(len(LINE_SYMMETRIES))
 
 
 def _faults(*classes: str, count: int = 60, seed: int = 5) -> Episodes:
-    return simulate(count, seed, length_cycles=8.0, mix=Mix(fault_share=1.0, classes=classes))
+    return simulate(count, seed, length_cycles=8.0, mix=ScenarioMix(fault_share=1.0, classes=classes))
 
 
 def _shown(windows: np.ndarray, form: int) -> np.ndarray:

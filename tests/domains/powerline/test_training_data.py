@@ -11,17 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from domains.powerline.data import line_data
-from domains.powerline.data.datasets import METADATA, Recipe, open_dataset, write_dataset
+from domains.powerline.data.datasets import METADATA, DataSetRecipe, open_dataset, write_dataset
 from domains.powerline.data.hold_out import HELD_OUT, held_out
 from domains.powerline.data.line_data import DOUBTFUL, Batches, training_windows
-from domains.powerline.data.training_data import LineMaterial, dataset_material, simulated_material
+from domains.powerline.data.training_data import Seeds, TrainingData, read_training_data, simulate_training_data
 from domains.powerline.recipes.line import LineOptions, train_line
-from domains.powerline.simulator.episodes import Episodes, simulate
+from domains.powerline.simulator.episodes import simulate
 from model.artefact import Artefact
 from model.spec import load_spec
+from training.data.episodes import Episodes
 from training.errors import DataSetError
 
-RECIPE = Recipe(episodes=400, seed=5, length_cycles=10)
+RECIPE = DataSetRecipe(episodes=400, seed=5, length_cycles=10)
 SPEC = load_spec("line")
 
 
@@ -33,8 +34,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def material(path: Path) -> LineMaterial:
-    return dataset_material(path, SPEC, seed=1)
+def material(path: Path) -> TrainingData:
+    return read_training_data(path, SPEC, seed=1)
 
 
 def sure_of_none(data: np.ndarray) -> np.ndarray:
@@ -42,7 +43,7 @@ def sure_of_none(data: np.ndarray) -> np.ndarray:
     return np.tile(np.eye(len(SPEC.classes), dtype=np.float32)[SPEC.none_index], (len(data), 1))
 
 
-def test_no_window_that_is_learned_from_or_tuned_on_is_of_a_held_out_band(path: Path, material: LineMaterial) -> None:
+def test_no_window_that_is_learned_from_or_tuned_on_is_of_a_held_out_band(path: Path, material: TrainingData) -> None:
     index = open_dataset(path).index
     beyond = {band: index["episode"][held_out(index, band)] for band in HELD_OUT}
     parts = (material.train, material.validation, material.calibration, material.test)
@@ -78,7 +79,7 @@ def test_every_other_part_is_of_usual_instruments_and_as_much_is_broken_in_it(mo
 
 
 def test_hard_windows_are_doubted_ones_of_training_episodes_and_every_round_searches_others(
-    material: LineMaterial,
+    material: TrainingData,
 ) -> None:
     first, second = (material.search(done, 3, sure_of_none) for done in (1, 2))
     learned = set(material.train.episode.tolist())
@@ -100,8 +101,8 @@ def test_hard_windows_are_doubted_ones_of_training_episodes_and_every_round_sear
     assert len(material.search(1, 2, all_knowing)) == 0
 
 
-def test_the_same_seed_takes_the_same_windows_of_a_data_set(path: Path, material: LineMaterial) -> None:
-    again, other = dataset_material(path, SPEC, seed=1), dataset_material(path, SPEC, seed=2)
+def test_the_same_seed_takes_the_same_windows_of_a_data_set(path: Path, material: TrainingData) -> None:
+    again, other = read_training_data(path, SPEC, seed=1), read_training_data(path, SPEC, seed=2)
     np.testing.assert_array_equal(again.train.data, material.train.data)
     assert not np.array_equal(np.unique(other.train.episode), np.unique(material.train.episode))
     for band in HELD_OUT:
@@ -110,7 +111,7 @@ def test_the_same_seed_takes_the_same_windows_of_a_data_set(path: Path, material
 
 def test_the_searches_of_a_simulated_training_number_their_episodes_beyond_all_others() -> None:
     batches = Batches(mixed=20, brief=30, mined=8)
-    material = simulated_material(batches, SPEC, seed=1)
+    material = simulate_training_data(batches, SPEC, Seeds(1))
     assert material.source is None
     assert max(material.train.episode.max(), material.validation.episode.max()) == 49
     found = [material.search(done, 3, sure_of_none) for done in (1, 2)]
@@ -121,12 +122,12 @@ def test_the_searches_of_a_simulated_training_number_their_episodes_beyond_all_o
 
 def test_a_data_set_of_too_few_episodes_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "few.parquet"
-    write_dataset(path, Recipe(episodes=3, seed=1, length_cycles=6))
+    write_dataset(path, DataSetRecipe(episodes=3, seed=1, length_cycles=6))
     with pytest.raises(DataSetError, match=r"few\.parquet: too few: its 3 episodes .* `faultline simulate --dataset"):
-        dataset_material(path, SPEC, seed=1)
-    write_dataset(path, Recipe(episodes=40, seed=1, length_cycles=6))
+        read_training_data(path, SPEC, seed=1)
+    write_dataset(path, DataSetRecipe(episodes=40, seed=1, length_cycles=6))
     with pytest.raises(DataSetError, match="to learn from, without any"):
-        dataset_material(path, SPEC, seed=1)
+        read_training_data(path, SPEC, seed=1)
 
 
 def test_a_data_set_of_other_classes_is_refused(path: Path, tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_a_data_set_of_other_classes_is_refused(path: Path, tmp_path: Path) -> N
     metadata = {METADATA: recipe.model_dump_json().encode()}
     pq.write_table(pq.read_table(path).slice(0, 5).replace_schema_metadata(metadata), other)
     with pytest.raises(DataSetError, match="its classes are"):
-        dataset_material(other, SPEC, seed=1)
+        read_training_data(other, SPEC, seed=1)
 
 
 @pytest.mark.slow

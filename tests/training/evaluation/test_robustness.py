@@ -11,9 +11,9 @@ import typer
 from typer.testing import CliRunner
 
 from domains.powerline.baselines import logistic
+from domains.powerline.conditions.records import resimulated
 from model.spec import load_spec
 from training.errors import TrainingError
-from training.evaluation.conditions import RobustnessResult, chosen
 from training.evaluation.conditions.cells import (
     Scored,
     events,
@@ -24,11 +24,14 @@ from training.evaluation.conditions.cells import (
     scored_windows,
     tables,
 )
-from training.evaluation.conditions.condition import Trial, resimulated
+from training.evaluation.conditions.condition import Trial
+from training.evaluation.conditions.results import RobustnessResult
 from training.evaluation.robustness import evaluate, mean_corruption_error
 from training.metrics import macro_f1 as macro_f1_of_classes
+from training.recipe import recipe_of
 
 SPEC = load_spec("line")
+RECIPE = recipe_of(SPEC)
 NAMES = ("noise", "window_position", "non_faults")
 
 
@@ -42,7 +45,7 @@ def silent(windows: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def result() -> RobustnessResult:
-    return evaluate(like_logistic, SPEC, chosen(NAMES), seed=4, episodes=30, model_id="logistic")
+    return evaluate(like_logistic, RECIPE, RECIPE.conditions.chosen(NAMES), seed=4, episodes=30, model_id="logistic")
 
 
 def test_a_result_has_a_cell_for_every_severity_and_names_the_worst(result: RobustnessResult) -> None:
@@ -67,7 +70,9 @@ def test_a_result_survives_its_file(result: RobustnessResult) -> None:
 
 
 def test_the_same_seed_gives_the_same_result(result: RobustnessResult) -> None:
-    again = evaluate(like_logistic, SPEC, chosen(["window_position"]), seed=4, episodes=30, model_id="logistic")
+    again = evaluate(
+        like_logistic, RECIPE, RECIPE.conditions.chosen(["window_position"]), seed=4, episodes=30, model_id="logistic"
+    )
     assert again.cells == tuple(cell for cell in result.cells if cell.condition == "window_position")
     assert again.clean == result.clean
 
@@ -78,7 +83,7 @@ def test_a_classifier_that_says_nothing_misses_every_fault_and_raises_no_alarm()
     def progress(name: str, level: int) -> None:
         told.append((name, level))
 
-    found = evaluate(silent, SPEC, chosen(["non_faults"]), seed=4, episodes=20, progress=progress)
+    found = evaluate(silent, RECIPE, RECIPE.conditions.chosen(["non_faults"]), seed=4, episodes=20, progress=progress)
     assert told == [("clean", 0), *(("non_faults", level) for level in range(1, 6))]
     assert found.clean.missed == found.clean.faults > 5
     assert found.clean.delay_cycles_p95 is None
@@ -147,9 +152,9 @@ def test_scored_windows_are_filled_by_one_state() -> None:
 
 def test_a_spec_that_the_simulator_does_not_speak_is_refused() -> None:
     with pytest.raises(TrainingError, match="'instant'"):
-        evaluate(silent, load_spec("instant"), chosen(["noise"]))
+        evaluate(silent, recipe_of(load_spec("instant")), RECIPE.conditions.chosen(["noise"]))
     with pytest.raises(TrainingError, match="at least one condition"):
-        evaluate(silent, SPEC, [])
+        evaluate(silent, RECIPE, [])
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from training.fitting.calibration import (
     brier_score,
     calibrate,
     expected_calibration_error,
-    merge_three_phase,
+    merge_equivalent,
     prior_offset,
     reliability,
 )
@@ -87,7 +87,7 @@ def test_the_temperature_is_scikit_learns() -> None:
 def test_merging_adds_the_three_phase_classes_and_keeps_the_sum() -> None:
     logits, labels = drawn(50, 1.0)
     probabilities = softmax(logits, axis=1)
-    merged, truth = merge_three_phase(probabilities, labels, SPEC)
+    merged, truth = merge_equivalent(probabilities, labels, SPEC)
     np.testing.assert_allclose(merged.sum(axis=1), 1, rtol=1e-5)
     abc, abcg = SPEC.class_index("ABC"), SPEC.class_index("ABCG")
     np.testing.assert_allclose(merged[:, abc] + merged[:, abcg], probabilities[:, abc] + probabilities[:, abcg])

@@ -10,14 +10,15 @@ import pytest
 
 from domains.powerline.data.line_data import Batches, hard_windows, training_windows
 from domains.powerline.data.scenario import scenario
+from domains.powerline.evaluation.events import evaluate_silence
 from domains.powerline.recipes.line import LineOptions, train_line
 from faultline.cli.train import Split, train
 from model.artefact import Artefact, shipped
 from model.engine import Engine
 from stream.detection.scoring import detect_episodes, score_events
 from stream.detection.truth import injected_faults
-from training.data.windows import judge
-from training.evaluation.evaluation import classify_record, evaluate_silence
+from training.data.windows import label_windows
+from training.evaluation.classifier import classify_record
 from training.metrics import window_scores
 
 QUICK = LineOptions(seed=5, epochs=3, episodes=100, test_lines=1, show_progress=False)
@@ -113,7 +114,7 @@ def test_the_shipped_model_finds_and_names_the_faults_of_unseen_lines(engine: En
     assert events.missed == 0
     assert events.correct >= 0.95 * events.injected
     assert events.false_alarms <= 1
-    labels, weights = judge(record.labels, record.settled, engine.spec)
+    labels, weights = label_windows(record.labels, record.settled, engine.spec)
     whole = weights >= 1
     scores = window_scores(labels[whole], probabilities.argmax(axis=2)[whole], engine.spec)
     assert scores["merged_macro_f1"] > 0.97

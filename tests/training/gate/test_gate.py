@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from training.gate.gate import EventScores, GateScores, GateThresholds, InstantThresholds, feedback_criterion, gate
+from domains.powerline.recipes.thresholds import InstantThresholds, LineThresholds
+from model.spec import load_spec
+from training.gate.gate import EventScores, GateScores, GateThresholds, feedback_criterion, gate
+from training.recipe import recipe_of
 
-LIMITS = GateThresholds()
+LIMITS = LineThresholds()
 GOOD = GateScores(
     holdout=0.995,
     cells={"noise/3": 0.99, "gap/5": 0.8},
@@ -163,8 +166,8 @@ def test_a_model_without_events_is_judged_without_them() -> None:
 
 def test_thresholds_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAULTLINE_GATE_CELL_MARGIN", "0.5")
-    assert GateThresholds.of_spec("line").cell_margin == 0.5
-    assert GateThresholds.of_spec("instant").cell_margin == 0.5
+    assert recipe_of(load_spec("line")).thresholds().cell_margin == 0.5
+    assert recipe_of(load_spec("instant")).thresholds().cell_margin == 0.5
     monkeypatch.setenv("FAULTLINE_GATE_MISSED", "2")
     with pytest.raises(ValidationError):
         GateThresholds()

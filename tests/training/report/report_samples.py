@@ -7,6 +7,7 @@ import numpy as np
 from model.spec import load_spec
 from training.evaluation.conditions.results import ConditionCell, RobustnessResult
 from training.gate.gate import EventScores, GateScores, GateThresholds, gate
+from training.recipe import recipe_of
 from training.report import recommendations
 from training.report.data import (
     DataSummary,
@@ -24,20 +25,21 @@ from training.report.data import (
     Slice,
     Training,
 )
-from training.report.scores import Judged, calibrate_scores, classify_scores, compare
+from training.report.scores import Predictions, calibrate_scores, classify_scores, compare
 
 SPEC = load_spec("line")
+RECIPE = recipe_of(SPEC)
 CLASSES = len(SPEC.classes)
 
 
-def judged(seed: int = 1, right: float = 0.95, episodes: int = 60, each: int = 20) -> Judged:
+def judged(seed: int = 1, right: float = 0.95, episodes: int = 60, each: int = 20) -> Predictions:
     """Windows of which about ``right`` are called what they are; truth is the same for every seed."""
     labels = np.random.default_rng(0).integers(0, CLASSES, episodes * each)
     rng = np.random.default_rng(seed)
     said = np.where(rng.random(len(labels)) < right, labels, rng.integers(0, CLASSES, len(labels)))
     probabilities = np.full((len(labels), CLASSES), 0.1 / (CLASSES - 1), np.float32)
     probabilities[np.arange(len(labels)), said] = 0.9
-    return Judged(labels, probabilities, np.repeat(np.arange(episodes), each), "made up")
+    return Predictions(labels, probabilities, np.repeat(np.arange(episodes), each), "made up")
 
 
 def cell(condition: str, level: int, score: float, rule: float) -> ConditionCell:
@@ -163,7 +165,7 @@ def report_data() -> ReportData:
         recommendations=recommendations.recommendations(
             SPEC, verdict, training, classification, calibration, slices, events, conditions, data, None
         ),
-        intended_use=recommendations.intended_use(SPEC, classification, events),
-        limits=recommendations.limits(SPEC, events, conditions, "made up"),
+        intended_use=recommendations.intended_use(RECIPE, classification, events),
+        limits=recommendations.limits(RECIPE, events, conditions, "made up"),
         rollback=("faultline worker --spec line",),
     )  # fmt: skip

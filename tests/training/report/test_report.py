@@ -14,11 +14,11 @@ import pytest
 from model.artefact import Artefact, shipped
 from tests.training.report.report_samples import CLASSES, SPEC, judged, report_data, robustness
 from training.errors import TrainingError
-from training.report import ReportData, ReportOptions, collect, write
-from training.report.data import LeakageCheck
-from training.report.render import draw, html, markdown
+from training.report.collect import ReportOptions, collect
+from training.report.data import LeakageCheck, ReportData
+from training.report.render import draw, html, markdown, write
 from training.report.schema import PATH, schema_text
-from training.report.scores import Judged, classify_scores, compare
+from training.report.scores import Predictions, classify_scores, compare
 
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE_SECTIONS = (
@@ -166,14 +166,14 @@ def test_a_paired_interval_is_narrower_than_the_scores_own() -> None:
     mine = judged(1, 0.9)
     said = mine.probabilities.copy()
     said[0] = np.eye(CLASSES, dtype=np.float32)[0]
-    row = compare(mine, Judged(mine.labels, said, mine.episode, ""), "nearly the same", SPEC).rows[0]
+    row = compare(mine, Predictions(mine.labels, said, mine.episode, ""), "nearly the same", SPEC).rows[0]
     assert (row.high or 0) - (row.low or 0) < (scores.merged_high - scores.merged_low) / 5
 
 
 def test_scores_of_the_merged_classes_forgive_confusing_the_three_phase_faults() -> None:
     abc, abcg = SPEC.class_index("ABC"), SPEC.class_index("ABCG")
     probabilities = np.eye(CLASSES, dtype=np.float32)[[0, abcg, abc]]
-    scores = classify_scores(Judged(np.array([0, abc, abcg]), probabilities, np.arange(3), ""), SPEC).scores
+    scores = classify_scores(Predictions(np.array([0, abc, abcg]), probabilities, np.arange(3), ""), SPEC).scores
     assert scores.merged_macro_f1 == scores.merged_accuracy == 1
     assert scores.accuracy == pytest.approx(1 / 3, abs=1e-4)
 

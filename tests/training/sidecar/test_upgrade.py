@@ -25,7 +25,7 @@ from stream.contract import WindowLabel
 from tests.training.sidecar.sidecar_samples import ChampionsInMemory, ReportsInMemory, model, request, settings
 from training.data.feedback import split_feedback
 from training.fitting.checkpoint import Checkpoint
-from training.report import ReportData
+from training.report.data import ReportData
 from training.sidecar.drift.detector import DriftDetector, DriftSignal
 from training.sidecar.drift.monitor import drift_policy
 from training.sidecar.job.spec import CANDIDATE, CHAMPION, FEEDBACK, JOB_FILE, OUTCOME, PAGE, REPORT, WORK, Outcome

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from domains.powerline.simulator.drive import Drive
 from domains.powerline.simulator.episodes import plan_of
+from domains.powerline.simulator.events import PlannedEvent
 from domains.powerline.simulator.measurement import Instruments, draw_chains, measure
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, draw_networks
-from domains.powerline.simulator.occurrence import Occurrence
 from domains.powerline.simulator.solver import solve
 from model.artefact import Artefact, build_model
 from model.spec import SignalSpec
@@ -85,7 +85,7 @@ def railway(records: int, seed: int, lines: int = 4, length_cycles: int = 40) ->
         start, stop = rng.uniform(0.1, 0.2), rng.uniform(0.5, 0.75)
         train = Train(start, stop, rng.uniform(0.8, 2.0), first, second, rng.uniform(0.1, 0.5), 0.25, 0.12)
         begin, end = round(start * 50 * SAMPLES_PER_CYCLE), round(stop * 50 * SAMPLES_PER_CYCLE)
-        plans.append(plan_of([Occurrence("railway", begin, end, (), (train,))]))
+        plans.append(plan_of([PlannedEvent("railway", begin, end, modulations=(train,))]))
     waves = solve(network, plans, length)
     return Railway(measure(waves.samples, draw_chains(records, rng, INSTRUMENTS), rng), which)
 

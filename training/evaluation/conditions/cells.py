@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from model.spec import SignalSpec
 from stream.detection.scoring import EventScore, detect_episodes, score_events
 from stream.detection.truth import injected_faults
-from training.data.windows import judge, window_ends
+from training.data.windows import label_windows, window_ends
 from training.evaluation.conditions.condition import Trial
 
-# A line-hour as the issue and the gate count it: sixty occurrences, each of which is one record here.
+# A line-hour as the issue and the gate count it: sixty events, each of which is one record here.
 OCCURRENCES_PER_HOUR = 60
 RESAMPLES = 500
 KEPT = 100  # of them stay in a cell, for comparisons draw by draw: enough for a standard error to 7 %
@@ -46,7 +46,7 @@ def scored_windows(trial: Trial, spec: SignalSpec) -> Scored:
         record = np.repeat(np.arange(len(episodes)), trial.ends.shape[1])
         end = trial.ends.reshape(-1)
         return Scored(record, end, episodes.labels[record, end].astype(np.intp))
-    labels, weights = judge(episodes.labels, episodes.settled, spec)
+    labels, weights = label_windows(episodes.labels, episodes.settled, spec)
     record, k = np.nonzero(weights >= 1.0)
     return Scored(record, window_ends(episodes.samples.shape[1], spec)[k], labels[record, k].astype(np.intp))
 
@@ -96,7 +96,7 @@ def interval(scores: NDArray[np.float64]) -> tuple[float, float]:
 
 def flip_rate(trial: Trial, y_pred: NDArray[np.intp], spec: SignalSpec) -> float:
     """Return the part of neighbouring windows of one truth that ``y_pred`` (n, windows) calls differently."""
-    labels, weights = judge(trial.episodes.labels, trial.episodes.settled, spec)
+    labels, weights = label_windows(trial.episodes.labels, trial.episodes.settled, spec)
     merged = np.array(spec.equivalent_indices())
     whole = weights >= 1.0
     alike = whole[:, 1:] & whole[:, :-1] & (labels[:, 1:] == labels[:, :-1])
@@ -107,7 +107,7 @@ def flip_rate(trial: Trial, y_pred: NDArray[np.intp], spec: SignalSpec) -> float
 def events(trial: Trial, probabilities: NDArray[np.float32], spec: SignalSpec) -> EventScore:
     """Score the episodes that the worker's tracker makes of ``probabilities`` (n, windows, classes).
 
-    Every record counts as one of the sixty occurrences of a line-hour: its few cycles are the only eventful ones of
+    Every record counts as one of the sixty events of a line-hour: its windows are the only eventful ones of
     its minute.
     """
     injected = injected_faults(trial.episodes.labels, spec.none_index)

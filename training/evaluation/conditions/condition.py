@@ -1,28 +1,19 @@
-"""What a condition is, and the registry. A new one is a subclass of ``Condition``, or one call of ``register``."""
+"""Conditions and their registry. A new one is a subclass of ``Condition``, added by one call of ``register``."""
 
 from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.simulator.episodes import Episodes, Mix, simulate
-from domains.powerline.simulator.measurement import Faulty, Instruments
-from domains.powerline.simulator.network import Sweep
-from domains.powerline.simulator.occurrence import cycles
+from training.data.episodes import Episodes
 from training.errors import TrainingError
 
 LEVELS = 5
-LENGTH_CYCLES = 24.0  # most faults are cleared, and most lines reclosed, before a record ends
-# Instruments in good order and of a known rating: what is wrong with a record is the condition's alone.
-GOOD = Instruments(
-    noise_db=(50.0, 60.0), saturable=0.0, gain_error=(0.002, 0.002), current_base=(1.0, 1.0), faulty=Faulty()
-)
-USUAL_MIX = Mix(fault_share=0.65, disturbed_share=0.0)
 
 Value = float | str
 
@@ -85,59 +76,41 @@ class Altered(Condition):
         return Trial(self._change(clean, self.value(level), self.random(seed)))
 
 
-CONDITIONS: dict[str, Condition] = {}
+class Conditions(Mapping[str, Condition]):
+    """The conditions of a domain by name, in the order in which they were registered.
 
+    Example:
+        >>> sorted(Conditions())
+        []
+    """
 
-def register(condition: Condition) -> Condition:
-    """Add a condition to the registry. Raises TrainingError where its name is taken."""
-    if condition.name in CONDITIONS:
-        raise TrainingError(f"there is a condition {condition.name!r} already; choose another name")
-    CONDITIONS[condition.name] = condition
-    return condition
+    def __init__(self) -> None:
+        self._known: dict[str, Condition] = {}
 
+    def __getitem__(self, name: str) -> Condition:
+        return self._known[name]
 
-def chosen(names: Sequence[str] | None = None) -> tuple[Condition, ...]:
-    """Return the conditions of these names, or all. Raises TrainingError naming those there are."""
-    for name in names or ():
-        if name not in CONDITIONS:
-            raise TrainingError(f"there is no condition {name!r}; choose from {', '.join(CONDITIONS)}")
-    return tuple(CONDITIONS[name] for name in names or CONDITIONS)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
 
+    def __len__(self) -> int:
+        return len(self._known)
 
-def resimulated(
-    n: int,
-    seed: int,
-    *,
-    mix: Mix = USUAL_MIX,
-    sweep: Sweep | None = None,
-    nominal_hz: float | None = None,
-) -> Episodes:
-    """Simulate ``n`` records as good instruments have them; the same seed draws the same lines in all conditions."""
-    return simulate(n, seed, length_cycles=LENGTH_CYCLES, mix=mix, sweep=sweep, nominal_hz=nominal_hz, instruments=GOOD)
+    def register(self, condition: Condition) -> Condition:
+        """Add a condition. Raises TrainingError where its name is taken."""
+        if condition.name in self._known:
+            raise TrainingError(f"there is a condition {condition.name!r} already; choose another name")
+        self._known[condition.name] = condition
+        return condition
 
-
-def joined(parts: Sequence[Episodes]) -> Episodes:
-    """Return all records of ``parts``."""
-    return Episodes(
-        np.concatenate([p.samples for p in parts]),
-        np.concatenate([p.labels for p in parts]),
-        np.concatenate([p.settled for p in parts]),
-        tuple(o for p in parts for o in p.occurrences),
-        tuple(line for p in parts for line in p.lines),
-    )
+    def chosen(self, names: Sequence[str] | None = None) -> tuple[Condition, ...]:
+        """Return the conditions of these names, or all. Raises TrainingError naming those there are."""
+        for name in names or ():
+            if name not in self._known:
+                raise TrainingError(f"there is no condition {name!r}; choose from {', '.join(self._known)}")
+        return tuple(self._known[name] for name in names or self._known)
 
 
 def with_samples(episodes: Episodes, samples: NDArray[np.float32]) -> Episodes:
     """Return the same episodes as other samples."""
     return replace(episodes, samples=samples)
-
-
-def moments(episodes: Episodes) -> NDArray[np.intp]:
-    """Return the sample (n,) at which something first happens, or the middle of a record in which nothing does."""
-    middle = episodes.samples.shape[1] // 2
-    return np.array([min((o.start for o in what), default=middle) for what in episodes.occurrences], np.intp)
-
-
-def length_samples() -> int:
-    """Return how many samples a record has."""
-    return cycles(LENGTH_CYCLES)

@@ -15,7 +15,7 @@ ALL = "all"
 WIDTH = 2 * 1.96  # of a 95 % interval, in standard errors
 
 
-def standard_errors(mine: RobustnessResult, theirs: RobustnessResult) -> dict[str, float]:
+def standard_errors(candidate: RobustnessResult, champion: RobustnessResult) -> dict[str, float]:
     """Return the standard errors of the differences of merged macro-F1 between two models.
 
     On equal seeds and episodes both were scored on the same bootstrap samples of the same records, and the difference
@@ -23,15 +23,15 @@ def standard_errors(mine: RobustnessResult, theirs: RobustnessResult) -> dict[st
     without samples, or of other records, the intervals are taken as independent, and cells of a mean as one.
 
     Args:
-        mine: of the one model.
-        theirs: of the other.
+        candidate: of the one model.
+        champion: of the other.
 
     Returns:
         By cell ("noise/3"), by condition ("noise": of the mean of its levels) and for ALL (of the mean of all cells).
     """
-    other = {cell.name: cell for cell in theirs.cells}
-    pairs = {cell.name: (cell, other[cell.name]) for cell in mine.cells if cell.name in other}
-    same = mine.seed == theirs.seed and all(_comparable(*pair) for pair in pairs.values())
+    other = {cell.name: cell for cell in champion.cells}
+    pairs = {cell.name: (cell, other[cell.name]) for cell in candidate.cells if cell.name in other}
+    same = candidate.seed == champion.seed and all(_comparable(*pair) for pair in pairs.values())
     families = {name: [name] for name in pairs} | _by_condition(pairs)
     if same:
         drawn = {name: _differences(*pair) for name, pair in pairs.items()}
@@ -50,12 +50,12 @@ def _by_condition(pairs: Mapping[str, tuple[ConditionCell, ConditionCell]]) -> d
     return families
 
 
-def _comparable(mine: ConditionCell, theirs: ConditionCell) -> bool:
-    return mine.episodes == theirs.episodes and len(mine.drawn) == len(theirs.drawn) > 1
+def _comparable(candidate: ConditionCell, champion: ConditionCell) -> bool:
+    return candidate.episodes == champion.episodes and len(candidate.drawn) == len(champion.drawn) > 1
 
 
-def _differences(mine: ConditionCell, theirs: ConditionCell) -> NDArray[np.float64]:
-    return np.subtract(mine.drawn, theirs.drawn, dtype=np.float64)
+def _differences(candidate: ConditionCell, champion: ConditionCell) -> NDArray[np.float64]:
+    return np.subtract(candidate.drawn, champion.drawn, dtype=np.float64)
 
 
 def _error(cell: ConditionCell) -> float:

@@ -82,11 +82,14 @@ def evaluate_candidate(
     job: JobSpec, folder: Path, model_id: str, champion_id: str | None, on_progress: Callable[[float, str], None]
 ) -> Outcome:
     """Write the candidate's report, beside the champion where there is one, and return the gate's verdict."""
-    from training.evaluation.conditions import CONDITIONS
+    from model.spec import load_spec
     from training.gate.gate import Verdict
-    from training.report import ReportOptions, collect, write
+    from training.recipe import recipe_of
+    from training.report.collect import ReportOptions, collect
+    from training.report.render import write
 
-    conditions = 1 + len(CONDITIONS) if job.spec == "line" and job.evaluation_episodes else 0
+    recipe = recipe_of(load_spec(job.spec))
+    conditions = 1 + len(recipe.conditions) if recipe.conditions and job.evaluation_episodes else 0
     steps = 13 + 2 * conditions
     done = 0
 
@@ -114,7 +117,7 @@ def evaluate_candidate(
     if scores.cells:
         metrics["worst_condition_merged_macro_f1"] = min(scores.cells.values())
     if scores.events is not None:
-        metrics |= scores.events.model_dump(exclude={"faults", "line_hours"})
+        metrics |= scores.events.model_dump(exclude={"faults", "line_hours"}, exclude_none=True)
     metrics |= feedback
     return Outcome(
         model_id=model_id,
@@ -142,10 +145,12 @@ def evaluate_on_feedback(
     from model.engine import Engine
     from model.spec import load_spec
     from training.data.feedback import feedback_scores, split_feedback
-    from training.gate.gate import GateThresholds, feedback_criterion
+    from training.gate.gate import feedback_criterion
+    from training.recipe import recipe_of
     from training.sidecar.job.train import feedback_windows
 
-    windows = feedback_windows(folder, load_spec(spec_name))
+    spec = load_spec(spec_name)
+    windows = feedback_windows(folder, spec)
     if windows is None:
         return None, {}
     hold_out = split_feedback(windows).hold_out
@@ -157,7 +162,7 @@ def evaluate_on_feedback(
     metrics = {f"field_{name}": float(value) for name, value in candidate.items() if value is not None}
     metrics |= {f"champion_field_{name}": float(value) for name, value in champion.items() if value is not None}
     score = "merged_accuracy"
-    thresholds = GateThresholds.of_spec(spec_name)
+    thresholds = recipe_of(spec).thresholds()
     criterion = feedback_criterion(candidate.get(score), champion.get(score), candidate["windows"], thresholds)
     return criterion, metrics
 

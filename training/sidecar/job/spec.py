@@ -6,7 +6,6 @@ Every file appears whole, by rename. The files that exist show how far a retrain
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,9 +17,6 @@ FEEDBACK, WORK, REPORT = "field", "work", "report"
 PAGE = "report.html"
 """The report for people, in REPORT."""
 
-SPECS = ("line", "instant")
-"""There are recipes for these."""
-
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,12 +26,12 @@ class JobSpec(_Model):
     """The job of the child; written before it starts and never changed."""
 
     run_id: str
-    spec: Literal["line", "instant"]
+    spec: str = Field(description="Name of a spec that ships with a domain, which has a recipe for it.")
     epochs: int | None = Field(description="Those of the recipe where null.")
     episodes: int | None
     seed: int | None
     warm_start: bool = Field(description="Start from the champion's weights.")
-    data: Path | None = Field(description="classData.csv, for spec instant.")
+    data: Path | None = Field(description="What the recipe learns from or evaluates on, where it reads a file.")
     evaluation_episodes: int
     evaluation_lines: int
     nice: int

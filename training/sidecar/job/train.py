@@ -1,21 +1,20 @@
-"""Trains the candidate of a retraining on simulated episodes and on labelled windows from production."""
+"""Trains the candidate of a retraining on the data of its recipe and on labelled windows from production."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from domains.powerline.recipes.instant import InstantOptions, train_instant
-from domains.powerline.recipes.line import ROUNDS, WARM_ROUNDS, LineOptions, train_line
 from model.artefact import Artefact
 from model.spec import SignalSpec, load_spec
 from training.data.windows import Windows
 from training.errors import TrainingError
 from training.fitting.fit import FitHistory
-from training.fitting.rounds import Round, epochs_of
+from training.recipe import TrainOptions, recipe_of
 from training.sidecar.job.spec import CHAMPION, FEEDBACK, WORK, JobSpec
 from training.sidecar.store.store import LabelledStore
 
@@ -29,7 +28,7 @@ def train_candidate(job: JobSpec, folder: Path, on_progress: OnProgress) -> Arte
     """Train the candidate of ``job``, from the checkpoints in ``folder`` where there are some.
 
     Args:
-        job: for spec line or instant.
+        job: for a spec that has a recipe.
         folder: of the retraining; holds the checkpoints and the labelled windows.
         on_progress: called with the part that is done and the stage.
 
@@ -51,45 +50,26 @@ def train_candidate(job: JobSpec, folder: Path, on_progress: OnProgress) -> Arte
 
 
 def _train(job: JobSpec, folder: Path, on_progress: OnProgress) -> Artefact:
-    if job.spec == "instant":
-        return train_instant(_instant_options(job, folder, on_progress))
-    field = feedback_windows(folder, load_spec("line"))
-    and_feedback = f" and {len(field):,} labelled windows" if field is not None else ""
-    on_progress(0.0, f"simulating{and_feedback}")
+    spec = load_spec(job.spec)
+    recipe = recipe_of(spec)
+    recipe.require_data(job.data, "set FAULTLINE_RETRAIN_DATA to its path")
+    feedback = feedback_windows(folder, spec)
+    if recipe.preparing:
+        and_feedback = f" and {len(feedback):,} labelled windows" if feedback is not None else ""
+        on_progress(0.0, f"{recipe.preparing}{and_feedback}")
     beside = folder / CHAMPION
     champion = Artefact.load(beside) if job.warm_start and beside.exists() else None
-    rounds = ROUNDS if champion is None else WARM_ROUNDS
-    return train_line(_line_options(job, folder, rounds, on_progress), field, champion)
-
-
-def _line_options(job: JobSpec, folder: Path, rounds: Sequence[Round], on_progress: OnProgress) -> LineOptions:
-    default = LineOptions()
-    epochs = job.epochs or default.epochs
-    return LineOptions(
-        seed=default.seed if job.seed is None else job.seed,
-        epochs=epochs,
-        episodes=job.episodes or default.episodes,
-        test_lines=min(default.test_lines, job.evaluation_lines),
+    options = TrainOptions(
+        seed=job.seed,
+        epochs=job.epochs,
+        episodes=job.episodes,
+        data=job.data if recipe.needs_data is not None else None,
+        most_test_lines=job.evaluation_lines,
         work_dir=folder / WORK,
         show_progress=False,
-        on_epoch=_Epochs(sum(epochs_of(rounds, epochs)), on_progress),
     )
-
-
-def _instant_options(job: JobSpec, folder: Path, on_progress: OnProgress) -> InstantOptions:
-    if job.data is None:
-        raise TrainingError("spec instant is trained on classData.csv: set FAULTLINE_RETRAIN_DATA to its path")
-    default = InstantOptions(job.data)
-    epochs = job.epochs or default.epochs
-    return InstantOptions(
-        job.data,
-        seed=default.seed if job.seed is None else job.seed,
-        epochs=epochs,
-        split="blocks",  # what the gate judges by
-        work_dir=folder / WORK,
-        show_progress=False,
-        on_epoch=_Epochs(2 * epochs, on_progress),  # on both splits
-    )
+    counted = _Epochs(recipe.epochs(options, warm=champion is not None), on_progress)
+    return recipe.train(replace(options, on_epoch=counted), feedback, champion)
 
 
 class _Epochs:

@@ -34,7 +34,7 @@ def neighbours(line: NDArray[np.integer], start_ns: NDArray[np.int64]) -> NDArra
 def window_weights(labels: NDArray[np.integer], follows: NDArray[np.bool_], spec: SignalSpec) -> NDArray[np.float32]:
     """Return the weights of windows (n,), sorted by line and time.
 
-    ``training.data.windows.judge`` weighs simulated ones the same way.
+    ``training.data.windows.label_windows`` weighs simulated ones the same way.
 
     A window that a fault has just entered weighs the share of it that the fault covers; one that a fault has just left
     weighs little. Where the windows before are not known, a window weighs 1.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from domains.powerline.simulator.discretise import Switches, step_matrices
 from domains.powerline.simulator.drive import Sag
 from domains.powerline.simulator.faults import CLASSES, classes_of, star
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, Sweep, draw_networks
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, ParameterSweep, draw_networks
 from domains.powerline.simulator.solver import Command, Plan, Waveforms, solve
 
 N = 3  # lines in each example
@@ -48,7 +48,7 @@ def faulted(network: Network, ohm: np.ndarray, inception: int = INCEPTION) -> Wa
 def test_an_ohm_on_a_line_at_a_fraction_of_the_voltage_is_as_many_more_on_the_line_itself(
     seed: int, name: str, ohm: float, scale: float
 ) -> None:
-    similar = draw_networks(N, np.random.default_rng(seed), sweep=Sweep(scale=(scale, scale)))
+    similar = draw_networks(N, np.random.default_rng(seed), sweep=ParameterSweep(scale=(scale, scale)))
     own, there = lines(seed), star(name, np.full(3, ohm), ohm)
     np.testing.assert_allclose(similar.base_kv, scale * own.base_kv)
     np.testing.assert_allclose(

@@ -13,7 +13,7 @@ import pytest
 from scipy.signal import butter, sosfreqz
 
 from domains.powerline.simulator.faults import CLASSES, star
-from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network, Sweep, draw_networks
+from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network, ParameterSweep, draw_networks
 from domains.powerline.simulator.solver import FILTER_CORNER, Command, Plan, solve
 
 dss: Any = pytest.importorskip("opendssdirect", reason="the oracle needs OpenDSSDirect.py (the dev extra)")
@@ -27,7 +27,7 @@ SETTLED_CYCLES = 40  # ten times the longest time constant of the sources
 def drawn(seed: int) -> tuple[Network, np.ndarray, list[str]]:
     """Lines, their fault stars (n, 4) and classes: every class at every position and resistance."""
     cases = list(itertools.product(CLASSES[1:], POSITIONS, RESISTANCES_OHM))
-    network = draw_networks(len(cases), np.random.default_rng(seed), sweep=Sweep(unbalanced_share=0.5))
+    network = draw_networks(len(cases), np.random.default_rng(seed), sweep=ParameterSweep(unbalanced_share=0.5))
     network = network.moved(position=np.array([position for _, position, _ in cases]), angle=network.angle)
     # Arcs of different lengths in the phases: nothing about the fault is symmetric.
     stars = np.array([star(name, ohm * np.array([1.0, 1.3, 0.8]), 0.6 * ohm) for name, _, ohm in cases])

@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import butter, sosfreqz
 
 from domains.powerline.simulator.faults import CLASSES, star
-from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network, Sweep, draw_networks
+from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network, ParameterSweep, draw_networks
 from domains.powerline.simulator.solver import FILTER_CORNER, Command, Plan, solve
 
 LAG = np.exp(-2j * np.pi / 3 * np.arange(3))
@@ -16,7 +16,7 @@ SETTLED_CYCLES = 40
 
 def lines(n: int, seed: int = 3, nominal_hz: float = 50.0) -> Network:
     """Lines at exactly nominal frequency, so that one cycle is 32 samples and a phasor one DFT bin."""
-    network = draw_networks(n, np.random.default_rng(seed), nominal_hz, Sweep(unbalanced_share=0.5))
+    network = draw_networks(n, np.random.default_rng(seed), nominal_hz, ParameterSweep(unbalanced_share=0.5))
     return Network(**{**vars(network), "frequency_hz": network.nominal_hz.copy()})
 
 

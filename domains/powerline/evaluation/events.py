@@ -1,22 +1,20 @@
-"""Scores a `line` classifier on scenarios that it has never seen: per window, and per event."""
+"""Score a classifier of power lines on scenarios that it has never seen: per window, and per event."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from domains.powerline.data.line_data import Classifier
-from domains.powerline.data.scenario import Scenario, scenario
+from domains.powerline.data.scenario import scenario
+from domains.powerline.evaluation.fold_results import Disturbances, Faults
 from model.spec import SignalSpec
 from stream.detection.scoring import detect_episodes, score_events
 from stream.detection.truth import injected_faults
-from stream.windowing import cut_windows
-from training.data.windows import judge
-from training.evaluation.fold_results import Disturbances, Faults
+from training.data.classifier import Classifier
+from training.data.windows import label_windows
+from training.evaluation.classifier import classify_record
 from training.metrics import window_scores
+from training.report.records import event_at
 
 TEST_SECONDS = 64.0
 DISTURBANCES_PER_HOUR = 60
@@ -38,7 +36,7 @@ def evaluate_line(classify: Classifier, spec: SignalSpec, seed: int, lines: int)
     """
     mixed = scenario(lines, TEST_SECONDS, seed)
     probabilities = classify_record(classify, mixed.samples, spec)
-    labels, weights = judge(mixed.labels, mixed.settled, spec)
+    labels, weights = label_windows(mixed.labels, mixed.settled, spec)
     whole = weights >= 1.0
     injected = injected_faults(mixed.labels, spec.none_index)
     episodes = detect_episodes(probabilities, mixed.samples, spec)
@@ -58,7 +56,8 @@ def evaluate_silence(classify: Classifier, spec: SignalSpec, seed: int, lines: i
     found = detect_episodes(probabilities, quiet.samples, spec)
     by_kind: dict[str, int] = {}
     for episode in found:
-        kind = _kind_at(quiet, episode.line, episode.at)
+        event = event_at(quiet.events, episode.line, episode.at)
+        kind = "quiet" if event is None else event.kind
         by_kind[kind] = by_kind.get(kind, 0) + 1
     faulty = probabilities.argmax(axis=2) != spec.none_index
     return {
@@ -71,7 +70,7 @@ def evaluate_silence(classify: Classifier, spec: SignalSpec, seed: int, lines: i
     }
 
 
-def judge_faults(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> Faults:
+def score_faults(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> Faults:
     """Count what becomes of the faults on ``lines`` fresh lines, 64 s each with an occurrence in every 3.2 s."""
     record = scenario(lines, TEST_SECONDS, seed)
     episodes = detect_episodes(classify_record(classify, record.samples, spec), record.samples, spec)
@@ -86,7 +85,7 @@ def judge_faults(classify: Classifier, spec: SignalSpec, seed: int, lines: int) 
     )
 
 
-def judge_disturbances(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> Disturbances:
+def score_disturbances(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> Disturbances:
     """Count the false alarms of ``lines`` fresh lines with a disturbance in every 3.2 s and no fault.
 
     A disturbance stands for a minute. Of the quiet that such a minute has besides, the simulated quiet is a sample:
@@ -119,13 +118,3 @@ def judge_disturbances(classify: Classifier, spec: SignalSpec, seed: int, lines:
         alarms={kind: count for kind, count in sorted(alarms.items()) if count},
         alarms_per_line_hour=round((alarms.total() - alarms["quiet"]) / hours + quiet_per_hour, 4),
     )
-
-
-def classify_record(classify: Classifier, samples: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float32]:
-    """Return the probabilities (records, windows, classes) of all windows of records (n, t, channels)."""
-    return np.stack([classify(np.ascontiguousarray(cut_windows(record, spec))) for record in samples])
-
-
-def _kind_at(record: Scenario, line: str | int, sample: int) -> str:
-    begun = [event for event in record.events if event.line == line and event.start <= sample]
-    return max(begun, key=lambda event: event.start).kind if begun else "quiet"

@@ -1,31 +1,32 @@
-"""One thing that happens on a line, fault or not, and where it happens."""
+"""Events as the simulator plans them, faults or not, and the line on which they happen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from domains.powerline.simulator.drive import Modulation
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network
 from domains.powerline.simulator.solver import Command
+from training.data.episodes import Event
 
 
 @dataclass(frozen=True)
-class Tempo:
+class Timing:
     """How long things last, in cycles: short where many episodes are wanted, as in life where records are."""
 
     dead: tuple[float, float]
     lasting: tuple[float, float]
 
 
-BRISK = Tempo(dead=(3, 20), lasting=(3, 16))
-LIFELIKE = Tempo(dead=(12, 28), lasting=(8, 45))
+BRISK = Timing(dead=(3, 20), lasting=(3, 16))
+LIFELIKE = Timing(dead=(12, 28), lasting=(8, 45))
 
 
 @dataclass(frozen=True)
-class Site:
+class LineContext:
     """What a plan needs to know of its line. Impedance and current per unit, times in output samples."""
 
     nominal_hz: float
@@ -34,11 +35,11 @@ class Site:
     total_x: float  # reactance between the two sources
     c_line: float
     l_node: float  # inductance seen from the fault node
-    tempo: Tempo
+    timing: Timing
 
     @classmethod
-    def of(cls, network: Network, n: int, tempo: Tempo) -> Site:
-        """The site of the ``n``-th line of ``network``."""
+    def of(cls, network: Network, n: int, timing: Timing) -> LineContext:
+        """Return the context of the ``n``-th line of ``network``."""
 
         def positive(matrix: np.ndarray) -> float:
             return float(matrix[n].trace() / 3 - (matrix[n].sum() - matrix[n].trace()) / 6)
@@ -53,7 +54,7 @@ class Site:
             total_x=omega * (near + far),
             c_line=positive(network.c_line),
             l_node=near * far / (near + far),
-            tempo=tempo,
+            timing=timing,
         )
 
     @property
@@ -67,28 +68,28 @@ class Site:
 
     def dead_samples(self, rng: np.random.Generator) -> int:
         """Draw how long a pole stays open."""
-        return cycles(rng.uniform(*self.tempo.dead))
+        return cycles(rng.uniform(*self.timing.dead))
 
     def lasting_samples(self, rng: np.random.Generator) -> int:
         """Draw how long a disturbance lasts."""
-        return cycles(rng.uniform(*self.tempo.lasting))
+        return cycles(rng.uniform(*self.timing.lasting))
 
 
 @dataclass(frozen=True)
-class Occurrence:
-    """What happens from output sample ``start`` to ``stop``. ``classes``: (sample, class name) of each stage of a
-    fault, empty for a non-fault; ``parameters``: what was drawn, for the record."""
+class PlannedEvent(Event):
+    """An event in output samples, with what the solver is to do: ``commands`` to switches, ``modulations`` of
+    sources."""
 
-    kind: str
-    start: int
-    stop: int
     commands: tuple[Command, ...] = ()
     modulations: tuple[Modulation, ...] = ()
-    classes: tuple[tuple[int, str], ...] = ()
-    parameters: dict[str, float | str] = field(default_factory=dict)
+
+    @property
+    def moments(self) -> tuple[int, ...]:
+        """Samples at which something is switched."""
+        return self.start, self.stop, *(command.sample for command in self.commands)
 
 
-Builder = Callable[[Site, np.random.Generator, int], Occurrence]
+Builder = Callable[[LineContext, np.random.Generator, int], PlannedEvent]
 
 
 def cycles(count: float) -> int:

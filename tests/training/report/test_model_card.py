@@ -7,8 +7,7 @@ from model.spec import load_spec
 from tests.training.report.report_samples import report_data, robustness
 from training.report.data import Layer, Network
 from training.report.figures import _log_ticks
-from training.report.flow import chains, is_branched, structure
-from training.report.model_card import describe_network
+from training.report.model_card import chains, describe_network, is_branched, structure
 from training.report.recommendations import architecture_notes
 from training.report.render import beside, heat_map, layer_table, span
 

@@ -1,0 +1,8 @@
+"""What a training takes where nothing else is asked for."""
+
+from __future__ import annotations
+
+__all__ = ["DEFAULT_ARCHITECTURE", "DEFAULT_SEED"]
+
+DEFAULT_ARCHITECTURE = "gru"
+DEFAULT_SEED = 2024
