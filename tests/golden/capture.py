@@ -43,7 +43,7 @@ from stream.detection.truth import InjectedFault, Truth, injected_faults
 from stream.kafka.partition import Partition
 from stream.settings import Settings
 from stream.windowing import MSGPACK_HEADERS, cut_windows, encode_windows, window_messages
-from stream.worker.micro_batch import MicroBatch
+from stream.worker.micro_batch import TrackedBatch
 from stream.worker.offsets import FetchedBatch
 from stream.worker.state_store import PartitionStates
 from stream.worker.tracking import WindowTracker
@@ -174,7 +174,7 @@ def judged_stream(records: Sequence[Any], classifier: Classifier, spec: SignalSp
         lines' states as they are on their topic at the end, and what became of the windows.
     """
     settings = Settings(_env_file=None, window_classes=True)  # type: ignore[call-arg]
-    tracker, batch = WindowTracker(settings, EpisodeTracker(spec)), MicroBatch(model_id=classifier.model_id)
+    tracker, batch = WindowTracker(settings, EpisodeTracker(spec)), TrackedBatch([], classifier.model_id, Counter())
     states = {number: PartitionStates("faultline") for number in range(PARTITIONS)}
     for number, first in ((n, k) for k in range(0, len(records), FETCHED_RECORDS) for n in range(PARTITIONS)):
         fetched = [one for one in records[first : first + FETCHED_RECORDS] if one.partition == number]

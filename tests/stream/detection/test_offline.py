@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from model.spec import EpisodePolicy, load_spec
 from stream.detection.decode import WindowRecord, decode_batch
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.offline import Detector, batched
+from stream.kafka.partition import Partition
 from stream.settings import Settings
-from stream.worker.micro_batch import MicroBatch
-from stream.worker.offsets import FetchedBatch, Partition
+from stream.worker.micro_batch import TrackedBatch
+from stream.worker.offsets import FetchedBatch
 from stream.worker.state_store import PartitionStates
 from stream.worker.tracking import WindowTracker
 from tests.stream.doubles import ClassReader, marked_record, record
@@ -34,8 +36,9 @@ def stream() -> list[Any]:
     return records
 
 
-def published(records: list[Any]) -> tuple[MicroBatch, PartitionStates]:
-    classifier, batch, states = ClassReader(SPEC), MicroBatch(model_id="model-a"), PartitionStates("faultline")
+def published(records: list[Any]) -> tuple[TrackedBatch, PartitionStates]:
+    classifier, states = ClassReader(SPEC), PartitionStates("faultline")
+    batch = TrackedBatch([], classifier.model_id, Counter())
     decoded = decode_batch(records, SPEC, max_bytes=1 << 20)
     fetched = FetchedBatch(Partition("sensor-windows", 0), records)
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
@@ -52,7 +55,7 @@ def test_a_detector_finds_the_events_that_a_worker_publishes(windows: int) -> No
     events = [event for part in found for event in part.events]
     assert events == [event for event, _ in worker.events]
     assert [event.state for event in events if event.line == "a"] == ["onset", "update", "clear"]
-    assert sum((part.outcomes for part in found), type(worker.outcomes)()) == +worker.outcomes
+    assert sum((part.outcomes for part in found), Counter()) == +worker.outcomes
     assert worker.outcomes["repeated"] == 4
     assert sum(len(part.batch.dead) for part in found) == len(worker.dead) == 1
     assert detector.lines == states.lines
