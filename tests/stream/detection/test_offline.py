@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from faultline.testing import FakeClassifier
 from model.spec import EpisodePolicy, load_spec
 from stream.detection.decode import WindowRecord, decode_batch
 from stream.detection.episodes import EpisodeTracker
@@ -15,7 +16,7 @@ from stream.worker.micro_batch import MicroBatch
 from stream.worker.offsets import FetchedBatch, Partition
 from stream.worker.state_store import PartitionStates
 from stream.worker.tracking import WindowTracker
-from tests.stream.doubles import ClassReader, marked_record, record
+from tests.stream.doubles import marked_record, record
 
 SPEC = load_spec("line")
 NONE, AG, AB = (SPEC.class_index(name) for name in ("none", "AG", "AB"))
@@ -35,7 +36,7 @@ def stream() -> list[Any]:
 
 
 def published(records: list[Any]) -> tuple[MicroBatch, PartitionStates]:
-    classifier, batch, states = ClassReader(SPEC), MicroBatch(model_id="model-a"), PartitionStates("faultline")
+    classifier, batch, states = FakeClassifier(SPEC), MicroBatch(model_id="model-a"), PartitionStates("faultline")
     decoded = decode_batch(records, SPEC, max_bytes=1 << 20)
     fetched = FetchedBatch(Partition("sensor-windows", 0), records)
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
@@ -47,7 +48,7 @@ def published(records: list[Any]) -> tuple[MicroBatch, PartitionStates]:
 @pytest.mark.parametrize("windows", [1, 7, 4096])
 def test_a_detector_finds_the_events_that_a_worker_publishes(windows: int) -> None:
     worker, states = published(stream())
-    detector = Detector(ClassReader(SPEC), SPEC)
+    detector = Detector(FakeClassifier(SPEC), SPEC)
     found = [detector.process(batch) for batch in batched(((one, 4) for one in stream()), windows)]
     events = [event for part in found for event in part.events]
     assert events == [event for event, _ in worker.events]
@@ -59,7 +60,7 @@ def test_a_detector_finds_the_events_that_a_worker_publishes(windows: int) -> No
 
 
 def test_a_detectors_policy_is_the_one_that_it_was_given() -> None:
-    detector = Detector(ClassReader(SPEC), SPEC, EpisodePolicy(confirm=3, of=4, clear=8, certainty=0.995))
+    detector = Detector(FakeClassifier(SPEC), SPEC, EpisodePolicy(confirm=3, of=4, clear=8, certainty=0.995))
     assert detector.process(stream()).events == ()
 
 
