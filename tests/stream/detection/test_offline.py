@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from stream.detection.decode import WindowRecord, decode_batch
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.offline import Detector, batched
 from stream.settings import Settings
-from stream.worker.micro_batch import MicroBatch
+from stream.worker.micro_batch import TrackedBatch
 from stream.worker.offsets import FetchedBatch, Partition
 from stream.worker.state_store import PartitionStates
 from stream.worker.tracking import WindowTracker
@@ -35,10 +36,11 @@ def stream() -> list[Any]:
     return records
 
 
-def published(records: list[Any]) -> tuple[MicroBatch, PartitionStates]:
-    classifier, batch, states = FakeClassifier(SPEC), MicroBatch(model_id="model-a"), PartitionStates("faultline")
+def published(records: list[Any]) -> tuple[TrackedBatch, PartitionStates]:
+    classifier, states = FakeClassifier(SPEC), PartitionStates("faultline")
     decoded = decode_batch(records, SPEC, max_bytes=1 << 20)
     fetched = FetchedBatch(Partition("sensor-windows", 0), records)
+    batch = TrackedBatch([fetched], classifier.model_id, Counter())
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
     tracker = WindowTracker(settings, EpisodeTracker(SPEC))
     tracker.process(batch, states, fetched, decoded, classifier.classify(decoded.windows))
