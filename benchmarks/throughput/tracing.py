@@ -21,9 +21,10 @@ import structlog
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from faultline.testing import FakeClassifier
 from model.spec import load_spec
 from stream.telemetry.tracing import Tracing, trace_headers
-from tests.stream.doubles import ClassReader, PromptBroker, marked_record, until
+from tests.stream.doubles import PromptBroker, marked_record, until
 from tests.stream.telemetry.contexts import span_context
 from tests.stream.worker.test_pipeline import rig
 
@@ -77,7 +78,7 @@ WAYS: dict[str, tuple[float | None, float]] = {
 async def cost(batches: list[list[Any]], made_tracing: Tracing | None) -> float:
     """Processor time per message on its way through the pipeline, µs."""
     options: dict[str, Any] = {} if made_tracing is None else {"tracing": made_tracing}
-    async with rig(Silent(), ClassReader(SPEC), batch_windows=2048, **options) as made:
+    async with rig(Silent(), FakeClassifier(SPEC), batch_windows=2048, **options) as made:
         began = time.process_time()
         for records in batches:
             await made.submit(*records)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from faultline.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from model.artefact import Artefact
@@ -53,7 +54,7 @@ def list_(broker: Broker = None, as_json: Json = False) -> None:
     settings = _settings(broker, None)
     rows = asyncio.run(listed(settings))
     if as_json:
-        typer.echo(_as_json(rows))
+        print_json([asdict(row) for row in rows], indent=2)
         return
     if not rows:
         typer.echo("no model on the topic: workers use the artefact they came with, the shipped one by default")
@@ -62,7 +63,7 @@ def list_(broker: Broker = None, as_json: Json = False) -> None:
         (row.role, row.model_id, row.promoted_at[:19], row.promoted_by, row.signature, row.refused or row.reason)
         for row in rows
     ]
-    _print_table(("role", "model", "promoted (UTC)", "by", "signed by", "why, or why refused"), shown)
+    _print_rows(("role", "model", "promoted (UTC)", "by", "signed by", "why, or why refused"), shown)
 
 
 @app.command()
@@ -75,7 +76,7 @@ def show(model: Model = "champion", broker: Broker = None, spec: Spec = None, as
 
     artefact = asyncio.run(find(_settings(broker, spec), model))
     if as_json:
-        typer.echo(_as_json(described(artefact)))
+        print_json(described(artefact), indent=2)
         return
     for name, value in flat(artefact).items():
         typer.echo(f"{name}: {value}")
@@ -148,10 +149,10 @@ def diff(
 
     rows = differences(*asyncio.run(both()), equal=everything)
     if as_json:
-        typer.echo(_as_json(rows))
+        print_json([asdict(row) for row in rows], indent=2)
         return
     shown = [(row.name, row.first, row.second, "" if row.change is None else f"{row.change:+g}") for row in rows]
-    _print_table(("", first, second, "change"), shown)
+    _print_rows(("", first, second, "change"), shown)
 
 
 @app.command()
@@ -181,8 +182,7 @@ def shadow(
     typer.echo("no shadow any more" if artefact is None else f"shadow {artefact.model_id}")
 
 
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    from rich.console import Console
+def _print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -192,8 +192,7 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     for row in rows:
         # Text, not markup: what stands on the topic is anybody's.
         table.add_row(*(Text("" if value is None else str(value)) for value in row))
-    # A table that is cut off helps nobody: where the output is no terminal, it gets the width it needs.
-    Console(width=None if sys.stdout.isatty() else 150).print(table)
+    print_table(table)
 
 
 # Manifests ---------------------------------------------------------------------------------------------------------
@@ -242,7 +241,3 @@ def differences(first: Artefact, second: Artefact, *, equal: bool = False) -> li
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b))
         rows.append(Difference(name, a, b, round(b - a, 6) if numbers and a is not None and b is not None else None))
     return rows
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps([asdict(one) for one in value] if isinstance(value, list) else value, indent=2)

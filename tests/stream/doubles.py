@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.structs import ConsumerRecord
 from numpy.typing import NDArray
 
+from faultline.testing import FakeClassifier, class_windows
 from model.spec import SignalSpec
 from stream.detection.decode import LineWindows
 from stream.windowing import MSGPACK_HEADERS, encode_windows
@@ -37,13 +38,6 @@ def record(
     )
 
 
-def marked_windows(classes: Sequence[int], spec: SignalSpec) -> NDArray[np.float32]:
-    """Windows that say their class in their first sample, for ``ClassReader``."""
-    windows = np.zeros((len(classes), *spec.window_shape), np.float32)
-    windows[:, 0, :] = np.asarray(classes)[:, None]
-    return windows
-
-
 def hop_ns(spec: SignalSpec) -> int:
     return round(spec.hop * 1e9 / RATE_HZ)
 
@@ -53,7 +47,7 @@ def marked_record(
 ) -> Any:
     """One record of windows of the given classes, timed by its sequence."""
     value = encode_windows(
-        marked_windows(classes, spec),
+        class_windows(classes, spec),
         spec,
         sequence=sequence,
         start_ns=START_NS + sequence * hop_ns(spec),
@@ -70,38 +64,14 @@ def line_windows(
     return LineWindows(record(line.encode(), b"x"), line, sequence, start_ns, RATE_HZ, 0, count, None)
 
 
-def certain(classes: Sequence[int], spec: SignalSpec, share: float = 0.9) -> NDArray[np.float32]:
-    """Probabilities that give each window's class ``share`` and the others the rest."""
-    count = len(spec.classes)
-    rows = np.full((len(classes), count), (1 - share) / (count - 1), np.float32)
-    rows[np.arange(len(classes)), np.asarray(classes, int)] = share
-    return rows
-
-
-class ClassReader:
-    """A classifier that reads a window's class out of the window."""
-
-    def __init__(self, spec: SignalSpec, model_id: str = "model-a") -> None:
-        self.spec = spec
-        self.model_id = model_id
-        self.calls: list[int] = []
-
-    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        self.calls.append(len(windows))
-        return certain(windows[:, 0, 0].astype(int).tolist(), self.spec)
-
-    def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        return np.zeros(len(windows), bool)
-
-
-class NumberlessClassifier(ClassReader):
+class NumberlessClassifier(FakeClassifier):
     """Its arithmetic overflows: every answer is NaN."""
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.full((len(windows), len(self.spec.classes)), np.nan, np.float32)
 
 
-class RaisingClassifier(ClassReader):
+class RaisingClassifier(FakeClassifier):
     """Out of memory, a lost GPU, a bug: the engine raises."""
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:

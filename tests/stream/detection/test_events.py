@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from domains.powerline.events import PowerLineFaultEvent
+from faultline.testing import class_probabilities
 from model.spec import load_spec
 from stream.contract import MAX_NS, FaultEvent, SourceRecord
 from stream.detection.episodes import EpisodeStep
 from stream.detection.events import fault_event, outgoing_events
 from stream.settings import Settings
-from tests.stream.doubles import RATE_HZ, START_NS, certain
+from tests.stream.doubles import RATE_HZ, START_NS
 
 SPEC = load_spec("line")
 SETTINGS = Settings(_env_file=None)
@@ -29,7 +30,7 @@ def step(**changes: object) -> EpisodeStep:
         "episode_id": "e",
         "fault_class": AG,
         "previous_class": None,
-        "probabilities": certain([AG], SPEC)[0].astype(np.float64),
+        "probabilities": class_probabilities([AG], SPEC)[0].astype(np.float64),
         "inception_ns": START_NS,
         "detection_ns": START_NS + 123_456_789,
         "cleared_ns": None,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from faultline.testing import FakeClassifier
 from model.spec import EpisodePolicy, load_spec
 from stream.detection.decode import WindowRecord, decode_batch
 from stream.detection.episodes import EpisodeTracker
@@ -17,7 +18,7 @@ from stream.worker.micro_batch import TrackedBatch
 from stream.worker.offsets import FetchedBatch
 from stream.worker.state_store import PartitionStates
 from stream.worker.tracking import WindowTracker
-from tests.stream.doubles import ClassReader, marked_record, record
+from tests.stream.doubles import marked_record, record
 
 SPEC = load_spec("line")
 NONE, AG, AB = (SPEC.class_index(name) for name in ("none", "AG", "AB"))
@@ -37,10 +38,10 @@ def stream() -> list[Any]:
 
 
 def published(records: list[Any]) -> tuple[TrackedBatch, PartitionStates]:
-    classifier, states = ClassReader(SPEC), PartitionStates("faultline")
-    batch = TrackedBatch([], classifier.model_id, Counter())
+    classifier, states = FakeClassifier(SPEC), PartitionStates("faultline")
     decoded = decode_batch(records, SPEC, max_bytes=1 << 20)
     fetched = FetchedBatch(Partition("sensor-windows", 0), records)
+    batch = TrackedBatch([fetched], classifier.model_id, Counter())
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
     tracker = WindowTracker(settings, EpisodeTracker(SPEC))
     tracker.process(batch, states, fetched, decoded, classifier.classify(decoded.windows))
@@ -50,7 +51,7 @@ def published(records: list[Any]) -> tuple[TrackedBatch, PartitionStates]:
 @pytest.mark.parametrize("windows", [1, 7, 4096])
 def test_a_detector_finds_the_events_that_a_worker_publishes(windows: int) -> None:
     worker, states = published(stream())
-    detector = Detector(ClassReader(SPEC), SPEC)
+    detector = Detector(FakeClassifier(SPEC), SPEC)
     found = [detector.process(batch) for batch in batched(((one, 4) for one in stream()), windows)]
     events = [event for part in found for event in part.events]
     assert events == [event for event, _ in worker.events]
@@ -62,7 +63,7 @@ def test_a_detector_finds_the_events_that_a_worker_publishes(windows: int) -> No
 
 
 def test_a_detectors_policy_is_the_one_that_it_was_given() -> None:
-    detector = Detector(ClassReader(SPEC), SPEC, EpisodePolicy(confirm=3, of=4, clear=8, certainty=0.995))
+    detector = Detector(FakeClassifier(SPEC), SPEC, EpisodePolicy(confirm=3, of=4, clear=8, certainty=0.995))
     assert detector.process(stream()).events == ()
 
 

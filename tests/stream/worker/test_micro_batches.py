@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from faultline.testing import FakeClassifier
 from stream.worker.pipeline import INLINE_WINDOWS
-from tests.stream.doubles import ClassReader, SilentBroker, marked_record, record, settle
+from tests.stream.doubles import SilentBroker, marked_record, record, settle
 from tests.stream.worker.test_pipeline import ONE, ONSET, SPEC, rig
 
 
 async def test_a_micro_batch_closes_when_it_has_enough_windows() -> None:
-    engine = ClassReader(SPEC)
+    engine = FakeClassifier(SPEC)
     far = time.monotonic() + 1e6
     async with rig(engine=engine, batch_windows=6) as ours:
         await ours.submit(marked_record("a", [0] * 3, SPEC), arrived_s=far, last=False)
@@ -29,7 +30,7 @@ async def test_a_micro_batch_closes_when_it_has_enough_windows() -> None:
 
 
 async def test_a_micro_batch_closes_when_its_oldest_record_has_waited_for_the_deadline() -> None:
-    engine = ClassReader(SPEC)
+    engine = FakeClassifier(SPEC)
     async with rig(engine=engine, batch_windows=6, batch_deadline_ms=1000.0) as ours:
         await ours.submit(marked_record("a", [0] * 3, SPEC), arrived_s=time.monotonic() - 2.0)
         await ours.pipeline.drain()
@@ -37,7 +38,7 @@ async def test_a_micro_batch_closes_when_its_oldest_record_has_waited_for_the_de
 
 
 async def test_a_micro_batch_holds_what_came_in_one_fetch_and_waits_for_nothing_else_while_the_engine_is_idle() -> None:
-    engine = ClassReader(SPEC)
+    engine = FakeClassifier(SPEC)
     async with rig(engine=engine, batch_windows=100, batch_deadline_ms=60_000.0) as ours:
         await ours.submit(marked_record("a", [0] * 3, SPEC), last=False)
         await settle()
@@ -54,7 +55,7 @@ async def test_a_micro_batch_waits_for_more_while_the_engine_rests_from_a_dear_c
     for module in ("pipeline", "batcher"):
         monkeypatch.setattr(f"stream.worker.{module}.time", SimpleNamespace(monotonic=lambda: now_s))
 
-    class Dear(ClassReader):
+    class Dear(FakeClassifier):
         def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
             nonlocal now_s
             now_s += 30.0
@@ -76,7 +77,7 @@ async def test_a_micro_batch_waits_for_more_while_the_engine_rests_from_a_dear_c
         assert engine.calls == [3, 6, 3]
 
 
-class _Held(ClassReader):
+class _Held(FakeClassifier):
     """Classifies, off the event loop, when it is let go on."""
 
     def __init__(self) -> None:
@@ -156,7 +157,7 @@ async def test_a_flood_of_invalid_records_does_not_grow_one_micro_batch_for_ever
 
 
 async def test_a_swap_between_micro_batches_never_mixes_models() -> None:
-    engine_a, engine_b = ClassReader(SPEC, "model-a"), ClassReader(SPEC, "model-b")
+    engine_a, engine_b = FakeClassifier(SPEC, "model-a"), FakeClassifier(SPEC, "model-b")
     far = time.monotonic() + 1e6
     async with rig(engine=engine_a, batch_windows=6) as ours:
         await ours.submit(marked_record("l", ONSET, SPEC), arrived_s=far, last=False)
@@ -176,7 +177,7 @@ async def test_a_swap_while_the_engine_runs_does_not_rename_its_answers() -> Non
     started, go = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    class Slow(ClassReader):
+    class Slow(FakeClassifier):
         def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
             loop.call_soon_threadsafe(started.set)
             asyncio.run_coroutine_threadsafe(go.wait(), loop).result(10)
@@ -186,7 +187,7 @@ async def test_a_swap_while_the_engine_runs_does_not_rename_its_answers() -> Non
         # So many that they are not classified in the loop.
         await ours.submit(marked_record("l", ONSET * 30, SPEC))
         await started.wait()
-        ours.pipeline.swap(ClassReader(SPEC, "model-b"))
+        ours.pipeline.swap(FakeClassifier(SPEC, "model-b"))
         go.set()
         await ours.pipeline.drain()
         assert [event["model_id"] for event in ours.events()] == ["model-a"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from faultline.testing import FakeClassifier
 from model.artefact import Artefact
 from model.errors import ShapeArtefactError
 from model.signing import Ed25519PrivateKey
@@ -18,7 +19,7 @@ from stream.errors import WorkerError
 from stream.registry.records import ModelRecord, archive_key, champion_key, shadow_key
 from stream.worker.model_swap import ModelSwap
 from stream.worker.shadow import Shadow
-from tests.stream.doubles import ClassReader, marked_record, until
+from tests.stream.doubles import marked_record, until
 from tests.stream.model_samples import MAX_BYTES, SPEC, model_record, small_artefact
 from tests.stream.worker.test_pipeline import ONSET, Rig, rig
 
@@ -44,7 +45,7 @@ class Topic:
     async def close(self) -> None: ...
 
 
-class Network(ClassReader):
+class Network(FakeClassifier):
     """An engine that can be closed, and must not be asked afterwards."""
 
     closed = False

@@ -16,6 +16,7 @@ import structlog
 from aiokafka.errors import KafkaTimeoutError
 from numpy.typing import NDArray
 
+from faultline.testing import FakeClassifier
 from model.spec import SignalSpec, load_spec
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.line_state import decode_state
@@ -28,7 +29,6 @@ from stream.worker.offsets import FetchedBatch, OffsetLedger
 from stream.worker.pipeline import Pipeline, Publishers
 from stream.worker.state_store import LineStates
 from tests.stream.doubles import (
-    ClassReader,
     NumberlessClassifier,
     PromptBroker,
     RaisingClassifier,
@@ -134,7 +134,7 @@ async def rig(
     **changes: Any,
 ) -> AsyncIterator[Rig]:
     options = {"batch_deadline_ms": 0.0, "commit_interval_s": 0.001, "_env_file": None, **changes}
-    made = Rig(broker or PromptBroker(), engine or ClassReader(spec), Settings(**options), spec, tracing)
+    made = Rig(broker or PromptBroker(), engine or FakeClassifier(spec), Settings(**options), spec, tracing)
     made.pipeline.start()
     try:
         yield made
@@ -239,7 +239,7 @@ async def test_a_raising_engine_fails_the_pipeline_and_acknowledges_nothing() ->
 
 
 async def test_what_was_judged_before_the_engine_raised_is_still_acknowledged() -> None:
-    class RaisingLater(ClassReader):
+    class RaisingLater(FakeClassifier):
         def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
             if self.calls:
                 raise MemoryError
@@ -273,7 +273,7 @@ async def test_answers_that_are_no_numbers_are_no_faults_and_are_counted() -> No
         assert np.isfinite(np.frombuffer(answer["probabilities"], "<f4")).all()
 
 
-class Wary(ClassReader):
+class Wary(FakeClassifier):
     """Windows of BG are unlike its training, whatever it says of them."""
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -306,7 +306,7 @@ async def test_a_window_unlike_training_whose_answer_is_no_number_is_counted_onc
 
 
 async def test_a_batch_of_nothing_but_invalid_records_is_acknowledged() -> None:
-    engine = ClassReader(SPEC)
+    engine = FakeClassifier(SPEC)
     async with rig(engine=engine) as ours:
         await ours.submit(record(b"l", None), record(b"l", b"", offset=1))
         await ours.pipeline.drain()
@@ -426,7 +426,7 @@ async def test_an_answer_larger_than_a_record_may_be_is_sent_in_parts() -> None:
     instant = load_spec("instant")
     count = 41_000
     value = {"spec": "instant", "sequence": 5, "start_ns": 0, "rate_hz": 2e4, "count": count, "data": bytes(count * 24)}
-    async with rig(engine=ClassReader(instant), spec=instant, window_classes=True) as ours:
+    async with rig(engine=FakeClassifier(instant), spec=instant, window_classes=True) as ours:
         await ours.submit(record(b"l", msgspec.msgpack.encode(value)))
         await ours.pipeline.drain()
         assert all(len(sent.value or b"") < 900_000 for sent in ours.broker.sent)
@@ -445,7 +445,7 @@ async def test_the_state_written_is_the_one_after_the_batch() -> None:
 
 
 async def test_under_load_a_micro_batch_takes_what_waits_though_its_deadline_has_passed() -> None:
-    engine = ClassReader(SPEC)
+    engine = FakeClassifier(SPEC)
     async with rig(engine=engine, batch_windows=6) as ours:
         for offset in range(13):
             await ours.submit(marked_record(f"l{offset}", [0, 0], SPEC, offset=offset))

@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from faultline.testing import FakeClassifier, class_probabilities
 from stream.contract import Outgoing
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.shadow import Shadow
-from tests.stream.doubles import ClassReader, NumberlessClassifier, RaisingClassifier, certain, marked_record, until
+from tests.stream.doubles import NumberlessClassifier, RaisingClassifier, marked_record, until
 from tests.stream.model_samples import SPEC
 from tests.stream.worker.test_pipeline import ONE, ONSET, Rig, rig
 
 AG, BG = SPEC.class_index("AG"), SPEC.class_index("BG")
 
 
-class Candidate(ClassReader):
+class Candidate(FakeClassifier):
     """Takes every AG for a BG; waits for ``go`` before it answers."""
 
     def __init__(self, model_id: str = "candidate", go: threading.Event | None = None) -> None:
@@ -36,7 +37,7 @@ class Candidate(ClassReader):
         if self.go is not None:
             self.go.wait(10)
         classes = windows[:, 0, 0].astype(int)
-        return certain(np.where(classes == AG, BG, classes).tolist(), SPEC)
+        return class_probabilities(np.where(classes == AG, BG, classes).tolist(), SPEC)
 
     def close(self) -> None:
         self.closed = True
@@ -95,7 +96,7 @@ async def test_its_classes_are_marked_and_differences_are_counted() -> None:
 
 
 async def test_it_publishes_no_faults() -> None:
-    async with beside(Candidate(), engine=ClassReader(SPEC, "champion")) as found:
+    async with beside(Candidate(), engine=FakeClassifier(SPEC, "champion")) as found:
         await found.rig.submit(marked_record("l", ONSET, SPEC))
         await found.rig.pipeline.drain()
         await until(found.counted)
@@ -120,7 +121,7 @@ async def test_several_fetched_batches_of_one_micro_batch_keep_their_windows() -
 
 
 @pytest.mark.parametrize("kind", [RaisingClassifier, NumberlessClassifier])
-async def test_its_failure_costs_the_champion_nothing(kind: type[ClassReader]) -> None:
+async def test_its_failure_costs_the_champion_nothing(kind: type[FakeClassifier]) -> None:
     class Failing(kind):  # type: ignore[misc,valid-type]
         def close(self) -> None: ...
 
@@ -159,7 +160,7 @@ async def test_a_slow_candidate_is_not_waited_for_and_what_it_misses_is_counted(
 async def test_it_is_skipped_while_windows_wait() -> None:
     async with beside(Candidate()) as found:
         windows = np.zeros((3, *SPEC.window_shape), np.float32)
-        found.shadow.offer([], windows, certain([0, 0, 0], SPEC), behind=True)
+        found.shadow.offer([], windows, class_probabilities([0, 0, 0], SPEC), behind=True)
         assert found.counted() == {"skipped": 3}
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from faultline.testing import class_probabilities, class_windows
 from model.spec import load_spec
 from stream.contract import SourceRecord
 from stream.detection.decode import LineWindows
@@ -18,7 +19,7 @@ from stream.detection.events import fault_event
 from stream.detection.line_state import LineState, decode_state, encode_state, spec_key
 from stream.kafka.partition import Partition
 from stream.worker.state_store import LineStates, PartitionStates
-from tests.stream.doubles import certain, line_windows, marked_windows, until
+from tests.stream.doubles import line_windows, until
 
 SPEC = load_spec("line")
 TRACKER = EpisodeTracker(SPEC)
@@ -30,7 +31,11 @@ GROUP = "faultline"
 def judge(states: PartitionStates, line: str, sequence: int, classes: list[int]) -> list[Any]:
     entry: LineWindows = line_windows(len(classes), sequence=sequence, line=line, spec=SPEC)
     tracked = TRACKER.track(
-        states.lines.get(line), entry, marked_windows(classes, SPEC), np.asarray(classes), certain(classes, SPEC)
+        states.lines.get(line),
+        entry,
+        class_windows(classes, SPEC),
+        np.asarray(classes),
+        class_probabilities(classes, SPEC),
     )
     states.lines[line] = tracked.state
     return [fault_event(step, SPEC, "m", SourceRecord(topic="t", partition=0, offset=0)) for step in tracked.steps]
