@@ -37,6 +37,7 @@ test-long: $(READY) ## tests that train or swap for minutes, which `make test` l
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
 
 types: $(READY)
 	@$(BIN)/mypy
