@@ -25,9 +25,9 @@ from training.evaluation.conditions.condition import Conditions
 from training.gate.thresholds import GateThresholds
 
 if TYPE_CHECKING:  # these load TensorFlow or the report's machinery, which a process that only asks need not
+    from training.evaluation.documents import Events, Rejection
+    from training.evaluation.evaluation import Evaluation, Progress
     from training.fitting.fit import FitHistory
-    from training.report.data import Events, Rejection
-    from training.report.evaluation import Evaluation, Progress
 
 __all__ = ["EvaluationOptions", "Recipe", "TrainOptions", "named_recipe", "recipe_of", "trainable_specs"]
 

@@ -23,8 +23,8 @@ from training.recipe import EvaluationOptions, Recipe, TrainOptions
 if TYPE_CHECKING:  # these load TensorFlow or the report's machinery, which a process that only asks need not
     from model.normalisation import Normalisation
     from model.rejection import Rejection
+    from training.evaluation.evaluation import Evaluation, Progress
     from training.fitting.augmentation import Symmetries
-    from training.report.evaluation import Evaluation, Progress
 
 __all__ = ["WindowRecipe"]
 
@@ -184,10 +184,10 @@ class WindowRecipe(Recipe):
 
     def evaluation(self, options: EvaluationOptions, step: Progress) -> Callable[[Classifier, Artefact], Evaluation]:
         """Evaluate on ``evaluation_windows``; hold-out score, slices by class and failures follow from them."""
-        from training.report.data import DataSummary, LeakageCheck
-        from training.report.evaluation import Evaluation, class_slices, repeated_windows, worst
+        from training.evaluation.documents import DataSummary, LeakageCheck
+        from training.evaluation.evaluation import Evaluation, Predictions, class_slices, repeated_windows, worst
         from training.report.failures import wrong_windows
-        from training.report.scores import Predictions, merged_macro_f1
+        from training.report.scores import merged_macro_f1
 
         def evaluate(classify: Classifier, artefact: Artefact) -> Evaluation:
             spec = self.spec

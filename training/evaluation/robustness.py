@@ -7,14 +7,17 @@ of a fixed baseline; the mean over conditions, in per cent. An error is 1 − me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.spec import SignalSpec
 from stream.windowing import cut_windows
-from training.data.classifier import Classifier
+from training.data.classifier import Baseline, Classifier
+from training.data.episodes import Episodes
 from training.document import delays
 from training.errors import TrainingError
 from training.evaluation.conditions.cells import (
@@ -29,7 +32,6 @@ from training.evaluation.conditions.cells import (
 )
 from training.evaluation.conditions.condition import LEVELS, Condition, Trial, Value
 from training.evaluation.conditions.results import CLEAN, ConditionCell, RobustnessResult
-from training.recipe import Recipe
 
 __all__ = ["EPISODES", "QUICK_EPISODES", "SEED", "evaluate", "mean_corruption_error"]
 
@@ -42,10 +44,25 @@ LEAST_ERROR = 1e-3
 Progress = Callable[[str, int], None]
 
 
+class Reference(Protocol):
+    """The part of ``training.recipe.Recipe`` that robustness needs."""
+
+    @property
+    def spec(self) -> SignalSpec:
+        """Of the windows."""
+
+    @property
+    def baselines(self) -> Mapping[str, Baseline]:
+        """Fixed classifiers to score beside, by name."""
+
+    def clean_records(self, n: int, seed: int) -> Episodes:
+        """Return records as training knows them, which the conditions alter."""
+
+
 @dataclass(frozen=True)
 class _Run:
     classify: Classifier
-    recipe: Recipe
+    recipe: Reference
     seed: int
 
     def cell(self, trial: Trial, condition: str, unit: str, level: int, value: Value) -> ConditionCell:
@@ -101,7 +118,7 @@ class _Run:
 
 def evaluate(
     classifier: Classifier,
-    recipe: Recipe,
+    recipe: Reference,
     conditions: Sequence[Condition],
     seed: int = SEED,
     episodes: int = EPISODES,

@@ -13,13 +13,14 @@ from training.data.classifier import Classifier
 from training.errors import TrainingError
 from training.evaluation.conditions.paired import WIDTH, standard_errors
 from training.evaluation.conditions.results import RobustnessResult
+from training.evaluation.evaluation import Evaluation, Progress
 from training.evaluation.robustness import QUICK_EPISODES, evaluate
 from training.gate.gate import HOLDOUT, EventScores, GateScores, gate
 from training.gate.thresholds import GateThresholds
 from training.recipe import EvaluationOptions, Recipe, recipe_of
 from training.report import recommendations
 from training.report.data import Calibration, ChampionComparison, ReportData
-from training.report.evaluation import Evaluation, Progress, measure_latency
+from training.report.latency import measure_latency
 from training.report.model_card import describe_network, describe_training, identify
 from training.report.scores import calibrate_scores, classify_scores, compare
 

@@ -13,10 +13,9 @@ from stream.detection.scoring import belongs
 from stream.detection.truth import injected_faults
 from training.data.episodes import Event
 from training.data.windows import Windows
-from training.report.data import Failure
-from training.report.evaluation import MOST_FAILURES
+from training.evaluation.documents import Failure
+from training.evaluation.evaluation import MOST_FAILURES, Predictions
 from training.report.records import ClassifiedScenario, event_at
-from training.report.scores import Predictions
 
 BEFORE_LENGTHS, AFTER_LENGTHS = 1.5, 4.5  # of a window, around the marked sample
 DIGITS = 3  # of a waveform's values: a plot's line is thicker

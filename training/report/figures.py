@@ -12,7 +12,8 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from training.report.data import Calibration, Failure, History, Latency
+from training.evaluation.documents import Failure
+from training.report.data import Calibration, History, Latency
 
 # Replaced in the SVG by currentColor; no plot uses it for anything else.
 _INK = "#010203"

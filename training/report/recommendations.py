@@ -6,19 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from model.spec import SignalSpec
 from training.evaluation.conditions.results import ConditionCell, RobustnessResult
+from training.evaluation.documents import DataSummary, Elsewhere, Events, Slice
 from training.gate.gate import Verdict
 from training.recipe import Recipe
-from training.report.data import (
-    Calibration,
-    Classification,
-    DataSummary,
-    Elsewhere,
-    Events,
-    Latency,
-    Network,
-    Slice,
-    Training,
-)
+from training.report.data import Calibration, Classification, Latency, Network, Training
 from training.report.model_card import chains, parameters
 
 # A gap of training to validation accuracy beyond this is called overfitting.

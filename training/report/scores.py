@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
+from training.evaluation.evaluation import Predictions
 from training.fitting.calibration import brier_score, expected_calibration_error, merge_equivalent, reliability
 from training.metrics import confusion, window_scores
 from training.report.data import (
@@ -22,22 +21,6 @@ from training.report.data import (
 
 RESAMPLES = 1000  # the ends of a 95 % interval are then the means of 25 resamples on each side: steady to a digit
 BOOTSTRAP_SEED = 20_25
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """``labels`` int (n,), ``probabilities`` float32 (n, classes), ``episode`` int (n,): what is resampled as one."""
-
-    labels: NDArray[np.integer]
-    probabilities: NDArray[np.float32]
-    episode: NDArray[np.integer]
-    source: str
-
-    @property
-    def y_pred(self) -> NDArray[np.intp]:
-        """Return the most probable class, (n,)."""
-        y_pred: NDArray[np.intp] = self.probabilities.argmax(axis=1)
-        return y_pred
 
 
 def classify_scores(predictions: Predictions, spec: SignalSpec) -> Classification:

@@ -14,11 +14,19 @@ from model.artefact import Artefact
 from model.spec import SignalSpec
 from training.data.classifier import Classifier
 from training.data.windows import Windows
+from training.evaluation.documents import DataSummary, Elsewhere, Failure, LeakageCheck, Slice
+from training.evaluation.evaluation import (
+    MOST_FAILURES,
+    Evaluation,
+    Predictions,
+    Progress,
+    class_slices,
+    slice_of,
+    worst,
+)
 from training.fitting.defaults import DEFAULT_SEED
-from training.report.data import DataSummary, Elsewhere, Failure, LeakageCheck, Slice
-from training.report.evaluation import MOST_FAILURES, Evaluation, Progress, class_slices, slice_of, worst
 from training.report.failures import time_axis, waveform
-from training.report.scores import Predictions, merged_macro_f1
+from training.report.scores import merged_macro_f1
 
 # Neighbouring rows are no independent trials: rows of a tenth of a cycle are drawn as one.
 BLOCK_ROWS = 40

@@ -22,11 +22,11 @@ from training.data.classifier import Classifier
 from training.data.episodes import Event, Scenario
 from training.data.windows import select, window_ends
 from training.document import delays
-from training.report.data import DataSummary, Events, LeakageCheck, Slice
-from training.report.evaluation import Evaluation, Progress, repeated_windows, worst
+from training.evaluation.documents import DataSummary, Events, LeakageCheck, Slice
+from training.evaluation.evaluation import Evaluation, Predictions, Progress, repeated_windows, worst
 from training.report.failures import scenario_failures
 from training.report.records import ClassifiedScenario, classified, event_at
-from training.report.scores import Predictions, merged_macro_f1
+from training.report.scores import merged_macro_f1
 
 CHECKED_EPISODES = 1024  # one part of the training set, which is simulated part by part
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from domains.powerline.data.ood import in_distribution_windows, ood_windows, scaled_classdata
 from model.artefact import Artefact
-from training.report.data import Rejection, RejectionRow
+from training.evaluation.documents import Rejection, RejectionRow
 
 GOOD_EPISODES = 400
 APART = 10  # between the seeds of scenarios and those used here

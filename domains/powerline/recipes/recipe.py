@@ -19,8 +19,8 @@ from training.gate.thresholds import GateThresholds
 from training.recipe import EvaluationOptions, Recipe, TrainOptions
 
 if TYPE_CHECKING:  # these load TensorFlow or the report's machinery, which a process that only asks need not
-    from training.report.data import Events, Rejection
-    from training.report.evaluation import Evaluation, Progress
+    from training.evaluation.documents import Events, Rejection
+    from training.evaluation.evaluation import Evaluation, Progress
 
 __all__ = ["InstantRecipe", "LineRecipe", "PowerLineRecipe", "recipe"]
 

@@ -6,26 +6,13 @@ import numpy as np
 
 from model.spec import load_spec
 from training.evaluation.conditions.results import ConditionCell, RobustnessResult
+from training.evaluation.documents import DataSummary, Events, Failure, LeakageCheck, Rejection, RejectionRow, Slice
+from training.evaluation.evaluation import Predictions
 from training.gate.gate import EventScores, GateScores, GateThresholds, gate
 from training.recipe import recipe_of
 from training.report import recommendations
-from training.report.data import (
-    DataSummary,
-    Events,
-    Failure,
-    History,
-    Identity,
-    Latency,
-    Layer,
-    LeakageCheck,
-    Network,
-    Rejection,
-    RejectionRow,
-    ReportData,
-    Slice,
-    Training,
-)
-from training.report.scores import Predictions, calibrate_scores, classify_scores, compare
+from training.report.data import History, Identity, Latency, Layer, Network, ReportData, Training
+from training.report.scores import calibrate_scores, classify_scores, compare
 
 SPEC = load_spec("line")
 RECIPE = recipe_of(SPEC)

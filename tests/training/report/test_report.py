@@ -14,11 +14,13 @@ import pytest
 from model.artefact import Artefact, shipped
 from tests.training.report.report_samples import CLASSES, SPEC, judged, report_data, robustness
 from training.errors import TrainingError
+from training.evaluation.documents import LeakageCheck
+from training.evaluation.evaluation import Predictions
 from training.report.collect import ReportOptions, collect
-from training.report.data import LeakageCheck, ReportData
+from training.report.data import ReportData
 from training.report.render import draw, html, markdown, write
 from training.report.schema import PATH, schema_text
-from training.report.scores import Predictions, classify_scores, compare
+from training.report.scores import classify_scores, compare
 
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE_SECTIONS = (

@@ -1,26 +1,37 @@
-"""An evaluation as it is handed to the report, its usual parts, and the latency of the compiled engine."""
+"""The evaluation of one model, whatever the domain: predictions, slices, leaks, and what the report shows of them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.engine import Engine
 from model.spec import SignalSpec
-from training.report.data import DataSummary, Elsewhere, Events, Failure, Latency, LeakageCheck, Slice
-from training.report.scores import Predictions
+from training.evaluation.documents import DataSummary, Elsewhere, Events, Failure, LeakageCheck, Slice
 
-BATCHES = (1, 8, 64, 512, 4096)
-LATENCY_SECONDS = 0.4  # per batch size
 MOST_FAILURES = 6  # shown
 WORST = 12
 FEWEST_WINDOWS = 50  # a slice of fewer says nothing
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """``labels`` int (n,), ``probabilities`` float32 (n, classes), ``episode`` int (n,): what is resampled as one."""
+
+    labels: NDArray[np.integer]
+    probabilities: NDArray[np.float32]
+    episode: NDArray[np.integer]
+    source: str
+
+    @property
+    def y_pred(self) -> NDArray[np.intp]:
+        """Return the most probable class, (n,)."""
+        y_pred: NDArray[np.intp] = self.probabilities.argmax(axis=1)
+        return y_pred
 
 
 @dataclass(frozen=True)
@@ -37,31 +48,6 @@ class Evaluation:
     """The score that the gate takes: merged macro-F1 of what training had no neighbour of."""
     holdout_is_predicted: bool = True
     """Whether ``holdout`` is of ``predictions``, so that the comparison with a champion tells how sure it is."""
-
-
-def measure_latency(engine: Engine, spec: SignalSpec, seed: int) -> tuple[Latency, ...]:
-    """Time single calls of a warm engine on noise, batch by batch."""
-    windows = np.random.default_rng(seed).normal(0, 1, (max(BATCHES), *spec.window_shape)).astype(np.float32)
-    rows = []
-    for batch in BATCHES:
-        part = windows[:batch]
-        engine.classify(part)
-        taken: list[float] = []
-        end = time.perf_counter() + LATENCY_SECONDS
-        while time.perf_counter() < end or len(taken) < 5:
-            begun = time.perf_counter()
-            engine.classify(part)
-            taken.append(time.perf_counter() - begun)
-        median = float(np.median(taken))
-        rows.append(
-            Latency(
-                batch=batch,
-                median_ms=round(1000 * median, 4),
-                p95_ms=round(1000 * float(np.percentile(taken, 95)), 4),
-                windows_per_second=round(batch / median, 1),
-            )
-        )
-    return tuple(rows)
 
 
 def worst(slices: list[Slice], count: int = WORST) -> tuple[Slice, ...]:
