@@ -161,7 +161,7 @@ def replay(
         compare_on_file(settings, source, (against, and_), source_options, read, tolerance, as_json=as_json)
         return
     from model.spec import load_spec
-    from stream.recordings.replay_job import open_replay
+    from stream.recordings.sources import open_replay
     from stream.telemetry.logs import configure_logs
 
     configure_logs(settings)
