@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.output import print_table, progress_bar
 from faultline.cli.waveform_options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
+from faultline.output import print_table, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from domains.powerline.waveforms import ReadOptions
-from faultline.cli.output import print_json, progress_bar
 from faultline.compare import NS, Comparison, EpisodePair, ModelEpisode, Tolerance, compare_models
 from faultline.detect import load_artefact
+from faultline.output import print_json, progress_bar
 from stream.recordings.sources import SourceOptions, open_replay
 from stream.settings import Settings
 from stream.telemetry.logs import configure_logs

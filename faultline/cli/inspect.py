@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faultline.cli.output import print_json
 from faultline.cli.waveform_options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
+from faultline.output import print_json
 
 if TYPE_CHECKING:
     from domains.powerline.waveforms import Record

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.output import print_json, show_progress
 from faultline.cli.waveform_options import (
     Channels,
     CurrentBase,
@@ -23,6 +22,7 @@ from faultline.cli.waveform_options import (
     VoltageBase,
     read_options,
 )
+from faultline.output import print_json, show_progress
 
 if TYPE_CHECKING:
     from stream.recordings.replay import ReplayCount, ReplayOptions
