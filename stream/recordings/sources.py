@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from model.domain import domain_of
 from model.spec import SignalSpec
+from stream.contract import NS_PER_MS, NS_PER_S
 from stream.errors import RecordingError
 from stream.recordings.clip import Clip
 from stream.recordings.recording import RecordedHeaders, is_recording, open_recording
 from stream.recordings.retime import window_head
 from stream.windowing import MSGPACK_HEADERS, cut_windows, window_messages
 
-NS = 1_000_000_000
-NS_PER_MS = 1_000_000
 DEFAULT_WINDOWS_PER_MESSAGE = 100
 """Where we make the messages: 77 KB of windows of 32 samples of six channels, 5 ms of single samples at 20 kHz."""
 
@@ -153,7 +152,7 @@ class SamplesSource:
         self._per_message = options.windows_per_message or DEFAULT_WINDOWS_PER_MESSAGE
         self._start_ns = time.time_ns() if options.start_ns is None else options.start_ns
         self.topics: frozenset[str] = frozenset()
-        self.begin_ns = self._start_ns + round(spec.samples * NS / rate_hz)
+        self.begin_ns = self._start_ns + round(spec.samples * NS_PER_S / rate_hz)
 
     @property
     def total(self) -> int | None:
