@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from domains.powerline.events import PowerLineFaultEvent
-from faultline.cli.label import label_event, label_range, parse_time
+from faultline.cli.models.label import label_event, label_range, parse_time
 from model.spec import load_spec
 from stream.contract import NS_PER_S, FaultEvent, SourceRecord, WindowLabel
 from stream.errors import EventNotFoundError, SettingsError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.waveform_options import (
+from faultline.cli.waveforms.options import (
     Channels,
     CurrentBase,
     Encoding,
@@ -154,7 +154,7 @@ def replay(
         voltage_base=voltage_base,
     )
     if against is not None and and_ is not None:
-        from faultline.cli.comparison_view import compare_on_file
+        from faultline.cli.streaming.replay_comparison import compare_on_file
         from faultline.compare import Tolerance
 
         tolerance = Tolerance(inception_ms=tolerance_ms)
