@@ -17,18 +17,18 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model.artefact import Artefact
 from model.engine import Engine
 from model.errors import FaultlineError
+from model.frozen import FrozenModel
 from model.spec import SignalSpec
-from stream.contract import FaultEvent, QualityFlag
+from stream.contract import NS_PER_S, FaultEvent, QualityFlag
 from stream.detection.decode import DecodedBatch, LineWindows, WindowRecord, decode_batch
 from stream.detection.offline import Detector, batched
 from stream.recordings.sources import ReplayRecord, Source
 
-NS = 1_000_000_000
 MS = 1_000_000
 THREE_PHASE = ("lll", "lllg")
 MAX_MESSAGE_BYTES = 100_000_000
@@ -42,18 +42,14 @@ class CompareError(FaultlineError):
 # Results -------------------------------------------------------------------------------------------------------------
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Tolerance(_Frozen):
+class Tolerance(FrozenModel):
     """Bounds below which two episodes do not differ."""
 
     inception_ms: float = Field(5.0, ge=0, description="A quarter of a 50 Hz cycle: the hop of the windows.")
     duration_ms: float = Field(20.0, ge=0, description="A cycle of 50 Hz: a window more or less at the end.")
 
 
-class ModelEpisode(_Frozen):
+class ModelEpisode(FrozenModel):
     """One fault on one line as one model sees it."""
 
     line: str
@@ -86,10 +82,10 @@ class ModelEpisode(_Frozen):
     @property
     def end_ns(self) -> int | None:
         """When it was cleared; None where that was never seen."""
-        return None if self.duration_s is None else self.inception_ns + round(self.duration_s * NS)
+        return None if self.duration_s is None else self.inception_ns + round(self.duration_s * NS_PER_S)
 
 
-class EpisodePair(_Frozen):
+class EpisodePair(FrozenModel):
     """An episode of both models, or of one."""
 
     line: str
@@ -112,7 +108,7 @@ class EpisodePair(_Frozen):
         return "different" if self.differences else "same"
 
 
-class LineWindowsDiffer(_Frozen):
+class LineWindowsDiffer(FrozenModel):
     """A line of which the models class single windows differently (three-phase faults counted as one)."""
 
     line: str
@@ -121,7 +117,7 @@ class LineWindowsDiffer(_Frozen):
     first_ns: int
 
 
-class Comparison(_Frozen):
+class Comparison(FrozenModel):
     """The result of two models on one recording."""
 
     models: tuple[str, str]
@@ -171,13 +167,13 @@ class WindowLog:
             fault: float32 (n,), probability of any fault.
             is_ood: (n,), whether they are unlike the model's training.
         """
-        steps = np.round(np.arange(entry.count) * (spec.hop * NS / entry.rate_hz)).astype(np.int64)
+        steps = np.round(np.arange(entry.count) * (spec.hop * NS_PER_S / entry.rate_hz)).astype(np.int64)
         self._starts.append(entry.start_ns + steps)
         self._classes.append(classes.astype(np.uint8))
         self._faults.append(fault)
         self._is_ood.append(is_ood)
         self.count += entry.count
-        self.window_ns = round(spec.samples * NS / entry.rate_hz)
+        self.window_ns = round(spec.samples * NS_PER_S / entry.rate_hz)
 
     @property
     def first_ns(self) -> int:
@@ -386,7 +382,7 @@ def _overlap_ns(a: ModelEpisode, b: ModelEpisode) -> int:
     ends = [end for end in (a.end_ns, b.end_ns) if end is not None]
     begin = max(a.inception_ns, b.inception_ns)
     # Two that are both not cleared overlap to the recording's end.
-    return (min(ends) if ends else begin + NS) - begin
+    return (min(ends) if ends else begin + NS_PER_S) - begin
 
 
 def _pair(

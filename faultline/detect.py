@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from domains.powerline.events import PowerLineFaultEvent
 from domains.powerline.waveforms import ReadOptions, Record, RecordLine, messages_of, open_record
@@ -27,12 +27,12 @@ from domains.powerline.waveforms.errors import RecordError
 from model.artefact import Artefact, shipped
 from model.engine import Engine
 from model.errors import FaultlineError
+from model.frozen import FrozenModel
 from model.spec import EpisodePolicy, SignalSpec
-from stream.contract import FaultEvent, QualityFlag
+from stream.contract import NS_PER_S, FaultEvent, QualityFlag
 from stream.detection.classify import Classifier
 from stream.detection.decode import WindowRecord
 from stream.detection.offline import Detector, batched
-from stream.windowing import NS
 
 BUCKETS = (32, 128, 512)
 """Sizes compiled: a record has tens to thousands of windows, and every size takes its time to compile."""
@@ -40,10 +40,8 @@ WAITING = 2
 """Files read ahead of the one whose result is due: bounds memory."""
 
 
-class FaultEpisode(BaseModel):
+class FaultEpisode(FrozenModel):
     """One fault on one line of a record, from onset to clear. Times are those of the record."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str
     line: str
@@ -206,7 +204,7 @@ def answer_line(
         outcomes += found.outcomes
         outcomes["dead"] += len(found.batch.dead)
         for entry in found.batch.records:
-            first_s = (entry.start_ns - line.start_ns) / NS + (spec.samples - 1) / entry.rate_hz
+            first_s = (entry.start_ns - line.start_ns) / NS_PER_S + (spec.samples - 1) / entry.rate_hz
             ends.append(first_s + np.arange(entry.count) * spec.hop / entry.rate_hz)
     return LineAnswer(
         line=line,
@@ -243,8 +241,8 @@ def _episodes(events: list[FaultEvent], record: Record, line: RecordLine) -> Ite
             confidence=last.confidence,
             classes=[event.fault_class for event in steps],
             inception_ns=onset.inception_ns,
-            inception_s=round((onset.inception_ns - line.start_ns) / NS, 6),
-            detection_s=round((onset.detection_ns - line.start_ns) / NS, 6),
+            inception_s=round((onset.inception_ns - line.start_ns) / NS_PER_S, 6),
+            detection_s=round((onset.detection_ns - line.start_ns) / NS_PER_S, 6),
             duration_s=end.duration_s,
             duration_cycles=end.duration_cycles,
             quality=end.quality,

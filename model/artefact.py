@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     SerializeAsAny,
@@ -32,6 +30,7 @@ from model import container
 from model.domain import domain_of, installed_domains, load_domain
 from model.errors import ArtefactError, CorruptArtefactError, OversizeArtefactError, ShapeArtefactError
 from model.files import write_atomic
+from model.frozen import FiniteModel
 from model.normalisation import Normalisation
 from model.rejection import Rejection
 from model.spec import SignalSpec
@@ -45,11 +44,7 @@ __all__ = ["DEFAULT_MAX_BYTES", "Artefact", "Manifest", "Tensor", "build_model",
 DEFAULT_MAX_BYTES = 8 * 1024 * 1024
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Tensor(_Model):
+class Tensor(FiniteModel):
     """Name and shape of one float32 tensor."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -62,7 +57,7 @@ class Tensor(_Model):
         return 4 * math.prod(self.shape)
 
 
-class Manifest(_Model):
+class Manifest(FiniteModel):
     """All that is known of a model except its weights.
 
     ``metrics`` are its scores and ``provenance`` how it came to be: command, seed, versions, and, under ``run``, what
@@ -78,8 +73,8 @@ class Manifest(_Model):
     rejection: SerializeAsAny[Rejection] | None = None
     tensors: tuple[Tensor, ...]
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    metrics: dict[str, JsonValue] = {}
-    provenance: dict[str, JsonValue] = {}
+    metrics: dict[str, JsonValue] = Field({})
+    provenance: dict[str, JsonValue] = Field({})
 
     @field_validator("normalisation", mode="before")
     @classmethod

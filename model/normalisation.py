@@ -6,20 +6,20 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
+
+from model.frozen import FiniteModel
 
 __all__ = ["Normalisation"]
 
 
-class Normalisation(BaseModel):
+class Normalisation(FiniteModel):
     """Per-channel conditioning: ``(x - centre) / scale``, and for ``"asinh"`` the inverse hyperbolic sine of it.
 
     ``"asinh"`` is linear around the centre and logarithmic far from it, so that a fault's value of thirty times the
     usual does not drown everything else. One centre and one scale per channel, per unit. A domain's own subclass
     may ask for a layer of its features beside.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["standard", "asinh"] = "standard"
     centre: tuple[float, ...]

@@ -9,15 +9,14 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from model.frozen import FiniteModel
 
 __all__ = ["Rejection"]
 
 
-class Rejection(BaseModel, ABC):
+class Rejection(FiniteModel, ABC):
     """Bounds of what is like training. They travel in the artefact's manifest; a domain says which there are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @property
     @abstractmethod

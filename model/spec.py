@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     SerializeAsAny,
@@ -29,6 +27,7 @@ from pydantic import (
 
 from model.entry_points import installed_domains, load_installed
 from model.errors import SpecError
+from model.frozen import FiniteModel
 
 __all__ = ["DEFAULT_DOMAIN", "EpisodePolicy", "FaultClass", "SignalSpec", "load_spec", "shipped_specs"]
 
@@ -50,11 +49,7 @@ Label = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^\S(.*\S)?$"
 Type = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class FaultClass(_Model):
+class FaultClass(FiniteModel):
     """One output of the network. A domain's own subclass adds what the class means there.
 
     ``type`` is ``"none"`` for the class of no fault; events of any other are published on the topic of their type.
@@ -64,7 +59,7 @@ class FaultClass(_Model):
     type: Type
 
 
-class EpisodePolicy(_Model):
+class EpisodePolicy(FiniteModel):
     """When a run of window classes opens an episode and when quiet closes it. All counts are windows.
 
     ``certainty`` is the least probability of a fault, of whatever class, for a window to count towards an onset.
@@ -84,7 +79,7 @@ class EpisodePolicy(_Model):
         return self
 
 
-class SignalSpec(_Model):
+class SignalSpec(FiniteModel):
     """The shape and meaning of a line's windows.
 
     A window is float32 (samples, channels), per unit of nominal peak values. ``sequence`` says what the recurrent

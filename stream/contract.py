@@ -13,10 +13,13 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, model_validator
 
+from model.frozen import FrozenModel
 from model.spec import SignalSpec
 
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
 MSGPACK = "application/msgpack"
 JSON = "application/json"
 HEADER_CONTENT_TYPE = "content-type"
@@ -45,10 +48,8 @@ class Outgoing:
     partition: int | None = None
 
 
-class Message(BaseModel):
+class Message(FrozenModel):
     """Base of everything that travels: frozen, no unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _known_encoding(value: bytes | str | list[Any]) -> bytes | str | list[Any]:

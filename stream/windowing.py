@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
-from stream.contract import HEADER_CONTENT_TYPE, MSGPACK
+from stream.contract import HEADER_CONTENT_TYPE, MSGPACK, NS_PER_S
 
 Headers = list[tuple[str, bytes]]
 MSGPACK_HEADERS: Headers = [(HEADER_CONTENT_TYPE, MSGPACK.encode())]
-NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +100,10 @@ def window_messages(
                 block,
                 spec,
                 sequence=first_sequence + first,
-                start_ns=start_ns + round(first * spec.hop * NS / rate_hz),
+                start_ns=start_ns + round(first * spec.hop * NS_PER_S / rate_hz),
                 rate_hz=rate_hz,
                 labels=None if labels is None else labels[ends].tolist(),
             ),
             count=len(block),
-            end_ns=start_ns + round((int(ends[-1]) + 1) * NS / rate_hz),
+            end_ns=start_ns + round((int(ends[-1]) + 1) * NS_PER_S / rate_hz),
         )

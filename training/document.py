@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from pydantic import BaseModel, ConfigDict
-
+from model.frozen import FiniteModel
 from model.spec import SignalSpec
 
 __all__ = ["Delays", "Document", "delays", "is_absent"]
 
 
-class Document(BaseModel):
+class Document(FiniteModel):
     """A document that is never changed, knows no further fields, and holds finite numbers only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def is_absent(value: object) -> bool:

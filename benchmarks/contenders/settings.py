@@ -13,15 +13,13 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from model.frozen import FrozenModel
 
 READY = "ready"
 
 
-class ContenderSettings(BaseModel):
+class ContenderSettings(FrozenModel):
     """One run of one contender."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bootstrap: str
     group: str

@@ -9,16 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from benchmarks.harness.windows import SampleWindows
 from model.artefact import Artefact, shipped
+from model.frozen import FrozenModel
 
 
-class EngineRun(BaseModel):
+class EngineRun(FrozenModel):
     """What is run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     samples: str
     artefact: str | None = None

@@ -16,15 +16,16 @@ import msgspec
 import numpy as np
 from confluent_kafka import Producer
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from benchmarks.harness.windows import SampleWindows
 from model.errors import FaultlineError
+from model.frozen import FrozenModel
 from model.spec import SignalSpec, load_spec
-from stream.contract import HEADER_CONTENT_TYPE, JSON
-from stream.windowing import MSGPACK_HEADERS, NS, encode_windows
+from stream.contract import HEADER_CONTENT_TYPE, JSON, NS_PER_S
+from stream.windowing import MSGPACK_HEADERS, encode_windows
 
-EPOCH_NS = 1_767_225_600 * NS  # 2026-01-01: what windows say of their time is the same in every run
+EPOCH_NS = 1_767_225_600 * NS_PER_S  # 2026-01-01: what windows say of their time is the same in every run
 LINES_PER_PARTITION = 64
 OFTEN, OFTEN_FAULTY = 50, 5
 """Of so many windows of a line so many are faulty, where every moment needs its events."""
@@ -36,10 +37,8 @@ class LoadError(FaultlineError):
     """The load could not be sent, so nothing measured by it means anything."""
 
 
-class LoadPlan(BaseModel):
+class LoadPlan(FrozenModel):
     """What is sent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bootstrap: str
     topic: str
@@ -110,7 +109,7 @@ def _fault(plan: LoadPlan, spec: SignalSpec, samples: SampleWindows, line: str, 
 
 
 def _message(plan: LoadPlan, spec: SignalSpec, line: str, sequence: int, windows: NDArray[np.float32]) -> LoadMessage:
-    start_ns = EPOCH_NS + round(sequence * spec.hop * NS / spec.rate_hz)
+    start_ns = EPOCH_NS + round(sequence * spec.hop * NS_PER_S / spec.rate_hz)
     if not plan.json_windows:
         value = encode_windows(windows, spec, sequence=sequence, start_ns=start_ns, rate_hz=spec.rate_hz)
         return LoadMessage(line.encode(), value)
@@ -190,7 +189,7 @@ def open_loop(plan: LoadPlan) -> None:
     streams = [messages_of(plan, spec, samples, partition) for partition in range(plan.partitions)]
     first = edge_messages(spec, plan.windows_per_message)
     total = plan.messages + first
-    row_ns = plan.partitions * NS / plan.messages_per_s
+    row_ns = plan.partitions * NS_PER_S / plan.messages_per_s
     rows = zip(*streams, strict=True)
     for row in itertools.islice(rows, first):
         for partition, message in enumerate(row):
@@ -205,7 +204,7 @@ def open_loop(plan: LoadPlan) -> None:
         for partition, message in enumerate(row):
             while (wait_ns := int(due_ns[partition, number]) - time.time_ns()) > 0:
                 sender.poll()
-                time.sleep(min(wait_ns / NS, CATCH_UP_S))
+                time.sleep(min(wait_ns / NS_PER_S, CATCH_UP_S))
             sender.send(partition, message)
         if number % 64 == 0:
             sender.poll()

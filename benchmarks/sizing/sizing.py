@@ -9,9 +9,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from benchmarks.sizing.unit_costs import SizingError, UnitCosts
+from model.frozen import FrozenModel
 
 __all__ = ["Assumptions", "Limit", "Plan", "limits", "plan"]
 
@@ -20,10 +21,8 @@ RECORD_BYTES = 130
 """Beside the float32 block: the other fields in MessagePack, key, one header, the frame and its batch's share."""
 
 
-class Assumptions(BaseModel):
+class Assumptions(FrozenModel):
     """What was not measured here. Units are in the names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     windows_per_message: int = Field(64, ge=1)
     """A gateway groups them: 64 are a third of a second of a line."""

@@ -11,10 +11,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from benchmarks.contenders import OURS
 from model.errors import FaultlineError
+from model.frozen import FrozenModel
 
 __all__ = ["SizingError", "UnitCosts"]
 
@@ -23,10 +24,8 @@ class SizingError(FaultlineError):
     """Unit costs or assumptions from which nothing can be computed."""
 
 
-class UnitCosts(BaseModel):
+class UnitCosts(FrozenModel):
     """What was measured, on one machine."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     measured_on: str
     """Processor, cores and day, for people."""

@@ -14,12 +14,12 @@ from benchmarks.harness.broker import Appended, BenchError
 from benchmarks.harness.environment import Environment, Filled
 from benchmarks.harness.load import edge_messages
 from benchmarks.throughput.throughput import until_committed
+from stream.contract import NS_PER_MS
 
 WARM_SHARE = 0.2
 """The first part of a run is not counted, though the contender has started: caches and branch predictors are cold."""
 PERCENTILES = (50.0, 99.0, 99.9)
 OVERTIME_S = 120.0
-NS_PER_MS = 1_000_000
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from domains.powerline.spec import power_line_spec
 from model.spec import SignalSpec
+from stream.contract import NS_PER_MS
 from stream.errors import RecordingError
 from stream.recordings.retime import is_json, window_head
 from stream.recordings.sources import ReplayRecord, Source
@@ -21,7 +22,6 @@ from stream.recordings.sources import ReplayRecord, Source
 STAGGER_NS = 50_000_000
 """Between copies: some cycles, so that a fault reaches the lines one after another and not at once."""
 PHASES = "abc"
-NS_PER_MS = 1_000_000
 
 
 class FanOut:

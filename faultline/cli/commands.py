@@ -4,31 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from faultline.cli import (
-    access,
-    broker,
-    classify,
-    compare,
-    demo,
-    dlq,
-    doctor,
-    folds,
-    inspect,
-    keys,
-    label,
-    models,
-    record,
-    replay,
-    report,
-    retrain,
-    robustness,
-    simulate,
-    subscribe,
-    topics,
-    train,
-    trainer,
-    worker,
-)
+from faultline.cli import demo, doctor
+from faultline.cli.models import keys, label, registry, retrain, trainer
+from faultline.cli.streaming import access, broker, dlq, record, replay, subscribe, topics, worker
+from faultline.cli.training import compare, folds, report, robustness, train
+from faultline.cli.waveforms import classify, inspect, simulate
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command()(trainer.trainer)
     app.command()(retrain.retrain)
     app.command()(label.label)
-    app.add_typer(models.app, name="models")
+    app.add_typer(registry.app, name="models")
     app.add_typer(keys.app, name="keys")
     app.add_typer(topics.app, name="topics")
     app.add_typer(dlq.app, name="dlq")

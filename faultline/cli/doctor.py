@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.output import print_json
+from faultline.output import print_json
 
 if TYPE_CHECKING:
     from faultline.doctor import Check

@@ -13,10 +13,10 @@ import msgspec
 import numpy as np
 
 from model.spec import SignalSpec
-from stream.contract import HEADER_PREFIX, FaultEvent
+from stream.contract import HEADER_PREFIX, NS_PER_S, FaultEvent
 from stream.detection.events import decode_event
 from stream.detection.scoring import EventScore, published_episodes, score_events
-from stream.detection.truth import NS, Truth
+from stream.detection.truth import Truth
 from stream.kafka.reader import Fetched, StartAt, TopicReader
 from stream.settings import Settings
 
@@ -241,7 +241,7 @@ class DemoWatch:
         labels = body.labels if body.labels is not None else [self.spec.none_index] * body.count
         self.truth.add(record.key.decode(), body.start_ns, body.rate_hz, labels)
         if self.begin_ns is None:
-            self.begin_ns = body.start_ns - round(body.sequence * self.spec.hop * NS / body.rate_hz)
+            self.begin_ns = body.start_ns - round(body.sequence * self.spec.hop * NS_PER_S / body.rate_hz)
 
     def _take_event(self, record: Any) -> None:
         event = decode_event(record.value)
@@ -259,7 +259,7 @@ class DemoWatch:
 
     def seconds_into(self, time_ns: int) -> float:
         """Return seconds from the recording's beginning."""
-        return 0.0 if self.begin_ns is None else (time_ns - self.begin_ns) / NS
+        return 0.0 if self.begin_ns is None else (time_ns - self.begin_ns) / NS_PER_S
 
     def disturbance_of(self, event: FaultEvent, simulated: list[SimulatedEvent]) -> str | None:
         """Return the kind of the disturbance during an event, if the simulator made one there."""

@@ -19,10 +19,10 @@ from typing import Any
 
 from rich.console import Console
 
-from faultline.cli.output import print_json
 from faultline.demo.audit import DemoWatch, SimulatedEvent, count_disturbances, read_simulated_events
 from faultline.demo.processes import Child, child_environment, is_ready, logged_port
 from faultline.demo.view import view_for
+from faultline.output import print_json
 from model.spec import load_spec
 from stream.detection.scoring import EventScore
 from stream.settings import Settings

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from model.rejection import Rejection
 from model.spec import SignalSpec
-from stream.contract import HEADER_CONTENT_TYPE, MSGPACK, Outgoing, SourceRecord
-from stream.detection.decode import NS, LineWindows
+from stream.contract import HEADER_CONTENT_TYPE, MSGPACK, NS_PER_S, Outgoing, SourceRecord
+from stream.detection.decode import LineWindows
 
 ANSWER_BYTES = 500_000
 """Probabilities in one record of ``window-classes``: half of what a broker takes, whatever the spec."""
@@ -129,7 +129,7 @@ def window_classes(
             "model_id": model_id,
             "shadow": shadow,
             "sequence": entry.sequence + first,
-            "start_ns": entry.start_ns + round(first * spec.hop * NS / entry.rate_hz),
+            "start_ns": entry.start_ns + round(first * spec.hop * NS_PER_S / entry.rate_hz),
             "rate_hz": entry.rate_hz,
             "count": len(classes[span]),
             "classes": classes[span].astype(np.uint8).tobytes(),

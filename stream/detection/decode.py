@@ -23,6 +23,7 @@ from stream.contract import (
     MAX_SEQUENCE,
     MIN_RATE_HZ,
     MSGPACK,
+    NS_PER_S,
     DeadLetterReason,
 )
 from stream.errors import ContractError
@@ -33,7 +34,6 @@ SURELY_FITS = 2.0**62
 """Below it a sum in floating point cannot hide that 63 bits overflow."""
 VALUE_BYTES = 4
 """A sample is one float32."""
-NS = 1_000_000_000
 
 
 class IncomingRecord(Protocol):
@@ -173,11 +173,11 @@ def _json_block(data: str | list[Any], shape: tuple[int, ...]) -> bytes:
 def _check_times(body: WindowBody | JsonWindowBody, spec: SignalSpec) -> None:
     """Raise where a number that is computed from the body's numbers could not be stored."""
     samples = (body.count - 1) * spec.hop + spec.samples
-    if body.start_ns + samples * NS / body.rate_hz < SURELY_FITS and body.sequence + body.count < SURELY_FITS:
+    if body.start_ns + samples * NS_PER_S / body.rate_hz < SURELY_FITS and body.sequence + body.count < SURELY_FITS:
         return
     if not math.isfinite(body.rate_hz):
         raise InvalidRecordError("bad-bytes", f"rate_hz must be a number, not {body.rate_hz}")
-    end_ns = body.start_ns + round(samples * NS / body.rate_hz)
+    end_ns = body.start_ns + round(samples * NS_PER_S / body.rate_hz)
     if end_ns > MAX_NS or body.sequence + body.count - 1 > MAX_SEQUENCE:
         raise InvalidRecordError("bad-bytes", "the last window's time or sequence is beyond 63 bits")
 

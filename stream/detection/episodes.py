@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from model.domain import domain_of
 from model.spec import EpisodePolicy, SignalSpec
-from stream.contract import EpisodeState, QualityFlag
+from stream.contract import NS_PER_S, EpisodeState, QualityFlag
 from stream.detection.decode import LineWindows
 from stream.detection.line_state import LineState, OpenEpisode, RecentWindow, spec_key
 
-NS = 1_000_000_000
 QUALITY_ORDER: tuple[QualityFlag, ...] = get_args(QualityFlag)
 
 
@@ -92,7 +91,7 @@ class EpisodeTracker:
         if state is None or state.spec != self._spec_key:
             state = LineState(spec=self._spec_key)
         result = TrackedRecord(state)
-        hop_ns = self.spec.hop * NS / entry.rate_hz
+        hop_ns = self.spec.hop * NS_PER_S / entry.rate_hz
         skip = result.repeated = self._repeated(state, entry, hop_ns)
         if skip == entry.count:
             return result
@@ -132,7 +131,7 @@ class EpisodeTracker:
             or state.spec != self._spec_key
         ):
             return False
-        hop_ns = self.spec.hop * NS / entry.rate_hz
+        hop_ns = self.spec.hop * NS_PER_S / entry.rate_hz
         if abs(entry.start_ns - state.start_ns - hop_ns) > hop_ns:
             return False
         last = entry.count - 1
@@ -151,7 +150,7 @@ class EpisodeTracker:
             state.recent, state.flags = [], []
 
     def _start_ns(self, entry: LineWindows, index: int) -> int:
-        return entry.start_ns + round(index * self.spec.hop * NS / entry.rate_hz)
+        return entry.start_ns + round(index * self.spec.hop * NS_PER_S / entry.rate_hz)
 
     @staticmethod
     def _repeated(state: LineState, entry: LineWindows, hop_ns: float) -> int:
@@ -209,7 +208,7 @@ class EpisodeTracker:
             recent.probabilities = probabilities.tolist()
             if state.episode is None and not self._completes_an_onset(before):
                 recent.inception_ns = start_ns + round(
-                    self._signal.inception_sample(window, self.spec) * NS / entry.rate_hz
+                    self._signal.inception_sample(window, self.spec) * NS_PER_S / entry.rate_hz
                 )
         state.recent = [*before, recent]
         if state.episode is None:
@@ -227,7 +226,7 @@ class EpisodeTracker:
 
     def _end_ns(self, start_ns: int, rate_hz: float) -> int:
         """Return the time after a window's last sample."""
-        return start_ns + round(self.spec.samples * NS / rate_hz)
+        return start_ns + round(self.spec.samples * NS_PER_S / rate_hz)
 
     def _maybe_onset(self, result: TrackedRecord, entry: LineWindows, window: NDArray[np.float32]) -> None:
         state = result.state
@@ -285,7 +284,7 @@ class EpisodeTracker:
         mean = np.zeros(len(self.spec.classes))
         mean[self.none] = 1.0
         # A window stays faulty until about half of it is past the clearing: half a window is taken back.
-        cleared_ns = episode.last_fault_end_ns - round(self.spec.samples * NS / entry.rate_hz / 2)
+        cleared_ns = episode.last_fault_end_ns - round(self.spec.samples * NS_PER_S / entry.rate_hz / 2)
         cleared_ns = max(cleared_ns, episode.inception_ns)
         state.episode, state.recent = None, []
         result.steps.append(self._step(entry, episode, "clear", recent, mean, cleared_ns=cleared_ns))
@@ -314,7 +313,7 @@ class EpisodeTracker:
             previous_class=previous,
             probabilities=probabilities,
             inception_ns=episode.inception_ns,
-            detection_ns=recent.start_ns + round((self.spec.samples - 1) * NS / entry.rate_hz),
+            detection_ns=recent.start_ns + round((self.spec.samples - 1) * NS_PER_S / entry.rate_hz),
             cleared_ns=cleared_ns,
             sequence=recent.sequence,
             start_ns=recent.start_ns,

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from model.domain import Domain, domain_of, installed_domains, load_domain
 from model.spec import SignalSpec
-from stream.contract import FaultEvent, Outgoing, SourceRecord, cloud_event_headers, event_id
-from stream.detection.episodes import NS, EpisodeStep
+from stream.contract import NS_PER_S, FaultEvent, Outgoing, SourceRecord, cloud_event_headers, event_id
+from stream.detection.episodes import EpisodeStep
 
 
 def event_model(domain: Domain) -> type[FaultEvent]:
@@ -50,7 +50,7 @@ def fault_event(step: EpisodeStep, spec: SignalSpec, model_id: str, source: Sour
     """Return the event of one step of an episode."""
     fault = spec.classes[step.fault_class]
     probabilities = {name: round(float(p), 6) for name, p in zip(spec.class_names, step.probabilities, strict=True)}
-    duration_s = None if step.cleared_ns is None else (step.cleared_ns - step.inception_ns) / NS
+    duration_s = None if step.cleared_ns is None else (step.cleared_ns - step.inception_ns) / NS_PER_S
     confidence = float(step.probabilities[spec.none_index if step.state == "clear" else step.fault_class])
     model = event_model(domain_of(spec))
     return model(
@@ -90,7 +90,7 @@ def outgoing_events(
     types = [event.fault_type]
     if step.previous_class is not None and spec.classes[step.previous_class].type not in types:
         types.append(spec.classes[step.previous_class].type)
-    time_text = datetime.fromtimestamp(event.detection_ns / NS, UTC).isoformat()
+    time_text = datetime.fromtimestamp(event.detection_ns / NS_PER_S, UTC).isoformat()
     headers = cloud_event_headers(event, time_text)
     value = event.model_dump_json().encode()
     return [Outgoing(topic_of(name), event.line.encode(), value, headers) for name in types]

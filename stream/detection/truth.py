@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
+from stream.contract import NS_PER_S
 
-NS = 1_000_000_000
 LASTING_CYCLES = 2
 """A stage that lasts so long should be reported by itself, and a shorter fault may be cut off."""
 
@@ -116,12 +116,12 @@ class Truth:
         """
         known = self._lines.get(line)
         if known is None:
-            period_ns = round((self.spec.period_samples or self.spec.samples) * NS / rate_hz)
-            hop_ns = round(self.spec.hop * NS / rate_hz)
-            known = self._lines[line] = _Line(NS / rate_hz, period_ns, hop_ns)
-        length_ns = round(self.spec.samples * NS / rate_hz)
+            period_ns = round((self.spec.period_samples or self.spec.samples) * NS_PER_S / rate_hz)
+            hop_ns = round(self.spec.hop * NS_PER_S / rate_hz)
+            known = self._lines[line] = _Line(NS_PER_S / rate_hz, period_ns, hop_ns)
+        length_ns = round(self.spec.samples * NS_PER_S / rate_hz)
         for index, label in enumerate(labels):
-            window_ns = start_ns + round(index * self.spec.hop * NS / rate_hz)
+            window_ns = start_ns + round(index * self.spec.hop * NS_PER_S / rate_hz)
             if window_ns <= known.last_start_ns:
                 continue
             known.last_start_ns = window_ns

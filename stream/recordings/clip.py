@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
 
+from stream.contract import NS_PER_S
 from stream.errors import SettingsError
 
-NS = 1_000_000_000
 EARLIEST_NS, LATEST_NS = -(2**63), 2**63 - 1
 
 
@@ -21,7 +21,7 @@ class Moment:
 
     def at_ns(self, begin_ns: int) -> int:
         """Return the moment as Unix ns, for a source that begins at ``begin_ns``."""
-        return begin_ns + round((self.seconds or 0.0) * NS) if self.unix_ns is None else self.unix_ns
+        return begin_ns + round((self.seconds or 0.0) * NS_PER_S) if self.unix_ns is None else self.unix_ns
 
 
 def parse_moment(option: str, text: str | None) -> Moment | None:
@@ -45,7 +45,7 @@ def parse_moment(option: str, text: str | None) -> Moment | None:
             return Moment(seconds=seconds)
     try:
         # Milliseconds: a float does not hold the nanoseconds of today.
-        return Moment(unix_ns=round(datetime.fromisoformat(text).timestamp() * 1000) * (NS // 1000))
+        return Moment(unix_ns=round(datetime.fromisoformat(text).timestamp() * 1000) * (NS_PER_S // 1000))
     except (ValueError, OverflowError):
         raise SettingsError(
             f"{option} {text}: give seconds from the beginning, or an ISO time, e.g. 2026-01-31T12:00:00"

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
-NS = 1_000_000_000
+from stream.contract import NS_PER_S
+
 FINE_MS = 0.01
 """Lateness is counted in steps of this up to ``COARSE_FROM_MS``, beyond in whole milliseconds up to ``LATEST_MS``."""
 COARSE_FROM_MS = 100.0
@@ -22,7 +23,7 @@ class Pacer:
     Example:
         >>> now = [100.0]
         >>> pacer = Pacer(2.0, lambda: now[0])
-        >>> pacer.wait_s(5 * NS), pacer.wait_s(6 * NS)
+        >>> pacer.wait_s(5 * NS_PER_S), pacer.wait_s(6 * NS_PER_S)
         (0.0, 0.5)
     """
 
@@ -38,7 +39,7 @@ class Pacer:
         if self._first is None:
             self._first = (due_ns, self._clock_s())
         first_ns, began_s = self._first
-        return began_s + (due_ns - first_ns) / NS / self._speed - self._clock_s()
+        return began_s + (due_ns - first_ns) / NS_PER_S / self._speed - self._clock_s()
 
 
 @dataclass(slots=True)

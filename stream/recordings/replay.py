@@ -16,6 +16,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from stream.contract import NS_PER_MS, NS_PER_S
 from stream.errors import RecordingError, TopicError
 from stream.kafka.admin import admin_client, describe_topics
 from stream.kafka.clients import check_reachable, producer_kwargs
@@ -23,14 +24,13 @@ from stream.kafka.errors import broker_errors
 from stream.kafka.lag import GroupLag
 from stream.kafka.raw_producer import send_any
 from stream.kafka.topics import require_existing
-from stream.recordings.pacing import NS, Pacer, Punctuality
+from stream.recordings.pacing import Pacer, Punctuality
 from stream.recordings.retime import PassSpan, moved, window_head
 from stream.recordings.sources import RecordingSource, ReplayRecord, Source
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-NS_PER_MS = 1_000_000
 SHORTEST_WAIT_S = 0.001
 """Below this an event loop cannot sleep precisely; what is due earlier is sent at once."""
 LAG_POLL_S = 0.2
@@ -204,7 +204,7 @@ class Replayer:
 
     def _note_lateness(self, due_ns: int) -> None:
         if self.count.punctuality is not None:
-            self.count.punctuality.note(due_ns / NS, -self._pacer.wait_s(due_ns))
+            self.count.punctuality.note(due_ns / NS_PER_S, -self._pacer.wait_s(due_ns))
 
     async def _pause(self, seconds: float) -> None:
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-NS = 1_000_000_000
+from stream.contract import NS_PER_S
 
 
 class WindowHead(msgspec.Struct, frozen=True, gc=False):
@@ -94,10 +94,10 @@ class PassSpan:
     def duration_ns(self) -> int:
         """Return the time of one pass, from the earliest window to where the next one of the last line would start."""
         if not self._lines:
-            return NS
+            return NS_PER_S
         spans = self._lines.values()
         longest = max(span.hop_ns for span in spans)
         # Integers: a float holds Unix nanoseconds only to 256 ns.
         ends = [span.last.start_ns + round(span.last.count * (span.hop_ns or longest)) for span in spans]
         duration = max(ends) - min(span.first.start_ns for span in spans)
-        return duration if duration > 0 else NS
+        return duration if duration > 0 else NS_PER_S

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from model.domain import domain_of
 from model.spec import SignalSpec
+from stream.contract import NS_PER_MS, NS_PER_S
 from stream.errors import RecordingError
 from stream.recordings.clip import Clip
 from stream.recordings.recording import RecordedHeaders, is_recording, open_recording
 from stream.recordings.retime import window_head
 from stream.windowing import MSGPACK_HEADERS, cut_windows, window_messages
 
-NS = 1_000_000_000
-NS_PER_MS = 1_000_000
 DEFAULT_WINDOWS_PER_MESSAGE = 100
 """Where we make the messages: 77 KB of windows of 32 samples of six channels, 5 ms of single samples at 20 kHz."""
 
@@ -152,7 +152,7 @@ class SamplesSource:
         self._per_message = options.windows_per_message or DEFAULT_WINDOWS_PER_MESSAGE
         self._start_ns = time.time_ns() if options.start_ns is None else options.start_ns
         self.topics: frozenset[str] = frozenset()
-        self.begin_ns = self._start_ns + round(spec.samples * NS / rate_hz)
+        self.begin_ns = self._start_ns + round(spec.samples * NS_PER_S / rate_hz)
 
     @property
     def total(self) -> int | None:
@@ -239,6 +239,30 @@ def open_source(path: Path, options: SourceOptions | None = None, kinds: Sequenc
     source = kind.open(path, options)
     clipped = options.clip and not isinstance(source, RecordingSource)
     return ClippedSource(source, options.clip) if clipped else source
+
+
+def open_replay(path: Path, spec: SignalSpec, options: SourceOptions | None = None, read: Any = None) -> Source:
+    """Open a file for a replay, as many lines where that is asked for.
+
+    Args:
+        path: a recording, or a file of a kind that the spec's domain knows.
+        spec: of the windows that are made of the file, and that are made many lines.
+        options: which part of it and how.
+        read: what is known of the file better than it tells, as the domain wants it: see ``Domain.sources``.
+
+    Raises:
+        RecordingError: the file cannot be replayed, or not as many lines.
+        SpecError: the domain cannot make lines of a line.
+    """
+    options = options or SourceOptions()
+    domain = domain_of(spec)
+    kinds: tuple[SourceKind, ...] = (RECORDING, *domain.sources(spec, read))
+    found = located(path, kinds)
+    source = open_source(found, options, kinds)
+    if options.lines is None or kind_of(found, kinds).cuts_lines:
+        return source
+    fanned_out: Source = domain.fan_out(source, options.lines, spec)
+    return fanned_out
 
 
 def located(path: Path, kinds: Sequence[SourceKind]) -> Path:

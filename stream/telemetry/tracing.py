@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from stream.contract import Outgoing
+from stream.contract import NS_PER_S, Outgoing
 from stream.detection.decode import DecodedBatch, IncomingRecord
 from stream.settings import Settings
 from stream.settings.tracing import otel_endpoint, otel_headers, otel_sample_ratio
@@ -47,7 +47,6 @@ CLOSE_S = 3.0
 """A collector that hangs must not hold up a stop, which has 25 s for everything."""
 MOST_LINKS = 128
 """OpenTelemetry's own limit per span."""
-NS = 1_000_000_000
 
 Header = tuple[str, bytes | None]
 
@@ -233,7 +232,7 @@ class BatchTrace:
             waited_s: since the oldest of them arrived.
         """
         now = time.time_ns()
-        began = now - round(waited_s * NS)
+        began = now - round(waited_s * NS_PER_S)
         self._note("gather", began, now)
         for part in decoded:
             for entry in part.records:
@@ -302,7 +301,7 @@ class BatchTrace:
             return
         for name, (began, ended, spent) in self._stages.items():
             stage = self._tracing.span(name, self._root, links=self._links, start_ns=began)
-            stage.set_attribute("faultline.busy_s", spent / NS)
+            stage.set_attribute("faultline.busy_s", spent / NS_PER_S)
             stage.end(ended)
         self._root.set_attribute("faultline.model_id", model_id)
         for span in (*self._messages.values(), self._root):

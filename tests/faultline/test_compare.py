@@ -17,7 +17,7 @@ from model.artefact import Artefact, shipped
 from model.spec import load_spec
 from stream.detection.offline import Detector
 from stream.recordings.recording import RecordedMessage, RecordingWriter
-from stream.recordings.replay_job import open_replay
+from stream.recordings.sources import open_replay
 from stream.windowing import MSGPACK_HEADERS
 from tests.delivery.marked import HOP_NS, SPEC, MarkedClassifier, marked_message
 

@@ -14,9 +14,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from domains.powerline.events import PowerLineFaultEvent
-from faultline.cli.label import label_event, label_range, parse_time
+from faultline.cli.models.label import label_event, label_range, parse_time
 from model.spec import load_spec
-from stream.contract import FaultEvent, SourceRecord, WindowLabel
+from stream.contract import NS_PER_S, FaultEvent, SourceRecord, WindowLabel
 from stream.errors import EventNotFoundError, SettingsError
 from stream.kafka.clients import consumer_kwargs, producer_kwargs
 from stream.kafka.embedded import EmbeddedBroker
@@ -26,9 +26,8 @@ from training.sidecar.label_client import OperatorLabel, episode_range
 from training.sidecar.store.labels import covered_starts
 
 SPEC = load_spec("line")
-NS = 1_000_000_000
-INCEPTION_NS = 1_767_225_600 * NS
-SPAN_NS = 31 * NS // 1600
+INCEPTION_NS = 1_767_225_600 * NS_PER_S
+SPAN_NS = 31 * NS_PER_S // 1600
 
 
 def event(event_id: str, state: str = "onset", episode: str = "episode-1", **changed: Any) -> FaultEvent:
@@ -42,7 +41,7 @@ def event(event_id: str, state: str = "onset", episode: str = "episode-1", **cha
         "confidence": 0.95,
         "probabilities": {"AG": 0.95},
         "inception_ns": INCEPTION_NS,
-        "detection_ns": INCEPTION_NS + NS // 50,
+        "detection_ns": INCEPTION_NS + NS_PER_S // 50,
         "spec": "line",
         "model_id": "m",
         "sequence": 1,
@@ -54,12 +53,12 @@ def event(event_id: str, state: str = "onset", episode: str = "episode-1", **cha
 
 
 ONSET = event("event-1")
-UPDATE = event("event-2", "update", fault_class="ABG", fault_type="llg", detection_ns=INCEPTION_NS + NS // 20)
+UPDATE = event("event-2", "update", fault_class="ABG", fault_type="llg", detection_ns=INCEPTION_NS + NS_PER_S // 20)
 CLEAR = event(
     "event-3",
     "clear",
     fault_type="llg",
-    detection_ns=INCEPTION_NS + NS // 8,
+    detection_ns=INCEPTION_NS + NS_PER_S // 8,
     duration_s=0.1,
     duration_cycles=5.0,
 )
@@ -116,7 +115,7 @@ def test_a_label_is_about_the_whole_episode_of_its_event(
     assert label.event_id == given or given == "episode-1"
     # Windows whose last sample lies between inception and clearing.
     assert label.first_ns == INCEPTION_NS - SPAN_NS
-    assert label.last_ns == pytest.approx(INCEPTION_NS + NS // 10 - SPAN_NS, abs=2)
+    assert label.last_ns == pytest.approx(INCEPTION_NS + NS_PER_S // 10 - SPAN_NS, abs=2)
     printed = capsys.readouterr().out
     assert "labelled as BG" in printed
     assert "2026-01-01T00:00:00.000Z" in printed
@@ -128,7 +127,7 @@ def test_no_fault_is_about_all_windows_that_show_the_episode(published: Settings
     ((_, label),) = labels(published)
     assert label.fault_class == "none"
     assert label.by == getpass.getuser()
-    assert label.last_ns == INCEPTION_NS + NS // 10 - 1
+    assert label.last_ns == INCEPTION_NS + NS_PER_S // 10 - 1
 
 
 def test_an_episode_that_has_not_cleared_reaches_until_now_but_not_far(
@@ -136,16 +135,16 @@ def test_an_episode_that_has_not_cleared_reaches_until_now_but_not_far(
 ) -> None:
     label_event(published, "event-9", OperatorLabel("none"), days=1)
     ((_, label),) = labels(published)
-    assert label.last_ns == OTHER.detection_ns + 60 * NS - 1
+    assert label.last_ns == OTHER.detection_ns + 60 * NS_PER_S - 1
     assert "not cleared yet" in capsys.readouterr().out
-    soon = OTHER.detection_ns + NS
+    soon = OTHER.detection_ns + NS_PER_S
     assert episode_range([OTHER], SPEC, fault=False, now_ns=soon)[1] == soon - 1
 
 
 def test_the_line_s_own_frequency_decides_how_long_a_window_is() -> None:
     at_60_hz = CLEAR.model_copy(update={"duration_cycles": 6.0})
     first_ns, _ = episode_range([ONSET, at_60_hz], SPEC, fault=True, now_ns=0)
-    assert INCEPTION_NS - first_ns == pytest.approx(31 * NS / (60 * 32), abs=1)
+    assert INCEPTION_NS - first_ns == pytest.approx(31 * NS_PER_S / (60 * 32), abs=1)
 
 
 def test_what_cannot_be_labelled_is_said_and_nothing_is_published(published: Settings) -> None:
@@ -178,7 +177,7 @@ def test_a_missed_fault_is_labelled_by_line_and_time(settings: Settings) -> None
     done = run(settings, "--line", "feeder-7", *times, "CAG", "--by", "ada")
     assert (done.returncode, done.stderr) == (0, "")
     ((key, label),) = labels(settings)
-    begin, end = INCEPTION_NS + NS // 4, INCEPTION_NS + NS // 2
+    begin, end = INCEPTION_NS + NS_PER_S // 4, INCEPTION_NS + NS_PER_S // 2
     assert (key, label.event_id, label.fault_class) == ("feeder-7", None, "CAG")
     assert (label.first_ns, label.last_ns) == covered_starts(begin, end, SPEC, 1600.0, fault=True)
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from benchmarks.storms.swaps import variants
-from faultline.cli.models import app, differences, flat
+from faultline.cli.models.registry import app, differences, flat
 from model.artefact import Artefact, shipped
 from model.errors import ArtefactError, FaultlineError
 from model.signing import new_keys

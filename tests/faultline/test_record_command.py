@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from faultline.cli.record import parse_end, size_text
+from faultline.cli.streaming.record import parse_end, size_text
 from stream.kafka.embedded import EmbeddedBroker
 from stream.recordings.recording import RecordedMessage, RecordingWriter, read_recording
 

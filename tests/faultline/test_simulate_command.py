@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from domains.powerline.data.scenario import scenario
-from faultline.cli.simulate import simulate
+from faultline.cli.waveforms.simulate import simulate
 from stream.recordings.recording import read_recording
 
 

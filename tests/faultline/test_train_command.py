@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from faultline.cli.train import Architecture, train
+from faultline.cli.training.train import Architecture, train
 from model.architectures import ARCHITECTURES
 from model.errors import FaultlineError
 

@@ -17,8 +17,7 @@ from stream.detection.events import decode_event, fault_event, outgoing_events
 from stream.errors import RecordingError, SettingsError
 from stream.kafka.acls import grants
 from stream.kafka.topics import topic_specs
-from stream.recordings.replay_job import open_replay
-from stream.recordings.sources import SourceOptions
+from stream.recordings.sources import SourceOptions, open_replay
 from stream.settings import load_settings
 from stream.subscribe import fault_topics
 from tests.model.installed_domain import installed

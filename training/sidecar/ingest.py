@@ -20,8 +20,8 @@ from pydantic import ValidationError
 
 from model.errors import FaultlineError
 from model.spec import SignalSpec
-from stream.contract import FaultEvent, WindowLabel
-from stream.detection.decode import NS, decode_batch
+from stream.contract import NS_PER_S, FaultEvent, WindowLabel
+from stream.detection.decode import decode_batch
 from stream.detection.events import decode_event
 from stream.kafka.clients import consumer_kwargs
 from stream.settings import Settings
@@ -175,7 +175,7 @@ class Ingester:
         metrics.skipped.inc(len(batch.dead))  # the worker reports the reason
         for entry in batch.records:
             number = np.arange(entry.count, dtype=np.int64)
-            start_ns = entry.start_ns + np.round(number * (spec.hop * NS / entry.rate_hz)).astype(np.int64)
+            start_ns = entry.start_ns + np.round(number * (spec.hop * NS_PER_S / entry.rate_hz)).astype(np.int64)
             part = batch.windows[entry.first : entry.first + entry.count]
             try:
                 self._store.add(
@@ -201,7 +201,7 @@ class Ingester:
             return
         end_ns = event.detection_ns + 1
         if event.duration_s is not None:
-            end_ns = max(event.inception_ns + round(event.duration_s * NS), event.inception_ns + 1)
+            end_ns = max(event.inception_ns + round(event.duration_s * NS_PER_S), event.inception_ns + 1)
         try:
             first_ns, last_ns = covered_starts(event.inception_ns, end_ns, spec, spec.rate_hz, fault=False)
             self._store.keep_near_event(event.line, spec, first_ns, last_ns)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from aiokafka import AIOKafkaProducer
 
 from model.spec import SignalSpec, load_spec
-from stream.contract import HEADER_CONTENT_TYPE, JSON, FaultEvent, WindowLabel
+from stream.contract import HEADER_CONTENT_TYPE, JSON, NS_PER_S, FaultEvent, WindowLabel
 from stream.errors import SettingsError
 from stream.kafka.admin import admin_client
 from stream.kafka.clients import BrokerInfo, check_reachable, producer_kwargs
@@ -20,10 +20,10 @@ from stream.kafka.errors import broker_errors
 from stream.kafka.topics import require_existing
 from stream.settings import Settings
 from stream.subscribe import find_episode
-from training.sidecar.store.labels import NO_FAULT, NS, class_index, covered_starts
+from training.sidecar.store.labels import NO_FAULT, class_index, covered_starts
 
 # Of an episode that has not cleared, the person has not seen what comes later than this after its last event.
-MAX_OPEN_NS = 60 * NS
+MAX_OPEN_NS = 60 * NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def episode_range(events: Sequence[FaultEvent], spec: SignalSpec, *, fault: bool
     rate_hz, end_ns = spec.rate_hz, min(now_ns, max(event.detection_ns for event in events) + MAX_OPEN_NS)
     for event in events:
         if event.state == "clear" and event.duration_s is not None:
-            end_ns = event.inception_ns + round(event.duration_s * NS)
+            end_ns = event.inception_ns + round(event.duration_s * NS_PER_S)
             rate_hz = event.sampling_hz(spec)
     return covered_starts(inception_ns, max(end_ns, inception_ns + 1), spec, rate_hz, fault=fault)
 

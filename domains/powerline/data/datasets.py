@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from domains.powerline.simulator.episodes import ScenarioMix, simulate
 from domains.powerline.simulator.events import PlannedEvent, cycles
@@ -24,6 +24,7 @@ from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.measurement import CHANNELS, HARSH, USUAL
 from domains.powerline.simulator.solver import Command
 from model.files import write_atomic
+from model.frozen import FrozenModel
 from stream.detection.truth import injected_faults
 from training.data.episodes import Episodes, Event
 from training.errors import DataSetError
@@ -37,10 +38,8 @@ WIRING = ("lost", "stuck", "reversed", "connected")
 BEYOND_OHM = (20.0, 100.0)  # never trained on
 
 
-class DataSetRecipe(BaseModel):
+class DataSetRecipe(FrozenModel):
     """How a set was made; the same recipe makes the same set. It travels in the file's metadata."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     episodes: int = Field(ge=1)

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from model.frozen import FrozenModel
 
 __all__ = ["Disturbances", "Faults", "Fold", "Folds", "Spread", "WindowScores"]
 
 
-class _Result(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class WindowScores(_Result):
+class WindowScores(FrozenModel):
     """Of windows that one state fills; merged: with the two three-phase faults as one class."""
 
     windows: int
@@ -25,7 +23,7 @@ class WindowScores(_Result):
     merged_macro_f1: float
 
 
-class Faults(_Result):
+class Faults(FrozenModel):
     """Of faults on fresh lines, after confirmation; delay from inception to confirmation."""
 
     injected: int
@@ -35,7 +33,7 @@ class Faults(_Result):
     delay_cycles_p95: float | None
 
 
-class Disturbances(_Result):
+class Disturbances(FrozenModel):
     """Of disturbances that are no faults, after confirmation."""
 
     dealt: dict[str, int] = Field(description="Disturbances by kind.")
@@ -47,7 +45,7 @@ class Disturbances(_Result):
     )
 
 
-class Fold(_Result):
+class Fold(FrozenModel):
     """One fold: what its model learned from, and how it was judged."""
 
     schema_version: Literal[1] = 1
@@ -80,7 +78,7 @@ class Fold(_Result):
         }
 
 
-class Spread(_Result):
+class Spread(FrozenModel):
     """Mean, standard deviation (n − 1), least and most over the folds."""
 
     mean: float
@@ -89,7 +87,7 @@ class Spread(_Result):
     most: float
 
 
-class Folds(_Result):
+class Folds(FrozenModel):
     """All folds, and the spread of every figure that all of them have."""
 
     schema_version: Literal[1] = 1

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from domains.powerline.data.classdata import Split, read_classdata, split_classdata
 from domains.powerline.recipes.instant import REFERENCE, fit_reference
 from model.architectures import ARCHITECTURES
 from model.artefact import Artefact
 from model.engine import Engine
+from model.frozen import FrozenModel
 from model.normalisation import Normalisation
 from model.spec import SignalSpec, load_spec
 from training.data.windows import Windows
@@ -26,11 +26,7 @@ from training.metrics import window_scores
 TIMED_WINDOWS = 300
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SplitScores(_Frozen):
+class SplitScores(FrozenModel):
     """Of the best epoch by validation accuracy. ``merged``: the two three-phase classes as one."""
 
     validation_accuracy: float
@@ -42,7 +38,7 @@ class SplitScores(_Frozen):
     training_s: float
 
 
-class Outcome(_Frozen):
+class Outcome(FrozenModel):
     """One architecture. ``random`` puts neighbouring instants on both sides, ``blocks`` parts them in time."""
 
     architecture: str
@@ -52,7 +48,7 @@ class Outcome(_Frozen):
     prediction_ms: float
 
 
-class Comparison(_Frozen):
+class Comparison(FrozenModel):
     """What ``faultline compare`` found. ``rows``: windows for training, validation and test, by split."""
 
     schema_version: int = 1

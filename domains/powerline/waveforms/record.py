@@ -9,7 +9,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from model.frozen import FrozenModel
 
 CHANNELS = ("ia", "ib", "ic", "va", "vb", "vc")
 """Of a line, in the order of its samples' columns."""
@@ -33,15 +35,13 @@ class Finding:
         return f"{self.where}: {self.message}" if self.where else self.message
 
 
-class ReadOptions(BaseModel):
+class ReadOptions(FrozenModel):
     """What a reader may be told instead of finding it out.
 
     Example:
         >>> ReadOptions(channels="feeder: ia=4 ib=5 ic=6 va=1 vb=2 vc=3", encoding="gbk").flip
         False
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoding: str | None = Field(None, description="Of the text; found by its content when unset.")
     channels: str | None = Field(

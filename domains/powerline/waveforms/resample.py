@@ -13,7 +13,8 @@ from domains.powerline.spec import power_line_spec
 from domains.powerline.waveforms.record import CHANNELS, RecordLine, Segment
 from domains.powerline.waveforms.segments import stretches
 from model.spec import SignalSpec
-from stream.windowing import NS, OutgoingWindows, cut_windows, window_messages
+from stream.contract import NS_PER_S
+from stream.windowing import OutgoingWindows, cut_windows, window_messages
 
 HALF_WIDTH = 6
 """Of the filter, in samples of the slower side: about 50 dB beyond 1.3 of the new band, flat to 0.7 of it."""
@@ -91,7 +92,7 @@ def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
             if runs:
                 # A window that is not there takes its number with it: that is how a worker sees a gap.
                 sequence = max(following + 1, round((start_s - origin) * rate_hz / spec.hop))
-            start_ns = line.start_ns + round(start_s * NS)
+            start_ns = line.start_ns + round(start_s * NS_PER_S)
             runs.append(WindowRun(sequence, start_ns, rate_hz, samples, windows))
             following = sequence + len(windows)
     return tuple(runs)
@@ -107,8 +108,8 @@ def whole_hop_rate(spec: SignalSpec, frequency_hz: float) -> float:
         >>> whole_hop_rate(load_spec("line"), 50.0), round(whole_hop_rate(load_spec("line"), 60.0), 3)
         (1600.0, 1920.0)
     """
-    hop_ns = max(1, round(spec.hop * NS / (power_line_spec(spec).samples_per_cycle * frequency_hz)))
-    return spec.hop * NS / hop_ns
+    hop_ns = max(1, round(spec.hop * NS_PER_S / (power_line_spec(spec).samples_per_cycle * frequency_hz)))
+    return spec.hop * NS_PER_S / hop_ns
 
 
 def messages_of(

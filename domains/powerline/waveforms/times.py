@@ -6,8 +6,8 @@ import re
 from datetime import UTC, datetime
 
 from domains.powerline.waveforms.record import Finding
+from stream.contract import NS_PER_S
 
-NS = 1_000_000_000
 _DATE = re.compile(r"\s*(\d{1,4})\s*[/.\-]\s*(\d{1,2})\s*[/.\-]\s*(\d{1,4})\s*$")
 _TIME = re.compile(r"\s*(\d{1,2})\s*:\s*(\d{1,2})\s*:\s*(\d{1,2})(?:[.,](\d{1,15}))?\s*$")
 _OFFSET = re.compile(r"([+-]?)(\d{1,2})(?:h(\d{2}))?$", re.IGNORECASE)
@@ -50,7 +50,7 @@ def stamp_ns(date: str, time: str, *, month_first: bool) -> tuple[int | None, bo
         moment = datetime(year, month, day, hour, minute, 59 if leap else seconds, tzinfo=UTC)
     except ValueError:
         return None, False, [f"{date.strip()[:20]} {time.strip()[:24]} is no date and time"]
-    ns = (int(moment.timestamp()) + leap) * NS + int(fraction[:9].ljust(9, "0"))
+    ns = (int(moment.timestamp()) + leap) * NS_PER_S + int(fraction[:9].ljust(9, "0"))
     return (ns, len(fraction) > 6, odd) if ns >= 0 else (None, False, [f"{date.strip()} is before 1970"])
 
 
@@ -58,14 +58,14 @@ def utc_offset_ns(code: str) -> int | None:
     """Nanoseconds that a time code of revision 2013 (``-5h30``, ``0``) lies before or after UTC; None if unreadable.
 
     Example:
-        >>> utc_offset_ns("-5h30") // NS
+        >>> utc_offset_ns("-5h30") // NS_PER_S
         -19800
     """
     found = _OFFSET.match(code.strip())
     if found is None:
         return None
     sign = -1 if found.group(1) == "-" else 1
-    return sign * (int(found.group(2)) * 3600 + int(found.group(3) or 0) * 60) * NS
+    return sign * (int(found.group(2)) * 3600 + int(found.group(3) or 0) * 60) * NS_PER_S
 
 
 def clock_findings(quality: str, leap: str) -> list[Finding]:

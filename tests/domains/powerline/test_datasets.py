@@ -12,7 +12,7 @@ import pytest
 from domains.powerline.data.datasets import METADATA, DataSet, DataSetRecipe, open_dataset, write_dataset
 from domains.powerline.data.hold_out import HELD_OUT, held_out, splits
 from domains.powerline.simulator.faults import CLASSES
-from faultline.cli.simulate import simulate as simulate_command
+from faultline.cli.waveforms.simulate import simulate as simulate_command
 from model.spec import load_spec
 from training.data.episodes import Episodes
 from training.data.windows import select

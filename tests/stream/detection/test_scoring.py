@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from domains.powerline.events import PowerLineFaultEvent
 from model.spec import EpisodePolicy, SignalSpec, load_spec
-from stream.contract import EpisodeState, FaultEvent, SourceRecord
+from stream.contract import NS_PER_S, EpisodeState, FaultEvent, SourceRecord
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.scoring import Decision, Episode, EventScore, detect_episodes, published_episodes, score_events
-from stream.detection.truth import NS, InjectedFault, Truth, injected_faults
+from stream.detection.truth import InjectedFault, Truth, injected_faults
 from tests.stream.doubles import line_windows
 
 SPEC = load_spec("line")
 RATE_HZ = 1600.0
-HOP_NS = round(SPEC.hop * NS / RATE_HZ)
+HOP_NS = round(SPEC.hop * NS_PER_S / RATE_HZ)
 CYCLE_NS = 4 * HOP_NS
-LENGTH_NS = round(SPEC.samples * NS / RATE_HZ)
+LENGTH_NS = round(SPEC.samples * NS_PER_S / RATE_HZ)
 GRACE_NS = CYCLE_NS + HOP_NS
 
 
@@ -73,7 +73,8 @@ def event(
 
 
 def clear(last_fault_ns: int, *, episode: str = "e", line: str = "l") -> FaultEvent:
-    return event("clear", "AG", last_fault_ns + 8 * HOP_NS, episode=episode, line=line, duration_s=last_fault_ns / NS)
+    duration_s = last_fault_ns / NS_PER_S
+    return event("clear", "AG", last_fault_ns + 8 * HOP_NS, episode=episode, line=line, duration_s=duration_s)
 
 
 def scored(faults: list[InjectedFault], events: list[FaultEvent]) -> EventScore:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from benchmarks.kafka.properties import Security
 from benchmarks.kafka.server import KafkaServer
-from faultline.cli.topics import app
+from faultline.cli.streaming.topics import app
 from stream.errors import AccessDeniedError, TopicError
 from stream.kafka.embedded import PARTITIONS, EmbeddedBroker
 from stream.kafka.topics import TopicFinding, check_topics, create_topics, require_topics, topic_settings, topic_specs

@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.spec import load_spec
-from stream.contract import HEADER_CONTENT_TYPE, JSON
+from stream.contract import HEADER_CONTENT_TYPE, JSON, NS_PER_S
 from stream.errors import RecordingError
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.embedded import PARTITIONS, EmbeddedBroker
 from stream.kafka.lag import GroupLag
 from stream.recordings.clip import Clip, Moment
-from stream.recordings.pacing import NS, Pacer, Punctuality
+from stream.recordings.pacing import Pacer, Punctuality
 from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.recordings.replay import Replayer, ReplayOptions
 from stream.recordings.retime import moved, window_head
@@ -34,7 +34,7 @@ from stream.windowing import MSGPACK_HEADERS, OutgoingWindows, window_messages
 
 SPEC = load_spec("line")
 RATE_HZ = 1600.0
-START_NS = 1_700_000_000 * NS
+START_NS = 1_700_000_000 * NS_PER_S
 
 
 def write_recording(path: Path, lines: int = 3, seconds: float = 0.5) -> list[RecordedMessage]:
@@ -108,7 +108,7 @@ class InstantProducer:
 
 @given(
     st.floats(0.1, 100),
-    st.lists(st.integers(0, 10 * NS), min_size=1, max_size=20).map(sorted),
+    st.lists(st.integers(0, 10 * NS_PER_S), min_size=1, max_size=20).map(sorted),
     st.lists(st.floats(0, 1), min_size=20, max_size=20),
 )
 def test_a_record_is_never_sent_before_it_is_due(speed: float, dues_ns: list[int], work_s: list[float]) -> None:
@@ -116,7 +116,7 @@ def test_a_record_is_never_sent_before_it_is_due(speed: float, dues_ns: list[int
     pacer = Pacer(speed, lambda: now[0])
     for due_ns, work in zip(dues_ns, work_s, strict=False):
         now[0] += max(0.0, pacer.wait_s(due_ns))
-        elapsed_s = (due_ns - dues_ns[0]) / NS / speed
+        elapsed_s = (due_ns - dues_ns[0]) / NS_PER_S / speed
         assert now[0] >= 50.0 + elapsed_s - 1e-6
         now[0] += work
 
@@ -126,13 +126,13 @@ def test_a_late_replay_catches_up_with_its_pace() -> None:
     pacer = Pacer(1.0, lambda: now[0])
     assert pacer.wait_s(0) == 0.0
     now[0] = 5.0
-    assert pacer.wait_s(1 * NS) == -4.0
-    assert pacer.wait_s(6 * NS) == 1.0
+    assert pacer.wait_s(1 * NS_PER_S) == -4.0
+    assert pacer.wait_s(6 * NS_PER_S) == 1.0
 
 
 def test_without_a_pace_nothing_waits() -> None:
     pacer = Pacer(None, lambda: 0.0)
-    assert [pacer.wait_s(due) for due in (0, NS, 100 * NS)] == [0.0, 0.0, 0.0]
+    assert [pacer.wait_s(due) for due in (0, NS_PER_S, 100 * NS_PER_S)] == [0.0, 0.0, 0.0]
 
 
 async def test_how_well_the_pace_was_kept_is_counted(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ async def test_a_recording_is_replayed_byte_for_byte_with_its_times(tmp_path: Pa
 
 async def test_restamp_begins_now_and_changes_nothing_else(tmp_path: Path) -> None:
     recorded = write_recording(tmp_path / "r.parquet")
-    producer, now_ns = InstantProducer(), 1_800_000_000 * NS
+    producer, now_ns = InstantProducer(), 1_800_000_000 * NS_PER_S
     options = ReplayOptions(speed=None, restamp=True)
     await Replayer(open_source(tmp_path / "r.parquet"), producer, options, now_ns=lambda: now_ns).run()
     by_ns = now_ns - recorded[0].timestamp_ms * 10**6
@@ -212,7 +212,7 @@ async def test_each_pass_of_a_loop_goes_on_in_time_and_sequence(tmp_path: Path) 
     replayer.stop()
     await running
     assert [value for _, value, _, _ in producer.sent[: len(recorded)]] == [m.value for m in recorded]
-    hop_ns = round(SPEC.hop * NS / RATE_HZ)
+    hop_ns = round(SPEC.hop * NS_PER_S / RATE_HZ)
     heads = producer.heads(b"l1")
     for (sequence, start_ns, count), following in itertools.pairwise(heads):
         assert following[:2] == (sequence + count, start_ns + count * hop_ns)
@@ -416,5 +416,5 @@ def test_a_stretch_of_samples_is_by_when_they_are_due() -> None:
     whole = SamplesSource([("a", samples, np.zeros(1600, int))], SPEC, RATE_HZ, options)
     part = ClippedSource(whole, Clip(Moment(seconds=0.5), Moment(seconds=0.6)))
     dues = [record.due_ns for record in part.records()]
-    assert dues == [r.due_ns for r in whole.records() if 0.5 <= (r.due_ns - whole.begin_ns) / NS < 0.6]
+    assert dues == [r.due_ns for r in whole.records() if 0.5 <= (r.due_ns - whole.begin_ns) / NS_PER_S < 0.6]
     assert dues

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.spec import load_spec
+from stream.contract import NS_PER_S
 from stream.detection.decode import LineWindows
-from stream.detection.episodes import NS, EpisodeTracker
+from stream.detection.episodes import EpisodeTracker
 from stream.detection.line_state import LineState, decode_state, encode_state
 
 SPEC = load_spec("line")
-HOP_NS = round(SPEC.hop * NS / SPEC.rate_hz)
+HOP_NS = round(SPEC.hop * NS_PER_S / SPEC.rate_hz)
 TRACKER = EpisodeTracker(SPEC)
 
 # What a record may do: windows that follow, jump, repeat or come late; quiet or not; a restart in between.
@@ -34,7 +35,7 @@ RECORDS = st.lists(
 
 def _record(state: LineState | None, jump: int, late_ns: int, count: int) -> LineWindows:
     sequence = max(0, (0 if state is None else state.sequence + 1) + jump)
-    start_ns = max(0, (NS if state is None else state.start_ns + HOP_NS) + late_ns)
+    start_ns = max(0, (NS_PER_S if state is None else state.start_ns + HOP_NS) + late_ns)
     record: Any = SimpleNamespace(topic="t", partition=0, offset=0, timestamp=0, key=b"a", value=b"", headers=())
     return LineWindows(record, "a", sequence, start_ns, SPEC.rate_hz, 0, count, None)
 

@@ -12,7 +12,7 @@ from domains.powerline.data.line_data import Batches, hard_windows, training_win
 from domains.powerline.data.scenario import scenario
 from domains.powerline.evaluation.events import evaluate_silence
 from domains.powerline.recipes.line import LineOptions, train_line
-from faultline.cli.train import Split, train
+from faultline.cli.training.train import Split, train
 from model.artefact import Artefact, shipped
 from model.engine import Engine
 from stream.detection.scoring import detect_episodes, score_events

@@ -7,13 +7,13 @@ import pytest
 
 from model.artefact import shipped
 from model.spec import load_spec
+from stream.contract import NS_PER_S
 from tests.training.sidecar.drift_hours import BEGIN_NS, DRIFT_FROM_S, SHOWN_WINDOWS, Batch, hour
 from training.sidecar.drift.detector import DriftDetector, DriftPolicy, DriftSignal
 from training.sidecar.drift.features import drift_features, watched_features
 
 SPEC = load_spec("line")
 REJECTION = shipped("line").manifest.rejection
-NS = 1_000_000_000
 
 
 def signals(detector: DriftDetector, batches: list[Batch]) -> list[DriftSignal]:
@@ -23,7 +23,7 @@ def signals(detector: DriftDetector, batches: list[Batch]) -> list[DriftSignal]:
 @pytest.mark.parametrize("seed", range(3))
 def test_growing_gain_and_noise_are_found_once_and_explained(seed: int) -> None:
     (signal,) = signals(DriftDetector(SPEC, rejection=REJECTION), list(hour(SPEC, seed, drifts=True)))
-    minutes = (signal.at_ns - BEGIN_NS) / NS / 60
+    minutes = (signal.at_ns - BEGIN_NS) / NS_PER_S / 60
     assert DRIFT_FROM_S / 60 + 5 <= minutes <= 45
     assert signal.feature in signal.reason
     assert signal.after > 1.5 * signal.before
@@ -68,7 +68,7 @@ def test_a_wrong_clock_does_not_turn_stream_time() -> None:
     detector = DriftDetector(SPEC)
     found = []
     for names, times, windows in hour(SPEC, 3, drifts=True, lines=2):
-        wrong = times[:SHOWN_WINDOWS] + 400 * 86_400 * NS
+        wrong = times[:SHOWN_WINDOWS] + 400 * 86_400 * NS_PER_S
         found += signals(detector, [(["astray"] * SHOWN_WINDOWS, wrong, windows[:SHOWN_WINDOWS])])
         found += signals(detector, [(names, times, windows)])
     assert len(found) == 1

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from model.spec import load_spec
-from stream.contract import WindowLabel
+from stream.contract import NS_PER_S, WindowLabel
 from training.errors import TrainingError
 from training.sidecar.store.labels import apply_label, class_index, covered_starts, given_ns
 
 SPEC = load_spec("line")
-NS = 1_000_000_000
 
 
 def label(first_ns: int, last_ns: int, at_s: int) -> WindowLabel:
@@ -24,9 +23,9 @@ def label(first_ns: int, last_ns: int, at_s: int) -> WindowLabel:
 
 
 def test_a_fault_s_windows_end_in_it_and_no_fault_s_windows_show_it() -> None:
-    starts = np.arange(0, 2 * NS, 5_000_000)  # a window every quarter of a cycle
-    last_sample, end = starts + 31 * NS // 1600, starts + 32 * NS // 1600
-    inception, clearing = NS // 2, NS
+    starts = np.arange(0, 2 * NS_PER_S, 5_000_000)  # a window every quarter of a cycle
+    last_sample, end = starts + 31 * NS_PER_S // 1600, starts + 32 * NS_PER_S // 1600
+    inception, clearing = NS_PER_S // 2, NS_PER_S
     first, last = covered_starts(inception, clearing, SPEC, 1600.0, fault=True)
     about = (starts >= first) & (starts <= last)
     assert np.array_equal(about, (last_sample >= inception) & (last_sample < clearing))
@@ -41,7 +40,7 @@ def test_the_later_label_stays_and_a_window_s_own_label_gives_way() -> None:
     assert about.tolist() == [False, True, True, True, False, False]
     apply_label(label(3, 4, at_s=5), 5, starts, labels, given)
     assert labels.tolist() == [-1, 1, 1, 1, 5, -1]
-    assert given.tolist() == [0, 10 * NS, 10 * NS, 10 * NS, 5 * NS, 0]
+    assert given.tolist() == [0, 10 * NS_PER_S, 10 * NS_PER_S, 10 * NS_PER_S, 5 * NS_PER_S, 0]
 
 
 def test_a_label_s_time_is_exact_and_never_that_of_no_operator() -> None:

@@ -20,7 +20,7 @@ from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, draw_networks
 from domains.powerline.simulator.solver import solve
 from model.artefact import Artefact, build_model
 from model.spec import SignalSpec
-from stream.contract import FaultEvent, SourceRecord
+from stream.contract import NS_PER_S, FaultEvent, SourceRecord
 from stream.detection.decode import IncomingRecord, LineWindows
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.events import fault_event
@@ -29,8 +29,7 @@ from training.fitting.rounds import classifier_of
 from training.sidecar.label_client import OperatorLabel, episode_range, new_label
 from training.sidecar.store.store import LabelledStore
 
-NS = 1_000_000_000
-BEGIN_NS = 1_767_225_600 * NS
+BEGIN_NS = 1_767_225_600 * NS_PER_S
 INSTRUMENTS = Instruments(noise_db=(40.0, 60.0), knee=(8.0, 60.0))
 
 
@@ -108,7 +107,7 @@ def windows_in_time(passing: Railway, number: int, count: int) -> LineWindows:
     """Where the windows of one record stand in time: a train every ten seconds."""
     line, rate_hz = f"railway-{passing.line[number]}", 50.0 * SAMPLES_PER_CYCLE
     record = cast(IncomingRecord, None)  # what only dead letters need
-    return LineWindows(record, line, 10_000 * number, BEGIN_NS + 10 * NS * number, rate_hz, 0, count, None)
+    return LineWindows(record, line, 10_000 * number, BEGIN_NS + 10 * NS_PER_S * number, rate_hz, 0, count, None)
 
 
 def store_windows(store: LabelledStore, passing: Railway, spec: SignalSpec) -> None:
@@ -116,7 +115,7 @@ def store_windows(store: LabelledStore, passing: Railway, spec: SignalSpec) -> N
     for number, windows in enumerate(passing.windows(spec)):
         entry = windows_in_time(passing, number, len(windows))
         index = np.arange(len(windows))
-        times = entry.start_ns + index * round(spec.hop * NS / entry.rate_hz)
+        times = entry.start_ns + index * round(spec.hop * NS_PER_S / entry.rate_hz)
         store.add(entry.line, spec, times, entry.sequence + index, windows, source="sensor-windows")
 
 

@@ -18,31 +18,28 @@ from typing import Literal, Self
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from river.drift import ADWIN
 
+from model.frozen import FiniteModel
 from model.rejection import Rejection
 from model.spec import SignalSpec
+from stream.contract import NS_PER_S
 from training.sidecar.drift.features import by_line, drift_features, watched_features
 
 log = structlog.get_logger(__name__)
 
-NS = 1_000_000_000
 MAX_LINES = 100_000
 MAX_VALUES = 720  # kept for ADWIN: two hours of buckets; its current window is far shorter
 CLIP = 2.0  # multiples of a feature's ``matters``: ADWIN wants a bounded range, and one wild bucket is no change
-FAR_NS = 3600 * NS  # from the present: the time of another clock, unless it keeps coming
+FAR_NS = 3600 * NS_PER_S  # from the present: the time of another clock, unless it keeps coming
 MAX_DISTANT = 20  # updates in a row that are far from the present, before their time becomes the present
 LASTING_SHARE = 0.8  # of the buckets that a change has to last
 
 Array = NDArray[np.float64]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class DriftPolicy(_Model):
+class DriftPolicy(FiniteModel):
     """Conditions under which a change counts as drift. Times are stream time, i.e. of the windows."""
 
     bucket_s: float = Field(10.0, gt=0, description="Time summed up at once; longer than any fault.")
@@ -53,7 +50,7 @@ class DriftPolicy(_Model):
     windows_per_update: int = Field(512, ge=1, description="Windows used; more are sampled.")
 
 
-class DriftSignal(_Model):
+class DriftSignal(FiniteModel):
     """The feature that moved, its values before and after, in its own unit, and the time of detection (Unix ns)."""
 
     feature: str
@@ -67,14 +64,14 @@ class DriftSignal(_Model):
         return f"{self.feature} moved from {self.before:.4g} to {self.after:.4g}"
 
 
-class LineReference(_Model):
+class LineReference(FiniteModel):
     """Reference of a line: its features in its first buckets, and once there are enough of them their medians."""
 
     first: tuple[tuple[float | None, ...], ...] = ()
     reference: tuple[float | None, ...] | None = None
 
 
-class DriftState(_Model):
+class DriftState(FiniteModel):
     """State of a detector for a restart. ``values`` are ADWIN's input per feature, from which it is rebuilt."""
 
     version: Literal[1] = 1
@@ -144,7 +141,7 @@ class DriftDetector:
         own = (codes >= 0) & self._near_present(times)
         if not own.any():
             return None
-        chosen, codes, buckets = chosen[own], codes[own], times[own] // round(self.policy.bucket_s * NS)
+        chosen, codes, buckets = chosen[own], codes[own], times[own] // round(self.policy.bucket_s * NS_PER_S)
         asked = None if probabilities is None else probabilities[chosen]
         features = drift_features(windows[chosen], asked, self.spec, self.rejection)
         signal = None
@@ -215,7 +212,7 @@ class DriftDetector:
 
     @property
     def _bucket_ns(self) -> int:
-        return round(self.policy.bucket_s * NS)
+        return round(self.policy.bucket_s * NS_PER_S)
 
     def _reset(self) -> None:
         """Drop the references: from now on lines are compared with their present."""
@@ -287,7 +284,7 @@ class DriftDetector:
     def _find_drift(self) -> DriftSignal | None:
         """Return a signal for a feature that has changed and stays beyond its ``matters``."""
         now_ns = (self._bucket or 0) * self._bucket_ns
-        if self._signalled_ns is not None and abs(now_ns - self._signalled_ns) < self.policy.cool_down_s * NS:
+        if self._signalled_ns is not None and abs(now_ns - self._signalled_ns) < self.policy.cool_down_s * NS_PER_S:
             return None
         lasting = max(1, round(self.policy.lasting_s / self.policy.bucket_s))
         for number, feature in enumerate(self._watched):

@@ -12,7 +12,8 @@ from model.artefact import Artefact
 from model.engine import Engine
 from model.files import write_text_atomic
 from model.spec import SignalSpec
-from stream.detection.decode import NS, DecodedBatch, LineWindows
+from stream.contract import NS_PER_S
+from stream.detection.decode import DecodedBatch, LineWindows
 from stream.settings import Settings
 from training.sidecar.drift.detector import DriftDetector, DriftPolicy, DriftSignal
 from training.sidecar.metrics import SidecarMetrics
@@ -102,7 +103,7 @@ class DriftMonitor:
 
     def _is_sampled(self, entry: LineWindows) -> bool:
         last_ns = self._sampled_ns.get(entry.line)
-        interval_ns = round(self._policy.bucket_s * NS / RECORDS_OF_BUCKET)
+        interval_ns = round(self._policy.bucket_s * NS_PER_S / RECORDS_OF_BUCKET)
         if last_ns is not None and 0 <= entry.start_ns - last_ns < interval_ns:
             return False
         if len(self._sampled_ns) >= MAX_LINES:
@@ -116,7 +117,8 @@ class DriftMonitor:
         for entry in entries:
             within = np.unique(np.linspace(0, entry.count - 1, min(entry.count, WINDOWS_OF_RECORD)).astype(np.int64))
             rows.append(entry.first + within)
-            starts.append(entry.start_ns + np.round(within * (self._spec.hop * NS / entry.rate_hz)).astype(np.int64))
+            hop_ns = self._spec.hop * NS_PER_S / entry.rate_hz
+            starts.append(entry.start_ns + np.round(within * hop_ns).astype(np.int64))
             lines += [entry.line] * len(within)
         windows = np.ascontiguousarray(batch.windows[np.concatenate(rows)])
         probabilities = None if self._engine is None else self._engine.classify(windows)

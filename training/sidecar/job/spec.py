@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from model.frozen import FrozenModel
 
 JOB_FILE, OUTCOME = "order.json", "outcome.json"
 """The job specification, and the gate's verdict on the candidate."""
@@ -18,11 +20,7 @@ PAGE = "report.html"
 """The report for people, in REPORT."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class JobSpec(_Model):
+class JobSpec(FrozenModel):
     """The job of the child; written before it starts and never changed."""
 
     run_id: str
@@ -37,7 +35,7 @@ class JobSpec(_Model):
     nice: int
 
 
-class Outcome(_Model):
+class Outcome(FrozenModel):
     """The gate's verdict on the candidate in the same folder."""
 
     model_id: str
@@ -47,7 +45,7 @@ class Outcome(_Model):
     metrics: dict[str, float]
 
 
-class JobProgress(_Model):
+class JobProgress(FrozenModel):
     """A line that the child prints: its progress, or the reason for giving up."""
 
     progress: float = Field(0.0, ge=0, le=1)

@@ -13,8 +13,9 @@ from math import ceil
 
 import structlog
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from model.frozen import FrozenModel
 from stream.contract import RetrainOptions, RetrainRequest
 from stream.errors import WorkerError
 from stream.settings import Settings
@@ -52,10 +53,8 @@ class RateLimit:
         return (1 - self._left) / rate
 
 
-class _Body(BaseModel):
+class _Body(FrozenModel):
     """The body of a request; an empty one asks for a retraining by the sidecar's settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     options: RetrainOptions = RetrainOptions()
     note: str = Field("", max_length=2000)

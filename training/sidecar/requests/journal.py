@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
 from model.files import write_text_atomic
+from model.frozen import FrozenModel
 from stream.contract import TrainingReport
 from stream.errors import WorkerError
 from training.sidecar.requests.queue import RetrainQueue
 
 
-class Journal(BaseModel):
+class Journal(FrozenModel):
     """What a restarted sidecar must know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     queue: RetrainQueue = Field(RetrainQueue(), alias="desk", description="Requests that run and wait.")
     ended: TrainingReport | None = Field(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
-
+from model.frozen import FrozenModel
 from stream.contract import RetrainOptions, RetrainReason, RetrainRequest
 
 # A request is repeated within seconds, when its sender or the sidecar was killed; 500 requests are years of them.
@@ -15,11 +14,7 @@ MAX_KNOWN = 500
 Answer = Literal["next", "merged", "known"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Run(_Model):
+class Run(FrozenModel):
     """One retraining and all requests that it serves, the one that caused it first."""
 
     run_id: str
@@ -50,7 +45,7 @@ class Run(_Model):
         return self.model_copy(update={"requests": (*self.requests, request)})
 
 
-class RetrainQueue(_Model):
+class RetrainQueue(FrozenModel):
     """The retraining that runs, the one that waits, and the requests received so far.
 
     Each step returns a new queue, so that it can be written before it takes effect.

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
-from stream.contract import WindowLabel
+from stream.contract import NS_PER_S, WindowLabel
 from training.errors import TrainingError
 
 NO_FAULT = "none"  # in every spec, whatever the name of its own class without a fault
-NS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -53,7 +52,7 @@ def covered_starts(inception_ns: int, end_ns: int, spec: SignalSpec, rate_hz: fl
     """
     if end_ns <= inception_ns:
         raise TrainingError("a label's range must end after it begins")
-    before_last = round((spec.samples - 1) * NS / rate_hz)
+    before_last = round((spec.samples - 1) * NS_PER_S / rate_hz)
     return max(0, inception_ns - before_last), max(0, end_ns - 1 - (before_last if fault else 0))
 
 

@@ -9,8 +9,9 @@ from typing import Literal, Self, get_args
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from model.frozen import FrozenModel
 from model.spec import SignalSpec
 from stream.contract import WindowLabel
 from stream.settings import Settings
@@ -42,10 +43,8 @@ MAX_SMALL_FILES = 8  # files much smaller than they should be; more are joined
 MAX_EVENT_RANGES = 20  # of a line, for windows that are still to come
 
 
-class StoreLimits(BaseModel):
+class StoreLimits(FrozenModel):
     """Bounds of the store, per spec, on the disk. Age counts from the arrival of a window, not from its own time."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     labelled_bytes: int = Field(256 * MIB, ge=1, description="Labelled windows; some 350,000 of 32 x 6 values.")
     labelled_s: float = Field(365 * DAY_S, gt=0, description="A labelled fault is rare: a year of them.")

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from domains.powerline.waveforms import RecordLine, Segment, messages_of, open_record, windows_of
 from domains.powerline.waveforms.resample import resampled
 from model.spec import load_spec
+from stream.contract import NS_PER_S
 from stream.recordings.retime import window_head
 from tests.domains.powerline.waveforms.record_samples import PEAK, Shape, load_waves, write_record
 
 SPEC = load_spec("line")
-NS = 1_000_000_000
 
 
 def line_of(tmp_path: Path, shape: Shape) -> RecordLine:
@@ -76,7 +76,7 @@ def test_a_gap_begins_a_run_whose_sequence_and_time_go_on(tmp_path: Path) -> Non
     shape = Shape(segments=((4800.0, 960), (4800.0, 960)), gaps_s=(0.0, 0.5))
     first, second = windows_of(line_of(tmp_path, shape), SPEC)
     assert first.sequence == 0
-    missing_s = (second.start_ns - first.start_ns) / NS
+    missing_s = (second.start_ns - first.start_ns) / NS_PER_S
     assert missing_s == pytest.approx(0.7, abs=1e-3)
     assert second.sequence == pytest.approx(missing_s * 1600 / 8, abs=1)
     assert second.sequence > len(first.windows)
@@ -119,7 +119,7 @@ def test_window_times_do_not_depend_on_how_they_are_grouped(tmp_path: Path, hz: 
         for message in messages_of(line, SPEC, windows_per_message=grouped):
             head = window_head(message.value)
             assert head is not None
-            found += [head.start_ns + round(k * SPEC.hop * NS / head.rate_hz) for k in range(head.count)]
+            found += [head.start_ns + round(k * SPEC.hop * NS_PER_S / head.rate_hz) for k in range(head.count)]
         times.append(found)
     assert times[0] == times[1] == times[2]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.output import print_json, show_progress
+from faultline.output import print_json, show_progress
 
 if TYPE_CHECKING:
     from stream.recordings.recorder import RecordCount, Recorder, RecordOptions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.output import print_json
+from faultline.output import print_json
 
 if TYPE_CHECKING:
     from stream.dead_letters.letters import LetterFilter

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faultline.cli.output import print_json, print_table
+from faultline.output import print_json, print_table
 
 if TYPE_CHECKING:
     from model.artefact import Artefact

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faultline.cli.output import print_json
-from faultline.cli.waveform_options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
+from faultline.cli.waveforms.options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
+from faultline.output import print_json
 
 if TYPE_CHECKING:
     from domains.powerline.waveforms import Record
@@ -39,7 +39,7 @@ def inspect(
     `faultline inspect station.cff --channels "north: ia=4 ib=5 ic=6 va=1 vb=2 vc=3"`
     """
     from domains.powerline.waveforms import RecordError, open_record
-    from faultline.cli.waveform_options import read_options
+    from faultline.cli.waveforms.options import read_options
     from model.errors import FaultlineError
 
     options = read_options(

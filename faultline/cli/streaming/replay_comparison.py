@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from domains.powerline.waveforms import ReadOptions
-from faultline.cli.output import print_json, progress_bar
-from faultline.compare import NS, Comparison, EpisodePair, ModelEpisode, Tolerance, compare_models
+from faultline.compare import Comparison, EpisodePair, ModelEpisode, Tolerance, compare_models
 from faultline.detect import load_artefact
-from stream.recordings.replay_job import open_replay
-from stream.recordings.sources import SourceOptions
+from faultline.output import print_json, progress_bar
+from stream.contract import NS_PER_S
+from stream.recordings.sources import SourceOptions, open_replay
 from stream.settings import Settings
 from stream.telemetry.logs import configure_logs
 
@@ -85,7 +85,7 @@ def print_comparison(comparison: Comparison, models: tuple[str, str]) -> None:
         + ("" if not comparison.lines else ", most of them on:")
     )
     for line in comparison.lines[:LINES_SHOWN]:
-        at_s = (line.first_ns - comparison.begin_ns) / NS
+        at_s = (line.first_ns - comparison.begin_ns) / NS_PER_S
         console.print(f"  {line.line}: {line.differ:,} of {line.windows:,}, the first at {at_s:.3f} s")
     same = sum(pair.relation == "same" for pair in comparison.pairs)
     console.print(
@@ -96,12 +96,12 @@ def print_comparison(comparison: Comparison, models: tuple[str, str]) -> None:
 
 
 def _table(comparison: Comparison) -> Table:
-    begin = datetime.fromtimestamp(comparison.begin_ns / NS, UTC).isoformat(sep=" ", timespec="milliseconds")
+    begin = datetime.fromtimestamp(comparison.begin_ns / NS_PER_S, UTC).isoformat(sep=" ", timespec="milliseconds")
     table = Table(box=None, pad_edge=False, title_justify="left", title=f"times from {begin.replace('+00:00', 'Z')}")
     for name in ("time", "line", "first", "second", ""):
         table.add_column(name, justify="right" if name == "time" else "left", overflow="fold")
     for pair in comparison.pairs:
-        at_s = (pair.at_ns - comparison.begin_ns) / NS
+        at_s = (pair.at_ns - comparison.begin_ns) / NS_PER_S
         table.add_row(f"{at_s:.4f} s", pair.line, _cell(pair.first), _cell(pair.second), _verdict(pair))
     return table
 

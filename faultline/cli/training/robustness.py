@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.output import print_table, progress_bar
+from faultline.output import print_table, progress_bar
 
 if TYPE_CHECKING:
     from model.artefact import Artefact

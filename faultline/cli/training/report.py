@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.output import progress_bar
+from faultline.output import progress_bar
 
 if TYPE_CHECKING:
     from training.evaluation.conditions.results import RobustnessResult

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.output import print_json, show_progress
-from faultline.cli.waveform_options import (
+from faultline.cli.waveforms.options import (
     Channels,
     CurrentBase,
     Encoding,
@@ -23,6 +22,7 @@ from faultline.cli.waveform_options import (
     VoltageBase,
     read_options,
 )
+from faultline.output import print_json, show_progress
 
 if TYPE_CHECKING:
     from stream.recordings.replay import ReplayCount, ReplayOptions
@@ -154,14 +154,14 @@ def replay(
         voltage_base=voltage_base,
     )
     if against is not None and and_ is not None:
-        from faultline.cli.comparison_view import compare_on_file
+        from faultline.cli.streaming.replay_comparison import compare_on_file
         from faultline.compare import Tolerance
 
         tolerance = Tolerance(inception_ms=tolerance_ms)
         compare_on_file(settings, source, (against, and_), source_options, read, tolerance, as_json=as_json)
         return
     from model.spec import load_spec
-    from stream.recordings.replay_job import open_replay
+    from stream.recordings.sources import open_replay
     from stream.telemetry.logs import configure_logs
 
     configure_logs(settings)

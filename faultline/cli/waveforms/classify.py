@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.output import print_table, progress_bar
-from faultline.cli.waveform_options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
+from faultline.cli.waveforms.options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
+from faultline.output import print_table, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def classify(
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import time
 
-    from faultline.cli.waveform_options import read_options
+    from faultline.cli.waveforms.options import read_options
     from faultline.detect import BUCKETS, load_artefact
     from faultline.detect import classify as classified
     from model.engine import Engine

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.output import print_table, progress_bar
+from faultline.output import print_table, progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table

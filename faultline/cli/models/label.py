@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faultline.cli.output import progress_bar
+from faultline.output import progress_bar
+from stream.contract import NS_PER_S
 
 if TYPE_CHECKING:
     from stream.contract import WindowLabel
     from stream.settings import Settings
     from training.sidecar.label_client import OperatorLabel
-
-NS = 1_000_000_000
 
 
 def label(
@@ -117,11 +116,11 @@ def parse_time(option: str, text: str) -> int:
     except (ValueError, OverflowError):
         raise SettingsError(f"{option} {text}: give an ISO time, e.g. 2026-01-31T12:00:00.250Z") from None
     since = at - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * NS + since.microseconds * 1000
+    return (since.days * 86_400 + since.seconds) * NS_PER_S + since.microseconds * 1000
 
 
 def _time(ns: int) -> str:
-    return datetime.fromtimestamp(ns / NS, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(ns / NS_PER_S, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _show(label: WindowLabel, about: str) -> None:

@@ -1,0 +1,1 @@
+"""Commands around Kafka: the worker, its topics and rights, recordings, replays, dead letters and events."""

@@ -1,0 +1,1 @@
+"""Commands on waveforms in files, without a broker."""
