@@ -10,7 +10,7 @@ import numpy as np
 
 from domains.powerline.waveforms import CHANNELS, Record, RecordLine
 from domains.powerline.waveforms.errors import RecordError
-from faultline.detect import FaultEpisode, LineAnswer
+from faultline.file_detection import FaultEpisode, LineAnswer
 from model.spec import SignalSpec
 
 if TYPE_CHECKING:

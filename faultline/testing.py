@@ -3,7 +3,7 @@
 Example: a subscriber's test, without Kafka, without a model.
     >>> import asyncio
     >>> from model.spec import load_spec
-    >>> from stream.kafka.reader import StartAt
+    >>> from stream.kafka.reading.reader import StartAt
     >>> from stream.settings import Settings
     >>> from stream.subscribe import EventFeed
     >>> async def states(settings: Settings) -> list[str]:

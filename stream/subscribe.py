@@ -24,8 +24,8 @@ from stream.errors import EventNotFoundError, SettingsError
 from stream.kafka.admin import admin_client, describe_topics, partitions_of
 from stream.kafka.clients import check_reachable, consumer_kwargs
 from stream.kafka.errors import broker_errors
-from stream.kafka.reader import Fetched, PartitionReader, StartAt, TopicReader
-from stream.kafka.tolerant_parser import patch_aiokafka_parser
+from stream.kafka.reading.reader import Fetched, PartitionReader, StartAt, TopicReader
+from stream.kafka.reading.tolerant_parser import patch_aiokafka_parser
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -163,7 +163,7 @@ def _bound(artefact: Artefact) -> Iterator[Arrangement]:
     from keras import ops
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    from model.compile import compile_call, compute_in_callers
+    from model.engine.compile import compile_call, compute_in_callers
 
     compute_in_callers()
     threadpool_limits(1, "blas")

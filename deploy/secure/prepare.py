@@ -122,7 +122,7 @@ def main() -> int:
     if not folder.is_dir() or any(folder.iterdir()):
         print(f"{folder} must be an empty folder: mkdir it, or remove what an earlier trial left", file=sys.stderr)
         return 2
-    from model.signing import new_keys
+    from model.artefact.signing import new_keys
 
     folder.chmod(0o700)
     make_certificates(folder)

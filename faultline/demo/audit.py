@@ -17,7 +17,7 @@ from stream.contract import HEADER_PREFIX, NS_PER_S, FaultEvent
 from stream.detection.events import decode_event
 from stream.detection.scoring import EventScore, published_episodes, score_events
 from stream.detection.truth import Truth
-from stream.kafka.reader import Fetched, StartAt, TopicReader
+from stream.kafka.reading.reader import Fetched, StartAt, TopicReader
 from stream.settings import Settings
 
 Origin = tuple[str, int, int]

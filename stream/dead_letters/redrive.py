@@ -22,8 +22,8 @@ from stream.dead_letters.letters import (
 from stream.errors import ContractError, TopicError
 from stream.kafka.clients import check_reachable, producer_kwargs
 from stream.kafka.errors import broker_errors
-from stream.kafka.raw_producer import send_any
-from stream.kafka.reader import StartAt, TopicReader, read_record
+from stream.kafka.producing.raw_producer import send_any
+from stream.kafka.reading.reader import StartAt, TopicReader, read_record
 from stream.settings import Settings
 
 IN_FLIGHT = 500

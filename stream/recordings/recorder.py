@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 
 from stream.errors import RecordingError
 from stream.kafka.errors import broker_errors
-from stream.kafka.reader import StartAt, TopicReader
+from stream.kafka.reading.reader import StartAt, TopicReader
 from stream.recordings.merge import PartitionMerge
 from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.recordings.retime import window_head
@@ -28,7 +28,7 @@ HELD_BYTES = 8 << 20
 
 
 class Reader(Protocol):
-    """The part of ``stream.kafka.reader.TopicReader`` that is needed."""
+    """The part of ``stream.kafka.reading.reader.TopicReader`` that is needed."""
 
     @property
     def topics(self) -> Sequence[str]:

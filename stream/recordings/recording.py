@@ -66,7 +66,7 @@ PARQUET, STREAM = b"PAR1", b"\xff\xff\xff\xff"
 COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 RecordedHeaders = Sequence[tuple[str, bytes | None]]
-"""Names with the bytes that are not UTF-8 as surrogates (PEP 383), as ``stream.kafka.tolerant_parser`` has them."""
+"""Names with bytes that are not UTF-8 as surrogates (PEP 383), as ``kafka.reading.tolerant_parser`` reads them."""
 
 
 @dataclass(frozen=True, slots=True)

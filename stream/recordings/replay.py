@@ -21,8 +21,8 @@ from stream.errors import RecordingError, TopicError
 from stream.kafka.admin import admin_client, describe_topics
 from stream.kafka.clients import check_reachable, producer_kwargs
 from stream.kafka.errors import broker_errors
-from stream.kafka.lag import GroupLag
-from stream.kafka.raw_producer import send_any
+from stream.kafka.producing.raw_producer import send_any
+from stream.kafka.reading.lag import GroupLag
 from stream.kafka.topics import require_existing
 from stream.recordings.pacing import Pacer, Punctuality
 from stream.recordings.retime import PassSpan, moved, window_head

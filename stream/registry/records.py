@@ -20,8 +20,8 @@ from datetime import datetime
 from typing import Literal
 
 from model.artefact import Artefact
+from model.artefact.signing import Ed25519PrivateKey, Ed25519PublicKey, key_id, sign, verify
 from model.errors import ArtefactError
-from model.signing import Ed25519PrivateKey, Ed25519PublicKey, key_id, sign, verify
 from model.spec import SignalSpec
 from stream.contract import HEADER_PREFIX
 from stream.errors import ModelRefusedError

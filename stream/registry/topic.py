@@ -12,11 +12,11 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from model.artefact import Artefact
-from model.signing import Ed25519PrivateKey, Ed25519PublicKey, key_id, private_key, public_key
+from model.artefact.signing import Ed25519PrivateKey, Ed25519PublicKey, key_id, private_key, public_key
 from stream.errors import SettingsError, TopicError
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.errors import broker_errors
-from stream.kafka.reader import Fetched, PartitionReader, StartAt
+from stream.kafka.reading.reader import Fetched, PartitionReader, StartAt
 from stream.kafka.topics import require_topics
 from stream.registry.records import ModelRecord, archive_key, archived, champion_key, new_headers, shadow_key
 from stream.settings import Settings

@@ -17,10 +17,10 @@ from stream.detection.classify import Classifier
 from stream.detection.episodes import EpisodeTracker
 from stream.errors import WorkerError
 from stream.kafka.clients import client_kwargs, faust_broker_credentials
-from stream.kafka.lag import LagProbe
-from stream.kafka.partition import Partition
-from stream.kafka.producers import DedicatedProducer
-from stream.kafka.publisher import Publisher
+from stream.kafka.producing.producers import DedicatedProducer
+from stream.kafka.producing.publisher import Publisher
+from stream.kafka.reading.lag import LagProbe
+from stream.kafka.reading.partition import Partition
 from stream.settings import Settings
 from stream.telemetry.health import HealthServer, Readiness
 from stream.telemetry.tracing import open_tracing

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from stream.contract import FaultEvent, Outgoing
 from stream.detection.decode import DeadRecord, DecodedBatch, IncomingRecord
-from stream.kafka.publisher import Sent
+from stream.kafka.producing.publisher import Sent
 from stream.telemetry.tracing import BatchTrace
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.offsets import FetchedBatch

@@ -17,8 +17,8 @@ import numpy as np
 import structlog
 
 from model.artefact import Artefact
+from model.artefact.signing import Ed25519PublicKey
 from model.errors import ArtefactError
-from model.signing import Ed25519PublicKey
 from model.spec import SignalSpec
 from stream.detection.classify import ClosableClassifier
 from stream.errors import ModelRefusedError, WorkerError

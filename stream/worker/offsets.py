@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
-from stream.kafka.partition import Partition
+from stream.kafka.reading.partition import Partition
 
 
 class FetchedBatch:

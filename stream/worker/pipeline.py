@@ -32,7 +32,7 @@ from stream.contract import Outgoing
 from stream.dead_letters.publish import dead_letter
 from stream.detection.classify import Classifier, classify_windows
 from stream.detection.episodes import EpisodeTracker
-from stream.kafka.publisher import Publisher
+from stream.kafka.producing.publisher import Publisher
 from stream.settings import Settings
 from stream.telemetry.tracing import Tracing
 from stream.worker.batcher import MicroBatcher

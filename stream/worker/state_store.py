@@ -20,8 +20,8 @@ from aiokafka.errors import KafkaError
 from stream.contract import Outgoing
 from stream.detection.line_state import LineState, decode_state, encode_state
 from stream.errors import ContractError
-from stream.kafka.partition import Partition
-from stream.kafka.reader import PartitionReader, StartAt
+from stream.kafka.reading.partition import Partition
+from stream.kafka.reading.reader import PartitionReader, StartAt
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)

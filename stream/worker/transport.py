@@ -26,9 +26,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.utils.futures import maybe_async
 
-from stream.kafka.partition import Partition
-from stream.kafka.producers import DedicatedProducer, stop_producer
-from stream.kafka.tolerant_parser import patch_aiokafka_parser
+from stream.kafka.producing.producers import DedicatedProducer, stop_producer
+from stream.kafka.reading.partition import Partition
+from stream.kafka.reading.tolerant_parser import patch_aiokafka_parser
 from stream.settings import Settings
 from stream.worker.offsets import FetchedBatch, OffsetLedger
 

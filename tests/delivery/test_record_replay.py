@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from domains.powerline.events import PowerLineFaultEvent
-from faultline.detect import classify
+from faultline.file_detection import classify
 from stream.contract import FaultEvent
 from tests.conftest import Kafka
 from tests.delivery.harness import Topics, WorkerProcess, read_all, wait_answered

@@ -27,7 +27,7 @@ from benchmarks.storms.swaps import (
     variants,
 )
 from model.artefact import Artefact, shipped
-from model.signing import new_keys
+from model.artefact.signing import new_keys
 from model.spec import load_spec
 from stream.registry.topic import publish_model
 from stream.settings import Settings

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from domains.powerline.waveforms import ReadOptions, RecordError, open_record
 from faultline.cli import app
 from faultline.cli.commands import register
-from faultline.detect import BUCKETS, FileResult, answer_line, classify, load_artefact
+from faultline.file_detection import BUCKETS, FileResult, answer_line, classify, load_artefact
 from model.engine import Engine
 from tests.domains.powerline.waveforms.record_samples import Shape, healthy, load_waves, write_record
 
@@ -68,7 +68,7 @@ def true_inception_s(path: Path) -> float:
 
 
 def _raw(path: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
-    from domains.powerline.waveforms.comtrade import read_comtrade
+    from domains.powerline.waveforms.formats.comtrade import read_comtrade
 
     raw = read_comtrade(path, ReadOptions())
     return {channel.name.split()[0]: values for channel, values in zip(raw.channels, raw.values, strict=True)}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from faultline.compare import CompareError, Comparison, ModelRun, Tolerance, compare_models, compare_runs
+from faultline.comparison import CompareError, Comparison, ModelRun, Tolerance, compare_models, compare_runs
 from model.artefact import Artefact, shipped
 from model.spec import load_spec
 from stream.detection.offline import Detector

@@ -19,8 +19,8 @@ from stream.dead_letters.publish import dead_letter
 from stream.detection.decode import DeadRecord
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.embedded import EmbeddedBroker
-from stream.kafka.raw_producer import send_any
-from stream.kafka.reader import StartAt, TopicReader
+from stream.kafka.producing.raw_producer import send_any
+from stream.kafka.reading.reader import StartAt, TopicReader
 from stream.settings import load_settings
 from tests.stream.dead_letters.test_letters import Record
 

@@ -20,7 +20,7 @@ from faultline import doctor
 from faultline.cli.doctor import doctor as doctor_command
 from faultline.doctor import Check
 from model.artefact import shipped
-from model.signing import new_keys
+from model.artefact.signing import new_keys
 from stream.kafka.acls import needed_rights
 from stream.kafka.clients import BrokerInfo, unspoken_requests
 from stream.kafka.embedded import EmbeddedBroker

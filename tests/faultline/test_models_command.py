@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from benchmarks.storms.swaps import variants
 from faultline.cli.models.registry import app, differences, flat
 from model.artefact import Artefact, shipped
+from model.artefact.signing import new_keys
 from model.errors import ArtefactError, FaultlineError
-from model.signing import new_keys
 from model.spec import load_spec
 from stream.errors import ModelsError, SettingsError
 from tests.conftest import Kafka

@@ -11,7 +11,7 @@ from faultline import testing
 from model.spec import load_spec
 from stream.detection.decode import WindowRecord, decode_batch
 from stream.kafka.embedded import EmbeddedBroker
-from stream.kafka.reader import StartAt, TopicReader
+from stream.kafka.reading.reader import StartAt, TopicReader
 from stream.settings import Settings
 
 SPEC = load_spec("line")

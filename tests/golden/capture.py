@@ -29,7 +29,7 @@ from domains.powerline.data.scenario import scenario
 from domains.powerline.events import PowerLineFaultEvent
 from domains.powerline.recipes.thresholds import LineThresholds
 from domains.powerline.waveforms import open_record
-from faultline.detect import answer_line
+from faultline.file_detection import answer_line
 from model.artefact import Artefact, shipped
 from model.engine import Engine
 from model.spec import SignalSpec, load_spec
@@ -40,7 +40,7 @@ from stream.detection.decode import decode_batch
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.scoring import METRICS, EventScore, detect_episodes, published_episodes, score_events
 from stream.detection.truth import InjectedFault, Truth, injected_faults
-from stream.kafka.partition import Partition
+from stream.kafka.reading.partition import Partition
 from stream.settings import Settings
 from stream.windowing import MSGPACK_HEADERS, cut_windows, encode_windows, window_messages
 from stream.worker.micro_batch import TrackedBatch

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from model.artefact import Artefact
+from model.artefact.signing import Ed25519PrivateKey
 from model.normalisation import Normalisation
-from model.signing import Ed25519PrivateKey
 from model.spec import SignalSpec, load_spec
 from stream.registry.records import ModelRecord, new_headers
 

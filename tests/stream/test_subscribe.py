@@ -16,7 +16,7 @@ from stream.detection.events import decode_event
 from stream.errors import SettingsError
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.embedded import EmbeddedBroker
-from stream.kafka.reader import StartAt, parse_start
+from stream.kafka.reading.reader import StartAt, parse_start
 from stream.settings import Settings, load_settings
 from stream.subscribe import EventFeed, EventFilter, fault_topics
 from stream.telemetry.tracing import read_context, trace_headers

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from model.recurrent import tanh_parts
+from model.engine.recurrent import tanh_parts
 
 __all__ = ["last_state"]
 

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from model.recurrent import is_plain
+from model.engine.recurrent import is_plain
 from training.data.windows import Windows
 from training.fitting.augmentation import Symmetries
 from training.fitting.recurrent import last_state

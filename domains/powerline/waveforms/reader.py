@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.comtrade import is_comtrade, read_comtrade
 from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.comtrade import is_comtrade, read_comtrade
+from domains.powerline.waveforms.formats.table import is_table, read_table
 from domains.powerline.waveforms.frequency import frequency_of
 from domains.powerline.waveforms.mapping import Bay, find_bays, unused_roles
 from domains.powerline.waveforms.per_unit import primary_values, scaled
@@ -27,7 +28,6 @@ from domains.powerline.waveforms.record import (
     Segment,
 )
 from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE
-from domains.powerline.waveforms.table import is_table, read_table
 
 Reader = Callable[[Path, ReadOptions], RawRecord]
 KINDS: tuple[tuple[str, Callable[[Path], bool], Reader], ...] = (

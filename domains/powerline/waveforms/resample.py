@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.spec import power_line_spec
+from domains.powerline.waveforms.formats.segments import stretches
 from domains.powerline.waveforms.record import CHANNELS, RecordLine, Segment
-from domains.powerline.waveforms.segments import stretches
 from model.spec import SignalSpec
 from stream.contract import NS_PER_S
 from stream.windowing import OutgoingWindows, cut_windows, window_messages

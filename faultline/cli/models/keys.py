@@ -27,7 +27,7 @@ def new(folder: Annotated[Path, typer.Argument(help="Folder for the two files; m
 
     Example: faultline keys new keys/2026
     """
-    from model.signing import key_id, new_keys, public_key
+    from model.artefact.signing import key_id, new_keys, public_key
 
     private, public = new_keys(folder)
     typer.echo(f"key {key_id(public_key(public))} made")

@@ -29,7 +29,7 @@ def _wanted(reason: list[str] | None, line: list[str] | None, before: str | None
     from stream.contract import DeadLetterReason
     from stream.dead_letters.letters import LetterFilter
     from stream.errors import SettingsError
-    from stream.kafka.reader import parse_start
+    from stream.kafka.reading.reader import parse_start
 
     known = get_args(DeadLetterReason)
     unknown = [name for name in reason or () if name not in known]
@@ -55,7 +55,7 @@ def list_(
     """
     from stream.dead_letters.letters import time_text
     from stream.dead_letters.redrive import count_letters
-    from stream.kafka.reader import parse_start
+    from stream.kafka.reading.reader import parse_start
 
     wanted = _wanted(reason, line, before)
     settings = _settings(broker)
@@ -148,7 +148,7 @@ def redrive(
     Example: `faultline dlq redrive --reason wrong-spec --from 2026-01-31T12:00:00 --dry-run`
     """
     from stream.dead_letters.redrive import redrive
-    from stream.kafka.reader import parse_start
+    from stream.kafka.reading.reader import parse_start
 
     settings = _settings(broker)
     count = asyncio.run(

@@ -65,7 +65,7 @@ def record(
     `faultline record --repair killed.parquet`
     """
     from stream.errors import RecordingError, SettingsError
-    from stream.kafka.reader import parse_start
+    from stream.kafka.reading.reader import parse_start
     from stream.recordings.recorder import RecordBounds, RecordOptions
     from stream.settings import load_settings
     from stream.telemetry.logs import configure_logs

@@ -155,7 +155,7 @@ def replay(
     )
     if against is not None and and_ is not None:
         from faultline.cli.streaming.replay_comparison import compare_on_file
-        from faultline.compare import Tolerance
+        from faultline.comparison import Tolerance
 
         tolerance = Tolerance(inception_ms=tolerance_ms)
         compare_on_file(settings, source, (against, and_), source_options, read, tolerance, as_json=as_json)

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from domains.powerline.waveforms import ReadOptions
-from faultline.compare import Comparison, EpisodePair, ModelEpisode, Tolerance, compare_models
-from faultline.detect import load_artefact
+from faultline.comparison import Comparison, EpisodePair, ModelEpisode, Tolerance, compare_models
+from faultline.file_detection import load_artefact
 from faultline.output import print_json, progress_bar
 from stream.contract import NS_PER_S
 from stream.recordings.sources import SourceOptions, open_replay

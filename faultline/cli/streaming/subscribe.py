@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from stream.contract import EpisodeState, FaultEvent
-    from stream.kafka.reader import StartAt
+    from stream.kafka.reading.reader import StartAt
     from stream.settings import Settings
     from stream.subscribe import EventFeed, EventFilter, Received
 
@@ -58,7 +58,7 @@ def subscribe(
 
     `faultline subscribe lg llg --state onset --json | jq .line`
     """
-    from stream.kafka.reader import parse_start
+    from stream.kafka.reading.reader import parse_start
     from stream.settings import load_settings
     from stream.subscribe import EventFilter, fault_topics
 

@@ -14,7 +14,7 @@ from faultline.output import print_table, progress_bar
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faultline.detect import FileResult
+    from faultline.file_detection import FileResult
     from model.spec import SignalSpec
 
 TABLE_WIDTH = 132
@@ -58,8 +58,8 @@ def classify(
     import time
 
     from faultline.cli.waveforms.options import read_options
-    from faultline.detect import BUCKETS, load_artefact
-    from faultline.detect import classify as classified
+    from faultline.file_detection import BUCKETS, load_artefact
+    from faultline.file_detection import classify as classified
     from model.engine import Engine
 
     options = read_options(

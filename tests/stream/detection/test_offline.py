@@ -12,7 +12,7 @@ from model.spec import EpisodePolicy, load_spec
 from stream.detection.decode import WindowRecord, decode_batch
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.offline import Detector, batched
-from stream.kafka.partition import Partition
+from stream.kafka.reading.partition import Partition
 from stream.settings import Settings
 from stream.worker.micro_batch import TrackedBatch
 from stream.worker.offsets import FetchedBatch

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from stream.errors import TopicError
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.embedded import EmbeddedBroker
-from stream.kafka.reader import PartitionReader, StartAt, TopicReader, read_record
+from stream.kafka.reading.reader import PartitionReader, StartAt, TopicReader, read_record
 from stream.settings import Settings, load_settings
 from tests.conftest import Kafka
 

@@ -22,7 +22,7 @@ from stream.contract import HEADER_CONTENT_TYPE, JSON, NS_PER_S
 from stream.errors import RecordingError
 from stream.kafka.clients import producer_kwargs
 from stream.kafka.embedded import PARTITIONS, EmbeddedBroker
-from stream.kafka.lag import GroupLag
+from stream.kafka.reading.lag import GroupLag
 from stream.recordings.clip import Clip, Moment
 from stream.recordings.pacing import Pacer, Punctuality
 from stream.recordings.recording import RecordedMessage, RecordingWriter

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.artefact import Artefact
-from model.signing import Ed25519PrivateKey
+from model.artefact.signing import Ed25519PrivateKey
 from model.spec import load_spec
 from stream.errors import ModelRefusedError
 from stream.registry.records import (

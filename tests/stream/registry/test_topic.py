@@ -14,8 +14,8 @@ import pytest
 from confluent_kafka import Producer
 
 from model.artefact import Artefact
+from model.artefact.signing import new_keys
 from model.normalisation import Normalisation
-from model.signing import new_keys
 from stream.errors import BrokerUnreachableError, SettingsError, TopicError
 from stream.kafka.embedded import EmbeddedBroker
 from stream.registry.records import HEADER_AT, accepted, archive_key, archived, champion_key, shadow_key

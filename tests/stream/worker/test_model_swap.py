@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from faultline.testing import FakeClassifier
 from model.artefact import Artefact
+from model.artefact.signing import Ed25519PrivateKey
 from model.errors import ShapeArtefactError
-from model.signing import Ed25519PrivateKey
 from stream.errors import WorkerError
 from stream.registry.records import ModelRecord, archive_key, champion_key, shadow_key
 from stream.worker.model_swap import ModelSwap

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stream.kafka.partition import Partition
+from stream.kafka.reading.partition import Partition
 from stream.worker.offsets import FetchedBatch, OffsetLedger
 
 PARTITIONS = [Partition("sensor-windows", number) for number in range(2)]

@@ -20,8 +20,8 @@ from faultline.testing import FakeClassifier
 from model.spec import SignalSpec, load_spec
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.line_state import decode_state
-from stream.kafka.partition import Partition
-from stream.kafka.publisher import Publisher
+from stream.kafka.producing.publisher import Publisher
+from stream.kafka.reading.partition import Partition
 from stream.settings import Settings
 from stream.telemetry.tracing import Tracing
 from stream.worker.metrics import WorkerMetrics

@@ -17,7 +17,7 @@ from stream.detection.decode import LineWindows
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.events import fault_event
 from stream.detection.line_state import LineState, decode_state, encode_state, spec_key
-from stream.kafka.partition import Partition
+from stream.kafka.reading.partition import Partition
 from stream.worker.state_store import LineStates, PartitionStates
 from tests.stream.doubles import line_windows, until
 

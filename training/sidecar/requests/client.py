@@ -18,7 +18,7 @@ from stream.contract import TERMINAL_STATES, RetrainOptions, RetrainRequest, Tra
 from stream.kafka.admin import admin_client
 from stream.kafka.clients import check_reachable, producer_kwargs
 from stream.kafka.errors import broker_errors
-from stream.kafka.reader import StartAt, TopicReader
+from stream.kafka.reading.reader import StartAt, TopicReader
 from stream.kafka.topics import require_existing
 from stream.settings import Settings
 from training.sidecar.requests.reports import request_record

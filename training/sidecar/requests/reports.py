@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaProducer
 
 from stream.contract import HEADER_CONTENT_TYPE, JSON, Outgoing, RetrainRequest, TrainingReport, TrainingState
 from stream.kafka.clients import producer_kwargs
-from stream.kafka.producers import DedicatedProducer
-from stream.kafka.publisher import Publisher
+from stream.kafka.producing.producers import DedicatedProducer
+from stream.kafka.producing.publisher import Publisher
 from stream.settings import Settings
 from training.sidecar.requests.queue import Run
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from domains.powerline.waveforms import ReadOptions, RecordError, open_record
-from domains.powerline.waveforms.comtrade import read_comtrade
+from domains.powerline.waveforms.formats.comtrade import read_comtrade
 from tests.domains.powerline.waveforms.record_samples import PEAK, Shape, Written, healthy, load_waves, write_record
 
 FORMATS = ("ASCII", "BINARY", "BINARY32", "FLOAT32")

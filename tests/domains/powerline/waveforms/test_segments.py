@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domains.powerline.waveforms import open_record
-from domains.powerline.waveforms.segments import SampleClock, find_segments, stretches
+from domains.powerline.waveforms.formats.segments import SampleClock, find_segments, stretches
 from tests.domains.powerline.waveforms.record_samples import Shape, healthy, load_waves, write_record
 
 RATE = 4800.0

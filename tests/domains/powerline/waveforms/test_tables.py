@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from domains.powerline.waveforms import ReadOptions, Record, RecordError, is_record, open_record, windows_of
-from domains.powerline.waveforms.table import CLASS_DATA_HEADER
+from domains.powerline.waveforms.formats.table import CLASS_DATA_HEADER
 from model.spec import load_spec
 from tests.domains.powerline.waveforms.record_samples import PEAK, Shape, load_waves
 

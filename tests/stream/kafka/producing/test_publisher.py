@@ -16,7 +16,7 @@ from aiokafka.errors import (
 )
 
 from stream.contract import Outgoing
-from stream.kafka.publisher import Publisher
+from stream.kafka.producing.publisher import Publisher
 from tests.stream.doubles import FullBuffer, PromptBroker, RefusingBroker, SilentBroker, settle, until
 
 

@@ -18,8 +18,8 @@ import structlog
 from numpy.typing import NDArray
 
 from model.artefact import Artefact
-from model.compile import Call, compute_in_callers, has_accelerator
-from model.computation import Computation
+from model.engine.compile import Call, compute_in_callers, has_accelerator
+from model.engine.computation import Computation
 from model.errors import EngineError
 from model.spec import SignalSpec
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.times import clock_findings, stamp_ns, utc_offset_ns
 from domains.powerline.waveforms.record import Finding, RawChannel
-from domains.powerline.waveforms.times import clock_findings, stamp_ns, utc_offset_ns
 
 REVISIONS = ("1991", "1999", "2013")
 FORMATS = ("ASCII", "BINARY", "BINARY32", "FLOAT32")

@@ -12,8 +12,8 @@ from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.kafka import tolerant_parser
-from stream.kafka.tolerant_parser import TolerantRecords
+from stream.kafka.reading import tolerant_parser
+from stream.kafka.reading.tolerant_parser import TolerantRecords
 
 GZIP = 1
 

@@ -1,7 +1,7 @@
 """Two models on one recording, without a broker: a worker's own detection, twice, and why the episodes differ.
 
 Example:
-    >>> from faultline.compare import compare_models
+    >>> from faultline.comparison import compare_models
     >>> found = compare_models(open_replay(settings, path), load_artefact("a.safetensors"),
     ...                        load_artefact("b.safetensors"))  # doctest: +SKIP
     >>> found.agree, [pair.differences for pair in found.pairs]  # doctest: +SKIP

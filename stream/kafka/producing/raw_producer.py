@@ -1,7 +1,7 @@
 """Sends any record that a topic can hold, those too that aiokafka's producer does not take.
 
 It refuses a record with neither key nor value, and a header's name that is not UTF-8 (see
-``stream.kafka.tolerant_parser``).
+``stream.kafka.reading.tolerant_parser``).
 Such a record goes as a batch of its own, built by aiokafka's builder in Python, which asks a name to encode itself.
 """
 

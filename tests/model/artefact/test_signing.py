@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.artefact.signing import Ed25519PrivateKey, key_id, new_keys, private_key, public_key, sign, verify
 from model.errors import SigningError
-from model.signing import Ed25519PrivateKey, key_id, new_keys, private_key, public_key, sign, verify
 
 KEY = Ed25519PrivateKey.generate()
 OTHER = Ed25519PrivateKey.generate()

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.kafka.admin import admin_client, describe_topics, partitions_of
 from stream.kafka.clients import client_kwargs
-from stream.kafka.partition import Partition
+from stream.kafka.reading.partition import Partition
 from stream.settings import Settings
 
 log = structlog.get_logger(__name__)

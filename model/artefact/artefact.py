@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from model import container
+from model.artefact import container
 from model.domain import domain_of, installed_domains, load_domain
 from model.errors import ArtefactError, CorruptArtefactError, OversizeArtefactError, ShapeArtefactError
 from model.files import write_atomic

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.comtrade_header import ComtradeHeader
 from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.comtrade_header import ComtradeHeader
+from domains.powerline.waveforms.formats.segments import Counts, SampleClock
+from domains.powerline.waveforms.formats.text_table import csv_table
 from domains.powerline.waveforms.record import Finding
-from domains.powerline.waveforms.segments import Counts, SampleClock
-from domains.powerline.waveforms.text_table import csv_table
 
 BLOCK_BYTES = 4 << 20
 """Rows scaled at a time: what is in work stays in the cache and out of memory's account."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.comtrade_data import read_data
-from domains.powerline.waveforms.comtrade_header import ComtradeHeader, parse_header
-from domains.powerline.waveforms.encodings import decode_text
 from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.comtrade_data import read_data
+from domains.powerline.waveforms.formats.comtrade_header import ComtradeHeader, parse_header
+from domains.powerline.waveforms.formats.encodings import decode_text
+from domains.powerline.waveforms.formats.segments import find_segments
 from domains.powerline.waveforms.record import Finding, RawRecord, ReadOptions
-from domains.powerline.waveforms.segments import find_segments
 
 MAX_HEADER_BYTES = 8 << 20
 """A header of ten thousand channels has one megabyte."""

@@ -1,7 +1,7 @@
 """Files of waveforms → episodes: many files side by side, each failing alone.
 
 Example:
-    >>> from faultline.detect import classify
+    >>> from faultline.file_detection import classify
     >>> for result in classify(["a.cfg", "b.cff"]):  # doctest: +SKIP
     ...     print(result.path, result.error or [episode.fault_class for episode in result.episodes])
     a.cfg ['BG']

@@ -9,9 +9,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
-from stream.kafka import lag as lag_module
-from stream.kafka.lag import LagProbe
-from stream.kafka.partition import Partition
+from stream.kafka.reading import lag as lag_module
+from stream.kafka.reading.lag import LagProbe
+from stream.kafka.reading.partition import Partition
 from tests.stream.doubles import until
 
 ONE, TWO = Partition("sensor-windows", 0), Partition("sensor-windows", 1)

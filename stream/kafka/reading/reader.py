@@ -22,7 +22,7 @@ from stream.errors import SettingsError, TopicError
 from stream.kafka.admin import admin_client, describe_topics, partitions_of
 from stream.kafka.clients import check_reachable, consumer_kwargs
 from stream.kafka.errors import broker_errors
-from stream.kafka.tolerant_parser import patch_aiokafka_parser
+from stream.kafka.reading.tolerant_parser import patch_aiokafka_parser
 from stream.kafka.topics import require_existing
 from stream.settings import Settings
 

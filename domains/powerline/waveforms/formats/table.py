@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.encodings import decode_text
 from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.encodings import decode_text
+from domains.powerline.waveforms.formats.segments import SampleClock, find_segments
+from domains.powerline.waveforms.formats.text_table import csv_table
 from domains.powerline.waveforms.mapping import read_mapping
 from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord, ReadOptions, Segment
-from domains.powerline.waveforms.segments import SampleClock, find_segments
-from domains.powerline.waveforms.text_table import csv_table
 
 SUFFIXES = {".csv", ".tsv", ".txt"}
 PARQUET_MAGIC = b"PAR1"

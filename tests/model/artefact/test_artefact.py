@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import artefact as artefact_module
-from model import container
 from model.architectures import Normalisation
-from model.artefact import Artefact, build_model, shipped
+from model.artefact import Artefact, build_model, container, shipped
 from model.errors import (
     ArtefactError,
     CorruptArtefactError,

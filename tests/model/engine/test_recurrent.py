@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from model.recurrent import CompiledGRU, for_inference, tanh_parts
+from model.engine.recurrent import CompiledGRU, for_inference, tanh_parts
 
 STEPS, CHANNELS, UNITS = 12, 5, 9
 

@@ -19,8 +19,8 @@ import numpy as np
 from keras import ops
 
 from model.artefact import Artefact, build_model
-from model.compile import Call, compile_call, stage, wants_stages
-from model.recurrent import for_inference
+from model.engine.compile import Call, compile_call, stage, wants_stages
+from model.engine.recurrent import for_inference
 
 __all__ = ["Computation"]
 

@@ -1,0 +1,5 @@
+"""Keep a model in a file: weights and a manifest, verified before use, signed where wanted; never code."""
+
+from model.artefact.artefact import Artefact, Manifest, build_model, shipped
+
+__all__ = ["Artefact", "Manifest", "build_model", "shipped"]

@@ -1,0 +1,1 @@
+"""Send records: the publisher of the worker, dedicated producers, records as raw bytes."""
