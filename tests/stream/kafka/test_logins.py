@@ -55,42 +55,42 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def with_rejection(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterator[KafkaServer]:
+def guarded(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterator[KafkaServer]:
     """Apache Kafka with a SASL and a TLS listener."""
     security = Security(users={"alice": PASSWORD}, tls_keystore=certificate.with_name("keystore.pem"))
-    with KafkaServer(tmp_path_factory.mktemp("with_rejection"), security=security) as server:
+    with KafkaServer(tmp_path_factory.mktemp("guarded"), security=security) as server:
         yield server
 
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 async def test_the_right_password_logs_in_and_a_wrong_one_is_one_clear_error(
-    with_rejection: KafkaServer, mechanism: str, caplog: pytest.LogCaptureFixture
+    guarded: KafkaServer, mechanism: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    broker = await check_reachable(sasl_settings(with_rejection.sasl_bootstrap, mechanism))
-    assert broker.nodes == (with_rejection.sasl_bootstrap,)
+    broker = await check_reachable(sasl_settings(guarded.sasl_bootstrap, mechanism))
+    assert broker.nodes == (guarded.sasl_bootstrap,)
     assert not broker.embedded
     with pytest.raises(AuthenticationError, match="check FAULTLINE_SASL_USERNAME") as refused:
-        await check_reachable(sasl_settings(with_rejection.sasl_bootstrap, mechanism, "battery-staple"), retry=True)
+        await check_reachable(sasl_settings(guarded.sasl_bootstrap, mechanism, "battery-staple"), retry=True)
     assert "battery-staple" not in str(refused.value) + caplog.text
     assert PASSWORD not in caplog.text
 
 
 @pytest.mark.kafka
-async def test_a_login_that_the_port_does_not_speak_is_named(with_rejection: KafkaServer) -> None:
+async def test_a_login_that_the_port_does_not_speak_is_named(guarded: KafkaServer) -> None:
     with pytest.raises(AuthenticationError, match="SCRAM-SHA-512"):
-        await check_reachable(sasl_settings(with_rejection.bootstrap, "SCRAM-SHA-512"))
+        await check_reachable(sasl_settings(guarded.bootstrap, "SCRAM-SHA-512"))
     with pytest.raises(BrokerUnreachableError, match="FAULTLINE_SECURITY_PROTOCOL=PLAINTEXT"):
-        await check_reachable(make_settings(broker=with_rejection.sasl_bootstrap))
+        await check_reachable(make_settings(broker=guarded.sasl_bootstrap))
 
 
 @pytest.mark.kafka
 async def test_tls_takes_the_name_in_the_certificate_and_refuses_another(
-    with_rejection: KafkaServer, certificate: Path
+    guarded: KafkaServer, certificate: Path
 ) -> None:
     trusted = {"security_protocol": "SSL", "ssl_cafile": certificate}
-    right = with_rejection.tls_bootstrap
+    right = guarded.tls_bootstrap
     assert (await check_reachable(make_settings(broker=right, **trusted))).bootstrap == right
     wrong = right.replace("localhost", "127.0.0.1")
     with pytest.raises(TlsError, match=r"not accepted.*127\.0\.0\.1"):
@@ -98,23 +98,23 @@ async def test_tls_takes_the_name_in_the_certificate_and_refuses_another(
 
 
 @pytest.mark.kafka
-async def test_tls_without_the_ca_is_refused(with_rejection: KafkaServer) -> None:
+async def test_tls_without_the_ca_is_refused(guarded: KafkaServer) -> None:
     with pytest.raises(TlsError, match="FAULTLINE_SSL_CAFILE"):
-        await check_reachable(make_settings(broker=with_rejection.tls_bootstrap, security_protocol="SSL"))
+        await check_reachable(make_settings(broker=guarded.tls_bootstrap, security_protocol="SSL"))
 
 
 @pytest.mark.kafka
-async def test_tls_to_a_plain_port_is_named(with_rejection: KafkaServer) -> None:
+async def test_tls_to_a_plain_port_is_named(guarded: KafkaServer) -> None:
     with pytest.raises(TlsError, match="does that port speak TLS"):
-        await check_reachable(make_settings(broker=with_rejection.bootstrap, security_protocol="SSL"))
+        await check_reachable(make_settings(broker=guarded.bootstrap, security_protocol="SSL"))
 
 
 @pytest.mark.kafka
-async def test_records_go_through_a_scram_login_and_faust_gets_the_same_one(with_rejection: KafkaServer) -> None:
+async def test_records_go_through_a_scram_login_and_faust_gets_the_same_one(guarded: KafkaServer) -> None:
     from confluent_kafka.admin import AdminClient, NewTopic
 
-    settings = sasl_settings(with_rejection.sasl_bootstrap, "SCRAM-SHA-512")
-    admin = AdminClient({"bootstrap.servers": with_rejection.bootstrap})
+    settings = sasl_settings(guarded.sasl_bootstrap, "SCRAM-SHA-512")
+    admin = AdminClient({"bootstrap.servers": guarded.bootstrap})
     admin.create_topics([NewTopic("scram", 1, 1)])["scram"].result(20)
     async with AIOKafkaProducer(**producer_kwargs(settings)) as producer:
         await producer.send_and_wait("scram", b"windows")
@@ -141,12 +141,12 @@ def unsigned_token(subject: str, life_s: int = 300) -> str:
 
 @pytest.mark.kafka
 async def test_a_token_of_the_endpoint_logs_in_by_oauthbearer(
-    with_rejection: KafkaServer, token_endpoint: Callable[..., Any]
+    guarded: KafkaServer, token_endpoint: Callable[..., Any]
 ) -> None:
     good = (200, {"access_token": unsigned_token("alice"), "expires_in": 300})
     async with token_endpoint([good]) as (url, asked):
         settings = make_settings(
-            broker=with_rejection.sasl_bootstrap,
+            broker=guarded.sasl_bootstrap,
             security_protocol="SASL_PLAINTEXT",
             sasl_mechanism="OAUTHBEARER",
             sasl_oauth_token_url=url,
