@@ -1,14 +1,125 @@
-"""Faultline: streaming fault detection for power lines. The outer edge: command line and public names."""
+"""Faultline: streaming fault detection. These names are the public API; each is imported when it is first used.
+
+Example:
+    >>> import faultline
+    >>> for result in faultline.detect(["a.cfg", "b.cff"]):  # doctest: +SKIP
+    ...     print(result.path, result.error or [episode.fault_class for episode in result.episodes])
+    a.cfg ['BG']
+    b.cff []
+
+``faultline.testing`` has an embedded broker, a fake classifier and builders of windows and events for tests.
+"""
 
 from __future__ import annotations
 
-__version__: str
-"""Of the installed package, or of the checkout that runs without being installed; looked up when it is first read."""
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from domains.powerline.waveforms import ReadOptions, open_waveforms, windows_of
+    from faultline.comparison import compare
+    from faultline.file_detection import FaultEpisode, FileResult, detect, load_artefact
+    from model.artefact import Artefact
+    from model.domain import Domain
+    from model.engine import Engine
+    from model.errors import FaultlineError
+    from model.spec import EpisodePolicy, SignalSpec, load_spec
+    from stream.contract import FaultEvent, WindowMessage
+    from stream.detection.offline import Detector
+    from stream.recordings.recording import (
+        RecordedMessage,
+        Recording,
+        RecordingWriter,
+        open_recording,
+        read_recording,
+        repair,
+    )
+    from stream.recordings.sources import open_replay
+    from stream.settings import Settings, load_settings
+    from stream.subscribe import EventFeed, EventFilter, Received
+    from stream.windowing import window_messages
+
+    __version__: str
+    """Of the installed package, or of the checkout that runs without being installed."""
+
+_HOMES = {
+    "domains.powerline.waveforms": ("ReadOptions", "open_waveforms", "windows_of"),
+    "faultline.comparison": ("compare",),
+    "faultline.file_detection": ("FaultEpisode", "FileResult", "detect", "load_artefact"),
+    "model.artefact": ("Artefact",),
+    "model.domain": ("Domain",),
+    "model.engine": ("Engine",),
+    "model.errors": ("FaultlineError",),
+    "model.spec": ("EpisodePolicy", "SignalSpec", "load_spec"),
+    "stream.contract": ("FaultEvent", "WindowMessage"),
+    "stream.detection.offline": ("Detector",),
+    "stream.recordings.recording": (
+        "RecordedMessage",
+        "Recording",
+        "RecordingWriter",
+        "open_recording",
+        "read_recording",
+        "repair",
+    ),
+    "stream.recordings.sources": ("open_replay",),
+    "stream.settings": ("Settings", "load_settings"),
+    "stream.subscribe": ("EventFeed", "EventFilter", "Received"),
+    "stream.windowing": ("window_messages",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Artefact",
+    "Detector",
+    "Domain",
+    "Engine",
+    "EpisodePolicy",
+    "EventFeed",
+    "EventFilter",
+    "FaultEpisode",
+    "FaultEvent",
+    "FaultlineError",
+    "FileResult",
+    "ReadOptions",
+    "Received",
+    "RecordedMessage",
+    "Recording",
+    "RecordingWriter",
+    "Settings",
+    "SignalSpec",
+    "WindowMessage",
+    "__version__",
+    "compare",
+    "detect",
+    "load_artefact",
+    "load_settings",
+    "load_spec",
+    "open_recording",
+    "open_replay",
+    "open_waveforms",
+    "read_recording",
+    "repair",
+    "window_messages",
+    "windows_of",
+]
 
 
 def __getattr__(name: str) -> object:
-    if name != "__version__":
+    if name == "__version__":
+        value: object = _version()
+    elif name in _HOME_OF:
+        value = getattr(import_module(_HOME_OF[name]), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> object:
     from importlib import metadata
 
     try:

@@ -1,8 +1,8 @@
 """Two models on one recording, without a broker: a worker's own detection, twice, and why the episodes differ.
 
 Example:
-    >>> from faultline.comparison import compare_models
-    >>> found = compare_models(open_replay(settings, path), load_artefact("a.safetensors"),
+    >>> from faultline.comparison import compare
+    >>> found = compare(open_replay(settings, path), load_artefact("a.safetensors"),
     ...                        load_artefact("b.safetensors"))  # doctest: +SKIP
     >>> found.agree, [pair.differences for pair in found.pairs]  # doctest: +SKIP
     (False, [('class AG and AB',)])
@@ -239,7 +239,7 @@ class ModelRun:
         return sorted(found, key=lambda episode: (episode.inception_ns, episode.line))
 
 
-def compare_models(
+def compare(
     source: Source,
     first: Artefact,
     second: Artefact,
@@ -280,7 +280,7 @@ def compare_runs(
     tolerance: Tolerance | None = None,
     progress: Callable[[int], None] = lambda records: None,
 ) -> Comparison:
-    """Compare models that are there already; see ``compare_models``."""
+    """Compare models that are there already; see ``compare``."""
     spec = first.spec
     outcomes: Counter[str] = Counter()
     records = source.records()

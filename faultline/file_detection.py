@@ -1,8 +1,8 @@
 """Files of waveforms → episodes: many files side by side, each failing alone.
 
 Example:
-    >>> from faultline.file_detection import classify
-    >>> for result in classify(["a.cfg", "b.cff"]):  # doctest: +SKIP
+    >>> from faultline.file_detection import detect
+    >>> for result in detect(["a.cfg", "b.cff"]):  # doctest: +SKIP
     ...     print(result.path, result.error or [episode.fault_class for episode in result.episodes])
     a.cfg ['BG']
     b.cff []
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from domains.powerline.events import PowerLineFaultEvent
-from domains.powerline.waveforms import ReadOptions, Record, RecordLine, messages_of, open_record
+from domains.powerline.waveforms import ReadOptions, Record, RecordLine, messages_of, open_waveforms
 from domains.powerline.waveforms.errors import RecordError
 from model.artefact import Artefact, shipped
 from model.engine import Engine
@@ -124,7 +124,7 @@ def load_artefact(model: str | Path | None) -> Artefact:
     return Artefact.load(path) if path.suffix or path.exists() else shipped(str(model))
 
 
-def classify(
+def detect(
     paths: Iterable[str | Path],
     *,
     model: str | Path | Engine | None = None,
@@ -253,7 +253,7 @@ def _episodes(events: list[FaultEvent], record: Record, line: RecordLine) -> Ite
 def _one_file(path: Path, engine: Engine, options: ReadOptions | None, policy: EpisodePolicy | None) -> FileResult:
     record = None
     try:
-        record = open_record(path, options=options)
+        record = open_waveforms(path, options=options)
         return FileResult(path, record, classify_record(record, engine, policy=policy))
     except FaultlineError as error:
         return FileResult(path, record, error=str(error))

@@ -15,7 +15,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from domains.powerline.waveforms import RecordError, open_record, windows_of
+from domains.powerline.waveforms import RecordError, open_waveforms, windows_of
 from model.spec import load_spec
 from tests.domains.powerline.waveforms.mutations import seeds, write_mutated
 
@@ -57,7 +57,7 @@ def main() -> int:
 
 def _read(path: Path, number: int, spec: object) -> str:
     try:
-        record = open_record(path)
+        record = open_waveforms(path)
         for line in record.lines:
             windows_of(line, spec)  # type: ignore[arg-type]
     except RecordError as error:

@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 
 from domains.powerline.data.classdata import HEADER, read_classdata
-from domains.powerline.waveforms import ReadOptions, Record, is_record, messages_of, open_record
+from domains.powerline.waveforms import ReadOptions, Record, is_record, messages_of, open_waveforms
 from model.spec import SignalSpec, load_spec
 from stream.errors import RecordingError
 from stream.recordings.sources import ReplayRecord, SamplesSource, Source, SourceKind, SourceOptions
@@ -94,7 +94,7 @@ def _open(path: Path, options: SourceOptions, *, spec: SignalSpec, read: ReadOpt
     read = read or ReadOptions()
     if options.start_ns is not None:
         read = read.model_copy(update={"start_ns": options.start_ns})
-    record = open_record(path, options=read)
+    record = open_waveforms(path, options=read)
     for finding in record.findings:
         (log.warning if finding.level == "warning" else log.info)(finding.code, file=path.name, what=str(finding))
     return RecordSource(record, spec, options.windows_per_message or WINDOWS_PER_MESSAGE)

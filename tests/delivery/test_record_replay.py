@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from domains.powerline.events import PowerLineFaultEvent
-from faultline.file_detection import classify
+from faultline.file_detection import detect
 from stream.contract import FaultEvent
 from tests.conftest import Kafka
 from tests.delivery.harness import Topics, WorkerProcess, read_all, wait_answered
@@ -38,7 +38,7 @@ def test_a_comtrade_file_gives_the_same_events_through_kafka_as_without(
     path = data_dir / "comtrade" / "pnnl-f1" / "f1_1b274run.cfg"
     if not path.is_file():
         pytest.skip(f"no {path}")
-    (alone,) = classify([path])
+    (alone,) = detect([path])
     expected = [event for answer in alone.answers for event in answer.events]
     assert [event.state for event in expected][:1] == ["onset"]
     topics = Topics(kafka.bootstrap, f"comtrade-{os.getpid()}").create()

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from domains.powerline.waveforms import ReadOptions, RecordError, open_record
+from domains.powerline.waveforms import ReadOptions, RecordError, open_waveforms
 from faultline.cli import app
 from faultline.cli.commands import register
-from faultline.file_detection import BUCKETS, FileResult, answer_line, classify, load_artefact
+from faultline.file_detection import BUCKETS, FileResult, answer_line, detect, load_artefact
 from model.engine import Engine
 from tests.domains.powerline.waveforms.record_samples import Shape, healthy, load_waves, write_record
 
@@ -75,7 +75,7 @@ def _raw(path: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
 
 
 def test_the_pnnl_record_is_one_b_phase_to_ground_episode_at_its_true_time(pnnl: Path, engine: Engine) -> None:
-    result = only(classify([pnnl], model=engine))
+    result = only(detect([pnnl], model=engine))
     assert result.error is None
     assert result.record is not None
     assert result.record.header_hz == 50.0
@@ -91,7 +91,7 @@ def test_the_pnnl_record_is_one_b_phase_to_ground_episode_at_its_true_time(pnnl:
 
 
 def test_an_episode_has_its_times_and_ends(tmp_path: Path, engine: Engine) -> None:
-    result = only(classify([faulty(tmp_path, until_s=0.35)], model=engine))
+    result = only(detect([faulty(tmp_path, until_s=0.35)], model=engine))
     assert [episode.fault_class for episode in result.episodes] == ["BG"]
     (episode,) = result.episodes
     assert episode.inception_s == pytest.approx(INCEPTION_S, abs=0.005)
@@ -100,7 +100,7 @@ def test_an_episode_has_its_times_and_ends(tmp_path: Path, engine: Engine) -> No
 
 
 def test_a_healthy_line_has_no_episode(tmp_path: Path, engine: Engine) -> None:
-    assert only(classify([healthy(tmp_path, segments=((4800.0, 2400),)).path], model=engine)).episodes == ()
+    assert only(detect([healthy(tmp_path, segments=((4800.0, 2400),)).path], model=engine)).episodes == ()
 
 
 def test_the_same_record_in_another_format_gives_the_same_episode(tmp_path: Path, engine: Engine) -> None:
@@ -111,14 +111,14 @@ def test_the_same_record_in_another_format_gives_the_same_episode(tmp_path: Path
         "untimed": Shape(segments=((4800.0, 2400),), rates="none"),
     }
     paths = [faulty(tmp_path / name, shape) for name, shape in shapes.items()]
-    found = [result.episodes for result in classify(paths, model=engine)]
+    found = [result.episodes for result in detect(paths, model=engine)]
     assert {tuple(episode.fault_class for episode in episodes) for episodes in found} == {("BG",)}
     assert len({episodes[0].episode_id for episodes in found}) == 1
 
 
 def test_a_gap_within_the_fault_is_a_flag_of_its_episode(tmp_path: Path, engine: Engine) -> None:
     shape = Shape(segments=((4800.0, 1440), (4800.0, 960)), gaps_s=(0.0, 0.02))
-    (episode,) = only(classify([faulty(tmp_path, shape, until_s=0.4)], model=engine)).episodes
+    (episode,) = only(detect([faulty(tmp_path, shape, until_s=0.4)], model=engine)).episodes
     assert episode.quality == ["gap"]
     assert episode.inception_s == pytest.approx(INCEPTION_S, abs=0.005)
     assert episode.duration_s == pytest.approx(0.2, abs=0.02)
@@ -128,7 +128,7 @@ def test_one_bad_file_fails_alone_and_results_keep_their_order(tmp_path: Path, e
     bad = healthy(tmp_path / "bad").path
     bad.write_text("nonsense")
     paths = [faulty(tmp_path, stem="a"), bad, tmp_path / "none.cfg", faulty(tmp_path, stem="b")]
-    results = list(classify(paths, model=engine, jobs=3))
+    results = list(detect(paths, model=engine, jobs=3))
     assert [result.path for result in results] == paths
     assert [result.error is None for result in results] == [True, False, False, True]
     assert "line 1" in (results[1].error or "")
@@ -137,21 +137,21 @@ def test_one_bad_file_fails_alone_and_results_keep_their_order(tmp_path: Path, e
 def test_an_uncertain_record_says_what_to_do(tmp_path: Path, engine: Engine) -> None:
     names = ("X", "Y", "Z", "P", "Q", "W")
     path = healthy(tmp_path, names=names, phases=("",) * 6).path
-    assert "--channels" in (only(classify([path], model=engine)).error or "")
+    assert "--channels" in (only(detect([path], model=engine)).error or "")
     told = ReadOptions(channels="ia=1 ib=2 ic=3 va=P vb=Q vc=W")
-    assert only(classify([path], model=engine, options=told)).error is None
+    assert only(detect([path], model=engine, options=told)).error is None
 
 
 def test_windows_unlike_training_are_counted_and_judged_silent(tmp_path: Path, engine: Engine) -> None:
     shape = Shape(segments=((4800.0, 2400),))
     noise = np.random.default_rng(0).standard_normal((2400, 6)) * np.array([400.0] * 3 + [90_000.0] * 3)
-    result = only(classify([write_record(tmp_path, shape, noise).path], model=engine))
+    result = only(detect([write_record(tmp_path, shape, noise).path], model=engine))
     assert result.episodes == ()
     assert result.outcomes["unknown"] > 0
 
 
 def test_answers_hold_a_probability_for_every_window(tmp_path: Path, engine: Engine) -> None:
-    record = open_record(faulty(tmp_path))
+    record = open_waveforms(faulty(tmp_path))
     answer = answer_line(record, record.lines[0], engine, engine.spec)
     assert answer.probabilities.shape == (len(answer.window_end_s), 12)
     assert (np.diff(answer.window_end_s) > 0).all()

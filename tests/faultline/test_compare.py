@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from faultline.comparison import CompareError, Comparison, ModelRun, Tolerance, compare_models, compare_runs
+from faultline.comparison import CompareError, Comparison, ModelRun, Tolerance, compare, compare_runs
 from model.artefact import Artefact, shipped
 from model.spec import load_spec
 from stream.detection.offline import Detector
@@ -159,7 +159,7 @@ def test_a_recording_without_windows_and_models_of_other_windows_are_clear_error
     with pytest.raises(CompareError, match=r"no window of spec 'line' is in the source \(1 bad-bytes\)"):
         compared(path, MarkedClassifier())
     with pytest.raises(CompareError, match="the models judge different windows"):
-        compare_models(open_replay(path, SPEC), shipped("line"), _instant())
+        compare(open_replay(path, SPEC), shipped("line"), _instant())
 
 
 def _instant() -> Artefact:

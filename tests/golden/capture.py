@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from domains.powerline.data.scenario import scenario
 from domains.powerline.events import PowerLineFaultEvent
 from domains.powerline.recipes.thresholds import LineThresholds
-from domains.powerline.waveforms import open_record
+from domains.powerline.waveforms import open_waveforms
 from faultline.file_detection import answer_line
 from model.artefact import Artefact, shipped
 from model.engine import Engine
@@ -292,7 +292,7 @@ def file_episodes() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "north.csv"
         path.write_text(_csv(lines().samples[0] * PEAK), encoding="utf-8")
-        record = open_record(path)
+        record = open_waveforms(path)
         answers = [answer_line(record, line, engine("shipped"), SPEC) for line in record.lines]
         return {
             "lines": [line.name for line in record.lines],

@@ -2,14 +2,14 @@
 
 Example:
     >>> from model.spec import load_spec
-    >>> record = open_record("fault.cfg")  # doctest: +SKIP
+    >>> record = open_waveforms("fault.cfg")  # doctest: +SKIP
     >>> for finding in record.findings:  # doctest: +SKIP
     ...     print(finding)
     >>> runs = windows_of(record.lines[0], load_spec("line"))  # doctest: +SKIP
 """
 
 from domains.powerline.waveforms.errors import RecordError
-from domains.powerline.waveforms.reader import is_record, open_record
+from domains.powerline.waveforms.reader import is_record, open_waveforms
 from domains.powerline.waveforms.record import CHANNELS, Finding, ReadOptions, Record, RecordLine, Segment
 from domains.powerline.waveforms.resample import WindowRun, messages_of, windows_of
 
@@ -24,6 +24,6 @@ __all__ = [
     "WindowRun",
     "is_record",
     "messages_of",
-    "open_record",
+    "open_waveforms",
     "windows_of",
 ]

@@ -40,11 +40,11 @@ HEADER_TOLERANCE_HZ = 2.0
 
 
 def is_record(path: Path) -> bool:
-    """Whether a file is of a kind that ``open_record`` reads, by its name and first bytes."""
+    """Whether a file is of a kind that ``open_waveforms`` reads, by its name and first bytes."""
     return any(recognises(path) for _, recognises, _ in KINDS)
 
 
-def open_record(path: Path | str, *, options: ReadOptions | None = None) -> Record:
+def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> Record:
     """Read a record of waveforms and find the lines in it.
 
     Args:
@@ -58,7 +58,7 @@ def open_record(path: Path | str, *, options: ReadOptions | None = None) -> Reco
         RecordError: the file is missing, broken or of no kind we know; in one line, with line or byte.
 
     Example:
-        >>> record = open_record("fault.cfg", options=ReadOptions(encoding="gbk"))  # doctest: +SKIP
+        >>> record = open_waveforms("fault.cfg", options=ReadOptions(encoding="gbk"))  # doctest: +SKIP
         >>> [line.name for line in record.lines], record.frequency_hz  # doctest: +SKIP
         (['fault/SBUS'], 60.0)
     """

@@ -67,7 +67,7 @@ def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
         Runs in the order of the record; none where all is shorter than a window.
 
     Example:
-        >>> record = open_record("fault.cfg")  # doctest: +SKIP
+        >>> record = open_waveforms("fault.cfg")  # doctest: +SKIP
         >>> [run.windows.shape for run in windows_of(record.lines[0], load_spec("line"))]  # doctest: +SKIP
         [(92, 32, 6)]
     """

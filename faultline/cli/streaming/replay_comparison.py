@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from domains.powerline.waveforms import ReadOptions
-from faultline.comparison import Comparison, EpisodePair, ModelEpisode, Tolerance, compare_models
+from faultline.comparison import Comparison, EpisodePair, ModelEpisode, Tolerance, compare
 from faultline.file_detection import load_artefact
 from faultline.output import print_json, progress_bar
 from stream.contract import NS_PER_S
@@ -45,7 +45,7 @@ def compare_on_file(
     first, second = (load_artefact(model) for model in models)
     source = open_replay(path, first.manifest.spec, options, read)
     with progress_bar(total=source.total) as bar:
-        comparison = compare_models(
+        comparison = compare(
             source,
             first,
             second,

@@ -58,8 +58,7 @@ def classify(
     import time
 
     from faultline.cli.waveforms.options import read_options
-    from faultline.file_detection import BUCKETS, load_artefact
-    from faultline.file_detection import classify as classified
+    from faultline.file_detection import BUCKETS, detect, load_artefact
     from model.engine import Engine
 
     options = read_options(
@@ -79,7 +78,7 @@ def classify(
         began = time.perf_counter()
         counts = _Counts()
         drawn: Counter[str] = Counter()
-        for result in _with_bar(classified(files, model=engine, options=options, jobs=jobs), len(files), quiet):
+        for result in _with_bar(detect(files, model=engine, options=options, jobs=jobs), len(files), quiet):
             counts.add(result)
             if as_json:
                 for episode in result.episodes:

@@ -38,7 +38,7 @@ def inspect(
 
     `faultline inspect station.cff --channels "north: ia=4 ib=5 ic=6 va=1 vb=2 vc=3"`
     """
-    from domains.powerline.waveforms import RecordError, open_record
+    from domains.powerline.waveforms import RecordError, open_waveforms
     from faultline.cli.waveforms.options import read_options
     from model.errors import FaultlineError
 
@@ -57,7 +57,7 @@ def inspect(
     failed = 0
     for path in files:
         try:
-            record = open_record(path, options=options)
+            record = open_waveforms(path, options=options)
             if as_json:
                 print_json(as_body(record))
             else:

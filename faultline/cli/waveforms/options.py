@@ -24,7 +24,7 @@ VoltageBase = Annotated[float | None, typer.Option(help="Peak volt to ground tha
 
 
 def read_options(**given: object) -> ReadOptions:
-    """Return options for ``open_record``.
+    """Return options for ``open_waveforms``.
 
     Raises:
         RecordError: an option is not allowed; the message is one line.

@@ -12,7 +12,7 @@ import pytest
 
 from domains.powerline.fan_out import FanOut
 from domains.powerline.replay import RecordSource, record_kind
-from domains.powerline.waveforms import ReadOptions, messages_of, open_record
+from domains.powerline.waveforms import ReadOptions, messages_of, open_waveforms
 from model.spec import load_spec
 from stream.errors import RecordingError
 from stream.recordings.clip import Clip, Moment
@@ -43,7 +43,7 @@ def opened(path: Path, options: SourceOptions | None = None) -> Source:
 
 
 def test_a_record_is_sent_as_the_messages_that_are_classified(csv: Path) -> None:
-    record = open_record(csv, options=ReadOptions(start_ns=START_NS))
+    record = open_waveforms(csv, options=ReadOptions(start_ns=START_NS))
     expected = [message.value for message in messages_of(record.lines[0], SPEC, windows_per_message=4)]
     source = opened(csv)
     records = list(source.records())
@@ -86,7 +86,7 @@ def test_a_record_without_a_certain_line_says_what_to_do(tmp_path: Path) -> None
 
 
 def test_a_record_shorter_than_a_window_is_a_clear_error(csv: Path) -> None:
-    record = open_record(csv, options=ReadOptions(start_ns=START_NS))
+    record = open_waveforms(csv, options=ReadOptions(start_ns=START_NS))
     long = SPEC.model_copy(update={"samples": 4096})
     with pytest.raises(RecordingError, match="no line of it is as long as a window"):
         RecordSource(record, long)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domains.powerline.waveforms import RecordError, open_record, windows_of
+from domains.powerline.waveforms import RecordError, open_waveforms, windows_of
 from model.spec import load_spec
 from tests.domains.powerline.waveforms.mutations import seeds, write_mutated
 
@@ -28,7 +28,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, bytes]]:
 def refusal(path: Path) -> str | None:
     """Why a file is refused; None where it is read, and cut into windows."""
     try:
-        for line in open_record(path).lines:
+        for line in open_waveforms(path).lines:
             assert all(run.windows.shape[1:] == (32, 6) for run in windows_of(line, SPEC))
     except RecordError as error:
         return str(error)

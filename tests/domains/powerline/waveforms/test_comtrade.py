@@ -10,7 +10,7 @@ import comtrade
 import numpy as np
 import pytest
 
-from domains.powerline.waveforms import ReadOptions, RecordError, open_record
+from domains.powerline.waveforms import ReadOptions, RecordError, open_waveforms
 from domains.powerline.waveforms.formats.comtrade import read_comtrade
 from tests.domains.powerline.waveforms.record_samples import PEAK, Shape, Written, healthy, load_waves, write_record
 
@@ -86,7 +86,7 @@ def test_the_comtrade_library_reads_the_same_where_it_copes(tmp_path: Path, layo
 
 def test_either_file_of_the_pair_names_the_record(tmp_path: Path) -> None:
     written = healthy(tmp_path)
-    assert open_record(written.path.with_suffix(".dat")).lines[0].name == "record"
+    assert open_waveforms(written.path.with_suffix(".dat")).lines[0].name == "record"
 
 
 def test_missing_values_of_every_format_are_bridged_and_counted(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_missing_values_of_every_format_are_bridged_and_counted(tmp_path: Path) 
             rows_ = np.frombuffer(path.read_bytes(), row).copy()
             rows_["v"][100:102, 1] = marker
             path.write_bytes(rows_.tobytes())
-        record = open_record(written.path)
+        record = open_waveforms(written.path)
         assert record.channels[1].missing == 2, data_format
         assert any(finding.code == "missing-values" for finding in record.findings)
         ideal = load_waves(shape) / PEAK
@@ -130,7 +130,7 @@ def test_a_cut_file_gives_what_it_has_and_says_so(tmp_path: Path) -> None:
         written = healthy(tmp_path / data_format, data_format=data_format)
         path = written.path.with_suffix(".dat")
         path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2].rsplit(b"\n", 1)[0])
-        record = open_record(written.path)
+        record = open_waveforms(written.path)
         assert 100 < len(record.lines[0].samples) < 960
         assert "data-cut" in {finding.code for finding in record.findings}
 
@@ -139,16 +139,16 @@ def test_claimed_sizes_are_not_believed(tmp_path: Path) -> None:
     written = healthy(tmp_path)
     text = written.path.read_text()
     written.path.write_text(text.replace("4800,960", "4800,900000000000"))
-    assert len(open_record(written.path).lines[0].samples) == 960
+    assert len(open_waveforms(written.path).lines[0].samples) == 960
     written.path.write_text(text.replace("9,6A,3D", "999999999,999999996A,3D"))
     with pytest.raises(RecordError, match=r"record\.cfg, line 2: 999999996 \+ 3 channels are claimed"):
-        open_record(written.path)
+        open_waveforms(written.path)
 
 
 def test_a_wrong_format_or_byte_order_is_found_by_the_sample_numbers(tmp_path: Path) -> None:
     written = healthy(tmp_path, data_format="FLOAT32")
     written.path.write_text(written.path.read_text().replace("FLOAT32", "BINARY"))
-    record = open_record(written.path)
+    record = open_waveforms(written.path)
     assert "format-contradicts-header" in {finding.code for finding in record.findings}
     assert record.lines[0].samples == pytest.approx(load_waves(written.shape) / PEAK, abs=1e-5)
 
@@ -173,7 +173,7 @@ def test_a_broken_header_is_one_line_that_names_the_line(
     assert old in text
     written.path.write_text(text.replace(old, new, 1))
     with pytest.raises(RecordError) as caught:
-        open_record(written.path)
+        open_waveforms(written.path)
     assert says in str(caught.value)
     assert caught.value.line == line
     assert "\n" not in str(caught.value)
@@ -186,26 +186,26 @@ def test_a_broken_value_names_its_line_of_the_data(tmp_path: Path) -> None:
     rows[41] = rows[41].replace(",", ",x", 3)
     path.write_text("\n".join(rows))
     with pytest.raises(RecordError, match=r"record\.dat, line 42: ") as caught:
-        open_record(written.path)
+        open_waveforms(written.path)
     assert caught.value.line == 42
     rows[41] = "42,1,2"
     path.write_text("\n".join(rows))
     with pytest.raises(RecordError, match=r"record\.dat, line 42: expected 11 values, found 3"):
-        open_record(written.path)
+        open_waveforms(written.path)
 
 
 def test_data_shorter_than_a_sample_name_their_byte(tmp_path: Path) -> None:
     written = healthy(tmp_path)
     written.path.with_suffix(".dat").write_bytes(b"\0" * 10)
     with pytest.raises(RecordError, match=r"record\.dat, byte 0: 10 bytes of data, but one sample has 22"):
-        open_record(written.path)
+        open_waveforms(written.path)
 
 
 def test_a_missing_half_of_the_pair_is_named(tmp_path: Path) -> None:
     written = healthy(tmp_path)
     written.path.with_suffix(".dat").unlink()
     with pytest.raises(RecordError, match=r"record\.dat: no such file: a COMTRADE record needs its \.cfg and its"):
-        open_record(written.path)
+        open_waveforms(written.path)
 
 
 def test_neither_rate_nor_times_asks_for_the_rate(tmp_path: Path) -> None:
@@ -216,14 +216,14 @@ def test_neither_rate_nor_times_asks_for_the_rate(tmp_path: Path) -> None:
     rows["t"] = 0xFFFFFFFF
     path.write_bytes(rows.tobytes())
     with pytest.raises(RecordError, match="give it with --rate"):
-        open_record(written.path)
-    record = open_record(written.path, options=ReadOptions(rate_hz=4800))
+        open_waveforms(written.path)
+    record = open_waveforms(written.path, options=ReadOptions(rate_hz=4800))
     assert record.segments[0].rate_hz == 4800
 
 
 def test_a_larger_file_than_allowed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="max_bytes allows"):
-        open_record(healthy(tmp_path).path, options=ReadOptions(max_bytes=1000))
+        open_waveforms(healthy(tmp_path).path, options=ReadOptions(max_bytes=1000))
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_larger_file_than_allowed_is_refused(tmp_path: Path) -> None:
 )
 def test_time_stamps_become_unix_time(tmp_path: Path, start: tuple[str, str], code: str, expected: int) -> None:
     written = healthy(tmp_path, revision="2013", start=start, time_code=code)
-    assert open_record(written.path).start_ns == expected
+    assert open_waveforms(written.path).start_ns == expected
 
 
 def test_nanosecond_stamps_count_the_data_s_times_in_nanoseconds(tmp_path: Path) -> None:
@@ -249,4 +249,4 @@ def test_nanosecond_stamps_count_the_data_s_times_in_nanoseconds(tmp_path: Path)
     path = written.path.with_suffix(".dat")
     rows = [row.split(",") for row in path.read_text().split()]
     path.write_text("\n".join(",".join([row[0], str(int(row[1]) * 1000), *row[2:]]) for row in rows))
-    assert open_record(written.path).segments[0].rate_hz == pytest.approx(4800, rel=1e-5)
+    assert open_waveforms(written.path).segments[0].rate_hz == pytest.approx(4800, rel=1e-5)

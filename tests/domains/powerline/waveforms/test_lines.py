@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from domains.powerline.waveforms import ReadOptions, Record, RecordError, open_record
+from domains.powerline.waveforms import ReadOptions, Record, RecordError, open_waveforms
 from tests.domains.powerline.waveforms.record_samples import LATIN, PEAK, Shape, healthy, load_waves, write_record
 
 NO_PHASES = ("",) * 6
@@ -65,7 +65,7 @@ def test_names_in_any_language_and_encoding_make_the_line(
     tmp_path: Path, encoding: str, names: Sequence[str], units: Sequence[str]
 ) -> None:
     written = healthy(tmp_path, encoding=encoding, names=names, phases=NO_PHASES, units=units)
-    record = open_record(written.path)
+    record = open_waveforms(written.path)
     assert tuple(channel.name for channel in record.channels) == tuple(names)
     assert len(record.lines) == 1
     assert [record.lines[0].sources[name].split(" ", 1)[1] for name in ("ia", "ib", "ic", "va", "vb", "vc")] == list(
@@ -77,7 +77,7 @@ def test_names_in_any_language_and_encoding_make_the_line(
 def test_the_phase_field_decides_where_names_do_not(tmp_path: Path) -> None:
     names = ("CT 1", "CT 1", "CT 1", "VT 1", "VT 1", "VT 1")
     written = healthy(tmp_path, names=names, phases=("C", "A", "B", "L2", "L3", "L1"))
-    sources = open_record(written.path).lines[0].sources
+    sources = open_waveforms(written.path).lines[0].sources
     assert [sources[name][0] for name in LATIN_LOWER] == ["2", "3", "1", "6", "4", "5"]
 
 
@@ -86,11 +86,11 @@ LATIN_LOWER = ("ia", "ib", "ic", "va", "vb", "vc")
 
 def test_a_given_encoding_is_taken_and_a_wrong_one_refused(tmp_path: Path) -> None:
     written = healthy(tmp_path, encoding="gbk", station="变电站")
-    assert open_record(written.path, options=ReadOptions(encoding="gbk")).station == "变电站"
+    assert open_waveforms(written.path, options=ReadOptions(encoding="gbk")).station == "变电站"
     with pytest.raises(RecordError, match="is not utf-8: leave --encoding out"):
-        open_record(written.path, options=ReadOptions(encoding="utf-8"))
+        open_waveforms(written.path, options=ReadOptions(encoding="utf-8"))
     with pytest.raises(RecordError, match="no encoding 'klingon'"):
-        open_record(written.path, options=ReadOptions(encoding="klingon"))
+        open_waveforms(written.path, options=ReadOptions(encoding="klingon"))
 
 
 def station(tmp_path: Path, names: Sequence[str], circuits: Sequence[str], columns: Sequence[int]) -> Path:
@@ -109,7 +109,7 @@ def station(tmp_path: Path, names: Sequence[str], circuits: Sequence[str], colum
 
 def test_bays_with_their_own_voltages_are_lines_of_their_own(tmp_path: Path) -> None:
     names = [f"{bay} {name}" for bay in ("NORTH", "SOUTH") for name in LATIN]
-    record = open_record(station(tmp_path, names, [""] * 12, [*range(6)] * 2))
+    record = open_waveforms(station(tmp_path, names, [""] * 12, [*range(6)] * 2))
     assert [line.name for line in record.lines] == ["record/NORTH", "record/SOUTH"]
     assert record.lines[1].sources["va"] == "10 SOUTH VA"
     assert "ambiguous-channels" not in codes(record)
@@ -117,7 +117,7 @@ def test_bays_with_their_own_voltages_are_lines_of_their_own(tmp_path: Path) -> 
 
 def test_bays_share_the_only_voltages_there_are(tmp_path: Path) -> None:
     names = [*(f"F{bay} {name}" for bay in (1, 2, 3) for name in LATIN[:3]), "VA", "VB", "VC"]
-    record = open_record(station(tmp_path, names, [""] * 12, [0, 1, 2] * 3 + [3, 4, 5]))
+    record = open_waveforms(station(tmp_path, names, [""] * 12, [0, 1, 2] * 3 + [3, 4, 5]))
     assert [line.name for line in record.lines] == ["record/F1", "record/F2", "record/F3"]
     assert {line.sources["va"] for line in record.lines} == {"10 VA"}
     assert "shared-voltages" in codes(record)
@@ -125,14 +125,14 @@ def test_bays_share_the_only_voltages_there_are(tmp_path: Path) -> None:
 
 def test_the_circuit_field_parts_bays_of_the_same_names(tmp_path: Path) -> None:
     circuits = ["T1"] * 6 + ["T2"] * 6
-    record = open_record(station(tmp_path, [*LATIN] * 2, circuits, [*range(6)] * 2))
+    record = open_waveforms(station(tmp_path, [*LATIN] * 2, circuits, [*range(6)] * 2))
     assert [line.name for line in record.lines] == ["record/T1", "record/T2"]
     assert record.lines[1].sources["ia"].startswith("7 ")
 
 
 def test_circuits_numbered_channel_by_channel_do_not_part_a_bay(tmp_path: Path) -> None:
     names = [f"{name}_G{bay}" for bay in (1, 2) for name in LATIN]
-    record = open_record(station(tmp_path, names, [*"123567"] * 2, [*range(6)] * 2))
+    record = open_waveforms(station(tmp_path, names, [*"123567"] * 2, [*range(6)] * 2))
     assert [line.name for line in record.lines] == ["record/G1", "record/G2"]
 
 
@@ -140,11 +140,11 @@ def test_what_is_ambiguous_is_listed_and_left_to_channels(tmp_path: Path) -> Non
     names = [*(f"F{bay} {name}" for bay in (1, 2, 3) for name in LATIN[:3])]
     names += [f"BUS{bus} {name}" for bus in ("A", "B") for name in LATIN[3:]]
     path = station(tmp_path, names, [""] * 15, [0, 1, 2] * 3 + [3, 4, 5] * 2)
-    record = open_record(path)
+    record = open_waveforms(path)
     assert record.lines == ()
     assert {"ambiguous-channels", "no-line"} <= codes(record)
     told = "north: ia=1 ib=2 ic=3 va=10 vb=11 vc=12; south: ia=4,ib=5,ic=6,va='BUSB VA',vb='BUSB VB',vc='BUSB VC'"
-    record = open_record(path, options=ReadOptions(channels=told))
+    record = open_waveforms(path, options=ReadOptions(channels=told))
     assert [line.name for line in record.lines] == ["record/north", "record/south"]
     assert record.lines[1].sources["vc"] == "15 BUSB VC"
 
@@ -153,7 +153,7 @@ def test_a_mapping_file_says_the_same(tmp_path: Path) -> None:
     path = healthy(tmp_path).path
     mapping = tmp_path / "map.toml"
     mapping.write_text('[lines.feeder]\nia = 1\nib = 2\nic = "IC"\nva = 4\nvb = 5\nvc = 6\n')
-    assert open_record(path, options=ReadOptions(mapping=mapping)).lines[0].sources["ic"] == "3 IC"
+    assert open_waveforms(path, options=ReadOptions(mapping=mapping)).lines[0].sources["ic"] == "3 IC"
 
 
 @pytest.mark.parametrize(
@@ -166,26 +166,26 @@ def test_a_mapping_file_says_the_same(tmp_path: Path) -> None:
 )
 def test_channels_that_there_are_not_are_an_error(tmp_path: Path, told: str, says: str) -> None:
     with pytest.raises(RecordError, match=says):
-        open_record(healthy(tmp_path).path, options=ReadOptions(channels=told))
+        open_waveforms(healthy(tmp_path).path, options=ReadOptions(channels=told))
 
 
 def test_derived_and_neutral_channels_are_no_lines(tmp_path: Path) -> None:
     names = [*LATIN, "IN", "3I0", "IA RMS", "IB RMS", "IC RMS", "FREQ"]
-    record = open_record(station(tmp_path, names, [""] * 12, [*range(6), 0, 0, 0, 1, 2, 0]))
+    record = open_waveforms(station(tmp_path, names, [""] * 12, [*range(6), 0, 0, 0, 1, 2, 0]))
     assert len(record.lines) == 1
     assert [channel.role for channel in record.channels[6:]] == ["(current)"] * 6
 
 
 def test_a_missing_phase_is_zero_and_said(tmp_path: Path) -> None:
     names = ["IA", "IC", "VA", "VB", "VC"]
-    record = open_record(station(tmp_path, names, [""] * 5, [0, 2, 3, 4, 5]))
+    record = open_waveforms(station(tmp_path, names, [""] * 5, [0, 2, 3, 4, 5]))
     assert record.lines[0].missing == ("ib",)
     assert not record.lines[0].samples[:, 1].any()
     assert "missing-channel" in codes(record)
 
 
 def test_voltages_alone_are_a_line_without_currents(tmp_path: Path) -> None:
-    record = open_record(station(tmp_path, LATIN[3:], [""] * 3, [3, 4, 5]))
+    record = open_waveforms(station(tmp_path, LATIN[3:], [""] * 3, [3, 4, 5]))
     assert record.lines[0].missing == ("ia", "ib", "ic")
     assert "no-currents" in codes(record)
 
@@ -194,6 +194,6 @@ def test_phase_to_phase_voltages_become_voltages_to_ground(tmp_path: Path) -> No
     shape = replace(Shape(), names=("IA", "IB", "IC", "VAB", "VBC", "VCA"), phases=NO_PHASES)
     waves = load_waves(shape)
     waves[:, 3:] -= np.roll(waves[:, 3:], -1, axis=1)
-    record = open_record(write_record(tmp_path, shape, waves).path)
+    record = open_waveforms(write_record(tmp_path, shape, waves).path)
     assert record.lines[0].samples == pytest.approx(load_waves(shape) / PEAK, abs=1e-3)
     assert "no-ground-voltages" in codes(record)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domains.powerline.waveforms import ReadOptions, Record, open_record
+from domains.powerline.waveforms import ReadOptions, Record, open_waveforms
 from domains.powerline.waveforms.frequency import estimate_frequency
 from tests.domains.powerline.waveforms.record_samples import (
     PEAK,
@@ -33,7 +33,7 @@ def test_primary_and_secondary_values_are_the_same_per_unit(tmp_path: Path, side
     shape = Shape(side=side, revision=revision)
     waves = load_waves(shape)
     stored = waves if side == "P" else waves / np.array([RATED_AMPERE] * 3 + [RATED_VOLT / 100] * 3)
-    line = open_record(write_record(tmp_path, shape, stored).path).lines[0]
+    line = open_waveforms(write_record(tmp_path, shape, stored).path).lines[0]
     assert line.samples == pytest.approx(waves / PEAK, abs=1e-4)
     assert line.current_base == pytest.approx(RATED_AMPERE * np.sqrt(2))
     assert line.voltage_base == pytest.approx(RATED_VOLT * np.sqrt(2 / 3))
@@ -42,7 +42,7 @@ def test_primary_and_secondary_values_are_the_same_per_unit(tmp_path: Path, side
 def test_secondary_values_that_claim_to_be_primary_are_seen_and_said(tmp_path: Path) -> None:
     shape = Shape(side="P")
     waves = load_waves(shape)
-    record = open_record(
+    record = open_waveforms(
         write_record(tmp_path, shape, waves / np.array([RATED_AMPERE] * 3 + [RATED_VOLT / 100] * 3)).path
     )
     assert "side-contradicts-header" in codes(record)
@@ -66,7 +66,7 @@ def test_units_with_prefixes_are_understood(tmp_path: Path, units: tuple[str, st
     shape = Shape(units=(units[0],) * 3 + (units[1],) * 3)
     waves = load_waves(shape)
     stored = waves / np.array([factors[units[0]]] * 3 + [factors[units[1]]] * 3)
-    assert open_record(write_record(tmp_path, shape, stored).path).lines[0].samples == pytest.approx(
+    assert open_waveforms(write_record(tmp_path, shape, stored).path).lines[0].samples == pytest.approx(
         waves / PEAK, abs=1e-4
     )
 
@@ -75,18 +75,18 @@ def test_currents_far_beyond_the_rating_are_said(tmp_path: Path) -> None:
     shape = Shape(side="S")
     waves = load_waves(shape)
     waves[:, 3:] /= RATED_VOLT / 100
-    assert "implausible-currents" in codes(open_record(write_record(tmp_path, shape, waves).path))
+    assert "implausible-currents" in codes(open_waveforms(write_record(tmp_path, shape, waves).path))
 
 
 def test_a_rating_in_kilovolt_is_understood(tmp_path: Path) -> None:
     shape = Shape(ratings=((RATED_AMPERE, 1.0), (110.0, 0.1)))
-    line = open_record(write_record(tmp_path, shape, load_waves(shape)).path).lines[0]
+    line = open_waveforms(write_record(tmp_path, shape, load_waves(shape)).path).lines[0]
     assert line.voltage_base == pytest.approx(RATED_VOLT * np.sqrt(2 / 3))
 
 
 def test_without_ratings_the_state_before_the_event_is_the_base(tmp_path: Path) -> None:
     shape = Shape(ratings=((1.0, 1.0), (1.0, 1.0)))
-    record = open_record(write_record(tmp_path, shape, load_waves(shape, fault_s=0.1)).path)
+    record = open_waveforms(write_record(tmp_path, shape, load_waves(shape, fault_s=0.1)).path)
     line = record.lines[0]
     assert np.abs(line.samples[:300, 3:]).max() == pytest.approx(1.0, abs=0.01)
     assert np.abs(line.samples[:300, :3]).max() == pytest.approx(0.5, abs=0.01)
@@ -94,7 +94,7 @@ def test_without_ratings_the_state_before_the_event_is_the_base(tmp_path: Path) 
 
 
 def test_told_bases_are_taken(tmp_path: Path) -> None:
-    line = open_record(healthy(tmp_path).path, options=ReadOptions(current_base=100, voltage_base=1000)).lines[0]
+    line = open_waveforms(healthy(tmp_path).path, options=ReadOptions(current_base=100, voltage_base=1000)).lines[0]
     assert (line.current_base, line.voltage_base) == (100, 1000)
 
 
@@ -103,10 +103,10 @@ def test_reversed_currents_are_said_and_turned_only_when_asked(tmp_path: Path) -
     waves = load_waves(shape, fault_s=0.12)
     waves[:, :3] *= -1
     path = write_record(tmp_path, shape, waves).path
-    record = open_record(path)
+    record = open_waveforms(path)
     assert "reverse-power" in codes(record)
     assert record.lines[0].samples == pytest.approx(waves / PEAK, abs=1e-3)
-    turned = open_record(path, options=ReadOptions(flip=True))
+    turned = open_waveforms(path, options=ReadOptions(flip=True))
     assert {"reverse-power", "flipped"} <= codes(turned)
     assert turned.lines[0].samples[:, :3] == pytest.approx(-waves[:, :3] / PEAK[:3], abs=1e-3)
 
@@ -117,26 +117,26 @@ def test_one_reversed_phase_is_told_from_reversed_power(tmp_path: Path, phase: i
     waves = load_waves(shape)
     waves[:, phase] *= -1
     path = write_record(tmp_path, shape, waves).path
-    assert "reversed-phase" in codes(open_record(path))
-    turned = open_record(path, options=ReadOptions(flip=True)).lines[0]
+    assert "reversed-phase" in codes(open_waveforms(path))
+    turned = open_waveforms(path, options=ReadOptions(flip=True)).lines[0]
     assert turned.samples == pytest.approx(load_waves(shape) / PEAK, abs=1e-3)
 
 
 def test_currents_in_order_are_not_suspected(tmp_path: Path) -> None:
     shape = Shape()
-    record = open_record(write_record(tmp_path, shape, load_waves(shape, fault_s=0.1)).path)
+    record = open_waveforms(write_record(tmp_path, shape, load_waves(shape, fault_s=0.1)).path)
     assert not codes(record) & {"reverse-power", "reversed-phase", "clipped", "dead-channel"}
 
 
 def test_a_header_s_wrong_frequency_is_contradicted_by_the_signal(tmp_path: Path) -> None:
-    record = open_record(healthy(tmp_path, frequency_hz=60.0, header_hz=50.0).path)
+    record = open_waveforms(healthy(tmp_path, frequency_hz=60.0, header_hz=50.0).path)
     assert record.frequency_hz == pytest.approx(60.0, abs=0.01)
     assert "frequency-contradicts-header" in codes(record)
 
 
 def test_a_record_without_a_signal_takes_the_header_s_frequency_and_says_so(tmp_path: Path) -> None:
     shape = Shape(header_hz=60.0)
-    record = open_record(write_record(tmp_path, shape, 0 * load_waves(shape)).path)
+    record = open_waveforms(write_record(tmp_path, shape, 0 * load_waves(shape)).path)
     assert record.frequency_hz == 60.0
     assert {"frequency-unknown", "dead-channel"} <= codes(record)
 
@@ -166,7 +166,7 @@ def test_a_skewed_channel_is_moved_to_its_place(tmp_path: Path) -> None:
     shape = Shape(skew_us=skew)
     waves = load_waves(shape)
     waves[:, 5] = load_waves(shape, shape.times() + 150e-6)[:, 5]
-    samples = open_record(write_record(tmp_path, shape, waves).path).lines[0].samples
+    samples = open_waveforms(write_record(tmp_path, shape, waves).path).lines[0].samples
     assert samples[5:-5] == pytest.approx(load_waves(shape)[5:-5] / PEAK, abs=2e-3)
 
 
@@ -174,7 +174,7 @@ def test_a_clipped_channel_is_said(tmp_path: Path) -> None:
     shape = Shape()
     waves = load_waves(shape, fault_s=0.1)
     waves[:, 1] = waves[:, 1].clip(-3 * PEAK[1], 3 * PEAK[1])
-    record = open_record(write_record(tmp_path, replace(shape), waves).path)
+    record = open_waveforms(write_record(tmp_path, replace(shape), waves).path)
     assert [finding.message for finding in record.findings if finding.code == "clipped"] == [
         "ib is cut flat at its extremes"
     ]

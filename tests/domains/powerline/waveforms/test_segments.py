@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domains.powerline.waveforms import open_record
+from domains.powerline.waveforms import open_waveforms
 from domains.powerline.waveforms.formats.segments import SampleClock, find_segments, stretches
 from tests.domains.powerline.waveforms.record_samples import Shape, healthy, load_waves, write_record
 
@@ -67,7 +67,7 @@ def test_sample_numbers_that_do_not_count_are_passed_over() -> None:
 def test_a_time_column_that_contradicts_the_rate_is_said(tmp_path: Path) -> None:
     written = healthy(tmp_path)
     written.path.write_text(written.path.read_text().replace("4800,960", "2400,960"))
-    record = open_record(written.path)
+    record = open_waveforms(written.path)
     assert record.segments[0].rate_hz == 2400
     (finding,) = [finding for finding in record.findings if finding.code == "rate-contradicts-times"]
     assert "the header says 2400 Hz, the time column 4807" in finding.message
@@ -81,7 +81,7 @@ def test_times_that_run_over_32_bits_go_on(tmp_path: Path) -> None:
     rows = np.frombuffer(path.read_bytes(), row).copy()
     rows["t"] += np.uint32(2**32 - 100_000)
     path.write_bytes(rows.tobytes())
-    segments = open_record(written.path).segments
+    segments = open_waveforms(written.path).segments
     assert [len(part) for part in segments] == [960]
     assert segments[0].rate_hz == pytest.approx(RATE, rel=1e-5)
 

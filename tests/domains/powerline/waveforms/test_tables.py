@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from domains.powerline.waveforms import ReadOptions, Record, RecordError, is_record, open_record, windows_of
+from domains.powerline.waveforms import ReadOptions, Record, RecordError, is_record, open_waveforms, windows_of
 from domains.powerline.waveforms.formats.table import CLASS_DATA_HEADER
 from model.spec import load_spec
 from tests.domains.powerline.waveforms.record_samples import PEAK, Shape, load_waves
@@ -65,7 +65,7 @@ DATES = [str(np.datetime64("2024-01-02T03:04:05") + np.timedelta64(round(t * 1e9
 def test_a_csv_with_a_header_is_understood(
     tmp_path: Path, header: str, times: list[str], options: dict[str, str]
 ) -> None:
-    record = open_record(write_csv(tmp_path / "t.csv", header, times, **options))  # type: ignore[arg-type]
+    record = open_waveforms(write_csv(tmp_path / "t.csv", header, times, **options))  # type: ignore[arg-type]
     assert_ideal(record)
     if times is DATES:
         assert record.start_ns == 1_704_164_645_000_000_000
@@ -74,8 +74,8 @@ def test_a_csv_with_a_header_is_understood(
 def test_without_times_the_rate_is_asked_for(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", "ia,ib,ic,va,vb,vc", None)
     with pytest.raises(RecordError, match="give the sampling rate with --rate"):
-        open_record(path)
-    assert_ideal(open_record(path, options=ReadOptions(rate_hz=4800)))
+        open_waveforms(path)
+    assert_ideal(open_waveforms(path, options=ReadOptions(rate_hz=4800)))
 
 
 def test_a_mapping_names_time_unit_and_columns(tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ def test_a_mapping_names_time_unit_and_columns(tmp_path: Path) -> None:
     mapping.write_text(
         'time = "when"\ntime_unit = "ms"\n[lines.x]\nia = "c1"\nib = "c2"\nic = "c3"\nva = "c4"\nvb = "c5"\nvc = "c6"\n'
     )
-    assert_ideal(open_record(path, options=ReadOptions(mapping=mapping)))
+    assert_ideal(open_waveforms(path, options=ReadOptions(mapping=mapping)))
     mapping.write_text("zeit = 1\n")
     with pytest.raises(RecordError, match="unknown 'zeit'; there are lines, rate_hz, time, time_unit"):
-        open_record(path, options=ReadOptions(mapping=mapping))
+        open_waveforms(path, options=ReadOptions(mapping=mapping))
 
 
 def test_a_parquet_table_is_read_alike(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_parquet_table_is_read_alike(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table(columns), path)
     assert is_record(path)
-    assert_ideal(open_record(path))
+    assert_ideal(open_waveforms(path))
 
 
 def test_a_recording_of_topics_is_no_record(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_recording_of_topics_is_no_record(tmp_path: Path) -> None:
 def test_a_gap_in_the_times_parts_segments(tmp_path: Path) -> None:
     times = SHAPE.times()
     times[500:] += 0.3
-    record = open_record(write_csv(tmp_path / "t.csv", "time,ia,ib,ic,va,vb,vc", [f"{t:.9f}" for t in times]))
+    record = open_waveforms(write_csv(tmp_path / "t.csv", "time,ia,ib,ic,va,vb,vc", [f"{t:.9f}" for t in times]))
     assert [len(part) for part in record.segments] == [500, 460]
     assert record.segments[1].start_s == pytest.approx(500 / 4800 + 0.3, abs=1e-6)
 
@@ -125,7 +125,7 @@ def test_a_broken_row_names_its_line(tmp_path: Path, row: str, says: str) -> Non
     rows[41] = row
     path.write_text("\n".join(rows))
     with pytest.raises(RecordError, match=says):
-        open_record(path)
+        open_waveforms(path)
 
 
 def test_classdata_is_known_by_its_header_and_kept_in_its_units(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_classdata_is_known_by_its_header_and_kept_in_its_units(tmp_path: Path) 
     path = tmp_path / "any.csv"
     rows = [",".join(map(str, (*b, *v))) for b, v in zip(bits.tolist(), values.tolist(), strict=True)]
     path.write_text("\n".join([",".join(CLASS_DATA_HEADER), *rows]))
-    record = open_record(path, options=ReadOptions(frequency_hz=50))
+    record = open_waveforms(path, options=ReadOptions(frequency_hz=50))
     assert record.format == "classData.csv"
     assert [line.name for line in record.lines] == ["any-1", "any-2"]
     instant = load_spec("instant")
@@ -147,6 +147,6 @@ def test_the_classdata_csv_of_the_data_folder_has_six_runs(data_dir: Path) -> No
     path = data_dir / "electrical-faults" / "classData.csv"
     if not path.is_file():
         pytest.skip(f"no {path}")
-    record = open_record(path)
+    record = open_waveforms(path)
     assert [len(line.segments[0]) for line in record.lines] == [1129, 1134, 1004, 1096, 1133, 2365]
     assert record.frequency_hz == pytest.approx(50, abs=0.5)

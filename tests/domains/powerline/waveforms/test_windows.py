@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domains.powerline.waveforms import RecordLine, Segment, messages_of, open_record, windows_of
+from domains.powerline.waveforms import RecordLine, Segment, messages_of, open_waveforms, windows_of
 from domains.powerline.waveforms.resample import resampled
 from model.spec import load_spec
 from stream.contract import NS_PER_S
@@ -21,7 +21,7 @@ SPEC = load_spec("line")
 
 
 def line_of(tmp_path: Path, shape: Shape) -> RecordLine:
-    return open_record(write_record(tmp_path, shape, load_waves(shape)).path).lines[0]
+    return open_waveforms(write_record(tmp_path, shape, load_waves(shape)).path).lines[0]
 
 
 @pytest.mark.parametrize("hz", [16.7, 49.2, 50.0, 60.0])
@@ -90,7 +90,7 @@ def test_the_shortest_gap_skips_a_number_so_that_a_worker_sees_it(tmp_path: Path
 
 def test_a_segment_without_waveform_is_left_out_and_said(tmp_path: Path) -> None:
     shape = Shape(segments=((4800.0, 960), (100.0, 300)))
-    record = open_record(write_record(tmp_path, shape, load_waves(shape)).path)
+    record = open_waveforms(write_record(tmp_path, shape, load_waves(shape)).path)
     assert "segment-too-slow" in {finding.code for finding in record.findings}
     runs = windows_of(record.lines[0], SPEC)
     assert sum(len(run.windows) for run in runs) == pytest.approx((0.2 * 1600 - 32) / 8 + 1, abs=1)
