@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from domains.powerline.events import PowerLineFaultEvent
+from faultline.testing import class_probabilities
 from model.spec import SignalSpec, load_spec
 from stream.contract import SourceRecord
 from stream.detection.episodes import EpisodeStep
 from stream.detection.events import decode_event, fault_event, outgoing_events
 from stream.settings import Settings
-from tests.stream.doubles import certain
 
 SPEC = load_spec("line")
 SETTINGS = Settings(_env_file=None)
@@ -67,7 +67,7 @@ def test_an_event_of_a_power_line_is_decoded_with_its_phases() -> None:
 
 
 def test_an_event_says_which_phases_and_how_likely_ground_is_involved() -> None:
-    made = event(fault_class=SPEC.class_index("AG"), probabilities=certain([SPEC.class_index("AG")], SPEC)[0])
+    made = event(fault_class=SPEC.class_index("AG"), probabilities=class_probabilities([SPEC.class_index("AG")], SPEC)[0])
     assert (made.fault_class, made.fault_type, made.phases, made.ground) == ("AG", "lg", "A", True)
     assert made.ground_probability == pytest.approx(0.9 + 6 * 0.1 / 11, abs=1e-5)
 
