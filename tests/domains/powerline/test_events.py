@@ -67,7 +67,9 @@ def test_an_event_of_a_power_line_is_decoded_with_its_phases() -> None:
 
 
 def test_an_event_says_which_phases_and_how_likely_ground_is_involved() -> None:
-    made = event(fault_class=SPEC.class_index("AG"), probabilities=class_probabilities([SPEC.class_index("AG")], SPEC)[0])
+    made = event(
+        fault_class=SPEC.class_index("AG"), probabilities=class_probabilities([SPEC.class_index("AG")], SPEC)[0]
+    )
     assert (made.fault_class, made.fault_type, made.phases, made.ground) == ("AG", "lg", "A", True)
     assert made.ground_probability == pytest.approx(0.9 + 6 * 0.1 / 11, abs=1e-5)
 
