@@ -30,7 +30,7 @@ class Loudest(Rejection):
     def positions(self):
         return (0, 1)
 
-    def unlike(self, windows):
+    def is_ood(self, windows):
         return np.abs(windows).max(axis=(1, 2)) > self.most
 
 

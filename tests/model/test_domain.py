@@ -69,7 +69,7 @@ def test_an_artefact_of_another_domain_keeps_spec_bounds_and_id(motor: SignalSpe
     assert again.model_id.startswith("motor-")
     assert again.manifest == artefact.manifest
     assert again.manifest.rejection is not None
-    assert again.manifest.rejection.unlike(WINDOWS).tolist() == [True, False, True]
+    assert again.manifest.rejection.is_ood(WINDOWS).tolist() == [True, False, True]
     assert "phasors" not in artefact.manifest_json
 
 

@@ -51,7 +51,7 @@ def steps_of(motor: SignalSpec, classes: list[int]) -> list[EpisodeStep]:
         count=len(classes),
         labels=None,
     )
-    return EpisodeTracker(motor).judge(None, entry, windows, np.array(classes), probabilities).steps
+    return EpisodeTracker(motor).track(None, entry, windows, np.array(classes), probabilities).steps
 
 
 def events_of(motor: SignalSpec, classes: list[int]) -> list[FaultEvent]:
@@ -117,7 +117,7 @@ def test_the_type_unknown_is_published_where_the_spec_has_it(motor: SignalSpec) 
     (step,) = steps_of(motor, [ODD] * 3)
     event = fault_event(step, motor, "model-a", SOURCE)
     settings = load_settings(spec="motor")
-    (out,) = outgoing_events(event, step, motor, settings)
+    (out,) = outgoing_events(event, step, motor, settings.topic_faults)
     assert out.topic == "faults.unknown"
     assert out.topic in settings.fault_topics
 

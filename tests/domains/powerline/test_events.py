@@ -110,4 +110,7 @@ def test_events_of_the_type_unknown_have_a_topic_where_the_spec_has_such_a_class
     changed = step(state="update", fault_class=12, previous_class=ABG, probabilities=np.full(13, 1 / 13))
     made = fault_event(changed, spec, "model-a", SOURCE)
     assert (made.fault_class, made.fault_type) == ("odd", "unknown")
-    assert [out.topic for out in outgoing_events(made, changed, spec, SETTINGS)] == ["faults.unknown", "faults.llg"]
+    assert [out.topic for out in outgoing_events(made, changed, spec, SETTINGS.topic_faults)] == [
+        "faults.unknown",
+        "faults.llg",
+    ]
