@@ -29,7 +29,7 @@ def macro_f1(y_true: Indices, y_pred: Indices, classes: int) -> float:
 
 
 def window_scores(y_true: Indices, y_pred: Indices, spec: SignalSpec) -> dict[str, float]:
-    """Return accuracy, macro-F1 and both again with the ungrounded and grounded three-phase faults as one."""
+    """Return accuracy, macro-F1 and both again with classes that the spec calls equivalent as one."""
     merged = np.array(spec.equivalent_indices())
     classes = len(spec.classes)
     return {
