@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 POLL_MS = 500
-# A flush writes and syncs a few files: rarely enough to cost nothing, often enough that a restart repeats little.
+# A flush is one synced transaction: rarely enough to cost nothing, often enough that a restart repeats little.
 FLUSH_EVERY_S = 5.0
 FLUSH_WINDOWS = 8192
 

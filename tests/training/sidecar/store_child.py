@@ -1,23 +1,28 @@
 """A process that fills a store until it is killed, and prints after every flush how many windows are safe.
 
-Windows come three times over, and small limits have the store drop recent ones often.
+Windows come three times over, and small limits have the store drop recent ones often. With the argument
+``label`` it flushes, applies one label, and kills itself.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from model.spec import load_spec
+from stream.contract import WindowLabel
 from training.sidecar.store.store import LabelledStore
 from training.sidecar.store.tiers import StoreLimits
 
 SPEC = load_spec("line")
 STEP = 20
-LIMITS = StoreLimits(segment_windows=50, recent_bytes=60_000)
+LIMITS = StoreLimits(pending_windows=50, recent_bytes=60_000)
 
 
 def main(folder: Path) -> None:
@@ -34,5 +39,26 @@ def main(folder: Path) -> None:
             print((number + 1) * STEP, flush=True)
 
 
+def label(folder: Path) -> None:
+    """Be killed between a label and the next flush."""
+    store = LabelledStore(folder)
+    index = np.arange(60)
+    times = 1_767_225_600_000_000_000 + index * 5_000_000
+    store.add("a", SPEC, times, index, np.zeros((60, *SPEC.window_shape), np.float32))
+    store.flush()
+    given = WindowLabel(
+        label_id="one",
+        line="a",
+        spec="line",
+        fault_class="AG",
+        first_ns=int(times[10]),
+        last_ns=int(times[29]),
+        by="test",
+        at=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+    assert store.apply(given).windows == 20
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    (label if "label" in sys.argv else main)(Path(sys.argv[1]))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,14 +21,15 @@ from stream.contract import WindowLabel
 from training.data.balancing import balanced, fair_shares
 from training.data.windows import split_by_episode
 from training.errors import StoreError, TrainingError
+from training.sidecar.store import store as store_module
 from training.sidecar.store.episodes import episodes_of, window_weights
-from training.sidecar.store.store import OPERATOR_WEIGHT, LabelledStore
-from training.sidecar.store.tiers import DAY_S, StoreLimits
+from training.sidecar.store.store import LabelledStore
+from training.sidecar.store.tiers import DAY_S, OPERATOR_WEIGHT, StoreLimits
 
 SPEC = load_spec("line")
 HOP_NS = 5_000_000
 BEGIN_NS = 1_767_225_600_000_000_000
-SMALL = StoreLimits(segment_windows=64)
+SMALL = StoreLimits(pending_windows=64)
 NONE, AG, BG = 0, 1, 2
 Made = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -42,6 +45,15 @@ def fill(store: LabelledStore, line: str, count: int, labels: object = None, fir
     times, numbers, data = windows(count, first)
     given = None if labels is None else np.broadcast_to(np.asarray(labels), count)
     return store.add(line, SPEC, times, numbers, data, given, "test")
+
+
+@contextmanager
+def no_room(store: LabelledStore) -> Iterator[None]:
+    """Have the database take no page more than it has."""
+    ((pages,),) = store._database.rows("PRAGMA page_count")
+    store._database.rows(f"PRAGMA max_page_count={pages}")
+    yield
+    store._database.rows("PRAGMA max_page_count=1000000")
 
 
 def operator_label(
@@ -143,7 +155,7 @@ def test_windows_near_an_event_outlast_the_ring(tmp_path: Path) -> None:
 
 def test_the_ring_stays_within_its_bytes_and_drops_the_oldest(tmp_path: Path) -> None:
     now = [BEGIN_NS]
-    limits = StoreLimits(segment_windows=64, recent_bytes=300_000)
+    limits = StoreLimits(pending_windows=64, recent_bytes=300_000)
     with LabelledStore(tmp_path, limits, clock=lambda: now[0]) as store:
         for first in range(0, 1280, 64):
             now[0] += 10**9
@@ -155,7 +167,7 @@ def test_the_ring_stays_within_its_bytes_and_drops_the_oldest(tmp_path: Path) ->
 
 
 def test_too_many_labelled_windows_leave_evenly_and_old_ones_first(tmp_path: Path) -> None:
-    limits = StoreLimits(segment_windows=64, labelled_bytes=400_000)
+    limits = StoreLimits(pending_windows=64, labelled_bytes=400_000)
     with LabelledStore(tmp_path, limits) as store:
         fill(store, "a", 1500, NONE)
         fill(store, "b", 300, NONE)
@@ -175,23 +187,6 @@ def test_too_many_labelled_windows_leave_evenly_and_old_ones_first(tmp_path: Pat
         # Of line a the newest are left.
         assert store.add("a", SPEC, *windows(1)) == 1
         assert store.add("a", SPEC, *windows(1, first=1499)) == 0
-
-
-def test_a_torn_file_is_set_aside_and_the_others_are_used(tmp_path: Path) -> None:
-    with LabelledStore(tmp_path, SMALL) as store:
-        for first in (0, 64, 128):
-            fill(store, "a", 64, AG, first=first)
-            store.flush()
-    torn = sorted((tmp_path / "line").glob("kept-*.parquet"))[1]
-    torn.write_bytes(torn.read_bytes()[:-100])
-    (tmp_path / "line" / ".kept-000000000009.parquet.partial").write_bytes(b"of a writer that was killed")
-    with LabelledStore(tmp_path, SMALL) as store:
-        assert len(store.windows(SPEC)) == 128
-        assert store.summary()[0].set_aside == 1
-        assert fill(store, "a", 192, AG) == 64
-        assert len(store.windows(SPEC)) == 192
-    assert torn.with_suffix(".aside").exists()
-    assert not list((tmp_path / "line").glob(".*.partial"))
 
 
 @pytest.mark.parametrize("flushes", [1, 7, 40])
@@ -217,55 +212,122 @@ def test_what_was_flushed_outlives_a_kill(tmp_path: Path, flushes: int) -> None:
         assert np.array_equal(found.labels, found.data[:, 0, 0].astype(int) % 12)
 
 
-def test_a_torn_label_comes_again(tmp_path: Path) -> None:
+def test_a_label_that_was_answered_outlives_a_kill_with_the_windows_it_moved(tmp_path: Path) -> None:
+    """The first store logged a label before it moved its windows: a kill in between lost the move for good."""
+    child = subprocess.run(
+        [sys.executable, "-m", "tests.training.sidecar.store_child", str(tmp_path), "label"],
+        cwd=Path(__file__).resolve().parents[3],
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert child.returncode == -signal.SIGKILL
+    with LabelledStore(tmp_path, SMALL) as store:
+        assert store.summary()[0].labels == 1
+        assert len(store.windows(SPEC)) == 20
+        assert store.summary()[0].windows == {"labelled": 20, "near_event": 0, "recent": 40}
+
+
+def test_a_label_that_was_not_answered_comes_again(tmp_path: Path) -> None:
     with LabelledStore(tmp_path, SMALL) as store:
         fill(store, "a", 20)
-        store.apply(operator_label("AG", 0, 4))
-        store.apply(operator_label("BG", 5, 9))
-    path = tmp_path / "verdicts.jsonl"
-    path.write_bytes(path.read_bytes()[:-40])
-    with LabelledStore(tmp_path, SMALL) as store:
+        store.flush()
+        fill(store, "a", 50, first=20)
+        with no_room(store), pytest.raises(StoreError, match="make room"):
+            store.apply(operator_label("BG", 5, 9))
         assert not store.apply(operator_label("BG", 5, 9)).known
-        assert store.apply(operator_label("AG", 0, 4)).known
+        assert store.apply(operator_label("BG", 5, 9)).known
+        assert store.windows(SPEC).labels.tolist() == [BG] * 5
     with LabelledStore(tmp_path, SMALL) as store:
         assert store.apply(operator_label("BG", 5, 9)).known
 
 
-def test_files_left_twice_by_a_crash_count_once(tmp_path: Path) -> None:
+def test_a_label_may_come_before_the_first_window_of_its_spec(tmp_path: Path) -> None:
     with LabelledStore(tmp_path, SMALL) as store:
-        fill(store, "a", 50, AG)
-    (path,) = (tmp_path / "line").glob("kept-*.parquet")
-    os.link(path, path.with_name("kept-000000000007.parquet"))
+        assert store.apply(operator_label("AG", 5, 9)).windows == 0
+        assert store.apply(operator_label("XY", 5, 9)).windows == 0
+        assert store.summary() == []
     with LabelledStore(tmp_path, SMALL) as store:
-        assert len(store.windows(SPEC)) == 50
+        fill(store, "a", 20)
+        assert store.windows(SPEC).labels.tolist() == [AG] * 5
 
 
-def test_a_disk_that_takes_nothing_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_labels_the_oldest_are_forgotten_and_their_windows_keep_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MAX_LABELS", 10)
+    with LabelledStore(tmp_path, SMALL) as store:
+        fill(store, "a", 20)
+        for k in range(11):
+            store.apply(operator_label("AG", k, k))
+        store.flush()
+        assert store.summary()[0].labels == 6
+    with LabelledStore(tmp_path, SMALL) as store:
+        assert len(store.windows(SPEC)) == 11
+        assert not store.apply(operator_label("AG", 0, 0)).known
+        assert store.apply(operator_label("AG", 10, 10)).known
+
+
+def test_a_late_label_divides_the_block_of_its_windows(tmp_path: Path) -> None:
+    times, numbers, data = windows(300)
+    with LabelledStore(tmp_path, SMALL) as store:
+        store.add("a", SPEC, times, numbers, data)
+        store.flush()
+        store.apply(operator_label("AG", 100, 199))
+        store.flush()
+        store.apply(operator_label("BG", 150, 249, hours=1))
+        assert store.summary()[0].windows == {"labelled": 150, "near_event": 0, "recent": 150}
+        found = store.windows(SPEC)
+        assert np.array_equal(found.data, data[100:250])
+        assert found.labels.tolist() == [AG] * 50 + [BG] * 100
+        assert fill(store, "a", 300) == 0
+
+
+def test_windows_of_another_definition_of_the_spec_are_not_used_and_leave_with_age(tmp_path: Path) -> None:
+    now = [BEGIN_NS]
+    other = SPEC.model_copy(update={"classes": SPEC.classes[:-1]})
+    with LabelledStore(tmp_path, SMALL, clock=lambda: now[0]) as store:
+        fill(store, "a", 20, AG)
+        times, numbers, data = windows(10)
+        assert store.add("a", other, times, numbers, data, [BG] * 10) == 10
+        assert store.windows(other).labels.tolist() == [BG] * 10
+    with LabelledStore(tmp_path, SMALL, clock=lambda: now[0]) as store:
+        assert [len(store.windows(spec)) for spec in (other, SPEC, other)] == [10, 20, 10]
+        assert store.summary()[0].windows["labelled"] == 10
+        now[0] += round(366 * DAY_S * 1e9)
+        store.flush()
+        assert [len(store.windows(spec)) for spec in (other, SPEC)] == [0, 0]
+
+
+def test_a_disk_that_takes_nothing_loses_nothing(tmp_path: Path) -> None:
     store = LabelledStore(tmp_path, SMALL)
     fill(store, "a", 10, AG)
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(StoreError, match="No space left on device"):
+    store.flush()
+    fill(store, "a", 50, AG, first=10)
+    assert store.keep_near_event("a", SPEC, BEGIN_NS, BEGIN_NS + 9 * HOP_NS) == 10
+    with no_room(store):
+        with pytest.raises(StoreError, match=r"database or disk is full; make room"):
             store.flush()
         with pytest.raises(StoreError, match="make room"):
-            fill(store, "a", 100, AG)
-    assert not list((tmp_path / "line").glob("*kept*"))
+            fill(store, "a", 40, AG, first=60)
     store.flush()
     assert len(store.windows(SPEC)) == 100
     store.close()
-
-
-def test_many_early_files_are_joined(tmp_path: Path) -> None:
     with LabelledStore(tmp_path, SMALL) as store:
-        for first in range(60):
-            fill(store, "a", 1, AG, first=first)
+        assert len(store.windows(SPEC)) == 100
+
+
+def test_the_file_shrinks_when_windows_leave(tmp_path: Path) -> None:
+    now = [BEGIN_NS]
+    with LabelledStore(tmp_path, SMALL, clock=lambda: now[0]) as store:
+        fill(store, "a", 2000)
+        fill(store, "b", 200, AG)
+        store.flush()
+        now[0] += round(2 * DAY_S * 1e9)
+        for _ in range(5):
             store.flush()
-        assert len(list((tmp_path / "line").glob("kept-*"))) < 12
-        assert len(store.windows(SPEC)) == 60
+        size = store.summary()[0].bytes["labelled"]
+    assert (tmp_path / "store.sqlite").stat().st_size < 1.3 * size + 100_000
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "store.sqlite"]
 
 
 def test_a_snapshot_is_what_was_there_then(tmp_path: Path) -> None:
@@ -277,7 +339,20 @@ def test_a_snapshot_is_what_was_there_then(tmp_path: Path) -> None:
         store.apply(operator_label("BG", 0, 49, hours=1))
         with LabelledStore(tmp_path / "snapshot", SMALL) as frozen:
             found = frozen.windows(SPEC)
+            assert frozen.summary()[0].windows == {"labelled": 50, "near_event": 0, "recent": 0}
+            assert frozen.apply(operator_label("AG", 0, 49)).known
+        assert store.summary()[0].windows == {"labelled": 120, "near_event": 0, "recent": 50}
     assert (len(found), set(found.labels)) == (50, {AG})
+
+
+def test_a_snapshot_that_cannot_be_written_is_said_and_the_store_goes_on(tmp_path: Path) -> None:
+    with LabelledStore(tmp_path / "store", SMALL) as store:
+        fill(store, "a", 10, AG)
+        (tmp_path / "file").write_text("")
+        with pytest.raises(StoreError, match="no snapshot can be made"):
+            store.snapshot(tmp_path / "file")
+        store.snapshot(tmp_path / "snapshot")
+        assert len(store.windows(SPEC)) == 10
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

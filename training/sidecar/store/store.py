@@ -10,12 +10,10 @@ store.snapshot(job_folder)                          # for the child process that
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import os
-import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,17 +28,16 @@ from model.spec import SignalSpec
 from stream.contract import WindowLabel
 from training.data.windows import Windows
 from training.errors import StoreError, TrainingError
-from training.sidecar.store.episodes import episodes_of, line_hashes, neighbours, window_weights
-from training.sidecar.store.label_log import LabelLog, replace_text
+from training.sidecar.store.blocks import UNLABELLED, Arrival
+from training.sidecar.store.database import FILE, Database
 from training.sidecar.store.labels import class_index
-from training.sidecar.store.segments import UNLABELLED
-from training.sidecar.store.tiers import TIERS, StoreLimits, TieredStore
+from training.sidecar.store.tiers import LABELLED, RECENT, TIERS, StoreLimits, TieredStore
+from training.sidecar.store.upgrade import upgrade
 
 log = structlog.get_logger(__name__)
 
-SPEC = "spec.json"
-# A window that a person looked at says more than one whose label came with it.
-OPERATOR_WEIGHT = 3.0
+# Kept for windows that are still to come; labels already given stay with their windows.
+MAX_LABELS = 20_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class StoreSummary:
     """One spec's part of the store.
 
     Windows and bytes by tier, labelled windows by class, those that operators labelled, lines, operators' labels,
-    labels without any window, files set aside because they were torn.
+    labels without any window, files of the store set aside because they were damaged.
     """
 
     spec: str
@@ -74,14 +71,14 @@ class StoreSummary:
 
 
 class LabelledStore:
-    """Windows from production below ``folder``, one sub-folder per spec.
+    """Windows from production and labels on them, of any number of specs, in one database in ``folder``.
 
     Windows with a label are kept longest, evenly by class, line and day; unlabelled ones for a while, for a label
-    that comes later. ``add``, ``apply`` and ``keep_near_event`` may leave windows in memory; ``flush`` writes them.
-    Every file is written whole, synced and renamed; a torn one is set aside with a warning. One process at a time.
+    that comes later. ``add`` and ``keep_near_event`` may leave windows in memory; ``flush`` writes them, in one
+    transaction. A damaged file is set aside with a warning, and what can be read of it is used. One process at a time.
 
     Args:
-        folder: created when needed.
+        folder: created when needed; a store of Parquet files in it is taken over.
         limits: bounds per spec.
         clock: Unix time in ns, for the age of windows.
 
@@ -94,22 +91,38 @@ class LabelledStore:
     ) -> None:
         self.folder, self.limits, self._clock = folder, limits or StoreLimits(), clock
         self._by_spec: dict[str, TieredStore] = {}
+        self._labels: dict[str, WindowLabel] = {}
         self._without_windows: set[str] = set()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / ".lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(
-                f"{folder}: another process has this store open; stop it or choose another folder"
-            ) from None
-        except OSError as error:
-            raise StoreError(f"{folder}: cannot be used: {error.strerror or error}") from error
-        for left in folder.glob(".*.partial"):
-            left.unlink(missing_ok=True)  # of a writer that was killed
-        self._label_log = LabelLog(folder)
-        for path in sorted(folder.glob(f"*/{SPEC}")):
-            self._open(path)
+        with ExitStack() as opened:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                lock = opened.enter_context((folder / ".lock").open("w"))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._database = opened.enter_context(closing(Database(folder / FILE)))
+                self._read()
+                self._files_set_aside = upgrade(folder, self._tiered, self._write, self._apply)
+            except BlockingIOError:
+                raise StoreError(
+                    f"{folder}: another process has this store open; stop it or choose another folder"
+                ) from None
+            except OSError as error:
+                raise StoreError(f"{folder}: cannot be used: {error.strerror or error}") from error
+            self._opened = opened.pop_all()
+
+    def _read(self) -> None:
+        """Read labels and specs from the database."""
+        for (body,) in self._database.rows("SELECT body FROM label ORDER BY rowid"):
+            try:
+                label = WindowLabel.model_validate_json(body)
+            except ValidationError as error:
+                log.warning("label-skipped", file=str(self._database.path), error=str(error))
+                continue
+            self._labels[label.label_id] = label
+        for (body,) in self._database.rows("SELECT body FROM spec ORDER BY rowid"):
+            try:
+                self._open(SignalSpec.model_validate_json(body))
+            except ValidationError as error:
+                log.warning("store-of-an-unknown-spec", file=str(self._database.path), reason=str(error))
 
     def add(
         self,
@@ -140,13 +153,19 @@ class LabelledStore:
             StoreError: the disk is full; they stay in memory.
         """
         n = len(start_ns)
-        known = np.full(n, UNLABELLED, np.int16) if labels is None else np.asarray(labels, np.int16)
+        known = np.full(n, UNLABELLED, np.int16) if labels is None else np.array(labels, np.int16)
         if windows.shape != (n, *spec.window_shape) or len(sequence) != n or known.shape != (n,):
             raise TrainingError(f"windows of {spec.name!r} must be (n, {spec.samples}, {len(spec.channels)})")
         if labels is not None and n and not (known.min() >= 0 and known.max() < len(spec.classes)):
             raise TrainingError(f"labels of {spec.name!r} must be class indices from 0 to {len(spec.classes) - 1}")
-        times = np.asarray(start_ns, np.int64), np.asarray(sequence, np.int64)
-        return self._tiered(spec).add(line, *times, windows, known, source, self._clock())
+        # Copies: the caller may go on with its arrays.
+        times = np.array(start_ns, np.int64), np.array(sequence, np.int64)
+        data, by_operator = np.array(windows, np.float32), np.zeros(n, np.int64)
+        tiered = self._tiered(spec)
+        new = tiered.add(line, Arrival(*times, data, known, by_operator, RECENT, source, self._clock()))
+        if tiered.pending >= self.limits.pending_windows:
+            self._write()
+        return new
 
     def keep_near_event(self, line: str, spec: SignalSpec, first_ns: int, last_ns: int) -> int:
         """Keep unlabelled windows of a range of starts as long as events are kept; return how many there are.
@@ -158,21 +177,33 @@ class LabelledStore:
     def apply(self, label: WindowLabel) -> LabelResult:
         """Give a label to the windows it covers, those that come later included. Of two labels the later one counts.
 
+        It is on the disk when this returns.
+
         Raises:
             TrainingError: the spec has no such class.
             StoreError: the disk is full; apply it again.
         """
-        if label in self._label_log:
+        if label.label_id in self._labels:
             return LabelResult(0, known=True)
         tiered = self._by_spec.get(label.spec)
         if tiered is not None:
             class_index(label.fault_class, tiered.spec)
-        self._label_log.append(label)
-        found = 0 if tiered is None else tiered.apply(label)
+        found = self._apply([label])
         if not found:
             self._without_windows.add(label.label_id)
             log.warning("label-without-windows", label_id=label.label_id, line=label.line, event_id=label.event_id)
         return LabelResult(found)
+
+    def _apply(self, labels: Sequence[WindowLabel]) -> int:
+        """Log labels and give them to the stored windows they cover, in one transaction; return how many these are."""
+        new, found = {label.label_id: label for label in labels if label.label_id not in self._labels}, 0
+        with self._transaction():
+            for name, label in new.items():
+                self._database.rows("INSERT INTO label VALUES (?, ?, ?)", name, label.spec, label.model_dump_json())
+                if label.spec in self._by_spec:
+                    found += self._by_spec[label.spec].apply(label)
+        self._labels |= new
+        return found
 
     def windows(self, spec: SignalSpec) -> Windows:
         """Return all labelled windows, grouped into episodes of one line that no split may part.
@@ -180,12 +211,8 @@ class LabelledStore:
         A window weighs the share of it that its fault fills, times three where a person gave the label.
         """
         tiered = self._tiered(spec)
-        rows, data = tiered.labelled_windows()
-        names = line_hashes(tiered.lines.texts)[rows.line]
-        weights = window_weights(rows.label, neighbours(rows.line, rows.start_ns), spec)
-        weights[rows.operator_ns > 0] *= OPERATOR_WEIGHT
-        episode, mask = episodes_of(names, rows.start_ns, rows.label, spec)
-        return Windows(data, rows.label.astype(np.int32), weights, episode).take(mask)
+        self._write()
+        return tiered.labelled_windows()
 
     def summary(self) -> list[StoreSummary]:
         """Return the summary of every spec, after writing the windows in memory."""
@@ -193,43 +220,45 @@ class LabelledStore:
         return [self._summary(tiered) for tiered in self._by_spec.values()]
 
     def flush(self) -> None:
-        """Write all windows to the disk, then drop those that are too old or too many.
+        """Write all windows to the disk, and drop those that are too old or too many.
 
         Raises:
             StoreError: the disk is full; nothing is lost as long as the process lives.
         """
-        self._write()
         now_ns = self._clock()
-        for tiered in self._by_spec.values():
-            tiered.enforce_limits(now_ns)
-        old = self._label_log.surplus()
+        old = set(list(self._labels)[: MAX_LABELS // 2]) if len(self._labels) > MAX_LABELS else set()
+        with self._transaction():
+            for tiered in self._by_spec.values():
+                tiered.enforce_limits(now_ns)
+            self._database.run_many("DELETE FROM label WHERE label_id=?", [(name,) for name in old])
+        self._database.trim()
         if old:
             for tiered in self._by_spec.values():
                 tiered.forget_labels(old)
-            self._label_log.forget(old)
+            self._labels = {name: label for name, label in self._labels.items() if name not in old}
             self._without_windows -= old
 
     def snapshot(self, folder: Path) -> None:
         """Put the labelled windows as they are now into another folder, for another process.
 
-        Files never change once written, so they are linked where the file system can, else copied.
+        Raises:
+            StoreError: they cannot be written.
         """
         self._write()
         try:
-            for name, tiered in self._by_spec.items():
-                (folder / name).mkdir(parents=True, exist_ok=True)
-                for path in (tiered.folder / SPEC, *(segment.path for segment in tiered.segments["labelled"])):
-                    _link(path, folder / name / path.name)
-            self._label_log.copy(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._database.copy(folder / FILE, LABELLED)
         except OSError as error:
-            raise StoreError(f"{folder}: no snapshot can be made: {error.strerror or error}") from error
+            raise StoreError(f"{folder}: no snapshot can be made: {error.strerror or error}; make room") from error
+        except StoreError as error:
+            raise StoreError(f"{folder}: no snapshot can be made: {error}") from error
 
     def close(self) -> None:
         """Write all windows to the disk and let other processes open the store."""
         try:
             self._write()
         finally:
-            self._lock.close()
+            self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -239,57 +268,52 @@ class LabelledStore:
     ) -> None:
         self.close()
 
-    def _write(self) -> None:
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit the windows in memory and what the block does; they leave memory when they are on the disk."""
+        with self._database.transaction():
+            for tiered in self._by_spec.values():
+                tiered.write()
+            yield
         for tiered in self._by_spec.values():
-            tiered.write()
+            tiered.written()
+
+    def _write(self) -> None:
+        with self._transaction():
+            pass
 
     def _tiered(self, spec: SignalSpec) -> TieredStore:
         tiered = self._by_spec.get(spec.name)
+        if tiered is not None and tiered.spec is spec:
+            return tiered  # comparing two specs takes longer than adding a window
         if tiered is None or tiered.spec != spec:
-            if tiered is not None:
-                tiered.write()  # the new one reads its files
-            path = self.folder / spec.name / SPEC
-            try:
-                path.parent.mkdir(exist_ok=True)
-                replace_text(path, spec.model_dump_json(indent=2))
-            except OSError as error:
-                raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
-            tiered = self._open(path)
-            assert tiered is not None
+            self._write()
+            tiered = self._open(spec)
+        tiered.spec = spec
         return tiered
 
-    def _open(self, path: Path) -> TieredStore | None:
-        try:
-            spec = SignalSpec.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            log.warning("store-of-an-unknown-spec", file=str(path), reason=str(error))
-            return None
-        tiered = self._by_spec[spec.name] = TieredStore(path.parent, spec, self.limits)
-        tiered.restore_labels(self._label_log.of(spec.name))
+    def _open(self, spec: SignalSpec) -> TieredStore:
+        tiered = self._by_spec[spec.name] = TieredStore(self._database, spec, self.limits)
+        for label in self._labels.values():
+            if label.spec == spec.name:
+                tiered.expect(label)
         return tiered
 
     def _summary(self, tiered: TieredStore) -> StoreSummary:
-        labels = [segment.rows.label for segment in tiered.segments["labelled"]]
-        counts = np.bincount(np.concatenate([np.empty(0, np.int16), *labels]), minlength=len(tiered.spec.classes))
-        own = {label.label_id for label in self._label_log.of(tiered.spec.name)}
+        counts = tiered.counts()
+        labelled = [(label, given, windows) for tier, label, given, windows, _ in counts if tier == LABELLED]
+        labels = {label.label_id for label in self._labels.values() if label.spec == tiered.spec.name}
         return StoreSummary(
             spec=tiered.spec.name,
-            windows={tier: sum(len(s.rows) for s in tiered.segments[tier]) for tier in TIERS},
-            bytes={tier: tiered.bytes(tier) for tier in TIERS},
-            classes=dict(zip(tiered.spec.class_names, counts.tolist(), strict=True)),
-            by_operators=sum(int((s.rows.operator_ns > 0).sum()) for s in tiered.segments["labelled"]),
-            lines=len(tiered.lines.texts),
-            labels=len(own),
-            labels_without_windows=len(own & self._without_windows),
-            set_aside=tiered.set_aside,
+            windows={name: sum(row[3] for row in counts if row[0] == tier) for tier, name in enumerate(TIERS)},
+            bytes={name: sum(row[4] for row in counts if row[0] == tier) for tier, name in enumerate(TIERS)},
+            classes={
+                name: sum(windows for label, _, windows in labelled if label == index)
+                for index, name in enumerate(tiered.spec.class_names)
+            },
+            by_operators=sum(windows for _, given, windows in labelled if given),
+            lines=tiered.lines,
+            labels=len(labels),
+            labels_without_windows=len(labels & self._without_windows),
+            set_aside=self._database.set_aside + self._files_set_aside,
         )
-
-
-def _link(path: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        os.link(path, target)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
-            raise
-        shutil.copyfile(path, target)

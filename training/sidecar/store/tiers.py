@@ -1,46 +1,61 @@
-"""The windows of one spec in the store: those still in memory, three tiers of files, and their retention."""
+"""The windows of one spec in the store: those still in memory, three tiers of blocks, and their retention."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal, Self, get_args
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, Self
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 from pydantic import Field
 
 from model.frozen import FrozenModel
 from model.spec import SignalSpec
-from stream.contract import WindowLabel
+from stream.contract import NS_PER_S, WindowLabel
 from stream.settings import Settings
 from training.data.balancing import balanced
-from training.errors import StoreError, TrainingError
-from training.sidecar.store.labels import apply_label, class_index
-from training.sidecar.store.segments import (
+from training.data.windows import Windows
+from training.errors import TrainingError
+from training.sidecar.store.blocks import (
+    MAX_BLOCK_NS,
     UNLABELLED,
+    Arrival,
     Block,
-    Names,
-    Rows,
-    Segment,
-    keys_of,
-    read_segment,
-    write_segment,
+    Columns,
+    decode,
+    decode_times,
+    encode,
 )
+from training.sidecar.store.database import PAGE_BYTES, Database
+from training.sidecar.store.episodes import episodes_of, line_hashes, neighbours, window_weights
+from training.sidecar.store.labels import apply_label, class_index, given_ns
 
 log = structlog.get_logger(__name__)
 
 MIB = 1024 * 1024
 DAY_S = 86_400.0
-DAY_NS = 86_400_000_000_000
-Tier = Literal["labelled", "near_event", "recent"]
-TIERS: tuple[Tier, ...] = get_args(Tier)
-FILE_PREFIX: dict[Tier, str] = {"labelled": "kept", "near_event": "marked", "recent": "ring"}
-"""First part of a file's name by its tier; written to disks since the first version."""
+DAY_NS = 86_400 * NS_PER_S
+TIERS = ("labelled", "near_event", "recent")
+LABELLED, NEAR_EVENT, RECENT = range(3)  # positions in TIERS, written to disks
+NEVER = -(2**63)
 FILL_AFTER_REDUCTION = 0.8  # of the limit, so that a reduction is rare
-MAX_SMALL_FILES = 8  # files much smaller than they should be; more are joined
 MAX_EVENT_RANGES = 20  # of a line, for windows that are still to come
+# A window that a person looked at says more than one whose label came with it.
+OPERATOR_WEIGHT = 3.0
+# SQLite keeps a row in the table's own page up to here; more of it goes to pages of its own.
+MAX_INLINE_BYTES, ROW_BYTES = 3900, 150
+
+IN_RANGE = "spec=? AND line=? AND first_ns BETWEEN ? AND ? AND last_ns>=?"
+COLUMNS = "source, tier, label, operator_ns, added_ns, windows, data"
+INSERT = (
+    f"INSERT INTO block(spec, line, first_ns, last_ns, size, {COLUMNS}) "  # noqa: S608
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+DELETE = "DELETE FROM block WHERE id=?"
 
 
 class StoreLimits(FrozenModel):
@@ -54,7 +69,7 @@ class StoreLimits(FrozenModel):
         256 * MIB, ge=1, description="All other unlabelled windows; 25 lines send 3.8 MB a second."
     )
     recent_s: float = Field(DAY_S, gt=0, description="As long as windows stay on their topic.")
-    segment_windows: int = Field(8192, ge=1, description="Windows in a file: about 6 MB.")
+    pending_windows: int = Field(8192, ge=1, description="Windows in memory, about 6 MB; they are written then.")
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -68,279 +83,305 @@ class StoreLimits(FrozenModel):
             recent_s=settings.store_waiting_hours * 3600,
         )
 
-    def bytes(self, tier: Tier) -> int:
-        """Return the most bytes of a tier."""
-        return {"labelled": self.labelled_bytes, "near_event": self.near_event_bytes, "recent": self.recent_bytes}[tier]
+    def of(self, tier: int) -> tuple[int, float]:
+        """Return the most bytes of a tier and the longest stay in it, in seconds."""
+        return (
+            (self.labelled_bytes, self.labelled_s),
+            (self.near_event_bytes, self.near_event_s),
+            (self.recent_bytes, self.recent_s),
+        )[tier]
 
-    def age_s(self, tier: Tier) -> float:
-        """Return the longest stay in a tier, in seconds."""
-        return {"labelled": self.labelled_s, "near_event": self.near_event_s, "recent": self.recent_s}[tier]
+
+@dataclass(eq=False, slots=True)
+class _Line:
+    """What is in memory of one line. ``keys`` are those of ``pending``, once they are needed."""
+
+    newest_ns: int = NEVER
+    labels: dict[str, WindowLabel] = field(default_factory=dict)
+    event_ranges: list[tuple[int, int]] = field(default_factory=list)
+    pending: list[Arrival] = field(default_factory=list)
+    keys: set[tuple[int, int]] | None = None
+
+    def pending_keys(self) -> set[tuple[int, int]]:
+        """Return start time and number of the windows in memory."""
+        if self.keys is None:
+            self.keys = {key for arrival in self.pending for key in arrival.ids()}
+        return self.keys
 
 
 class TieredStore:
-    """Windows of ``spec`` below ``folder``.
+    """Windows of ``spec`` in ``database``.
 
     ``labelled`` holds labelled windows, ``near_event`` unlabelled ones near an event, ``recent`` all others for a
-    while. A window that gets its label later is copied to ``labelled``; its first copy goes with its file.
+    while. A window that gets its label later moves to ``labelled``: its block is divided. ``write`` and ``apply``
+    run in a transaction of the caller.
     """
 
-    def __init__(self, folder: Path, spec: SignalSpec, limits: StoreLimits) -> None:
-        self.folder, self.spec, self.limits = folder, spec, limits
-        self.lines, self._sources = Names(), Names()
-        self.segments: dict[Tier, list[Segment]] = {tier: [] for tier in TIERS}
-        self._pending: dict[Tier, list[Block]] = {tier: [] for tier in TIERS}
-        self._labels: dict[str, list[WindowLabel]] = {}
-        self._event_ranges: dict[str, list[tuple[int, int]]] = {}
-        self._number = 0
-        self.set_aside = 0
-        self._open()
-        self._known = np.sort(np.concatenate([np.empty(0, np.uint64), *(s.rows.key for s in self._all_segments())]))
-        self._pending_keys: set[int] = set()
+    def __init__(self, database: Database, spec: SignalSpec, limits: StoreLimits) -> None:
+        self.spec, self.limits, self._database = spec, limits, database
+        self._key = _key_of(spec)
+        self._lines: dict[str, _Line] = {}
+        self._promotions: list[tuple[str, int, int]] = []
+        self.pending = 0
+        with database.transaction():
+            # Written anew where it is there: of several definitions of a spec the latest is the one in use.
+            database.rows("INSERT OR REPLACE INTO spec VALUES (?, ?)", self._key, spec.model_dump_json())
+        newest = "SELECT line, max(last_ns) FROM block WHERE spec=? GROUP BY line"
+        for name, last_ns in database.each(newest, self._key):
+            self._line(name).newest_ns = last_ns
+
+    def _line(self, name: str) -> _Line:
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = _Line()
+        return line
 
     # Coming in -----------------------------------------------------------------------------------------------------
 
-    def add(
-        self,
-        line: str,
-        start_ns: NDArray[np.int64],
-        sequence: NDArray[np.int64],
-        windows: NDArray[np.float32],
-        labels: NDArray[np.int16],
-        source: str,
-        now_ns: int,
-    ) -> int:
-        """Add windows of one line that are not stored yet; return how many were new."""
-        key = keys_of(line, start_ns, sequence)
-        place = np.minimum(np.searchsorted(self._known, key), max(0, len(self._known) - 1))
-        new = self._known[place] != key if len(self._known) else np.ones(len(key), bool)
-        if len(self._pending_keys):
-            new &= np.array([k not in self._pending_keys for k in key.tolist()])
-        first = np.zeros(len(key), bool)
-        first[np.unique(key, return_index=True)[1]] = True
-        new &= first
-        if not new.any():
+    def add(self, name: str, arrival: Arrival) -> int:
+        """Take the windows of a line that are new into memory; return their number."""
+        count = len(arrival.start_ns)
+        if not count:
             return 0
-        n = len(key)
-        code, origin = np.full(n, self.lines[line], np.int32), np.full(n, self._sources[source], np.int32)
-        never, now = np.zeros(n, np.int64), np.full(n, now_ns, np.int64)
-        rows = Rows(code, origin, start_ns, sequence, labels, never, now, key).take(new)
-        data, first_ns, last_ns = windows[new], rows.start_ns.min(), rows.start_ns.max()
-        for label in self._labels.get(line, ()):
-            if label.first_ns <= last_ns and label.last_ns >= first_ns:
-                self._label_rows(label, rows)
-        near_event = np.zeros(len(rows), bool)
-        for begin, end in self._event_ranges.get(line, ()):
-            near_event |= (rows.start_ns >= begin) & (rows.start_ns <= end)
-        labelled = rows.label != UNLABELLED
-        masks = (labelled, near_event & ~labelled, ~near_event & ~labelled)
-        for tier, mask in zip(TIERS, masks, strict=True):
-            if mask.any():
-                self._put(tier, Block(rows.take(mask), data[mask]))
-        self._write_if_full()
-        return int(new.sum())
+        line, starts = self._line(name), arrival.start_ns
+        last_ns = int(starts[-1])
+        if starts[0] <= line.newest_ns or (count > 1 and not (starts[1:] > starts[:-1]).all()):
+            first_ns, last_ns = int(starts.min()), int(starts.max())
+            known, pending, new = self._stored_keys(name, first_ns, last_ns), line.pending_keys(), []
+            for place, key in enumerate(arrival.ids()):
+                if key not in known and key not in pending:
+                    pending.add(key)
+                    new.append(place)
+            if len(new) < count:
+                arrival, count = arrival.take(np.array(new, np.intp)), len(new)
+            if not count:
+                return 0
+        elif line.keys is not None:
+            line.keys.update(arrival.ids())
+        line.newest_ns = max(line.newest_ns, last_ns)
+        line.pending.append(arrival)
+        self.pending += count
+        return count
 
-    def apply(self, label: WindowLabel) -> int:
-        """Give a label to the stored windows it covers, and to those still to come; return how many are stored.
+    def _stored_keys(self, name: str, first_ns: int, last_ns: int) -> set[tuple[int, int]]:
+        """Return start time and number of the windows in the database that start in a range."""
+        keys: set[tuple[int, int]] = set()
+        query = f"SELECT windows, data FROM block WHERE {IN_RANGE}"  # noqa: S608
+        for count, data in self._database.each(query, *self._range(name, first_ns, last_ns)):
+            try:
+                starts, numbers = decode_times(data, count)
+            except ValueError:
+                continue  # it is dropped where its samples are read
+            own = (starts >= first_ns) & (starts <= last_ns)
+            keys.update(zip(starts[own].tolist(), numbers[own].tolist(), strict=True))
+        return keys
 
-        Raises:
-            TrainingError: the spec has no such class.
+    def _range(self, name: str, first_ns: int, last_ns: int) -> tuple[Any, ...]:
+        return self._key, name, max(NEVER, int(first_ns) - MAX_BLOCK_NS), int(last_ns), int(first_ns)
+
+    def keep_near_event(self, name: str, first_ns: int, last_ns: int) -> int:
+        """Keep windows in a range of starts for longer: an operator may label them. Return how many there are.
+
+        Those in the database move with the next ``write``.
         """
-        class_index(label.fault_class, self.spec)
-        self._labels.setdefault(label.line, []).append(label)
-        return self._promote("labelled", label.line, label.first_ns, label.last_ns, label)
+        line = self._line(name)
+        line.event_ranges = [*line.event_ranges[1 - MAX_EVENT_RANGES :], (first_ns, last_ns)]
+        self._promotions.append((name, first_ns, last_ns))
+        pending = sum(first_ns <= start_ns <= last_ns for start_ns, _ in line.pending_keys())
+        return pending + len(self._stored_keys(name, first_ns, last_ns))
 
-    def keep_near_event(self, line: str, first_ns: int, last_ns: int) -> int:
-        """Keep windows in a range of starts for longer: an operator may label them."""
-        self._event_ranges[line] = [*self._event_ranges.get(line, [])[1 - MAX_EVENT_RANGES :], (first_ns, last_ns)]
-        return self._promote("near_event", line, first_ns, last_ns, None)
+    def expect(self, label: WindowLabel) -> bool:
+        """Give windows that are still to come a label; return False, with a warning, where the spec lacks its class."""
+        try:
+            class_index(label.fault_class, self.spec)
+        except TrainingError as error:
+            log.warning("label-of-another-spec", label_id=label.label_id, reason=str(error))
+            return False
+        self._line(label.line).labels[label.label_id] = label
+        return True
 
     def forget_labels(self, gone: set[str]) -> None:
-        """Drop labels by their id, after writing them with their windows."""
-        for line, labels in list(self._labels.items()):
-            self._labels[line] = [label for label in labels if label.label_id not in gone]
-        self._rewrite([(segment, np.ones(len(segment.rows), bool)) for segment in self.segments["labelled"]])
-
-    def _label_rows(self, label: WindowLabel, rows: Rows) -> None:
-        own = rows.line == self.lines.find(label.line)
-        labels, given = rows.label[own], rows.operator_ns[own]
-        apply_label(label, class_index(label.fault_class, self.spec), rows.start_ns[own], labels, given)
-        rows.label[own], rows.operator_ns[own] = labels, given
-
-    def _promote(self, into: Tier, line: str, first_ns: int, last_ns: int, label: WindowLabel | None) -> int:
-        """Copy windows of a range from lower tiers into a higher one, with ``label``; return how many of the range the
-        higher tiers hold then."""
-        code = self.lines.find(line)
-        if code is None:
-            return 0
-        known = np.empty(0, np.uint64)
-        for tier in TIERS[: TIERS.index(into) + 1]:
-            for rows in (block.rows for block in self._near(tier, first_ns, last_ns)):
-                own = _within(rows, code, first_ns, last_ns)
-                known = np.concatenate([known, rows.key[own]])
-                if label is not None and len(own):
-                    self._label_rows(label, rows)
-        for tier in TIERS[TIERS.index(into) + 1 :]:
-            for block in self._near(tier, first_ns, last_ns):
-                own = _within(block.rows, code, first_ns, last_ns)
-                own = own[~np.isin(block.rows.key[own], known)]
-                if not len(own):
-                    continue
-                copy = Block(block.rows.take(own), block.data(own))
-                if label is not None:
-                    self._label_rows(label, copy.rows)
-                self._put(into, copy)
-                known = np.concatenate([known, copy.rows.key])
-                if isinstance(block, Block):
-                    self._pending[tier].remove(block)
-                    rest = np.setdiff1d(np.arange(len(block.rows)), own)
-                    self._pending[tier].append(Block(block.rows.take(rest), block.data(rest)))
-        self._write_if_full()
-        return len(np.unique(known))
-
-    def _near(self, tier: Tier, first_ns: int, last_ns: int) -> list[Block | Segment]:
-        """Return the blocks and files that may hold windows starting in a range."""
-        files = [s for s in self.segments[tier] if s.times_ns[0] <= last_ns and s.times_ns[1] >= first_ns]
-        return [*self._pending[tier], *files]
+        """Drop labels by their id; windows that have them keep them."""
+        for line in self._lines.values():
+            for name in gone & line.labels.keys():
+                del line.labels[name]
 
     # Writing and clearing ------------------------------------------------------------------------------------------
 
-    def _put(self, tier: Tier, block: Block) -> None:
-        self._pending[tier].append(block)
-        self._pending_keys.update(block.rows.key.tolist())
-
-    def _write_if_full(self) -> None:
-        if len(self._pending_keys) >= self.limits.segment_windows:
-            self.write()
-
     def write(self) -> None:
-        """Write the windows in memory to the disk.
+        """Write the windows in memory and move those near events; they stay in memory until ``written``."""
+        for name, line in self._lines.items():
+            if line.pending:
+                blocks = self._labelled_columns(line).blocks()
+                self._database.run_many(INSERT, [self._row(name, block) for block in blocks])
+        for name, first_ns, last_ns in self._promotions:
+            self._promote(NEAR_EVENT, name, first_ns, last_ns)
 
-        Raises:
-            StoreError: they cannot be written, and stay in memory.
+    def written(self) -> None:
+        """Drop from memory what ``write`` has written; to be called when it is committed."""
+        for line in self._lines.values():
+            line.pending, line.keys = [], None
+        self._promotions, self.pending = [], 0
+
+    def _labelled_columns(self, line: _Line) -> Columns:
+        """Return the windows in memory with the labels of operators and their tiers."""
+        columns = Columns(line.pending)
+        starts = columns.start_ns
+        for label in line.labels.values():
+            if label.first_ns <= starts[-1] and label.last_ns >= starts[0]:
+                index = class_index(label.fault_class, self.spec)
+                apply_label(label, index, starts, columns.label, columns.operator_ns)
+        for first_ns, last_ns in line.event_ranges:
+            own = (starts >= first_ns) & (starts <= last_ns)
+            columns.tier[own] = np.minimum(columns.tier[own], NEAR_EVENT)
+        columns.tier[columns.label != UNLABELLED] = LABELLED
+        return columns
+
+    def _row(self, name: str, block: Block) -> tuple[Any, ...]:
+        data = encode(block, self.spec)
+        size = ROW_BYTES + len(data)
+        if len(data) > MAX_INLINE_BYTES:
+            size = (len(data) // (PAGE_BYTES - 4) + 1) * PAGE_BYTES
+        about = block.source, block.tier, block.label, block.operator_ns, block.added_ns, len(block), data
+        return self._key, name, int(block.start_ns.min()), int(block.start_ns.max()), size, *about
+
+    def apply(self, label: WindowLabel) -> int:
+        """Give a label to the windows it covers; return how many are in the database."""
+        if not self.expect(label):
+            return 0
+        return self._promote(LABELLED, label.line, label.first_ns, label.last_ns, label)
+
+    def _promote(self, tier: int, name: str, first_ns: int, last_ns: int, label: WindowLabel | None = None) -> int:
+        """Move stored windows of a range from lower tiers to ``tier``, and give all of the range ``label``, if any.
+
+        Blocks that are partly in the range are divided. Return how many windows there were to move or to label.
         """
-        for tier in TIERS:
-            self._write(tier, self._pending[tier])
-            self._pending[tier] = []
-            self._join_small(tier)
-        self._pending_keys.clear()
+        query = f"SELECT id, {COLUMNS} FROM block WHERE {IN_RANGE} AND tier>? ORDER BY id"  # noqa: S608
+        above, found = (tier if label is None else -1), 0
+        for number, *row in self._database.rows(query, *self._range(name, first_ns, last_ns), above):
+            block = self._block(number, row)
+            if block is None:
+                continue
+            own = (block.start_ns >= first_ns) & (block.start_ns <= last_ns)
+            found += int(own.sum())
+            moved = replace(block, tier=min(tier, block.tier))
+            if label is not None and given_ns(label) >= block.operator_ns:
+                moved = replace(moved, label=class_index(label.fault_class, self.spec), operator_ns=given_ns(label))
+            if own.any() and moved != block:
+                edges = [0, *(np.flatnonzero(np.diff(own)) + 1).tolist(), len(own)]
+                self._replace(
+                    number, name, [(moved if own[a] else block).take(slice(a, b)) for a, b in pairwise(edges)]
+                )
+        return found
+
+    def _replace(self, number: int, name: str, blocks: Sequence[Block]) -> None:
+        self._database.rows(DELETE, number)
+        self._database.run_many(INSERT, [self._row(name, block) for block in blocks])
+
+    def _block(self, number: int, row: Sequence[Any]) -> Block | None:
+        """Return the block of a row; drop it with a warning where its bytes are damaged."""
+        source, tier, label, operator_ns, added_ns, count, data = row
+        try:
+            return Block(source, tier, label, operator_ns, added_ns, *decode(data, count, self.spec))
+        except ValueError as error:
+            log.warning("store-block-dropped", spec=self.spec.name, windows_lost=count, reason=str(error))
+            self._database.rows(DELETE, number)
+            return None
 
     def enforce_limits(self, now_ns: int) -> None:
         """Drop windows that are too old or too many."""
-        for tier in TIERS:
-            old_ns = now_ns - round(self.limits.age_s(tier) * 1e9)
-            self._drop(tier, [s for s in self.segments[tier] if s.newest_ns < old_ns])
-        for tier in ("near_event", "recent"):
-            by_age = sorted(self.segments[tier], key=lambda s: s.newest_ns)
-            excess = self.bytes(tier) - self.limits.bytes(tier)
-            gone = []
-            while excess > 0 and by_age:
-                gone.append(by_age.pop(0))
-                excess -= gone[-1].bytes
-            self._drop(tier, gone)
-        if self.bytes("labelled") > self.limits.bytes("labelled"):
-            self._reduce_labelled()
+        for tier in range(len(TIERS)):
+            most_bytes, most_s = self.limits.of(tier)
+            # Windows of earlier definitions of a spec, which nobody reads any more, leave with their age, too.
+            too_old = "DELETE FROM block WHERE spec IN (SELECT key FROM spec) AND tier=? AND added_ns<?"
+            self._database.rows(too_old, tier, now_ns - round(most_s * NS_PER_S))
+            excess = self._bytes(tier) - most_bytes
+            if excess > 0 and tier == LABELLED:
+                self._reduce_labelled()
+            elif excess > 0:
+                self._drop_oldest(tier, excess)
 
-    def bytes(self, tier: Tier) -> int:
-        """Return the size of a tier's files."""
-        return sum(segment.bytes for segment in self.segments[tier])
+    def _drop_oldest(self, tier: int, excess: int) -> None:
+        gone = []
+        oldest = "SELECT id, size FROM block WHERE spec=? AND tier=? ORDER BY added_ns"
+        for number, size in self._database.each(oldest, self._key, tier):
+            gone.append((number,))
+            excess -= size
+            if excess <= 0:
+                break
+        self._database.run_many(DELETE, gone)
 
     def _reduce_labelled(self) -> None:
         """Drop labelled windows, evenly by class, then line, then day; operators' labels are classes of their own."""
-        segments = self.segments["labelled"]
-        rows = Rows.joined([segment.rows for segment in segments])
-        budget = int(FILL_AFTER_REDUCTION * len(rows) * self.limits.bytes("labelled") / self.bytes("labelled"))
-        group = rows.label.astype(np.int64) * 2 + (rows.operator_ns > 0)
-        keep = balanced([group, rows.line, rows.start_ns // DAY_NS], rows.start_ns, budget)
-        stops = np.cumsum([len(segment.rows) for segment in segments])
-        parts = np.split(keep, stops[:-1])
-        self._rewrite([(segment, part) for segment, part in zip(segments, parts, strict=True) if not part.all()])
-        log.info("store-reduced", spec=self.spec.name, windows=len(rows), left=int(keep.sum()))
-
-    def _rewrite(self, masks: Sequence[tuple[Segment, NDArray[np.bool_]]]) -> None:
-        """Rewrite labelled segments with the windows of their masks only, then drop the old files."""
-        blocks: list[Block] = []
-        for segment, keep in masks:
-            index = np.flatnonzero(keep)
-            if len(index):
-                blocks.append(Block(segment.rows.take(index), segment.data(index)))
-            if sum(len(b.rows) for b in blocks) >= self.limits.segment_windows:
-                self._write("labelled", blocks)
-                blocks = []
-        self._write("labelled", blocks)
-        self._drop("labelled", [segment for segment, _ in masks])
-
-    def _join_small(self, tier: Tier) -> None:
-        """Join files that were written early, each of a few windows, so that their number stays small."""
-        small = [s for s in self.segments[tier] if len(s.rows) < self.limits.segment_windows // 4]
-        if len(small) >= MAX_SMALL_FILES:
-            blocks = [Block(s.rows, s.data(np.arange(len(s.rows)))) for s in small]
-            self._write(tier, blocks)
-            self._drop(tier, small)
-
-    def _write(self, tier: Tier, blocks: Sequence[Block]) -> None:
-        if not sum(len(block.rows) for block in blocks):
-            return
-        rows = Rows.joined([block.rows for block in blocks])
-        self._number += 1
-        path = self.folder / f"{FILE_PREFIX[tier]}-{self._number:012d}.parquet"
-        data = np.concatenate([block.windows for block in blocks])
-        self.segments[tier].append(write_segment(path, rows, data, self.spec, self.lines, self._sources))
-        keys = np.sort(rows.key)
-        self._known = np.insert(self._known, np.searchsorted(self._known, keys), keys)
-
-    def _drop(self, tier: Tier, gone: Sequence[Segment]) -> None:
-        for segment in gone:
-            segment.path.unlink(missing_ok=True)
-            self.segments[tier].remove(segment)
-            keys = np.sort(segment.rows.key)
-            self._known = np.delete(self._known, np.unique(np.searchsorted(self._known, keys)))
+        query = (
+            "SELECT id, line, label, operator_ns>0, first_ns, last_ns, windows FROM block "
+            "WHERE spec=? AND tier=? ORDER BY id"
+        )
+        numbers, names, *others = zip(*self._database.rows(query, self._key, LABELLED), strict=True)
+        label, by_operator, first_ns, last_ns, count = np.array(others, np.int64)
+        line = np.unique(names, return_inverse=True)[1]
+        own = np.repeat(np.arange(len(count)), count)
+        place = np.arange(len(own)) - np.repeat(np.cumsum(count) - count, count)
+        # To group by day and to order by age it is enough to take the windows of a block as evenly spaced.
+        start_ns = first_ns[own] + place * ((last_ns - first_ns) // np.maximum(1, count - 1))[own]
+        budget = int(FILL_AFTER_REDUCTION * len(own) * self.limits.labelled_bytes / self._bytes(LABELLED))
+        keep = balanced([(label * 2 + by_operator)[own], line[own], start_ns // DAY_NS], start_ns, budget)
+        left = np.bincount(own, keep, len(count)).astype(int)
+        self._database.run_many(DELETE, [(numbers[k],) for k in np.flatnonzero(left == 0)])
+        for k in np.flatnonzero((left > 0) & (left < count)):
+            ((number, *row),) = self._database.rows(f"SELECT id, {COLUMNS} FROM block WHERE id=?", numbers[k])  # noqa: S608
+            block = self._block(number, row)
+            if block is not None:
+                self._replace(number, names[k], [block.take(keep[own == k])])
+        log.info("store-reduced", spec=self.spec.name, windows=len(own), left=int(keep.sum()))
 
     # Reading -------------------------------------------------------------------------------------------------------
 
-    def labelled_windows(self) -> tuple[Rows, NDArray[np.float32]]:
-        """Return all labelled windows, each once, by line and time."""
-        self.write()
-        segments = self.segments["labelled"]
-        if not segments:
-            none = Rows(*(np.empty(0, t) for t in ("i4", "i4", "i8", "i8", "i2", "i8", "i8", "u8")))
-            return none, np.empty((0, *self.spec.window_shape), np.float32)
-        rows = Rows.joined([s.rows for s in segments])
-        data = np.concatenate([s.data(np.arange(len(s.rows))) for s in segments])
-        # A crash between rewriting a file and dropping the old one leaves windows twice: the later label counts.
-        order = np.lexsort((-rows.operator_ns, rows.key))
-        first = order[np.unique(rows.key[order], return_index=True)[1]]
-        rows, data = rows.take(first), data[first]
-        order = np.lexsort((rows.start_ns, rows.line))
-        return rows.take(order), data[order]
+    def labelled_windows(self) -> Windows:
+        """Return the labelled windows in the database, by line and time, with their weights and episodes."""
+        # +tier: in a snapshot all blocks are labelled, and by the index of time they come in order.
+        query = f"SELECT id, line, {COLUMNS} FROM block WHERE spec=? AND +tier=? ORDER BY line, first_ns"  # noqa: S608
+        names, blocks = [], []
+        for number, name, *row in self._database.each(query, self._key, LABELLED):
+            block = self._block(number, row)
+            if block is not None:
+                names.append(name)
+                blocks.append(block)
+        if not blocks:
+            return Windows.empty(self.spec)
+        count = [len(block) for block in blocks]
+        line = np.repeat(np.unique(names, return_inverse=True)[1], count)
+        start_ns = np.concatenate([block.start_ns for block in blocks])
+        order = np.lexsort((start_ns, line))
+        line, start_ns = line[order], start_ns[order]
+        label, operator_ns = (
+            np.repeat([getattr(block, column) for block in blocks], count)[order] for column in ("label", "operator_ns")
+        )
+        windows = np.concatenate([block.windows for block in blocks])[order]
+        weights = window_weights(label, neighbours(line, start_ns), self.spec)
+        weights[operator_ns > 0] *= OPERATOR_WEIGHT
+        hashes = np.repeat(line_hashes(names), count)[order]
+        episode, mask = episodes_of(hashes, start_ns, label, self.spec)
+        return Windows(windows, label.astype(np.int32), weights, episode).take(mask)
 
-    def _all_segments(self) -> list[Segment]:
-        return [segment for tier in TIERS for segment in self.segments[tier]]
+    def counts(self) -> list[tuple[int, int, bool, int, int]]:
+        """Return tier, label, whether an operator gave it, number of windows, and bytes, of all that there are."""
+        query = "SELECT tier, label, by_operator, windows, size FROM total WHERE spec=?"
+        return [
+            (tier, label, bool(given), *sums) for tier, label, given, *sums in self._database.rows(query, self._key)
+        ]
 
-    def _open(self) -> None:
-        for left in self.folder.glob(".*.partial"):
-            left.unlink(missing_ok=True)  # of a writer that was killed
-        for tier in TIERS:
-            for path in sorted(self.folder.glob(f"{FILE_PREFIX[tier]}-*.parquet")):
-                self._number = max(self._number, int(path.stem.rpartition("-")[2]))
-                try:
-                    self.segments[tier].append(read_segment(path, self.spec, self.lines, self._sources))
-                except StoreError as error:
-                    path.replace(path.with_suffix(".aside"))
-                    self.set_aside += 1
-                    log.warning("store-file-set-aside", file=str(path.with_suffix(".aside")), reason=str(error))
+    def _bytes(self, tier: int) -> int:
+        query = "SELECT coalesce(sum(size), 0) FROM total WHERE spec=? AND tier=?"
+        return int(self._database.rows(query, self._key, tier)[0][0])
 
-    def restore_labels(self, labels: Sequence[WindowLabel]) -> None:
-        """Apply labels given before a restart."""
-        for label in labels:
-            try:
-                class_index(label.fault_class, self.spec)
-            except TrainingError as error:
-                log.warning("label-of-another-spec", label_id=label.label_id, reason=str(error))
-                continue
-            self._labels.setdefault(label.line, []).append(label)
-            for segment in self.segments["labelled"]:
-                self._label_rows(label, segment.rows)
+    @property
+    def lines(self) -> int:
+        """Number of lines that sent windows."""
+        return sum(line.newest_ns != NEVER for line in self._lines.values())
 
 
-def _within(rows: Rows, line: int, first_ns: int, last_ns: int) -> NDArray[np.intp]:
-    return np.flatnonzero((rows.line == line) & (rows.start_ns >= first_ns) & (rows.start_ns <= last_ns))
+def _key_of(spec: SignalSpec) -> str:
+    """Return what two windows must agree on for their samples and labels to mean the same, as a short text."""
+    about = [spec.channels, spec.samples, spec.hop, spec.period_samples, spec.class_names]
+    return f"{spec.name}:{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]}"

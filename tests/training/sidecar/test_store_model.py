@@ -1,0 +1,126 @@
+"""In whatever order windows, labels and events come, the store holds what a dictionary of windows would."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.sidecar.test_store import BEGIN_NS, HOP_NS, SPEC, operator_label
+from training.sidecar.store.labels import given_ns
+from training.sidecar.store.store import LabelledStore
+from training.sidecar.store.tiers import StoreLimits
+
+CLASSES = SPEC.class_names
+LINES = st.sampled_from("ab")
+PLACES = st.integers(0, 40)
+SPANS = st.tuples(PLACES, st.integers(0, 12)).map(lambda span: (span[0], span[0] + span[1]))
+STEPS = st.one_of(
+    st.tuples(st.just("add"), LINES, SPANS, st.sampled_from([None, 0, 1, 2])),
+    st.tuples(st.just("label"), LINES, SPANS, st.sampled_from(["none", "AG", "BG"]), st.integers(0, 3)),
+    st.tuples(st.just("event"), LINES, SPANS),
+    st.tuples(st.just("flush")),
+    st.tuples(st.just("reopen")),
+)
+
+
+@dataclass
+class Window:
+    """What is known of a window."""
+
+    label: int | None
+    operator_ns: int = 0
+    near_event: bool = False
+
+    @property
+    def tier(self) -> str:
+        return "labelled" if self.label is not None else "near_event" if self.near_event else "recent"
+
+
+class Model:
+    """Windows by line and number, labels and events of all times."""
+
+    def __init__(self) -> None:
+        self.windows: dict[tuple[str, int], Window] = {}
+        self.labels: dict[str, tuple[str, tuple[int, int], int, int]] = {}
+        self.events: list[tuple[str, tuple[int, int]]] = []
+
+    def add(self, line: str, span: tuple[int, int], label: int | None) -> int:
+        new = [number for number in range(span[0], span[1] + 1) if (line, number) not in self.windows]
+        for number in new:
+            window = self.windows[line, number] = Window(label)
+            window.near_event = any(at == line and a <= number <= b for at, (a, b) in self.events)
+            for at, (a, b), index, when in self.labels.values():
+                if at == line and a <= number <= b and when >= window.operator_ns:
+                    window.label, window.operator_ns = index, when
+        return len(new)
+
+    def of(self, line: str, span: tuple[int, int]) -> list[Window]:
+        return [self.windows[line, n] for n in range(span[0], span[1] + 1) if (line, n) in self.windows]
+
+
+def values(line: str, numbers: np.ndarray) -> np.ndarray:
+    """Windows of a wave that says of which line and where it is."""
+    sample = numbers[:, None] * SPEC.hop + np.arange(SPEC.samples)
+    return np.broadcast_to((sample + 10_000 * "ab".index(line))[:, :, None], (len(numbers), *SPEC.window_shape)).astype(
+        np.float32
+    )
+
+
+@given(st.lists(STEPS, max_size=25), st.sampled_from([3, 20, 8192]))
+def test_the_store_holds_what_a_dictionary_would(steps: list[tuple[object, ...]], pending: int) -> None:
+    model, limits = Model(), StoreLimits(pending_windows=pending)
+    with tempfile.TemporaryDirectory() as name:
+        store = LabelledStore(Path(name), limits)
+        for step in steps:
+            match step:
+                case ("add", str(line), (int(a), int(b)), label):
+                    numbers = np.arange(a, b + 1)
+                    labels = None if label is None else np.full(len(numbers), label)
+                    data = values(line, numbers)
+                    found = store.add(line, SPEC, BEGIN_NS + numbers * HOP_NS, numbers, data, labels)
+                    assert found == model.add(line, (a, b), label if isinstance(label, int) else None)
+                case ("label", str(line), (int(a), int(b)), str(fault_class), int(hours)):
+                    label = operator_label(fault_class, a, b, line, hours=hours, number=f"{step}")
+                    result = store.apply(label)
+                    covered = model.of(line, (a, b))
+                    assert result.known == (label.label_id in model.labels)
+                    if not result.known:
+                        assert result.windows == len(covered)
+                        index, when = CLASSES.index(fault_class), given_ns(label)
+                        model.labels[label.label_id] = (line, (a, b), index, when)
+                        for window in covered:
+                            if when >= window.operator_ns:
+                                window.label, window.operator_ns = index, when
+                case ("event", str(line), (int(a), int(b))):
+                    first_ns, last_ns = BEGIN_NS + a * HOP_NS, BEGIN_NS + b * HOP_NS
+                    assert store.keep_near_event(line, SPEC, first_ns, last_ns) == len(model.of(line, (a, b)))
+                    model.events.append((line, (a, b)))
+                    for window in model.of(line, (a, b)):
+                        window.near_event = True
+                case ("flush",):
+                    store.flush()
+                case _:
+                    store.close()
+                    store = LabelledStore(Path(name), limits)
+                    model.events.clear()  # ranges for windows that are still to come are in memory only
+        check(store, model)
+        store.close()
+        with LabelledStore(Path(name), limits) as again:
+            check(again, model)
+
+
+def check(store: LabelledStore, model: Model) -> None:
+    labelled = sorted((key, window) for key, window in model.windows.items() if window.label is not None)
+    found = store.windows(SPEC)
+    assert found.labels.tolist() == [window.label for _, window in labelled]
+    assert found.data[:, 0, 0].tolist() == [n * SPEC.hop + 10_000 * "ab".index(line) for (line, n), _ in labelled]
+    tiers = [window.tier for window in model.windows.values()]
+    for summary in store.summary():
+        assert summary.windows == {tier: tiers.count(tier) for tier in ("labelled", "near_event", "recent")}
+        assert summary.by_operators == sum(window.operator_ns > 0 for window in model.windows.values())
+        assert sum(summary.classes.values()) == len(labelled)

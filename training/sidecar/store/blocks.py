@@ -1,0 +1,163 @@
+"""Blocks: consecutive windows of one line that share source, tier and label, and their bytes on the disk. Pure."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.spec import SignalSpec
+from stream.contract import NS_PER_S
+
+UNLABELLED = -1
+# A late label rewrites the block of its windows, and a damaged byte costs it: 512 of 32 x 6 values are 0.1 MB when
+# compressed. Blocks are as compact as larger ones from some hundred windows on.
+MAX_BLOCK_WINDOWS = 512
+# The windows of a block start in the same minute: a search by time need not look further back than this.
+MAX_BLOCK_NS = 60 * NS_PER_S
+# zlib's fastest level: higher ones cost several times the time and gain little on noise.
+ZLIB_LEVEL = 1
+
+
+class Arrival(NamedTuple):
+    """Windows of one line that were added together: ``start_ns``, ``sequence``, ``label`` (−1: none) and
+    ``operator_ns`` (time of an operator's label, 0: none), each (n,), ``windows`` float32 (n, samples, channels)."""
+
+    start_ns: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    windows: NDArray[np.float32]
+    label: NDArray[np.int16]
+    operator_ns: NDArray[np.int64]
+    tier: int
+    source: str
+    added_ns: int
+
+    def take(self, index: NDArray[np.intp]) -> Arrival:
+        """Return the windows at ``index``."""
+        return self._replace(**{name: getattr(self, name)[index] for name in self._fields[:5]})
+
+    def ids(self) -> Iterator[tuple[int, int]]:
+        """Return start time and number of every window, which are equal for a window that is delivered twice."""
+        return zip(self.start_ns.tolist(), self.sequence.tolist(), strict=True)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Windows of one line in the order of time: ``start_ns`` and ``sequence`` (n,), ``windows`` float32 (n, samples,
+    channels). All have the same source, tier, label and time of an operator's label; the newest came at ``added_ns``.
+    """
+
+    source: str
+    tier: int
+    label: int
+    operator_ns: int
+    added_ns: int
+    start_ns: NDArray[np.int64] = field(compare=False)
+    sequence: NDArray[np.int64] = field(compare=False)
+    windows: NDArray[np.float32] = field(compare=False)
+
+    def __len__(self) -> int:
+        return len(self.start_ns)
+
+    def take(self, index: NDArray[np.bool_] | slice) -> Self:
+        """Return the windows at ``index``."""
+        arrays = {name: getattr(self, name)[index] for name in ("start_ns", "sequence", "windows")}
+        return replace(self, **arrays)
+
+
+class Columns:
+    """Everything about windows of one line, by time: columns of length n, which labels may still change."""
+
+    def __init__(self, arrivals: Sequence[Arrival]) -> None:
+        sizes = [len(arrival.start_ns) for arrival in arrivals]
+        self.sources = list(dict.fromkeys(arrival.source for arrival in arrivals))
+        self.start_ns, self.sequence, self.windows, self.label, self.operator_ns = (
+            np.concatenate([arrival[k] for arrival in arrivals]) for k in range(5)
+        )
+        self.tier = np.repeat([arrival.tier for arrival in arrivals], sizes)
+        self.source = np.repeat([self.sources.index(arrival.source) for arrival in arrivals], sizes)
+        self.added_ns = np.repeat([arrival.added_ns for arrival in arrivals], sizes)
+        if (np.diff(self.start_ns) < 0).any():
+            order = np.argsort(self.start_ns, kind="stable")
+            for name, column in vars(self).items():
+                if name != "sources":
+                    setattr(self, name, column[order])
+
+    def blocks(self) -> Iterator[Block]:
+        """Return the windows as blocks: each as long as windows follow each other and share what a block shares."""
+        same = (self.label, self.operator_ns, self.tier, self.source, self.start_ns // MAX_BLOCK_NS)
+        cut = np.diff(self.sequence) != 1
+        for column in same:
+            cut |= column[1:] != column[:-1]
+        cut[MAX_BLOCK_WINDOWS - 1 :: MAX_BLOCK_WINDOWS] = True
+        edges = [0, *(np.flatnonzero(cut) + 1).tolist(), len(self.start_ns)]
+        for a, b in pairwise(edges):
+            yield Block(
+                source=self.sources[self.source[a]],
+                tier=int(self.tier[a]),
+                label=int(self.label[a]),
+                operator_ns=int(self.operator_ns[a]),
+                added_ns=int(self.added_ns[a:b].max()),
+                start_ns=self.start_ns[a:b],
+                sequence=self.sequence[a:b],
+                windows=self.windows[a:b],
+            )
+
+
+def encode(block: Block, spec: SignalSpec) -> bytes:
+    """Return times, numbers and samples of a block, compressed.
+
+    Where the windows overlap bit for bit, every sample is stored once. Values stand by channel, and their bytes by
+    place, first the lowest bytes of all values: neighbours in time differ least in their highest bytes.
+    """
+    step, windows = min(spec.hop, spec.samples), np.ascontiguousarray(block.windows, "<f4")
+    bits = windows.view(np.uint32)
+    wave = windows.reshape(-1, windows.shape[2])
+    if np.array_equal(bits[1:, : spec.samples - step], bits[:-1, step:]):
+        wave = np.concatenate([windows[0], windows[1:, spec.samples - step :].reshape(-1, windows.shape[2])])
+    planes = np.ascontiguousarray(wave.T).reshape(-1, 1).view(np.uint8).T
+    steps = np.stack([np.diff(block.start_ns, prepend=0), np.diff(block.sequence, prepend=0)]).astype("<i8")
+    return zlib.compress(steps.tobytes() + planes.tobytes(), ZLIB_LEVEL)
+
+
+def decode_times(data: bytes, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return start times and numbers (count,) of a block; only the beginning of ``data`` is decompressed.
+
+    Raises:
+        ValueError: the bytes are damaged.
+    """
+    try:
+        return _times(zlib.decompressobj().decompress(data, 16 * count), count)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
+def decode(
+    data: bytes, count: int, spec: SignalSpec
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Return start times and numbers (count,) and windows float32 (count, samples, channels) of a block.
+
+    Raises:
+        ValueError: the bytes are damaged; a checksum finds that.
+    """
+    try:
+        raw = zlib.decompress(data)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    channels = len(spec.channels)
+    planes = np.frombuffer(raw, np.uint8, offset=16 * count).reshape(4, -1)
+    wave = np.ascontiguousarray(np.ascontiguousarray(planes.T).view("<f4").reshape(channels, -1).T)
+    if len(wave) == count * spec.samples:
+        return *_times(raw, count), wave.reshape(count, *spec.window_shape)
+    view = np.lib.stride_tricks.sliding_window_view(wave, spec.samples, axis=0)[:: spec.hop]
+    return *_times(raw, count), view.transpose(0, 2, 1)
+
+
+def _times(raw: bytes, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    steps = np.frombuffer(raw, "<i8", 2 * count).reshape(2, count).cumsum(axis=1)
+    return steps[0], steps[1]
