@@ -61,7 +61,7 @@ class EvaluationOptions:
 
 
 class Recipe(ABC):
-    """How models of one spec are made and judged. Methods import what they need when they are called.
+    """How models of one spec are made and evaluated. Methods import what they need when they are called.
 
     Args:
         spec: of the models.

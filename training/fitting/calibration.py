@@ -139,7 +139,7 @@ def calibrate(
     test_labels: Labels,
     spec: SignalSpec,
 ) -> Calibration:
-    """Fit a temperature to one part and judge it on another.
+    """Fit a temperature to one part and evaluate it on another.
 
     Args:
         logits: of the calibration windows, neither trained nor chosen on.
@@ -152,7 +152,7 @@ def calibrate(
         TrainingError: a part is empty.
     """
     if len(labels) == 0 or len(test_labels) == 0:
-        raise TrainingError("calibration needs windows to fit to and others to judge by; use more episodes")
+        raise TrainingError("calibration needs windows to fit to and others to evaluate by; use more episodes")
     temperature = fit_temperature(logits, labels.astype(np.int32))
     before, after = (softmax(test_logits.astype(np.float64) / t, axis=1) for t in (1.0, temperature))
     return Calibration(

@@ -1,4 +1,4 @@
-"""The windows that the `line` model learns from, and the hard ones that are added when a first model has judged."""
+"""The windows that the `line` model learns from, and the hard ones that are added once a first model has learned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing, on data, the bounds beyond which a window is called unknown, and judging them.
+"""Choosing, on data, the bounds beyond which a window is called unknown, and evaluating them.
 
 Peaks and change are bounded by what simulated lines show, with room beyond: the strongest fault is the last window
 to be refused. Roughness has a bound as high as white noise allows, since there good windows and strange ones meet.
@@ -115,7 +115,7 @@ class RejectionScores:
 def score_rejection(
     rejection: PowerLineRejection, good: Windows, strange: dict[str, NDArray[np.float32]], spec: SignalSpec
 ) -> RejectionScores:
-    """Judge bounds by windows that they were not chosen on."""
+    """Evaluate bounds by windows that they were not chosen on."""
     refused = rejection.is_ood(good.data)
     faulty = good.labels != spec.none_index
     return RejectionScores(

@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 LINE_SHARES = (0.94, 0.06)  # training, validation
 # Rounds of fitting that simulate hard windows after them, at most.
 MOST_SEARCHES = 2
-# Episodes of a data set that a part is judged by: all their windows are kept, some 150 of each.
-MOST_JUDGED = 400
-JUDGED = ("calibration", "test", *(f"held-out-{band}" for band in HELD_OUT))
+# Episodes of a data set that a part is evaluated by: all their windows are kept, some 150 of each.
+MOST_EVALUATED = 400
+EVALUATED = ("calibration", "test", *(f"held-out-{band}" for band in HELD_OUT))
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class TrainingData:
 
 
 def simulate_training_data(batches: Batches, spec: SignalSpec, seeds: Seeds) -> TrainingData:
-    """Simulate what a model learns from, what it is judged by, and, in every round, what it may find hard."""
+    """Simulate what a model learns from, what it is evaluated by, and, in every round, what it may find hard."""
     windows = training_windows(batches, spec, seeds.training)
     known = batches.mixed + batches.brief
     train, validation = split_by_episode(windows, LINE_SHARES, seeds.training)
@@ -122,7 +122,7 @@ def read_training_data(path: Path, spec: SignalSpec, seed: int) -> TrainingData:
     train, validation = (_windows(dataset, parts[name], spec, seed) for name in ("training", "validation"))
     if missing := [name for k, name in enumerate(spec.class_names) if not (train.labels == k).any()]:
         raise _too_few(dataset, f"leave {len(parts['training'])} to learn from, without any {', '.join(missing)}")
-    judged = {name: _windows(dataset, part[:MOST_JUDGED], spec) for name, part in parts.items() if name in JUDGED}
+    evaluated = {name: _windows(dataset, parts[name][:MOST_EVALUATED], spec) for name in EVALUATED}
     log.info("data-set-read", episodes=len(dataset), windows=len(train) + len(validation))
 
     def search(done: int, rounds: int, classify: Classifier) -> Windows:
@@ -134,10 +134,10 @@ def read_training_data(path: Path, spec: SignalSpec, seed: int) -> TrainingData:
     return TrainingData(
         train,
         validation,
-        judged["calibration"],
-        judged["test"],
+        evaluated["calibration"],
+        evaluated["test"],
         search,
-        held_out={band: judged[f"held-out-{band}"] for band in HELD_OUT},
+        held_out={band: evaluated[f"held-out-{band}"] for band in HELD_OUT},
         source=_source(dataset, parts),
     )
 

@@ -46,7 +46,7 @@ class Disturbances(FrozenModel):
 
 
 class Fold(FrozenModel):
-    """One fold: what its model learned from, and how it was judged."""
+    """One fold: what its model learned from, and how it was evaluated."""
 
     schema_version: Literal[1] = 1
     fingerprint: str

@@ -1,13 +1,13 @@
-"""Episode-grouped cross-validation of the `line` recipe: every episode is judged by a model that never saw it.
+"""Episode-grouped cross-validation of the `line` recipe: every episode is evaluated by a model that never saw it.
 
 As many groups of episodes as there are folds are simulated, each from seeds of its own. A fold's model learns from
-all groups but one, by the recipe's rounds, normalisation and calibration, and is judged
+all groups but one, by the recipe's rounds, normalisation and calibration, and is evaluated
 
 - by the windows of its own group that one state fills, with instruments as bad as in training, and by those of fresh
   lines with usual instruments, where every window counts that one state fills, as often as it occurs;
 - by faults on fresh lines: found, missed, delay;
 - by disturbances of every kind on fresh lines. One hour has sixty: each stands for a minute, of which the
-  seconds around it are simulated, and the quiet between disturbances is judged by the quiet that was simulated.
+  seconds around it are simulated, and the quiet between disturbances is evaluated by the quiet that was simulated.
 
 Windows unlike training are answered as a worker answers them, with no fault.
 """

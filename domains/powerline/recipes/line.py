@@ -56,7 +56,7 @@ LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
 ROUNDS = (Round(0.15, 5e-3, 0.3), Round(0.15, 4e-3, 0.3), Round(0.7, 4e-3, 0.01))
 # From a model that is good already: small steps, so that it does not forget what it knows.
 WARM_ROUNDS = (Round(0.5, 1e-3, 0.3), Round(0.5, 1e-3, 0.01))
-# Windows are judged by how rare faults are, but not wholly: a fault that is missed costs more than a doubtful window.
+# Windows are classified by how rare faults are, but not wholly: a missed fault costs more than a doubtful window.
 # At half of it noise of 10 and 20 dB made faults of quiet windows (macro-F1 .976 and .989; .978 and .990 here), at four
 # fifths fewer usual faults were found (.9976; .9979 here, .9983 at half).
 PRIOR_PART = 0.65
@@ -219,7 +219,7 @@ def calibrate_line(
     Args:
         network: whose last bias is changed.
         calibration: windows as often as they occur; those that one state fills are taken.
-        test: others, by which the temperature is judged.
+        test: others, by which the temperature is evaluated.
         spec: of the windows.
         rejection_seed: of the lines that the bounds are chosen on.
     """
@@ -235,7 +235,7 @@ def calibrate_for_prior(network: Any, calibration: Windows, test: Windows, spec:
     Args:
         network: whose last bias is changed.
         calibration: windows as often as they occur, from which both are found.
-        test: others, by which the temperature is judged.
+        test: others, by which the temperature is evaluated.
         spec: of the windows.
     """
     offset = prior_offset(logits_of(network, calibration.data), calibration.labels, spec.none_index)

@@ -18,7 +18,7 @@ class LineThresholds(GateThresholds):
 
 
 class InstantThresholds(LineThresholds):
-    """Limits of `instant`, judged on the time-blocked split of one line's record, where single instants repeat."""
+    """Limits of `instant`, evaluated on the time-blocked split of one line's record, where single instants repeat."""
 
     holdout_floor: float = Field(
         0.80, ge=0, le=1, description="Merged, on time blocks: stretches of the waveforms unseen."

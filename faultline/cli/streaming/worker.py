@@ -18,7 +18,7 @@ def worker(
         bool | None, typer.Option("--window-classes/--no-window-classes", help="Publish classes of every window.")
     ] = None,
 ) -> None:
-    """Judge windows and publish fault events, until SIGTERM or Ctrl-C.
+    """Classify windows and publish fault events, until SIGTERM or Ctrl-C.
 
     Options win over FAULTLINE_ variables. A stop finishes what is in flight; a kill loses nothing.
 

@@ -30,9 +30,9 @@ def folds(
     json_out: Annotated[Path | None, typer.Option("--json", help="Write all folds as JSON, too.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Train the line recipe once per fold, each time without one group of episodes, and judge it by that group.
+    """Train the line recipe once per fold, each time without one group of episodes, and evaluate it by that group.
 
-    Also judged on fresh lines: faults found and how fast, and false alarms per line-hour of sixty disturbances of
+    Also evaluated on fresh lines: faults found and how fast, and false alarms per line-hour of sixty disturbances of
     every kind. Each fold takes about as long as faultline train.
 
     Example: nice faultline folds --work-dir folds --fold 1, then 2 to 5, then faultline folds --work-dir folds

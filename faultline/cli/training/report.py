@@ -19,14 +19,14 @@ app = typer.Typer(invoke_without_command=True)
 @app.callback()
 def report(
     context: typer.Context,
-    model: Annotated[Path | None, typer.Option(help="The artefact to judge. Required, unless a report is opened.")] = (
-        None
-    ),
+    model: Annotated[
+        Path | None, typer.Option(help="The artefact to evaluate. Required unless a report is opened.")
+    ] = (None),
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.md, report.html, report.json and figures/. Required, too.")
     ] = None,
-    champion: Annotated[Path | None, typer.Option(help="The artefact in use, judged on the same episodes.")] = None,
-    data: Annotated[Path | None, typer.Option(help="classData.csv: judged by instant, foreign to line.")] = None,
+    champion: Annotated[Path | None, typer.Option(help="The artefact in use, evaluated on the same episodes.")] = None,
+    data: Annotated[Path | None, typer.Option(help="classData.csv: evaluated by instant, foreign to line.")] = None,
     robustness: Annotated[Path | None, typer.Option(help="What `faultline robustness` wrote for the model.")] = None,
     champion_robustness: Annotated[Path | None, typer.Option(help="The same for the champion.")] = None,
     conditions: Annotated[
@@ -36,9 +36,9 @@ def report(
     seed: Annotated[int | None, typer.Option(help="line: of the scenarios [default: one nothing trains on].")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when the gate is not passed.")] = False,
 ) -> None:
-    """Judge a model and write its report.
+    """Evaluate a model and write its report.
 
-    A line model is judged on freshly simulated lines, an instant model on the test part of classData.csv.
+    A line model is evaluated on freshly simulated lines, an instant model on the test part of classData.csv.
     The gate's limits are FAULTLINE_GATE_… variables.
 
     Example: faultline report --model candidate.safetensors --champion line.safetensors --out report

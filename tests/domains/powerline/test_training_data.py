@@ -1,4 +1,4 @@
-"""What a `line` model learns from: nothing that it is judged by, and of a data set no held-out band."""
+"""What a `line` model learns from: nothing that it is evaluated by, and of a data set no held-out band."""
 
 from __future__ import annotations
 
