@@ -197,7 +197,7 @@ class InstantRecipe(PowerLineRecipe):
         return InstantThresholds()
 
     def check_comparable(self, artefact: Artefact, champion: Artefact) -> None:
-        """Raise TrainingError where the two learned other rows: each would be evaluated on what the other has learned."""
+        """Raise TrainingError where the two learned other rows: each would be evaluated on the other's."""
         if _rows(artefact) != _rows(champion):
             raise TrainingError(
                 f"the model was trained on the split {_rows(artefact)}, the champion on {_rows(champion)}: train both"
