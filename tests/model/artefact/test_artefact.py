@@ -12,9 +12,9 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import artefact as artefact_module
 from model.architectures import Normalisation
 from model.artefact import Artefact, build_model, container, shipped
+from model.artefact import artefact as artefact_module
 from model.errors import (
     ArtefactError,
     CorruptArtefactError,
