@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from model.entry_points import load_installed
+from model.entry_points import GROUP, load_installed
 from stream.detection.events import event_models
 
 DOMAIN = "bearings"
+REPOSITORY = Path(__file__).resolve().parents[2]
 _MODULE = """
 from pathlib import Path
 
@@ -90,27 +93,42 @@ equivalent = [["inner ring", "outer ring"]]
 
 
 @contextmanager
-def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def installed(folder: Path) -> Iterator[None]:
     """Install the domain below ``folder``, for as long as the context lasts."""
-    about = folder / "vibrating_bearings-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: vibrating-bearings\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[faultline.domains]\n{DOMAIN} = vibrating_bearings:BEARINGS\n")
     (folder / "vibrating_bearings.py").write_text(_MODULE)
     (folder / "motor.toml").write_text(_SPEC)
-    monkeypatch.syspath_prepend(folder)
-    _forget()
     try:
-        yield
+        with installed_distribution(folder, f"{DOMAIN} = vibrating_bearings:BEARINGS"):
+            yield
     finally:
-        monkeypatch.undo()
+        sys.modules.pop("vibrating_bearings", None)
+
+
+@contextmanager
+def installed_distribution(folder: Path, entry_point: str) -> Iterator[None]:
+    """Install a distribution with one domain below ``folder``, for this process and those that it starts meanwhile.
+
+    Args:
+        folder: the distribution's; modules of the domain are found there and in the repository.
+        entry_point: of the domain, ``name = module:object``.
+    """
+    about = folder / "other_domain-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: other-domain\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[{GROUP}]\n{entry_point}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        for path in (REPOSITORY, folder):
+            patch.setenv("PYTHONPATH", str(path), prepend=os.pathsep)
         _forget()
+        try:
+            yield
+        finally:
+            patch.undo()
+            _forget()
 
 
 def _forget() -> None:
     """Forget what is installed: in a process of ours it does not change."""
-    import sys
-
-    sys.modules.pop("vibrating_bearings", None)
     load_installed.cache_clear()
     event_models.cache_clear()

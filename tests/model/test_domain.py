@@ -20,8 +20,8 @@ WINDOWS = np.linspace(-1, 1, 3 * 100 * 2, dtype=np.float32).reshape(3, 100, 2)
 
 
 @pytest.fixture
-def motor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SignalSpec]:
-    with installed(tmp_path, monkeypatch):
+def motor(tmp_path: Path) -> Iterator[SignalSpec]:
+    with installed(tmp_path):
         yield load_spec("motor")
 
 
@@ -106,17 +106,15 @@ def test_the_defaults_of_a_domain_tell_nothing() -> None:
             asked()
 
 
-def test_a_model_whose_domain_is_not_installed_is_refused_with_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with installed(tmp_path, monkeypatch):
+def test_a_model_whose_domain_is_not_installed_is_refused_with_its_name(tmp_path: Path) -> None:
+    with installed(tmp_path):
         data = made(load_spec("motor")).to_bytes()
     with pytest.raises(ArtefactError, match="no domain 'bearings' is installed; there are powerline"):
         Artefact.from_bytes(data)
 
 
-def test_a_domain_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with installed(tmp_path, monkeypatch):
+def test_a_domain_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
+    with installed(tmp_path):
         (tmp_path / "vibrating_bearings.py").write_text("import no_such_library\n")
         load_installed.cache_clear()
         with pytest.raises(
@@ -125,8 +123,8 @@ def test_a_domain_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: 
             load_domain(DOMAIN)
 
 
-def test_a_spec_that_ships_twice_is_asked_for_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with installed(tmp_path, monkeypatch):
+def test_a_spec_that_ships_twice_is_asked_for_by_its_path(tmp_path: Path) -> None:
+    with installed(tmp_path):
         module = tmp_path / "vibrating_bearings.py"
         module.write_text(module.read_text().replace('"motor":', '"line":'))
         load_installed.cache_clear()

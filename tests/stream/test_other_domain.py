@@ -30,8 +30,8 @@ INNER, OUTER, ODD = 1, 2, 3
 
 
 @pytest.fixture
-def motor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SignalSpec]:
-    with installed(tmp_path, monkeypatch):
+def motor(tmp_path: Path) -> Iterator[SignalSpec]:
+    with installed(tmp_path):
         yield load_spec("motor")
 
 
