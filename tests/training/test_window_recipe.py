@@ -17,7 +17,7 @@ from training.evaluation.robustness import evaluate
 from training.recipe import Recipe, TrainOptions, named_recipe, recipe_of, trainable_specs
 from training.report import collect as reporting
 from training.report.collect import ReportOptions, collect, count_steps
-from training.report.failures import time_axis
+from training.report.failures import axes
 from training.report.figures import waveform
 from training.report.render import MARKDOWN_NAME, write
 from training.window_recipe import WindowRecipe
@@ -26,6 +26,7 @@ SPEC = load_spec("line")
 BARE = SignalSpec.model_construct(**{name: getattr(SPEC, name) for name in SignalSpec.model_fields})
 """The same windows without a period."""
 PER_EPISODE = 4
+NONE = np.eye(len(SPEC.classes), dtype=np.float32)[SPEC.none_index]
 
 
 class Levels(WindowRecipe):
@@ -115,16 +116,34 @@ def test_failures_show_the_surest_wrong_windows_in_seconds_where_a_spec_has_no_p
     from training.recipe import EvaluationOptions
 
     evaluation = RECIPE.evaluation(EvaluationOptions(seed=3, lines=1), lambda _: None)
-    none = np.eye(len(SPEC.classes), dtype=np.float32)[SPEC.none_index]
-    found = evaluation(lambda windows: np.tile(none, (len(windows), 1)), model)
+    found = evaluation(lambda windows: np.tile(NONE, (len(windows), 1)), model)
     assert {failure.said for failure in found.failures} == {"none"}
     assert len({failure.truth for failure in found.failures}) == len(found.failures) == 6
-    assert time_axis(BARE) == {"samples_per_cycle": None, "rate_hz": SPEC.rate_hz}
-    in_seconds = found.failures[0].model_copy(update=time_axis(BARE))
+    assert axes(BARE) == {
+        "samples_per_cycle": None,
+        "rate_hz": SPEC.rate_hz,
+        "quantities": {"signal": tuple(range(len(SPEC.channels)))},
+    }
+    in_seconds = found.failures[0].model_copy(update=axes(BARE))
     assert "rate_hz" in in_seconds.model_dump()
     assert "seconds from the marked sample" in waveform(in_seconds)
     assert "rate_hz" not in found.failures[0].model_dump()
     assert "cycles from the marked sample" in waveform(found.failures[0])
+
+
+def test_a_failures_figure_parts_channels_by_the_quantities_of_the_spec(model: Artefact) -> None:
+    from training.recipe import EvaluationOptions
+
+    evaluation = RECIPE.evaluation(EvaluationOptions(seed=3, lines=1), lambda _: None)
+    failure = evaluation(lambda windows: np.tile(NONE, (len(windows), 1)), model).failures[0]
+    assert "quantities" not in failure.model_dump()
+    assert {name for name in ("current", "voltage", "signal") if f">{name}<" in waveform(failure)} == {
+        "current",
+        "voltage",
+    }
+    bare = failure.model_copy(update=axes(BARE))
+    assert ">signal<" in waveform(bare)
+    assert ">voltage<" not in waveform(bare)
 
 
 def test_delays_are_in_seconds_where_a_spec_has_no_period() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from training.document import Document, is_absent
 
@@ -100,6 +102,8 @@ class Failure(Document):
     samples_per_cycle: int | None = Field(description="Null where the spec has no cycles.")
     rate_hz: float | None = Field(None, exclude_if=is_absent, description="Samples a second, where it has none.")
     mark: int
+    quantities: Annotated[Mapping[str, tuple[int, ...]], SkipJsonSchema()] = Field({}, exclude=True)
+    """Channels by the quantity that they measure: for the figure, no part of the document."""
 
 
 class LeakageCheck(Document):

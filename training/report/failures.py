@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -21,11 +21,12 @@ BEFORE_LENGTHS, AFTER_LENGTHS = 1.5, 4.5  # of a window, around the marked sampl
 DIGITS = 3  # of a waveform's values: a plot's line is thicker
 
 
-class TimeAxis(TypedDict):
-    """The fields of ``Failure`` that scale its time."""
+class Axes(TypedDict):
+    """The fields of ``Failure`` that scale its time and part its channels."""
 
     samples_per_cycle: int | None
     rate_hz: float | None
+    quantities: Mapping[str, tuple[int, ...]]
 
 
 def scenario_failures(records: Sequence[ClassifiedScenario], spec: SignalSpec) -> tuple[Failure, ...]:
@@ -122,7 +123,7 @@ def _failure(
         channels=spec.channels,
         samples=waveform(record.scenario.samples[line, first:last]),
         mark=sample - first,
-        **time_axis(spec),
+        **axes(spec),
     )
 
 
@@ -151,14 +152,18 @@ def wrong_windows(predictions: Predictions, windows: Windows, spec: SignalSpec) 
                 channels=spec.channels,
                 samples=waveform(windows.data[k]),
                 mark=spec.samples - 1,
-                **time_axis(spec),
+                **axes(spec),
             )
     return tuple(found.values())
 
 
-def time_axis(spec: SignalSpec) -> TimeAxis:
-    """Return how a waveform's samples are counted: by the spec's cycles, or by seconds where it has none."""
-    return {"samples_per_cycle": spec.period_samples, "rate_hz": None if spec.period_samples else spec.rate_hz}
+def axes(spec: SignalSpec) -> Axes:
+    """Return the unit of time, the spec's cycles or seconds where it has none, and the quantities of the channels."""
+    return {
+        "samples_per_cycle": spec.period_samples,
+        "rate_hz": None if spec.period_samples else spec.rate_hz,
+        "quantities": spec.groups,
+    }
 
 
 def waveform(samples: NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:

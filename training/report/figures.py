@@ -21,7 +21,6 @@ _INK = "#010203"
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 _CURVES = (RED, GREEN, BLUE, ORANGE)
 # Channels whose names begin with the same letter are drawn together; these letters are symbols of quantities.
-_QUANTITIES = {"a": "acceleration", "i": "current", "v": "voltage"}
 # Narrow enough that letters are still readable when a phone shows a plot at its full width.
 _WIDTH_IN = 4.6
 _STYLE = {
@@ -137,20 +136,19 @@ def latency(rows: tuple[Latency, ...]) -> str:
 
 
 def waveform(failure: Failure) -> str:
-    """Draw the channels of each quantity, currents above voltages, in cycles or seconds around the marked sample."""
-    letters = sorted({name[0] for name in failure.channels})
-    groups = [(letter, [k for k, name in enumerate(failure.channels) if name[0] == letter]) for letter in letters]
+    """Draw the channels, one quantity below the other, in cycles or seconds around the marked sample."""
+    quantities = failure.quantities or {"signal": tuple(range(len(failure.channels)))}
     per_unit = failure.samples_per_cycle or failure.rate_hz or 1.0
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_IN, 3.4), layout="constrained")
-        axes = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
-        for axis, (letter, which) in zip(axes, groups, strict=True):
+        axes = figure.subplots(len(quantities), 1, sharex=True, squeeze=False)[:, 0]
+        for axis, (quantity, which) in zip(axes, quantities.items(), strict=True):
             for place, k in enumerate(which):
                 time = [(n - failure.mark) / per_unit for n in range(len(failure.samples[k]))]
                 colour = _CURVES[place % len(_CURVES)]
                 axis.plot(time, failure.samples[k], color=colour, linewidth=1, label=failure.channels[k])
             axis.axvline(0, color="#808080", linestyle=":", linewidth=1)
-            axis.set_ylabel(_QUANTITIES.get(letter, letter))
+            axis.set_ylabel(quantity)
             axis.yaxis.set_major_locator(MaxNLocator(4))
             axis.grid(True)
             axis.margins(x=0.01)

@@ -25,7 +25,7 @@ from training.evaluation.evaluation import (
     worst,
 )
 from training.fitting.defaults import DEFAULT_SEED
-from training.report.failures import time_axis, waveform
+from training.report.failures import axes, waveform
 from training.report.scores import merged_macro_f1
 
 # Neighbouring rows are no independent trials: rows of a tenth of a cycle are drawn as one.
@@ -167,5 +167,5 @@ def _failures(predictions: Predictions, test_rows: np.ndarray, windows: Windows,
             channels=spec.channels,
             samples=waveform(windows.data[first:last, 0, :] / peak),
             mark=row - int(first),
-            **time_axis(spec),
+            **axes(spec),
         )
