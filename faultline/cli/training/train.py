@@ -30,7 +30,9 @@ class Split(StrEnum):
 def train(
     spec: Annotated[str, typer.Option(help="What to train: line, instant, or a spec of an installed domain.")] = "line",
     architecture: Annotated[Architecture, typer.Option(help="The network.")] = Architecture.gru,
-    out: Annotated[Path, typer.Option(help="Where to write the artefact.")] = Path("line.safetensors"),
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the artefact [default: SPEC.safetensors].", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same model on the same machine.")] = 2024,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the windows [default: the recipe's].")] = None,
     episodes: Annotated[
@@ -74,6 +76,7 @@ def train(
     from model.errors import ArtefactError
     from training.recipe import TrainOptions, named_recipe
 
+    out = Path(f"{spec}.safetensors") if out is None else out
     if not out.parent.is_dir():
         raise ArtefactError(f"{out}: the folder {out.parent} does not exist; create it first")
     options = TrainOptions(
