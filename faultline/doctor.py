@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from model.domain import domain_of
 from model.errors import FaultlineError
-from model.spec import load_spec
+from model.spec import SignalSpec, load_spec
 from stream.settings import PREFIX, Settings, load_settings, settings_in_environment
 
 Level = Literal["ok", "warn", "fail"]
@@ -162,6 +163,13 @@ def check_artefact(settings: Settings) -> Check:
 
     try:
         spec = load_spec(settings.spec)
+        if not _has_artefact(settings, spec):
+            return Check(
+                "artefact",
+                "warn",
+                f"none ships for spec {spec.name}: workers wait for a champion on {settings.topic_models},"
+                f" or set FAULTLINE_MODEL; faultline train --spec {spec.name} makes one",
+            )
         artefact = Artefact.load(Path(settings.model)) if settings.model else shipped(spec.name)
     except FaultlineError as error:
         return Check("artefact", "fail", str(error))
@@ -172,6 +180,11 @@ def check_artefact(settings: Settings) -> Check:
             "artefact", "fail", f"{origin} is for spec {artefact.manifest.spec.name}, not {spec.name}: {advice}"
         )
     return Check("artefact", "ok", f"{origin} {artefact.model_id} for spec {spec.name} verifies")
+
+
+def _has_artefact(settings: Settings, spec: SignalSpec) -> bool:
+    """Return True where a worker has an artefact to start with before there is a champion."""
+    return settings.model is not None or spec.name in domain_of(spec).artefacts()
 
 
 def check_broker(settings: Settings) -> Iterator[Check]:
@@ -213,11 +226,15 @@ def check_models(settings: Settings) -> Check:
 
     try:
         public_keys(settings)
-        here = [row for row in asyncio.run(listed(settings)) if row.spec == load_spec(settings.spec).name]
+        spec = load_spec(settings.spec)
+        here = [row for row in asyncio.run(listed(settings)) if row.spec == spec.name]
     except FaultlineError as error:
         return Check("models", "fail", str(error))
     signed = "signed models only" if settings.model_public_keys else "signatures not asked for"
     champion = next((row for row in here if row.role == "champion"), None)
+    if champion is None and not _has_artefact(settings, spec):
+        advice = f"faultline train --spec {spec.name}, then faultline models promote"
+        return Check("models", "fail", f"no champion on the topic and no artefact, so no worker starts: {advice}")
     if champion is None:
         return Check("models", "ok", f"no champion on the topic: workers use the artefact above; {signed}")
     if champion.refused is not None:

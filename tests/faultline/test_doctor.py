@@ -21,6 +21,7 @@ from faultline.cli.doctor import doctor as doctor_command
 from faultline.doctor import Check
 from model.artefact import shipped
 from model.artefact.signing import new_keys
+from model.spec import load_spec
 from stream.kafka.acls import needed_rights
 from stream.kafka.clients import BrokerInfo, unspoken_requests
 from stream.kafka.embedded import EmbeddedBroker
@@ -28,6 +29,7 @@ from stream.kafka.topics import topic_specs
 from stream.registry.topic import publish_model
 from stream.settings import Settings
 from tests.kafka_acls import grant
+from tests.stream.model_samples import small_artefact
 
 PASSWORD = "correct-horse"
 
@@ -115,6 +117,25 @@ def test_the_champion_and_what_is_asked_of_it_are_told(
     ((level, message),) = lines(run(**environment, FAULTLINE_MODEL_PUBLIC_KEYS=str(public)), "models")
     assert level == "fail"
     assert "faultline keys new" in message
+
+
+def test_a_spec_that_no_model_ships_for_needs_a_champion(
+    run: Callable[..., dict[str, Any]], embedded_broker: EmbeddedBroker
+) -> None:
+    environment = {"FAULTLINE_BROKER": embedded_broker.bootstrap, "FAULTLINE_SPEC": "instant"}
+    answer = run(**environment)
+    ((level, message),) = lines(answer, "artefact")
+    assert level == "warn"
+    assert "faultline train --spec instant" in message
+    ((level, message),) = lines(answer, "models")
+    assert level == "fail"
+    assert "faultline models promote" in message
+    settings = Settings(_env_file=None, broker=embedded_broker.bootstrap)
+    champion = small_artefact(spec=load_spec("instant"))
+    asyncio.run(publish_model(settings, champion, spec="instant", at=datetime.now(UTC), by="ana"))
+    answer = run(**environment)
+    assert lines(answer, "models")[0][0] == "ok"
+    assert answer["ok"]
 
 
 def test_an_artefact_that_is_none_fails(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
