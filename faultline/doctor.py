@@ -43,18 +43,19 @@ class Check:
     message: str
 
 
-def diagnose(*, broker: str | None = None, quick: bool = False) -> Iterator[Check]:
+def diagnose(*, broker: str | None = None, spec: str | None = None, quick: bool = False) -> Iterator[Check]:
     """Yield all checks in the order of a first visit, each as soon as its result is known.
 
     Args:
         broker: bootstrap servers that win over the settings.
+        spec: signal spec that wins over the settings.
         quick: leave TensorFlow unimported, which takes seconds.
     """
     yield check_python()
     yield from check_packages()
     yield check_backend(quick)
     try:
-        settings = load_settings(broker=broker)
+        settings = load_settings(broker=broker, spec=spec)
     except FaultlineError as error:
         yield Check("settings", "fail", str(error))
     else:

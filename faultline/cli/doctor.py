@@ -21,6 +21,7 @@ def doctor(
     broker: Annotated[
         str | None, typer.Option(help="Bootstrap servers, host:port[,…]; FAULTLINE_BROKER when not given.")
     ] = None,
+    spec: Annotated[str | None, typer.Option(help="Signal spec of the workers; FAULTLINE_SPEC when not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Do not import TensorFlow, which takes seconds.")] = False,
 ) -> None:
@@ -33,7 +34,7 @@ def doctor(
     """
     from faultline.doctor import diagnose
 
-    checks = diagnose(broker=broker, quick=quick)
+    checks = diagnose(broker=broker, spec=spec, quick=quick)
     if as_json:
         failed = _as_json(checks)
     elif sys.stdout.isatty():

@@ -257,7 +257,7 @@ def _problems(
     if code == UNKNOWN_CODE and topic.optional:
         yield TopicFinding(topic.name, "ok", "missing, and not used: FAULTLINE_WINDOW_CLASSES is off")
     elif code == UNKNOWN_CODE:
-        yield TopicFinding(topic.name, "fail", "missing: faultline topics create", missing=True)
+        yield TopicFinding(topic.name, "fail", f"missing: {creation(settings)}", missing=True)
     elif code == DENIED_CODE:
         yield TopicFinding(topic.name, "fail", "not visible: " + grant_advice(settings, [topic.name], "Describe"))
     elif code != 0:
@@ -329,7 +329,7 @@ async def require_topics(settings: Settings, names: Collection[str] | None = Non
     findings = await check_topics(settings, names)
     failed = [finding for finding in findings if finding.level == "fail"]
     if missing := [finding.name for finding in failed if finding.missing]:
-        raise _missing(missing)
+        raise _missing(settings, missing)
     if failed:
         raise TopicError("; ".join(f"{finding.name}: {finding.message}" for finding in failed))
     return [finding for finding in findings if finding.level == "warn"]
@@ -360,11 +360,17 @@ async def require_existing(
     """
     described = await describe_topics(admin, names, create=create) if names else {}
     if missing := [name for name, topic in described.items() if topic["error_code"] == UNKNOWN_CODE]:
-        raise _missing(missing, alternative)
+        raise _missing(settings, missing, alternative)
     if denied := [name for name, topic in described.items() if topic["error_code"] == DENIED_CODE]:
         raise AccessDeniedError(grant_advice(settings, denied, *operations))
 
 
-def _missing(names: Collection[str], alternative: str = "") -> TopicError:
+def creation(settings: Settings) -> str:
+    """Return the command that creates the topics, with the spec that its user may have given another command only."""
+    own = settings.spec != Settings.model_fields["spec"].default
+    return "faultline topics create" + (f" --spec {settings.spec}" if own else "")
+
+
+def _missing(settings: Settings, names: Collection[str], alternative: str = "") -> TopicError:
     instead = f", or {alternative}" if alternative else ""
-    return TopicError(f"missing topics {', '.join(names)}: faultline topics create{instead}")
+    return TopicError(f"missing topics {', '.join(names)}: {creation(settings)}{instead}")

@@ -12,7 +12,7 @@ import typer
 def trainer(
     broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…].")] = None,
     folder: Annotated[Path | None, typer.Option(help="Keeps windows, candidates and reports there.")] = None,
-    spec: Annotated[str | None, typer.Option(help="Signal spec: line or instant.")] = None,
+    spec: Annotated[str | None, typer.Option(help="Signal spec: the name of one that has a recipe, as line.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Cron expression in UTC, e.g. '0 3 * * 0'.")] = None,
     model: Annotated[str | None, typer.Option(help="Champion while the topic has none; else the shipped one.")] = None,
     web_port: Annotated[int | None, typer.Option(help="Port of /healthz, /readyz, /metrics; 0 takes any.")] = None,

@@ -46,6 +46,7 @@ def subscribe(
         typer.Option(help="Share the events with the other members of this consumer group, and go on where it was."),
     ] = None,
     broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…].", show_default=False)] = None,
+    spec: Annotated[str | None, typer.Option(help="Signal spec of the types.", show_default=False)] = None,
 ) -> None:
     """Print fault events, one per line, until Ctrl-C.
 
@@ -62,7 +63,7 @@ def subscribe(
     from stream.settings import load_settings
     from stream.subscribe import EventFilter, fault_topics
 
-    settings = load_settings(broker=broker)
+    settings = load_settings(broker=broker, spec=spec)
     print_events(
         settings,
         fault_topics(settings, types or []),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Create our topics, or check those that are there.", no_args_is_help=True)
 
 Broker = Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…]; FAULTLINE_BROKER when not given.")]
+Spec = Annotated[str | None, typer.Option(help="Signal spec, whose fault types have topics; else FAULTLINE_SPEC.")]
 
 
 @app.command()
@@ -20,6 +21,7 @@ def create(
     broker: Broker = None,
     partitions: Annotated[int | None, typer.Option(help="Of the topics that hold lines.", min=1)] = None,
     replication_factor: Annotated[int | None, typer.Option(help="Copies; 3 on a cluster.", min=1)] = None,
+    spec: Spec = None,
 ) -> None:
     """Create the topics that are missing; those that exist are left as they are, so run it as often as you like.
 
@@ -31,7 +33,7 @@ def create(
     from stream.kafka.topics import create_topics
     from stream.settings import load_settings
 
-    settings = load_settings(broker=broker, partitions=partitions, replication_factor=replication_factor)
+    settings = load_settings(broker=broker, partitions=partitions, replication_factor=replication_factor, spec=spec)
     results = asyncio.run(create_topics(settings))
     for result in results:
         typer.echo(f"{result.outcome:8} {result.name}" + (f": {result.detail}" if result.detail else ""))
@@ -60,7 +62,7 @@ def _raise_for(denied: list[str], settings: Settings) -> None:
 
 
 @app.command()
-def check(broker: Broker = None) -> None:
+def check(broker: Broker = None, spec: Spec = None) -> None:
     """Compare the topics of the broker with what Faultline needs; nothing is changed.
 
     Looks at existence, partitions (line-states must have as many as sensor-windows), compaction and message
@@ -72,7 +74,7 @@ def check(broker: Broker = None) -> None:
     from stream.kafka.topics import check_topics
     from stream.settings import load_settings
 
-    findings = asyncio.run(check_topics(load_settings(broker=broker)))
+    findings = asyncio.run(check_topics(load_settings(broker=broker, spec=spec)))
     for finding in findings:
         typer.echo(f"{finding.level:4} {finding.name}: {finding.message}")
     failed = sorted({finding.name for finding in findings if finding.level == "fail"})

@@ -12,7 +12,7 @@ def worker(
     broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…].")] = None,
     group: Annotated[str | None, typer.Option(help="Consumer group shared by all workers of this job.")] = None,
     model: Annotated[str | None, typer.Option(help="Artefact to use instead of the shipped one (a path).")] = None,
-    spec: Annotated[str | None, typer.Option(help="Signal spec: line, instant, or a TOML file.")] = None,
+    spec: Annotated[str | None, typer.Option(help="Signal spec: a shipped name, as line, or a TOML file.")] = None,
     web_port: Annotated[int | None, typer.Option(help="Port of /healthz, /readyz, /metrics; 0 takes any.")] = None,
     window_classes: Annotated[
         bool | None, typer.Option("--window-classes/--no-window-classes", help="Publish classes of every window.")

@@ -28,7 +28,7 @@ class Split(StrEnum):
 
 
 def train(
-    spec: Annotated[str, typer.Option(help="What to train: line, instant, or a spec of an installed domain.")] = "line",
+    spec: Annotated[str, typer.Option(help="A spec of an installed domain, as line or instant.")] = "line",
     architecture: Annotated[Architecture, typer.Option(help="The network.")] = Architecture.gru,
     out: Annotated[
         Path | None, typer.Option(help="Where to write the artefact [default: SPEC.safetensors].", show_default=False)

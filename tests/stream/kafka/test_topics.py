@@ -78,6 +78,13 @@ async def test_a_missing_topic_fails_the_check_and_is_not_made_by_it(settings: S
         await require_topics(settings)
 
 
+async def test_the_advice_names_the_spec_whose_topics_are_missing(settings: Settings) -> None:
+    own = settings.model_copy(update={"spec": "instant"})
+    assert problems(await check_topics(own))[own.topic_windows][1] == "missing: faultline topics create --spec instant"
+    with pytest.raises(TopicError, match=r": faultline topics create --spec instant$"):
+        await require_topics(own)
+
+
 async def test_states_with_other_partitions_than_windows_fail(settings: Settings, kafka: Any) -> None:
     kafka.create_topic(settings.topic_line_states, 2, {"cleanup.policy": "compact"})
     await create_topics(settings)
