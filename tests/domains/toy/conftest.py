@@ -1,0 +1,53 @@
+"""Fixtures of the toy domain: installed, and a model of it trained by the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from faultline.cli.commands import register
+from model.artefact import Artefact
+from model.spec import SignalSpec, load_spec
+from tests.model.installed_domain import installed_distribution
+
+Command = Callable[..., str]
+"""Runs one of our commands and returns what it printed."""
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignalSpec]:
+    """The spec of machines, while their domain is installed."""
+    with installed_distribution(tmp_path_factory.mktemp("installed"), "toy = tests.domains.toy.domain:TOY"):
+        yield load_spec("machine")
+
+
+@pytest.fixture(scope="module")
+def command() -> Command:
+    app = typer.Typer()
+    register(app)
+
+    def run(*arguments: str | Path, exit_code: int = 0, **environment: str) -> str:
+        done = CliRunner(env=environment).invoke(app, [str(argument) for argument in arguments])
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert done.exit_code == exit_code, done.output
+        return done.output
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(spec: SignalSpec, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artefact, trained by ``faultline train``."""
+    path = tmp_path_factory.mktemp("model") / "machine.safetensors"
+    print(command("train", "--spec", "machine", "--out", path, "--quiet"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def artefact(model: Path) -> Artefact:
+    return Artefact.load(model)
