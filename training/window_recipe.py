@@ -17,6 +17,7 @@ from stream.detection.classify import with_rejection
 from training.data.classifier import Classifier
 from training.data.feedback import feedback_scores, split_feedback, weighted_feedback
 from training.data.windows import Windows, split_by_episode
+from training.errors import TrainingError
 from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
 from training.recipe import EvaluationOptions, Recipe, TrainOptions
 
@@ -101,7 +102,7 @@ class WindowRecipe(Recipe):
             champion: a model of this spec to go on from, instead of random weights.
 
         Raises:
-            TrainingError: there are too few episodes.
+            TrainingError: there are too few episodes, or data are given to a recipe that reads none.
             DataSetError: the data cannot be read.
         """
         from model.architectures import build
@@ -113,6 +114,8 @@ class WindowRecipe(Recipe):
         from training.metrics import window_scores
 
         spec = self.spec
+        if options.data is not None and self.needs_data is None:
+            raise TrainingError(f"spec {spec.name} is not trained on a file: leave {options.data.name} out")
         seed = DEFAULT_SEED if options.seed is None else options.seed
         episodes = options.episodes or self.default_episodes
         make_repeatable(seed)

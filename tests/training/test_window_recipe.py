@@ -76,6 +76,11 @@ def test_it_trains_with_feedback_from_a_champion_and_tells_every_epoch(model: Ar
         assert (engine.classify(fresh.data).argmax(axis=1) == fresh.labels).mean() > 0.9
 
 
+def test_a_file_that_would_not_be_read_is_refused() -> None:
+    with pytest.raises(TrainingError, match=r"spec line is not trained on a file: leave set\.csv out"):
+        RECIPE.train(TrainOptions(data=Path("set.csv")))
+
+
 def test_its_report_has_scores_and_a_gate_but_no_conditions_and_no_cycles(
     model: Artefact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
