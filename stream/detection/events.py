@@ -29,13 +29,14 @@ def event_models() -> tuple[type[FaultEvent], ...]:
 
 
 def decode_event(value: bytes | None) -> FaultEvent | None:
-    """Return an event from its JSON, as one of the domain whose fields it has, or None if it is no event.
+    """Return an event from its JSON, as one of the domain of whose fields it has most, or None if it is no event.
 
     Fields that a newer worker may have added are left out.
     """
     try:
         body = msgspec.json.decode(value or b"")
-        model = next((one for one in event_models() if _required(one) <= body.keys()), FaultEvent)
+        fitting = [one for one in reversed(event_models()) if _required(one) <= body.keys()]
+        model = max(fitting, key=lambda one: len(one.model_fields.keys() & body.keys()), default=FaultEvent)
         return model.model_validate({name: body[name] for name in model.model_fields if name in body})
     except (msgspec.DecodeError, ValidationError, AttributeError, UnicodeDecodeError):
         return None

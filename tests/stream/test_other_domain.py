@@ -11,9 +11,10 @@ import pytest
 from model.errors import SpecError
 from model.spec import SignalSpec, load_spec
 from stream.contract import FaultEvent, SourceRecord
+from stream.detection import events
 from stream.detection.decode import LineWindows
 from stream.detection.episodes import EpisodeStep, EpisodeTracker
-from stream.detection.events import decode_event, fault_event, outgoing_events
+from stream.detection.events import decode_event, event_models, fault_event, outgoing_events
 from stream.errors import RecordingError, SettingsError
 from stream.kafka.acls import grants
 from stream.kafka.topics import topic_specs
@@ -86,6 +87,21 @@ def test_an_event_of_a_domain_that_is_not_installed_is_read_as_far_as_all_events
     found = decode_event(text.replace("{", '{"colour":"blue",', 1).encode())
     assert type(found) is FaultEvent
     assert (found.meaning(), found.duration(), found.sampling_hz(motor)) == ("", "0 ms", 1000.0)
+
+
+def test_an_event_is_read_as_of_the_domain_of_whose_fields_it_has_most(
+    motor: SignalSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Undemanding(FaultEvent):
+        colour: str | None = None
+
+    monkeypatch.setattr(events, "event_models", lambda: (Undemanding, *event_models()))
+    (onset,) = events_of(motor, [INNER] * 3)
+    assert type(decode_event(onset.model_dump_json().encode())) is type(onset)
+    fields = {name: value for name, value in onset.model_dump(mode="json").items() if name != "peak_sample"}
+    plain, own = FaultEvent.model_validate(fields), Undemanding.model_validate(fields)
+    assert type(decode_event(plain.model_dump_json().encode())) is FaultEvent
+    assert decode_event(own.model_dump_json().encode()) == own
 
 
 def test_topics_and_rights_follow_the_types_of_the_spec(motor: SignalSpec, tmp_path: Path) -> None:
