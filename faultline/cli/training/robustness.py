@@ -44,6 +44,7 @@ def robustness(
     from model.engine import Engine
     from model.errors import ArtefactError
     from stream.detection.classify import with_rejection
+    from training.errors import TrainingError
     from training.evaluation.robustness import EPISODES, QUICK_EPISODES, SEED, evaluate
     from training.recipe import Recipe
 
@@ -51,6 +52,8 @@ def robustness(
         raise ArtefactError(f"{json_out}: the folder {json_out.parent} does not exist; create it first")
     artefact = _load(model)
     recipe: Recipe = domain_of(artefact.manifest.spec).recipe(artefact.manifest.spec)
+    if not recipe.conditions:
+        raise TrainingError(f"the recipe for spec {artefact.manifest.spec.name!r} has no conditions to score it under")
     wanted = recipe.conditions.chosen([name.strip() for name in conditions.split(",") if name.strip()])
     with (
         Engine(artefact).warm() as engine,

@@ -20,6 +20,7 @@ from stream.kafka.embedded import EmbeddedBroker
 from stream.windowing import window_messages
 from tests.domains.toy.conftest import Command
 from tests.domains.toy.signal import BEARING, IMBALANCE, NORMAL, labelled_windows, vibration
+from training.errors import TrainingError
 from training.metrics import window_scores
 
 POWER_LINES = re.compile(r"phase|\bground|cycle|\bmains|voltage|classData", re.IGNORECASE)
@@ -50,6 +51,11 @@ def test_its_report_passes_the_gate_and_says_nothing_of_power_lines(
         text = (tmp_path / page).read_text()
         assert "64 ms at 1000 samples a second" in text
         assert POWER_LINES.findall(text) == [], page
+
+
+def test_it_has_no_conditions_to_be_scored_under(model: Path, command: Command) -> None:
+    with pytest.raises(TrainingError, match="the recipe for spec 'machine' has no conditions"):
+        command("robustness", model)
 
 
 def test_topics_rights_and_doctor_follow_its_fault_types(
