@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,7 +32,10 @@ def command() -> Command:
     register(app)
 
     def run(*arguments: str | Path, exit_code: int = 0, **environment: str) -> str:
+        root = logging.getLogger()
+        handlers = root.handlers[:]
         done = CliRunner(env=environment).invoke(app, [str(argument) for argument in arguments])
+        root.handlers[:] = handlers  # a command's own writes to the runner's standard error, which is closed by now
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         assert done.exit_code == exit_code, done.output
