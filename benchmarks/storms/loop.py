@@ -23,8 +23,8 @@ import msgspec
 
 from benchmarks.kafka.server import KafkaServer
 from benchmarks.storms.swaps import FAULTLINE, replaying, simulated
-from tests.delivery.harness import WorkerProcess, account, read_all, wait_answered, wait_until
-from tests.delivery.trainer_harness import LENIENT, TINY, TrainerProcess, TrainerTopics, command
+from tests.delivery.processes.harness import WorkerProcess, account, read_all, wait_answered, wait_until
+from tests.delivery.processes.trainer_harness import LENIENT, TINY, TrainerProcess, TrainerTopics, command
 
 READY_DEADLINE_S = 300.0
 

@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks.kafka.server import KafkaServer
 from stream.recordings.recording import open_recording
-from tests.delivery.recorded import (
+from tests.delivery.processes.recorded import (
     differences,
     produce,
     rows_by_key,

@@ -3,9 +3,9 @@
     python -m benchmarks.storms.retraining_storm --kills 8
 
 SIGKILL hits the trainer, the training's process or both at random moments; the trainer is started again at once. The
-training itself is a double that takes a few seconds (``tests.delivery.fast_job``), so that kills hit every step. At the
-end every request has its final report, every retraining published one model at most, and nothing half-written is left.
-The last line is JSON; the exit status is 0 only if the account is right.
+training itself is a double that takes a few seconds (``tests.delivery.processes.fast_job``), so that kills hit every
+step. At the end every request has its final report, every retraining published one model at most, and nothing
+half-written is left. The last line is JSON; the exit status is 0 only if the account is right.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.kafka.server import KafkaServer
-from tests.delivery.harness import DEADLINE_S, wait_until
-from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics
+from tests.delivery.processes.harness import DEADLINE_S, wait_until
+from tests.delivery.processes.trainer_harness import TrainerProcess, TrainerTopics
 
 SETTINGS = {
     "FAULTLINE_RETRAIN_SCHEDULE": "* * * * *",
@@ -41,7 +41,7 @@ def say(text: str) -> None:
 @contextmanager
 def running(topics: TrainerTopics, folder: Path) -> Iterator[list[TrainerProcess]]:
     """A trainer that is started again whenever ``again`` is called; the last of the list is alive."""
-    trainers = [TrainerProcess(topics, folder, "tests.delivery.fast_job", **SETTINGS)]
+    trainers = [TrainerProcess(topics, folder, "tests.delivery.processes.fast_job", **SETTINGS)]
     try:
         yield trainers
     finally:
@@ -60,7 +60,7 @@ def kill_something(trainers: list[TrainerProcess], topics: TrainerTopics, folder
             victim = "child, gone already" if victim == "child" else "trainer"
     if victim in ("trainer", "both"):
         trainer.kill()
-        trainers.append(TrainerProcess(topics, folder, "tests.delivery.fast_job", **SETTINGS))
+        trainers.append(TrainerProcess(topics, folder, "tests.delivery.processes.fast_job", **SETTINGS))
     return victim
 
 

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from benchmarks.kafka.server import KafkaServer
-from tests.delivery.harness import REPOSITORY, Account, Topics, WorkerProcess, wait_answered
+from tests.delivery.processes.harness import REPOSITORY, Account, Topics, WorkerProcess, wait_answered
 
 FAULTLINE = (sys.executable, "-m", "faultline")
 

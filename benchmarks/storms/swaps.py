@@ -37,7 +37,7 @@ from model.artefact import Artefact, shipped
 from model.engine import Engine
 from stream.detection.classify import classify_windows
 from stream.detection.decode import decode_batch
-from tests.delivery.harness import REPOSITORY, Topics, WorkerProcess, read_all, wait_answered, wait_until
+from tests.delivery.processes.harness import REPOSITORY, Topics, WorkerProcess, read_all, wait_answered, wait_until
 from tests.stream.doubles import record as consumed
 
 FAULTLINE = (sys.executable, "-m", "faultline")

@@ -31,8 +31,8 @@ from benchmarks.kafka.server import KafkaServer
 from stream.kafka.clients import consumer_kwargs
 from stream.settings import Settings, load_settings
 from stream.worker.transport import BatchApp, BatchSchema
-from tests.delivery.harness import REPOSITORY
-from tests.delivery.marked import marked_message
+from tests.delivery.processes.harness import REPOSITORY
+from tests.delivery.processes.marked import marked_message
 
 TOPIC, PARTITIONS = "records", 4
 

@@ -15,7 +15,7 @@ import pytest
 
 from model.spec import load_spec
 from tests.conftest import Kafka
-from tests.delivery.harness import REPOSITORY, Topics, WorkerProcess, read_all, wait_answered
+from tests.delivery.processes.harness import REPOSITORY, Topics, WorkerProcess, read_all, wait_answered
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AclOperation, ResourcePatternType, ResourceTyp
 
 from benchmarks.kafka.properties import Security
 from tests.conftest import Kafka
-from tests.delivery.harness import Load, Topics, WorkerProcess, wait_answered, wait_until
+from tests.delivery.processes.harness import Load, Topics, WorkerProcess, wait_answered, wait_until
 from tests.kafka_acls import grant
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

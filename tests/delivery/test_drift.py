@@ -1,7 +1,7 @@
 """An hour of stream time through the real sidecar on Apache Kafka: drift requests one retraining, its absence none.
 
 The sidecar is real: it ingests, detects drift by the champion, requests a retraining and serves it. Only
-the candidate is there at once (``tests.delivery.fast_job``).
+the candidate is there at once (``tests.delivery.processes.fast_job``).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from confluent_kafka import Producer
 from model.spec import load_spec
 from stream.windowing import encode_windows
 from tests.conftest import Kafka
-from tests.delivery.harness import read_all, wait_until
-from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics
-from tests.training.sidecar.drift_hours import SHOWN_WINDOWS, hour
+from tests.delivery.processes.harness import read_all, wait_until
+from tests.delivery.processes.trainer_harness import TrainerProcess, TrainerTopics
+from tests.training.sidecar.drift.drift_hours import SHOWN_WINDOWS, hour
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -50,7 +50,7 @@ def test_an_hour_asks_for_one_retraining_with_drift_and_for_none_without(
 ) -> None:
     topics = TrainerTopics(kafka.bootstrap, f"drift-{drifts}-{os.getpid()}".lower(), partitions=2).create()
     settings = {"FAULTLINE_RETRAIN_ON_DRIFT": "true"}
-    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.fast_job", **settings)
+    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.processes.fast_job", **settings)
     try:
         trainer.wait_ready()
         sent = send_hour(topics, drifts=drifts)

@@ -13,7 +13,7 @@ from stream.errors import EventNotFoundError, TopicError
 from stream.kafka.clients import producer_kwargs
 from stream.settings import Settings, load_settings
 from tests.conftest import Kafka
-from tests.faultline.test_label_command import CLEAR, ONSET, OTHER, labels
+from tests.faultline.cli.test_label_command import CLEAR, ONSET, OTHER, labels
 from training.sidecar.label_client import OperatorLabel, label_event
 
 DAY_MS = 86_400_000

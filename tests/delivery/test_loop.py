@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks.storms.swaps import replaying
 from tests.conftest import Kafka
-from tests.delivery.harness import WorkerProcess, account, read_all, wait_answered, wait_until
-from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics, command
+from tests.delivery.processes.harness import WorkerProcess, account, read_all, wait_answered, wait_until
+from tests.delivery.processes.trainer_harness import TrainerProcess, TrainerTopics, command
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -54,7 +54,7 @@ def test_a_retraining_under_load_changes_the_model_and_every_window_is_answered_
     made = command(topics, "simulate", "--lines", "4", "--seconds", "8", "--out", str(recording))
     assert made.returncode == 0, made.stderr
     worker = WorkerProcess(topics, tmp_path / "worker.log", command=REAL_WORKER)
-    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.fast_job")
+    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.processes.fast_job")
     try:
         for process in (worker, trainer):  # both compile for a while where other tests run beside them
             wait_until(process.ready, "worker and trainer to be ready", READY_DEADLINE_S)

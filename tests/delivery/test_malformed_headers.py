@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Kafka
-from tests.delivery.harness import REPOSITORY, Load, Topics, WorkerProcess, wait_answered
+from tests.delivery.processes.harness import REPOSITORY, Load, Topics, WorkerProcess, wait_answered
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -31,7 +31,7 @@ def evil(topics: Topics) -> tuple[Send, set[tuple[int, int]]]:
     places: set[tuple[int, int]] = set()
 
     def send(partition: int, sequence: int, pattern: str) -> None:
-        command = [sys.executable, "-m", "tests.delivery.malformed_headers", topics.bootstrap, topics.windows]
+        command = [sys.executable, "-m", "tests.delivery.processes.malformed_headers", topics.bootstrap, topics.windows]
         said = subprocess.run(
             [*command, str(partition), str(sequence), pattern],
             cwd=REPOSITORY,

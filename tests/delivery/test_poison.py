@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from stream.contract import HEADER_CONTENT_TYPE, JSON
 from tests.conftest import Kafka
-from tests.delivery.harness import Load, Topics, WorkerProcess, wait_answered
-from tests.delivery.marked import RATE_HZ, SPEC, marked_windows
+from tests.delivery.processes.harness import Load, Topics, WorkerProcess, wait_answered
+from tests.delivery.processes.marked import RATE_HZ, SPEC, marked_windows
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

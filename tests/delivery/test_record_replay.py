@@ -14,8 +14,8 @@ from domains.powerline.events import PowerLineFaultEvent
 from faultline.file_detection import detect
 from stream.contract import FaultEvent
 from tests.conftest import Kafka
-from tests.delivery.harness import Topics, WorkerProcess, read_all, wait_answered
-from tests.delivery.recorded import run
+from tests.delivery.processes.harness import Topics, WorkerProcess, read_all, wait_answered
+from tests.delivery.processes.recorded import run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

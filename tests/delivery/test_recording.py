@@ -18,8 +18,16 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from benchmarks.storms.recording import killed, recorded_and_replayed
 from stream.recordings.recording import RecordedMessage, read_recording
 from tests.conftest import Kafka
-from tests.delivery.harness import REPOSITORY, read_all
-from tests.delivery.recorded import START_MS, differences, produce, rows_by_key, run, start_recording, windows_flow
+from tests.delivery.processes.harness import REPOSITORY, read_all
+from tests.delivery.processes.recorded import (
+    START_MS,
+    differences,
+    produce,
+    rows_by_key,
+    run,
+    start_recording,
+    windows_flow,
+)
 
 pytestmark = pytest.mark.kafka
 
@@ -174,7 +182,16 @@ def test_a_recording_without_a_group_leaves_the_workers_offsets_alone(kafka: Kaf
 def test_a_header_name_that_is_not_utf8_is_recorded_and_replayed(kafka: Kafka, tmp_path: Path) -> None:
     source, copy, path = kafka.new_topic(partitions=1), kafka.new_topic(partitions=1), tmp_path / "r.parquet"
     subprocess.run(
-        [sys.executable, "-m", "tests.delivery.malformed_headers", kafka.bootstrap, source, "0", "0", "gxgxg"],
+        [
+            sys.executable,
+            "-m",
+            "tests.delivery.processes.malformed_headers",
+            kafka.bootstrap,
+            source,
+            "0",
+            "0",
+            "gxgxg",
+        ],
         cwd=REPOSITORY,
         env={**os.environ, "AIOKAFKA_NO_EXTENSIONS": "1"},
         check=True,

@@ -32,7 +32,7 @@ from model.spec import load_spec
 from stream.registry.topic import publish_model
 from stream.settings import Settings
 from tests.conftest import Kafka
-from tests.delivery.harness import Topics, WorkerProcess, account, wait_until
+from tests.delivery.processes.harness import Topics, WorkerProcess, account, wait_until
 from tests.stream.model_samples import AT, small_artefact
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -14,10 +14,10 @@ import pytest
 from stream.settings import Settings
 from stream.telemetry.tracing import open_tracing, read_context, trace_headers
 from tests.conftest import Kafka
-from tests.delivery.collector import Collector
-from tests.delivery.harness import Load, Topics, WorkerProcess, read_all, wait_answered, wait_until
-from tests.delivery.marked import marked_message
-from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics
+from tests.delivery.processes.collector import Collector
+from tests.delivery.processes.harness import Load, Topics, WorkerProcess, read_all, wait_answered, wait_until
+from tests.delivery.processes.marked import marked_message
+from tests.delivery.processes.trainer_harness import TrainerProcess, TrainerTopics
 from tests.stream.telemetry.contexts import GATEWAY
 
 TRACE_ID = f"{GATEWAY.trace_id:032x}"
@@ -121,7 +121,7 @@ def test_a_trace_goes_from_request_to_report_and_every_line_of_the_log_names_the
     kafka: Kafka, collector: Collector, tmp_path: Path
 ) -> None:
     topics = TrainerTopics(kafka.bootstrap, f"traced-{os.getpid()}-{next(_numbers)}", partitions=2).create()
-    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.fast_job", **options(collector))
+    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.processes.fast_job", **options(collector))
     try:
         trainer.wait_ready()
         topics.ask("one", headers=trace_headers(GATEWAY))

@@ -18,14 +18,14 @@ from model.artefact import shipped
 from stream.contract import WindowLabel
 from stream.windowing import encode_windows
 from tests.conftest import Kafka
-from tests.delivery.harness import wait_until
-from tests.delivery.marked import HOP_NS, RATE_HZ, SPEC, marked_windows
-from tests.delivery.trainer_harness import TrainerProcess, TrainerTopics, command
+from tests.delivery.processes.harness import wait_until
+from tests.delivery.processes.marked import HOP_NS, RATE_HZ, SPEC, marked_windows
+from tests.delivery.processes.trainer_harness import TrainerProcess, TrainerTopics, command
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
-FAST, QUICK = "tests.delivery.fast_job", "tests.delivery.quick_job"
-TRAINED, SHUFFLED = "tests.delivery.trained_job", "tests.delivery.shuffled_job"
+FAST, QUICK = "tests.delivery.processes.fast_job", "tests.delivery.processes.quick_job"
+TRAINED, SHUFFLED = "tests.delivery.processes.trained_job", "tests.delivery.processes.shuffled_job"
 STRICT = {"FAULTLINE_GATE_HOLDOUT_FLOOR": "0.8", "FAULTLINE_GATE_HOLDOUT_MARGIN": "0.1"}
 START_NS = time.time_ns()
 _numbers = itertools.count()

@@ -19,7 +19,7 @@ from stream.detection.offline import Detector
 from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.recordings.sources import open_replay
 from stream.windowing import MSGPACK_HEADERS
-from tests.delivery.marked import HOP_NS, SPEC, MarkedClassifier, marked_message
+from tests.delivery.processes.marked import HOP_NS, SPEC, MarkedClassifier, marked_message
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_NS = 1_700_000_000_000_000_000

@@ -22,9 +22,9 @@ from stream.contract import NS_PER_S
 from stream.settings import Settings
 from stream.windowing import OutgoingWindows, window_messages
 from tests.conftest import Kafka
-from tests.delivery.harness import WorkerProcess, account, read_all, wait_answered, wait_until
-from tests.delivery.trainer_harness import LENIENT, TINY, TrainerProcess, TrainerTopics
-from tests.delivery.trainer_harness import command as run_command
+from tests.delivery.processes.harness import WorkerProcess, account, read_all, wait_answered, wait_until
+from tests.delivery.processes.trainer_harness import LENIENT, TINY, TrainerProcess, TrainerTopics
+from tests.delivery.processes.trainer_harness import command as run_command
 from tests.domains.toy.signal import BEARING, IMBALANCE, NORMAL, vibration
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

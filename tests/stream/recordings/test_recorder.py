@@ -17,7 +17,7 @@ from stream.recordings.merge import PartitionMerge
 from stream.recordings.recorder import RecordBounds, RecordCount, Recorder
 from stream.recordings.recording import RecordedMessage
 from stream.windowing import MSGPACK_HEADERS
-from tests.delivery.marked import marked_message
+from tests.delivery.processes.marked import marked_message
 
 FIRST, SECOND = TopicPartition("t", 0), TopicPartition("t", 1)
 

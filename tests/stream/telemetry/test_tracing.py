@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanContext, StatusCode
 
 from stream.settings import Settings
 from stream.telemetry.tracing import TRACEPARENT, Header, Tracing, open_tracing, read_context, trace_headers
-from tests.delivery.collector import Collector
+from tests.delivery.processes.collector import Collector
 from tests.stream.doubles import PromptBroker, RaisingClassifier, Sent, marked_record, until
 from tests.stream.telemetry.contexts import GATEWAY, OTHER, UNSAMPLED, span_context
 from tests.stream.worker.test_pipeline import ONSET, SPEC, Rig, rig

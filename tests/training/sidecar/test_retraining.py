@@ -23,7 +23,7 @@ from training.sidecar.job.spec import CHAMPION, FEEDBACK
 from training.sidecar.retraining import Retrainer, check_spec
 from training.sidecar.workdir import WorkDir
 
-JOB_COMMAND = (sys.executable, "-m", "tests.training.sidecar.stub_job")
+JOB_COMMAND = (sys.executable, "-m", "tests.training.sidecar.job.stub_job")
 ROOT = Path(__file__).resolve().parents[3]
 
 

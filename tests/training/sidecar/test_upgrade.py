@@ -40,7 +40,7 @@ from training.sidecar.workdir import WorkDir, find_report
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-STUB = "tests.training.sidecar.stub_job"
+STUB = "tests.training.sidecar.job.stub_job"
 SPEC, INSTANT = load_spec("line"), load_spec("instant")
 START_NS, HOP_NS = 1_767_225_600_000_000_000, 5_000_000
 WRITTEN_NS = START_NS + 3600 * 10**9

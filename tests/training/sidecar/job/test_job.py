@@ -53,7 +53,7 @@ def test_two_attempts_never_work_on_one_retraining(tmp_path: Path) -> None:
 def test_candidate_and_champion_are_compared_on_labelled_windows_that_no_training_sees(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enough: bool
 ) -> None:
-    shutil.copytree(Path(__file__).parent / "folder_of_10f72e6" / "run" / FEEDBACK, tmp_path / FEEDBACK)
+    shutil.copytree(Path(__file__).parents[1] / "folder_of_10f72e6" / "run" / FEEDBACK, tmp_path / FEEDBACK)
     for name in (CANDIDATE, CHAMPION):
         shipped("line").save(tmp_path / name)
     monkeypatch.setenv("FAULTLINE_GATE_FIELD_WINDOWS", "1" if enough else "100")

@@ -21,7 +21,7 @@ from confluent_kafka import Producer
 
 from model.spec import load_spec
 from stream.windowing import encode_windows
-from tests.delivery.harness import REPOSITORY, read_all
+from tests.delivery.processes.harness import REPOSITORY, read_all
 
 FAULTLINE = (sys.executable, "-m", "faultline")
 SPEC = load_spec("line")

@@ -1,10 +1,11 @@
-"""Sends records whose header name is not UTF-8, between good ones of the same batch: no client's API would.
+"""Send records whose header name is not UTF-8, between good ones of the same batch: no client's API would.
 
-    AIOKAFKA_NO_EXTENSIONS=1 python -m tests.delivery.malformed_headers BOOTSTRAP TOPIC PARTITION SEQUENCE PATTERN
+    AIOKAFKA_NO_EXTENSIONS=1 python -m tests.delivery.processes.malformed_headers \
+        BOOTSTRAP TOPIC PARTITION SEQUENCE PATTERN
 
-One batch to one partition: a letter ``g`` of the pattern is a good record of a quiet line, ``x`` an evil one. Only
+One batch to one partition: a letter ``g`` of the pattern is a good record of a quiet line, ``x`` a malformed one. Only
 aiokafka's builder in Python asks a header's name to encode itself, so the variable is needed. Prints the offsets of
-the evil records.
+the malformed records.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 
 from aiokafka import AIOKafkaProducer
 
-from tests.delivery.marked import marked_message
+from tests.delivery.processes.marked import marked_message
 
 
 class NotUtf8(str):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.training.sidecar.test_store import AG, SMALL, SPEC, fill, operator_label
+from tests.training.sidecar.store.test_store import AG, SMALL, SPEC, fill, operator_label
 from training.errors import StoreError
 from training.sidecar.store.database import FILE, PAGE_BYTES
 from training.sidecar.store.store import LabelledStore

@@ -13,7 +13,7 @@ from model.spec import load_spec
 from training.errors import DataSetError
 
 SPEC = load_spec("instant")
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 DATA = Path(os.environ.get("FAULTLINE_DATA", ROOT.parent / "shared" / "data"))
 REAL = DATA / "electrical-faults" / "classData.csv"
 HEADER = "G,C,B,A,Ia,Ib,Ic,Va,Vb,Vc\n"

@@ -23,10 +23,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks.harness.broker import Broker
 from stream.contract import HEADER_PREFIX
-from tests.delivery.marked import class_of, marked_message
+from tests.delivery.processes.marked import class_of, marked_message
 
 FAULT_TYPES = ("lg", "ll", "llg", "lll", "lllg")
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 DEADLINE_S = 180.0
 
 
@@ -134,14 +134,14 @@ def wait_until(holds: Any, what: str, deadline_s: float = DEADLINE_S, pause_s: f
 
 
 class WorkerProcess:
-    """A worker of the tests (``tests.delivery.child``) or the real one (``command``), with its log in a file."""
+    """A worker of the tests (``child`` beside this file) or the real one (``command``), with its log in a file."""
 
     def __init__(
         self,
         topics: Topics,
         log: Path,
         *,
-        command: Sequence[str] = (sys.executable, "-m", "tests.delivery.child"),
+        command: Sequence[str] = (sys.executable, "-m", "tests.delivery.processes.child"),
         **environment: str,
     ) -> None:
         self.port = free_port()

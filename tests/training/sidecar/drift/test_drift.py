@@ -8,7 +8,7 @@ import pytest
 from model.artefact import shipped
 from model.spec import load_spec
 from stream.contract import NS_PER_S
-from tests.training.sidecar.drift_hours import BEGIN_NS, DRIFT_FROM_S, SHOWN_WINDOWS, Batch, hour
+from tests.training.sidecar.drift.drift_hours import BEGIN_NS, DRIFT_FROM_S, SHOWN_WINDOWS, Batch, hour
 from training.sidecar.drift.detector import DriftDetector, DriftPolicy, DriftSignal
 from training.sidecar.drift.features import drift_features, watched_features
 

@@ -23,7 +23,7 @@ from stream.windowing import cut_windows
 from training.errors import TrainingError
 
 SPEC = load_spec("line")
-DATA = Path(os.environ.get("FAULTLINE_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
+DATA = Path(os.environ.get("FAULTLINE_DATA") or Path(__file__).parents[4].parent / "shared" / "data")
 CLASS_DATA = DATA / "electrical-faults" / "classData.csv"
 
 

@@ -12,7 +12,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-from tests.delivery.quick_job import candidate
+from tests.delivery.processes.quick_job import candidate
 from training.sidecar.job import main as job_main
 from training.sidecar.job.spec import PAGE, JobSpec, Outcome
 

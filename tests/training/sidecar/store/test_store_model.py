@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.training.sidecar.test_store import BEGIN_NS, HOP_NS, SPEC, operator_label
+from tests.training.sidecar.store.test_store import BEGIN_NS, HOP_NS, SPEC, operator_label
 from training.sidecar.store.labels import given_ns
 from training.sidecar.store.store import LabelledStore
 from training.sidecar.store.tiers import StoreLimits

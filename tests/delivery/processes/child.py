@@ -14,7 +14,7 @@ from typing import Any
 from stream.settings import Settings, load_settings
 from stream.telemetry.logs import configure_logs
 from stream.worker.app import Worker
-from tests.delivery.marked import SPEC, MarkedClassifier, die
+from tests.delivery.processes.marked import SPEC, MarkedClassifier, die
 
 
 def arm(worker: Worker, order: str) -> None:

@@ -164,7 +164,7 @@ def test_what_cannot_be_labelled_is_said_and_nothing_is_published(published: Set
 def run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "faultline", "label", *arguments],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=Path(__file__).resolve().parents[3],
         env={**os.environ, "FAULTLINE_BROKER": settings.broker},
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ from faultline.cli.streaming.record import parse_end, size_text
 from stream.kafka.embedded import EmbeddedBroker
 from stream.recordings.recording import RecordedMessage, RecordingWriter, read_recording
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 DEADLINE_S = 120
 BEGIN_MS = 1_700_000_000_000
 

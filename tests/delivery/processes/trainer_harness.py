@@ -19,7 +19,7 @@ from confluent_kafka import Producer
 
 from model.artefact import Artefact
 from stream.contract import TERMINAL_STATES, RetrainOptions, RetrainRequest, TrainingReport
-from tests.delivery.harness import REPOSITORY, Topics, free_port, read_all, wait_until
+from tests.delivery.processes.harness import REPOSITORY, Topics, free_port, read_all, wait_until
 
 RETRAINING_DEADLINE_S = 240.0
 
@@ -168,7 +168,7 @@ class TrainerProcess:
         settings = {name: value for name, value in given.items() if value is not None}
         line: Sequence[str] = ("-m", "faultline", "trainer")
         if job is not None or "FAULTLINE_TEST_DIE" in environment:
-            line = ("-m", "tests.delivery.trainer_child", job or "training.sidecar.job.main")
+            line = ("-m", "tests.delivery.processes.trainer_child", job or "training.sidecar.job.main")
         with self.log.open("ab") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, *line],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.delivery import fast_job
+from tests.delivery.processes import fast_job
 from training.sidecar.job import main as job_main
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from training.sidecar.store.database import Database
 from training.sidecar.store.store import LabelledStore
 from training.sidecar.store.upgrade import PREFIXES
 
-OLD = Path(__file__).parent / "folder_of_10f72e6" / "store"
-ROOT = Path(__file__).resolve().parents[3]
+OLD = Path(__file__).parents[1] / "folder_of_10f72e6" / "store"
+ROOT = Path(__file__).resolve().parents[4]
 SPEC, INSTANT = load_spec("line"), load_spec("instant")
 WRITTEN_NS = 1_767_225_600_000_000_000 + 3600 * 10**9
 FILES = 7

@@ -21,7 +21,7 @@ from training.errors import DataSetError
 from training.fitting.fit import logits_of
 from training.metrics import window_scores
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 DATA = Path(os.environ.get("FAULTLINE_DATA", ROOT.parent / "shared" / "data"))
 REAL = DATA / "electrical-faults" / "classData.csv"
 

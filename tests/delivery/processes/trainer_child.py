@@ -1,6 +1,6 @@
 """A sidecar for delivery tests whose retrainings run another module's child process, and that can die in a place.
 
-``python -m tests.delivery.trainer_child MODULE``; ``FAULTLINE_TEST_DIE`` names a place to die in by SIGKILL.
+``python -m tests.delivery.processes.trainer_child MODULE``; ``FAULTLINE_TEST_DIE`` names a place to die in by SIGKILL.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from stream.settings import load_settings
-from tests.delivery.marked import die
+from tests.delivery.processes.marked import die
 from training.sidecar import champion
 from training.sidecar.requests import consumer
 from training.sidecar.service import run_sidecar

@@ -14,7 +14,7 @@ from model.spec import load_spec
 from stream.detection.decode import decode_batch
 from stream.windowing import encode_windows
 from tests.stream.doubles import record
-from tests.training.sidecar.drift_hours import SHOWN_WINDOWS, hour
+from tests.training.sidecar.drift.drift_hours import SHOWN_WINDOWS, hour
 from tests.training.sidecar.sidecar_samples import model, settings
 from training.sidecar.drift.monitor import DriftMonitor, drift_policy
 from training.sidecar.metrics import SidecarMetrics

@@ -192,8 +192,8 @@ def test_too_many_labelled_windows_leave_evenly_and_old_ones_first(tmp_path: Pat
 @pytest.mark.parametrize("flushes", [1, 7, 40])
 def test_what_was_flushed_outlives_a_kill(tmp_path: Path, flushes: int) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.training.sidecar.store_child", str(tmp_path)],
-        cwd=Path(__file__).resolve().parents[3],
+        [sys.executable, "-m", "tests.training.sidecar.store.store_child", str(tmp_path)],
+        cwd=Path(__file__).resolve().parents[4],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -215,8 +215,8 @@ def test_what_was_flushed_outlives_a_kill(tmp_path: Path, flushes: int) -> None:
 def test_a_label_that_was_answered_outlives_a_kill_with_the_windows_it_moved(tmp_path: Path) -> None:
     """The first store logged a label before it moved its windows: a kill in between lost the move for good."""
     child = subprocess.run(
-        [sys.executable, "-m", "tests.training.sidecar.store_child", str(tmp_path), "label"],
-        cwd=Path(__file__).resolve().parents[3],
+        [sys.executable, "-m", "tests.training.sidecar.store.store_child", str(tmp_path), "label"],
+        cwd=Path(__file__).resolve().parents[4],
         stdout=subprocess.PIPE,
         check=False,
     )

@@ -22,7 +22,7 @@ from stream.kafka.embedded import EmbeddedBroker
 from stream.recordings.recording import RecordedMessage, RecordingWriter
 from stream.windowing import MSGPACK_HEADERS, window_messages
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 DEADLINE_S = 60
 EVENT = PowerLineFaultEvent(
     event_id="1",
