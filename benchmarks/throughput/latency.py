@@ -146,7 +146,8 @@ def latency_of(
         messages_per_s=messages_per_s,
         outputs=int(counted.sum()),
         appended_ms=_percentiles((out.appended_ms - came)[counted]),
-        due_ms=_percentiles((out.appended_ms - due / NS_PER_MS)[counted]),
+        # Whole milliseconds, as record timestamps are: an output is never sooner after its due time than after it came.
+        due_ms=_percentiles((out.appended_ms - due // NS_PER_MS)[counted]),
         late_ms=round(float(np.percentile(late_ms, 99)), 2),
         drained_s=drained_s,
     )

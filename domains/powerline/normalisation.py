@@ -1,4 +1,4 @@
-"""What is done to windows of power lines before the first trained layer."""
+"""Normalise windows of power lines before the first trained layer."""
 
 from __future__ import annotations
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.spec import SignalSpec
 from training.data.balancing import balanced, fair_shares
+from training.data.classifier import Classifier
 from training.data.windows import Windows
 from training.metrics import window_scores
 
@@ -20,8 +19,6 @@ MAX_WINDOWS = 60_000  # used for training: as many again as a small training sim
 MAX_SHARE = 0.2
 MAX_WEIGHT = 5.0  # of a feedback window over a simulated one, so that a dozen windows do not decide a training
 _PARTS = 1 << 20
-
-Classify = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def weighted_feedback(feedback: Windows, simulated: Windows, seed: int) -> Windo
     return replace(kept, weights=(kept.weights * factor[kept.labels]).astype(np.float32))
 
 
-def feedback_scores(classify: Classify, windows: Windows, spec: SignalSpec) -> dict[str, Any]:
+def feedback_scores(classify: Classifier, windows: Windows, spec: SignalSpec) -> dict[str, Any]:
     """Score a classifier, such as a champion and its candidate, on feedback windows.
 
     Args:
