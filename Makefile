@@ -8,11 +8,15 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 PROCESSES ?= 2
 READY := .venv/.ready
+DATA ?= classData.csv
 
-.PHONY: sizing quix test-long help setup demo test lint types loop retraining-storm storm swaps bench recording bench fuzz bench-training clean smoke smoke-secure
+.PHONY: help setup demo test test-quick test-long lint types format docs docs-serve hooks \
+	storm swaps loop retraining-storm recording bench bench-training sizing quix fuzz smoke smoke-secure clean
 
-help: ## show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## list these targets
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ First steps
 
 # Runs again only when the dependencies change: later runs need no network.
 $(READY): pyproject.toml constraints.txt
@@ -24,40 +28,71 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY) ## set up .venv
 
-demo: $(READY) ## a minute of simulated lines through the real worker, on the embedded broker
+demo: $(READY) ## detect faults on a minute of simulated lines with the real worker, on the embedded broker
 	@$(BIN)/faultline demo
 
-# A file goes to one process as a whole, in their order: tests/delivery, which takes longest, comes first.
-test: $(READY) lint types ## everything: lint, types, tests (with Apache Kafka where Java and Maven are)
-	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+##@ While you change code
 
-test-long: $(READY) ## tests that train or swap for minutes, which `make test` leaves out
+test-quick: $(READY) ## run the tests that need no broker and no training
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) -m 'not kafka and not slow and not long'
+
+# xdist gives each file to one process, in collection order: tests/delivery, which takes longest, comes first.
+test: $(READY) lint types ## run lint, types and all tests with coverage (on Apache Kafka where Java and Maven are)
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --cov --cov-report=
+	@echo "coverage by this process's own code, the ten least covered files and the total:"
+	@$(BIN)/coverage report --sort=cover --skip-empty | sed -n '1,12p;$$p'
+
+test-long: $(READY) ## run the tests that train or swap for minutes, which `make test` leaves out
 	@$(BIN)/python -m pytest -m long
 
-lint: $(READY)
+lint: $(READY) ## check style, docstrings, formatting and who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
 
-types: $(READY)
+types: $(READY) ## check types
 	@$(BIN)/mypy
 
-loop: $(READY) ## worker, trainer and replay on Apache Kafka; a real retraining, the gate's verdict, the account
-	@$(BIN)/python -m benchmarks.storms.loop
+format: $(READY) ## repair what ruff can repair
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
 
-retraining-storm: $(READY) ## kills of the real trainer and its trainings under a schedule on Apache Kafka, with figures
-	@$(BIN)/python -m benchmarks.storms.retraining_storm
+docs: $(READY) ## build the documentation site into build/site, without the network
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
-storm: $(READY) ## ten SIGKILLs of the real worker under load on Apache Kafka, with figures
+docs-serve: $(READY) ## serve the documentation on loopback and rebuild it on every change
+	@$(BIN)/mkdocs serve
+
+hooks: $(READY) ## let git run lint before every commit
+	@$(BIN)/pre-commit install
+
+##@ On Apache Kafka, minutes, with figures
+
+storm: $(READY) ## kill the real worker ten times under load and account for every window
 	@$(BIN)/python -m benchmarks.storms.storm
 
-swaps: $(READY) ## a hundred swaps of the model under load on Apache Kafka, with figures
+swaps: $(READY) ## swap the model a hundred times under load and compute every answer again
 	@$(BIN)/python -m benchmarks.storms.swaps
 
-bench: $(READY) ## records/s of our Faust transport over bare aiokafka, on Apache Kafka
+loop: $(READY) ## retrain for real between worker, trainer and replay and print the gate's decision
+	@$(BIN)/python -m benchmarks.storms.loop
+
+retraining-storm: $(READY) ## kill the trainer and its trainings at random under a schedule
+	@$(BIN)/python -m benchmarks.storms.retraining_storm
+
+recording: $(READY) ## record 100,000 windows while they flow, replay and compare them; kill a recorder
+	@$(BIN)/python -m benchmarks.storms.recording
+
+##@ Benchmarks, on a quiet machine
+
+bench: $(READY) ## compare records/s of our transport with bare aiokafka, on Apache Kafka
 	@$(BIN)/python -m benchmarks.throughput.transport
 
-sizing: $(READY) ## measure unit costs on Apache Kafka and put what follows into docs/sizing.md; leave the machine quiet
+bench-training: $(READY) ## compare seconds of training with plain keras.fit; DATA=path of classData.csv
+	@$(BIN)/python -m benchmarks.checks.training --data $(DATA)
+
+sizing: $(READY) ## measure unit costs on Apache Kafka and write what follows into docs/sizing.md
 	@$(BIN)/python -m benchmarks --only faultline_worker --no-answers --no-latency --out .bench-units.json
 	@$(BIN)/python -m benchmarks sizing --unit-costs .bench-units.json --into docs/sizing.md --costs-out docs/unit-costs.json
 	@rm .bench-units.json
@@ -66,22 +101,18 @@ quix: $(READY) ## install Quix Streams beside .venv, in .quix, for its contender
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .quix \
 		-r benchmarks/contenders/quix-requirements.txt
 
-fuzz: $(READY) ## read 10,000 broken COMTRADE and CSV files; prints crashes, hangs and peak memory
+fuzz: $(READY) ## read 10,000 broken COMTRADE and CSV files; print crashes, hangs and peak memory
 	@$(BIN)/python -m benchmarks.checks.fuzz_records
 
-recording: $(READY) ## record 100,000 windows from Apache Kafka while they flow, replay them, compare; kill a recorder
-	@$(BIN)/python -m benchmarks.storms.recording
+##@ Containers, with Docker
 
-smoke: ## build the images and try the compose stack on Docker: health, faults, replay, retraining, kills, restart
+smoke: ## build the images and try the compose stack: health, faults, replay, retraining, kills, restart
 	@$(PYTHON) -m tests.deploy.smoke
 
-smoke-secure: ## the same with TLS, users and signed models: what is refused and what is not (after make smoke)
+smoke-secure: ## the same with TLS, users and signed models (after make smoke)
 	@$(PYTHON) -m tests.deploy.secure
 
-DATA ?= classData.csv
-
-bench-training: $(READY) ## seconds of training against plain keras.fit, DATA=path of classData.csv
-	@$(BIN)/python -m benchmarks.checks.training --data $(DATA)
+##@ Cleaning
 
 clean: ## remove what the targets above made
-	rm -rf .venv .kafka build *.egg-info
+	rm -rf .venv .kafka .quix build *.egg-info
