@@ -1,7 +1,7 @@
 """Makes what the secure overlays need, for a trial: a CA, the broker's certificate, users, keys for models.
 
     docker run --rm -i --user "$(id -u):$(id -g)" -v "$PWD/secrets:/secrets" --entrypoint python3 \\
-        faultline:0.1.0-cpu - /secrets < deploy/secure/prepare.py
+        faultline:0.2.0-cpu - /secrets < deploy/secure/prepare.py
 
 The folder must exist and be empty; nothing is ever overwritten. It becomes readable by its owner alone; the files in
 it by all, since the users of the containers, who see only those that are mounted, are others. A CA of your own, and

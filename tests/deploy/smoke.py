@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.deploy.stack import HEALTHY_S, IMAGE, SmokeError, Stack, wait_until
+from tests.deploy.stack import HEALTHY_S, IMAGE, WORKER_IMAGE, SmokeError, Stack, wait_until
 
 LEDGER = Path(__file__).with_name("ledger.py")
 LOOPBACK = ("127.0.0.1", "::1")
@@ -161,18 +161,20 @@ print(json.dumps({
 
 
 def build(stack: Stack) -> None:
-    """Build the image and print its size."""
+    """Build the images and print their sizes."""
     begin = time.monotonic()
-    stack.run("build", "worker", timeout_s=3600)
-    size = subprocess.run(
-        ["docker", "image", "inspect", "--format", "{{.Size}}", IMAGE], capture_output=True, text=True, check=True
-    )
-    say(f"image built in {time.monotonic() - begin:.0f} s, {int(size.stdout) / 1e9:.2f} GB; the largest parts in MB:")
-    # The layers of ours alone; the rest is Debian and Python.
-    largest = "cd /opt/faultline/lib/python3.*/site-packages && du -sm * | sort -rn | head -n 8"
-    command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "sh", IMAGE, "-c", largest]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    say("  " + ", ".join(" ".join(reversed(line.split())) for line in shown.stdout.splitlines()))
+    stack.run("build", "worker", "trainer", timeout_s=3600)
+    say(f"images built in {time.monotonic() - begin:.0f} s")
+    for image in (WORKER_IMAGE, IMAGE):
+        size = subprocess.run(
+            ["docker", "image", "inspect", "--format", "{{.Size}}", image], capture_output=True, text=True, check=True
+        )
+        say(f"{image}: {int(size.stdout) / 1e9:.2f} GB; the largest parts in MB:")
+        # The layers of ours alone; the rest is Debian and Python.
+        largest = "cd /opt/faultline/lib/python3.*/site-packages && du -sm * | sort -rn | head -n 8"
+        command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", largest]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        say("  " + ", ".join(" ".join(reversed(line.split())) for line in shown.stdout.splitlines()))
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = "faultline-smoke"
 VERSION: str = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 IMAGE = f"faultline:{VERSION}-cpu"
+WORKER_IMAGE = f"faultline:{VERSION}-worker"
 HEALTHY_S = 300.0
 
 

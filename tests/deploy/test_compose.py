@@ -45,7 +45,7 @@ def test_every_container_has_a_read_only_root_no_capability_and_no_port_beyond_l
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_image_has_a_version(name: str) -> None:
     image = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", SERVICES[name]["image"])
-    assert re.search(r":v?\d+\.\d+\.\d+(-cpu|-gpu)?$", image), image
+    assert re.search(r":v?\d+\.\d+\.\d+(-worker|-cpu|-gpu)?$", image), image
 
 
 def test_the_broker_is_the_version_that_the_tests_run_on() -> None:

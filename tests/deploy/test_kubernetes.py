@@ -20,6 +20,8 @@ from tests.deploy.stack import VERSION
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 OVERLAYS = ("cpu", "gpu", "secure")
 KUBERNETES_VERSION = "1.33"
+CPU_IMAGES = {"topics": "worker", "worker": "worker", "trainer": "cpu"}
+IMAGES = {"cpu": CPU_IMAGES, "gpu": CPU_IMAGES | {"worker": "gpu", "trainer": "trainer-gpu"}, "secure": CPU_IMAGES}
 OF_KEDA = {"ScaledObject", "TriggerAuthentication"}
 Manifest = dict[str, Any]
 
@@ -138,7 +140,7 @@ def test_images_have_a_fixed_tag_and_every_name_that_is_referred_to_exists(overl
         (container,) = pod["containers"]
         _, colon, tag = container["image"].rpartition(":")
         assert colon
-        assert tag == f"{VERSION}-{'gpu' if overlay == 'gpu' else 'cpu'}"
+        assert tag == f"{VERSION}-{IMAGES[overlay][name]}"
         assert container["envFrom"] == [{"configMapRef": {"name": config["metadata"]["name"]}}]
         assert pod["serviceAccountName"] in accounts
         volumes = {volume["name"] for volume in pod["volumes"]} | ({"folder"} if name == "trainer" else set())

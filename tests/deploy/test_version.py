@@ -14,11 +14,11 @@ from tests.deploy.stack import REPOSITORY, VERSION
     ("path", "pattern", "count"),
     [
         ("deploy/Dockerfile", r'image\.version="([^"]*)"', 1),
-        ("deploy/Dockerfile", r"-t faultline:(\S*)-[cg]pu", 2),
+        ("deploy/Dockerfile", r"-t faultline:([0-9.]*)-[a-z-]+ ", 4),
         ("deploy/secure/prepare.py", r"faultline:(\S*)-cpu", 1),
-        ("deploy/kubernetes/base/kustomization.yaml", r"newTag: (\S*)-cpu", 1),
-        ("deploy/kubernetes/overlays/gpu/kustomization.yaml", r"newTag: (\S*)-gpu", 1),
-        ("docker-compose.yml", r"\$\{IMAGE:-faultline:([^}]*)\}-[cg]pu", 2),
+        ("deploy/kubernetes/base/kustomization.yaml", r"newTag: ([0-9.]*)-(?:cpu|worker)", 2),
+        ("deploy/kubernetes/overlays/gpu/kustomization.yaml", r"faultline:([0-9.]*)-(?:gpu|trainer-gpu)", 2),
+        ("docker-compose.yml", r"\$\{IMAGE:-faultline:([^}]*)\}-(?:worker|cpu|gpu)", 3),
     ],
 )
 def test_every_image_has_the_version_of_the_package(path: str, pattern: str, count: int) -> None:
