@@ -1,4 +1,4 @@
-"""Settings of the connection to Kafka: broker, TLS, login, group, and what its clients wait for."""
+"""Settings of the connection to Kafka: broker, TLS, login, consumer group and timeouts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from pydantic_settings import BaseSettings
 
 DAY_S = 86_400
-"""Longest time that makes sense; much longer ones overflow the protocol's 32 bits of milliseconds."""
+"""Longest useful time; much longer ones overflow the protocol's 32 bits of milliseconds."""
 
 
 def _text(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
     if not value.isprintable():
-        raise ValueError("must hold no control characters")
+        raise ValueError("must not contain control characters")
     return value
 
 
@@ -36,51 +36,109 @@ class KafkaSettings(BaseSettings):
     """Fields of ``stream.settings.Settings`` for Kafka's clients."""
 
     # Broker
-    broker: str = Field("localhost:9092", description="Bootstrap servers, host:port, separated by commas.")
-    group: Text = Field("faultline", description="Consumer group of the workers; a worker only knows its peers by it.")
-    client_id: Text = Field("faultline", description="Name under which the broker logs and limits this client.")
+    broker: str = Field(
+        "localhost:9092", description="Bootstrap servers of the Kafka cluster as host:port, separated by commas."
+    )
+    group: Text = Field(
+        "faultline", description="Consumer group of the workers. Workers of one group share the partitions."
+    )
+    client_id: Text = Field("faultline", description="Name of this client in the broker's logs and quotas.")
     instance_id: Text | None = Field(
-        None, description="Static group membership: a stable name lets a restart keep its partitions."
+        None,
+        description="Stable name of this worker for Kafka's static group membership: a restarted worker keeps its "
+        "partitions. Each worker of a group needs its own.",
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="Protocol to the broker; SASL_SSL is the safe choice beyond loopback."
+        "PLAINTEXT", description="Security protocol of the connection to the broker; use SASL_SSL beyond loopback."
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
-        "SCRAM-SHA-512", description="Used when security_protocol starts with SASL."
+        "SCRAM-SHA-512", description="Login mechanism; used when FAULTLINE_SECURITY_PROTOCOL starts with SASL."
     )
-    sasl_username: Text | None = Field(None, description="User for PLAIN and SCRAM.")
+    sasl_username: Text | None = Field(None, description="User name for PLAIN and SCRAM.")
     sasl_password: SecretStr | None = Field(None, description="Password for PLAIN and SCRAM; never logged.")
-    sasl_oauth_token_url: Text | None = Field(None, description="Token endpoint for OAUTHBEARER (client credentials).")
-    sasl_oauth_client_id: Text | None = Field(None, description="Client id at the token endpoint.")
-    sasl_oauth_client_secret: SecretStr | None = Field(None, description="Client secret; never logged.")
-    sasl_oauth_scope: Text | None = Field(None, description="Scope asked for at the token endpoint.")
-    ssl_cafile: File | None = Field(None, description="CA bundle (PEM); the system's own when unset.")
-    ssl_certfile: File | None = Field(None, description="Client certificate (PEM) for mutual TLS.")
-    ssl_keyfile: File | None = Field(None, description="Client key (PEM) for mutual TLS.")
-    ssl_key_password: SecretStr | None = Field(None, description="Passphrase of the client key; never logged.")
+    sasl_oauth_token_url: Text | None = Field(
+        None, description="URL of the token endpoint for OAUTHBEARER (client credentials grant)."
+    )
+    sasl_oauth_client_id: Text | None = Field(None, description="Client id at the token endpoint for OAUTHBEARER.")
+    sasl_oauth_client_secret: SecretStr | None = Field(
+        None, description="Client secret at the token endpoint for OAUTHBEARER; never logged."
+    )
+    sasl_oauth_scope: Text | None = Field(
+        None, description="Scope requested from the token endpoint for OAUTHBEARER; none when unset."
+    )
+    ssl_cafile: File | None = Field(
+        None,
+        description="CA bundle (PEM file) that the broker's certificate is verified with; the system's own when unset.",
+    )
+    ssl_certfile: File | None = Field(None, description="Client certificate (PEM file) for mutual TLS.")
+    ssl_keyfile: File | None = Field(
+        None, description="Private key of the client certificate (PEM file) for mutual TLS."
+    )
+    ssl_key_password: SecretStr | None = Field(
+        None, description="Passphrase of the private key in FAULTLINE_SSL_KEYFILE; never logged."
+    )
 
     # Delivery
     commit_interval_s: float = Field(
-        1.0, gt=0, le=DAY_S, description="Offsets of finished batches are committed this often."
+        1.0,
+        gt=0,
+        le=DAY_S,
+        description="Interval in seconds at which the offsets of acknowledged batches are committed.",
     )
     session_timeout_s: float = Field(
-        15.0, ge=6, le=DAY_S, description="A dead worker's partitions move after this long."
+        15.0,
+        ge=6,
+        le=DAY_S,
+        description="Time in seconds without a heartbeat after which a worker counts as dead and its partitions move "
+        "to other workers.",
     )
-    heartbeat_interval_s: float = Field(3.0, gt=0, le=DAY_S, description="A fifth of the session timeout.")
-    rebalance_timeout_s: float = Field(45.0, gt=0, le=DAY_S, description="Longest batch plus publish must stay below.")
-    request_timeout_s: float = Field(30.0, gt=0, le=DAY_S, description="At least the session timeout.")
+    heartbeat_interval_s: float = Field(
+        3.0,
+        gt=0,
+        le=DAY_S,
+        description="Interval in seconds of a worker's heartbeats: by default a fifth of FAULTLINE_SESSION_TIMEOUT_S, "
+        "at most half of it.",
+    )
+    rebalance_timeout_s: float = Field(
+        45.0,
+        gt=0,
+        le=DAY_S,
+        description="Time in seconds that a worker has in a rebalance to finish and commit its batches. It must "
+        "exceed the time of the longest batch and its publish.",
+    )
+    request_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        le=DAY_S,
+        description="Time in seconds after which a request to the broker has failed; at least "
+        "FAULTLINE_SESSION_TIMEOUT_S.",
+    )
     publish_retry_s: float = Field(
-        1.0, gt=0, le=DAY_S, description="Pause before a failed publish is tried again; for ever."
+        1.0,
+        gt=0,
+        le=DAY_S,
+        description="Pause in seconds before a failed publish is retried. Retries have no limit, since no event may "
+        "be lost.",
     )
     publish_timeout_s: float = Field(
-        60.0, gt=0, le=DAY_S, description="A publish without an answer for so long is sent again by a new producer."
+        60.0,
+        gt=0,
+        le=DAY_S,
+        description="Time in seconds without an acknowledgement after which a new producer resends a record.",
     )
-    linger_ms: int = Field(1, ge=0, le=60_000, description="The producer gathers this long: events are few and urgent.")
+    linger_ms: int = Field(
+        1,
+        ge=0,
+        le=60_000,
+        description="Time in ms that a producer waits for more records before it sends a batch. Short, because events "
+        "are few and urgent.",
+    )
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
-        "none", description="Compression of what we produce."
+        "none", description="Compression of the records that Faultline produces."
     )
     offset_reset: Literal["earliest", "latest"] = Field(
-        "earliest", description="Where a new group starts; earliest loses nothing."
+        "earliest",
+        description="Where a consumer group without committed offsets starts to read; earliest misses no record.",
     )
 
     @field_validator("broker")

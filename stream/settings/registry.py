@@ -1,4 +1,4 @@
-"""Settings of models that come by topic: whom workers trust, who signs, how large one may be, how many are kept."""
+"""Settings of the models on the topic ``models``: trusted keys, signing key, size limit and archive."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ class RegistrySettings(BaseSettings):
 
     model_public_keys: str | None = Field(
         None,
-        description="Files of the public keys whose models are taken, separated by commas; "
-        "a model that none of them signed is refused. Every model is taken when unset.",
+        description="Files of the trusted public keys, separated by commas. A model that none of these keys signed is "
+        "refused. Every model is accepted when unset.",
     )
     model_private_key: Path | None = Field(
-        None, description="File of the private key that promoted models are signed with."
+        None, description="File of the private key that signs promoted models; they are not signed when unset."
     )
     model_max_bytes: int = Field(
         1_000_000,
         ge=1024,
         le=100_000_000,
-        description="A larger artefact is refused unread; about fifteen times the shipped one.",
+        description="Largest artefact in bytes that a worker reads from the topic; a larger one is refused unread. "
+        "The default is about fifteen times the size of the shipped artefact.",
     )
     model_archive: int = Field(
-        20, ge=1, le=1000, description="Promoted models kept on the topic to go back to; the oldest goes first."
+        20,
+        ge=1,
+        le=1000,
+        description="Promoted models that are kept on the topic for a rollback; beyond this number the oldest is "
+        "removed.",
     )
 
     @field_validator("model_public_keys")
@@ -35,19 +40,19 @@ class RegistrySettings(BaseSettings):
         files = _files(value)
         for file in files:
             if not file.is_file():
-                raise ValueError(f"{str(file)!r} is no file: faultline keys new makes keys")
+                raise ValueError(f"{str(file)!r} is not a file: create keys with: faultline keys new")
         return value if files else None
 
     @field_validator("model_private_key")
     @classmethod
     def _private_key_is_a_file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():
-            raise ValueError(f"{str(value)!r} is no file: faultline keys new makes keys")
+            raise ValueError(f"{str(value)!r} is not a file: create keys with: faultline keys new")
         return value
 
     @property
     def model_public_key_files(self) -> tuple[Path, ...]:
-        """Return the files of the public keys; none when every model is taken."""
+        """Return the files of the public keys; none when every model is accepted."""
         return _files(self.model_public_keys)
 
 

@@ -1,4 +1,4 @@
-"""Settings of traces: one switch of ours; the details are OpenTelemetry's own variables, checked where it is on."""
+"""Settings of traces: one switch; the details are OpenTelemetry's own variables, checked when it is on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pydantic_settings import BaseSettings
 
 NEEDED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 HEADER = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*([!-~](?:[ -~]*[!-~])?)\s*")
-"""One name=value; RFC 9110's characters, so that nothing of it can end the header."""
+"""One name=value, in the characters of RFC 9110, so that no value can end the header."""
 SAMPLE_RATIO = 0.01
-"""Part of the micro-batches, unless OTEL_TRACES_SAMPLER_ARG is set: enough to see where time goes, almost for free."""
+"""Fraction of traced micro-batches unless OTEL_TRACES_SAMPLER_ARG is set: shows where time goes at almost no cost."""
 SAMPLERS = ("", "parentbased_traceidratio")
-"""Values of OTEL_TRACES_SAMPLER that say what we do; others would promise what we do not."""
+"""Values of OTEL_TRACES_SAMPLER that describe Faultline's sampling; other samplers are not implemented."""
 OTEL_NAMES = {
     "FAULTLINE_TRACING_ENDPOINT": "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "FAULTLINE_TRACING_HEADERS": "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
@@ -34,7 +34,7 @@ def _is_installed(module: str) -> bool:
 
 
 def _variable(name: str) -> tuple[str, str]:
-    """Return the name and value of the variable that counts: that of traces before that of all signals."""
+    """Return the name and value of the variable in effect: the one for traces precedes the one for all signals."""
     of_traces = name.replace("OTLP_", "OTLP_TRACES_")
     return (of_traces, os.environ[of_traces]) if os.environ.get(of_traces) else (name, os.environ.get(name, ""))
 
@@ -53,7 +53,7 @@ def otel_headers() -> str:
 
 
 def otel_sample_ratio() -> float:
-    """Return the part of the micro-batches that are traced although none of their messages asks for it."""
+    """Return the fraction of micro-batches that are traced although none of their messages requests it."""
     return float(os.environ.get("OTEL_TRACES_SAMPLER_ARG") or SAMPLE_RATIO)
 
 
@@ -62,8 +62,8 @@ class TracingSettings(BaseSettings):
 
     tracing: Literal["off", "otlp"] = Field(
         "off",
-        description="otlp: spans of worker and trainer by OTLP over HTTP, as OTEL_EXPORTER_OTLP_ENDPOINT and "
-        "OpenTelemetry's other variables say; needs the extra otel.",
+        description="otlp exports spans of workers and the trainer by OTLP over HTTP, to OTEL_EXPORTER_OTLP_ENDPOINT; "
+        "OpenTelemetry's other variables apply as well. Needs the extra otel.",
     )
 
     @field_validator("tracing")
@@ -94,7 +94,7 @@ def _check_endpoint() -> None:
     if wrong:
         raise ValueError(f"{name} must be the URL of a collector, {example}")
     if url.username is not None:
-        raise ValueError(f"{name} must hold no password, {example}: OTEL_EXPORTER_OTLP_HEADERS is for secrets")
+        raise ValueError(f"{name} must not contain a password, {example}: put secrets into OTEL_EXPORTER_OTLP_HEADERS")
 
 
 def _check_headers() -> None:
@@ -106,8 +106,9 @@ def _check_headers() -> None:
 def _check_sampler() -> None:
     if os.environ.get("OTEL_TRACES_SAMPLER", "") not in SAMPLERS:
         raise ValueError(
-            "OTEL_TRACES_SAMPLER must be parentbased_traceidratio or unset: a message whose traceparent says sampled "
-            "is traced, and of the micro-batches the part OTEL_TRACES_SAMPLER_ARG"
+            "OTEL_TRACES_SAMPLER must be parentbased_traceidratio or unset: messages whose traceparent is sampled are "
+            "traced, "
+            "and the fraction OTEL_TRACES_SAMPLER_ARG of the micro-batches"
         )
     try:
         wrong = not 0 <= otel_sample_ratio() <= 1

@@ -118,7 +118,7 @@ def test_topics_and_rights_follow_the_types_of_the_spec(motor: SignalSpec, tmp_p
 
 def test_a_topic_of_ours_cannot_be_that_of_a_type(motor: SignalSpec) -> None:
     load_settings(topic_models="faults.inner-ring")
-    with pytest.raises(SettingsError, match=r"both for the topic faults\.inner-ring"):
+    with pytest.raises(SettingsError, match=r"both name the topic faults\.inner-ring"):
         load_settings(spec="motor", topic_models="faults.inner-ring")
 
 

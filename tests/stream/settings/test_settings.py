@@ -146,7 +146,7 @@ def test_settings_do_not_change_after_they_are_loaded() -> None:
         *((name, value, "must not be empty") for name in TEXTS for value in ("", "  ")),
         ("GROUP", "a\x1fb", "control characters"),
         ("GROUP", "a\nb", "control characters"),
-        *((name, value, "is no name for a topic") for name in TOPICS for value in ("", "..", "a b", "ä", "x" * 250)),
+        *((name, value, "is not a topic name") for name in TOPICS for value in ("", "..", "a b", "ä", "x" * 250)),
         *((f"SSL_{name}FILE", value, "cannot be read") for name in ("CA", "CERT", "KEY") for value in ("no.pem", ".")),
         ("SSL_CAFILE", "x" * 5000, "cannot be read"),
         *((name, value, "finite") for name in SECONDS for value in ("nan", "inf", "-inf")),
@@ -220,7 +220,7 @@ def test_a_dotenv_file_that_is_not_utf_8_is_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_two_topics_under_one_name_are_an_error(same: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match="are both for the topic"):
+    with pytest.raises(SettingsError, match="both name the topic"):
         load_settings(**same)
 
 

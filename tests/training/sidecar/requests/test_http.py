@@ -123,7 +123,7 @@ def test_a_port_without_a_proper_token_is_refused(token: str | None, monkeypatch
 
 @pytest.mark.parametrize("schedule", ["soon", "61 * * * *", "* * * * * *", "@daily now"])
 def test_a_schedule_that_is_none_is_refused(schedule: str) -> None:
-    with pytest.raises(SettingsError, match=r"FAULTLINE_RETRAIN_SCHEDULE: .* is no cron expression of five fields"):
+    with pytest.raises(SettingsError, match=r"FAULTLINE_RETRAIN_SCHEDULE: .* is not a cron expression of five fields"):
         load_settings(retrain_schedule=schedule)
 
 
