@@ -1,6 +1,6 @@
-"""What a model is: signal specs, architectures, artefacts and the compiled engine. Imports none of ours."""
+"""Models: signal specs, architectures, artefacts and the compiled engine. It imports no other Faultline package."""
 
 import os
 
-# TensorFlow reads it once, when it is first imported, and would greet every command with a screen of notices.
+# TensorFlow reads this once, at its first import. Without it every command starts with a screen of notices.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

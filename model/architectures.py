@@ -1,4 +1,4 @@
-"""The networks, by name. Written against Keras 3's own API only, so any Keras backend can carry them."""
+"""Build the networks by name. They use Keras 3's own API only, so any Keras backend can run them."""
 
 from __future__ import annotations
 
@@ -19,42 +19,45 @@ __all__ = ["ARCHITECTURES", "Condition", "Normalisation", "build"]
 
 @keras.saving.register_keras_serializable(package="faultline")
 class Condition(layers.Layer):  # type: ignore[misc]
-    """Applies a Normalisation to float32 (n, samples, channels). Has no weights: its numbers are constants."""
+    """Apply a Normalisation to float32 (n, samples, channels). It has no weights: its numbers are constants."""
 
     def __init__(self, normalisation: Normalisation | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(trainable=False, **kwargs)
-        # A domain's own fields decide nothing here.
+        # The layer needs the generic fields only; those of a domain's subclass have no effect here.
         known = {name: value for name, value in dict(normalisation).items() if name in Normalisation.model_fields}
         self.normalisation = Normalisation.model_validate(known)
 
     def call(self, windows: Any) -> Any:
+        """Return the normalised windows, of the same shape."""
         centre = ops.convert_to_tensor(self.normalisation.centre, dtype="float32")
-        # The reciprocal is taken once: dividing every sample costs more than multiplying it.
+        # Multiply by the reciprocal: dividing every sample costs more.
         gain = ops.convert_to_tensor([1.0 / scale for scale in self.normalisation.scale], dtype="float32")
         scaled = (windows - centre) * gain
         return ops.arcsinh(scaled) if self.normalisation.kind == "asinh" else scaled
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's shape."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
+        """Return the layer's configuration, from which Keras can create it again."""
         config: dict[str, Any] = super().get_config()
         config.pop("trainable", None)
         return config | {"normalisation": self.normalisation.model_dump(mode="json")}
 
 
-# Sizes of the reference reports' six networks; the counts of parameters they lead to are in the tests.
+# Sizes of the six networks of the reference reports; the tests check the resulting counts of parameters.
 _UNITS = 64
 _FILTERS = 64
 _WIDE, _HIDDEN = 128, 32
-# Beyond the reference: what features of the domain say, and what they and the sequence say together. Wide beside the
-# GRU, and still a tenth of its work, since they see a window once.
+# Not in the reference: layers on the domain's features, and on these together with the sequence's. They are wider than
+# the GRU and still cost a tenth of it, since they run once per window and not once per time step.
 _MEASURED, _MERGED = (256, 128), 128
 _KERNEL = 3
 _POOL = 2
 _DROPOUT = 0.2
-# A recurrent layer this short is laid out step by step: the compiler then sees through it. Beyond, compiling takes
-# longer than it saves.
+# Up to this many steps a recurrent layer is unrolled, so that the compiler can optimise across steps. Beyond it,
+# compiling takes longer than it saves.
 _UNROLLED_STEPS = 8
 
 _Seeds = Iterator[int | None]
@@ -94,7 +97,7 @@ def _recurrent(kind: type[layers.Layer], name: str) -> Callable[[Any, _Seeds], A
 
 
 def _cnn(flow: Any, seeds: _Seeds) -> Any:
-    """One convolution without padding, halved by pooling, laid flat: it knows where in the sequence a pattern is."""
+    """Apply one unpadded convolution, pool by two and flatten, which keeps a pattern's position in the sequence."""
     steps = flow.shape[1]
     if steps < _KERNEL + _POOL - 1:
         raise ShapeArtefactError(f"'cnn' needs at least {_KERNEL + _POOL - 1} steps, the spec's sequence has {steps}")
@@ -105,14 +108,14 @@ def _cnn(flow: Any, seeds: _Seeds) -> Any:
 
 
 def _cnn_advanced(flow: Any, seeds: _Seeds) -> Any:
-    """Two convolutions and the mean over the sequence, straight to the logits."""
+    """Apply two convolutions and average over the sequence; the logits follow directly."""
     flow = _convolution(flow, _WIDE, "same", seeds, "convolution_1")
     flow = _convolution(flow, _FILTERS, "same", seeds, "convolution_2")
     return _dropout(layers.GlobalAveragePooling1D(name="pool")(flow), seeds)
 
 
 def _fnn(*widths: int) -> Callable[[Any, _Seeds], Any]:
-    """Dense layers on the window laid flat, dropout between them."""
+    """Return a body of dense layers on the flattened window, with dropout between them."""
 
     def body(flow: Any, seeds: _Seeds) -> Any:
         flow = layers.Flatten(name="flat")(flow)
@@ -125,7 +128,7 @@ def _fnn(*widths: int) -> Callable[[Any, _Seeds], Any]:
     return body
 
 
-# From a sequence float (n, steps, values) to features (n, features).
+# Each maps a sequence float (n, steps, values) to features (n, features).
 _BODIES: dict[str, Callable[[Any, _Seeds], Any]] = {
     "gru": _recurrent(layers.GRU, "gru"),
     "lstm": _recurrent(layers.LSTM, "lstm"),
@@ -145,20 +148,20 @@ def _feature_layer(name: str, spec: SignalSpec) -> layers.Layer:
 
 
 def build(architecture: str, spec: SignalSpec, normalisation: Normalisation, seed: int | None = None) -> keras.Model:
-    """A freshly initialised network.
+    """Build a network with fresh initial weights.
 
     Args:
         architecture: one of ``ARCHITECTURES``.
-        spec: decides the input (n, samples, channels) and the number of classes.
-        normalisation: compiled into the network; one centre and scale per channel of the spec.
+        spec: determines the input (n, samples, channels) and the number of classes.
+        normalisation: becomes part of the network; one centre and scale per channel of the spec.
         seed: makes initial weights and dropout repeatable.
 
     Returns:
         A Keras model, float32 (n, samples, channels) per unit → logits float32 (n, classes).
 
     Raises:
-        ShapeArtefactError: unknown architecture or feature layer, an architecture that needs longer windows, or a
-            normalisation for another number of channels.
+        ShapeArtefactError: the architecture or feature layer is unknown, the architecture needs longer windows, or
+            the normalisation is for another number of channels.
     """
     if len(normalisation.centre) != len(spec.channels):
         raise ShapeArtefactError(

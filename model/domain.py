@@ -1,7 +1,7 @@
-"""The seam between the generic machine and a kind of signal, such as power lines.
+"""The interface between the generic packages and a kind of signal, such as power lines.
 
-A domain is an installed object under the entry point group ``faultline.domains``. The machine never imports a domain:
-it loads the one that a spec names and asks it for what only the domain knows.
+A domain is an installed object under the entry point group ``faultline.domains``. The generic packages (``model``,
+``stream``, ``training``) never import a domain: they load the one that a spec names and call the methods below.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ __all__ = ["GROUP", "Domain", "Signal", "SignalFeature", "domain_of", "installed
 
 @dataclass(frozen=True)
 class SignalFeature:
-    """One feature of windows that is watched for drift.
+    """A feature of windows that is monitored for drift.
 
     Attributes:
-        name: for people, with its unit.
-        matters: the change that matters, of the logarithm where ``logarithmic``.
-        logarithmic: whether values are natural logarithms.
-        share: whether a line counts with its mean (a share of windows) instead of its median.
+        name: name for display, with its unit.
+        matters: smallest change that is reported as drift; a change of the logarithm if ``logarithmic``.
+        logarithmic: true if values are natural logarithms.
+        share: true if a line contributes its mean (a share of windows) instead of its median.
     """
 
     name: str
@@ -40,88 +40,91 @@ class SignalFeature:
     share: bool = False
 
     def plain(self, value: float) -> float:
-        """Return a value in its own unit."""
+        """Return a value in the feature's unit, with any logarithm undone."""
         return float(np.exp(value)) if self.logarithmic else value
 
 
 class Signal:
-    """What a domain can tell of a window by itself, without a model. The defaults tell nothing."""
+    """Measurements that a domain takes from a window without a model. The defaults measure nothing."""
 
     features: tuple[SignalFeature, ...] = ()
-    """What ``measure`` returns, in its order."""
+    """The features that ``measure`` returns, in its order."""
 
     def inception_sample(self, window: NDArray[np.float32], spec: SignalSpec) -> int:
-        """Return the sample of a faulty window (samples, channels) at which the fault began, as well as can be told."""
+        """Return the estimated sample at which the fault in a window (samples, channels) began."""
         return 0
 
     def quality_flags(self, window: NDArray[np.float32], spec: SignalSpec) -> set[str]:
-        """Return what is wrong with a window (samples, channels), as quality flags of the contract."""
+        """Return the quality flags of the contract that apply to a window (samples, channels)."""
         return set()
 
     def measure(self, windows: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float64]:
-        """Return the features (n, features) of windows float32 (n, samples, channels); NaN where not known."""
+        """Return the features (n, features) of windows float32 (n, samples, channels); NaN where unknown."""
         return np.empty((len(windows), 0))
 
 
 class Domain:
     """Describe one kind of signal. The defaults suit a domain without features of its own.
 
-    Methods import what they need when they are called, so that loading a domain costs neither TensorFlow nor Kafka.
+    Methods import what they need when they are called, so that loading a domain imports neither TensorFlow nor Kafka.
     """
 
     name: str = ""
-    """As in the entry point and in the specs."""
+    """Name of the domain, as in the entry point and in the specs."""
     title: str = "signals"
-    """What the windows are of, for people: ``power lines``."""
+    """Name of the signals for display: ``power lines``."""
     spec_model: type[SignalSpec] = SignalSpec
-    """Class of its specs."""
+    """Class of the domain's specs."""
     normalisation_model: type[Normalisation] = Normalisation
-    """Class of the normalisation in its artefacts."""
+    """Class of the normalisation in the domain's artefacts."""
     rejection_model: type[Rejection] | None = None
-    """Class of the bounds in its artefacts that tell windows unlike training; None: it has none."""
+    """Class of the bounds in the domain's artefacts that reject out-of-distribution windows; None if it has none."""
     signal: Signal = Signal()
+    """Measurements of a window without a model."""
 
     def specs(self) -> Mapping[str, Traversable]:
-        """Return the TOML files of the specs that ship with the domain, by name."""
+        """Return the TOML files of the specs that ship with the domain, by spec name."""
         return {}
 
     def artefacts(self) -> Mapping[str, Traversable]:
-        """Return the models that ship with the domain, by name of their spec."""
+        """Return the model files that ship with the domain, by the name of their spec."""
         return {}
 
     def layers(self) -> Mapping[str, Any]:
         """Return the Keras layers, by name, that a normalisation of this domain may name as ``feature_layer``.
 
-        A layer takes windows float32 (n, samples, channels) to features (n, features) and has no weights.
+        A layer maps windows float32 (n, samples, channels) to features (n, features) and has no weights.
         """
         return {}
 
     def event_model(self) -> Any:
-        """Return the subclass of ``stream.contract.FaultEvent`` that its events are; None for ``FaultEvent`` itself."""
+        """Return the domain's subclass of ``stream.contract.FaultEvent``; None for ``FaultEvent`` itself."""
         return None
 
     def sources(self, spec: SignalSpec, read: Any = None) -> Sequence[Any]:
-        """Return the kinds of file that can be replayed beside recordings, ``stream.recordings.sources.SourceKind``.
+        """Return the kinds of file that can be replayed besides recordings.
+
+        Each is a ``stream.recordings.sources.SourceKind``.
 
         Args:
-            spec: of the windows that are sent.
-            read: what is known of a file better than it tells, in a form of the domain's own.
+            spec: spec of the windows that are sent.
+            read: options that override a file's own header, as an object that the domain defines.
         """
         return ()
 
     def fan_out(self, source: Any, copies: int, spec: SignalSpec) -> Any:
-        """Return a ``stream.recordings.sources.Source`` that sends every line of ``source`` as so many lines.
+        """Return a ``stream.recordings.sources.Source`` that sends every line of ``source`` as ``copies`` lines.
 
         Raises:
-            SpecError: the domain cannot make lines of a line.
+            SpecError: the domain cannot derive further lines from one line.
         """
-        raise SpecError(f"domain {self.name!r} cannot make many lines of one")
+        raise SpecError(f"domain {self.name!r} cannot derive several lines from one")
 
     def recipe(self, spec: SignalSpec) -> Any:
         """Return the ``training.recipe.Recipe`` that trains and evaluates models of a spec.
 
         Raises:
-            SpecError: the domain has none for this spec.
+            SpecError: the domain has no recipe for this spec.
         """
         raise SpecError(f"domain {self.name!r} has no recipe for spec {spec.name!r}")
 
@@ -130,7 +133,7 @@ def load_domain(name: str) -> Domain:
     """Load an installed domain by name.
 
     Raises:
-        SpecError: none of that name is installed; the message names those that are.
+        SpecError: no domain of that name is installed; the message lists the installed ones.
     """
     domain: Domain = load_installed(name)
     return domain
@@ -140,6 +143,6 @@ def domain_of(spec: SignalSpec) -> Domain:
     """Load the domain that a spec names.
 
     Raises:
-        SpecError: it is not installed.
+        SpecError: the domain is not installed.
     """
     return load_domain(spec.domain)

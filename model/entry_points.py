@@ -1,6 +1,7 @@
-"""Installed domains by name: objects under the entry point group ``faultline.domains`` of installed packages.
+"""Find installed domains by name: objects under the entry point group ``faultline.domains`` of installed packages.
 
-Untyped and below ``model.spec``, which finds the class of a spec here; all others use ``model.domain``.
+``model.spec`` finds the class of a spec here, so this module cannot import it and returns untyped objects. All other
+code uses ``model.domain``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def load_installed(name: str) -> Any:
     """Load an installed domain by name.
 
     Raises:
-        SpecError: none of that name is installed, and the message names those that are; or it cannot be imported.
+        SpecError: no domain of that name is installed (the message lists the installed ones), or it cannot be
+            imported.
     """
     for point in entry_points(group=GROUP):
         if point.name == name:

@@ -1,8 +1,8 @@
-"""The error hierarchy's root and the errors of models. Every message says what to do next."""
+"""Errors: the root of the hierarchy and the errors of models. Every message says what to do next."""
 
 
 class FaultlineError(Exception):
-    """Anything that Faultline reports to its user in one line. ``exit_status`` ends the command line."""
+    """An error that Faultline reports to its user in one line; the command line exits with ``exit_status``."""
 
     exit_status = 1
 
@@ -12,37 +12,37 @@ class SpecError(FaultlineError):
 
 
 class ArtefactError(FaultlineError):
-    """An artefact cannot be used. Subclasses name the reason; ``reason`` is its metric label."""
+    """An artefact cannot be used; a subclass stands for each reason, and ``reason`` is its metric label."""
 
     reason = "invalid"
 
 
 class TruncatedArtefactError(ArtefactError):
-    """The artefact ends before its header says it does."""
+    """The artefact is shorter than its header states."""
 
     reason = "truncated"
 
 
 class CorruptArtefactError(ArtefactError):
-    """A hash does not match: some bit changed since the artefact was written."""
+    """A hash does not match: the artefact has changed since it was written."""
 
     reason = "corrupt"
 
 
 class ShapeArtefactError(ArtefactError):
-    """Tensor names, shapes or types are not those that the architecture and spec require."""
+    """Tensor names, shapes or types differ from those that the architecture and spec require."""
 
     reason = "shape"
 
 
 class OversizeArtefactError(ArtefactError):
-    """The artefact is larger than a model of ours can be."""
+    """The artefact is larger than a Faultline model can be."""
 
     reason = "oversize"
 
 
 class EngineError(FaultlineError):
-    """The engine cannot classify what it was given."""
+    """The engine cannot classify its input."""
 
 
 class SigningError(FaultlineError):

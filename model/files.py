@@ -1,4 +1,4 @@
-"""Write files whole: a reader sees the old file or the whole new one, also after a kill or a power cut."""
+"""Write files atomically: a reader sees the old file or the complete new one, also after a kill or a power cut."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ __all__ = ["write_atomic", "write_text_atomic"]
 
 @contextmanager
 def write_atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes its name when the block ends, on the disk and whole.
+    """Open a new file that replaces ``path`` when the block ends, synchronised to the disk.
 
-    Where the block raises, or is killed, what is at ``path`` stays. A killed writer leaves a hidden file
-    ``.NAME.*.partial`` beside it.
+    If the block raises or the process is killed, the file at ``path`` stays as it was. A killed writer leaves a
+    hidden file ``.NAME.*.partial`` beside it.
 
     Args:
-        path: of the file; its folder must be there.
+        path: path of the file; its folder must exist.
+
+    Yields:
+        The new file, open for writing bytes.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: the file cannot be written; no partial file is left behind.
 
     Example:
         >>> import tempfile
@@ -47,13 +50,13 @@ def write_atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Write a text file in UTF-8 as ``write_atomic`` does. Raises OSError as it does."""
+    """Write a text file in UTF-8 atomically; raise OSError as ``write_atomic`` does."""
     with write_atomic(path) as file:
         file.write(text.encode("utf-8"))
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make names given in ``folder`` outlast a power cut."""
+    """Synchronise a folder to the disk, so that new file names in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

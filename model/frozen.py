@@ -1,4 +1,4 @@
-"""Base classes of values: pydantic models that never change and refuse fields they do not know."""
+"""Base classes of immutable values: pydantic models that refuse unknown fields."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["FiniteModel", "FrozenModel"]
 
 
 class FrozenModel(BaseModel):
-    """A value that cannot be changed; a field that it does not know is an error."""
+    """An immutable value; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class FiniteModel(FrozenModel):
-    """A frozen value without NaN and infinity, so that its JSON is JSON."""
+    """An immutable value without NaN and infinity, so that its JSON is valid."""
 
     model_config = ConfigDict(allow_inf_nan=False)

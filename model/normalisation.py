@@ -1,4 +1,4 @@
-"""What is done to a window before the first trained layer. It travels in the artefact's manifest."""
+"""Normalise a window before the first trained layer. The numbers are stored in the artefact's manifest."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Normalisation"]
 
 
 class Normalisation(FiniteModel):
-    """Per-channel conditioning: ``(x - centre) / scale``, and for ``"asinh"`` the inverse hyperbolic sine of it.
+    """Per-channel conditioning: ``(x - centre) / scale``, and for ``"asinh"`` the inverse hyperbolic sine of that.
 
     ``"asinh"`` is linear around the centre and logarithmic far from it, so that a fault's value of thirty times the
-    usual does not drown everything else. One centre and one scale per channel, per unit. A domain's own subclass
-    may ask for a layer of its features beside.
+    usual does not swamp all others. There is one centre and one scale per channel, per unit. A domain's subclass may
+    additionally name a layer that computes features of the window.
     """
 
     kind: Literal["standard", "asinh"] = "standard"
@@ -35,16 +35,16 @@ class Normalisation(FiniteModel):
 
     @property
     def feature_layer(self) -> str | None:
-        """Name of the domain's layer whose features the network is also given; None for none."""
+        """Name of the domain's layer whose features the network also receives; None if there is none."""
         return None
 
     @classmethod
     def fitted(cls, windows: NDArray[np.float32], kind: Literal["standard", "asinh"] = "standard") -> Self:
-        """Mean and standard deviation of the training windows alone, over all but the last axis.
+        """Return a normalisation by the windows' mean and standard deviation, over all but the last axis.
 
         Args:
-            windows: float32 (..., channels), per unit. A channel that never changes gets scale 1.
-            kind: which conditioning the numbers are for.
+            windows: training windows alone, float32 (..., channels), per unit. A constant channel gets scale 1.
+            kind: the conditioning that the numbers are for.
         """
         rows = np.asarray(windows, dtype=np.float64).reshape(-1, windows.shape[-1])
         deviation = rows.std(axis=0)
@@ -53,5 +53,5 @@ class Normalisation(FiniteModel):
 
     @classmethod
     def identity(cls, channels: int) -> Self:
-        """Leaves windows of ``channels`` channels as they are."""
+        """Return a normalisation that leaves windows of ``channels`` channels as they are."""
         return cls(kind="standard", centre=(0.0,) * channels, scale=(1.0,) * channels)

@@ -1,6 +1,7 @@
-"""Which windows are unlike anything that a model was trained on, so that its answer would mean nothing.
+"""Reject windows that are out of the training distribution, for which a model's output means nothing.
 
-Decided by the window alone, not by the network's logits: a softmax is as sure of white noise as of a healthy line.
+The decision uses the window alone and not the network's logits: a softmax is as certain about white noise as about a
+healthy line.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ __all__ = ["Rejection"]
 
 
 class Rejection(FiniteModel, ABC):
-    """Bounds of what is like training. They travel in the artefact's manifest; a domain says which there are."""
+    """Bounds of the training distribution, stored in the artefact's manifest. A domain defines which bounds exist."""
 
     @property
     @abstractmethod
     def positions(self) -> tuple[int, ...]:
-        """Positions of the channels that are looked at."""
+        """Positions of the channels that the bounds apply to."""
 
     @abstractmethod
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return which windows lie outside a bound, or hold a value that is not finite.
+        """Return a mask of the windows that lie outside a bound or hold a value that is not finite.
 
         Args:
             windows: float32 (n, samples, channels), per unit.
 
         Returns:
-            bool (n,).
+            bool (n,), true where a window is out of distribution.
         """

@@ -1,7 +1,7 @@
-"""Signal specs: what a window holds, which classes there are, and when a run of classes is an episode.
+"""Signal specs: the contents of a window, the classes, and the rule by which classified windows become an episode.
 
-A spec is a TOML file. Some ship with the installed domains; a user's own is loaded by its path. A domain may have a
-class of its own for its specs, with fields that only it knows; whatever is validated as ``SignalSpec`` becomes that.
+A spec is a TOML file. Some ship with the installed domains; a user's own is loaded by its path. A domain may subclass
+``SignalSpec`` to add fields; validating a mapping as ``SignalSpec`` then returns an instance of that subclass.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from model.frozen import FiniteModel
 __all__ = ["DEFAULT_DOMAIN", "EpisodePolicy", "FaultClass", "SignalSpec", "load_spec", "shipped_specs"]
 
 DEFAULT_DOMAIN = "powerline"
-"""Of specs and artefacts that name none: they are from before there were domains."""
+"""Domain of specs and artefacts that name none; specs had no domain at first."""
 NO_FAULT = "none"
 """Type of the one class that means no fault."""
 
-# A spec also arrives inside an artefact from a topic: its sizes are bounded before anything is built from it.
+# A spec also arrives inside an artefact from a topic, so its sizes are bounded before anything is built from it.
 _MAX_SAMPLES = 4096
 _MAX_CHANNELS = 64
 MAX_CLASSES = 64
-# One sample a nanosecond: times in ns cannot tell faster ones apart.
+# One sample per nanosecond: times in ns cannot distinguish samples at a higher rate.
 _MAX_RATE_HZ = 1e9
 
 Channel = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Label = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^\S(.*\S)?$")]
-# A type is also the end of a topic's name.
+# A type is also the suffix of a topic's name.
 Type = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 
 class FaultClass(FiniteModel):
-    """One output of the network. A domain's own subclass adds what the class means there.
+    """One output of the network. A domain's subclass adds the meaning of the class in that domain.
 
-    ``type`` is ``"none"`` for the class of no fault; events of any other are published on the topic of their type.
+    ``type`` is ``"none"`` for the class of no fault; events of any other type are published on that type's topic.
     """
 
     name: Label
@@ -60,16 +60,17 @@ class FaultClass(FiniteModel):
 
 
 class EpisodePolicy(FiniteModel):
-    """When a run of window classes opens an episode and when quiet closes it. All counts are windows.
+    """The rule that opens an episode after faulty windows and closes it after quiet ones. All counts are windows.
 
+    An episode opens when ``confirm`` of the last ``of`` windows are faulty and closes after ``clear`` quiet windows.
     ``certainty`` is the least probability of a fault, of whatever class, for a window to count towards an onset.
-    Once an episode is open the most probable class alone decides, so that a fault that grows faint is not cut off.
+    Once an episode is open, only the most probable class counts, so that a fault that fades is not cut short.
     """
 
     confirm: int = Field(default=3, ge=1, le=1000)
     of: int = Field(default=4, ge=1, le=1000)
     clear: int = Field(default=8, ge=1, le=100_000)
-    # Over 1,004 simulated faults and as many disturbances: .5 gave 6 false alarms, .9 one, neither missed more.
+    # On 1,004 simulated faults and as many disturbances, .5 gave 6 false alarms and .9 gave 1; both missed as many.
     certainty: float = Field(default=0.9, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")
@@ -82,8 +83,8 @@ class EpisodePolicy(FiniteModel):
 class SignalSpec(FiniteModel):
     """The shape and meaning of a line's windows.
 
-    A window is float32 (samples, channels), per unit of nominal peak values. ``sequence`` says what the recurrent
-    layer steps over: ``"time"`` gives it ``samples`` steps of ``channels`` values, ``"channels"`` gives it
+    A window is float32 (samples, channels), per unit of nominal peak values. ``sequence`` selects the axis that the
+    recurrent layer steps over: ``"time"`` gives it ``samples`` steps of ``channels`` values, ``"channels"`` gives it
     ``channels`` steps of ``samples`` values.
 
     Example:
@@ -99,11 +100,11 @@ class SignalSpec(FiniteModel):
     samples: int = Field(ge=1, le=_MAX_SAMPLES)
     hop: int = Field(ge=1, le=_MAX_SAMPLES)
     rate_hz: float = Field(gt=0, le=_MAX_RATE_HZ)
-    """Samples per second, nominal: a line's windows carry their own."""
+    """Nominal samples per second; each window message carries its line's own rate."""
     sequence: Literal["time", "channels"] = "time"
     classes: tuple[SerializeAsAny[FaultClass], ...] = Field(min_length=2, max_length=MAX_CLASSES)
     equivalent: tuple[tuple[Label, ...], ...] | None = None
-    """Groups of classes that a score beside the full one counts as one each; the domain's own when not given."""
+    """Groups of classes that an additional score counts as one class each; by default the domain's own groups."""
     episode: EpisodePolicy = EpisodePolicy()
 
     @model_validator(mode="wrap")
@@ -112,7 +113,7 @@ class SignalSpec(FiniteModel):
         if cls is SignalSpec and isinstance(value, Mapping):
             name = value.get("domain", DEFAULT_DOMAIN)
             try:
-                # Whatever else stands for a name is for the field's own validation to refuse.
+                # The field's own validation refuses a name that is not a string.
                 own = _domain(name).spec_model if isinstance(name, str) else SignalSpec
             except SpecError as error:
                 raise ValueError(f"domain: {error}") from error
@@ -142,7 +143,7 @@ class SignalSpec(FiniteModel):
             if times > 1:
                 raise ValueError(f"equivalent: {name} occurs more than once")
         if self.class_names[self.none_index] in grouped:
-            raise ValueError("equivalent: the class of no fault is like no other")
+            raise ValueError("equivalent: the class of no fault cannot be in a group")
         return self
 
     @model_serializer(mode="wrap")
@@ -150,7 +151,7 @@ class SignalSpec(FiniteModel):
         return self._in_files(handler(self))
 
     def _in_files(self, dumped: dict[str, Any]) -> dict[str, Any]:
-        """Return the dumped fields without what specs from before there were domains lack: their digests stay."""
+        """Return the dumped fields without later additions that are at their defaults, so that old digests hold."""
         left_out = {"domain"} if self.domain == DEFAULT_DOMAIN else set()
         if self.equivalent is None:
             left_out.add("equivalent")
@@ -158,17 +159,17 @@ class SignalSpec(FiniteModel):
 
     @property
     def window_shape(self) -> tuple[int, int]:
-        """(samples, channels)."""
+        """Shape of a window: (samples, channels)."""
         return self.samples, len(self.channels)
 
     @property
     def period_samples(self) -> int | None:
-        """Samples of one period, where the signal has one that times are counted in; None: they are in seconds."""
+        """Samples of one period of a periodic signal, in which times are then counted; None: times are in seconds."""
         return None
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names in the order of the network's outputs."""
+        """Names of the classes in the order of the network's outputs."""
         return tuple(fault.name for fault in self.classes)
 
     @property
@@ -178,30 +179,30 @@ class SignalSpec(FiniteModel):
 
     @property
     def fault_types(self) -> tuple[str, ...]:
-        """Types of the classes that mean a fault, each once, in their order: every one has a topic of events."""
+        """Types of the classes that mean a fault, each once, in their order; every type has its own event topic."""
         return tuple(dict.fromkeys(fault.type for fault in self.classes if fault.type != NO_FAULT))
 
     @property
     def groups(self) -> Mapping[str, tuple[int, ...]]:
-        """Indices of the channels that measure the same quantity, by its name. A domain's own class may tell more."""
+        """Indices of the channels that measure the same quantity, by its name. A domain's subclass may define more."""
         return {"signal": tuple(range(len(self.channels)))}
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the spec's canonical JSON: equal for equal specs, whatever their file looked like."""
+        """SHA-256 of the spec's canonical JSON: equal for equal specs, however their files are formatted."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def channel_index(self, name: str) -> int:
-        """Column of a channel. Raises SpecError naming the channels there are."""
+        """Return the column of a channel; raise SpecError, which lists the channels, if there is none of this name."""
         return _position(self.channels, name, f"spec {self.name!r} has no channel")
 
     def class_index(self, name: str) -> int:
-        """Output of a class. Raises SpecError naming the classes there are."""
+        """Return the output of a class; raise SpecError, which lists the classes, if there is none of this name."""
         return _position(self.class_names, name, f"spec {self.name!r} has no class")
 
     def equivalent_indices(self) -> tuple[int, ...]:
-        """Return for every class the index to score it under when equivalent classes count as one.
+        """Return, for every class, the index to score it under when equivalent classes count as one.
 
         Index an integer array of classes with it: ``np.asarray(spec.equivalent_indices())[classes]``.
         """
@@ -235,10 +236,10 @@ def load_spec(name_or_path: str | Path) -> SignalSpec:
     """Load a shipped spec by name, or a user's own by the path of its TOML file.
 
     Args:
-        name_or_path: name of a shipped spec, or a path: whatever ends in ``.toml`` or holds a separator.
+        name_or_path: name of a shipped spec, or a path: a string that ends in ``.toml`` or contains a separator.
 
     Raises:
-        SpecError: no such spec, unreadable TOML, or a field that is not allowed; one line that says which.
+        SpecError: there is no such spec, its TOML is unreadable, or a field is not allowed; the message is one line.
     """
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
@@ -249,10 +250,12 @@ def load_spec(name_or_path: str | Path) -> SignalSpec:
     files = {name: specs[text] for name in installed_domains() if text in (specs := _domain(name).specs())}
     if not files:
         raise SpecError(
-            f"no signal spec {text!r}; shipped are {', '.join(shipped_specs())}, or give a .toml file's path"
+            f"no signal spec {text!r}; shipped are {', '.join(shipped_specs())}, or give the path of a .toml file"
         )
     if len(files) > 1:
-        raise SpecError(f"a signal spec {text!r} ships with several domains, {', '.join(files)}: give a file's path")
+        raise SpecError(
+            f"several domains ship a signal spec {text!r}: {', '.join(files)}; give the path of a .toml file"
+        )
     return _parse(next(iter(files.values())).read_bytes(), f"{text}.toml")
 
 
@@ -268,7 +271,7 @@ def _parse(data: bytes, source: str) -> SignalSpec:
 
 
 def _in_one_line(error: ValidationError) -> str:
-    """Every complaint as ``field: what is allowed``, joined in one line."""
+    """Return every validation error as ``field: problem``, joined in one line."""
     complaints = []
     for problem in error.errors(include_url=False):
         field = ".".join(str(part) for part in problem["loc"])

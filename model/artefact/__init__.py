@@ -1,4 +1,4 @@
-"""Keep a model in a file: weights and a manifest, verified before use, signed where wanted; never code."""
+"""Store a model in a file: weights and a manifest, verified before use and optionally signed; never code."""
 
 from model.artefact.artefact import Artefact, Manifest, build_model, shipped
 

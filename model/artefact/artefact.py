@@ -1,8 +1,8 @@
-"""The artefact: manifest plus weights in one safetensors file. Never code, never pickle.
+"""The artefact: manifest and weights in one safetensors file. It holds no code and no pickle.
 
-The file is the safetensors format (https://huggingface.co/docs/safetensors), so other tools read it. Its metadata
+The file has the safetensors format (https://huggingface.co/docs/safetensors), so other tools can read it. Its metadata
 holds the manifest as canonical JSON and that text's SHA-256; the manifest holds the SHA-256 of the weights. Every
-byte is therefore either hashed, or compared with what the hashed manifest says it must be.
+byte is therefore either hashed or compared with the hashed manifest.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_MAX_BYTES", "Artefact", "Manifest", "Tensor", "build_model", "shipped"]
 
-# A hundred times the shipped model's size, and far below what would hurt a worker that reads it from a topic.
+# A hundred times the shipped model's size, and far less than a worker that reads it from a topic can afford.
 DEFAULT_MAX_BYTES = 8 * 1024 * 1024
 
 
@@ -53,16 +53,16 @@ class Tensor(FiniteModel):
 
     @property
     def bytes(self) -> int:
-        """Size in the file."""
+        """Size in the file, in bytes."""
         return 4 * math.prod(self.shape)
 
 
 class Manifest(FiniteModel):
-    """All that is known of a model except its weights.
+    """The description of a model: everything in an artefact but the weights.
 
-    ``metrics`` are its scores and ``provenance`` how it came to be: command, seed, versions, and, under ``run``, what
-    differs from run to run. ``temperature`` divides the logits before the softmax, which calibrates the
-    probabilities. ``rejection`` tells windows unlike training; without it every window is answered.
+    ``metrics`` holds the model's scores. ``provenance`` holds the command, seed and versions that produced it and,
+    under ``run``, the values that differ from run to run. ``temperature`` divides the logits before the softmax, which
+    calibrates the probabilities. ``rejection`` bounds the training distribution; without it no window is rejected.
     """
 
     schema_version: Literal[1] = 1
@@ -91,7 +91,7 @@ class Manifest(FiniteModel):
             return value
         domain = domain_of(info.data["spec"])
         if domain.rejection_model is None:
-            raise ValueError(f"domain {domain.name!r} cannot tell windows unlike training")
+            raise ValueError(f"domain {domain.name!r} has no rejection of out-of-distribution windows")
         return domain.rejection_model.model_validate(value)
 
     @model_validator(mode="after")
@@ -101,22 +101,26 @@ class Manifest(FiniteModel):
                 f"normalisation has {len(self.normalisation.centre)} channels, the spec {len(self.spec.channels)}"
             )
         if self.rejection and max(self.rejection.positions, default=-1) >= len(self.spec.channels):
-            raise ValueError("the rejection judges channels that the spec does not have")
+            raise ValueError("the rejection refers to channels that the spec does not have")
         return self
 
 
 @dataclass(frozen=True, eq=False)
 class Artefact:
-    """A verified manifest with its weights, float32 arrays by the name of their tensor.
+    """A verified manifest with its weights, float32 arrays by tensor name.
 
-    Constructing one checks the weights against the manifest: ShapeArtefactError for names, shapes or types,
-    CorruptArtefactError for a hash that differs, ArtefactError for weights that are not finite.
+    The constructor checks the weights against the manifest.
+
+    Raises:
+        ShapeArtefactError: names, shapes or types differ.
+        CorruptArtefactError: the hash of the weights differs.
+        ArtefactError: weights are not finite.
     """
 
     manifest: Manifest
     weights: Mapping[str, NDArray[np.float32]]
     manifest_json: str = ""
-    """The manifest exactly as it was hashed. Kept, so that a model's id outlives a change of defaults."""
+    """The manifest exactly as it was hashed, so that a model keeps its id when defaults change."""
 
     def __post_init__(self) -> None:
         _verify(self.manifest, self.weights)
@@ -136,7 +140,11 @@ class Artefact:
         metrics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
-        """An artefact around weights; hashes and tensor list are taken from them, in the mapping's order."""
+        """Create an artefact from weights; their hash and the list of tensors follow the mapping's order.
+
+        Raises:
+            ArtefactError: the manifest is invalid or the weights are not finite.
+        """
         kept = {name: np.ascontiguousarray(tensor) for name, tensor in weights.items()}
         try:
             manifest = Manifest(
@@ -151,7 +159,7 @@ class Artefact:
                 provenance=dict(provenance or {}),
             )
         except ValidationError as error:
-            raise ArtefactError(f"no artefact can be made of this: {_in_one_line(error)}") from error
+            raise ArtefactError(f"these values do not make a valid artefact: {_in_one_line(error)}") from error
         return cls(manifest, kept)
 
     @classmethod
@@ -167,7 +175,7 @@ class Artefact:
         metrics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
-        """An artefact of a trained Keras model that ``architectures.build`` made."""
+        """Create an artefact of a trained Keras model that ``architectures.build`` has built."""
         import keras
 
         return cls.create(
@@ -188,19 +196,23 @@ class Artefact:
         return f"{self.manifest.spec.name}-{container.sha256(lasting.encode())[:12]}"
 
     def to_bytes(self) -> bytes:
-        """The file's bytes. The same artefact gives the same bytes."""
+        """Return the file's bytes; the same artefact always gives the same bytes."""
         return container.write(self.manifest_json, self.weights)
 
     @classmethod
     def from_bytes(cls, data: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Self:
-        """Verify and decode.
+        """Verify and decode the bytes of an artefact.
+
+        Args:
+            data: contents of the file.
+            max_bytes: largest size that is accepted.
 
         Raises:
-            OversizeArtefactError: longer than ``max_bytes``; nothing of it was looked at.
-            TruncatedArtefactError: it ends early.
-            CorruptArtefactError: a hash differs, or the container says other than the hashed manifest.
+            OversizeArtefactError: the data is longer than ``max_bytes``; nothing of it was decoded.
+            TruncatedArtefactError: the data ends early.
+            CorruptArtefactError: a hash differs, or the container contradicts the hashed manifest.
             ShapeArtefactError: manifest and weights disagree on names, shapes or types.
-            ArtefactError: a manifest of another version, or weights that are not finite.
+            ArtefactError: the manifest is of another version, or weights are not finite.
         """
         if len(data) > max_bytes:
             raise OversizeArtefactError(_oversize("the artefact", len(data), max_bytes))
@@ -210,13 +222,13 @@ class Artefact:
             manifest = Manifest.model_validate_json(manifest_json)
         except ValidationError as error:
             raise ArtefactError(
-                f"manifest not understood, was it made by another version?: {_in_one_line(error)}"
+                f"the manifest is invalid; did another version of Faultline write it? {_in_one_line(error)}"
             ) from error
         sizes = {tensor.name: (tensor.shape, tensor.bytes) for tensor in manifest.tensors}
         return cls(manifest, container.read_tensors(data, blob_start, header, sizes), manifest_json)
 
     def save(self, path: str | Path) -> None:
-        """Write atomically: a reader sees the old file or the whole new one, also after a power cut."""
+        """Write the file atomically: a reader sees the old file or the complete new one, also after a power cut."""
         target = Path(path)
         try:
             with write_atomic(target) as file:
@@ -226,7 +238,7 @@ class Artefact:
 
     @classmethod
     def load(cls, path: str | Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Self:
-        """Read and verify a file. Raises as ``from_bytes`` does, with the path in front."""
+        """Read and verify a file; raise the errors of ``from_bytes`` with the path in front."""
         source = Path(path)
         try:
             size = source.stat().st_size
@@ -242,7 +254,7 @@ class Artefact:
 
 
 def shipped(name: str) -> Artefact:
-    """Return the trained artefact that ships for a spec. Raise ArtefactError naming those there are."""
+    """Return the trained artefact that ships for a spec; raise ArtefactError, which lists them, if there is none."""
     files = {spec: file for name in installed_domains() for spec, file in load_domain(name).artefacts().items()}
     if name not in files:
         raise ArtefactError(
@@ -253,11 +265,10 @@ def shipped(name: str) -> Artefact:
 
 
 def build_model(artefact: Artefact) -> keras.Model:
-    """The Keras model with the artefact's weights: float32 (n, samples, channels) → logits (n, classes).
+    """Return the Keras model with the artefact's weights: float32 (n, samples, channels) → logits (n, classes).
 
     Raises:
-        ShapeArtefactError: the tensors are not those that the architecture has for this spec; nothing is
-            loaded then.
+        ShapeArtefactError: the tensors differ from those of the architecture for this spec; none is loaded then.
     """
     from model.architectures import build
 
@@ -296,7 +307,7 @@ def _canonical(manifest: Manifest) -> str:
 
 
 def _oversize(what: str, size: int, limit: int) -> str:
-    return f"{what} is {size:,} bytes, the limit is {limit:,}: no model of ours is that large"
+    return f"{what} is {size:,} bytes, the limit is {limit:,}: no Faultline model is that large"
 
 
 def _in_one_line(error: ValidationError) -> str:

@@ -1,6 +1,6 @@
-"""The bytes of an artefact: the safetensors format, written in one fixed way and read with suspicion.
+"""Write and read an artefact's bytes: the safetensors format, written in one fixed way and checked when read.
 
-The safetensors package orders metadata at random, so two savings of one model would differ; here they do not.
+The safetensors package orders metadata at random, so two files of one model would differ; here they are equal.
 Layout: header length as little-endian uint64, JSON header padded with spaces to eight bytes, tensors.
 """
 
@@ -33,14 +33,14 @@ _AGAIN = "fetch or train the artefact again"
 
 
 def sha256(data: bytes) -> str:
-    """Hexadecimal SHA-256."""
+    """Return the SHA-256 in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def without_run(manifest_json: str) -> str:
-    """Return a manifest without what its provenance tells of the run, which two runs of one command differ in.
+    """Return a manifest without the ``run`` part of its provenance, which differs between runs of one command.
 
-    A manifest that tells nothing of it is returned to the byte, so that a model's id outlives a change of format.
+    A manifest without ``run`` is returned unchanged, to the byte, so that a model keeps its id when the format changes.
     """
     manifest = json.loads(manifest_json)
     if "run" not in manifest.get("provenance", {}):
@@ -50,12 +50,12 @@ def without_run(manifest_json: str) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one value: keys sorted, no spaces, ASCII. Raises ValueError on NaN and infinity."""
+    """Return the one text of a value: keys sorted, no spaces, ASCII; raise ValueError on NaN and infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def hash_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> str:
-    """SHA-256 over name, type, shape and bytes of every tensor, in the mapping's order."""
+    """Return the SHA-256 over name, type, shape and bytes of every tensor, in the mapping's order."""
     digest = hashlib.sha256()
     for name, tensor in tensors.items():
         digest.update(canonical_json([name, tensor.dtype.name, list(tensor.shape)]).encode())
@@ -64,7 +64,7 @@ def hash_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> str:
 
 
 def write(manifest_json: str, tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
-    """The container's bytes; tensors follow one another in the mapping's order."""
+    """Return the container's bytes, with the tensors in the mapping's order."""
     header: dict[str, Any] = {
         "__metadata__": {"manifest": manifest_json, "manifest_sha256": sha256(manifest_json.encode())}
     }
@@ -75,16 +75,16 @@ def write(manifest_json: str, tensors: Mapping[str, NDArray[np.float32]]) -> byt
 
 
 def read_header(data: bytes) -> tuple[dict[str, Any], int]:
-    """The header and where the tensors begin. Raises TruncatedArtefactError or CorruptArtefactError."""
+    """Return the header and the offset of the tensors; raise TruncatedArtefactError or CorruptArtefactError."""
     if len(data) < _LENGTH_BYTES:
-        raise TruncatedArtefactError(f"the artefact is {len(data)} bytes, not even a header: {_AGAIN}")
+        raise TruncatedArtefactError(f"the artefact has {len(data)} bytes, less than a header: {_AGAIN}")
     end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
     if end > len(data) and not _has_a_whole_header(data):
         raise TruncatedArtefactError(f"the artefact ends inside its header, after {len(data)} bytes: {_AGAIN}")
     raw = data[_LENGTH_BYTES:end]
     try:
         header = json.loads(raw)
-        # JSON leaves the choice of spaces, escapes and the order of keys; a header of ours leaves none.
+        # JSON leaves spaces, escapes and the order of keys open; Faultline writes a header in one way only.
         as_written = end <= len(data) and isinstance(header, dict) and _header_bytes(header) == raw
     except (ValueError, RecursionError) as error:
         raise CorruptArtefactError(f"the artefact's header is damaged: {_AGAIN}") from error
@@ -94,10 +94,10 @@ def read_header(data: bytes) -> tuple[dict[str, Any], int]:
 
 
 def manifest_of(header: Mapping[str, Any]) -> str:
-    """The manifest's JSON, its hash verified. Raises CorruptArtefactError."""
+    """Return the manifest's JSON after verifying its hash; raise CorruptArtefactError if it differs."""
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or set(metadata) != {"manifest", "manifest_sha256"}:
-        raise CorruptArtefactError(f"this is no artefact of ours: a manifest and its hash are missing; {_AGAIN}")
+        raise CorruptArtefactError(f"this is no Faultline artefact: it lacks a manifest and its hash; {_AGAIN}")
     text = metadata["manifest"]
     if not isinstance(text, str) or not text.isascii() or sha256(text.encode()) != metadata["manifest_sha256"]:
         raise CorruptArtefactError(f"the manifest does not match its SHA-256: {_AGAIN}")
@@ -107,17 +107,17 @@ def manifest_of(header: Mapping[str, Any]) -> str:
 def read_tensors(
     data: bytes, start: int, header: Mapping[str, Any], sizes: Mapping[str, tuple[tuple[int, ...], int]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Tensors as read-only views of ``data``.
+    """Return the tensors as read-only views of ``data``.
 
     Args:
         data: the whole container.
-        start: where the tensors begin.
-        header: from ``read_header``.
-        sizes: shape and bytes of every tensor in file order, as the verified manifest says.
+        start: offset of the tensors.
+        header: the header from ``read_header``.
+        sizes: shape and bytes of every tensor in file order, from the verified manifest.
 
     Raises:
-        TruncatedArtefactError: fewer bytes than the manifest needs.
-        CorruptArtefactError: more bytes, or a header that contradicts the manifest.
+        TruncatedArtefactError: there are fewer bytes than the manifest requires.
+        CorruptArtefactError: there are more bytes, or the header contradicts the manifest.
     """
     entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
     if entries != _entries(sizes):
@@ -148,7 +148,7 @@ def _header_bytes(header: Mapping[str, Any]) -> bytes:
 
 
 def _has_a_whole_header(data: bytes) -> bool:
-    """Whether the JSON is complete and something follows, so that it is the stated length that lies."""
+    """Return whether the JSON is complete and more bytes follow, so that the stated length must be wrong."""
     text = data[_LENGTH_BYTES:].decode("latin-1")
     try:
         _, end = json.JSONDecoder().raw_decode(text)

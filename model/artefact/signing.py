@@ -1,8 +1,8 @@
 """Ed25519 signatures of models, and the files that hold the keys.
 
-A signature says that whoever holds the private key sent this model, for this place of the topic. It says nothing of
-when: an old record put again verifies again, as a rollback does. Ed25519 is RFC 8032; the files are PEM (RFC 8410),
-so `openssl pkey` reads them.
+A signature proves that the holder of the private key sent this model under this key of the topic. It proves nothing
+about time: an old record that is sent again verifies again, as a rollback does. Ed25519 is RFC 8032; the files are PEM
+(RFC 8410), so `openssl pkey` reads them.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ PRIVATE_KEY_FILE = "faultline-model.key"
 PUBLIC_KEY_FILE = "faultline-model.pub"
 
 _SIGNATURE_BYTES = 64
-# A PEM of such a key has 119 characters: what is larger is something else, and is not read.
+# The PEM of such a key has 119 characters, so no more than this is read of a file.
 _MOST_KEY_BYTES = 4096
 
 
 def new_keys(folder: str | Path) -> tuple[Path, Path]:
-    """Make a pair of keys in a folder, which is made when it is not there. Nothing is ever overwritten.
+    """Make a pair of keys in a folder, which is created if it does not exist. No file is ever overwritten.
 
     Returns:
         Paths of the private key (readable by its owner alone) and of the public key.
 
     Raises:
-        SigningError: a key is there already, or the folder cannot be written.
+        SigningError: the folder holds a key already, or cannot be written.
     """
     target = Path(folder)
     private, public = target / PRIVATE_KEY_FILE, target / PUBLIC_KEY_FILE
     for path in (private, public):
         if path.exists() or path.is_symlink():
-            raise SigningError(f"{path} is there already and is not overwritten: give another folder")
+            raise SigningError(f"{path} exists already and is not overwritten: give another folder")
     key = Ed25519PrivateKey.generate()
     private_text = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -66,12 +66,14 @@ def new_keys(folder: str | Path) -> tuple[Path, Path]:
         _write(private, private_text, 0o600)
         _write(public, public_text, 0o644)
     except OSError as error:
-        raise SigningError(f"no keys made in {target}: {error.strerror or error}; give a folder of yours") from None
+        raise SigningError(
+            f"no keys made in {target}: {error.strerror or error}; give a folder that you may write"
+        ) from None
     return private, public
 
 
 def _write(path: Path, text: bytes, mode: int) -> None:
-    # The mode is given on creation: between creating and chmod anybody could open it.
+    # Set the mode on creation: anybody could open the file between creation and a later chmod.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(text)
@@ -80,28 +82,28 @@ def _write(path: Path, text: bytes, mode: int) -> None:
 
 
 def private_key(path: str | Path) -> Ed25519PrivateKey:
-    """Read a private key. Raises SigningError, which never quotes the file."""
+    """Read a private key; raise SigningError, which never quotes the file, if it cannot be used."""
     text = _read(path)
     try:
         key = serialization.load_pem_private_key(text, password=None)
     except (ValueError, TypeError):
         raise SigningError(
-            f"{path} is no private key of ours (unencrypted PEM): faultline keys new makes one"
+            f"{path} is not an unencrypted private key in PEM format: `faultline keys new` makes one"
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise SigningError(f"{path} is a key of another kind: Ed25519 is needed, faultline keys new makes one")
+        raise SigningError(f"{path} is a key of another kind: Ed25519 is needed, `faultline keys new` makes one")
     return key
 
 
 def public_key(path: str | Path) -> Ed25519PublicKey:
-    """Read a public key. Raises SigningError."""
+    """Read a public key; raise SigningError if it cannot be used."""
     text = _read(path)
     try:
         key = serialization.load_pem_public_key(text)
     except ValueError:
-        raise SigningError(f"{path} is no public key of ours (PEM): faultline keys new makes one") from None
+        raise SigningError(f"{path} is not a public key in PEM format: `faultline keys new` makes one") from None
     if not isinstance(key, Ed25519PublicKey):
-        raise SigningError(f"{path} is a key of another kind: Ed25519 is needed, faultline keys new makes one")
+        raise SigningError(f"{path} is a key of another kind: Ed25519 is needed, `faultline keys new` makes one")
     return key
 
 
@@ -114,18 +116,18 @@ def _read(path: str | Path) -> bytes:
 
 
 def key_id(key: Ed25519PublicKey) -> str:
-    """Sixteen hexadecimal characters that tell keys apart; a hint for people, nothing is decided by it."""
+    """Return sixteen hexadecimal characters that identify a key to people; no check relies on them."""
     raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     return hashlib.sha256(raw).hexdigest()[:16]
 
 
 def sign(key: Ed25519PrivateKey, payload: bytes) -> bytes:
-    """The signature in base64."""
+    """Return the signature in base64."""
     return base64.b64encode(key.sign(payload))
 
 
 def verify(keys: Iterable[Ed25519PublicKey], payload: bytes, signature: bytes) -> bool:
-    """Whether one of the keys made the signature (base64) of the payload; never raises for what it is given."""
+    """Return whether one of the keys made the signature (base64) of the payload; it raises for no input."""
     try:
         raw = base64.b64decode(signature, validate=True)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Run a model on windows: compiled for the processor or the accelerator, warmed, split over the cores."""
+"""Run a model on windows: compiled for the CPU or the accelerator, warmed up, split over the cores."""
 
 from model.engine.engine import CPU_BUCKETS, Engine, cut
 

@@ -1,4 +1,4 @@
-"""The one place where a Keras backend is named: compiling a function of arrays for one fixed shape."""
+"""Compile a function of arrays for one fixed shape. This is the only module that depends on the Keras backend."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["Call", "compile_call", "compute_in_callers", "has_accelerator", "sta
 
 Call = Callable[[NDArray[np.float32], Any], NDArray[np.float32]]
 
-# XLA fills half a register of an AVX-512 core unless told otherwise; a GRU's gates take a fifth longer then.
+# By default XLA fills half a register of an AVX-512 core, and a GRU's gates take a fifth longer.
 _WIDE_VECTORS = "xla_cpu_prefer_vector_width"
-# A flag that XLA does not know ends the process, so it is told only where this was tried.
+# An unknown flag makes XLA end the process, so the flag is set only for versions on which it was tried.
 _KNOWN_TENSORFLOW = ("2.20.", "2.21.")
-# Tracing is Python and touches the state of Keras; what follows is XLA's, and is done side by side.
+# Tracing runs Python code that changes the state of Keras, so one thread traces at a time; XLA compiles in parallel.
 _tracing = threading.Lock()
 
 
 def compile_call(function: Callable[[Any, Any], Any], shape: tuple[int, ...], parameters: tuple[int, ...]) -> Call:
-    """A compiled ``function`` for float32 arrays of exactly ``shape``, run once so that the first call is fast.
+    """Compile ``function`` for float32 arrays of exactly ``shape`` and run it once, so that the first call is fast.
 
     Args:
-        function: written in ``keras.ops``, from two float32 tensors to one, without side effects.
-        shape: of every array it will be given first.
-        parameters: shape of the second, which is a tensor of the backend (``keras.ops.convert_to_tensor``) so that
-            it need not be copied at every call.
+        function: maps two float32 tensors to one, without side effects; written in ``keras.ops``.
+        shape: shape of its first argument.
+        parameters: shape of its second argument, which is a tensor of the backend
+            (``keras.ops.convert_to_tensor``), so that it is not copied at every call.
 
     Returns:
         A thread-safe function from float32 array and parameters to float32 array.
@@ -65,7 +65,7 @@ def _for_tensorflow(function: Callable[[Any, Any], Any], shape: tuple[int, ...],
 
 
 def _ask_for_wide_vectors(version: str) -> None:
-    """Holds from the first function that XLA compiles in this process. What a user has set stays."""
+    """Set XLA's flag for wide vectors unless the user has set it. It must precede the first compilation."""
     flags = os.environ.get("XLA_FLAGS", "")
     if version.startswith(_KNOWN_TENSORFLOW) and _WIDE_VECTORS not in flags and _has_avx512():
         os.environ["XLA_FLAGS"] = f"{flags} --{_WIDE_VECTORS}=512".strip()
@@ -102,7 +102,7 @@ def _for_torch(function: Callable[[Any, Any], Any]) -> Call:
 
 
 def has_accelerator() -> bool:
-    """Whether the backend computes on a GPU or TPU."""
+    """Return whether the backend computes on a GPU or TPU."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -118,12 +118,14 @@ def has_accelerator() -> bool:
 
 
 def compute_in_callers() -> bool:
-    """Ask the backend to compute a call in the thread that makes it, because the engine has a caller for every core.
+    """Make the backend compute every call in the calling thread, because the engine has a caller for every core.
 
-    XLA cuts every operation into as many parts as TensorFlow has threads, and in a GRU parts wait for one another in
-    every time step: with two threads for two callers a window of a GRU alone took a core 12.5 µs, with one 9.1.
-    Has to come before the backend has computed anything in this process, and holds for all of the process.
-    Returns whether it could still be set; where not, answers are the same and throughput is lower.
+    XLA splits every operation into as many parts as TensorFlow has threads, and in a GRU the parts wait for one another
+    in every time step: with two threads for two callers, one window of a GRU took 12.5 µs of a core; with one thread,
+    9.1 µs. The setting must precede the backend's first computation and applies to the whole process.
+
+    Returns:
+        Whether the setting is in force. If not, the results are the same and throughput is lower.
     """
     if keras.backend.backend() != "tensorflow":
         return False
@@ -137,18 +139,18 @@ def compute_in_callers() -> bool:
 
 
 def wants_stages() -> bool:
-    """Whether a large function has to be made of ``stage`` upon ``stage`` to be computed in its caller's thread.
+    """Return whether a large function must be divided by ``stage`` to be computed in its caller's thread.
 
-    What XLA compiles for a CPU hands operations that do not wait for each other to TensorFlow's threads, of which there
-    is one, unless they are few: callers would be served one after the other.
+    Code that XLA compiles for a CPU passes independent operations to TensorFlow's threads unless there are few of them.
+    The engine leaves TensorFlow one thread, so its callers would be served one after the other.
     """
     return keras.backend.backend() == "tensorflow" and not has_accelerator()
 
 
 def stage(compute: Callable[[], Any], shape: tuple[int, ...], positive: Any) -> Any:
-    """What ``compute`` returns, a tensor of ``shape``, as a function of its own for the compiler, with few operations.
+    """Return the result of ``compute``, a tensor of ``shape``, computed as a small function of its own.
 
-    ``positive`` is a scalar that always is, which the compiler does not know: it keeps what depends on a condition
-    apart from all else.
+    ``positive`` is a scalar that is always positive. The compiler cannot know that, and compiles the branch of a
+    condition as a separate function.
     """
     return ops.cond(positive > 0, compute, lambda: ops.zeros(shape, "float32"))

@@ -1,7 +1,7 @@
-"""The engine: windows in, class probabilities out, compiled, from any thread.
+"""The engine computes class probabilities of windows with a compiled network; any thread may call it.
 
-A batch is cut into pieces of a few fixed sizes (buckets), because a compiled function has one shape. Pieces run side
-by side, one core each: a piece's arrays stay in that core's cache, and cores need not wait for one another in every
+A batch is cut into pieces of a few fixed sizes (buckets), because a compiled function has one shape. Pieces run in
+parallel, one core each: a piece's arrays stay in that core's cache, and cores do not wait for one another in every
 time step.
 """
 
@@ -27,32 +27,33 @@ __all__ = ["ACCELERATOR_BUCKETS", "CPU_BUCKETS", "Engine", "cut"]
 
 log = structlog.get_logger(__name__)
 
-# From 64 windows on a core is busy with arithmetic rather than with the call; beyond 512 it gains nothing more.
+# From 64 windows on, a core spends its time on arithmetic rather than on the call; beyond 512 it gains nothing more.
 CPU_BUCKETS = (1, 8, 32, 64, 128, 256, 512)
-# A GPU wants few and large calls.
+# A GPU is fastest with few and large calls.
 ACCELERATOR_BUCKETS = (1, 32, 256, 1024, 4096)
 
-# What a call costs beyond its windows, in windows: about 0.1 ms where a window takes 0.012 ms.
+# Fixed cost of a call, in windows: about 0.1 ms where a window takes 0.012 ms.
 _CALL_COST = 8
-# A core's share may be padded by this much before it is cut into smaller calls.
+# A core's share may be padded by this factor before it is cut into smaller calls.
 _PADDING = 1.25
-# A smaller share is not worth handing to another core.
+# A smaller share is not worth passing to another core.
 _SMALLEST_SHARE = 64
 
 
 class Engine:
-    """Classifies windows with one artefact. Synchronous; safe to call from several threads at once.
+    """Classify windows with one artefact. Calls are synchronous and safe from several threads at once.
 
     Args:
-        artefact: verified; its tensors are compared with what its architecture needs before anything is loaded.
-        threads: calls that run side by side; by default the cores this process may use, on a GPU one.
+        artefact: a verified artefact; its tensors are compared with those of its architecture before anything is
+            loaded.
+        threads: calls that run in parallel; by default the number of cores that this process may use, on a GPU one.
         buckets: batch sizes to compile for; by default ``CPU_BUCKETS`` or ``ACCELERATOR_BUCKETS``.
-        like: an engine whose compiled functions are shared where only weights and temperature differ; it may be
-            closed before or after this one.
+        like: an engine whose compiled functions are reused if only weights and temperature differ; it may be closed
+            before or after this one.
 
     Raises:
         ShapeArtefactError: the artefact's tensors do not fit its architecture and spec.
-        EngineError: impossible threads or buckets.
+        EngineError: ``threads`` or a bucket is less than 1.
 
     Example:
         >>> engine = Engine(shipped("line"))  # doctest: +SKIP
@@ -87,25 +88,25 @@ class Engine:
 
     @property
     def model_id(self) -> str:
-        """Of the artefact."""
+        """Model id of the artefact."""
         return self._artefact.model_id
 
     @property
     def spec(self) -> SignalSpec:
-        """What windows look like and what the columns of the answer mean."""
+        """Signal spec of the artefact: the windows' shape and the meaning of the output's columns."""
         return self._artefact.manifest.spec
 
     def warm(self) -> Self:
-        """Compile every bucket now, side by side, so that no window waits for a compiler. Returns the engine."""
+        """Compile every bucket now, in parallel, so that no window waits for the compiler; return the engine."""
         for _ in self._pool.map(self._computation.call, reversed(self._buckets)):
             pass
         return self
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of every class for every window.
+        """Return the probability of every class for every window.
 
-        A window's answer depends on that window alone: neither on its neighbours (one that is not finite spoils
-        only its own row) nor, beyond rounding below 1e-5, on how the batch was cut.
+        A window's probabilities depend on that window alone. Its neighbours have no influence (a window that is not
+        finite spoils only its own row), and neither has the cutting of the batch, up to rounding below 1e-5.
 
         Args:
             windows: float32 (n, samples, channels), per unit; n may be 0.
@@ -114,7 +115,7 @@ class Engine:
             float32 (n, classes); every row sums to 1.
 
         Raises:
-            EngineError: another type or shape, or the engine is closed.
+            EngineError: the windows have another type or shape, or the engine is closed.
         """
         self._check(windows)
         answer = np.empty((len(windows), len(self.spec.classes)), np.float32)
@@ -133,15 +134,15 @@ class Engine:
         return answer
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return which windows (n,) are unlike the model's training, so that no answer to them means anything.
+        """Return a mask (n,) of the windows that are out of distribution, for which the output means nothing.
 
-        None are where the artefact does not say how to tell.
+        It is false for all windows if the artefact has no rejection bounds.
         """
         rejection = self._artefact.manifest.rejection
         return np.zeros(len(windows), bool) if rejection is None else rejection.is_ood(windows)
 
     def close(self) -> None:
-        """End the engine's threads once running calls are done. Closing twice is allowed."""
+        """Stop the engine's threads after the running calls. Closing twice is allowed."""
         self._closed = True
         self._pool.shutdown(wait=True)
 
@@ -171,12 +172,12 @@ class Engine:
 
 
 def cut(count: int, threads: int, buckets: tuple[int, ...]) -> list[int]:
-    """Buckets that together hold ``count`` windows, the largest first; only the last is padded.
+    """Return buckets that together hold ``count`` windows, the largest first; only the last is padded.
 
     Args:
-        count: windows in the batch.
-        threads: cores to spread them over.
-        buckets: sizes there are, ascending.
+        count: number of windows in the batch.
+        threads: number of cores to spread them over.
+        buckets: available sizes, ascending.
 
     Example:
         >>> cut(600, 2, (1, 8, 64, 256))
@@ -190,7 +191,7 @@ def cut(count: int, threads: int, buckets: tuple[int, ...]) -> list[int]:
 
 @lru_cache(maxsize=4096)
 def _cover(count: int, buckets: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    """Cost and buckets of the cheapest cover of a rest: pad up to the next bucket, or fill one and go on."""
+    """Return cost and buckets of the cheapest cover: pad up to the next bucket, or fill a smaller one and go on."""
     if count == 0:
         return 0, ()
     above = min((bucket for bucket in buckets if bucket >= count), default=None)

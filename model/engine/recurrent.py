@@ -1,4 +1,4 @@
-"""A GRU's answer, computed in the form that compilers make fast. Training keeps Keras' own layer."""
+"""A GRU for inference, computed in a form that compilers optimise well. Training keeps Keras' own layer."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from keras import layers, ops
 
 __all__ = ["CompiledGRU", "for_inference", "is_plain", "tanh_parts"]
 
-# tanh x = x P(x²) / Q(x²) for |x| up to the largest, beyond which float32 knows it as 1: the quotient whose largest
-# relative error is least, by weighted least squares (C. L. Lawson, "Contributions to the theory of linear least maximum
-# approximation", 1961). In float32 within 5e-7 of tanh.
+# tanh x = x P(x²) / Q(x²) for |x| up to _LARGEST, beyond which tanh is 1 in float32. The coefficients minimise the
+# largest relative error, by weighted least squares (C. L. Lawson, "Contributions to the theory of linear least maximum
+# approximation", 1961). In float32 the quotient is within 5e-7 of tanh.
 _LARGEST = 7.9
 _ABOVE = (0.99999988, 0.12934421, 2.9604768e-3, 1.1531870e-5)
 _BELOW = (1.0, 0.46267647, 2.3854099e-2, 2.4001251e-4, 2.4925561e-7)
 
 
 class CompiledGRU(layers.GRU):  # type: ignore[misc]
-    """``keras.layers.GRU`` for inference: the same weights and the same numbers up to rounding, faster.
+    """A faster ``keras.layers.GRU`` for inference: the same weights, and the same results up to rounding.
 
-    Between the recurrent products of two time steps stands one fused loop over the state: it also multiplies the
-    step's few inputs by their weights, which as a matrix product would write three times the state to memory, and it
-    takes the logistic function as (1 + tanh(x/2)) / 2. Divisions are what costs most there: the new state has one for
-    the candidate and the update gate together, and the reset gate one.
+    Between the recurrent products of two time steps there is one fused loop over the state. The loop also multiplies
+    the step's few inputs by their weights; a matrix product would write three times the state to memory for that. It
+    computes the logistic function as (1 + tanh(x/2)) / 2. Divisions cost the most in this loop, so there are two: one
+    for the candidate and the update gate together, and one for the reset gate.
     """
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
-        """The last state and, as Keras wants it, the sequence of outputs, which holds the last alone."""
+        """Return the last state, the sequence of outputs (the last one alone) and the states, as Keras requires."""
         cell = self.cell
         units = cell.units
-        # Halved where the logistic function wants half its argument. A power of two rounds nothing.
+        # The logistic function takes half its argument; multiplying by a power of two does not round.
         halves = ops.convert_to_tensor(np.repeat(np.array([0.5, 0.5, 1.0], np.float32), units))
         kernel, recurrent = cell.kernel * halves, cell.recurrent_kernel * halves
         bias = cell.bias * halves
-        # The candidate's recurrent bias is behind the reset gate; all others add up.
+        # The reset gate multiplies the candidate's recurrent bias; all other biases are simply added.
         outer = bias[0] + ops.concatenate([bias[1, : 2 * units], ops.zeros_like(bias[1, 2 * units :])])
         inner = bias[1, 2 * units :]
 
@@ -68,14 +68,14 @@ class CompiledGRU(layers.GRU):  # type: ignore[misc]
 
 
 def tanh_parts(x: Any) -> tuple[Any, Any]:
-    """Numerator and denominator of the hyperbolic tangent of ``x``, both of its shape."""
+    """Return numerator and denominator of the hyperbolic tangent of ``x``, both of its shape."""
     x = ops.clip(x, -_LARGEST, _LARGEST)
     square = x * x
     return x * _polynomial(_ABOVE, square), _polynomial(_BELOW, square)
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
-    """Value at ``x`` by Horner's rule; the coefficient of the lowest power comes first."""
+    """Return a polynomial's value at ``x`` by Horner's rule; the coefficient of the lowest power comes first."""
     value: Any = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
         value = value * x + coefficient
@@ -83,13 +83,13 @@ def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
 
 
 def for_inference(model: keras.Model) -> keras.Model:
-    """The same network, its variables by the same paths in the same order, in the form for compiled inference."""
+    """Return the same network in the form for compiled inference, with the same variable paths in the same order."""
     return keras.models.clone_model(model, clone_function=_form)
 
 
 def _form(layer: layers.Layer) -> layers.Layer:
     config = layer.get_config()
-    # cuDNN's recurrent layers are opaque to XLA; the plain ones are the same mathematics.
+    # XLA cannot compile cuDNN's recurrent layers; the plain ones compute the same.
     if "use_cudnn" in config:
         config["use_cudnn"] = False
     kind = CompiledGRU if type(layer) is layers.GRU and is_plain(layer) else type(layer)
@@ -97,7 +97,7 @@ def _form(layer: layers.Layer) -> layers.Layer:
 
 
 def is_plain(layer: layers.GRU) -> bool:
-    """Whether the layer has Keras' defaults in all that faster forms of it take for granted."""
+    """Return whether the layer has Keras' defaults in every option that the faster forms assume."""
     config, defaults = layer.get_config(), layers.GRU(layer.units).get_config()
     decisive = ("activation", "recurrent_activation", "use_bias", "reset_after", "dropout", "recurrent_dropout")
     form = ("return_sequences", "return_state", "go_backwards", "stateful")

@@ -120,7 +120,7 @@ def test_the_same_header_in_another_spelling_is_corrupt() -> None:
 def test_a_safetensors_file_without_our_manifest_is_refused() -> None:
     text = container.canonical_json({"__metadata__": {"format": "pt"}}).encode()
     text += b" " * (-len(text) % 8)
-    with pytest.raises(CorruptArtefactError, match="no artefact of ours"):
+    with pytest.raises(CorruptArtefactError, match="no Faultline artefact"):
         Artefact.from_bytes(len(text).to_bytes(8, "little") + text)
 
 
