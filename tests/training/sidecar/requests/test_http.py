@@ -117,7 +117,7 @@ def test_the_bucket_refills_evenly_and_never_beyond_full() -> None:
 
 @pytest.mark.parametrize("token", [None, "short"])
 def test_a_port_without_a_proper_token_is_refused(token: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match="retrain_http_port needs retrain_token, of at least 16 characters"):
+    with pytest.raises(SettingsError, match="retrain_http_port needs retrain_token of at least 16 characters"):
         load_settings(retrain_http_port=8068, retrain_token=token)
 
 
