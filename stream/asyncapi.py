@@ -1,6 +1,6 @@
-"""The contract as documents: JSON Schema for every value, AsyncAPI 3 for the topics. Written by this module alone.
+"""Documents of the contract: JSON Schema for every value, AsyncAPI 3 for the topics.
 
-``python -m stream.asyncapi docs/`` writes them; a test fails when the committed ones differ from the models.
+``python -m stream.asyncapi docs/`` writes them; a test fails if the committed documents differ from the models.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from stream.telemetry.tracing import TRACEPARENT, TRACESTATE
 
 Mode = Literal["validation", "serialization"]
 VALUES: tuple[tuple[type[Message], Mode], ...] = (
-    # Validation is what we take, serialisation what we send.
+    # "validation" describes messages that Faultline reads, "serialization" messages that it sends.
     (WindowMessage, "validation"),
     (FaultEvent, "serialization"),
     (WindowClasses, "serialization"),
@@ -53,13 +53,13 @@ VALUES: tuple[tuple[type[Message], Mode], ...] = (
     (RetrainRequest, "validation"),
     (TrainingReport, "serialization"),
 )
-"""Of ``FaultEvent`` the domain's own class is described, under this name."""
+"""Models of the values. ``FaultEvent`` stands for the domain's subclass, described under this name."""
 _TEXT: dict[str, Any] = {"type": "string"}
 _KEY = {"type": "string", "maxLength": MAX_LINE_BYTES, "description": "Id of the line, UTF-8."}
 _CLOUD_EVENT_HEADERS: dict[str, dict[str, Any]] = {
     HEADER_CONTENT_TYPE: {"const": JSON},
     "ce_specversion": {"const": "1.0"},
-    "ce_id": {**_TEXT, "description": "The event's id: equal ids are repeats of one event."},
+    "ce_id": {**_TEXT, "description": "Id of the event; records with the same id are repeats."},
     "ce_type": {"enum": [f"faultline.fault.{state}" for state in ("onset", "update", "clear")]},
     "ce_source": {"const": "/faultline/worker"},
     "ce_subject": {**_TEXT, "description": "Id of the line."},
@@ -69,23 +69,26 @@ _TRACE_HEADERS: dict[str, dict[str, Any]] = {
     TRACEPARENT: {
         **_TEXT,
         "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}",
-        "description": "W3C trace context; what comes of a record carries on its trace, where FAULTLINE_TRACING is on. "
-        "A broken one counts as none.",
+        "description": "W3C trace context. With FAULTLINE_TRACING on, the records that result from a record continue its "
+        "trace. An invalid context is ignored.",
     },
-    TRACESTATE: {**_TEXT, "description": "Its second part."},
+    TRACESTATE: {**_TEXT, "description": "Vendor-specific part of the W3C trace context."},
 }
 _MODEL_HEADERS: dict[str, dict[str, Any]] = {
     HEADER_MODEL_ID: {**_TEXT, "description": "Id of the model."},
     HEADER_AT: {**_TEXT, "format": "date-time"},
-    HEADER_BY: {**_TEXT, "description": "Who promoted it."},
-    HEADER_REASON: {**_TEXT, "description": "For people."},
-    HEADER_SIGNATURE: {**_TEXT, "description": "Ed25519, base64, of faultline-model-v1 NUL key NUL value."},
-    HEADER_KEY_ID: {**_TEXT, "description": "Which key signed."},
+    HEADER_BY: {**_TEXT, "description": "Name of the person or program that promoted the model."},
+    HEADER_REASON: {**_TEXT, "description": "Reason of the promotion, for people."},
+    HEADER_SIGNATURE: {
+        **_TEXT,
+        "description": "Ed25519 signature in base64 over faultline-model-v1, NUL, key, NUL, value.",
+    },
+    HEADER_KEY_ID: {**_TEXT, "description": "Id of the key that signed."},
 }
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
-    """Return a self-contained JSON Schema (2020-12) per value, by the name of its model."""
+    """Return a self-contained JSON Schema (2020-12) for every value, by the name of its model."""
     schemas = {}
     for (known, _), (model, mode) in zip(VALUES, _values(_domain()), strict=True):
         schema = _named(known, model.model_json_schema(mode=mode))
@@ -98,7 +101,7 @@ def _domain() -> Domain:
 
 
 def _values(domain: Domain) -> list[tuple[type[Message], Mode]]:
-    """Return ``VALUES`` with the domain's own class of events."""
+    """Return ``VALUES`` with the domain's own event class."""
     return [(event_model(domain) if model is FaultEvent else model, mode) for model, mode in VALUES]
 
 
@@ -108,7 +111,7 @@ def _named(model: type[Message], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def asyncapi_document() -> dict[str, Any]:
-    """Return the AsyncAPI 3.0 document of the topics that others write or read, under the default settings' names."""
+    """Return the AsyncAPI 3.0 document of the public topics, under the names of the default settings."""
     settings = Settings.model_construct()
     domain = _domain()
     _, definitions = models_json_schema(_values(domain), ref_template="#/components/schemas/{model}")
@@ -119,8 +122,8 @@ def asyncapi_document() -> dict[str, Any]:
         "info": {
             "title": "Faultline",
             "version": "1",
-            "description": f"Windows of {domain.title} in, fault events out. Delivery is at least once: a repeat has "
-            "the id of its first. Names are those of the default settings.",
+            "description": f"Faultline reads windows of {domain.title} and publishes fault events. Delivery is at least "
+            "once; a repeated event keeps its id. Topic names are those of the default settings.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": JSON,
@@ -144,31 +147,36 @@ def _channels(settings: Settings) -> dict[str, Any]:
     return {
         "windows": _channel(
             settings.topic_windows,
-            "Windows of all lines; all of one line on one partition.",
+            "Windows of all lines. All windows of a line are on one partition.",
             "windowsMsgpack",
             "windowsJson",
         ),
         "faults": _channel(
             settings.topic_faults("{type}"),
-            "Fault events by type. An event that changes the type goes to the former type's topic as well.",
+            "Fault events by type. An event that changes the type of an episode is also sent to the topic of the "
+            "former type.",
             "faultEvent",
             parameters={"type": kind},
         ),
         "windowClasses": _channel(
             settings.topic_window_classes,
-            "Classes of every window, where switched on (FAULTLINE_WINDOW_CLASSES).",
+            "Classes of every window, if FAULTLINE_WINDOW_CLASSES is on.",
             "windowClasses",
         ),
         "deadLetters": _channel(
-            settings.topic_dead_letters, "Records that cannot be judged, with the cause in headers.", "deadLetter"
+            settings.topic_dead_letters,
+            "Records that cannot be classified, with the reason in their headers.",
+            "deadLetter",
         ),
-        "windowLabels": _channel(settings.topic_labels, "Verdicts of operators on windows.", "windowLabel"),
+        "windowLabels": _channel(settings.topic_labels, "Labels that operators give to windows.", "windowLabel"),
         "retrainRequests": _channel(settings.topic_retrain, "Requests for a retraining.", "retrainRequest"),
         "trainingReports": _channel(
-            settings.topic_reports, "Progress and verdicts of retrainings: their audit trail.", "trainingReport"
+            settings.topic_reports, "Progress and results of retrainings: their audit trail.", "trainingReport"
         ),
         "models": _channel(
-            settings.topic_models, "Compacted: the model of every spec, its shadow, and the models before it.", "model"
+            settings.topic_models,
+            "Compacted: for every spec the model in use, its shadow candidate and the earlier models.",
+            "model",
         ),
     }
 
@@ -178,15 +186,23 @@ def _operations() -> dict[str, Any]:
         return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary}
 
     return {
-        "judgeWindows": operation("receive", "windows", "The worker judges windows."),
-        "publishFaults": operation("send", "faults", "The worker tells of an episode's onset, update or clear."),
-        "publishClasses": operation("send", "windowClasses", "The worker tells the class of every window."),
-        "deadLetter": operation("send", "deadLetters", "The worker sets a guilty record aside."),
-        "takeLabel": operation("receive", "windowLabels", "The trainer joins a verdict to the windows it keeps."),
-        "takeRequest": operation("receive", "retrainRequests", "The trainer retrains, one request after another."),
-        "promoteModel": operation("send", "models", "Who promotes puts a model into use, or takes it back by null."),
+        "classifyWindows": operation("receive", "windows", "The worker classifies windows."),
+        "publishFaults": operation(
+            "send", "faults", "The worker publishes the onset, updates and clear of an episode."
+        ),
+        "publishClasses": operation("send", "windowClasses", "The worker publishes the class of every window."),
+        "deadLetter": operation(
+            "send", "deadLetters", "The worker publishes a record that it cannot classify as a dead letter."
+        ),
+        "readLabel": operation("receive", "windowLabels", "The trainer applies a label to its stored windows."),
+        "readRequest": operation("receive", "retrainRequests", "The trainer serves requests one after another."),
+        "promoteModel": operation(
+            "send", "models", "A user or the trainer promotes a model, or withdraws it by a null value."
+        ),
         "useModel": operation("receive", "models", "The worker verifies a model and swaps it in."),
-        "tellTraining": operation("send", "trainingReports", "The trainer tells how a retraining goes and ends."),
+        "publishReport": operation(
+            "send", "trainingReports", "The trainer reports the progress and result of a retraining."
+        ),
     }
 
 
@@ -196,7 +212,7 @@ def _message(title: str, content_type: str | None, payload: dict[str, Any], **mo
 
 
 def _keyed(description: str) -> dict[str, Any]:
-    """Return the binding of a message whose key is not a line's id."""
+    """Return the Kafka binding of a message whose key is not a line's id."""
     return {"kafka": {"key": {**_TEXT, "description": description}}}
 
 
@@ -233,10 +249,10 @@ def _messages() -> dict[str, Any]:
         "deadLetter": _message(
             "Dead letter",
             None,
-            {"description": "As received; null where only referred to."},
+            {"description": "Value as received; null if the record was too large to copy."},
             headers=_headers(causes, traced=False),
         ),
-        "windowLabel": _message("Verdict on windows", JSON, value(WindowLabel)),
+        "windowLabel": _message("Label for windows", JSON, value(WindowLabel)),
         "retrainRequest": _message(
             "Request for a retraining",
             JSON,
@@ -247,29 +263,32 @@ def _messages() -> dict[str, Any]:
         "model": _message(
             "Model",
             "application/octet-stream",
-            {"description": "The artefact: safetensors with a manifest. Null takes it back."},
+            {"description": "Artefact: safetensors with a manifest. Null withdraws the model."},
             headers={"type": "object", "properties": _MODEL_HEADERS},
-            bindings=_keyed("<spec> the model in use, <spec>/shadow beside it, <spec>/archive/<model id> before it."),
+            bindings=_keyed(
+                "<spec> for the model in use, <spec>/shadow for the candidate beside it, <spec>/archive/<model id> "
+                "for every promoted model."
+            ),
         ),
         "trainingReport": _message(
             "Report of a retraining",
             JSON,
             value(TrainingReport),
             headers=_headers({}),
-            bindings=_keyed("Id of the model, before there is one of the first request."),
+            bindings=_keyed("Id of the model, or of the first request until there is a model."),
         ),
     }
 
 
 def documents() -> dict[str, str]:
-    """Return the text of every document by its path below the documents' folder."""
+    """Return the text of every document, by its path within the documents' folder."""
     texts = {"asyncapi.json": asyncapi_document()}
     texts |= {f"schemas/{name}.json": schema for name, schema in json_schemas().items()}
     return {path: json.dumps(document, indent=2) + "\n" for path, document in texts.items()}
 
 
 def write(folder: Path) -> None:
-    """Write the documents below a folder."""
+    """Write the documents into a folder."""
     for path, text in documents().items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The contract: what travels on which topic. JSON Schema and AsyncAPI are generated from these models.
+"""The contract: the messages on every topic. JSON Schema and AsyncAPI are generated from these models.
 
 Hot paths do not build these models per record (26 µs against 0.6 µs by msgspec, see ``stream.detection.decode``); tests
-hold the two to each other.
+check that both accept the same messages.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MSGPACK = "application/msgpack"
 JSON = "application/json"
 HEADER_CONTENT_TYPE = "content-type"
 HEADER_PREFIX = "faultline."
-"""Our own headers. Dead letters use the names of Kafka Connect's error headers behind this prefix."""
+"""Prefix of Faultline's own headers. Dead letters use the names of Kafka Connect's error headers behind it."""
 
 EpisodeState = Literal["onset", "update", "clear"]
 QualityFlag = Literal["missing-channel", "saturation", "gap", "late", "source-restart"]
@@ -32,14 +32,14 @@ MAX_NS = 2**63 - 1
 MAX_SEQUENCE = 2**63 - 1
 MIN_RATE_HZ = 1e-3
 MAX_RATE_HZ = 1e9
-"""One sample a nanosecond: times in ns cannot tell faster ones apart."""
+"""One sample per nanosecond: times in ns cannot distinguish faster samples."""
 MAX_LINE_BYTES = 255
-"""Of a line's id in UTF-8: it is copied into every event, header and state."""
+"""Largest id of a line, in UTF-8: the id is copied into every event, header and state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One record to publish. ``partition`` None leaves the choice to the key."""
+    """One record to publish. With ``partition`` None the key decides the partition."""
 
     topic: str
     key: bytes | None
@@ -49,7 +49,7 @@ class Outgoing:
 
 
 class Message(FrozenModel):
-    """Base of everything that travels: frozen, no unknown fields."""
+    """Base of all messages: frozen, no unknown fields."""
 
 
 def _known_encoding(value: bytes | str | list[Any]) -> bytes | str | list[Any]:
@@ -61,13 +61,15 @@ def _known_encoding(value: bytes | str | list[Any]) -> bytes | str | list[Any]:
 class WindowMessage(Message):
     """Value of ``sensor-windows``: n ≥ 1 consecutive windows of one line. The record's key is the line's id.
 
-    Unknown fields are ignored, so that a gateway may add its own.
+    Workers ignore unknown fields, so a gateway may add its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    spec: str = Field(description="Name of the signal spec that the windows keep.")
-    sequence: int = Field(ge=0, le=MAX_SEQUENCE, description="Number of the first window on its line; +1 per window.")
+    spec: str = Field(description="Name of the signal spec that defines the windows.")
+    sequence: int = Field(
+        ge=0, le=MAX_SEQUENCE, description="Number of the first window; a line's windows are numbered in steps of 1."
+    )
     start_ns: int = Field(ge=0, le=MAX_NS, description="Unix time in ns of the first sample of the first window.")
     rate_hz: float = Field(ge=MIN_RATE_HZ, le=MAX_RATE_HZ, description="Samples per second.")
     count: int = Field(ge=1, description="Number of windows in `data`.")
@@ -75,11 +77,11 @@ class WindowMessage(Message):
         description="float32 little-endian block (count, samples, channels), per unit of nominal peak values: "
         "bytes in MessagePack; in JSON base64 text or nested lists."
     )
-    labels: list[int] | None = Field(None, description="Class index of every window, where the source knows it.")
+    labels: list[int] | None = Field(None, description="Class index of every window, if the source knows it.")
 
 
 class SourceRecord(Message):
-    """Where a window came from."""
+    """Position of the record that a window came in."""
 
     topic: str
     partition: int = Field(ge=0)
@@ -87,26 +89,32 @@ class SourceRecord(Message):
 
 
 class FaultEvent(Message):
-    """Value of ``faults.<type>``: one step in the life of an episode. The record's key is the line's id."""
+    """Value of ``faults.<type>``: onset, update or clear of an episode. The record's key is the line's id."""
 
-    # A domain may add fields by a subclass: see model.domain.Domain.event_model.
-    event_id: str = Field(description="Deterministic: the same input gives the same id, whatever is replayed.")
-    episode_id: str = Field(description="Shared by all events of one episode.")
+    # A domain may add fields in a subclass: see model.domain.Domain.event_model.
+    event_id: str = Field(
+        description="Deterministic id: the same input has the same id, also after a crash or in a replay."
+    )
+    episode_id: str = Field(description="Id of the episode; all its events carry it.")
     line: str
     state: EpisodeState
-    fault_class: str = Field(description="Class of the spec.")
-    fault_type: str = Field(description="Type, which is also the topic.")
-    confidence: float = Field(ge=0, le=1, description="Calibrated probability of the class, mean over its windows.")
+    fault_class: str = Field(description="Fault class, by its name in the spec.")
+    fault_type: str = Field(description="Fault type, by its name in the spec; it names the topic.")
+    confidence: float = Field(
+        ge=0, le=1, description="Calibrated probability of the class, mean over the windows that decided."
+    )
     probabilities: dict[str, float] = Field(description="Probability of every class, mean over the same windows.")
-    inception_ns: int = Field(description="Estimated time of the fault's inception, Unix ns.")
-    detection_ns: int = Field(description="Time of the last sample that the decision needed, Unix ns.")
-    duration_s: float | None = Field(None, description="From inception to clearing; on clear events.")
+    inception_ns: int = Field(description="Estimated time of the fault's inception, Unix time in ns.")
+    detection_ns: int = Field(description="Time of the last sample that the decision needed, Unix time in ns.")
+    duration_s: float | None = Field(None, description="Time in s from inception to clearing; on clear events only.")
     quality: list[QualityFlag] = Field(
-        default_factory=list, description="What was wrong with the windows, if anything."
+        default_factory=list,
+        description="Defects of the windows, if any: a missing channel, saturation, a gap, late windows, a restarted "
+        "source.",
     )
     spec: str
     model_id: str
-    sequence: int = Field(description="Number of the window that completed the decision.")
+    sequence: int = Field(description="Sequence number of the window that completed the decision.")
     source: SourceRecord
 
     @classmethod
@@ -118,46 +126,48 @@ class FaultEvent(Message):
         duration_s: float | None,
         rate_hz: float,
     ) -> dict[str, Any]:
-        """Return the fields that a domain's own subclass adds, by name.
+        """Return the values of the fields that a domain's subclass adds, by name.
 
         Args:
-            spec: of the windows.
+            spec: signal spec of the windows.
             fault_class: index of the class.
             probabilities: (classes,), mean over the windows that decided.
-            duration_s: from inception to clearing; None unless the episode is clear.
+            duration_s: time from inception to clearing; None unless the episode is clear.
             rate_hz: samples per second of the windows.
         """
         return {}
 
     def meaning(self) -> str:
-        """Return for people what the class means, in a few words; empty where the class says all."""
+        """Return a short description of the class for people; empty if its name is clear enough."""
         return ""
 
     def duration(self) -> str:
-        """Return for people how long the fault lasted."""
+        """Return the fault's duration as text for people."""
         return f"{(self.duration_s or 0.0) * 1000:.0f} ms"
 
     def sampling_hz(self, spec: SignalSpec) -> float:
-        """Return the samples per second of the line's windows as well as the event tells: nominally the spec's."""
+        """Return the samples per second of the line's windows as far as the event tells: by default the spec's rate."""
         return spec.rate_hz
 
 
 class WindowClasses(Message):
-    """Value of ``window-classes`` (MessagePack): the answer to one record of ``sensor-windows``, or a part of it."""
+    """Value of ``window-classes`` (MessagePack): the classes of one record of ``sensor-windows`` or part of it."""
 
     spec: str
     model_id: str
     shadow: bool = Field(
         False,
-        description="True for the answer of a candidate that runs beside the model in use: no event follows from it, "
-        "and where the worker was busy there is none.",
+        description="True for the answer of a shadow candidate: no event follows from it, and the candidate skips "
+        "windows while the worker is busy.",
     )
     sequence: int
     start_ns: int
     rate_hz: float
     count: int
     classes: bytes = Field(description="uint8 (count,): index of the most probable class of every window.")
-    probabilities: bytes = Field(description="float32 little-endian (count, classes).")
+    probabilities: bytes = Field(
+        description="float32 little-endian (count, classes): calibrated probability of every class."
+    )
     source: SourceRecord
 
 
@@ -167,102 +177,115 @@ DeadLetterReason = Literal[
 
 
 class DeadLetterHeaders(Message):
-    """Headers of ``sensor-windows.dlq`` beside those received; key and value are as received.
+    """Headers that ``sensor-windows.dlq`` adds to those received; key and value are as received.
 
-    Of a header name that is not UTF-8 (reason bad-headers) the wrong bytes are escaped, e.g. ``\\xff``.
+    In a header name that is not UTF-8 (reason bad-headers) the invalid bytes are escaped, e.g. ``\\xff``.
     """
 
-    topic: str
-    partition: int
-    offset: int
-    stage: Literal["decode"]
-    reason: DeadLetterReason
-    message: str = Field(description="One line for a person.")
+    topic: str = Field(description="Topic of the record as received.")
+    partition: int = Field(description="Partition of the record as received.")
+    offset: int = Field(description="Offset of the record as received.")
+    stage: Literal["decode"] = Field(description="Stage of the worker that rejected the record.")
+    reason: DeadLetterReason = Field(description="Code of the reason.")
+    message: str = Field(description="Explanation of the reason in one line for people.")
     by_reference: bool = Field(
-        description="True when the record was too large or too broken to copy: fetch it at its origin."
+        description="True if the record was too large to copy; read it at its topic, partition and offset."
     )
-    timestamp_ms: int = Field(description="Time of the record as received.")
+    timestamp_ms: int = Field(description="Timestamp of the record as received, Unix time in ms.")
 
 
 # Retraining
 
 
 class WindowLabel(Message):
-    """Value of ``window-labels``: a person's verdict on a range of one line's windows. The record's key is the line.
+    """Value of ``window-labels``: an operator's label for a range of one line's windows.
 
-    Of two verdicts on a window the later one counts.
+    The record's key is the line's id. If a window has two labels, the later one applies.
     """
 
-    label_id: str = Field(min_length=1, max_length=200, description="A label that is repeated is the same label.")
+    label_id: str = Field(
+        min_length=1, max_length=200, description="Id of the label: a record with the same id is a repeat."
+    )
     line: str = Field(min_length=1, max_length=MAX_LINE_BYTES)
     spec: str = Field(min_length=1, max_length=200)
-    fault_class: str = Field(min_length=1, max_length=32, description="Class of the spec; none: it was no fault.")
-    event_id: str | None = Field(None, max_length=200, description="The event that the verdict is about.")
-    first_ns: int = Field(ge=0, le=MAX_NS, description="Start of the first window that it is about, Unix ns.")
-    last_ns: int = Field(ge=0, le=MAX_NS, description="Start of the last window that it is about, Unix ns.")
-    by: str = Field(max_length=200, description="Who says so.")
+    fault_class: str = Field(
+        min_length=1, max_length=32, description="Fault class, by its name in the spec; none for no fault."
+    )
+    event_id: str | None = Field(None, max_length=200, description="Event that the label refers to.")
+    first_ns: int = Field(ge=0, le=MAX_NS, description="Start of the first labelled window, Unix time in ns.")
+    last_ns: int = Field(ge=0, le=MAX_NS, description="Start of the last labelled window, Unix time in ns.")
+    by: str = Field(max_length=200, description="Name of the person who gave the label.")
     at: AwareDatetime
     note: str = Field("", max_length=2000)
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
         if self.last_ns < self.first_ns:
-            raise ValueError("last_ns lies before first_ns")
+            raise ValueError("last_ns must not be before first_ns")
         return self
 
 
 RetrainReason = Literal["schedule", "demand", "drift"]
 TrainingState = Literal["merged", "started", "progress", "promoted", "refused", "failed"]
 TERMINAL_STATES: tuple[TrainingState, ...] = ("promoted", "refused", "failed")
-"""States of a final report: the retraining has ended."""
+"""States of the final report: the retraining has ended."""
 
 
 class RetrainOptions(Message):
-    """What a retraining may be asked to do otherwise than the trainer's settings say."""
+    """Options of one retraining that override the trainer's settings."""
 
-    epochs: int | None = Field(None, ge=1, le=10_000, description="Passes over the windows.")
-    episodes: int | None = Field(None, ge=100, le=10_000_000, description="Episodes to simulate.")
-    seed: int | None = Field(None, ge=0, le=2**31 - 1, description="The same seed and windows make the same model.")
-    warm_start: bool | None = Field(None, description="Go on from the champion's weights instead of random ones.")
+    epochs: int | None = Field(None, ge=1, le=10_000, description="Training epochs.")
+    episodes: int | None = Field(None, ge=100, le=10_000_000, description="Number of episodes to simulate.")
+    seed: int | None = Field(
+        None, ge=0, le=2**31 - 1, description="Seed of the training: the same seed and windows give the same model."
+    )
+    warm_start: bool | None = Field(None, description="Start from the champion's weights instead of random ones.")
 
 
 class RetrainRequest(Message):
     """Value of ``retrain-requests``. The record's key is the spec's name."""
 
-    request_id: str = Field(min_length=1, max_length=200, description="A request that is repeated is served once.")
+    request_id: str = Field(
+        min_length=1, max_length=200, description="Id of the request: a repeated request is served once."
+    )
     spec: str = Field(min_length=1, max_length=200)
     reason: RetrainReason
-    by: str = Field(max_length=200, description="Who asks: a user, or the trainer itself.")
+    by: str = Field(max_length=200, description="Name of the requester: a user, or the trainer itself.")
     at: AwareDatetime
     options: RetrainOptions = RetrainOptions()
-    note: str = Field("", max_length=2000, description="For people: why, in words.")
+    note: str = Field("", max_length=2000, description="Explanation for people.")
 
 
 class TrainingReport(Message):
-    """Value of ``training-reports``. The record's key is the model's id, before there is one the first request's."""
+    """Value of ``training-reports``. The record's key is the model's id; before there is one, the first request's id."""
 
-    run_id: str = Field(description="Shared by all reports of one retraining.")
-    request_ids: list[str] = Field(description="Requests that it serves, merged ones included.")
+    run_id: str = Field(description="Id of the retraining; all its reports carry it.")
+    request_ids: list[str] = Field(description="Ids of the requests that the retraining serves, including merged ones.")
     spec: str
     reason: RetrainReason
-    state: TrainingState = Field(description="promoted, refused and failed are the last word.")
+    state: TrainingState = Field(description="State of the retraining; promoted, refused and failed are final.")
     at: AwareDatetime
-    progress: float = Field(ge=0, le=1, description="Part of the work that is done.")
-    stage: str = Field("", description="What is being done, for people.")
+    progress: float = Field(ge=0, le=1, description="Fraction of the work that is done.")
+    stage: str = Field("", description="Current stage of the work, for people.")
     model_id: str | None = None
-    champion_id: str | None = Field(None, description="The model in use that the candidate is compared with.")
+    champion_id: str | None = Field(None, description="Id of the model in use, which the candidate is compared with.")
     failed_criteria: list[str] = Field(
-        default_factory=list, description="Of the gate; name, value and limit of each, where the state is refused."
+        default_factory=list,
+        description="Gate criteria that the candidate failed if the state is refused: name, value and limit of each.",
     )
-    metrics: dict[str, float] = Field(default_factory=dict, description="The candidate's scores, by name.")
-    report_path: str | None = Field(None, description="Folder of the report, on the trainer's machine.")
-    note: str = Field("", description="Why it failed, what it was merged into, why it was asked for.")
+    metrics: dict[str, float] = Field(default_factory=dict, description="Scores of the candidate, by name.")
+    report_path: str | None = Field(None, description="Folder of the report on the trainer's machine.")
+    note: str = Field(
+        "",
+        description="Further explanation: the cause of a failure, the retraining it was merged into, or the note of "
+        "the request.",
+    )
 
 
 def event_id(line: str, spec: str, state: EpisodeState, sequence: int, start_ns: int) -> str:
-    """Deterministic id of an event: a hash of the line, the spec, the step and the window that completed it.
+    """Return the deterministic id of an event: a hash of line, spec, state and the window that completed it.
 
-    The model is left out on purpose: a repeat after a crash carries the first's id even if the model changed between.
+    The model is not part of it: after a crash a repeated event keeps its id even if the model has changed since.
 
     Example:
         >>> event_id("feeder-1", "own", "onset", 7, 1_000) == event_id("feeder-1", "own", "onset", 7, 1_000)
@@ -273,7 +296,7 @@ def event_id(line: str, spec: str, state: EpisodeState, sequence: int, start_ns:
 
 
 def cloud_event_headers(event: FaultEvent, time_text: str) -> list[tuple[str, bytes]]:
-    """CloudEvents 1.0 headers in Kafka's binary mode (``ce_`` prefix) for one fault event."""
+    """Return the CloudEvents 1.0 headers of a fault event in Kafka's binary mode (``ce_`` prefix)."""
     return [
         (HEADER_CONTENT_TYPE, JSON.encode()),
         ("ce_specversion", b"1.0"),

@@ -59,5 +59,5 @@ def test_classes_are_the_spec_s_and_none_is_in_every_spec() -> None:
 def test_an_empty_range_is_refused() -> None:
     with pytest.raises(TrainingError, match="must end after it begins"):
         covered_starts(5, 5, SPEC, 1600.0, fault=True)
-    with pytest.raises(ValueError, match="last_ns lies before first_ns"):
+    with pytest.raises(ValueError, match="last_ns must not be before first_ns"):
         label(5, 4, 0)
