@@ -1,4 +1,4 @@
-"""Records of waveforms: files of fault recorders, relays and programs, whatever their shape, as lines of windows.
+"""Read waveform files of fault recorders, relays and programs, and cut their lines into windows.
 
 Example:
     >>> from model.spec import load_spec

@@ -1,4 +1,4 @@
-"""Errors of records. Every message names the file, where in it, and what to do next."""
+"""Errors of waveform files. Every message names the file, the position in it, and what to do next."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from model.errors import FaultlineError
 
 
 class RecordError(FaultlineError):
-    """A record of waveforms cannot be read.
+    """A waveform file cannot be read.
 
     Attributes:
-        line: number of the offending line of a text part, from 1; None where there is none.
-        offset: byte of a binary part from which it cannot be read; None where there is none.
+        line: number of the invalid line of text, from 1; None if the error is not in text.
+        offset: position of the first byte that cannot be read; None if the error is not in binary data.
     """
 
     line: int | None = None
@@ -21,14 +21,14 @@ class RecordError(FaultlineError):
 
     @classmethod
     def in_line(cls, path: Path, line: int, message: str) -> Self:
-        """An error in a line of text."""
+        """Return an error in a line of text."""
         error = cls(f"{path}, line {line}: {message}")
         error.line = line
         return error
 
     @classmethod
     def at_byte(cls, path: Path, offset: int, message: str) -> Self:
-        """An error in binary data."""
+        """Return an error in binary data."""
         error = cls(f"{path}, byte {offset}: {message}")
         error.offset = offset
         return error

@@ -1,4 +1,4 @@
-"""Mains frequency of a waveform, whatever a header says."""
+"""Estimate the mains frequency from a waveform, independently of the header."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from numpy.typing import NDArray
 from domains.powerline.waveforms.record import MAX_HZ, MIN_HZ
 
 ENOUGH_HZ = 2000.0
-"""Rate down to which samples are averaged before the estimate: 25 a cycle of the fastest mains."""
+"""Rate to which samples are reduced by averaging before the estimate: 25 per cycle of the highest mains frequency."""
 MOST_SECONDS = 4.0
-"""Longer stretches tell nothing more."""
+"""A longer stretch does not improve the estimate."""
 LEAST_CYCLES = 1.5
 STEADY = 0.03
-"""Change of the amplitude over a cycle up to which it counts as steady."""
+"""Relative change of the amplitude over a cycle up to which it counts as steady."""
 
 
 def estimate_frequency(samples: NDArray[np.floating], rate_hz: float) -> float | None:
-    """Frequency of a set of three phases (or fewer), Hz; None where no mains is seen.
+    """Return the mains frequency of up to three phases in Hz; None if no mains frequency is found.
 
-    The phases are joined to one turning vector; averaged over a cycle it turns at the mains frequency, and the
-    median of its speed over the steady stretches is the estimate: neither a fault nor a switching moves it.
+    The phases are combined into one rotating vector. Averaged over a cycle, the vector rotates at the mains
+    frequency. The estimate is the median of its speed over the steady stretches, so that neither a fault nor a
+    switching operation shifts it.
 
     Args:
-        samples: (t, k) with k ≤ 3 channels of one quantity, any unit.
-        rate_hz: samples per second.
+        samples: (t, k) with k ≤ 3 channels of one quantity, in any unit.
+        rate_hz: sampling rate in samples per second.
 
     Example:
         >>> t = np.arange(2000) / 4000
@@ -54,7 +55,7 @@ def estimate_frequency(samples: NDArray[np.floating], rate_hz: float) -> float |
 
 
 def _spectral_peak(vector: NDArray[np.complex128], rate: float) -> tuple[float, float]:
-    """Frequency in the band of mains frequencies with the highest peak, and how high."""
+    """Return the frequency and height of the highest spectral peak among the mains frequencies."""
     size = 1 << int(np.ceil(np.log2(max(len(vector), rate) * 4)))
     spectrum = np.abs(np.fft.fft(vector * np.hanning(len(vector) + 2)[1:-1], size))
     frequencies = np.fft.fftfreq(size, 1 / rate)
@@ -62,7 +63,7 @@ def _spectral_peak(vector: NDArray[np.complex128], rate: float) -> tuple[float, 
     if not band.any():
         return 0.0, 0.0
     k = int(np.argmax(np.where(band, spectrum, 0.0)))
-    # A peak that does not stand out of the band is no mains but a slope or noise.
+    # A peak that does not stand out from the band is a slope or noise, not the mains frequency.
     if spectrum[k] < 3 * np.median(spectrum[band]) and len(vector) > 4 * rate / MIN_HZ:
         return 0.0, 0.0
     return float(frequencies[k]), float(spectrum[k])
@@ -73,7 +74,7 @@ def _turning_speed(vector: NDArray[np.complex128], rate: float, near_hz: float) 
     if len(vector) < cycle + 2:
         return near_hz
     still = vector * np.exp(-2j * np.pi * near_hz * np.arange(len(vector)) / rate)
-    # Averaged over a cycle twice where there is room: what turns the other way (unbalance) drops out.
+    # Average over a cycle, twice if the record is long enough: this removes the opposite rotation due to unbalance.
     for _ in range(2 if len(vector) >= 3 * cycle else 1):
         still = np.convolve(still, np.full(cycle, 1 / cycle), "valid")
     if len(still) < 2:
@@ -89,7 +90,7 @@ def _turning_speed(vector: NDArray[np.complex128], rate: float, near_hz: float) 
 
 
 def frequency_of(groups: Sequence[NDArray[np.floating]], rate_hz: float) -> float | None:
-    """The first estimate that can be made: of voltages, else of currents."""
+    """Return the estimate from the first group of phases that gives one; None if none does."""
     for samples in groups:
         if samples.shape[1] and float(np.abs(samples).max(initial=0.0)) > 0.0:
             found = estimate_frequency(samples, rate_hz)

@@ -1,4 +1,7 @@
-"""Which channels make which line: sets of phases paired to bays, or what the user says. Doubt is only listed."""
+"""Assign channels to lines: pair sets of phases to bays, or follow the user's mapping.
+
+A doubtful assignment is never made; it becomes a finding.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,16 @@ from domains.powerline.waveforms.naming import PhaseSet, kind_of, phase_sets
 from domains.powerline.waveforms.record import CHANNELS, Finding, RawChannel, RawRecord, ReadOptions
 
 MAX_NAME = 120
-"""Letters of a line's name: with the file's name it stays below the contract's 255 bytes in most scripts."""
+"""Characters of a line's name at most: with the file's name it stays below the contract's 255 bytes in most scripts."""
 MAX_LISTED = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Bay:
-    """Channels of one line: indices for ia, ib, ic, va, vb, vc; ``pairs`` where the voltages are vab, vbc, vca."""
+    """Channels of one line.
+
+    ``channels`` are the indices of ia, ib, ic, va, vb, vc; if ``pairs`` is set, the voltages are vab, vbc, vca.
+    """
 
     name: str
     channels: tuple[int | None, ...]
@@ -28,10 +34,10 @@ class Bay:
 
 
 def find_bays(raw: RawRecord, options: ReadOptions) -> tuple[list[Bay], list[Finding]]:
-    """Lines of a record, and what is doubtful.
+    """Return the lines of a record, and findings about doubtful channels.
 
     Raises:
-        RecordError: ``options`` name channels that there are not, or more than one.
+        RecordError: ``options`` name a channel that does not exist or is ambiguous.
     """
     told = _told(raw, options)
     if told is not None:
@@ -46,11 +52,11 @@ def find_bays(raw: RawRecord, options: ReadOptions) -> tuple[list[Bay], list[Fin
 
 
 def _without_second_voltages(raw: RawRecord, sets: list[PhaseSet], findings: list[Finding]) -> list[PhaseSet]:
-    """Phase-to-phase voltages are used only where there are none to ground."""
+    """Drop the phase-to-phase voltages if the record has phase-to-ground voltages."""
     if any(found.kind == "voltage" and not found.pairs for found in sets):
         return [found for found in sets if not found.pairs]
     if any(found.pairs for found in sets):
-        message = "only phase-to-phase voltages: zero-sequence voltage is unknown and taken for none"
+        message = "the record has only phase-to-phase voltages: zero-sequence voltage is unknown and assumed to be zero"
         findings.append(Finding("warning", "no-ground-voltages", message))
     return sets
 
@@ -63,7 +69,8 @@ def _paired(
     if not currents or not voltages:
         present, other = (voltages, "currents") if not currents else (currents, "voltages")
         if present:
-            findings.append(Finding("warning", f"no-{other}", f"no three {other} were found: taken for zero"))
+            message = f"no set of three {other} was found: all {other} are assumed to be zero"
+            findings.append(Finding("warning", f"no-{other}", message))
         return [(None, found) if not currents else (found, None) for found in present]
     if len(currents) == len(voltages) == 1:
         return [(currents[0], voltages[0])]
@@ -86,13 +93,19 @@ def _paired(
 def _paired_without_names(
     raw: RawRecord, currents: list[PhaseSet], voltages: list[PhaseSet], findings: list[Finding]
 ) -> list[tuple[PhaseSet | None, PhaseSet | None]]:
-    """Pairs where no name ties any currents to any voltages."""
+    """Pair sets of currents and voltages whose names have nothing in common."""
     if len(voltages) == 1:
-        message = f"{len(currents)} lines share the one set of voltages ({_members(raw, voltages[0])})"
+        message = (
+            f"the record has one set of voltages (channels {_members(raw, voltages[0])}): "
+            f"{len(currents)} lines share it"
+        )
         findings.append(Finding("note", "shared-voltages", message))
         return [(current, voltages[0]) for current in currents]
     if len(voltages) == len(currents):
-        message = "no name ties currents to voltages: paired in the order of the file; --channels decides otherwise"
+        message = (
+            "the names do not show which voltages belong to which currents: they are paired in the order of the file "
+            "(--channels sets another pairing)"
+        )
         findings.append(Finding("warning", "paired-by-order", message))
         return list(zip(currents, voltages, strict=True))
     _list_doubtful(raw, currents, voltages, findings)
@@ -105,8 +118,8 @@ def _list_doubtful(
     choices = " or ".join(_members(raw, voltage) for voltage in voltages[:MAX_LISTED])
     for current in currents[:MAX_LISTED]:
         message = (
-            f"currents {_members(raw, current)} belong to no voltages for certain, and are left out; "
-            f"--channels decides (voltages there are: {choices})"
+            f"the voltages of currents {_members(raw, current)} are ambiguous, so these currents are not used; "
+            f"assign them with --channels (voltages in the record: {choices})"
         )
         findings.append(Finding("warning", "ambiguous-channels", message))
 
@@ -120,7 +133,7 @@ def _words(found: PhaseSet) -> set[str]:
 
 
 def _kinship(current: PhaseSet, voltage: PhaseSet) -> int:
-    """How much the names tie two sets together."""
+    """Return a score of how much the names and circuits of two sets have in common."""
     circuit = bool(current.circuit) and current.circuit.casefold() == voltage.circuit.casefold()
     return 10 * circuit + len(_words(current) & _words(voltage))
 
@@ -137,7 +150,7 @@ def _bay(raw: RawRecord, current: PhaseSet | None, voltage: PhaseSet | None) -> 
 
 
 def _named(bays: list[Bay]) -> list[Bay]:
-    """Bays under names that differ, without control characters."""
+    """Return the bays with unique names free of control characters."""
     named: list[Bay] = []
     taken: set[str] = set()
     for number, bay in enumerate(bays, 1):
@@ -149,7 +162,10 @@ def _named(bays: list[Bay]) -> list[Bay]:
 
 
 def parse_channels(text: str) -> dict[str, dict[str, str]]:
-    """Lines and what their channels are, of the option's text.
+    """Parse the text of ``--channels`` into lines and their channels.
+
+    Raises:
+        RecordError: a part of the text names no channel.
 
     Example:
         >>> parse_channels("north: ia=4 ib=5; south: ia='IL1 A'")
@@ -162,16 +178,18 @@ def parse_channels(text: str) -> dict[str, dict[str, str]]:
             name, rest = (f"line {number}" if ";" in text.strip(" ;") else ""), part
         entries = re.findall(r"""([A-Za-z]+)\s*=\s*(?:'([^']*)'|"([^"]*)"|([^\s,]+))""", rest)
         if not entries:
-            raise RecordError(f"--channels {part.strip()[:60]!r}: write for example 'ia=4 ib=5 ic=6 va=1 vb=2 vc=3'")
+            raise RecordError(
+                f"--channels {part.strip()[:60]!r} names no channel: write for example 'ia=4 ib=5 ic=6 va=1 vb=2 vc=3'"
+            )
         lines[name.strip()] = {key.lower(): (a or b or c).strip() for key, a, b, c in entries}
     return lines
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The TOML file of ``--mapping``.
+    """Read the TOML file of ``--mapping``.
 
     Raises:
-        RecordError: it cannot be read, or is no TOML.
+        RecordError: the file cannot be read, or is not valid TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -193,7 +211,9 @@ def _told(raw: RawRecord, options: ReadOptions) -> list[Bay] | None:
     for name, entries in lines.items():
         unknown = set(entries) - set(CHANNELS) - {"vab", "vbc", "vca"}
         if unknown:
-            raise RecordError(f"no channel {sorted(unknown)[0]!r}: a line has {', '.join(CHANNELS)} (or vab, vbc, vca)")
+            raise RecordError(
+                f"a line has no channel {sorted(unknown)[0]!r}: use {', '.join(CHANNELS)} (or vab, vbc, vca)"
+            )
         pairs = any(key in entries for key in ("vab", "vbc", "vca"))
         keys = (*CHANNELS[:3], *(("vab", "vbc", "vca") if pairs else CHANNELS[3:]))
         found = tuple(_position(raw.channels, str(entries[key])) if key in entries else None for key in keys)
@@ -202,7 +222,11 @@ def _told(raw: RawRecord, options: ReadOptions) -> list[Bay] | None:
 
 
 def _position(channels: Sequence[RawChannel], said: str) -> int:
-    """Index of the channel with a number or a name. Raises RecordError naming what there is."""
+    """Return the index of the channel with a number or a name.
+
+    Raises:
+        RecordError: no channel matches, or several do; the message lists the channels.
+    """
     exact = [k for k, channel in enumerate(channels) if channel.name == said]
     loose = [k for k, channel in enumerate(channels) if channel.name.split() == said.split()]
     if len(exact) == 1 or len(loose) == 1:
@@ -213,11 +237,12 @@ def _position(channels: Sequence[RawChannel], said: str) -> int:
             return numbered[0]
     names = ", ".join(f"{channel.number} {channel.name}" for channel in channels[:MAX_LISTED])
     which = "several channels are" if len(exact) > 1 else "no channel is"
-    raise RecordError(f"{which} called {said!r}; give a number: {names}{' …' if len(channels) > MAX_LISTED else ''}")
+    more = " …" if len(channels) > MAX_LISTED else ""
+    raise RecordError(f"{which} called {said!r}; give the channel's number: {names}{more}")
 
 
 def unused_roles(raw: RawRecord, bays: Sequence[Bay]) -> dict[int, str]:
-    """What every channel is used as, by index."""
+    """Return the use of every channel by index; unused channels give their kind in parentheses."""
     roles = {
         index: f"{bay.name}/{name}"
         for bay in bays

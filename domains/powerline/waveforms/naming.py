@@ -1,7 +1,7 @@
-"""What a channel's name, unit and phase field say: current or voltage, which phase, and of which set of three.
+"""Derive quantity, phase and set of three from a channel's name, unit and phase field.
 
-Languages are met by structure rather than by dictionaries: three channels whose names are alike but for one letter of a
-known alphabet of phases (A B C, L1 L2 L3, R S T, …) are a set, whatever the rest of their names means.
+Structure decides rather than dictionaries, so that any language works: three channels whose names differ only in one
+symbol of a known alphabet of phases (A B C, L1 L2 L3, R S T, …) are a set, whatever the rest of their names means.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNITS: dict[str, tuple[Kind, float]] = {
     "mv": ("voltage", 1e-3),
     "мв": ("voltage", 1e-3),
 }
-"""By the unit's small letters; megavolts (MV) are told from millivolts by their capital M."""
+"""Kind and factor by the unit in lower case; ``unit_of`` distinguishes megavolts (MV) from millivolts (mV) first."""
 NO_WAVEFORM = re.compile(
     r"\b(rms|mag|magnitude|ang|angle|freq|frequency|thd|diff|idiff|rest|restr|bias|pos|neg|zero|seq|setting)\b"
     r"|действ|有效值|角度|频率|差动|差流|эфф",
@@ -36,11 +36,11 @@ NO_WAVEFORM = re.compile(
 )
 """Names of values derived from waveforms."""
 _AFTER = r"_?(?:[ABCNRSTYUVWEG]{0,2}|L?\d|L\dL\d|\d\d)(?:$|[^A-Z0-9])"
-"""What follows the letter of a quantity in names like IA, U_L1 or V12."""
+"""Text that may follow the letter of a quantity, as in IA, U_L1 or V12."""
 _CURRENT = re.compile(rf"(?:^|[^A-Z0-9])3?I{_AFTER}|CURRENT|CORRIENTE|CORRENTE|COURANT|STROM|ТОК|电流")
 _VOLTAGE = re.compile(rf"(?:^|[^A-Z0-9])3?[UVE]{_AFTER}|VOLT|TENS[IÃ]|SPANNUNG|НAПР|电压")
 _LOOKALIKES = str.maketrans("АВСЕІавсеі", "ABCEIabcei")
-"""Cyrillic letters that look Latin: whoever typed a phase may have used either."""
+"""Cyrillic letters that look like Latin ones: either may have been typed for a phase."""
 _QUANTITIES = re.compile(
     r"相|电流|电压|\b(3?[IUVE]|phase|phases|fase|phas|ph|current|currents|voltage|voltages|corriente|corrente|courant|"
     r"strom|spannung|tension|tensão|ток|тока|токи|напряжение|напряжения|фаза|фазы|node|branch|[IUV]L)\b",
@@ -50,7 +50,7 @@ _QUANTITIES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Alphabet:
-    """Symbols of the three phases; of the three phase-to-phase voltages where ``pairs``."""
+    """Symbols of the three phases, or of the three phase-to-phase voltages if ``pairs`` is set."""
 
     symbols: tuple[str, str, str]
     pairs: bool = False
@@ -71,16 +71,16 @@ ALPHABETS = (
     Alphabet(("1", "2", "3")),
     Alphabet(("U", "V", "W")),
 )
-"""Tried in this order: a later one is asked only for channels that no earlier one could place."""
+"""Tried in this order: a later alphabet sees only the channels that no earlier one placed."""
 PAIR_SIGN = r"[\s\-/_.]?"
 PAIR_SIGNS = re.compile(r"[\s\-/_.]+")
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseSet:
-    """Channels that are the same quantity of different phases.
+    """Channels of the same quantity in different phases.
 
-    ``channels``: indices for phases A, B, C (AB, BC, CA where ``pairs``); None where the file has none.
+    ``channels`` are the indices of phases A, B, C (AB, BC, CA if ``pairs`` is set); None where the file has none.
     """
 
     kind: Kind
@@ -91,7 +91,7 @@ class PhaseSet:
 
 
 def unit_of(channel: RawChannel) -> tuple[Kind, float]:
-    """Kind and factor to A or V that the unit tells; no kind where it tells none."""
+    """Return the kind of quantity and the factor to A or V by the unit; kind ``""`` if the unit does not give it."""
     text = unicodedata.normalize("NFKC", channel.unit).strip().strip("[]()")
     if text in ("MV", "МВ"):
         return "voltage", 1e6
@@ -99,21 +99,23 @@ def unit_of(channel: RawChannel) -> tuple[Kind, float]:
 
 
 def kind_of(channel: RawChannel) -> Kind:
-    """Current or voltage, by unit, else by name."""
+    """Return current or voltage, by unit or else by name; ``""`` if it is neither."""
     kind, _ = unit_of(channel)
-    # Any other unit — Hz, MW, ° — is neither, unless it only says "per unit".
+    # A channel with any other unit (Hz, MW, °) is neither, unless the unit only means "per unit".
     if kind or channel.unit.strip().lower() not in ("", "pu", "p.u.", "p.u", "%", "1", "-", "none"):
         return kind
     name = _plain(channel.name).upper()
     voltage, current = _VOLTAGE.search(name), _CURRENT.search(name)
-    # The quantity comes first: I_V is the current of phase V.
+    # The quantity stands before the phase: I_V is the current of phase V.
     if voltage is not None and (current is None or voltage.start() < current.start()):
         return "voltage"
     return "current" if current is not None else ""
 
 
 def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], set[int]]:
-    """Sets of channels, complete ones first, and the channels that are in none.
+    """Return the sets of channels in the order of the file, and the indices of the channels in no set.
+
+    Complete sets are formed before sets of two.
 
     Example:
         >>> names = ("IL1", "IL2", "IL3", "IN")
@@ -124,7 +126,7 @@ def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], set[int]
     kinds = {index: kind_of(channel) for index, channel in enumerate(channels)}
     free = {index for index, kind in kinds.items() if kind and not NO_WAVEFORM.search(channels[index].name)}
     sets: list[PhaseSet] = []
-    # Some files number the circuits of a bay's channels one by one: asked only for what circuits could not place.
+    # Some files give every channel of a bay its own circuit: ignore circuits for what could not be placed by them.
     for fewest, by_circuit in ((3, True), (3, False), (2, True)):
         for alphabet in ALPHABETS:
             sets += _sets_of(channels, kinds, free, alphabet, fewest=fewest, by_circuit=by_circuit)
@@ -142,7 +144,7 @@ def _sets_of(
     fewest: int,
     by_circuit: bool,
 ) -> list[PhaseSet]:
-    """Sets under one alphabet; what they use is taken out of ``free``."""
+    """Form sets under one alphabet and remove their channels from ``free``."""
     buckets: dict[tuple[Kind, str, str], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     weights: dict[tuple[Kind, str, str], int] = {}
     for index in sorted(free):
@@ -183,7 +185,7 @@ def _plain(text: str) -> str:
 
 
 def _readings(channel: RawChannel, alphabet: Alphabet) -> Iterator[tuple[int, str, int]]:
-    """Phase, pattern of the name without it, and weight of every way to read a channel under an alphabet."""
+    """Yield phase, name pattern without the phase, and weight for every way to read a channel under an alphabet."""
     name = _plain(channel.name)
     said = _phase_field(channel, alphabet)
     for phase, symbol in enumerate(alphabet.symbols):
@@ -196,7 +198,10 @@ def _readings(channel: RawChannel, alphabet: Alphabet) -> Iterator[tuple[int, st
 
 
 def _phase_field(channel: RawChannel, alphabet: Alphabet) -> int | None:
-    """Phase that the phase field names under an alphabet; None for none, −1 for one that it cannot name."""
+    """Return the phase that the phase field names under an alphabet.
+
+    None if the field names no phase, −1 if it names a phase of another alphabet or ground.
+    """
     text = PAIR_SIGNS.sub("", _plain(channel.phase)).upper()
     if not text:
         return None
@@ -209,7 +214,7 @@ def _phase_field(channel: RawChannel, alphabet: Alphabet) -> int | None:
 
 
 def _patterns(name: str, symbol: str) -> Iterator[tuple[str, int]]:
-    """Names with the symbol replaced by ``*``: as a word wherever it stands, and once in every other place."""
+    """Yield the name with the symbol replaced by ``*``, and a weight: first whole words, then each single place."""
     upper = name.upper()
     parts = re.findall(r"L\d|\d|[^\W\d]", symbol)
     sign = PAIR_SIGN.join(re.escape(part) for part in parts) if len(parts) > 1 else re.escape(symbol)
@@ -227,7 +232,7 @@ def _patterns(name: str, symbol: str) -> Iterator[tuple[str, int]]:
 
 
 def _label(names: Sequence[str]) -> str:
-    """What the names of a set have in common, without the words for the quantity."""
+    """Return the common part of the names of a set, without the words for the quantity."""
     cleaned = [" ".join(unicodedata.normalize("NFKC", name).split()) for name in names]
     start = _same_start(cleaned)
     end = _same_start([name[len(start) :][::-1] for name in cleaned])[::-1]
@@ -236,6 +241,6 @@ def _label(names: Sequence[str]) -> str:
 
 
 def _same_start(names: Sequence[str]) -> str:
-    """The letters with which all names begin."""
+    """Return the longest common prefix of the names."""
     letters = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*names, strict=False))
     return "".join(column[0] for column in letters)

@@ -1,4 +1,4 @@
-"""Channels in their own units → per unit of nominal peak values, and what the phasors before the event tell of them."""
+"""Convert channels to per unit of nominal peak values, and check polarity by the phasors before the event."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE, resampled
 
 PER_CYCLE = 32
 MOST_SECONDS = 10.0
-"""Of a record's beginning that are looked at: long ones are continuous recordings."""
+"""Length of the record's beginning that is analysed: longer records are continuous recordings."""
 STEADY_VOLTAGE, STEADY_CURRENT = 0.05, 0.15
-"""Change against the first cycle up to which a record still shows what was before its event."""
+"""Relative change against the first cycle up to which a cycle still counts as before the event."""
 NEAR_RATED = (0.75, 1.3)
-"""Measured over rated voltage: within this the rated one is believed."""
+"""Range of measured over rated voltage within which the rated voltage is accepted as the base."""
 RATED_SECONDARY_VOLT = (100.0, 110.0, 115.0, 120.0)
 LOAD_PER_UNIT = 0.5
-"""What the load before the event is shown as where no rating is known: usual loads are 0.2 to 1."""
+"""Per-unit value given to the load before the event if no CT rating is known: usual loads are 0.2 to 1."""
 LEAST_LOAD = 0.01
-"""Load over the highest current of the record: below, a line was open or idle, and its load tells no rating."""
+"""Load over the highest current of the record: below this the line was open or idle, and its load gives no base."""
 HIGHEST_PER_UNIT = 20.0
-"""What the highest current is at most shown as where no rating is known: transformers are made for 20 times theirs."""
+"""Highest current in per unit if no CT rating is known: CTs are built for 20 times their rating."""
 IMPLAUSIBLE_PER_UNIT = 80.0
-"""Times the rating beyond which no fault current goes: transformers saturate long before."""
+"""Multiple of the CT rating that no fault current reaches: CTs saturate long before."""
 REVERSED_SHARE = 0.5
-"""Active over apparent power beyond which a direction of flow is certain."""
+"""Active over apparent power above which the direction of power flow is certain."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(slots=True)
 class Scaled:
-    """Per unit samples float32 (t, 6) of a line, the bases, and how they were chosen."""
+    """Samples of a line in per unit, float32 (t, 6), with the bases and the reason for their choice."""
 
     samples: NDArray[np.float32]
     current_base: float
@@ -47,19 +47,19 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True)
 class _Phasors:
-    """One phasor per cycle: complex (cycles, 6), peak values; ``steady`` of them before anything happens."""
+    """One phasor per cycle, complex (cycles, 6), peak values; the first ``steady`` cycles precede the event."""
 
     values: NDArray[np.complex128]
     steady: int
 
     @property
     def before(self) -> NDArray[np.complex128]:
-        """Mean amplitude and angle before the event, (6,)."""
+        """Mean phasors before the event, (6,)."""
         return np.asarray(self.values[: self.steady].mean(axis=0))
 
 
 def primary_values(channel: RawChannel, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values in A or V of the primary side."""
+    """Convert values of a channel to A or V of the primary side."""
     factor = unit_of(channel)[1]
     if channel.side == "S":
         factor *= channel.primary / channel.secondary
@@ -74,15 +74,18 @@ def scaled(
     options: ReadOptions,
     name: str,
 ) -> Scaled:
-    """Bring one line to per unit.
+    """Convert one line to per unit.
 
     Args:
         samples: float32 (t, 6) in A and V of the primary side, phase to ground; changed in place.
-        channels: what each is in the file; None for those that are missing or were derived.
-        segments: of the record.
-        frequency_hz: of the mains.
+        channels: channel of the file behind each column; None if it is missing or was derived.
+        segments: segments of the record.
+        frequency_hz: mains frequency.
         options: bases given by the user.
-        name: of the line, for findings.
+        name: name of the line, for findings.
+
+    Returns:
+        The samples in per unit, the bases and their explanation, and findings about ratings and polarity.
     """
     phasors = _phasors(samples, segments, frequency_hz)
     findings: list[Finding] = []
@@ -115,7 +118,7 @@ def _phasors(samples: NDArray[np.float32], segments: tuple[Segment, ...], freque
 
 
 def _steady_cycles(values: NDArray[np.complex128]) -> int:
-    """Cycles from the start whose phasors stay those of the first one."""
+    """Return the number of cycles from the start whose phasors stay close to the first one."""
     change = np.abs(values - values[0])
     limits = []
     for group, share in ((slice(0, 3), STEADY_CURRENT), (slice(3, 6), STEADY_VOLTAGE)):
@@ -127,7 +130,7 @@ def _steady_cycles(values: NDArray[np.complex128]) -> int:
 
 
 def _level(values: Array) -> float:
-    """Usual amplitude of three phases: the median, which one bad channel does not move."""
+    """Return the typical amplitude of three phases: the median, which one faulty channel does not shift."""
     alive = values[values > 0]
     return float(np.median(alive)) if len(alive) else 0.0
 
@@ -140,15 +143,15 @@ def _voltage_base(
     name: str,
     findings: list[Finding],
 ) -> tuple[float, str, bool]:
-    """Peak volts of one per unit, where they are from, and whether values prove to be secondary ones."""
+    """Return the peak volts of one per unit, their source, and True if the values prove to be secondary."""
     if options.voltage_base is not None:
-        return options.voltage_base, f"voltages per {options.voltage_base:g} V as told", False
+        return options.voltage_base, f"voltage base {options.voltage_base:g} V peak (--voltage-base)", False
     measured = 0.0
     if phasors is not None:
         measured = _level(np.abs(phasors.values[: max(1, phasors.steady), 3:]).mean(axis=0))
         highest = max((_level(row) for row in np.abs(phasors.values[:, 3:])), default=0.0)
         if measured < 0.5 * highest:
-            # The line was dead at first: what it reaches later is nearer to nominal.
+            # The line was de-energised at first: the voltage it reaches later is closer to nominal.
             measured = highest
     if measured <= 0.0:
         measured = float(np.abs(samples).max(initial=0.0))
@@ -157,15 +160,18 @@ def _voltage_base(
     known = next((channel for channel in channels if channel is not None), None)
     if known is not None:
         for rated in (known.primary, 1e3 * known.primary):
-            # Ratings are phase to phase by custom, phase to ground in some files.
+            # VT ratings are phase to phase by custom, but phase to ground in some files.
             for peak, what in ((rated * np.sqrt(2 / 3), "VT rating"), (rated * np.sqrt(2), "VT rating to ground")):
                 if known.primary > 1 and NEAR_RATED[0] <= measured / peak <= NEAR_RATED[1]:
-                    return float(peak), f"voltages per {peak:.6g} V peak ({what})", False
+                    return float(peak), f"voltage base {peak:.6g} V peak ({what})", False
         if known.side != "S" and known.primary > 2 * known.secondary and _looks_secondary(measured):
-            message = "voltages are those of the secondary side although the header says primary; currents likewise"
+            message = (
+                "the header states primary values, but the voltages are secondary values: voltages and currents are "
+                "read as secondary"
+            )
             findings.append(Finding("warning", "side-contradicts-header", message, name))
-            return measured, f"voltages per {measured:.6g} V peak, measured before the event", True
-    return measured, f"voltages per {measured:.6g} V peak, measured before the event", False
+            return measured, f"voltage base {measured:.6g} V peak (measured before the event)", True
+    return measured, f"voltage base {measured:.6g} V peak (measured before the event)", False
 
 
 def _looks_secondary(peak: float) -> bool:
@@ -179,37 +185,37 @@ def _current_base(
     options: ReadOptions,
     secondary: bool,
 ) -> tuple[float, str]:
-    """Peak amperes of one per unit, and where they are from."""
+    """Return the peak amperes of one per unit, and their source."""
     if options.current_base is not None:
-        return options.current_base, f"currents per {options.current_base:g} A as told"
+        return options.current_base, f"current base {options.current_base:g} A peak (--current-base)"
     known = next((channel for channel in channels if channel is not None), None)
     highest = float(np.abs(samples).max(initial=0.0))
     if known is not None and known.primary > known.secondary and known.primary > 1:
         rated = known.secondary if secondary and known.side != "S" else known.primary
-        return rated * float(np.sqrt(2)), f"currents per {rated:g} A (CT rating) times √2"
+        return rated * float(np.sqrt(2)), f"current base {rated:g} A (CT rating) times √2"
     load = 0.0 if phasors is None else _level(np.abs(phasors.values[: max(1, phasors.steady), :3]).mean(axis=0))
     if highest <= 0.0:
         return 1.0, "no currents"
     if load > LEAST_LOAD * highest:
         base = max(load / LOAD_PER_UNIT, highest / HIGHEST_PER_UNIT)
-        return base, f"currents per {base:.6g} A peak, from the load before the event (no CT rating)"
+        return base, f"current base {base:.6g} A peak (no CT rating: from the load before the event)"
     base = highest / 10.0
-    return base, f"currents per {base:.6g} A peak, a tenth of the record's highest (no CT rating, no load)"
+    return base, f"current base {base:.6g} A peak (no CT rating, no load: a tenth of the record's highest current)"
 
 
 def _check_ratios(samples: NDArray[np.float32], name: str, findings: list[Finding]) -> None:
-    """Say where a rating and the values contradict each other, in per unit."""
+    """Report currents in per unit that contradict the CT rating."""
     highest = float(np.abs(samples[:, :3]).max(initial=0.0))
     if highest > IMPLAUSIBLE_PER_UNIT:
         message = (
-            f"currents reach {highest:.0f} times the rating: the transformer's ratio or the side of the values may "
-            "be wrong in the header (--current-base says what is one per unit)"
+            f"currents reach {highest:.0f} times the CT rating: the CT ratio or the side (primary or secondary) in "
+            "the header may be wrong; set the base with --current-base"
         )
         findings.append(Finding("warning", "implausible-currents", message, name))
 
 
 def _check_directions(phasors: _Phasors, result: Scaled, name: str) -> None:
-    """Find currents that are turned round against the voltages or against each other, before the event."""
+    """Find currents of reversed polarity, relative to the voltages or to each other, before the event."""
     before = phasors.before
     currents, voltages = before[:3], before[3:]
     apparent = float((np.abs(currents) * np.abs(voltages)).sum())
@@ -220,8 +226,8 @@ def _check_directions(phasors: _Phasors, result: Scaled, name: str) -> None:
     shares = power / np.maximum(np.abs(currents) * np.abs(voltages), 1e-30)
     if power.sum() < -REVERSED_SHARE * apparent and (shares < 0).all():
         message = (
-            "power flows against the line's direction all before the event: a source behind the line, or current "
-            "transformers connected in reverse (--flip turns them)"
+            "active power flows from the line to the busbar in all three phases before the event: a source feeds in "
+            "through the line, or the polarity of the CTs is reversed (--flip inverts the currents)"
         )
         result.findings.append(Finding("warning", "reverse-power", message, name))
         result.reversed_currents = (0, 1, 2)
@@ -242,6 +248,9 @@ def _report_one_reversed(phase: int, currents: NDArray[np.complex128], result: S
 
     if unbalance(turned) < 0.5 * unbalance(currents):
         letter = "ABC"[phase]
-        message = f"phase {letter}'s current is turned round against the others' before the event (--flip turns it)"
+        message = (
+            f"the polarity of phase {letter}'s current is opposite to that of the other phases before the event "
+            "(--flip inverts it)"
+        )
         result.findings.append(Finding("warning", "reversed-phase", message, name))
         result.reversed_currents = (phase,)

@@ -1,4 +1,4 @@
-"""Values that are missing, stuck or clipped, and channels that are not there."""
+"""Find and repair missing, constant and clipped values, missing channels and time skew."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from scipy.ndimage import shift
 from domains.powerline.waveforms.record import CHANNELS, Finding, RawChannel, RawRecord, Segment
 
 BRIDGED_SECONDS = 0.004
-"""Missing values are bridged up to a fifth of a cycle: a straight line is still near the wave there."""
+"""Longest hole of missing values that is interpolated: over a fifth of a cycle a straight line stays near the wave."""
 LEAST_SKEW_US = 1.0
 CLIPPED_SHARE = 0.01
-"""Samples at both extremes that make a channel a clipped one: a sine has few there."""
+"""Share of samples at the two extremes from which a channel counts as clipped: a sine has few there."""
 CLIPPED_RUN = 4
 
 Values = NDArray[np.float32]
 
 
 def without_holes(raw: RawRecord) -> None:
-    """Bridge short holes of missing values, cut segments at long ones of all channels, and zero the others."""
+    """Interpolate short holes of missing values, cut segments at long holes of all channels, and zero other holes."""
     holes = np.isnan(raw.values)
     if not holes.any():
         return
@@ -40,7 +40,7 @@ def without_holes(raw: RawRecord) -> None:
             begin = b
         if cuts:
             lost = sum(b - a for a, b in cuts)
-            message = f"{lost:,} samples have no value in any channel: windows begin anew after them"
+            message = f"{lost:,} samples have no value in any channel: a new run of windows begins after them"
             raw.findings.append(Finding("warning", "gap", message))
     raw.segments = tuple(segments)
     for channel, row, missing in zip(raw.channels, raw.values, holes, strict=True):
@@ -58,7 +58,9 @@ def _bridge(channel: RawChannel, row: Values, missing: NDArray[np.bool_], raw: R
     there = np.flatnonzero(~missing)
     if not len(there):
         row[:] = 0
-        raw.findings.append(Finding("warning", "channel-empty", "no value at all: taken for zero", name))
+        raw.findings.append(
+            Finding("warning", "channel-empty", "the channel has no values: it is assumed to be zero", name)
+        )
         return
     rate = max((segment.rate_hz for segment in raw.segments), default=1.0)
     longest = max(1, int(BRIDGED_SECONDS * rate))
@@ -69,19 +71,19 @@ def _bridge(channel: RawChannel, row: Values, missing: NDArray[np.bool_], raw: R
         row[a:b] = 0
     zeroed = sum(b - a for a, b in long)
     bridged = len(absent) - zeroed
-    done = [f"{bridged:,} bridged"] * (bridged > 0) + [f"{zeroed:,} in long holes taken for zero"] * (zeroed > 0)
+    done = [f"{bridged:,} interpolated"] * (bridged > 0) + [f"{zeroed:,} in long holes set to zero"] * (zeroed > 0)
     level = "warning" if zeroed else "note"
     message = f"{len(absent):,} values are missing: {', '.join(done)}"
     raw.findings.append(Finding(level, "missing-values", message, name))  # type: ignore[arg-type]
 
 
 def without_skew(channel: RawChannel, values: Values, segments: Sequence[Segment]) -> Values:
-    """Values as if all channels had been sampled at the same time."""
+    """Return the values shifted in time, as if all channels had been sampled at the same time."""
     if abs(channel.skew_us) < LEAST_SKEW_US:
         return values
     moved = values.copy()
     for segment in segments:
-        # Sample k was taken skew later than said: its value belongs further on.
+        # Sample k was taken later than its nominal time by the skew, so its value moves to a later position.
         part = slice(segment.first, segment.stop)
         samples = float(np.clip(channel.skew_us * 1e-6 * segment.rate_hz, -len(segment), len(segment)))
         moved[part] = shift(values[part], samples, order=min(3, len(segment) - 1), mode="nearest")
@@ -89,7 +91,7 @@ def without_skew(channel: RawChannel, values: Values, segments: Sequence[Segment
 
 
 def clipped(values: Values) -> bool:
-    """Whether a waveform is cut flat at its extremes: a converter or amplifier at its end.
+    """Return True if a waveform is flat at its extremes, as when a converter or amplifier reaches its limit.
 
     Example:
         >>> wave = np.sin(np.arange(1000) / 16).astype(np.float32)
@@ -107,17 +109,18 @@ def clipped(values: Values) -> bool:
 
 
 def channel_findings(samples: Values, missing: Sequence[str], name: str) -> list[Finding]:
-    """What is odd about a line's six waveforms, float32 (t, 6)."""
+    """Return the findings about a line's six waveforms, float32 (t, 6): missing, constant or clipped channels."""
     findings = []
     if missing:
-        message = f"{', '.join(missing)} are not in the record: taken for zero"
+        are, they = ("are", "they are") if len(missing) > 1 else ("is", "it is")
+        message = f"{', '.join(missing)} {are} not in the record: {they} assumed to be zero"
         findings.append(Finding("warning", "missing-channel", message, name))
     for k, channel in enumerate(CHANNELS):
         if channel in missing:
             continue
         wave = samples[:, k]
         if wave.min() == wave.max():
-            findings.append(Finding("warning", "dead-channel", f"{channel} never changes", name))
+            findings.append(Finding("warning", "dead-channel", f"{channel} is constant", name))
         elif clipped(wave):
-            findings.append(Finding("warning", "clipped", f"{channel} is cut flat at its extremes", name))
+            findings.append(Finding("warning", "clipped", f"{channel} is clipped at its extremes", name))
     return findings

@@ -1,4 +1,4 @@
-"""A file of waveforms → its lines, per unit. The order of the steps is the order in which facts become known."""
+"""Read a waveform file into lines in per unit. Each step needs the results of the steps before it."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ KINDS: tuple[tuple[str, Callable[[Path], bool], Reader], ...] = (
 )
 DEFAULT_HZ = 50.0
 HEADER_TOLERANCE_HZ = 2.0
-"""Grids leave their nominal frequency by less."""
+"""The frequency of a grid deviates from nominal by less than this."""
 
 
 def is_record(path: Path) -> bool:
-    """Whether a file is of a kind that ``open_waveforms`` reads, by its name and first bytes."""
+    """Return True if ``open_waveforms`` reads a file of this kind, by its name and first bytes."""
     return any(recognises(path) for _, recognises, _ in KINDS)
 
 
@@ -49,13 +49,14 @@ def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> R
 
     Args:
         path: COMTRADE (either file of the pair, or CFF), CSV, or Parquet.
-        options: what is known better than the file tells.
+        options: values that replace what the file states.
 
     Returns:
-        The record; ``lines`` is empty where no line is certain, and ``findings`` then says what is doubtful.
+        The record. If no line can be identified without doubt, ``lines`` is empty and ``findings`` gives the reason.
 
     Raises:
-        RecordError: the file is missing, broken or of no kind we know; in one line, with line or byte.
+        RecordError: the file is missing, broken or of an unknown kind; the message is one line and names the
+            position in the file.
 
     Example:
         >>> record = open_waveforms("fault.cfg", options=ReadOptions(encoding="gbk"))  # doctest: +SKIP
@@ -68,7 +69,8 @@ def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> R
     for _, recognises, read in KINDS:
         if recognises(path):
             return _record(read(path, options), options)
-    raise RecordError(f"{path} is no record we know; known are: {', '.join(name for name, _, _ in KINDS)}")
+    known = ", ".join(name for name, _, _ in KINDS)
+    raise RecordError(f"{path}: unknown kind of file; give one of these kinds: {known}")
 
 
 def _record(raw: RawRecord, options: ReadOptions) -> Record:
@@ -102,7 +104,7 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
 
 
 def _say_no_line(raw: RawRecord) -> None:
-    message = "no three currents and three voltages of one line were found for certain; --channels says which they are"
+    message = "no line with three currents and three voltages was identified; name the channels with --channels"
     raw.findings.append(Finding("warning", "no-line", message))
 
 
@@ -120,7 +122,7 @@ def _line(raw: RawRecord, bay: Bay, options: ReadOptions, *, alone: bool) -> Rec
     if options.flip and result.reversed_currents:
         samples[:, list(result.reversed_currents)] *= -1
         turned = ", ".join(CHANNELS[k] for k in result.reversed_currents)
-        raw.findings.append(Finding("note", "flipped", f"turned round as asked: {turned}", bay.name))
+        raw.findings.append(Finding("note", "flipped", f"polarity inverted by --flip: {turned}", bay.name))
     _say_slow(raw, frequency)
     return RecordLine(
         name=raw.path.stem if alone else f"{raw.path.stem}/{bay.name}",
@@ -141,14 +143,14 @@ def _line(raw: RawRecord, bay: Bay, options: ReadOptions, *, alone: bool) -> Rec
 
 
 def _telling(raw: RawRecord, samples: NDArray[np.float32]) -> tuple[Segment, ...]:
-    """The segments whose beginning tells what is usual on the line; of separate waveforms the healthiest one."""
+    """Return the segments that start with the pre-fault state; of separate waveforms the one with most voltage."""
     if not raw.apart:
         return raw.segments
     return (max(raw.segments, key=lambda segment: float(np.abs(samples[segment.first : segment.stop, 3:]).mean())),)
 
 
 def _gathered(raw: RawRecord, bay: Bay) -> NDArray[np.float32]:
-    """The six channels in A and V of the primary side, float32 (t, 6); zeros where there is none."""
+    """Return the six channels in A and V of the primary side, float32 (t, 6); zeros for a missing channel."""
     samples = np.zeros((raw.values.shape[1], len(CHANNELS)), np.float32)
     for column, index in enumerate(bay.channels):
         if index is not None:
@@ -159,7 +161,10 @@ def _gathered(raw: RawRecord, bay: Bay) -> NDArray[np.float32]:
 
 
 def _to_ground(samples: NDArray[np.float32]) -> None:
-    """vab, vbc, vca → va, vb, vc without zero sequence, in place; a missing one is what the others leave."""
+    """Convert vab, vbc, vca to va, vb, vc without zero sequence, in place.
+
+    If one of the three is missing, it is the negative sum of the other two.
+    """
     pairs = samples[:, 3:].astype(np.float64)
     empty = [k for k in range(3) if not pairs[:, k].any()]
     if len(empty) == 1:
@@ -174,18 +179,21 @@ def _frequency(raw: RawRecord, samples: NDArray[np.float32], options: ReadOption
     longest = max(usable or raw.segments, key=lambda segment: len(segment) / segment.rate_hz)
     part = samples[longest.first : longest.stop]
     found = frequency_of((part[:, 3:], part[:, :3]), longest.rate_hz)
-    # Finer than the estimate can be: the same waves in another format are cut into the same windows.
+    # The estimate is less exact than this. Rounding makes the same waveform in two formats give the same windows.
     found = None if found is None else round(found, 3)
     header = raw.header_hz
     if found is None:
         taken = header if header is not None and 10 <= header <= 80 else DEFAULT_HZ
-        message = f"no mains frequency is seen in the signal: {taken:g} Hz taken from the header"
+        message = f"no mains frequency was found in the signal: the header's {taken:g} Hz is used"
         if taken != header:
-            message = f"no mains frequency is seen in the signal nor told: {taken:g} Hz taken"
+            message = (
+                f"no mains frequency was found in the signal or the header: {taken:g} Hz is assumed "
+                "(--frequency sets another)"
+            )
         raw.findings.append(Finding("warning", "frequency-unknown", message, name))
         return taken
     if header is not None and abs(found - header) > HEADER_TOLERANCE_HZ:
-        message = f"the header says {header:g} Hz, the signal has {found:.3f} Hz: went by the signal"
+        message = f"the header states {header:g} Hz, the signal has {found:.3f} Hz: the signal's frequency is used"
         raw.findings.append(Finding("warning", "frequency-contradicts-header", message, name))
     return found
 
@@ -194,8 +202,8 @@ def _say_slow(raw: RawRecord, frequency: float) -> None:
     for segment in raw.segments:
         if segment.rate_hz < FEWEST_PER_CYCLE * frequency:
             message = (
-                f"samples {segment.first + 1} to {segment.stop} have {segment.rate_hz / frequency:.1f} a cycle: "
-                "no waveform, left out"
+                f"samples {segment.first + 1} to {segment.stop} are only {segment.rate_hz / frequency:.1f} per cycle, "
+                "too few for a waveform: they are skipped"
             )
             raw.findings.append(Finding("warning", "segment-too-slow", message))
 

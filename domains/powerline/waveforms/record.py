@@ -1,4 +1,4 @@
-"""What a record is: the lines found in a file, per unit, with everything that was found odd about it."""
+"""Data classes of a record: the lines found in a file, in per unit, and the findings about the file."""
 
 from __future__ import annotations
 
@@ -14,55 +14,65 @@ from pydantic import Field
 from model.frozen import FrozenModel
 
 CHANNELS = ("ia", "ib", "ic", "va", "vb", "vc")
-"""Of a line, in the order of its samples' columns."""
+"""Channels of a line, in the order of the columns of its samples."""
 MIN_HZ, MAX_HZ = 10.0, 80.0
-"""Mains frequencies that are looked for: railways at 16.7 Hz, grids at 50 and 60 Hz, and machines that run up."""
+"""Range in which the mains frequency is searched: railways at 16.7 Hz, grids at 50 and 60 Hz, machines that run up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something odd about a record, and what was done about it."""
+    """A problem or peculiarity of a record, and how the reader handled it."""
 
     level: Literal["note", "warning"]
-    """A note was dealt with for certain; a warning may change what is found and deserves a look."""
+    """A note was handled without doubt. A warning may change the faults that are found: check it."""
     code: str
-    """Stable name of the kind, e.g. ``frequency-contradicts-header``."""
+    """Stable name of the kind of finding, e.g. ``frequency-contradicts-header``."""
     message: str
     where: str = ""
-    """Line or channel that it is about; empty for the whole record."""
+    """Line or channel concerned; empty for the whole record."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
 
 
 class ReadOptions(FrozenModel):
-    """What a reader may be told instead of finding it out.
+    """Options of the reader, which replace what it would otherwise read or estimate.
 
     Example:
         >>> ReadOptions(channels="feeder: ia=4 ib=5 ic=6 va=1 vb=2 vc=3", encoding="gbk").flip
         False
     """
 
-    encoding: str | None = Field(None, description="Of the text; found by its content when unset.")
+    encoding: str | None = Field(None, description="Encoding of the text; detected from its content when unset.")
     channels: str | None = Field(
         None,
-        description="Which channel is what: 'ia=4 ib=5 …', by number or name; 'name: … ; name: …' for several lines.",
+        description="Channels of each line: 'ia=4 ib=5 …', by number or name; 'name: … ; name: …' for several lines.",
     )
-    mapping: Path | None = Field(None, description="TOML file that says the same and how a table gives its times.")
-    flip: bool = Field(False, description="Turn currents round that were found reversed.")
-    frequency_hz: float | None = Field(None, ge=MIN_HZ, le=MAX_HZ, description="Of the mains; estimated when unset.")
-    rate_hz: float | None = Field(None, gt=0, le=1e9, description="Samples per second, where the file does not say.")
+    mapping: Path | None = Field(
+        None, description="TOML file with the channels of each line and the time column of a table."
+    )
+    flip: bool = Field(False, description="Invert the currents whose polarity was found to be reversed.")
+    frequency_hz: float | None = Field(
+        None, ge=MIN_HZ, le=MAX_HZ, description="Mains frequency; estimated from the signal when unset."
+    )
+    rate_hz: float | None = Field(
+        None, gt=0, le=1e9, description="Sampling rate in samples per second; read from the file when unset."
+    )
     current_base: float | None = Field(
-        None, gt=0, description="Peak ampere (of the file's side) that are one per unit."
+        None, gt=0, description="Peak current of one per unit, in ampere, on the file's side of the CT."
     )
-    voltage_base: float | None = Field(None, gt=0, description="Peak volt, phase to ground, that are one per unit.")
-    start_ns: int | None = Field(None, ge=0, description="Unix time of the first sample, ns; the file's when unset.")
-    max_bytes: int = Field(1 << 30, gt=0, description="A larger file is refused: memory is a small multiple of it.")
+    voltage_base: float | None = Field(None, gt=0, description="Peak phase-to-ground voltage of one per unit, in volt.")
+    start_ns: int | None = Field(
+        None, ge=0, description="Unix time of the first sample in ns; read from the file when unset."
+    )
+    max_bytes: int = Field(
+        1 << 30, gt=0, description="Largest file that is read; reading takes a small multiple of the size in memory."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class RawChannel:
-    """An analogue channel as its file describes it."""
+    """An analogue channel as the file describes it."""
 
     number: int
     """Position in the file, from 1."""
@@ -73,38 +83,38 @@ class RawChannel:
     primary: float = 1.0
     secondary: float = 1.0
     side: Literal["P", "S", ""] = ""
-    """Whether values are those of the primary or the secondary side."""
+    """Side of the transformer on which the values are given: primary, secondary, or not stated."""
     skew_us: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Samples ``first … stop`` that follow each other at one rate, without a gap."""
+    """Samples ``first`` to ``stop`` (exclusive) that follow each other at one rate without a gap."""
 
     first: int
     stop: int
     rate_hz: float
     start_s: float
-    """Of its first sample, seconds after the record's first sample."""
+    """Time of the first sample, in seconds after the record's first sample."""
 
     def __len__(self) -> int:
         return self.stop - self.first
 
     @property
     def next_s(self) -> float:
-        """When a sample after its last one would be due."""
+        """Time at which the sample after the last one would be due, in seconds."""
         return self.start_s + len(self) / self.rate_hz
 
 
 @dataclass(slots=True)
 class RawRecord:
-    """A file as it is: channels in their own units, before anything is known of lines and phases."""
+    """Content of a file: channels in their own units, before they are assigned to lines and phases."""
 
     path: Path
     format: str
     channels: tuple[RawChannel, ...]
     values: NDArray[np.float32]
-    """(channels, t), in the channels' units; NaN where the file says that a value is missing."""
+    """Shape (channels, t), in the channels' units; NaN where the file marks a value as missing."""
     segments: tuple[Segment, ...]
     start_ns: int = 0
     trigger_ns: int | None = None
@@ -113,11 +123,11 @@ class RawRecord:
     station: str = ""
     device: str = ""
     in_order: tuple[int, ...] | None = None
-    """Channels that are ia, ib, ic, va, vb, vc of one line by the format's own rules, as indices."""
+    """Indices of ia, ib, ic, va, vb, vc, if the format itself defines them for a single line."""
     apart: bool = False
-    """Whether every segment is a line of its own."""
+    """True if every segment is a separate line."""
     missing: tuple[int, ...] = ()
-    """How many values of every channel are missing."""
+    """Number of missing values of each channel."""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -129,13 +139,13 @@ class RecordLine:
         name: unique in the record; the line's id on a topic.
         samples: float32 (t, 6), ia ib ic va vb vc, per unit of nominal peak values; zeros where missing.
         missing: names of the channels that the record does not have.
-        sources: which channel of the file is which, e.g. ``{"ia": "4 IL1"}``.
+        sources: channel of the file behind each channel of the line, e.g. ``{"ia": "4 IL1"}``.
         start_ns: Unix time of the first sample.
-        segments: stretches of one rate each, in time order.
-        frequency_hz: of the mains, estimated from the signal.
-        current_base, voltage_base: peak values in A and V of the primary side (or what the file takes for it) that
-            are one per unit.
-        base_source: how the bases were chosen.
+        segments: segments of one rate each, in time order.
+        frequency_hz: mains frequency, estimated from the signal.
+        current_base, voltage_base: peak values of one per unit, in A and V of the primary side (or of the side that
+            the file states as primary).
+        base_source: text that explains how the bases were chosen.
     """
 
     name: str
@@ -152,14 +162,14 @@ class RecordLine:
 
 @dataclass(frozen=True, slots=True)
 class ChannelSummary:
-    """A channel of the file and what was made of it."""
+    """A channel of the file and its use."""
 
     number: int
     name: str
     unit: str
     phase: str
     role: str
-    """``line/ia`` or why it is none."""
+    """The channel of a line, e.g. ``line/ia``; in parentheses the kind of an unused channel."""
     lowest: float
     highest: float
     rms: float
@@ -168,19 +178,21 @@ class ChannelSummary:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record: its lines and what was found.
+    """A waveform record: its lines, its channels and the findings about it.
 
     Attributes:
-        path: of the file.
-        format: e.g. ``COMTRADE 2013 FLOAT32``.
-        encoding: of its text.
-        start_ns, trigger_ns: Unix time of the first sample and of the trigger, where the file has one.
-        header_hz: mains frequency as the header claims; None where it says nothing.
-        frequency_hz: as estimated from the signal of the first line (or of the header where there is none).
-        channels: every channel of the file.
-        lines: lines that were found without doubt, or as told.
-        segments: stretches of one rate each.
-        findings: everything that was odd, and what was done about it.
+        path: the file.
+        format: format of the file, e.g. ``COMTRADE 2013 FLOAT32``.
+        encoding: encoding of its text.
+        station: name of the station in the header.
+        device: name of the recording device in the header.
+        start_ns, trigger_ns: Unix time of the first sample and of the trigger, if the file has one.
+        header_hz: mains frequency stated in the header; None if it states none.
+        frequency_hz: mains frequency estimated from the signal of the first line, or the header's if no line was found.
+        channels: all channels of the file.
+        lines: lines that were identified without doubt, or that the user defined.
+        segments: segments of one rate each.
+        findings: problems and peculiarities, and how each was handled.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Samples of any rate → samples at a number per cycle of the true frequency → windows and messages of the contract."""
+"""Resample a line to the spec's samples per cycle of the true mains frequency, and cut windows and messages."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from stream.contract import NS_PER_S
 from stream.windowing import OutgoingWindows, cut_windows, window_messages
 
 HALF_WIDTH = 6
-"""Of the filter, in samples of the slower side: about 50 dB beyond 1.3 of the new band, flat to 0.7 of it."""
+"""Half width of the filter in samples of the lower rate.
+
+It attenuates by about 50 dB above 1.3 times the new band, and is flat up to 0.7 of it.
+"""
 KAISER_BETA = 5.0
 FEWEST_PER_CYCLE = 8.0
-"""A segment sampled slower than this has no waveform left: it may hold magnitudes, and is left out."""
+"""Fewest samples per cycle of a waveform: a slower segment is skipped, and may hold magnitudes."""
 BLOCK_VALUES = 1 << 20
-"""Values gathered at a time: 4 MiB of float32, which caches hold."""
+"""Values processed at a time: 4 MiB of float32, which caches hold."""
 KERNEL_STEPS = 512
-"""Positions between two samples for which the filter is tabulated; an error of the position is below 0.1 %."""
+"""Positions between two samples for which the filter is tabulated; the error of the position is below 0.1 %."""
 MOST_RATIO = 96.0
-"""Samples for one of the new rate: more are averaged first, which folds nothing above 1 % into the band."""
+"""Input samples per output sample above which samples are averaged first; this aliases at most 1 % into the band."""
 OVERHANG = 2
-"""Steps that a part may have to reach beyond its ends, to the neighbour that follows at another rate."""
+"""Steps by which a part may extend beyond its ends, towards a neighbour of another rate."""
 WINDOWS_PER_MESSAGE = 100
 
 Samples = NDArray[np.float32]
@@ -39,9 +42,9 @@ class WindowRun:
     """Windows of a stretch without a gap.
 
     Attributes:
-        sequence: number of the first window on its line.
+        sequence: sequence number of the first window on its line.
         start_ns: Unix time of the first sample.
-        rate_hz: samples per second, ``samples_per_cycle`` times the line's true frequency.
+        rate_hz: sampling rate, ``samples_per_cycle`` times the line's true mains frequency.
         samples: float32 (t, channels), per unit, resampled.
         windows: float32 (n, samples, channels): a view of ``samples``.
     """
@@ -54,17 +57,17 @@ class WindowRun:
 
 
 def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
-    """Windows of a record's line as a gateway would have sent them.
+    """Cut a record's line into windows, as a gateway would have sent them.
 
-    Segments that follow each other make one run, whatever their rates. After a gap a new run begins, whose sequence
-    has gone on by as many windows as the gap would have held (at least one), as the contract wants.
+    Segments that follow each other form one run, even at different rates. After a gap a new run begins. Its sequence
+    number skips as many windows as the gap would have held (at least one), as the contract requires.
 
     Args:
-        line: of a record.
+        line: line of a record.
         spec: gives samples per window and cycle, hop and channels.
 
     Returns:
-        Runs in the order of the record; none where all is shorter than a window.
+        Runs in the order of the record; empty if every stretch is shorter than a window.
 
     Example:
         >>> record = open_waveforms("fault.cfg")  # doctest: +SKIP
@@ -90,7 +93,7 @@ def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
             origin = start_s if origin is None else origin
             sequence = following
             if runs:
-                # A window that is not there takes its number with it: that is how a worker sees a gap.
+                # Missing windows keep their sequence numbers, so that a worker detects the gap.
                 sequence = max(following + 1, round((start_s - origin) * rate_hz / spec.hop))
             start_ns = line.start_ns + round(start_s * NS_PER_S)
             runs.append(WindowRun(sequence, start_ns, rate_hz, samples, windows))
@@ -99,9 +102,9 @@ def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
 
 
 def whole_hop_rate(spec: SignalSpec, frequency_hz: float) -> float:
-    """Samples per second, nearest to the spec's samples per cycle, at which a hop has whole nanoseconds.
+    """Return the sampling rate nearest to the spec's samples per cycle at which a hop is a whole number of nanoseconds.
 
-    The times of windows, and with them the ids of events, then are the same however windows are grouped in messages.
+    The times of windows, and with them the ids of events, are then the same however windows are grouped in messages.
 
     Example:
         >>> from model.spec import load_spec
@@ -115,7 +118,7 @@ def whole_hop_rate(spec: SignalSpec, frequency_hz: float) -> float:
 def messages_of(
     line: RecordLine, spec: SignalSpec, *, windows_per_message: int = WINDOWS_PER_MESSAGE
 ) -> Iterator[OutgoingWindows]:
-    """Messages of ``sensor-windows`` for a record's line: what a replay sends and ``classify`` decodes."""
+    """Yield the messages of ``sensor-windows`` for a record's line, which a replay sends and ``classify`` decodes."""
     columns = [CHANNELS.index(name) for name in spec.channels]
     for run in windows_of(line, spec):
         yield from window_messages(
@@ -130,22 +133,22 @@ def messages_of(
 
 
 def _units(line: RecordLine, spec: SignalSpec) -> Samples:
-    """Factors of the six channels: a spec that reads single instants is trained on A and V as they are in the file."""
+    """Return the factors of the six channels: a spec of single instants is trained on A and V as in the file."""
     if spec.sequence != "channels":
         return np.ones(6, np.float32)
     return np.repeat(np.array([line.current_base, line.voltage_base], np.float32), 3)
 
 
 def resampled(samples: Samples, segments: Sequence[Segment], rate_hz: float) -> tuple[Samples, float]:
-    """One stretch at one rate.
+    """Resample one stretch to one rate.
 
     Args:
         samples: float32 (t, channels) of the whole record.
-        segments: of the stretch, each following the one before.
-        rate_hz: wanted samples per second.
+        segments: segments of the stretch, each following the one before.
+        rate_hz: wanted sampling rate in samples per second.
 
     Returns:
-        float32 (n, channels), and the time of the first one in seconds after the record's first sample.
+        Samples float32 (n, channels), and the time of the first one in seconds after the record's first sample.
     """
     parts = [_thinned(samples[segment.first : segment.stop], segment, rate_hz) for segment in segments]
     start_s = segments[0].start_s
@@ -175,13 +178,13 @@ class _Part:
 
 
 def _border_s(part: _Part, after: _Part) -> float:
-    """From when on the next part's samples count: between the two, the slower one's step is the nearer."""
+    """Return the time from which the next part's samples are used; the slower part covers the step between both."""
     last_s = part.start_s + (len(part.samples) - 1) / part.rate_hz
     return after.start_s if part.rate_hz <= after.rate_hz else min(last_s, after.start_s)
 
 
 def _thinned(samples: Samples, segment: Segment, rate_hz: float) -> _Part:
-    """A segment's samples, averaged in groups where they are very many: the filter would grow with them."""
+    """Return a segment's samples, averaged in groups at a very high rate: the filter's length grows with the ratio."""
     group = int(segment.rate_hz / rate_hz / MOST_RATIO) + 1
     if group == 1 or len(samples) < group:
         return _Part(samples, segment.rate_hz, segment.start_s)
@@ -193,12 +196,13 @@ def _thinned(samples: Samples, segment: Segment, rate_hz: float) -> _Part:
 def _interpolated(
     part: _Part, before: _Part | None, after: _Part | None, positions: NDArray[np.float64], ratio: float
 ) -> Samples:
-    """Band-limited values at ``positions`` (in samples of the part), by a windowed sinc.
+    """Return band-limited values at ``positions`` (in samples of the part), by a windowed sinc.
 
-    Its cut is at the slower of the two Nyquist frequencies: anti-aliasing and interpolation are one filter.
+    The filter cuts off at the lower of the two Nyquist frequencies, so that it is anti-aliasing filter and
+    interpolation in one.
     """
     samples = part.samples
-    # Rates that differ by rounding share a filter.
+    # Rounded, so that rates which differ only by rounding share a filter.
     stretch = round(max(1.0, ratio), 3)
     half = int(np.ceil(HALF_WIDTH * stretch)) + 1
     padded = np.concatenate(
@@ -223,7 +227,7 @@ def _interpolated(
 
 @lru_cache(maxsize=8)
 def _kernel(stretch: float, half: int) -> Samples:
-    """Filter taps for every tabulated position between two samples: float32 (KERNEL_STEPS + 1, 2·half + 1)."""
+    """Return the filter taps for every tabulated position between samples, float32 (KERNEL_STEPS + 1, 2·half + 1)."""
     fraction = np.arange(KERNEL_STEPS + 1)[:, None] / KERNEL_STEPS
     distance = (np.arange(-half, half + 1)[None, :] - fraction) / stretch
     inside = np.clip(1 - np.square(distance / HALF_WIDTH), 0, None)
@@ -232,9 +236,10 @@ def _kernel(stretch: float, half: int) -> Samples:
 
 
 def _beyond(part: _Part, other: _Part | None, first: int, stop: int) -> Samples:
-    """Values before or after a part, at its own rate: of its neighbour as far as that goes, else turned over.
+    """Return values before or after a part at its own rate: the neighbour's where it has samples, else a reflection.
 
-    Turned over at the end point, as zero-phase filters do it: value and slope go on, and no step is made up.
+    The samples are reflected through the end point, as zero-phase filters do it: value and slope continue, and no step
+    appears.
     """
     own = part.samples
     indices = np.arange(first, stop)

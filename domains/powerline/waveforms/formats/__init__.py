@@ -1,1 +1,1 @@
-"""Read the formats of waveform files into raw records."""
+"""Read the supported formats of waveform files into raw records."""

@@ -1,4 +1,4 @@
-"""COMTRADE files: the pair CFG + DAT in any case of letters, and the single file CFF."""
+"""Read COMTRADE files: the pair CFG and DAT, with suffixes in upper or lower case, and the single file CFF."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from domains.powerline.waveforms.formats.segments import find_segments
 from domains.powerline.waveforms.record import Finding, RawRecord, ReadOptions
 
 MAX_HEADER_BYTES = 8 << 20
-"""A header of ten thousand channels has one megabyte."""
+"""Largest header that is read. A header of ten thousand channels has one megabyte."""
 _SECTION = re.compile(
     rb"^[ \t]*---[ \t]*file type:[ \t]*([a-z]+)([^\r\n]*?)---[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
 SUFFIXES = {".cfg", ".dat", ".cff"}
+TOO_LARGE = "reading it would need too much memory; cut the record into shorter ones: max_bytes allows"
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """Bytes of header and data, and where they are."""
+    """Bytes of header and data, and their positions in the files."""
 
     header: bytes
     header_path: Path
@@ -39,15 +40,22 @@ class _Parts:
 
 
 def is_comtrade(path: Path) -> bool:
-    """Whether a file is a COMTRADE record by its name."""
+    """Return True if a file's suffix is one of COMTRADE."""
     return path.suffix.lower() in SUFFIXES
 
 
 def read_comtrade(path: Path, options: ReadOptions) -> RawRecord:
-    """Read a record, named by any of its files.
+    """Read a COMTRADE record.
+
+    Args:
+        path: any file of the record.
+        options: values that replace what the file states.
+
+    Returns:
+        The channels of the record in their own units.
 
     Raises:
-        RecordError: a file is missing or broken; it says where.
+        RecordError: a file is missing or broken; the message names the position.
     """
     parts = _cff_parts(path, options) if path.suffix.lower() == ".cff" else _pair_parts(path, options)
     text, encoding = decode_text(parts.header, options.encoding, parts.header_path)
@@ -55,7 +63,8 @@ def read_comtrade(path: Path, options: ReadOptions) -> RawRecord:
     if parts.data_format and parts.data_format != header.data_format:
         header.warn(
             "format-contradicts-header",
-            f"the data section says {parts.data_format}, the header {header.data_format}: read as {parts.data_format}",
+            f"the data section states the format {parts.data_format}, the header {header.data_format}: "
+            f"the data are read as {parts.data_format}",
         )
         header.data_format = parts.data_format
     if options.rate_hz is not None:
@@ -63,9 +72,7 @@ def read_comtrade(path: Path, options: ReadOptions) -> RawRecord:
     values, clock = read_data(header, parts.data, parts.data_path, parts.data_byte, parts.data_line)
     segments, findings = find_segments(clock)
     if not segments:
-        raise RecordError(
-            f"{path}: neither the header nor the time column tells the sampling rate: give it with --rate"
-        )
+        raise RecordError(f"{path}: neither the header nor the time column gives a sampling rate: set it with --rate")
     return RawRecord(
         path=path,
         format=f"COMTRADE {header.revision} {header.data_format}",
@@ -87,7 +94,7 @@ def _start_ns(header: ComtradeHeader, options: ReadOptions) -> int:
         return options.start_ns
     if header.start_ns is None:
         header.findings.append(
-            Finding("warning", "no-start-time", "no usable time of the start: times count from 1970")
+            Finding("warning", "no-start-time", "the header has no valid start time: times count from 1970")
         )
         return 0
     return header.start_ns
@@ -95,8 +102,8 @@ def _start_ns(header: ComtradeHeader, options: ReadOptions) -> int:
 
 def _pair_parts(path: Path, options: ReadOptions) -> _Parts:
     header, data = (_sibling(path, suffix) for suffix in (".cfg", ".dat"))
-    _check_size(header, MAX_HEADER_BYTES, "no header has")
-    _check_size(data, options.max_bytes, "memory would run short; max_bytes allows")
+    _check_size(header, MAX_HEADER_BYTES, "is this a COMTRADE header? It may have")
+    _check_size(data, options.max_bytes, TOO_LARGE)
     try:
         text = header.read_bytes()
         size = data.stat().st_size
@@ -107,7 +114,7 @@ def _pair_parts(path: Path, options: ReadOptions) -> _Parts:
 
 
 def _sibling(path: Path, suffix: str) -> Path:
-    """The file of the pair, whatever the case of its name."""
+    """Return the file of the pair with a suffix; upper and lower case are equal if no exact match exists."""
     if path.suffix.lower() == suffix and path.is_file():
         return path
     try:
@@ -117,7 +124,9 @@ def _sibling(path: Path, suffix: str) -> Path:
     alike = [other for other in beside if other.suffix.lower() == suffix and other.stem == path.stem]
     alike += [other for other in beside if other.suffix.lower() == suffix and other.stem.lower() == path.stem.lower()]
     if not alike:
-        raise RecordError(f"{path.with_suffix(suffix)}: no such file: a COMTRADE record needs its .cfg and its .dat")
+        raise RecordError(
+            f"{path.with_suffix(suffix)}: no such file: put the .cfg and the .dat of a COMTRADE record in one folder"
+        )
     return alike[0]
 
 
@@ -127,11 +136,11 @@ def _check_size(path: Path, limit: int, why: str) -> None:
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
     if size > limit:
-        raise RecordError(f"{path} has {size:,} bytes: {why} more than {limit:,}")
+        raise RecordError(f"{path} has {size:,} bytes: {why} at most {limit:,} bytes")
 
 
 def _cff_parts(path: Path, options: ReadOptions) -> _Parts:
-    _check_size(path, options.max_bytes, "memory would run short; max_bytes allows")
+    _check_size(path, options.max_bytes, TOO_LARGE)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -144,13 +153,15 @@ def _cff_parts(path: Path, options: ReadOptions) -> _Parts:
         sections.append((kind, note, found.start(), found.end() + 1))
         position = found.end()
         if kind == "DAT":
-            # What follows is data and may look like anything.
+            # The rest is data, in which the pattern of a section may occur by chance.
             break
     starts = [start for _, _, start, _ in sections] + [len(content)]
     spans = {kind: (note, begin, starts[k + 1]) for k, (kind, note, _, begin) in enumerate(sections)}
     for kind in ("CFG", "DAT"):
         if kind not in spans:
-            raise RecordError(f"{path}: no section '--- file type: {kind} ---': not a complete CFF file")
+            raise RecordError(
+                f"{path}: the section '--- file type: {kind} ---' is missing: the file is not complete, copy it again"
+            )
     _, header_begin, header_end = spans["CFG"]
     note, begin, _ = spans["DAT"]
     named = re.match(r"\s*(BINARY32|BINARY|FLOAT32|ASCII)?\s*(?::\s*(\d{1,15}))?", note)

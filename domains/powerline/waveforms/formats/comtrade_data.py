@@ -1,4 +1,4 @@
-"""Samples of a COMTRADE record (DAT): ASCII, 16 and 32 bit integers, 32 bit floats."""
+"""Read the samples of a COMTRADE record (DAT): ASCII, integers of 16 and 32 bits, floats of 32 bits."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from domains.powerline.waveforms.formats.text_table import csv_table
 from domains.powerline.waveforms.record import Finding
 
 BLOCK_BYTES = 4 << 20
-"""Rows scaled at a time: what is in work stays in the cache and out of memory's account."""
+"""Bytes of rows that are scaled at a time: intermediate results then stay in the cache and need little memory."""
 STORED = {"BINARY": "i2", "BINARY32": "i4", "FLOAT32": "f4"}
 MISSING_STAMP = 0xFFFFFFFF
 LEAST_FLOAT = -3.4e38
-"""A FLOAT32 at or below stands for a missing value (the standard's is the lowest there is)."""
+"""A FLOAT32 at or below this marks a missing value (the standard uses the lowest float)."""
 ASCII_MISSING = 99999.0
 PROBED_ROWS = 64
 
@@ -30,19 +30,19 @@ Values = NDArray[np.float32]
 def read_data(
     header: ComtradeHeader, data: NDArray[np.uint8], path: Path, first_byte: int, first_line: int = 1
 ) -> tuple[Values, SampleClock]:
-    """Values (channels, t) in the channels' units, NaN where missing, and what is known of their times.
+    """Return values (channels, t) in the channels' units, NaN where missing, and the clock of the samples.
 
-    Memory is bounded by the data: what the header claims is only compared with it.
+    The size of the data bounds the memory; the header's claims are only compared with it.
 
     Args:
-        header: of the record; findings about the data are added to it.
+        header: header of the record; findings about the data are added to it.
         data: bytes of the DAT file or section.
-        path: of the file, for messages.
-        first_byte: where the data begin in the file.
-        first_line: the same as the number of a line.
+        path: the file, for messages.
+        first_byte: position in the file at which the data begin.
+        first_line: number of the line in the file at which the data begin.
 
     Raises:
-        RecordError: no sample can be read; it says where.
+        RecordError: no sample can be read; the message names the position.
     """
     if header.data_format == "ASCII":
         return _read_ascii(header, data, path, first_byte, first_line)
@@ -76,7 +76,7 @@ def _row_type(header: ComtradeHeader, name: str, order: str) -> np.dtype[Any]:
 
 
 def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> tuple[str, str]:
-    """Format and byte order under which the sample numbers count, the header's first."""
+    """Return the format and byte order under which sample numbers count up by one, trying the header's first."""
     said = (header.data_format, "<")
     others = [(name, order) for order in "<>" for name in STORED if (name, order) != said]
     for name, order in [said, *others]:
@@ -89,18 +89,19 @@ def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> tuple[str, str]:
             if (name, order) != said:
                 if name in ("BINARY32", "FLOAT32"):
                     name = _four_bytes(data[: count * row.itemsize].view(_row_type(header, "FLOAT32", order))["values"])
-                what = f"{name}{' of the other byte order' if order == '>' else ''}"
+                what = f"{name}{' in big-endian byte order' if order == '>' else ''}"
                 header.warn(
-                    "format-contradicts-header", f"the header says {said[0]}, the data are {what}: read as that"
+                    "format-contradicts-header",
+                    f"the header states {said[0]}, but the data are {what}: they are read as such",
                 )
             return name, order
     return said
 
 
 def _four_bytes(words: NDArray[np.float32]) -> str:
-    """Whether words of four bytes are floats or integers, which have rows of the same size.
+    """Return the format of words of four bytes: floats or integers, whose rows have the same size.
 
-    Read as floats, integers below 2²⁴ are denormal, and floats read as integers would be beyond all converters.
+    Integers below 2²⁴ are denormal when read as floats, and floats read as integers exceed the range of any converter.
     """
     sizes = np.abs(words[words != 0])
     return "FLOAT32" if len(sizes) and ((sizes > 1e-12) & (sizes < 1e12)).mean() > 0.9 else "BINARY32"
@@ -110,12 +111,16 @@ def _row_count(header: ComtradeHeader, size: int, row_bytes: int, path: Path, fi
     count, rest = divmod(size, row_bytes)
     claimed = header.rates[-1][1]
     if count == 0:
-        raise RecordError.at_byte(path, first_byte, f"{size} bytes of data, but one sample has {row_bytes}")
+        raise RecordError.at_byte(
+            path,
+            first_byte,
+            f"there are {size} bytes of data, but one sample needs {row_bytes}: the record holds no samples",
+        )
     if count < claimed:
-        header.warn("data-cut", f"the header claims {claimed:,} samples, the data end after {count:,}")
+        header.warn("data-cut", f"the header announces {claimed:,} samples, but the data end after {count:,}")
     elif count > claimed or rest:
         extra = f"{count - claimed:,} more samples" if count > claimed else f"{rest} more bytes"
-        header.note("data-beyond-header", f"{extra} than the header claims: left out")
+        header.note("data-beyond-header", f"the data have {extra} than the header announces: they are skipped")
     return min(count, claimed)
 
 
@@ -123,7 +128,7 @@ def _missing(stored: NDArray[Any], name: str, revision: str) -> NDArray[np.bool_
     if name == "FLOAT32":
         return np.asarray(~np.isfinite(stored) | (stored <= LEAST_FLOAT))
     if revision == "1991":
-        # All bits set also is the value −1: only a row of nothing else is missing.
+        # All bits set also encodes the value −1, so a row counts as missing only if all its values are −1.
         return np.asarray((stored == -1) & (stored == -1).all(axis=0) & (stored.shape[0] > 1))
     return np.asarray(stored == np.iinfo(stored.dtype).min)
 
@@ -133,20 +138,21 @@ def _read_ascii(
 ) -> tuple[Values, SampleClock]:
     text = data.tobytes().rstrip(b"\x1a\x00 \t\r\n")
     if not text:
-        raise RecordError.at_byte(path, first_byte, "there are no data")
+        raise RecordError.at_byte(path, first_byte, "the record holds no samples")
     names = ["number", "stamp", *(str(k) for k in range(len(header.channels)))]
     names += [f"status {k}" for k in range(header.status_count)]
-    # Status columns are not looked at, but must be there to be passed over.
+    # The status columns are not read, but the parser has to know their number.
     wanted = names[: 2 + len(header.channels)]
     table = csv_table(text, path, names=names, numbers=wanted, first_line=first_line)
     count = len(table)
     if count == 0:
-        raise RecordError.at_byte(path, first_byte, "there are no data")
+        raise RecordError.at_byte(path, first_byte, "the record holds no samples")
     claimed = header.rates[-1][1]
     if count < claimed:
-        header.warn("data-cut", f"the header claims {claimed:,} samples, the data end after {count:,}")
+        header.warn("data-cut", f"the header announces {claimed:,} samples, but the data end after {count:,}")
     elif count > claimed:
-        header.note("data-beyond-header", f"{count - claimed:,} more samples than the header claims: left out")
+        extra = f"{count - claimed:,} more samples"
+        header.note("data-beyond-header", f"the data have {extra} than the header announces: they are skipped")
         count = claimed
     values = np.empty((len(header.channels), count), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -165,19 +171,23 @@ def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
 
 
 def _whole(values: NDArray[np.float64]) -> Counts | None:
-    """Whole numbers; None where one is missing or is none."""
+    """Return the values rounded to integers; None if one is missing or too large."""
     if not np.isfinite(values).all() or np.abs(values).max(initial=0) > 2**53:
         return None
     return np.asarray(values.round().astype(np.int64))
 
 
 def _clock(header: ComtradeHeader, count: int, numbers: Counts | None, stamps: Counts | None) -> SampleClock:
-    """Times as written, made continuous where 32 bits ran over; None where they are missing or all the same."""
+    """Return the clock of the samples, with counters of 32 bits unwrapped.
+
+    Times are dropped if one of them is missing or all are equal.
+    """
     if stamps is not None:
         absent = stamps == MISSING_STAMP
         if absent.any() or count < 2 or (stamps == stamps[0]).all():
             if absent.any() and not absent.all():
-                header.findings.append(Finding("note", "time-column", "times are missing in part: went by the rate"))
+                message = "the time column lacks some times: the sampling rate is used instead"
+                header.findings.append(Finding("note", "time-column", message))
             stamps = None
         else:
             steps = np.diff(stamps)

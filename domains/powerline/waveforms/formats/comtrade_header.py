@@ -1,9 +1,9 @@
-"""Header of a COMTRADE record (CFG): IEEE C37.111 of 1991, 1999 and 2013, line by line.
+"""Parse the header of a COMTRADE record (CFG) line by line, after IEEE C37.111 of 1991, 1999 and 2013.
 
-The ``comtrade`` package is not used for reading, but is the oracle of our tests: its version 0.2.0 allocates what a
-header claims, fills what a cut file lacks with zeros, names no line in its errors, cannot read a rate of 0 that the
-header announces as one rate, seconds without a fraction, station names with a comma or a CFF that is not UTF-8, and
-takes every −1 of a 1991 file for a missing value.
+The ``comtrade`` package is the reference of our tests but not the reader, for these reasons. Its version 0.2.0
+allocates as much memory as a header claims. It fills a truncated file with zeros. Its errors name no line. It cannot
+read a rate of 0 that the header announces as one rate, seconds without a fraction, station names with a comma, or a CFF
+that is not UTF-8. It takes every −1 of a 1991 file for a missing value.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from domains.powerline.waveforms.record import Finding, RawChannel
 REVISIONS = ("1991", "1999", "2013")
 FORMATS = ("ASCII", "BINARY", "BINARY32", "FLOAT32")
 MAX_SAMPLES = 2**40
-"""More is no number of samples; the file's size decides long before."""
+"""A header with more samples is invalid; the file's size sets a much lower limit."""
 END_OF_FILE = "\x1a"
-"""Old systems end text with Control-Z."""
+"""Control-Z, with which old systems end text."""
 
 
 @dataclass(slots=True)
 class ComtradeHeader:
-    """What the header says. ``gains`` and ``offsets`` turn stored numbers into the channels' units."""
+    """Content of the header. ``gains`` and ``offsets`` convert stored numbers to the channels' units."""
 
     station: str = ""
     device: str = ""
@@ -38,7 +38,7 @@ class ComtradeHeader:
     status_count: int = 0
     frequency_hz: float | None = None
     rates: list[tuple[float, int]] = field(default_factory=list)
-    """Samples per second and number of the last sample of every segment; a rate of 0 stands for the time column."""
+    """Sampling rate and number of the last sample of every segment; at a rate of 0 the time column gives the times."""
     start_ns: int | None = None
     trigger_ns: int | None = None
     data_format: str = "ASCII"
@@ -46,16 +46,16 @@ class ComtradeHeader:
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, code: str, message: str) -> None:
-        """Something odd that was dealt with."""
+        """Add a note: a peculiarity that was handled without doubt."""
         self.findings.append(Finding("note", code, message))
 
     def warn(self, code: str, message: str) -> None:
-        """Something odd that deserves a look."""
+        """Add a warning: a problem that the user should check."""
         self.findings.append(Finding("warning", code, message))
 
 
 class _Lines:
-    """Lines of the header, handed out one by one with their numbers."""
+    """Lines of the header, taken one by one; errors name the number of the line taken last."""
 
     def __init__(self, text: str, path: Path, first_line: int) -> None:
         self._lines = text.replace(END_OF_FILE, "").splitlines()
@@ -68,21 +68,25 @@ class _Lines:
         return len(self._lines) - self._taken
 
     def take(self, what: str, default: str | None = None) -> str:
-        """The next line. Raises RecordError where there is none and no default."""
+        """Return the next line, or the default after the last one.
+
+        Raises:
+            RecordError: no line is left, and there is no default.
+        """
         if self._taken >= len(self._lines):
             if default is not None:
                 return default
             self._taken += 1
-            raise self.error(f"the header ends before its {what}")
+            raise self.error(f"the header ends before the {what}: the file is not complete, copy it again")
         self._taken += 1
         return self._lines[self._taken - 1].strip()
 
     def error(self, message: str) -> RecordError:
-        """About the line last taken."""
+        """Return an error that names the line taken last."""
         return RecordError.in_line(self._path, self._first_line + self._taken - 1, message)
 
     def number(self, text: str, what: str, default: float | None = None) -> float:
-        """A finite number of the line last taken."""
+        """Parse a finite number from the line taken last."""
         if not text.strip() and default is not None:
             return default
         try:
@@ -94,22 +98,25 @@ class _Lines:
         return value
 
     def whole(self, text: str, what: str) -> int:
-        """A whole number of the line last taken."""
+        """Parse a whole number from the line taken last."""
         if not re.fullmatch(r"\s*\+?\d{1,15}\s*", text):
             raise self.error(f"{what} must be a whole number, not {text.strip()[:40]!r}")
         return int(text)
 
 
 def parse_header(text: str, path: Path, *, first_line: int = 1) -> ComtradeHeader:
-    """Read a header.
+    """Parse a header.
 
     Args:
-        text: of the CFG file, or of the CFG section of a CFF file.
-        path: for messages.
+        text: text of the CFG file, or of the CFG section of a CFF file.
+        path: the file, for messages.
         first_line: number of the text's first line in the file.
 
+    Returns:
+        The header, with findings about its peculiarities.
+
     Raises:
-        RecordError: a line cannot be understood; it says which.
+        RecordError: a line is invalid; the message names it.
     """
     lines = _Lines(text, path, first_line)
     header = ComtradeHeader()
@@ -143,11 +150,11 @@ def _station(lines: _Lines, header: ComtradeHeader) -> None:
         else:
             year = int(said) if said.isdigit() else 1991
             header.revision = max((known for known in REVISIONS if int(known) <= year), default="1991")
-            header.note("unknown-revision", f"revision {said[:20]!r} is none: read as {header.revision}")
+            header.note("unknown-revision", f"revision {said[:20]!r} is unknown: the file is read as {header.revision}")
     header.device = parts.pop() if len(parts) > 1 else ""
     header.station = ",".join(parts)
     if len(parts) > 1:
-        header.note("comma-in-name", f"the station's name holds commas: {header.station[:60]!r}")
+        header.note("comma-in-name", f"the station's name contains commas: {header.station[:60]!r}")
 
 
 def _counts(lines: _Lines, header: ComtradeHeader) -> int:
@@ -162,12 +169,18 @@ def _counts(lines: _Lines, header: ComtradeHeader) -> int:
     if len(parts) < 2:
         raise lines.error(f"expected counts of channels such as '15,15A,0D', not {text[:40]!r}")
     if counts["A"] == 0:
-        raise lines.error("the record has no analogue channels: there are no waveforms in it")
+        raise lines.error("the record has no analogue channels, so it holds no waveforms")
     if counts["A"] + counts["D"] > lines.left:
-        raise lines.error(f"{counts['A']} + {counts['D']} channels are claimed, but {lines.left} lines follow")
+        raise lines.error(
+            f"{counts['A']} + {counts['D']} channels are announced, but only {lines.left} lines follow: "
+            "the header is damaged or incomplete"
+        )
     total = lines.whole(parts[0], "the number of channels") if parts[0] else counts["A"] + counts["D"]
     if total != counts["A"] + counts["D"]:
-        header.note("channel-counts", f"{total} channels are claimed, but {counts['A']} + {counts['D']} listed")
+        header.note(
+            "channel-counts",
+            f"{total} channels are announced, but {counts['A']} analogue + {counts['D']} status channels are listed",
+        )
     header.status_count = counts["D"]
     return counts["A"]
 
@@ -181,13 +194,13 @@ def _analog_channel(lines: _Lines, header: ComtradeHeader, number: int) -> RawCh
             parts = parts[:expected]
         else:
             parts[1 : 2 + extra] = [",".join(parts[1 : 2 + extra])]
-            header.note("comma-in-name", f"channel {number}'s name holds commas: {parts[1][:60]!r}")
+            header.note("comma-in-name", f"the name of channel {number} contains commas: {parts[1][:60]!r}")
     if len(parts) < 7:
         raise lines.error(f"an analogue channel has {expected} fields, this line has {len(parts)}")
     parts += [""] * (13 - len(parts))
     gain = lines.number(parts[5], "the multiplier a", 1.0)
     if gain == 0.0:
-        header.warn("multiplier-zero", f"channel {number} ({parts[1]}) has the multiplier 0: it is all one value")
+        header.warn("multiplier-zero", f"channel {number} ({parts[1]}) has the multiplier 0, so it is constant")
     header.gains.append(gain)
     header.offsets.append(lines.number(parts[6], "the offset b", 0.0))
     side = parts[12].upper()[:1]
@@ -207,7 +220,10 @@ def _analog_channel(lines: _Lines, header: ComtradeHeader, number: int) -> RawCh
 def _rates(lines: _Lines, header: ComtradeHeader) -> None:
     count = lines.whole(lines.take("number of rates"), "the number of sampling rates")
     if count > lines.left:
-        raise lines.error(f"{count} sampling rates are claimed, but {lines.left} lines follow")
+        raise lines.error(
+            f"{count} sampling rates are announced, but only {lines.left} lines follow: "
+            "the header is damaged or incomplete"
+        )
     last = 0
     for number in range(1, max(count, 1) + 1):
         parts = lines.take(f"sampling rate {number}").split(",")
@@ -216,11 +232,14 @@ def _rates(lines: _Lines, header: ComtradeHeader) -> None:
         rate = lines.number(parts[0], "the sampling rate", 0.0)
         stop = lines.whole(parts[1], "the number of the last sample")
         if rate < 0 or rate > 1e9:
-            raise lines.error(f"a sampling rate lies between 0 and 1e9 Hz, not {rate:g}")
+            raise lines.error(f"the sampling rate must be between 0 and 1e9 Hz, not {rate:g} Hz")
         if stop > MAX_SAMPLES:
-            raise lines.error(f"{stop} is no number of samples")
+            raise lines.error(f"the number of the last sample must be at most {MAX_SAMPLES}, not {stop}")
         if stop <= last:
-            header.warn("segment-without-samples", f"sampling rate {number} ends at sample {stop}: left out")
+            header.warn(
+                "segment-without-samples",
+                f"sampling rate {number} ends at sample {stop}, before it begins: it is skipped",
+            )
             continue
         header.rates.append((rate if count else 0.0, stop))
         last = stop
@@ -242,13 +261,13 @@ def _stamps(lines: _Lines, header: ComtradeHeader) -> None:
 
 
 def _last_lines(lines: _Lines, header: ComtradeHeader) -> None:
-    """Time multiplier (1999), time zone and quality (2013); what is left out has its default."""
+    """Read the time multiplier (1999), time zone and time quality (2013); missing lines have defaults."""
     if header.revision == "1991":
         return
     text = lines.take("time multiplier", "")
     factor = lines.number(text, "the time multiplier", 1.0)
     if factor <= 0:
-        header.warn("time-multiplier", f"the time multiplier {factor:g} is not above 0: taken as 1")
+        header.warn("time-multiplier", f"the time multiplier {factor:g} is not above 0: it is taken as 1")
         factor = 1.0
     header.stamp_unit_s *= factor
     if header.revision != "2013":
@@ -257,9 +276,9 @@ def _last_lines(lines: _Lines, header: ComtradeHeader) -> None:
     offset = utc_offset_ns(code) if code else 0
     if offset is None:
         if code.lower() != "x":
-            header.warn("time-zone", f"the time code {code[:20]!r} cannot be read: times are taken for UTC")
+            header.warn("time-zone", f"the time code {code[:20]!r} cannot be read: times are taken as UTC")
     elif offset:
-        header.note("time-zone", f"times are {code} from UTC by the header: converted")
+        header.note("time-zone", f"the header's times have the offset {code} from UTC: they are converted to UTC")
         header.start_ns = None if header.start_ns is None else max(0, header.start_ns - offset)
         header.trigger_ns = None if header.trigger_ns is None else max(0, header.trigger_ns - offset)
     quality, _, leap = lines.take("time quality", "").partition(",")

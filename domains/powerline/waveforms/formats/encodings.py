@@ -1,4 +1,4 @@
-"""Text of unknown encoding: headers of recorders are written in whatever their makers' Windows used."""
+"""Detect the encoding of text: recorders write headers in the code page of their maker's Windows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from domains.powerline.waveforms.errors import RecordError
 
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 CANDIDATES = ("gb18030", "cp1251", "cp866", "koi8-r", "cp1252", "cp1250", "latin-1")
-"""In this order where two are equally plausible; latin-1 reads everything and comes last."""
+"""Of two equally plausible encodings the first one is used; latin-1 reads any bytes and comes last."""
 CHINESE_WORDS = "相电流压线路母变侧保护零序高低中开关站所启动时间回主接地测量备用差"
 RUSSIAN_WORDS = re.compile(
     r"ток|напр|фаз|лини|шин|ввод|секц|яч|пс|вл|ку?в|нейтр|транс|осцил|регистр|сторон", re.IGNORECASE
@@ -20,24 +20,31 @@ CENTRAL = set("ąćęłńóśźżčďěňřšťůžőűĄĆĘŁŃÓŚŹŻČĎĚ�
 
 
 def decode_text(data: bytes, encoding: str | None, path: Path) -> tuple[str, str]:
-    """Text and its encoding.
+    """Decode text, and return it with its encoding.
 
     Args:
         data: the bytes.
-        encoding: to use; None to find it by the content.
-        path: for messages.
+        encoding: encoding to use; None to detect it from the content.
+        path: the file, for messages.
+
+    Returns:
+        The text and the name of its encoding.
 
     Raises:
-        RecordError: the given encoding is unknown or does not fit.
+        RecordError: the given encoding is unknown, or the bytes are not valid in it.
     """
     if encoding is not None:
         try:
             return data.decode(encoding), encoding
         except LookupError:
-            raise RecordError(f"{path}: no encoding {encoding!r}; try utf-8, gbk, cp1251, cp866 or latin-1") from None
+            raise RecordError(
+                f"{path}: unknown encoding {encoding!r}; try utf-8, gbk, cp1251, cp866 or latin-1"
+            ) from None
         except UnicodeError as error:
             at = getattr(error, "start", 0)
-            raise RecordError.at_byte(path, at, f"is not {encoding}: leave --encoding out to have it found") from None
+            raise RecordError.at_byte(
+                path, at, f"the text is not valid {encoding}: omit --encoding to have the encoding detected"
+            ) from None
     for mark, name in BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return data.decode(name, "replace"), name
@@ -50,7 +57,7 @@ def decode_text(data: bytes, encoding: str | None, path: Path) -> tuple[str, str
 
 
 def _readings(data: bytes) -> list[tuple[float, str, str]]:
-    """Plausibility, text and name of every encoding that can read the bytes."""
+    """Return plausibility, text and name of every encoding that can decode the bytes."""
     readings = []
     for name in CANDIDATES:
         try:
@@ -62,23 +69,23 @@ def _readings(data: bytes) -> list[tuple[float, str, str]]:
 
 
 def _plausibility(text: str, encoding: str) -> float:
-    """How much the text looks like one of the encoding's languages: known words first, then usual letters."""
+    """Score how well the text fits the encoding's languages: known words weigh most, then usual letters."""
     foreign = [char for char in text if ord(char) > 127]
     if encoding == "gb18030":
-        # The common hanzi come first in GB 2312; Cyrillic read as GBK lands in the rare ones behind them.
+        # GB 2312 lists the common hanzi first; Cyrillic text read as GBK gives rare hanzi from behind them.
         common = sum(char in CHINESE_WORDS for char in foreign)
         usual = sum(b"\xb0" <= char.encode("gb18030")[:1] <= b"\xd7" for char in foreign)
         return 4.0 * common / len(foreign) + 0.5 * usual / len(foreign)
     if encoding in ("cp1251", "cp866", "koi8-r"):
         words = re.findall(r"[^\W\d_]+", text)
         cyrillic = [word for word in words if re.fullmatch(r"[А-Яа-яЁё]+", word)]
-        # Read in the wrong Cyrillic encoding, small and capital letters change within a word.
+        # In the wrong Cyrillic encoding, lower and upper case alternate within a word.
         cased = sum(len(word) for word in cyrillic if word.islower() or word.isupper() or word.istitle())
         known = sum(len(match) for match in RUSSIAN_WORDS.findall(" ".join(cyrillic)))
         return (1.2 * cased + 3.0 * known) / len(foreign)
     usual_letters = CENTRAL if encoding == "cp1250" else WESTERN
     share = sum(char in usual_letters for char in foreign) / len(foreign)
-    # Accents stand among plain letters; a word made of nothing else is of another alphabet.
+    # Accented letters stand among plain ones; a word of nothing but accented letters belongs to another alphabet.
     alone = sum(len(word) for word in re.findall(r"[^\x00-\x7f]{3,}", text)) / len(foreign)
     return (
         {"cp1252": 1.0, "cp1250": 0.9, "latin-1": 0.1}[encoding] * share

@@ -1,4 +1,4 @@
-"""When samples were taken: segments of one rate each, from the header's rates, sample numbers and the time column."""
+"""Derive the times of samples: segments of one rate each, by the header's rates, sample numbers and the time column."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from domains.powerline.waveforms.record import Finding, Segment
 
 Counts = NDArray[np.int64]
 GAP_STEPS = 1.5
-"""A step so many times the usual one means that samples are missing."""
+"""A step longer than this multiple of the usual step means that samples are missing."""
 RATE_TOLERANCE = 0.02
-"""Of the time column against the header: rounded to whole units it is rarely better."""
+"""Tolerated difference of the time column's rate from the header's: times rounded to whole units are rarely better."""
 MEDIAN_STEPS = 9
-"""Steps over which the usual one is found where only times are known: jitter goes, a change of rate stays."""
+"""Steps of the median filter if only times are known: it removes jitter and keeps a change of rate."""
 CHANGED = 1.08
+"""Ratio of neighbouring median steps from which the sampling rate counts as changed."""
 MAX_SEGMENTS = 10_000
-"""More breaks than this are no segments but a time column that means nothing."""
+"""With more breaks than this, the time column counts as unusable."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleClock:
-    """What a file says about the times of its samples.
+    """Statements of a file about the times of its samples.
 
     Attributes:
         rows: number of samples.
-        rates: samples per second and number of the last sample of every segment; rate 0 for unknown.
-        numbers: (rows,) as written, or None.
-        stamps: (rows,) times in units as written, or None where they mean nothing.
-        unit_s: one unit of the stamps in seconds.
+        rates: sampling rate and number of the last sample of every segment; rate 0 if unknown.
+        numbers: sample numbers (rows,) as written, or None.
+        stamps: times (rows,) in units as written, or None if they are unusable.
+        unit_s: seconds of one unit of the stamps.
     """
 
     rows: int
@@ -44,7 +45,10 @@ class SampleClock:
 
 
 def find_segments(clock: SampleClock) -> tuple[tuple[Segment, ...], list[Finding]]:
-    """Segments in the order of the file, and what was odd. No segment where a rate is unknown and times are, too."""
+    """Return the segments in the order of the file, and findings about them.
+
+    Samples without a known rate and without times belong to no segment.
+    """
     findings: list[Finding] = []
     positions = _positions(clock, findings)
     segments: list[Segment] = []
@@ -62,7 +66,7 @@ def find_segments(clock: SampleClock) -> tuple[tuple[Segment, ...], list[Finding
 
 
 def _positions(clock: SampleClock, findings: list[Finding]) -> Counts:
-    """Number of every sample, from 1; by row where the written ones are no count."""
+    """Return the number of every sample, from 1; the number of its row if the written ones do not count up."""
     rows = np.arange(1, clock.rows + 1, dtype=np.int64)
     if clock.numbers is None or clock.rows < 2:
         return rows
@@ -71,7 +75,8 @@ def _positions(clock: SampleClock, findings: list[Finding]) -> Counts:
         return rows
     jumps = int((steps != 1).sum())
     if (steps < 1).any() or jumps > min(MAX_SEGMENTS, 0.1 * clock.rows):
-        findings.append(Finding("note", "sample-numbers", "the sample numbers are no count: samples go by their order"))
+        message = "the sample numbers do not count up: the order of the samples is used instead"
+        findings.append(Finding("note", "sample-numbers", message))
         return rows
     return np.asarray(clock.numbers - clock.numbers[0] + 1)
 
@@ -82,13 +87,13 @@ class _Piece:
     stop: int
     rate_hz: float
     after_s: float | None
-    """From the sample before to its first one; None for one period."""
+    """Seconds from the sample before it to its first sample; None for one sampling period."""
 
 
 def _by_rate(
     clock: SampleClock, positions: Counts, first: int, stop: int, rate: float, findings: list[Finding]
 ) -> tuple[_Piece, ...]:
-    """Pieces of a segment whose rate is known: cut where the time column, or else the count, jumps."""
+    """Cut a segment of known rate where the time column jumps, or else the sample numbers."""
     steps_s: NDArray[np.float64] = np.diff(positions[max(first - 1, 0) : stop]) / rate
     if clock.stamps is not None:
         stamped = np.diff(clock.stamps[max(first - 1, 0) : stop]) * clock.unit_s
@@ -101,8 +106,8 @@ def _by_rate(
                 Finding(
                     "warning",
                     "rate-contradicts-times",
-                    f"samples {first + 1} to {stop}: the header says {rate:g} Hz, the time column "
-                    f"{1 / usual if usual > 0 else 0:g} Hz; went by the header (--rate says otherwise)",
+                    f"samples {first + 1} to {stop}: the header states {rate:g} Hz, the time column gives "
+                    f"{1 / usual if usual > 0 else 0:g} Hz; the header's rate is used (--rate sets another)",
                 )
             )
     cuts = np.flatnonzero((steps_s > GAP_STEPS / rate + 2 * clock.unit_s) | (steps_s < 0))
@@ -110,7 +115,8 @@ def _by_rate(
     lead = None if first == 0 else float(steps_s[0])
     inner = [int(cut) for cut in cuts if cut >= 0]
     if len(inner) > MAX_SEGMENTS:
-        findings.append(Finding("warning", "times-unusable", "the times jump all over: went by the rate alone"))
+        message = f"the times jump more than {MAX_SEGMENTS:,} times: only the sampling rate is used"
+        findings.append(Finding("warning", "times-unusable", message))
         inner, lead = [], None
     edges = [first, *(first + cut + 1 for cut in inner), stop]
     offset = 0 if first == 0 else 1
@@ -119,7 +125,7 @@ def _by_rate(
 
 
 def _by_time(clock: SampleClock, first: int, stop: int, findings: list[Finding]) -> tuple[_Piece, ...]:
-    """Pieces of a segment whose rate only its times tell: cut where steps jump or change for good."""
+    """Cut a segment whose rate follows only from its times, where the step jumps or changes permanently."""
     if clock.stamps is None or stop - first < 2:
         return ()
     stamps = clock.stamps[first:stop]
@@ -130,20 +136,20 @@ def _by_time(clock: SampleClock, first: int, stop: int, findings: list[Finding])
     before = first - 1
     for a, b in itertools.pairwise(edges):
         span_s = float(stamps[b - 1] - stamps[a]) * clock.unit_s
-        # A lone sample has no rate, and is left out.
+        # A single sample has no rate and is skipped.
         if b - a >= 2 and span_s > 0:
             after_s = None if before < 0 else float(stamps[a] - clock.stamps[before]) * clock.unit_s
             pieces.append(_Piece(first + a, first + b, (b - a - 1) / span_s, after_s))
             before = first + b - 1
     rates = sorted({round(piece.rate_hz, 1) for piece in pieces})
     shown = ", ".join(f"{rate:g}" for rate in rates[:4]) + (" …" if len(rates) > 4 else "")
-    message = f"samples {first + 1} to {stop} have no rate in the header: {shown} Hz by the time column"
+    message = f"the header gives no rate for samples {first + 1} to {stop}: {shown} Hz follow from the time column"
     findings.append(Finding("note", "rate-from-times", message))
     return tuple(pieces)
 
 
 def _steady_edges(stamps: Counts) -> list[int]:
-    """Where stretches of even steps begin, and the end; nothing where the stamps are no times."""
+    """Return where stretches of even steps begin, and the end; empty if the stamps are unusable as times."""
     steps = np.diff(stamps).astype(np.float64)
     usual = _usual(steps)
     if (usual <= 0).mean() > 0.01:
@@ -153,24 +159,24 @@ def _steady_edges(stamps: Counts) -> list[int]:
         return []
     edges = [0]
     for a, b in itertools.pairwise([0, *(int(jump) + 1 for jump in jumps), len(stamps)]):
-        # Asked again within the jumps, beyond which other rates lie.
+        # Computed again between the jumps, so that rates beyond a jump have no influence.
         level = np.maximum(_usual(steps[a : b - 1]), 1.0)
         ratio = level[1:] / level[:-1]
-        # Steps of few units are rounded to whole ones: 208, 209, 208 is no change.
+        # Steps of few units are rounded to whole units: 208, 209, 208 is not a change.
         changed = ((ratio > CHANGED) | (ratio < 1 / CHANGED)) & (np.abs(np.diff(level)) > 1.5)
         edges += [a + int(cut) + 2 for cut in np.flatnonzero(changed)] + [b]
     return edges if len(edges) <= MAX_SEGMENTS else []
 
 
 def _usual(steps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The usual step around every one."""
+    """Return the median step around every step."""
     if len(steps) < 2:
         return steps
     return np.asarray(median_filter(steps, size=min(MEDIAN_STEPS, len(steps)), mode="nearest"))
 
 
 def _placed(pieces: Sequence[_Piece], before: Segment | None) -> list[Segment]:
-    """Segments at their times after the one before."""
+    """Return segments with their start times, each after the one before it."""
     placed: list[Segment] = []
     for piece in pieces:
         previous = placed[-1] if placed else before
@@ -184,13 +190,13 @@ def _placed(pieces: Sequence[_Piece], before: Segment | None) -> list[Segment]:
 
 
 def follows(before: Segment, after: Segment) -> bool:
-    """Whether a segment goes on where the other ended, at whatever rate."""
+    """Return True if a segment continues where the other ended, at any rate."""
     step = after.start_s - (before.next_s - 1 / before.rate_hz)
     return 0 < step <= GAP_STEPS * max(1 / before.rate_hz, 1 / after.rate_hz) + 3e-6
 
 
 def stretches(segments: Sequence[Segment]) -> list[list[Segment]]:
-    """Segments grouped to stretches without a gap."""
+    """Group segments into stretches without a gap."""
     groups: list[list[Segment]] = []
     for segment in segments:
         if groups and follows(groups[-1][-1], segment):
@@ -204,12 +210,18 @@ def _say_gaps(segments: Sequence[Segment], findings: list[Finding]) -> None:
     rates = list(dict.fromkeys(f"{segment.rate_hz:.6g}" for segment in segments))
     if len(rates) > 1:
         shown = ", ".join(rates[:6])
-        findings.append(Finding("note", "several-rates", f"segments of different rates ({shown} Hz): all resampled"))
+        message = f"the record has several sampling rates ({shown} Hz): all segments are resampled to one rate"
+        findings.append(Finding("note", "several-rates", message))
     for before, after in [(a, b) for a, b in itertools.pairwise(segments) if not follows(a, b)][:8]:
         missing_s = after.start_s - before.next_s
         if missing_s < 0:
-            message = f"sample {after.first + 1} is {-missing_s:.6g} s before its predecessor's end: a new stretch"
+            message = (
+                f"the time goes back by {-missing_s:.6g} s at sample {after.first + 1}: "
+                "a new run of windows begins there"
+            )
             findings.append(Finding("warning", "time-goes-back", message))
         else:
-            message = f"{missing_s:.6g} s are missing before sample {after.first + 1}: windows begin anew after it"
+            message = (
+                f"{missing_s:.6g} s are missing before sample {after.first + 1}: a new run of windows begins there"
+            )
             findings.append(Finding("warning", "gap", message))

@@ -1,4 +1,4 @@
-"""Tables of samples: CSV with a header or a mapping, Parquet, and ``classData.csv`` at its own rules."""
+"""Read tables of samples: CSV with a header or a mapping, Parquet, and ``classData.csv`` with rules of its own."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord, R
 SUFFIXES = {".csv", ".tsv", ".txt"}
 PARQUET_MAGIC = b"PAR1"
 HEAD_BYTES = 1 << 16
-"""Of a CSV file that must hold its header and first row."""
+"""Bytes at the start of a CSV file that must contain its header and first row."""
 CLASS_DATA_HEADER = ("G", "C", "B", "A", "Ia", "Ib", "Ic", "Va", "Vb", "Vc")
 CLASS_DATA_HZ, CLASS_DATA_RATE_HZ = 50.0, 20_000.0
-"""The file has no times; a cycle has about 400 samples."""
+"""Mains frequency and sampling rate of ``classData.csv``: it has no times, and about 400 samples per cycle."""
 TIME_NAME = re.compile(
     r"^\W*(t|time|times|timestamp|date ?time|zeit|temps|tiempo|tempo|время|时间|sample ?time)\b", re.IGNORECASE
 )
@@ -35,13 +35,13 @@ TIME_UNITS = {"s": 1.0, "sec": 1.0, "с": 1.0, "ms": 1e-3, "мс": 1e-3, "us": 1
 PLAUSIBLE_RATE_HZ = (200.0, 2e6)
 NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
 EPOCH_S = 1e8
-"""Times beyond, in seconds, are Unix times."""
+"""Times above this, in seconds, are Unix times."""
 KNOWN_KEYS = {"time", "time_unit", "rate_hz", "lines"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Names of a table's columns and its numbers."""
+    """A table, the names of its columns and the encoding of its text."""
 
     names: list[str]
     table: pa.Table
@@ -49,7 +49,7 @@ class _Columns:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is a CSV by its name, or a Parquet table that is no recording of topics."""
+    """Return True if a file is a CSV by its name, or a Parquet table that is not a recording of topics."""
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
@@ -66,17 +66,27 @@ def is_table(path: Path) -> bool:
 def read_table(path: Path, options: ReadOptions) -> RawRecord:
     """Read a table.
 
+    Args:
+        path: a CSV or Parquet file.
+        options: values that replace what the file states.
+
+    Returns:
+        The channels of the table in their own units.
+
     Raises:
-        RecordError: it cannot be read, has no times and no ``rate_hz``, or no columns of numbers.
+        RecordError: the table cannot be read, has neither times nor ``rate_hz``, or no columns of numbers.
     """
     size = path.stat().st_size
     if size > options.max_bytes:
-        raise RecordError(f"{path} has {size:,} bytes: memory would run short; max_bytes allows {options.max_bytes:,}")
+        raise RecordError(
+            f"{path} has {size:,} bytes: reading it would need too much memory; cut it into shorter ones: "
+            f"max_bytes allows at most {options.max_bytes:,} bytes"
+        )
     mapping = read_mapping(options.mapping) if options.mapping is not None else {}
     unknown = set(mapping) - KNOWN_KEYS
     if unknown:
         raise RecordError(
-            f"{options.mapping}: unknown {sorted(unknown)[0]!r}; there are {', '.join(sorted(KNOWN_KEYS))}"
+            f"{options.mapping}: unknown key {sorted(unknown)[0]!r}; use one of {', '.join(sorted(KNOWN_KEYS))}"
         )
     with path.open("rb") as file:
         is_parquet = file.read(4) == PARQUET_MAGIC
@@ -94,12 +104,14 @@ def _parquet(path: Path) -> _Columns:
     try:
         file = pq.ParquetFile(path)
         wanted = [f.name for f in file.schema_arrow if _is_number(f.type) or pa.types.is_timestamp(f.type)]
-        # A column may claim many rows in few bytes (run lengths): bounded before it is unpacked.
+        # A run-length encoded column may claim many rows in few bytes, so check the number before unpacking it.
         if file.metadata.num_rows * max(1, len(wanted)) > 1 << 30:
-            raise RecordError(f"{path}: {file.metadata.num_rows:,} rows are more than memory should hold: cut it up")
+            raise RecordError(
+                f"{path}: {file.metadata.num_rows:,} rows would need too much memory: cut the file into shorter ones"
+            )
         table = file.read(columns=wanted)
     except (pa.ArrowException, OSError) as error:
-        raise RecordError(f"{path}: no readable Parquet file: {str(error).splitlines()[0]}") from None
+        raise RecordError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from None
     return _Columns(list(table.column_names), table, "")
 
 
@@ -111,7 +123,7 @@ def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any]) -> _Columns:
     rows = text.split("\n")
     filled = [k for k, row in enumerate(rows) if row.strip() and not row.lstrip().startswith("#")]
     if not filled:
-        raise RecordError(f"{path}: there are no rows in it")
+        raise RecordError(f"{path}: the table has no rows")
     first = filled[0]
     if rows[first].lower().startswith("sep=") and len(filled) > 1:
         first = filled[1]
@@ -121,7 +133,7 @@ def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any]) -> _Columns:
     names = _unique(cells) if has_header else [str(k + 1) for k in range(len(cells))]
     after = [k for k in filled if k > first] if has_header else filled
     if not after:
-        raise RecordError(f"{path}: no rows after the header")
+        raise RecordError(f"{path}: the table has no rows after its header")
     sample = [cell.strip().strip('"') for cell in rows[after[0]].split(delimiter)]
     comma = delimiter != "," and any("," in cell for cell in sample) and not any("." in cell for cell in sample)
     texts = _time_texts(names, sample, mapping)
@@ -140,7 +152,7 @@ def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any]) -> _Columns:
 
 
 def _time_texts(names: Sequence[str], sample: Sequence[str], mapping: dict[str, Any]) -> list[str]:
-    """The time column where it is text: dates."""
+    """Return the name of the time column if it holds dates as text; else an empty list."""
     return [
         name
         for name, cell in zip(names, sample, strict=False)
@@ -162,11 +174,14 @@ def _raw(path: Path, columns: _Columns, options: ReadOptions, mapping: dict[str,
     findings: list[Finding] = []
     time = mapping.get("time") or next((name for name in columns.names if TIME_NAME.match(name)), None)
     if time is not None and time not in columns.names:
-        raise RecordError(f"{path}: no column {time!r} for the time; there are {', '.join(columns.names[:12])}")
+        raise RecordError(
+            f"{path}: the mapping names the time column {time!r}, but the table has the columns "
+            f"{', '.join(columns.names[:12])}"
+        )
     names = [name for name in columns.names if name != time]
     rows = len(columns.table)
     if rows < 2 or not names:
-        raise RecordError(f"{path}: no columns of numbers with two rows or more")
+        raise RecordError(f"{path}: the table needs a column of numbers beside the time, and at least two rows")
     values = np.empty((len(names), rows), np.float32)
     for k, name in enumerate(names):
         with np.errstate(over="ignore"):
@@ -175,13 +190,13 @@ def _raw(path: Path, columns: _Columns, options: ReadOptions, mapping: dict[str,
     rate = options.rate_hz or mapping.get("rate_hz")
     stamps, start_ns = _times(columns.table.column(time), time, mapping, path, findings) if time else (None, 0)
     if rate is None and stamps is None:
-        raise RecordError(f"{path}: no time column, or one without meaning: give the sampling rate with --rate")
+        raise RecordError(f"{path}: the table has no usable time column: set the sampling rate with --rate")
     clock = SampleClock(rows, [(float(rate or 0.0), rows)], None, None if rate else stamps, 1e-9)
     segments, found = find_segments(clock)
     if not segments:
-        raise RecordError(f"{path}: the times of column {time!r} do not go on: give the sampling rate with --rate")
+        raise RecordError(f"{path}: the times of column {time!r} do not advance: set the sampling rate with --rate")
     if not start_ns and options.start_ns is None:
-        findings.append(Finding("note", "no-start-time", "no date in the table: times count from 1970"))
+        findings.append(Finding("note", "no-start-time", "the table has no date: times count from 1970"))
     return RawRecord(
         path=path,
         format=kind,
@@ -195,7 +210,7 @@ def _raw(path: Path, columns: _Columns, options: ReadOptions, mapping: dict[str,
 
 
 def _channel(number: int, name: str) -> RawChannel:
-    """A column as a channel: its unit is in brackets, or after the last underscore."""
+    """Return a column as a channel; its unit stands in brackets or after the last underscore."""
     found = re.search(r"[\[(]\s*([^\[\]()]{1,12})\s*[\])]\s*$", name) or re.search(r"_(k?[AV])$", name)
     if found is None:
         return RawChannel(number, name)
@@ -205,12 +220,14 @@ def _channel(number: int, name: str) -> RawChannel:
 def _times(
     column: pa.ChunkedArray, name: str, mapping: dict[str, Any], path: Path, findings: list[Finding]
 ) -> tuple[NDArray[np.int64] | None, int]:
-    """Nanoseconds since the first row, and the Unix time of that; None where the column has no meaning."""
+    """Return nanoseconds since the first row, and the first row's Unix time; None if the column is unusable."""
     if pa.types.is_timestamp(column.type) or pa.types.is_string(column.type):
         try:
             moments = column.cast(pa.timestamp("ns")).to_numpy().astype("datetime64[ns]")
         except pa.ArrowException as error:
-            raise RecordError(f"{path}: column {name!r} holds no dates: {str(error).splitlines()[0][:120]}") from None
+            raise RecordError(
+                f"{path}: column {name!r} does not hold dates: {str(error).splitlines()[0][:120]}"
+            ) from None
         if np.isnat(moments).any():
             raise RecordError(f"{path}: column {name!r} has rows without a time")
         ns = moments.astype(np.int64)
@@ -237,19 +254,23 @@ def _said_unit(name: str) -> str | None:
 
 
 def _guessed_unit(values: NDArray[np.float64], findings: list[Finding]) -> float | None:
-    """The first unit under which samples come at a rate that recorders have."""
+    """Return the first unit under which the sampling rate is one of recorders."""
     step = float(np.median(np.diff(values)))
     for unit in (1.0, 1e-3, 1e-6, 1e-9):
         if step > 0 and PLAUSIBLE_RATE_HZ[0] <= 1 / (step * unit) <= PLAUSIBLE_RATE_HZ[1]:
             symbol = {1.0: "s", 1e-3: "ms", 1e-6: "µs", 1e-9: "ns"}[unit]
-            message = f"the time column names no unit: taken for {symbol}, which makes {1 / (step * unit):.6g} Hz"
+            message = f"the time column gives no unit: {symbol} is assumed, which gives {1 / (step * unit):.6g} Hz"
             findings.append(Finding("note", "time-unit", message))
             return unit
     return None
 
 
 def _class_data(path: Path, columns: _Columns) -> RawRecord:
-    """Runs of equal bits are waveforms of their own; units are ampere and per unit, nothing else is in the file."""
+    """Return ``classData.csv`` as a raw record.
+
+    Each run of equal bits is a separate waveform. Currents are in ampere, voltages in per unit; the file holds nothing
+    else.
+    """
     bits = np.stack([np.array(columns.table.column(name).to_numpy()) for name in CLASS_DATA_HEADER[:4]])
     edges = [0, *(np.flatnonzero((np.diff(bits) != 0).any(axis=0)) + 1).tolist(), bits.shape[1]]
     values = np.stack([np.array(columns.table.column(n).to_numpy(), np.float32) for n in CLASS_DATA_HEADER[4:]])
@@ -257,7 +278,10 @@ def _class_data(path: Path, columns: _Columns) -> RawRecord:
     channels = tuple(
         RawChannel(k, name, "A" if name.startswith("I") else "pu") for k, name in enumerate(CLASS_DATA_HEADER[4:], 1)
     )
-    message = f"no times in the file: {CLASS_DATA_RATE_HZ:g} Hz taken, and every run of one class is a line of its own"
+    message = (
+        f"the file has no times: a sampling rate of {CLASS_DATA_RATE_HZ:g} Hz is assumed, and every run of one class "
+        "is read as a separate line"
+    )
     return RawRecord(
         path=path,
         format="classData.csv",

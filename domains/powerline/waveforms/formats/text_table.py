@@ -1,4 +1,4 @@
-"""Columns of numbers as text → arrays, by pyarrow; an error names its line."""
+"""Parse columns of numbers from text by pyarrow; an error names its line."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pyarrow.csv
 from domains.powerline.waveforms.errors import RecordError
 
 BLOCK_BYTES = 4 << 20
-"""Parsed at a time; a longer line is an error."""
+"""Bytes parsed at a time; a longer line is an error."""
 PLAIN = bytes(code if code < 128 else ord("?") for code in range(256))
-"""Numbers are ASCII; anything else only has to be said in an error, and pyarrow says UTF-8."""
+"""Replacement of all bytes that are not ASCII. Numbers are ASCII, and pyarrow quotes the text in errors as UTF-8."""
 MISSING = ["", " ", "NaN", "nan", "NAN", "null", "-"]
 
 
@@ -31,21 +31,24 @@ def csv_table(
     skip: int = 0,
     first_line: int = 1,
 ) -> pa.Table:
-    """Read columns.
+    """Read columns from text.
 
     Args:
         source: the rows.
-        path: of the file, for messages.
-        names: of all columns, in order.
+        path: the file, for messages.
+        names: names of all columns, in order.
         numbers: columns to be read as float64, null where empty.
         texts: columns to be read as text.
-        delimiter: between the columns.
-        comma: whether a comma stands before decimals.
-        skip: lines before the first row.
+        delimiter: character between the columns.
+        comma: True if the decimal separator is a comma.
+        skip: number of lines before the first row.
         first_line: number of the source's first line in its file.
 
+    Returns:
+        The columns that were asked for.
+
     Raises:
-        RecordError: a row has other columns, or a value is no number; it says in which line.
+        RecordError: a row has another number of columns, or a value is not a number; the message names the line.
     """
     wrong: list[str] = []
 
@@ -55,7 +58,7 @@ def csv_table(
 
     wanted = [name for name in names if name in set(numbers) | set(texts)]
     if not wanted:
-        raise RecordError(f"{path}: no column of numbers was found")
+        raise RecordError(f"{path}: the table has no column of numbers")
     try:
         return pa.csv.read_csv(
             pa.BufferReader(source.translate(PLAIN)),
@@ -75,7 +78,7 @@ def csv_table(
 
 
 def _in_line(path: Path, error: Exception, wrong: Sequence[str], first_line: int) -> RecordError:
-    """Error of ours with the line that pyarrow tells of, where it does."""
+    """Convert an error of pyarrow, with the number of the line if pyarrow gives one."""
     says = " ".join(str(error).split())[:200]
     found = re.search(r"[Rr]ow #(\d+)\s*:?\s*(.*)", says)
     if found is None:

@@ -141,7 +141,7 @@ def test_claimed_sizes_are_not_believed(tmp_path: Path) -> None:
     written.path.write_text(text.replace("4800,960", "4800,900000000000"))
     assert len(open_waveforms(written.path).lines[0].samples) == 960
     written.path.write_text(text.replace("9,6A,3D", "999999999,999999996A,3D"))
-    with pytest.raises(RecordError, match=r"record\.cfg, line 2: 999999996 \+ 3 channels are claimed"):
+    with pytest.raises(RecordError, match=r"record\.cfg, line 2: 999999996 \+ 3 channels are announced"):
         open_waveforms(written.path)
 
 
@@ -197,14 +197,14 @@ def test_a_broken_value_names_its_line_of_the_data(tmp_path: Path) -> None:
 def test_data_shorter_than_a_sample_name_their_byte(tmp_path: Path) -> None:
     written = healthy(tmp_path)
     written.path.with_suffix(".dat").write_bytes(b"\0" * 10)
-    with pytest.raises(RecordError, match=r"record\.dat, byte 0: 10 bytes of data, but one sample has 22"):
+    with pytest.raises(RecordError, match=r"record\.dat, byte 0: there are 10 bytes of data, but one sample needs 22"):
         open_waveforms(written.path)
 
 
 def test_a_missing_half_of_the_pair_is_named(tmp_path: Path) -> None:
     written = healthy(tmp_path)
     written.path.with_suffix(".dat").unlink()
-    with pytest.raises(RecordError, match=r"record\.dat: no such file: a COMTRADE record needs its \.cfg and its"):
+    with pytest.raises(RecordError, match=r"record\.dat: no such file: put the \.cfg and the \.dat of a COMTRADE"):
         open_waveforms(written.path)
 
 
@@ -215,7 +215,7 @@ def test_neither_rate_nor_times_asks_for_the_rate(tmp_path: Path) -> None:
     rows = np.frombuffer(path.read_bytes(), row).copy()
     rows["t"] = 0xFFFFFFFF
     path.write_bytes(rows.tobytes())
-    with pytest.raises(RecordError, match="give it with --rate"):
+    with pytest.raises(RecordError, match="set it with --rate"):
         open_waveforms(written.path)
     record = open_waveforms(written.path, options=ReadOptions(rate_hz=4800))
     assert record.segments[0].rate_hz == 4800

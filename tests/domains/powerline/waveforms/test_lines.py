@@ -87,9 +87,9 @@ LATIN_LOWER = ("ia", "ib", "ic", "va", "vb", "vc")
 def test_a_given_encoding_is_taken_and_a_wrong_one_refused(tmp_path: Path) -> None:
     written = healthy(tmp_path, encoding="gbk", station="变电站")
     assert open_waveforms(written.path, options=ReadOptions(encoding="gbk")).station == "变电站"
-    with pytest.raises(RecordError, match="is not utf-8: leave --encoding out"):
+    with pytest.raises(RecordError, match="the text is not valid utf-8: omit --encoding"):
         open_waveforms(written.path, options=ReadOptions(encoding="utf-8"))
-    with pytest.raises(RecordError, match="no encoding 'klingon'"):
+    with pytest.raises(RecordError, match="unknown encoding 'klingon'"):
         open_waveforms(written.path, options=ReadOptions(encoding="klingon"))
 
 
@@ -159,8 +159,8 @@ def test_a_mapping_file_says_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        ("ia=99", "no channel is called '99'; give a number: 1 IA, 2 IB"),
-        ("ia=1 in=2", "no channel 'in': a line has ia, ib, ic"),
+        ("ia=99", "no channel is called '99'; give the channel's number: 1 IA, 2 IB"),
+        ("ia=1 in=2", "a line has no channel 'in': use ia, ib, ic"),
         ("nonsense", "write for example 'ia=4 ib=5"),
     ],
 )

@@ -176,5 +176,5 @@ def test_a_clipped_channel_is_said(tmp_path: Path) -> None:
     waves[:, 1] = waves[:, 1].clip(-3 * PEAK[1], 3 * PEAK[1])
     record = open_waveforms(write_record(tmp_path, replace(shape), waves).path)
     assert [finding.message for finding in record.findings if finding.code == "clipped"] == [
-        "ib is cut flat at its extremes"
+        "ib is clipped at its extremes"
     ]

@@ -70,7 +70,7 @@ def test_a_time_column_that_contradicts_the_rate_is_said(tmp_path: Path) -> None
     record = open_waveforms(written.path)
     assert record.segments[0].rate_hz == 2400
     (finding,) = [finding for finding in record.findings if finding.code == "rate-contradicts-times"]
-    assert "the header says 2400 Hz, the time column 4807" in finding.message
+    assert "the header states 2400 Hz, the time column gives 4807" in finding.message
 
 
 def test_times_that_run_over_32_bits_go_on(tmp_path: Path) -> None:

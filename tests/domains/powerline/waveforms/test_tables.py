@@ -73,7 +73,7 @@ def test_a_csv_with_a_header_is_understood(
 
 def test_without_times_the_rate_is_asked_for(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", "ia,ib,ic,va,vb,vc", None)
-    with pytest.raises(RecordError, match="give the sampling rate with --rate"):
+    with pytest.raises(RecordError, match="set the sampling rate with --rate"):
         open_waveforms(path)
     assert_ideal(open_waveforms(path, options=ReadOptions(rate_hz=4800)))
 
@@ -86,7 +86,7 @@ def test_a_mapping_names_time_unit_and_columns(tmp_path: Path) -> None:
     )
     assert_ideal(open_waveforms(path, options=ReadOptions(mapping=mapping)))
     mapping.write_text("zeit = 1\n")
-    with pytest.raises(RecordError, match="unknown 'zeit'; there are lines, rate_hz, time, time_unit"):
+    with pytest.raises(RecordError, match="unknown key 'zeit'; use one of lines, rate_hz, time, time_unit"):
         open_waveforms(path, options=ReadOptions(mapping=mapping))
 
 
