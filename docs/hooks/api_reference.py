@@ -1,0 +1,80 @@
+"""Generate the reference of the public Python API: mkdocstrings directives for every public name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from mkdocs.structure.files import File, Files  # noqa: E402
+
+PAGE = "reference/api.md"
+GROUPS = {
+    "Find faults": ("detect", "FaultEpisode", "FileResult", "load_artefact", "compare", "Detector", "Engine", "Artefact"),
+    "Read waveforms and cut windows": ("open_waveforms", "ReadOptions", "windows_of", "window_messages"),
+    "Follow events": ("EventFeed", "EventFilter", "Received", "FaultEvent", "WindowMessage"),
+    "Record and replay": (
+        "RecordingWriter",
+        "Recording",
+        "RecordedMessage",
+        "open_recording",
+        "read_recording",
+        "repair",
+        "open_replay",
+    ),
+    "Specs, settings, errors": ("SignalSpec", "EpisodePolicy", "load_spec", "Settings", "load_settings", "FaultlineError"),
+}
+INTRODUCTION = """# Python API
+
+`import faultline` gives the names below; each is imported when it is first used, so that the import itself takes no
+time and loads no TensorFlow. What is not on this page is not public and may change between versions.
+
+"""
+MORE = """## Test your own code: `faultline.testing`
+
+::: faultline.testing
+    options:
+      heading: faultline.testing
+      show_root_heading: false
+      show_root_toc_entry: false
+      members: {testing}
+
+## Bring a domain: `model.domain`
+
+A domain teaches the machine a kind of signal. The [architecture](../architecture.md#the-seam) says what it gives, and
+`tests/domains/toy` of the repository is a complete small one.
+
+::: model.domain
+    options:
+      show_root_heading: false
+      show_root_toc_entry: false
+      members: [Domain, Signal, SignalFeature, load_domain, domain_of]
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    import faultline
+    import faultline.testing
+
+    homes = faultline._HOME_OF
+    grouped = {name for names in GROUPS.values() for name in names} | {"Domain"}
+    further = tuple(name for name in homes if name not in grouped)
+    groups = {**GROUPS, **({"Further": further} if further else {})}
+    parts = [INTRODUCTION]
+    for heading, names in groups.items():
+        parts.append(f"## {heading}\n")
+        for name in names:
+            settings = "\n      members: false" if name == "Settings" else ""
+            parts.append(f"::: {homes[name]}.{name}\n    options:\n      heading: faultline.{name}{settings}\n")
+    parts.append(MORE.format(testing=sorted(faultline.testing.__all__)))
+    return "\n".join(parts)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the page to the site."""
+    files.append(File.generated(config, PAGE, content=page()))
+    return files
