@@ -1,1 +1,1 @@
-"""How a model comes to be: line simulator, data sets, fit, evaluation."""
+"""Train and evaluate models: data, fitting, evaluation, gate, report, and the retraining sidecar."""

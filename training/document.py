@@ -1,4 +1,4 @@
-"""The base of the documents that training writes: results, reports, verdicts."""
+"""The base class of the documents that training writes: results, reports, gate verdicts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["Delays", "Document", "delays", "is_absent"]
 
 
 class Document(FiniteModel):
-    """A document that is never changed, knows no further fields, and holds finite numbers only."""
+    """An immutable document with finite numbers only; an unknown field is an error."""
 
 
 def is_absent(value: object) -> bool:
-    """Return whether an optional field is left out of a document, as those are that only some specs have."""
+    """Return whether a document omits an optional field, which only some specs have."""
     return value is None
 
 
 class Delays(TypedDict):
-    """Fields of documents: from inception to confirmation, in cycles where the spec has those, else in seconds."""
+    """The delays from inception to confirmation in a document: in cycles if the spec has them, else in seconds."""
 
     delay_cycles_median: float | None
     delay_cycles_p95: float | None
@@ -29,12 +29,12 @@ class Delays(TypedDict):
 
 
 def delays(spec: SignalSpec, median: float | None, p95: float | None) -> Delays:
-    """Return delays as documents have them.
+    """Return the delay fields of a document.
 
     Args:
-        spec: of the windows.
-        median: in periods of the spec, or in lengths of its windows where it has no period; None where not known.
-        p95: 95th percentile, likewise.
+        spec: spec of the windows.
+        median: in periods of the spec, or in window lengths if the spec has no period; None if unknown.
+        p95: the 95th percentile, in the same unit.
     """
     if spec.period_samples is not None:
         return {"delay_cycles_median": median, "delay_cycles_p95": p95, "delay_s_median": None, "delay_s_p95": None}

@@ -4,11 +4,11 @@ from model.errors import FaultlineError
 
 
 class TrainingError(FaultlineError):
-    """Training was asked for something that it cannot do."""
+    """A training or an evaluation cannot be done as requested."""
 
 
 class DataSetError(FaultlineError):
-    """A data set cannot be read, or does not hold what its name promises."""
+    """A data set cannot be read, or its contents do not match its name."""
 
 
 class StoreError(FaultlineError):

@@ -1,4 +1,4 @@
-"""Scores of a classifier of windows, per window; ``stream.detection.scoring`` has those per event."""
+"""Scores of a classifier per window; ``stream.detection.scoring`` holds the scores per event."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def confusion(y_true: Indices, y_pred: Indices, classes: int) -> NDArray[np.int6
 def macro_f1(y_true: Indices, y_pred: Indices, classes: int) -> float:
     """Return the mean F1 score of the classes that occur in ``y_true``.
 
-    A class that is only predicted lowers the scores of the classes it is predicted for. It has no score of its own,
-    else one stray window would halve the score of rows with a single class.
+    A class that is predicted but does not occur lowers the scores of the classes that it is mistaken for. It has no
+    score of its own; otherwise one wrong window would halve the score of data with a single class.
     """
     table = confusion(y_true, y_pred, classes)
     hits, total = np.diag(table), table.sum(axis=0) + table.sum(axis=1)
@@ -29,7 +29,7 @@ def macro_f1(y_true: Indices, y_pred: Indices, classes: int) -> float:
 
 
 def window_scores(y_true: Indices, y_pred: Indices, spec: SignalSpec) -> dict[str, float]:
-    """Return accuracy, macro-F1 and both again with classes that the spec calls equivalent as one."""
+    """Return accuracy and macro-F1, and both again with the spec's equivalent classes counted as one."""
     merged = np.array(spec.equivalent_indices())
     classes = len(spec.classes)
     return {

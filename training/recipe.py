@@ -1,7 +1,8 @@
-"""Recipes: how a domain trains and evaluates the models of a spec. ``model.domain.domain_of(spec).recipe(spec)``.
+"""Recipes, by which a domain trains and evaluates the models of a spec: ``domain_of(spec).recipe(spec)``.
 
-The machine asks a recipe for what depends on the signal: training, evaluation, conditions, baselines, thresholds and a
-few words of the report. ``training.window_recipe.WindowRecipe`` does most of it for a domain that has labelled windows.
+A recipe supplies everything that depends on the signal: training, evaluation, conditions, baselines, thresholds and a
+few sentences of the report. ``training.window_recipe.WindowRecipe`` implements most of it for a domain that has
+labelled windows.
 """
 
 from __future__ import annotations
@@ -24,36 +25,36 @@ from training.errors import TrainingError
 from training.evaluation.conditions.condition import Conditions
 from training.gate.thresholds import GateThresholds
 
-if TYPE_CHECKING:  # these load TensorFlow or the report's machinery, which a process that only asks need not
+if TYPE_CHECKING:  # these import TensorFlow or the report's modules, which looking up a recipe does not need
     from training.evaluation.documents import Events, Rejection
     from training.evaluation.evaluation import Evaluation, Progress
     from training.fitting.fit import FitHistory
 
 __all__ = ["EvaluationOptions", "Recipe", "TrainOptions", "named_recipe", "recipe_of", "trainable_specs"]
 
-EVALUATION_SEED = 47_000_000  # beyond every seed that training, mining and its own test use
+EVALUATION_SEED = 47_000_000  # greater than every seed that training, mining and training's own test use
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a training was asked for; None means the recipe's own choice, and a recipe ignores what it has not."""
+    """Options of a training; None selects the recipe's default, and a recipe ignores options that it does not have."""
 
     seed: int | None = None
     epochs: int | None = None
     episodes: int | None = None
     architecture: str | None = None
-    data: Path | None = None  # what is learned from instead of, or for want of, a simulation
-    split: str | None = None  # of the data, where the recipe has several
-    patience: int | None = None  # epochs without a better one after which a fit ends
-    most_test_lines: int | None = None  # the recipe's own test has no more lines than these
-    work_dir: Path | None = None  # of checkpoints: a killed training goes on from there
+    data: Path | None = None  # training data in place of a simulation, or for a recipe without one
+    split: str | None = None  # split of the data, if the recipe has several
+    patience: int | None = None  # a fit ends after this many epochs without improvement
+    most_test_lines: int | None = None  # largest number of lines in the recipe's own test
+    work_dir: Path | None = None  # folder of checkpoints, from which a killed training resumes
     show_progress: bool = True
-    on_epoch: Callable[[FitHistory], None] | None = None  # called after every epoch with a fit's epochs so far
+    on_epoch: Callable[[FitHistory], None] | None = None  # called after every epoch with the fit's epochs so far
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What a report is to be measured on."""
+    """Data on which a report evaluates a model."""
 
     seed: int
     lines: int
@@ -61,35 +62,36 @@ class EvaluationOptions:
 
 
 class Recipe(ABC):
-    """How models of one spec are made and evaluated. Methods import what they need when they are called.
+    """Train and evaluate the models of one spec. Methods import what they need when they are called.
 
     Args:
-        spec: of the models.
+        spec: spec of the models.
     """
 
     rule: str | None = None
     """Name of the baseline that the gate compares the mean of all conditions with."""
     needs_data: str | None = None
-    """What the file is called without which nothing can be trained; None where the recipe needs none."""
+    """Name of the file that training requires, for display; None if the recipe needs no file."""
     evaluation_seed: int = EVALUATION_SEED
+    """Seed of an evaluation's data unless another one is given."""
     preparing: str = ""
-    """What a training does before its first epoch, for a progress line."""
+    """Progress text for the time before the first epoch."""
 
     def __init__(self, spec: SignalSpec) -> None:
         self.spec = spec
 
     @property
     def conditions(self) -> Conditions:
-        """Return the conditions of the robustness evaluation; without any a report has no such section."""
+        """Conditions of the robustness evaluation; without any, a report has no such section."""
         return Conditions()
 
     @property
     def baselines(self) -> Mapping[str, Baseline]:
-        """Return the fixed classifiers to beat under the conditions, by name."""
+        """Fixed classifiers, by name, that a model is compared with under the conditions."""
         return {}
 
     def require_data(self, data: Path | None, hint: str) -> None:
-        """Raise TrainingError with ``hint`` where the recipe needs data that are not given."""
+        """Raise TrainingError with ``hint`` if the recipe needs a file and ``data`` is None."""
         if data is None and self.needs_data is not None:
             raise TrainingError(f"spec {self.spec.name} is trained on {self.needs_data}: {hint}")
 
@@ -101,66 +103,71 @@ class Recipe(ABC):
 
         Args:
             options: see TrainOptions.
-            feedback: labelled windows of production to learn from too, where the recipe can.
-            champion: a model of this spec to go on from instead of random weights, where the recipe can.
+            feedback: labelled windows from production as additional training data, if the recipe supports them.
+            champion: a model of this spec whose weights training starts from, if the recipe supports it.
 
         Raises:
-            TrainingError: it cannot be trained so.
+            TrainingError: the model cannot be trained with these options.
             DataSetError: the data cannot be read.
         """
 
     @abstractmethod
     def epochs(self, options: TrainOptions, *, warm: bool) -> int:
-        """Return how many epochs ``train`` reports to ``options.on_epoch``; ``warm``: with a champion to go on from."""
+        """Return the number of epochs that ``train`` reports to ``options.on_epoch``.
+
+        Args:
+            options: see TrainOptions.
+            warm: true if training starts from a champion.
+        """
 
     @abstractmethod
     def evaluation(self, options: EvaluationOptions, step: Progress) -> Callable[[Classifier, Artefact], Evaluation]:
-        """Prepare what models are evaluated on, once for candidate and champion, and return how one is evaluated.
+        """Prepare the evaluation data, once for candidate and champion, and return a function that evaluates a model.
 
         Args:
             options: see EvaluationOptions.
-            step: called with what is being done.
+            step: called with a progress text at every step.
 
         Raises:
             TrainingError: the evaluation needs data that were not given.
         """
 
     def clean_records(self, n: int, seed: int) -> Episodes:
-        """Return ``n`` records as training knows them, which the conditions alter.
+        """Return ``n`` records of the kind that training simulates, which the conditions then alter.
 
         Raises:
-            TrainingError: the recipe has none.
+            TrainingError: the recipe has no such records.
         """
         raise TrainingError(f"the recipe for spec {self.spec.name!r} has no records to alter, and so no conditions")
 
     def thresholds(self) -> GateThresholds:
-        """Return the limits of the gate, as the settings have them."""
+        """Return the limits of the gate from the settings."""
         return GateThresholds()
 
     def rejection(self, artefact: Artefact, options: EvaluationOptions) -> Rejection | None:
-        """Return how much input the artefact's bounds refuse; None where that is not measured."""
+        """Measure how much input the artefact's bounds reject; return None if the recipe does not measure that."""
         return None
 
     def check_comparable(self, artefact: Artefact, champion: Artefact) -> None:
-        """Raise TrainingError where a model cannot be compared with the champion for the way they were trained."""
+        """Raise TrainingError if the way the two models were trained rules out a comparison."""
         return
 
     def window_words(self) -> str:
-        """Return how long a window lasts, for the report."""
+        """Return the duration of a window in words, for the report."""
         return f"{1000 * self.spec.samples / self.spec.rate_hz:.3g} ms at {self.spec.rate_hz:g} samples a second"
 
     def limits(self, events: Events | None, source: str) -> tuple[str, ...]:
-        """Return where not to rely on a model of this spec, for the report; each sentence names a number."""
+        """Return the report's sentences about the limits of a model of this spec; each one names a number."""
         if events is None:
-            told = "Not an event detector: 0 events were scored, only single windows."
+            timing = "Not an event detector: 0 events were scored, only single windows."
         else:
             delay, unit = events.delay("p95")
-            told = f"An event is confirmed {delay:.2f} {unit} after inception in 95 % of the cases."
-        return told, f"Measured on 1 source: {source}."
+            timing = f"An event is confirmed {delay:.2f} {unit} after inception in 95 % of the cases."
+        return timing, f"Measured on 1 source: {source}."
 
 
 def trainable_specs() -> tuple[str, ...]:
-    """Return the names of the specs that ship with an installed domain which has a recipe for them."""
+    """Return the names of the shipped specs for which an installed domain has a recipe."""
     names = []
     for domain in map(load_domain, installed_domains()):
         for name in domain.specs():
@@ -174,11 +181,11 @@ def recipe_of(spec: SignalSpec, wanted: str = "recipe") -> Recipe:
     """Return the recipe of a spec that ships with its domain.
 
     Args:
-        spec: by whose name and domain it is found.
-        wanted: what the message says is missing.
+        spec: the spec, whose name and domain identify the recipe.
+        wanted: name of the missing thing in the error message.
 
     Raises:
-        TrainingError: there is none; the message names the specs that have one.
+        TrainingError: there is no recipe; the message lists the specs that have one.
     """
     if spec.name in trainable_specs():
         with suppress(SpecError):
@@ -190,7 +197,7 @@ def named_recipe(spec: str) -> Recipe:
     """Return the recipe of a spec by its name.
 
     Raises:
-        TrainingError: there is none; the message names the specs that have one.
+        TrainingError: there is no recipe; the message lists the specs that have one.
     """
     if spec not in trainable_specs():
         raise _missing(spec, "recipe")

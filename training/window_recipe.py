@@ -1,7 +1,7 @@
-"""A recipe for labelled windows: one fit, one temperature, and an evaluation on windows never learned from.
+"""A recipe for labelled windows: one fit, one temperature, and an evaluation on windows unseen in training.
 
-A domain gives the windows and, where it wants, another network or other options. Everything else of a recipe follows:
-training with feedback and from a champion, the parts of the report, the gate, and retraining by the sidecar.
+A domain supplies the windows and, optionally, another network or other options. This class supplies the rest of a
+recipe: training with feedback and from a champion, the parts of the report, the gate, and retraining by the sidecar.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from training.errors import TrainingError
 from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
 from training.recipe import EvaluationOptions, Recipe, TrainOptions
 
-if TYPE_CHECKING:  # these load TensorFlow or the report's machinery, which a process that only asks need not
+if TYPE_CHECKING:  # these import TensorFlow or the report's modules, which looking up a recipe does not need
     from model.normalisation import Normalisation
     from model.rejection import Rejection
     from training.evaluation.evaluation import Evaluation, Progress
@@ -29,13 +29,13 @@ if TYPE_CHECKING:  # these load TensorFlow or the report's machinery, which a pr
 
 __all__ = ["WindowRecipe"]
 
-# Training, validation, calibration and the training's own test, as parts of the episodes.
+# Shares of the episodes for training, validation, calibration and the training's own test.
 SHARES = (0.7, 0.1, 0.1, 0.1)
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the manifest tells of a training."""
+    """Facts about a training that the manifest records."""
 
     seed: int
     architecture: str
@@ -43,9 +43,10 @@ class _Asked:
 
 
 class WindowRecipe(Recipe):
-    """Train and evaluate by labelled windows.
+    """Train and evaluate on labelled windows.
 
-    ``windows`` has to be given. The other members are defaults for small networks on some ten thousand windows.
+    A subclass must implement ``windows``. The other members are defaults for small networks on some ten thousand
+    windows.
     """
 
     default_epochs: int = 12
@@ -54,7 +55,7 @@ class WindowRecipe(Recipe):
     learning_rate: float = 3e-3
     batch: int = 64
     symmetries: Symmetries | None = None
-    """Forms in which a window is as true as it is."""
+    """Transformations under which a window keeps its class, for augmentation."""
     preparing = "preparing windows"
 
     @abstractmethod
@@ -62,8 +63,8 @@ class WindowRecipe(Recipe):
         """Return labelled windows of ``episodes`` episodes, numbered in ``Windows.episode``.
 
         Args:
-            seed: the same seed gives the same windows, another one windows of other episodes.
-            episodes: how many; at most, where they come from data.
+            seed: the same seed gives the same windows; another seed gives windows of other episodes.
+            episodes: number of episodes, or the largest number if they come from a file.
             data: the file that ``needs_data`` names.
 
         Raises:
@@ -71,20 +72,20 @@ class WindowRecipe(Recipe):
         """
 
     def evaluation_windows(self, options: EvaluationOptions, artefact: Artefact) -> Windows:
-        """Return windows that a model has not learned: those of another seed by default.
+        """Return windows unseen in the model's training, by default those of another seed.
 
         A recipe whose windows come from one file overrides this with the part of it that the artefact's seed held out.
         """
         return self.windows(options.seed, self.evaluation_episodes, options.data)
 
     def normalisation(self, train: Windows) -> Normalisation:
-        """Return how windows are scaled: by mean and deviation of every channel."""
+        """Return the normalisation of windows: mean and standard deviation of every channel."""
         from model.normalisation import Normalisation
 
         return Normalisation.fitted(train.data)
 
     def bounds(self, train: Windows, seed: int) -> Rejection | None:
-        """Return the bounds beyond which a window is unlike training; none by default."""
+        """Return the bounds beyond which a window is out of distribution; none by default."""
         return None
 
     def epochs(self, options: TrainOptions, *, warm: bool) -> int:
@@ -94,15 +95,15 @@ class WindowRecipe(Recipe):
     def train(
         self, options: TrainOptions, feedback: Windows | None = None, champion: Artefact | None = None
     ) -> Artefact:
-        """Fit, find the temperature, score.
+        """Fit a network, calibrate its temperature and score it.
 
         Args:
             options: see TrainOptions.
-            feedback: labelled windows of production; a quarter of their episodes is held out.
-            champion: a model of this spec to go on from, instead of random weights.
+            feedback: labelled windows from production; a quarter of their episodes is held out.
+            champion: a model of this spec whose weights training starts from; None for random weights.
 
         Raises:
-            TrainingError: there are too few episodes, or data are given to a recipe that reads none.
+            TrainingError: there are too few episodes, or a file is given to a recipe that reads none.
             DataSetError: the data cannot be read.
         """
         from model.architectures import build
@@ -115,7 +116,7 @@ class WindowRecipe(Recipe):
 
         spec = self.spec
         if options.data is not None and self.needs_data is None:
-            raise TrainingError(f"spec {spec.name} is not trained on a file: leave {options.data.name} out")
+            raise TrainingError(f"spec {spec.name} is not trained on a file: omit {options.data.name}")
         seed = DEFAULT_SEED if options.seed is None else options.seed
         episodes = options.episodes or self.default_episodes
         make_repeatable(seed)
@@ -177,7 +178,7 @@ class WindowRecipe(Recipe):
         )
 
     def _command(self, options: TrainOptions, seed: int, episodes: int, architecture: str) -> str:
-        """Return the command that makes the same model again."""
+        """Return the command that reproduces the model."""
         from training.fitting.manifests import chosen
 
         name, epochs = self.spec.name, self.epochs(options, warm=False)
@@ -186,7 +187,7 @@ class WindowRecipe(Recipe):
         return f"faultline train --spec {name}{asked} --out {name}.safetensors --seed {seed} --epochs {epochs} {source}"
 
     def evaluation(self, options: EvaluationOptions, step: Progress) -> Callable[[Classifier, Artefact], Evaluation]:
-        """Evaluate on ``evaluation_windows``; hold-out score, slices by class and failures follow from them."""
+        """Return a function that evaluates on ``evaluation_windows``: hold-out score, slices by class, failures."""
         from training.evaluation.documents import DataSummary, LeakageCheck
         from training.evaluation.evaluation import Evaluation, Predictions, class_slices, repeated_windows, worst
         from training.report.failures import wrong_windows
@@ -194,12 +195,12 @@ class WindowRecipe(Recipe):
 
         def evaluate(classify: Classifier, artefact: Artefact) -> Evaluation:
             spec = self.spec
-            step("classifying windows never learned from")
+            step("classifying windows unseen in training")
             windows = self.evaluation_windows(options, artefact)
             windows = windows.take(windows.weights >= 1.0)
-            source = f"{len(windows):,} windows of {spec.name}, seed {options.seed}; those that one state fills"
+            source = f"{len(windows):,} windows of {spec.name}, seed {options.seed}, each lying fully in one state"
             predictions = Predictions(windows.labels, classify(windows.data), windows.episode, source)
-            step("looking for leaks")
+            step("checking for leakage")
             seed, episodes = artefact.manifest.provenance.get("seed"), artefact.manifest.metrics.get("episodes")
             leakage: tuple[LeakageCheck, ...] = ()
             if isinstance(seed, int) and isinstance(episodes, int):

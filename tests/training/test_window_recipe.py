@@ -77,7 +77,7 @@ def test_it_trains_with_feedback_from_a_champion_and_tells_every_epoch(model: Ar
 
 
 def test_a_file_that_would_not_be_read_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"spec line is not trained on a file: leave set\.csv out"):
+    with pytest.raises(TrainingError, match=r"spec line is not trained on a file: omit set\.csv"):
         RECIPE.train(TrainOptions(data=Path("set.csv")))
 
 

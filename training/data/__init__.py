@@ -1,1 +1,1 @@
-"""Cut, label and balance the windows that a training learns from."""
+"""Cut, label and balance the training windows."""

@@ -1,4 +1,4 @@
-"""Choose a balanced part of labelled windows: of large groups fewer are kept, and the newest ones. Pure."""
+"""Choose a balanced subset of labelled windows: large groups lose windows, the oldest first. No side effects."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 
 def fair_shares(counts: NDArray[np.integer], budget: int) -> NDArray[np.int64]:
-    """Return shares of ``budget``, none larger than its count; the rest that small groups leave goes to large ones.
+    """Return equal shares of ``budget``, none larger than its count; large groups receive what small groups leave.
 
     Args:
         counts: size of every group, (n,).
-        budget: to be shared, at least 0.
+        budget: the number to share, at least 0.
+
+    Returns:
+        int64 (n,).
 
     Example:
         >>> fair_shares(np.array([2, 100, 50]), 60).tolist()
@@ -29,15 +32,15 @@ def fair_shares(counts: NDArray[np.integer], budget: int) -> NDArray[np.int64]:
 
 
 def balanced(levels: Sequence[NDArray[np.integer]], age: NDArray[np.integer], budget: int) -> NDArray[np.bool_]:
-    """Choose at most ``budget`` of n items, as evenly as their numbers allow by the first level, then by the next.
+    """Choose at most ``budget`` of n items, as evenly as possible over the groups of the first level, then the next.
 
     Args:
-        levels: group of every item, each (n,): classes, then lines, then days.
-        age: higher is newer, (n,); in a group of the last level the newest stay.
-        budget: number of items that may stay.
+        levels: group of every item, each (n,): for example classes, then lines, then days.
+        age: position in time, (n,), higher is newer; a group of the last level keeps its newest items.
+        budget: largest number of items to keep.
 
     Returns:
-        bool (n,), the items that stay.
+        bool (n,), true for the items to keep.
     """
     keep = np.zeros(len(age), bool)
     _choose(np.arange(len(age)), levels, age, budget, keep)
@@ -57,7 +60,7 @@ def _choose(
         keep[own[np.argsort(-age[own], kind="stable")[:budget]]] = True
     else:
         _, which, counts = np.unique(levels[0][own], return_inverse=True, return_counts=True)
-        # Sorted once: picking every group out by a mask would cost groups × windows.
+        # Sort once: selecting every group by a mask would cost groups × windows.
         ordered = own[np.argsort(which, kind="stable")]
         stops = np.cumsum(counts)
         for group, share in enumerate(fair_shares(counts, budget)):

@@ -1,4 +1,4 @@
-"""Functions from windows to classes: a model under training or evaluation, a search by it, a baseline beside it."""
+"""Types of functions that classify windows: a model, a search for windows it gets wrong, and a baseline."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from training.data.windows import Windows
 __all__ = ["Baseline", "Classifier", "Search"]
 
 Classifier = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Gives the probabilities float32 (n, classes) of windows float32 (n, samples, channels)."""
+"""Returns the probabilities float32 (n, classes) of windows float32 (n, samples, channels)."""
 
 Search = Callable[[int, int, Classifier], Windows]
-"""Finds hard windows for a classifier, after round k of n."""
+"""Returns windows that are hard for a classifier, after round k of n; called with k, n and the classifier."""
 
 Baseline = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.intp]]
-"""Gives the class indices (k,) of windows float32 (k, samples, channels) and, for each, the first window of its record,
-of the same shape, which is before anything happens."""
+"""Returns the class indices (k,) of windows float32 (k, samples, channels).
+
+Its second argument, of the same shape, holds the first window of each window's record, which precedes any event."""

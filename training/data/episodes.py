@@ -1,4 +1,4 @@
-"""Labelled records, simulated or recorded: short ones of one event each, and long ones of many."""
+"""Labelled records, simulated or recorded: short ones with one event each, and long ones with many."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ __all__ = ["Episodes", "Event", "Scenario"]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happens, a fault or not, from sample ``start`` to before sample ``stop``.
+    """A fault or another event in a record, from sample ``start`` to before sample ``stop``.
 
-    ``stages`` holds the first sample and the class name of every stage of a fault, and nothing for a non-fault;
-    ``parameters`` what was drawn for it; ``line`` the number of its record where a scenario has several.
+    ``stages`` holds the first sample and the class name of every stage of a fault and is empty for a non-fault.
+    ``parameters`` holds the parameters drawn for the event. ``line`` is the number of its record in a scenario with
+    several.
     """
 
     kind: str
@@ -34,15 +35,21 @@ class Event:
 
     @property
     def moments(self) -> tuple[int, ...]:
-        """Samples at which something changes."""
+        """Samples at which the signal changes: start, stop and the beginning of every stage."""
         return self.start, self.stop, *(sample for sample, _ in self.stages)
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """``samples`` float32 (n, t, channels); ``labels`` int8 (n, t), class indices; ``settled`` bool (n, t), False where
-    no class is right, as while a fault is half interrupted; ``events[n]`` what happens in record n, and ``lines[n]``
-    what was drawn for its line and instruments."""
+    """Labelled records of equal length.
+
+    Attributes:
+        samples: float32 (n, t, channels), per unit.
+        labels: int8 (n, t), class indices.
+        settled: bool (n, t), false where no class is correct, for example while a fault is half interrupted.
+        events: the events in each record.
+        lines: the parameters drawn for each record's line and instruments.
+    """
 
     samples: NDArray[np.float32]
     labels: NDArray[np.int8]
@@ -67,8 +74,15 @@ class Episodes:
 
 @dataclass(frozen=True)
 class Scenario:
-    """``samples`` float32 (lines, t, channels); ``labels`` int8 (lines, t), class indices; ``settled`` bool (lines, t),
-    False where no class is right, as while a fault is half interrupted."""
+    """Long labelled records of several lines, with many events.
+
+    Attributes:
+        samples: float32 (lines, t, channels), per unit.
+        labels: int8 (lines, t), class indices.
+        settled: bool (lines, t), false where no class is correct, for example while a fault is half interrupted.
+        events: all events; ``Event.line`` is the number of an event's line.
+        rate_hz: samples per second.
+    """
 
     samples: NDArray[np.float32]
     labels: NDArray[np.int8]

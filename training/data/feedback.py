@@ -1,4 +1,4 @@
-"""Feedback: labelled windows from production. Hold a part out, weigh the rest for training, score models. Pure."""
+"""Feedback is labelled windows from production: hold a part out, weight the rest for training, score models on it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from training.data.classifier import Classifier
 from training.data.windows import Windows
 from training.metrics import window_scores
 
-HELD_OUT_SHARE = 0.25  # of the episodes
-MAX_WINDOWS = 60_000  # used for training: as many again as a small training simulates
-# Of the total weight in a training. The simulator knows hundreds of lines and every fault; production has shown few.
+HELD_OUT_SHARE = 0.25  # share of the episodes
+MAX_WINDOWS = 60_000  # largest number used for training: as many as a small training simulates
+# Largest share of the total weight in a training. The simulator covers hundreds of lines and every fault, production
+# only a few.
 MAX_SHARE = 0.2
-MAX_WEIGHT = 5.0  # of a feedback window over a simulated one, so that a dozen windows do not decide a training
+# Largest factor on a feedback window's weight, so that a dozen windows do not dominate a training.
+MAX_WEIGHT = 5.0
 _PARTS = 1 << 20
 
 
 @dataclass(frozen=True)
 class FeedbackSplit:
-    """Feedback windows for training, and those of other episodes that are held out for evaluation."""
+    """Feedback windows for training, and windows of other episodes that are held out for evaluation."""
 
     train: Windows
     hold_out: Windows
@@ -32,11 +34,12 @@ class FeedbackSplit:
 def split_feedback(windows: Windows) -> FeedbackSplit:
     """Hold a quarter of the episodes out, the same ones in every training.
 
-    An episode's side follows from its number alone, which the store derives from line and time, so a champion was never
-    trained on the windows by which a later candidate is compared with it. With two episodes or more no side is empty.
+    Whether an episode is held out depends on its number alone, which the store derives from line and time. A champion
+    is therefore never trained on the windows on which a later candidate is compared with it. With two episodes or more,
+    neither part is empty.
     """
     numbers = np.unique(windows.episode)
-    # Multiplied by an odd constant, so that plain numbers (0, 1, 2 …) are spread as well.
+    # Multiply by an odd constant, so that consecutive numbers (0, 1, 2 …) are spread as well.
     place = (numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(44)
     out = place < HELD_OUT_SHARE * _PARTS
     if len(numbers) > 1:
@@ -46,15 +49,15 @@ def split_feedback(windows: Windows) -> FeedbackSplit:
 
 
 def weighted_feedback(feedback: Windows, simulated: Windows, seed: int) -> Windows:
-    """Return feedback windows with weights that fit beside simulated ones.
+    """Return feedback windows with weights for training beside simulated ones.
 
-    Every class weighs the same where it has enough windows; together they weigh at most a fifth of everything, and a
-    window at most five times its former weight.
+    Every class has the same total weight if it has enough windows. Together the classes have at most a fifth of the
+    total weight, and a window has at most five times its former weight.
 
     Args:
-        feedback: for training.
-        simulated: the windows that they are joined to.
-        seed: of the choice where there are more than can be used.
+        feedback: feedback windows for training.
+        simulated: the simulated windows that they are joined to.
+        seed: seed of the random choice if there are more than ``MAX_WINDOWS``.
     """
     order = np.random.default_rng(seed).permutation(len(feedback))
     kept = feedback.take(balanced([feedback.labels, feedback.episode], order, MAX_WINDOWS))
@@ -69,17 +72,17 @@ def weighted_feedback(feedback: Windows, simulated: Windows, seed: int) -> Windo
 
 
 def feedback_scores(classify: Classifier, windows: Windows, spec: SignalSpec) -> dict[str, Any]:
-    """Score a classifier, such as a champion and its candidate, on feedback windows.
+    """Score a classifier, such as a champion or a candidate, on feedback windows.
 
     Args:
-        classify: probabilities (n, classes) of windows (n, samples, channels).
-        windows: labelled; those that a fault only partly fills are left out.
-        spec: of the windows.
+        classify: returns the probabilities (n, classes) of windows (n, samples, channels).
+        windows: labelled windows; those that a fault only partly fills are not scored.
+        spec: spec of the windows.
 
     Returns:
         ``windows`` (their number), ``accuracy``, ``macro_f1`` and both merged (equivalent classes as one),
-        ``false_alarms`` (part of the quiet windows classified as faulty) and ``missed`` (part of the faulty ones
-        classified as quiet); None for a score without windows.
+        ``false_alarms`` (share of the quiet windows classified as faulty) and ``missed`` (share of the faulty windows
+        classified as quiet); a score without windows is None.
     """
     whole = windows.take(windows.weights >= 1.0)
     if not len(whole):

@@ -1,4 +1,4 @@
-"""Episodes → labelled windows, their weights in training, and splits that never part an episode."""
+"""Cut episodes into labelled and weighted windows, and split windows so that an episode stays in one part."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ from stream.windowing import cut_windows
 from training.data.episodes import Episodes
 from training.errors import TrainingError
 
-# After a change the windows of so many windows' lengths hold a transient: they are many times rarer than quiet ones
-# and many times more instructive.
+# Windows that end within this many window lengths after a change hold a transient. They are much rarer than quiet ones
+# and much more useful in training.
 EVENTFUL_LENGTHS = 1.75
 EVENTFUL_SHARE, UNDERWAY_SHARE, QUIET_SHARE = 0.5, 0.15, 0.03
 LATE_FAULT_SHARE = 0.4
-# Of three in a hundred quiet windows each stands for many. At 1 a network learns from the others that where a window is
-# doubtful something has happened, and takes noise for a fault; at 12, with 2.5 for what is underway, it missed faults.
+# Three in a hundred quiet windows are kept, so each represents many. With a weight of 1 a network expects an event in
+# every ambiguous window and takes noise for a fault; with 12, and 2.5 for windows during a fault, it missed faults.
 QUIET_WEIGHT = 4.0
-FADING_WEIGHT = 0.3  # of windows in which a fault ends or changes
+FADING_WEIGHT = 0.3  # weight of windows in which a fault ends or changes
 
 
 @dataclass(frozen=True)
 class Windows:
-    """``data`` float32 (n, samples, channels) per unit; ``labels`` int32 (n,), of the last sample; ``weights``
-    float32 (n,), 1 or more where all of a window is in one state; ``episode`` int64 (n,), which episode a window comes
-    from."""
+    """Labelled windows.
+
+    Attributes:
+        data: float32 (n, samples, channels), per unit.
+        labels: int32 (n,), class index of each window's last sample.
+        weights: float32 (n,), 1 or more if a window lies fully in one state.
+        episode: int64 (n,), number of the episode that a window is from.
+    """
 
     data: NDArray[np.float32]
     labels: NDArray[np.int32]
@@ -65,11 +70,11 @@ def label_windows(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the class and the weight of every window, both (n, windows), of labelled records (n, t).
 
-    The class is that of the last sample, and a window weighs 1 where it is filled by one state. A window that a
-    fault has just entered weighs as much of it as the fault covers: right after inception nothing can be known
-    yet. A window that a fault has just left, or in which it is half interrupted, or in which one fault has just
-    become another, has no right answer, only wrong ones, namely further faults: it weighs ``FADING_WEIGHT``, and
-    its class is the state that fills most of it.
+    The class is that of the last sample, and a window that lies fully in one state has weight 1. A window in which a
+    fault has just begun is weighted by the share that the fault covers, because right after inception the class cannot
+    be known. A window in which a fault has just ended, is half interrupted or has just become another fault has no
+    correct class, but other faults are still incorrect: its weight is at most ``FADING_WEIGHT``, and its class is the
+    state that fills most of it.
     """
     truth = np.lib.stride_tricks.sliding_window_view(labels, spec.samples, axis=1)[:, :: spec.hop]
     calm = np.lib.stride_tricks.sliding_window_view(settled, spec.samples, axis=1)[:, :: spec.hop].all(axis=2)
@@ -85,7 +90,7 @@ def label_windows(
 
 
 def interest(episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:
-    """Return with which probability a window (n, windows) is worth keeping: rare moments more than quiet ones."""
+    """Return the probability (n, windows) of keeping each window: higher near events than in quiet periods."""
     ends = window_ends(episodes.samples.shape[1], spec)
     share = np.full((len(episodes), len(ends)), QUIET_SHARE, np.float32)
     after = int(EVENTFUL_LENGTHS * spec.samples)
@@ -108,12 +113,12 @@ def select(
     """Cut episodes into windows.
 
     Args:
-        episodes: what to cut.
-        spec: window length and hop.
-        first_episode: number of the first of the episodes.
-        seed: where given, windows are kept at random by their interest, and of those the quiet ones weigh
-            ``QUIET_WEIGHT``; otherwise all are kept, and none weighs more than 1.
-        part: of those that would be kept by their interest.
+        episodes: the episodes to cut.
+        spec: defines window length and hop.
+        first_episode: number of the first episode.
+        seed: if given, windows are kept at random with the probability of ``interest``, and the weight of the quiet
+            ones is multiplied by ``QUIET_WEIGHT``; otherwise all are kept, and no weight exceeds 1.
+        part: factor on the probability of keeping a window.
     """
     labels, weights = label_windows(episodes.labels, episodes.settled, spec)
     keep = weights > 0
@@ -127,21 +132,21 @@ def select(
 
 
 def split_by_episode(windows: Windows, shares: Sequence[float], seed: int) -> list[Windows]:
-    """Split windows so that all of an episode go the same way.
+    """Split windows so that all windows of an episode are in the same part.
 
     Args:
-        windows: what to split.
-        shares: parts of the episodes, adding up to 1.
-        seed: of the shuffle.
+        windows: the windows to split.
+        shares: share of the episodes in each part; they add up to 1.
+        seed: seed of the shuffle.
 
     Raises:
-        TrainingError: the shares do not add up, or there are fewer episodes than parts.
+        TrainingError: the shares do not add up to 1, or there are fewer episodes than parts.
     """
     numbers = np.unique(windows.episode)
     if not np.isclose(sum(shares), 1.0):
         raise TrainingError(f"the shares of a split must add up to 1, not {sum(shares):g}")
     if len(numbers) < len(shares):
-        raise TrainingError(f"{len(numbers)} episodes cannot be split in {len(shares)} parts; use more episodes")
+        raise TrainingError(f"{len(numbers)} episodes cannot be split into {len(shares)} parts; use more episodes")
     shuffled = np.random.default_rng(seed).permutation(numbers)
     bounds = np.round(np.cumsum(shares)[:-1] * len(numbers)).astype(int)
     return [windows.take(np.isin(windows.episode, part)) for part in np.split(shuffled, bounds)]

@@ -84,7 +84,7 @@ def test_a_file_that_is_no_key_is_refused_without_quoting_it(tmp_path: Path, tex
     path = tmp_path / "key"
     path.write_bytes(text)
     for read in (private_key, public_key):
-        with pytest.raises(SigningError, match="faultline keys new makes one") as caught:
+        with pytest.raises(SigningError, match="`faultline keys new` makes one") as caught:
             read(path)
         assert "AAAA" not in str(caught.value)
 
@@ -103,7 +103,7 @@ def test_keys_of_another_kind_are_refused(tmp_path: Path) -> None:
 
 def test_a_public_key_given_for_the_private_one_is_refused(tmp_path: Path) -> None:
     _, public = new_keys(tmp_path)
-    with pytest.raises(SigningError, match="no private key"):
+    with pytest.raises(SigningError, match="is not an unencrypted private key"):
         private_key(public)
 
 
