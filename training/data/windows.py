@@ -80,13 +80,13 @@ def label_windows(
     calm = np.lib.stride_tricks.sliding_window_view(settled, spec.samples, axis=1)[:, :: spec.hop].all(axis=2)
     last, none = truth[:, :, -1], spec.none_index
     own = (truth == last[:, :, None]).mean(axis=2)
-    foreign = ((truth != last[:, :, None]) & (truth != none)).mean(axis=2)
-    mostly_foreign = foreign > 0.5
+    other = ((truth != last[:, :, None]) & (truth != none)).mean(axis=2)
+    mostly_other = other > 0.5
     earlier = np.where(last == none, np.where(truth == none, -1, truth).max(axis=2), truth[:, :, 0])
-    fading = ~calm | mostly_foreign | ((last == none) & (foreign > 0))
+    fading = ~calm | mostly_other | ((last == none) & (other > 0))
     weight = np.where(last == none, 1.0, own)
-    weight = np.where(fading, FADING_WEIGHT * np.maximum(np.abs(own - foreign), 0.1), weight)
-    return np.where(mostly_foreign, earlier, last).astype(np.int32), weight.astype(np.float32)
+    weight = np.where(fading, FADING_WEIGHT * np.maximum(np.abs(own - other), 0.1), weight)
+    return np.where(mostly_other, earlier, last).astype(np.int32), weight.astype(np.float32)
 
 
 def interest(episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:
