@@ -1,1 +1,1 @@
-"""Evaluate a classifier: classes, events, robustness, folds."""
+"""Evaluate a classifier: classes, events, robustness and folds."""

@@ -1,4 +1,4 @@
-"""Parts of a report that an evaluation fills: what was judged on, slices, events, failures, rejection."""
+"""The parts of a report that an evaluation supplies: data, slices, events, failures, rejection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Elsewhere(Document):
-    """The recipe's scores on another split, as the artefact tells them."""
+    """The recipe's scores on another split, as recorded in the artefact."""
 
     split: str
     windows: int
@@ -32,17 +32,17 @@ class Elsewhere(Document):
 
 
 class Slice(Document):
-    """A part of the evaluation and how much of it is right."""
+    """The accuracy in a part of the evaluation."""
 
     dimension: str
     band: str
     episodes: int
     windows: int
-    accuracy: float = Field(description="Merged.")
+    accuracy: float = Field(description="Share of correct windows, with equivalent classes merged.")
 
 
 class Events(Document):
-    """Episodes made of the windows, against the faults that were there; and among non-faults only."""
+    """Scores of the detected episodes against the injected faults, and in a second scenario without faults."""
 
     injected: int
     found: int
@@ -52,9 +52,9 @@ class Events(Document):
     false_alarms: int
     repeated: int
     line_hours: float
-    delay_cycles_median: float | None = Field(description="Null where the spec has no cycles.")
+    delay_cycles_median: float | None = Field(description="Null if the spec has no cycles.")
     delay_cycles_p95: float | None
-    delay_s_median: float | None = Field(None, exclude_if=is_absent, description="Where the spec has no cycles.")
+    delay_s_median: float | None = Field(None, exclude_if=is_absent, description="Only if the spec has no cycles.")
     delay_s_p95: float | None = Field(None, exclude_if=is_absent)
     disturbances: int
     disturbance_line_hours: float
@@ -68,13 +68,13 @@ class Events(Document):
 
     @property
     def false_alarms_per_line_hour(self) -> float:
-        """Return those of both scenarios together."""
+        """Rate of false alarms in both scenarios together."""
         hours = self.line_hours + self.disturbance_line_hours
         return (self.false_alarms + self.disturbance_false_alarms) / hours if hours else 0.0
 
 
 class RejectionRow(Document):
-    """How much of one kind of input is refused."""
+    """The share of one kind of input that is rejected."""
 
     input: str
     windows: int
@@ -82,15 +82,15 @@ class RejectionRow(Document):
 
 
 class Rejection(Document):
-    """How inputs unlike training are told."""
+    """The bounds that reject out-of-distribution windows, and their effect."""
 
-    bounds: dict[str, float] = Field(description="What a window must not exceed, or fall below.")
+    bounds: dict[str, float] = Field(description="Limits that a window must not exceed, or must not fall below.")
     rows: tuple[RejectionRow, ...]
     good_rejected: float
 
 
 class Failure(Document):
-    """A window or an event that went wrong, with its waveform; ``mark`` is the sample that it is about."""
+    """A misclassified window or a wrong event, with its waveform; ``mark`` is the sample in question."""
 
     title: str
     truth: str
@@ -99,24 +99,26 @@ class Failure(Document):
     facts: dict[str, float | str]
     channels: tuple[str, ...]
     samples: tuple[tuple[float, ...], ...] = Field(description="One row per channel.")
-    samples_per_cycle: int | None = Field(description="Null where the spec has no cycles.")
-    rate_hz: float | None = Field(None, exclude_if=is_absent, description="Samples a second, where it has none.")
+    samples_per_cycle: int | None = Field(description="Null if the spec has no cycles.")
+    rate_hz: float | None = Field(
+        None, exclude_if=is_absent, description="Samples per second, only if the spec has no cycles."
+    )
     mark: int
     quantities: Annotated[Mapping[str, tuple[int, ...]], SkipJsonSchema()] = Field({}, exclude=True)
-    """Channels by the quantity that they measure: for the figure, no part of the document."""
+    """Channels by the quantity that they measure, for the figure; not part of the document."""
 
 
 class LeakageCheck(Document):
-    """How many of ``of`` were found to leak."""
+    """The number of items, among ``of``, that are in the training data as well."""
 
     question: str
     found: int
     of: int
-    allowed: int | None = Field(0, description="Null: reported, but no reason to fail.")
+    allowed: int | None = Field(0, description="Largest number that passes; null if the check is for information.")
 
 
 class DataSummary(Document):
-    """What was learned from, and what was judged on."""
+    """The training data, the evaluation data, and the checks for leakage between them."""
 
     training: str
     evaluation: str

@@ -1,4 +1,4 @@
-"""The evaluation of one model, whatever the domain: predictions, slices, leaks, and what the report shows of them."""
+"""The evaluation of one model, independent of the domain: predictions, slices, leakage checks, failures."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ from numpy.typing import NDArray
 from model.spec import SignalSpec
 from training.evaluation.documents import DataSummary, Elsewhere, Events, Failure, LeakageCheck, Slice
 
-MOST_FAILURES = 6  # shown
+MOST_FAILURES = 6  # largest number in a report
 WORST = 12
-FEWEST_WINDOWS = 50  # a slice of fewer says nothing
+FEWEST_WINDOWS = 50  # a slice with fewer windows is not significant
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """``labels`` int (n,), ``probabilities`` float32 (n, classes), ``episode`` int (n,): what is resampled as one."""
+    """Labels and predicted probabilities of the evaluated windows.
+
+    Attributes:
+        labels: int (n,), class indices.
+        probabilities: float32 (n, classes).
+        episode: int (n,), number of the episode that a window is from; the bootstrap resamples whole episodes.
+        source: description of the data.
+    """
 
     labels: NDArray[np.integer]
     probabilities: NDArray[np.float32]
@@ -29,14 +36,14 @@ class Predictions:
 
     @property
     def y_pred(self) -> NDArray[np.intp]:
-        """Return the most probable class, (n,)."""
+        """Index of the most probable class, int (n,)."""
         y_pred: NDArray[np.intp] = self.probabilities.argmax(axis=1)
         return y_pred
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation of one model."""
+    """The results of evaluating one model."""
 
     predictions: Predictions
     data: DataSummary
@@ -45,13 +52,13 @@ class Evaluation:
     events: Events | None = None
     elsewhere: Elsewhere | None = None
     holdout: float = 0.0
-    """The score that the gate takes: merged macro-F1 of what training had no neighbour of."""
+    """The score that the gate uses: merged macro-F1 on data with no neighbours in the training data."""
     holdout_is_predicted: bool = True
-    """Whether ``holdout`` is of ``predictions``, so that the comparison with a champion tells how sure it is."""
+    """True if ``holdout`` is a score of ``predictions``, so that a comparison with a champion has standard errors."""
 
 
 def worst(slices: list[Slice], count: int = WORST) -> tuple[Slice, ...]:
-    """Return the slices with the least accuracy; those of few windows are left out."""
+    """Return the ``count`` slices with the lowest accuracy, except those with few windows."""
     known = [part for part in slices if part.windows >= FEWEST_WINDOWS]
     return tuple(sorted(known, key=lambda part: (part.accuracy, -part.windows))[:count])
 
@@ -59,7 +66,7 @@ def worst(slices: list[Slice], count: int = WORST) -> tuple[Slice, ...]:
 def slice_of(
     dimension: str, band: str, inside: NDArray[np.bool_], predictions: Predictions, spec: SignalSpec
 ) -> Iterator[Slice]:
-    """Yield how much is right of the predictions ``inside`` (n,); nothing where there are none."""
+    """Yield a slice with the accuracy of the predictions in the mask ``inside`` (n,), or nothing if it is empty."""
     if inside.any():
         merged = np.array(spec.equivalent_indices())
         right = merged[predictions.y_pred[inside]] == merged[predictions.labels[inside]]
@@ -79,7 +86,7 @@ def class_slices(predictions: Predictions, spec: SignalSpec) -> Iterator[Slice]:
 
 
 def fingerprints(windows: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return a number for every window (n, samples, channels), the same for windows equal to a thousandth."""
+    """Return a number (n,) for every window (n, samples, channels), equal for windows that agree to a thousandth."""
     flat = np.round(np.ascontiguousarray(windows).reshape(len(windows), -1) * 1000).astype(np.int64)
     keys = np.random.default_rng(1).integers(1, 2**62, flat.shape[1])
     with np.errstate(over="ignore"):
@@ -88,7 +95,7 @@ def fingerprints(windows: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def repeated_windows(evaluated: NDArray[np.float32], learned: NDArray[np.float32]) -> LeakageCheck:
-    """Count the evaluated windows (n, samples, channels) that are among windows learned from."""
+    """Count the evaluated windows (n, samples, channels) that are among the training windows."""
     known = fingerprints(learned)
     found = np.isin(fingerprints(evaluated), known)
     return LeakageCheck(

@@ -1,4 +1,4 @@
-"""The groups of a cross-validation: simulated by the first fold that needs them, read by all others."""
+"""Store the groups of a cross-validation: the first fold that needs a group simulates it, all others read it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ log = structlog.get_logger(__name__)
 
 
 def kept_group(path: Path, fingerprint: str, simulate: Callable[[], Windows]) -> Windows:
-    """Read a group's windows, or simulate and keep them; without space to keep them every fold simulates again.
+    """Read a group's windows, or simulate and store them; without disk space every fold simulates them again.
 
     Args:
-        path: of the file, half a gigabyte of the recipe's own groups; its folder is made when needed.
-        fingerprint: of all that decides them. A file with another one is written anew.
-        simulate: makes them.
+        path: path of the file, half a gigabyte for the recipe's default groups; its folder is created when needed.
+        fingerprint: hash of everything that determines the windows. A file with another one is overwritten.
+        simulate: returns the windows.
     """
     if (known := _read(path, fingerprint)) is not None:
         return known
@@ -40,7 +40,7 @@ def kept_group(path: Path, fingerprint: str, simulate: Callable[[], Windows]) ->
 
 
 def forget_groups(folder: Path) -> None:
-    """Remove what ``kept_group`` keeps in a folder, and what one that was killed in between left there."""
+    """Remove the files of ``kept_group`` from a folder, including partial files of a killed process."""
     for pattern in ("group-*.npz", ".group-*.partial"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)

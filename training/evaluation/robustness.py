@@ -1,8 +1,9 @@
-"""Robustness: score a classifier of windows where the world differs from training, beside fixed baselines.
+"""Robustness: score a classifier of windows under conditions that differ from training, beside fixed baselines.
 
-Mean corruption error after Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions
-and perturbations" (ICLR 2019): of every condition the errors at all severities, added up, are divided by the same sum
-of a fixed baseline; the mean over conditions, in per cent. An error is 1 − merged macro-F1 here.
+The mean corruption error follows Hendrycks and Dietterich, "Benchmarking neural network robustness to common
+corruptions and perturbations" (ICLR 2019): the errors of a condition, summed over all severities, are divided by the
+same sum of a fixed baseline; the mean of these ratios over all conditions is given in per cent. An error is
+1 − merged macro-F1 here.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from training.evaluation.conditions.results import CLEAN, ConditionCell, Robustn
 
 __all__ = ["EPISODES", "QUICK_EPISODES", "SEED", "evaluate", "mean_corruption_error"]
 
-SEED = 31_000_000  # frozen: no recipe simulates from it
+SEED = 31_000_000  # fixed; no recipe simulates training data from it
 EPISODES, QUICK_EPISODES = 440, 110
 DIGITS = 4
-# Below it an error is no more than a handful of windows, and a ratio of two such says nothing.
+# A smaller error is only a handful of windows, and a ratio of two such errors means nothing.
 LEAST_ERROR = 1e-3
 
 Progress = Callable[[str, int], None]
@@ -49,14 +50,14 @@ class Reference(Protocol):
 
     @property
     def spec(self) -> SignalSpec:
-        """Of the windows."""
+        """Spec of the windows."""
 
     @property
     def baselines(self) -> Mapping[str, Baseline]:
-        """Fixed classifiers to score beside, by name."""
+        """Fixed classifiers, by name, that are scored on the same windows."""
 
     def clean_records(self, n: int, seed: int) -> Episodes:
-        """Return records as training knows them, which the conditions alter."""
+        """Return ``n`` records of the kind that training simulates, which the conditions then alter."""
 
 
 @dataclass(frozen=True)
@@ -126,19 +127,19 @@ def evaluate(
     model_id: str = "",
     progress: Progress | None = None,
 ) -> RobustnessResult:
-    """Score a classifier under conditions, five severities each.
+    """Score a classifier under conditions with five severities each.
 
     Args:
-        classifier: probabilities (k, classes) of windows float32 (k, samples, channels).
-        recipe: of the windows' spec: it gives the clean records, and the baselines to score beside.
-        conditions: as ``recipe.conditions.chosen`` returns them.
-        seed: the same seed gives the same records; results compare on equal seeds only.
-        episodes: records per cell; each holds one event, about two thirds of them faults.
-        model_id: for the result.
-        progress: called with the name of a condition and its level before each cell; level 0 is the clean one.
+        classifier: returns the probabilities (k, classes) of windows float32 (k, samples, channels).
+        recipe: recipe of the windows' spec, which supplies the clean records and the baselines.
+        conditions: conditions as returned by ``recipe.conditions.chosen``.
+        seed: the same seed gives the same records; only results on equal seeds are comparable.
+        episodes: records per cell; each holds one event, and about two thirds of the events are faults.
+        model_id: model id to store in the result.
+        progress: called with a condition's name and level before each cell; level 0 is the clean reference.
 
     Raises:
-        TrainingError: no conditions, too few episodes, or a recipe without records to alter.
+        TrainingError: there are no conditions, too few episodes, or no records to alter.
     """
     if not conditions or episodes < 2:
         raise TrainingError("robustness needs at least one condition and two episodes")
@@ -165,7 +166,7 @@ def evaluate(
 
 
 def mean_corruption_error(cells: Sequence[ConditionCell], baseline: str) -> float:
-    """Return the mean corruption error against a baseline, in per cent: below 100 the model errs less."""
+    """Return the mean corruption error against a baseline, in per cent; below 100 the model has fewer errors."""
     own: dict[str, float] = {}
     fixed: dict[str, float] = {}
     for cell in cells:

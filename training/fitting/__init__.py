@@ -1,1 +1,1 @@
-"""Fit a network: steps, rounds, checkpoints, calibration, manifests."""
+"""Fit a network: training steps, rounds, checkpoints, calibration and manifests."""

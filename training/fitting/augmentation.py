@@ -1,4 +1,7 @@
-"""Other forms of a window that are as true as it is: one epoch learns from one of them, the next from another."""
+"""Augmentation by symmetries: transformations that turn a labelled window into another correctly labelled one.
+
+Every epoch shows each window in a transformation drawn at random.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,13 @@ __all__ = ["Symmetries"]
 
 @dataclass(frozen=True)
 class Symmetries:
-    """Form by form: which channel each channel is, what all are multiplied by, and which class each class becomes."""
+    """Transformations of windows, one per entry.
+
+    Attributes:
+        channels: for each transformation, the original position of every channel.
+        signs: for each transformation, the factor on all samples.
+        classes: for each transformation, the class index that every class becomes.
+    """
 
     channels: tuple[tuple[int, ...], ...]
     signs: tuple[float, ...]

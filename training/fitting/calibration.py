@@ -1,6 +1,6 @@
-"""Calibration: how far a model's probabilities mean what they say, before and after its temperature.
+"""Calibrate a model's probabilities by a temperature, and measure the calibration without and with it.
 
-Probabilities are float (n, classes), labels int (n,). "Merged" takes classes that the spec calls equivalent as one.
+Probabilities are float (n, classes), labels int (n,). "Merged" scores count the spec's equivalent classes as one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from model.spec import SignalSpec
 from training.errors import TrainingError
 from training.fitting.fit import fit_temperature
 
-BINS = 15  # as in Guo et al., so that figures can be compared
+BINS = 15  # as in Guo et al. (2017), so that figures are comparable
 
 Probabilities = NDArray[np.floating]
 Labels = NDArray[np.integer]
@@ -24,7 +24,7 @@ Labels = NDArray[np.integer]
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Windows whose highest probability lies in ``low`` … ``high``: how sure they are, how often they are right."""
+    """Mean confidence and accuracy of the windows whose highest probability lies in ``low`` … ``high``."""
 
     low: float
     high: float
@@ -34,10 +34,10 @@ class ReliabilityBin:
 
 
 def reliability(probabilities: Probabilities, labels: Labels, bins: int = BINS) -> list[ReliabilityBin]:
-    """Return the bins of equal width that hold any window."""
+    """Return those of ``bins`` bins of equal width that hold any window."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    # A bin holds its upper edge, so that a window that is certain lies in the last.
+    # A bin includes its upper edge, so that a probability of 1 lies in the last bin.
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     found = []
     for k in np.unique(place):
@@ -48,7 +48,7 @@ def reliability(probabilities: Probabilities, labels: Labels, bins: int = BINS) 
 
 
 def expected_calibration_error(probabilities: Probabilities, labels: Labels, bins: int = BINS) -> float:
-    """Return the mean difference of confidence and accuracy over windows, by bins of equal width.
+    """Return the mean absolute difference of confidence and accuracy over windows, by bins of equal width.
 
     Guo et al., "On calibration of modern neural networks", ICML 2017.
     """
@@ -57,14 +57,14 @@ def expected_calibration_error(probabilities: Probabilities, labels: Labels, bin
 
 
 def brier_score(probabilities: Probabilities, labels: Labels) -> float:
-    """Return the mean squared distance of the probabilities from the truth, summed over classes (Brier 1950): 0…2."""
+    """Return the mean squared error of the probabilities, summed over classes (Brier 1950): 0…2."""
     distance = probabilities.astype(np.float64)
     distance[np.arange(len(labels)), labels] -= 1
     return float(np.square(distance).sum(axis=1).mean())
 
 
 def merge_equivalent(probabilities: Probabilities, labels: Labels, spec: SignalSpec) -> tuple[Probabilities, Labels]:
-    """Return probabilities and labels with equivalent classes as one; a class merged away has 0."""
+    """Return probabilities and labels with equivalent classes merged into one; the others of a group have 0."""
     merged = np.array(spec.equivalent_indices())
     summed = np.zeros_like(probabilities)
     for k, into in enumerate(merged):
@@ -83,7 +83,7 @@ class CalibrationScores:
 
     @classmethod
     def of(cls, probabilities: Probabilities, labels: Labels, spec: SignalSpec) -> CalibrationScores:
-        """Score probabilities against the truth."""
+        """Score probabilities (n, classes) against labels (n,)."""
         merged = merge_equivalent(probabilities, labels, spec)
         return cls(
             expected_calibration_error(probabilities, labels),
@@ -95,7 +95,7 @@ class CalibrationScores:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature, and how good probabilities of other windows are without and with it."""
+    """A temperature, and the calibration scores of other windows without and with it."""
 
     temperature: float
     windows: int
@@ -109,17 +109,17 @@ class Calibration:
 
 
 def prior_offset(logits: NDArray[np.float32], labels: Labels, none_index: int) -> float:
-    """Return what is to be added to the logit of "no fault" so that a fault is expected as rarely as it occurs.
+    """Return the offset of the logit of "no fault" that corrects for the rarity of faults in operation.
 
-    Training takes instructive windows, among which faults are many times commoner than on a line. A change of the
+    Training selects informative windows, among which faults are many times more common than on a line. A change of the
     classes' prior probabilities is an offset of their logits (Saerens et al., "Adjusting the outputs of a classifier
-    to new a priori probabilities", Neural Computation 14, 2002); one offset is fitted here, together with the
-    temperature that suits it, to the likelihood of windows as often as they occur.
+    to new a priori probabilities", Neural Computation 14, 2002). One offset, together with its temperature, is fitted
+    here by maximum likelihood to windows at their natural frequency.
 
     Args:
-        logits: (n, classes) of windows as often as they occur.
-        labels: of them.
-        none_index: the class of no fault.
+        logits: logits (n, classes) of windows at their natural frequency.
+        labels: labels of these windows, (n,).
+        none_index: index of the class of no fault.
     """
     given = logits.astype(np.float64)
 
@@ -142,17 +142,17 @@ def calibrate(
     """Fit a temperature to one part and evaluate it on another.
 
     Args:
-        logits: of the calibration windows, neither trained nor chosen on.
-        labels: of the calibration windows.
-        test_logits: of windows of yet other episodes.
-        test_labels: of those.
-        spec: for the merged classes.
+        logits: logits (n, classes) of calibration windows, used neither for training nor for selecting the best epoch.
+        labels: labels (n,) of the calibration windows.
+        test_logits: logits of windows of yet other episodes.
+        test_labels: labels of those windows.
+        spec: spec that defines the equivalent classes.
 
     Raises:
         TrainingError: a part is empty.
     """
     if len(labels) == 0 or len(test_labels) == 0:
-        raise TrainingError("calibration needs windows to fit to and others to evaluate by; use more episodes")
+        raise TrainingError("calibration needs windows to fit on and others to evaluate on; use more episodes")
     temperature = fit_temperature(logits, labels.astype(np.int32))
     before, after = (softmax(test_logits.astype(np.float64) / t, axis=1) for t in (1.0, temperature))
     return Calibration(

@@ -1,4 +1,4 @@
-"""Where a training stands after an epoch, in one file: what a killed training needs to go on as if nothing was."""
+"""Checkpoints: the state of a training after an epoch, in one file, from which a killed training resumes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class State:
-    """All that the next epoch depends on.
+    """Everything that the next epoch depends on.
 
-    ``variables`` are the network's, the state of its random generators among them, and the optimiser's;
-    ``best`` the weights of the best epoch so far; ``history`` a JSON object.
+    ``variables`` are those of the network, including the state of its random generators, and of the optimiser.
+    ``best`` holds the weights of the best epoch so far. ``history`` is a JSON object.
     """
 
     variables: Sequence[Array]
@@ -33,35 +33,35 @@ class State:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One training's checkpoint file.
+    """The checkpoint file of one training.
 
     Args:
-        path: of the file; its folder is made when needed.
-        fingerprint: of everything that decides the training. A file with another one is never taken up.
+        path: path of the file; its folder is created when needed.
+        fingerprint: hash of everything that determines the training. A file with another one is never resumed.
     """
 
     path: Path
     fingerprint: str
 
     def save(self, state: State) -> None:
-        """Write atomically: after a kill there is the old state or the whole new one."""
+        """Write the file atomically: after a kill it holds the old state or the complete new one."""
         arrays = {f"variable_{k}": array for k, array in enumerate(state.variables)}
         arrays |= {f"best_{k}": array for k, array in enumerate(state.best)}
         about = {"fingerprint": self.fingerprint, "history": state.history}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             for left in self.path.parent.glob(f".{self.path.name}.*.partial"):
-                left.unlink()  # of a writer that was killed
+                left.unlink()  # left by a killed writer
             with write_atomic(self.path) as file:
                 np.savez(file, about=np.array(json.dumps(about)), allow_pickle=False, **arrays)
         except OSError as error:
             raise TrainingError(f"{self.path}: cannot write the checkpoint: {error.strerror or error}") from error
 
     def load(self) -> State | None:
-        """Return the state that was saved last, or None where nothing was.
+        """Return the state that was saved last, or None if there is no file.
 
         Raises:
-            TrainingError: the file is another training's, or no checkpoint.
+            TrainingError: the file is another training's checkpoint, or none at all.
         """
         try:
             with np.load(self.path, allow_pickle=False) as file:
@@ -71,7 +71,7 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise TrainingError(f"{self.path}: not a checkpoint of ours; remove it to start afresh") from error
+            raise TrainingError(f"{self.path}: not a Faultline checkpoint; remove it to start afresh") from error
         if found != self.fingerprint:
             raise TrainingError(
                 f"{self.path}: belongs to another training (other data, options or network);"

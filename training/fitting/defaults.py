@@ -1,4 +1,4 @@
-"""What a training takes where nothing else is asked for."""
+"""Defaults of a training."""
 
 from __future__ import annotations
 

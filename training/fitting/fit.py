@@ -1,4 +1,4 @@
-"""Fitting a network to windows: compiled steps, cosine learning rate, the best epoch's weights, temperature."""
+"""Fit a network to windows: compiled steps, cosine learning rate, weights of the best epoch, temperature."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ SCORING_BATCH = 4096
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a network is fitted. ``warm_up`` is the part of all steps in which the learning rate rises; it then
-    falls along a cosine to ``final_rate`` of its height.
+    """Options of a fit.
 
-    ``optimiser``: "muon" turns a matrix in all its directions alike (Jordan et al., "Muon: an optimizer for hidden
-    layers in neural networks", 2024), which the last layer and the biases, that Adam then fits, need not. In the
-    scaling of Liu et al., "Muon is scalable for LLM training" (2025), both take a learning rate of the same size.
+    ``warm_up`` is the share of all steps in which the learning rate rises; it then falls along a cosine to
+    ``final_rate`` times its peak.
+
+    ``optimiser`` "muon" updates a weight matrix equally in all its directions (Jordan et al., "Muon: an optimizer for
+    hidden layers in neural networks", 2024). The last layer and the biases do not need that, so Adam fits them. With
+    the scaling of Liu et al., "Muon is scalable for LLM training" (2025), both use a learning rate of the same size.
     """
 
     epochs: int = 20
@@ -51,46 +53,51 @@ class FitOptions:
     learning_rate: float = 3e-3
     warm_up: float = 0.05
     final_rate: float = 0.01
-    clip_norm: float | None = 1.0  # of every tensor's gradient
+    clip_norm: float | None = 1.0  # largest norm of each tensor's gradient
     optimiser: Literal["adam", "muon"] = "adam"
     seed: int = 0
-    select_by: Literal["loss", "accuracy"] = "loss"  # which epoch is the best, by its validation score
-    patience: int | None = None  # epochs without a better one after which training ends
-    symmetries: Symmetries | None = None  # windows are learned from in forms drawn from these
+    select_by: Literal["loss", "accuracy"] = "loss"  # validation score that selects the best epoch
+    patience: int | None = None  # training ends after this many epochs without improvement
+    symmetries: Symmetries | None = None  # transformations for augmentation, drawn anew every epoch
     show_progress: bool = True
 
 
 @dataclass
 class FitHistory:
-    """Per epoch: training loss, validation loss, and scores of the validation windows."""
+    """Training loss, validation loss and scores of the validation windows, per epoch."""
 
     loss: list[float] = field(default_factory=list)
     val_loss: list[float] = field(default_factory=list)
     scores: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
-    seconds: float = 0.0  # of training and validation, over all runs of a resumed training
+    seconds: float = 0.0  # duration of training and validation, over all runs of a resumed training
 
     @property
     def epochs(self) -> int:
-        """Epochs done."""
+        """Number of finished epochs."""
         return len(self.loss)
 
     def stalled(self, patience: int | None) -> bool:
-        """Whether the best epoch lies ``patience`` epochs back."""
+        """Return whether the last ``patience`` epochs brought no improvement; never if ``patience`` is None."""
         return patience is not None and self.epochs - self.best_epoch >= patience
 
 
 def make_repeatable(seed: int) -> None:
-    """Seed every generator of the process. The operations used are deterministic on CPU for a number of threads;
-    TensorFlow's switch for determinism would forbid compiling by XLA."""
+    """Seed every random generator of the process.
+
+    The operations used are deterministic on a CPU for a fixed number of threads. TensorFlow's determinism option is
+    not set, since it rules out compiling by XLA.
+    """
     keras.utils.set_random_seed(seed)
 
 
 def stay_on_one_core() -> bool:
-    """Have TensorFlow run every operation in one thread, as suits steps of less than a millisecond: handing their
-    operations from thread to thread costs a fifth of the time. Holds for the process.
+    """Make TensorFlow run every operation of this process in one thread.
 
-    Returns whether it could be set, which has to come before TensorFlow has computed anything.
+    For steps of less than a millisecond, passing operations between threads costs a fifth of the time.
+
+    Returns:
+        Whether the setting took effect. It must precede TensorFlow's first computation.
     """
     import tensorflow as tf
 
@@ -106,7 +113,7 @@ def logits_of(network: Any, data: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the network's logits (n, classes) of windows (n, samples, channels), in batches of one shape."""
     import tensorflow as tf
 
-    # Compiling by XLA takes a second or two, which only many windows win back.
+    # Compiling by XLA takes a second or two, which pays only for many windows.
     compiled = len(data) > SCORING_BATCH
     forwards = network.__dict__.setdefault("_faultline_forwards", {})
     if compiled not in forwards:
@@ -136,15 +143,15 @@ def fit(
     """Fit ``network`` in place and leave it with the weights of its best epoch.
 
     Args:
-        network: a Keras model from windows to logits.
-        train: windows to learn from; their weights count.
+        network: a Keras model that maps windows to logits.
+        train: training windows, with their weights.
         validation: windows of other episodes.
-        spec: for the scores.
+        spec: spec of the windows, for the scores.
         options: see FitOptions.
-        checkpoint: written after every epoch. Where it is there already, training goes on after its last epoch
-            and ends with the weights that an undisturbed one ends with.
-        on_epoch: called after every epoch.
-        beside: further windows to learn from.
+        checkpoint: file that is written after every epoch. If it exists already, training resumes after its last
+            epoch and ends with the same weights as an uninterrupted training.
+        on_epoch: called after every epoch with the history so far.
+        beside: further training windows.
 
     Raises:
         TrainingError: the checkpoint is another training's, or cannot be written.
@@ -201,7 +208,7 @@ def _optimiser(options: FitOptions, network: Any, steps: int) -> keras.optimizer
 
 
 def _score(history: FitHistory, loss: float, network: Any, validation: Windows, spec: SignalSpec) -> None:
-    """Append an epoch to the history."""
+    """Append an epoch's losses and scores to the history."""
     logits = logits_of(network, validation.data)
     history.loss.append(loss)
     history.val_loss.append(cross_entropy(logits, validation.labels, validation.weights))
@@ -217,7 +224,7 @@ def _best_epoch(history: FitHistory, select_by: Literal["loss", "accuracy"]) -> 
 
 
 def _fingerprint(network: Any, parts: Sequence[Windows], options: FitOptions) -> str:
-    """Hash what decides the outcome: network with its first weights, windows, options."""
+    """Hash everything that determines the result: network, its initial weights, windows and options."""
     decisive = {key: value for key, value in asdict(options).items() if key != "show_progress"}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     digest.update(network.to_json().encode())
@@ -229,7 +236,7 @@ def _fingerprint(network: Any, parts: Sequence[Windows], options: FitOptions) ->
 
 
 class _Display:
-    """Shows progress: a bar, or one line per epoch where standard error is no terminal."""
+    """Show progress as a bar, or as one line per epoch if standard error is not a terminal."""
 
     def __init__(self, options: FitOptions, steps_per_epoch: int) -> None:
         self._epochs, self._wanted = options.epochs, options.show_progress
@@ -253,11 +260,11 @@ class _Display:
         self._bar.stop()
 
     def advance(self, steps: int) -> None:
-        """Count steps taken."""
+        """Advance the bar by a number of steps."""
         self._bar.advance(self._task, steps)
 
     def epoch(self, history: FitHistory) -> None:
-        """Show how the last epoch ended."""
+        """Show the losses and the score of the last epoch."""
         merged = history.scores[-1]["merged_macro_f1"]
         state = f"loss {history.loss[-1]:.4f} val_loss {history.val_loss[-1]:.4f} merged_f1 {merged:.4f}"
         self._bar.update(self._task, state=state)
@@ -278,7 +285,7 @@ def cross_entropy(
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
-    """Return the temperature that makes ``logits`` of windows not trained on most likely.
+    """Return the temperature that maximises the likelihood of ``labels``, for windows that were not trained on.
 
     Guo et al., "On calibration of modern neural networks", ICML 2017.
     """

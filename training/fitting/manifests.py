@@ -1,4 +1,4 @@
-"""What the manifest of a training holds: the command, how it went, the scores; and the artefact around it."""
+"""Collect a training's command, history and scores for the manifest, and create the artefact."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from training.metrics import window_scores
 
 
 class Asked(Protocol):
-    """What every recipe's options say."""
+    """Facts about a training that every recipe can state."""
 
     @property
     def seed(self) -> int:
-        """Of everything that is drawn."""
+        """Seed of all random numbers."""
 
     @property
     def architecture(self) -> str:
-        """Of the network."""
+        """Architecture of the network."""
 
     @property
     def command(self) -> str:
-        """The command that makes the same model again."""
+        """The command that reproduces the model."""
 
 
 def chosen(architecture: str, patience: int | None) -> str:
-    """Return a command's options of what was not left at its default, with a space before each."""
+    """Return the command's options that differ from their defaults, with a space before each."""
     given = "" if architecture == DEFAULT_ARCHITECTURE else f" --architecture {architecture}"
     return given if patience is None else f"{given} --patience {patience}"
 
 
 def recorded(histories: Sequence[FitHistory]) -> dict[str, Any]:
-    """Return what a manifest keeps of the epochs of successive fits: lists by epoch, ``best_epoch`` counted from 1.
+    """Return the manifest's record of successive fits: lists by epoch, and ``best_epoch`` counted from 1.
 
-    The best epoch is the last fit's, since that is where the network's weights come from.
+    The best epoch is that of the last fit, which the network's weights come from.
     """
     scores = [epoch for history in histories for epoch in history.scores]
     return {
@@ -56,7 +56,7 @@ def recorded(histories: Sequence[FitHistory]) -> dict[str, Any]:
 
 
 def learned(network: Any, train: Windows, spec: SignalSpec) -> dict[str, float]:
-    """Score the finished network on what it learned from: the distance to the validation scores is overfitting."""
+    """Score the finished network on its training windows; the gap to the validation scores shows overfitting."""
     logits = logits_of(network, train.data)
     scores = window_scores(train.labels, logits.argmax(axis=1), spec)
     return rounded({**scores, "loss": cross_entropy(logits, train.labels, train.weights)})
@@ -68,7 +68,7 @@ def best(history: FitHistory) -> dict[str, float]:
 
 
 def rounded(scores: Mapping[str, float]) -> dict[str, float]:
-    """Four digits are what so many windows can tell apart."""
+    """Return scores rounded to four digits, the resolution that the number of windows supports."""
     return {name: round(value, 4) for name, value in scores.items()}
 
 
@@ -87,15 +87,15 @@ def trained_artefact(
     """Return the artefact of a finished training.
 
     Args:
-        network: a Keras model from windows to logits.
-        spec: of the windows.
-        options: what was asked for.
-        normalisation: the one inside the network.
-        temperature: of its probabilities.
-        metrics: its scores.
-        fitting_s: seconds of fitting; no part of what the model's id is made of.
-        rejection: bounds beyond which a window is unlike training.
-        source: what tells the file that it learned from, beyond its name in the command.
+        network: a Keras model that maps windows to logits.
+        spec: spec of the windows.
+        options: facts about the training.
+        normalisation: the normalisation inside the network.
+        temperature: divides the logits before the softmax.
+        metrics: the model's scores.
+        fitting_s: seconds of fitting, which the model's id does not depend on.
+        rejection: bounds beyond which a window is out of distribution.
+        source: identification of the training file, in addition to its name in the command.
     """
     packages = ("keras", "tensorflow-cpu", "numpy", "scipy")
     return Artefact.from_model(

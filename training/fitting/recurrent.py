@@ -1,4 +1,4 @@
-"""A GRU's last state with a gradient written by hand, in the form that a compiler makes fast."""
+"""Compute a GRU's last state with a gradient written by hand, in a form that compilers optimise well."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ __all__ = ["last_state"]
 
 
 def last_state(sequences: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
-    """What ``keras.layers.GRU`` with its defaults returns, up to rounding, and its gradient by the weights.
+    """Return what ``keras.layers.GRU`` with its defaults returns, up to rounding, with a gradient for the weights.
 
-    A compiler's own gradient keeps what it needs of every operation. This one keeps five arrays per time step, and
-    adds up the weights' gradients as it goes back. ``sequences`` get none: they are data.
+    An automatic gradient stores intermediate values of every operation. This one stores five arrays per time step and
+    adds up the weights' gradients on the way back. ``sequences`` have no gradient, since they are data. The function
+    is meant to be compiled by XLA; eagerly it is slow.
 
     Args:
         sequences: float32 (n, steps, channels).
         kernel: (channels, 3 * units), for update gate, reset gate and candidate.
         recurrent: (units, 3 * units).
-        bias: (2, 3 * units), of the inputs and of the state.
+        bias: (2, 3 * units), for the inputs and for the state.
 
     Returns:
-        The state after the last step, (n, units). To be compiled by XLA: eagerly it is slow.
+        The state after the last step, (n, units).
     """
 
     def forward(kernel: Any, recurrent: Any, bias: Any) -> tuple[Any, Any]:
@@ -40,12 +41,15 @@ def last_state(sequences: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
 
 
 def _forward(sequences: Any, kernel: Any, recurrent: Any, bias: Any) -> tuple[Sequence[Any], Any]:
-    """The state before every step, its gates, its candidate and the candidate's recurrent part, each (steps, n,
-    units); and the last state (n, units)."""
+    """Return the arrays that the gradient needs and the last state (n, units).
+
+    The arrays are the state before every step, its update and reset gate, its candidate and the candidate's recurrent
+    part, each (steps, n, units).
+    """
     count, steps, channels = sequences.shape
     units = recurrent.shape[0]
     inputs = ops.transpose(sequences, (1, 0, 2))
-    # The candidate's recurrent bias is behind the reset gate; all others add up.
+    # The reset gate multiplies the candidate's recurrent bias; all other biases are simply added.
     outer = bias[0] + ops.concatenate([bias[1, : 2 * units], ops.zeros((units,))])
     inner = bias[1, 2 * units :]
 
@@ -75,12 +79,12 @@ def _forward(sequences: Any, kernel: Any, recurrent: Any, bias: Any) -> tuple[Se
 
 
 def _backward(sequences: Any, recurrent: Any, kept: Sequence[Any], upstream: Any) -> tuple[Any, Any, Any]:
-    """Gradients by kernel, recurrent kernel and bias, given that by the last state (n, units)."""
+    """Return the gradients of kernel, recurrent kernel and bias from the gradient of the last state (n, units)."""
     count, steps, channels = sequences.shape
     units = recurrent.shape[0]
     inputs = ops.transpose(sequences, (1, 0, 2))
     transposed = ops.transpose(recurrent)
-    ones = ops.ones((count, 1))  # a bias is the weight of a one
+    ones = ops.ones((count, 1))  # a bias is the weight of a constant input of 1
 
     def step(done: Any, upstream: Any, by_input: Any, by_state: Any) -> tuple[Any, ...]:
         index = steps - 1 - done

@@ -1,4 +1,4 @@
-"""Fitting in rounds: between two of them, windows that the model still gets wrong are searched."""
+"""Fit in rounds. Between two rounds, windows that the model still gets wrong are searched and added."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.fitting.fit import FitHistory, FitOptions, fit, logits_of
 
 @dataclass(frozen=True)
 class Round:
-    """A part of the epochs, and its learning rate at the height and, in parts of that, at the end."""
+    """A share of the epochs, with its peak learning rate and the final rate as a fraction of the peak."""
 
     share: float
     learning_rate: float
@@ -29,14 +29,14 @@ class Round:
 
 @dataclass(frozen=True)
 class Fitted:
-    """How every round went, and the hard windows that were found between them."""
+    """The history of every round, and the hard windows that were found between rounds."""
 
     histories: tuple[FitHistory, ...]
     hard: Windows
 
 
 def epochs_of(rounds: Sequence[Round], epochs: int) -> tuple[int, ...]:
-    """Return the epochs of every round, at least one each."""
+    """Return the number of epochs of every round, at least one each."""
     return tuple(max(1, round(part.share * epochs)) for part in rounds)
 
 
@@ -52,18 +52,21 @@ def fit_rounds(
     checkpoints: Path | None = None,
     on_epoch: Callable[[FitHistory], None] | None = None,
 ) -> Fitted:
-    """Fit ``network`` in place; it is left with the last round's best weights.
+    """Fit ``network`` in place and leave it with the best weights of the last round.
 
     Args:
-        network: a Keras model from windows to logits.
-        train: windows to learn from.
+        network: a Keras model that maps windows to logits.
+        train: training windows.
         validation: windows of other episodes.
-        spec: of the windows.
+        spec: spec of the windows.
         rounds: shares of the epochs, with their learning rates.
-        options: ``epochs`` are those of all rounds together; the learning rates are the rounds'.
+        options: options of the fit; ``epochs`` is the total of all rounds, and the rounds set the learning rates.
         search: finds hard windows after every round but the last.
-        checkpoints: folder of one file per round; where they are, fitting goes on from there.
-        on_epoch: told after every epoch, of its round's epochs so far.
+        checkpoints: folder with one file per round; if the files exist, fitting resumes from them.
+        on_epoch: called after every epoch with the history of its round so far.
+
+    Returns:
+        The histories of the rounds, and the hard windows.
 
     Raises:
         TrainingError: a checkpoint is another training's, or cannot be written.
@@ -74,14 +77,14 @@ def fit_rounds(
         how = replace(options, epochs=epochs, learning_rate=part.learning_rate, final_rate=part.final_rate)
         checkpoint = checkpoints / f"{spec.name}-round-{number}.npz" if checkpoints else None
         histories.append(fit(network, train, validation, spec, how, checkpoint, on_epoch, beside=hard))
-        gc.collect()  # compiled steps are part of reference cycles, with a copy of all windows
+        gc.collect()  # compiled steps are in reference cycles that hold a copy of all windows
         if number < len(rounds):
             hard = Windows.joined([hard, search(number, len(rounds), classifier_of(network))])
     return Fitted(tuple(histories), hard)
 
 
 def classifier_of(network: Any, temperature: float = 1.0) -> Classifier:
-    """Return what gives a network's probabilities (n, classes) of windows."""
+    """Return a function that computes a network's probabilities (n, classes) of windows."""
 
     def classify(data: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(softmax(logits_of(network, data) / temperature, axis=1), np.float32)

@@ -1,10 +1,11 @@
-"""Training steps as one compiled loop: the optimiser never goes back to Python between two batches.
+"""Run training steps as one compiled loop that does not return to Python between two batches.
 
-A network of ours computes a step in less time than Keras needs to fetch a batch and dispatch it. So windows stay in
-memory, a call takes the indices of many batches, and gathering, gradient and update run inside one TensorFlow graph.
-XLA is asked for where there is a GRU of many time steps: with a gradient of its own (``training.fitting.recurrent``)
-a step then takes a third of the time, and is there as soon. Elsewhere XLA's loops were no faster, for convolutions far
-slower, and it takes seconds to compile (``benchmarks/checks/training.py``).
+Faultline's networks compute a step in less time than Keras needs to fetch and dispatch a batch. Windows therefore stay
+in memory, one call takes the indices of many batches, and gather, gradient and update run inside one TensorFlow graph.
+XLA compiles the steps of networks that have a GRU of many time steps: with a gradient written by hand
+(``training.fitting.recurrent``) a step takes a third of the time, and compiling takes no longer. For other networks
+XLA's loops were no faster, for convolutions much slower, and compiling takes seconds
+(``benchmarks/checks/training.py``).
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ from training.data.windows import Windows
 from training.fitting.augmentation import Symmetries
 from training.fitting.recurrent import last_state
 
-# Batches in one call: long enough that the call costs nothing, short enough that a progress bar moves.
+# Batches in one call: enough that the call's own cost is negligible, few enough that the progress bar moves.
 BATCHES_PER_CALL = 256
-# A recurrent layer of at most so many steps is laid out step by step: on two cores that took a fifth off a step's time,
-# though it is more work, because a loop keeps the second core idle.
+# A recurrent layer of at most this many steps is unrolled. On two cores that reduced a step's time by a fifth although
+# it is more work, because a loop leaves the second core idle.
 UNROLLED_STEPS = 64
-# Parts of a batch that are computed side by side. Their number is not the machine's, so that results are not either.
+# Parts of a batch that are computed in parallel. The number is fixed, so that results do not depend on the machine.
 SIDE_BY_SIDE = 2
-_PADDING = -1  # an index that stands for no window: an epoch's last batch may be smaller
+_PADDING = -1  # index for "no window", since an epoch's last batch may be smaller
 
 
 class Steps:
-    """Takes training steps with one network, optimiser and set of windows.
+    """Run training steps of one network with one optimiser and one set of windows.
 
     Args:
-        network: from windows to logits; its variables are updated in place.
+        network: maps windows to logits; its variables are updated in place.
         optimiser: built here for the network's variables.
-        parts: windows to learn from, none of them empty. Each counts with its weight, over the mean weight of all.
-        batch: windows in a step.
-        seed: together with an epoch's number it decides the order of the windows, and the forms they are shown in.
-        symmetries: the forms; none for windows as they are.
+        parts: training windows, none of them empty. A window counts with its weight over the mean weight of all.
+        batch: number of windows in a step.
+        seed: determines, together with an epoch's number, the order and the transformations of the windows.
+        symmetries: the transformations for augmentation; None for windows as they are.
     """
 
     def __init__(
@@ -64,8 +65,8 @@ class Steps:
         self._count, self._batch, self._seed = self._ends[-1], batch, seed
         labels, weights = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "weights"))
         with tf.device("CPU:0"):  # data sets may be larger than an accelerator's memory
-            # Given to every call: a graph was seen to outlive its function, and with it what it had captured.
-            # Parts stay apart, since to join them would take as much memory again.
+            # Passed to every call and not captured: a graph was seen to outlive its function, and the captured tensors
+            # with it. Parts stay separate, since joining them would take as much memory again.
             self._given = (
                 tuple(tf.constant(part.data) for part in parts),
                 tf.constant(labels, tf.int32),
@@ -78,14 +79,14 @@ class Steps:
 
     @property
     def per_epoch(self) -> int:
-        """Steps in an epoch."""
+        """Number of steps in an epoch."""
         return -(-self._count // self._batch)
 
     def epoch(self, number: int) -> Iterator[tuple[int, float]]:
         """Train on every window once, in an order that depends on the seed and ``number`` alone.
 
         Yields:
-            After every call into the graph: steps taken by it, and the sum of their losses.
+            After every call into the graph, the number of its steps and the sum of their losses.
         """
         order = self._order(number)
         for first in range(0, self.per_epoch, BATCHES_PER_CALL):
@@ -93,7 +94,7 @@ class Steps:
             yield part.shape[1], float(self._run(tf.constant(part), *self._given))
 
     def _order(self, number: int) -> NDArray[np.int32]:
-        """Which windows, and in which of their forms: (2, steps, batch)."""
+        """Return the indices of windows and of their transformations, int32 (2, steps, batch)."""
         rng = np.random.default_rng((self._seed, number))
         order = np.full((2, self.per_epoch * self._batch), _PADDING, np.int32)
         order[0, : self._count] = rng.permutation(self._count)
@@ -110,7 +111,7 @@ class Steps:
         return loss
 
     def _rows(self, data: Any, chosen: Any) -> Any:
-        """The windows ``chosen`` (batch,) of all parts, counted through."""
+        """Return the windows at the indices ``chosen`` (batch,), which count through all parts."""
         rows = tf.gather(data[0], tf.minimum(chosen, self._ends[0] - 1))
         for part, first, end in zip(data[1:], self._ends, self._ends[1:], strict=False):
             own = tf.gather(part, tf.clip_by_value(chosen - first, 0, end - first - 1))
@@ -118,7 +119,7 @@ class Steps:
         return rows
 
     def _shown(self, forms: Any, windows: Any, labels: Any) -> tuple[Any, Any]:
-        """Windows and labels in the forms (batch,)."""
+        """Return windows and labels under the transformations ``forms`` (batch,)."""
         if self._symmetries is None:
             return windows, labels
         kinds = (self._symmetries.channels, self._symmetries.signs, self._symmetries.classes)
@@ -137,15 +138,16 @@ class Steps:
         return loss
 
     def _at_once(self, count: Any, windows: Any, labels: Any, weights: Any) -> tuple[Any, list[Any]]:
-        """The loss of a batch of ``count`` windows, and its gradient."""
+        """Return the loss of a batch of ``count`` windows, and its gradient."""
         with tf.GradientTape() as tape:
             loss = _loss(self._network(windows, training=True), labels, weights) / count
         return loss, tape.gradient(loss, self._network.trainable_variables)
 
     def _side_by_side(self, count: Any, *batch: Any) -> tuple[Any, list[Any]]:
-        """The same, parts of the batch at the same time, by a function that XLA has compiled.
+        """Return the same, computed for parts of the batch in parallel by a function that XLA has compiled.
 
-        It changes no variable, or parts would have to wait for one another: what is to be dropped is drawn here.
+        That function changes no variable, otherwise the parts would wait for one another. The dropout masks are
+        therefore drawn here.
         """
         whole = [tf.ensure_shape(tensor, (self._batch, *tensor.shape[1:])) for tensor in (*batch, *self._dropped())]
         parts = zip(*(tf.split(tensor, SIDE_BY_SIDE) for tensor in whole), strict=True)
@@ -153,7 +155,7 @@ class Steps:
         return tf.add_n(losses), [tf.add_n(several) for several in zip(*gradients, strict=True)]
 
     def _dropped(self) -> list[Any]:
-        """What every dropout layer, in their order, multiplies a batch by."""
+        """Return the mask by which every dropout layer, in their order, multiplies a batch."""
         dropouts = [layer for layer in self._network.layers if isinstance(layer, keras.layers.Dropout)]
         return [layer(tf.ones((self._batch, *layer.output.shape[1:])), training=True) for layer in dropouts]
 
@@ -163,7 +165,7 @@ class Steps:
         return loss, tape.gradient(loss, self._network.trainable_variables)
 
     def _logits(self, windows: Any, dropped: Sequence[Any]) -> Any:
-        """The network's answer, layer by layer, with our own form of its GRU."""
+        """Return the network's logits, computed layer by layer with ``last_state`` in place of its GRU."""
         masks = iter(dropped)
         answers = {id(self._network.input): windows}
         for layer in self._network.layers:
@@ -192,7 +194,7 @@ def _is_long_gru(layer: Any) -> bool:
 
 @contextmanager
 def _laid_out(network: Any) -> Iterator[None]:
-    """Have the recurrent layers traced without loops; whoever traces the network afterwards finds it as it was."""
+    """Unroll the short recurrent layers while the block traces the network, and restore them afterwards."""
     recurrent = [layer for layer in network.layers if isinstance(layer, keras.layers.RNN)]
     short = [layer for layer in recurrent if layer.input.shape[1] <= UNROLLED_STEPS]
     before = [layer.unroll for layer in short]

@@ -121,7 +121,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_left_alone(tmp_path: Path) 
     for content in (b"", b"no archive at all", whole.read_bytes()[:-40]):
         path = tmp_path / "fit.npz"
         path.write_bytes(content)
-        with pytest.raises(TrainingError, match="not a checkpoint of ours; remove it"):
+        with pytest.raises(TrainingError, match="not a Faultline checkpoint; remove it"):
             Checkpoint(path, "print").load()
         assert path.read_bytes() == content
 

@@ -1,1 +1,1 @@
-"""Conditions: the ways in which the world differs from training, in five steps each."""
+"""Conditions: the ways in which operation may differ from training, each in five severities."""

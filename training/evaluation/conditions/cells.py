@@ -1,4 +1,4 @@
-"""Probabilities under a condition → its cell: scores of windows with their intervals, and of events."""
+"""Compute the scores of a cell from the probabilities under a condition: windows with intervals, and events."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from stream.detection.truth import injected_faults
 from training.data.windows import label_windows, window_ends
 from training.evaluation.conditions.condition import Trial
 
-# A line-hour as the issue and the gate count it: sixty events, each of which is one record here.
+# A line-hour, as the gate counts it, has sixty events. Each record here holds one event.
 OCCURRENCES_PER_HOUR = 60
 RESAMPLES = 500
-KEPT = 100  # of them stay in a cell, for comparisons draw by draw: enough for a standard error to 7 %
+KEPT = 100  # bootstrap samples stored in a cell for paired comparisons: enough for a standard error within 7 %
 CONFIDENCE = 95.0
 
 Tables = NDArray[np.float64]
@@ -24,14 +24,20 @@ Tables = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scored:
-    """Windows that count: of which record, their last samples, their classes; each (k,)."""
+    """The scored windows.
+
+    Attributes:
+        record: number of the record, int (k,).
+        end: last sample in the record, int (k,).
+        label: class index, int (k,).
+    """
 
     record: NDArray[np.intp]
     end: NDArray[np.intp]
     label: NDArray[np.intp]
 
     def windows(self, samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-        """Return the windows themselves, float32 (k, length, channels), of records (n, t, channels)."""
+        """Return the windows, float32 (k, length, channels), cut from records (n, t, channels)."""
         return np.asarray(samples[self.record[:, None], self.end[:, None] + np.arange(1 - length, 1)])
 
     def at(self, classes: NDArray[np.intp], spec: SignalSpec) -> NDArray[np.intp]:
@@ -40,7 +46,7 @@ class Scored:
 
 
 def scored_windows(trial: Trial, spec: SignalSpec) -> Scored:
-    """Return the windows of a trial that count."""
+    """Return the windows of a trial that are scored."""
     episodes = trial.episodes
     if trial.ends is not None:
         record = np.repeat(np.arange(len(episodes)), trial.ends.shape[1])
@@ -59,11 +65,11 @@ def tables(scored: Scored, y_pred: NDArray[np.intp], records: int, spec: SignalS
 
 
 def macro_f1(table: Tables, merge: tuple[int, ...] | None = None) -> NDArray[np.float64]:
-    """Return the scores (…) of confusion tables (…, classes, classes), as ``training.metrics.macro_f1`` defines them.
+    """Return the macro-F1 scores (…) of confusion tables, as ``training.metrics.macro_f1`` defines them.
 
     Args:
-        table: true by predicted class.
-        merge: for every class the index under which it is counted.
+        table: counts (…, classes, classes) by true and predicted class.
+        merge: for every class, the index under which it is counted.
     """
     if merge is not None:
         groups = np.equal.outer(np.array(merge), np.arange(len(merge))).astype(float)
@@ -77,9 +83,9 @@ def macro_f1(table: Tables, merge: tuple[int, ...] | None = None) -> NDArray[np.
 
 
 def resampled_scores(per_record: Tables, spec: SignalSpec, seed: int) -> NDArray[np.float64]:
-    """Return the merged macro-F1 of RESAMPLES bootstrap samples, records drawn with replacement.
+    """Return the merged macro-F1 of RESAMPLES bootstrap samples of the records.
 
-    Equal seeds draw the same records: scores of two models, or under two conditions, can be compared draw by draw.
+    Equal seeds draw the same records, so that two models, or two conditions, can be compared sample by sample.
     """
     n, classes = per_record.shape[:2]
     rng = np.random.default_rng(seed)
@@ -95,7 +101,7 @@ def interval(scores: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def flip_rate(trial: Trial, y_pred: NDArray[np.intp], spec: SignalSpec) -> float:
-    """Return the part of neighbouring windows of one truth that ``y_pred`` (n, windows) calls differently."""
+    """Return the share of neighbouring windows with one label whose predictions ``y_pred`` (n, windows) differ."""
     labels, weights = label_windows(trial.episodes.labels, trial.episodes.settled, spec)
     merged = np.array(spec.equivalent_indices())
     whole = weights >= 1.0
@@ -107,8 +113,8 @@ def flip_rate(trial: Trial, y_pred: NDArray[np.intp], spec: SignalSpec) -> float
 def events(trial: Trial, probabilities: NDArray[np.float32], spec: SignalSpec) -> EventScore:
     """Score the episodes that the worker's tracker makes of ``probabilities`` (n, windows, classes).
 
-    Every record counts as one of the sixty events of a line-hour: its windows are the only eventful ones of
-    its minute.
+    Every record counts as one of the sixty events of a line-hour, that is, as one minute of which only the record's
+    windows hold an event.
     """
     injected = injected_faults(trial.episodes.labels, spec.none_index)
     found = detect_episodes(probabilities, trial.episodes.samples, spec)

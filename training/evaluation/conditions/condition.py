@@ -1,4 +1,4 @@
-"""Conditions and their registry. A new one is a subclass of ``Condition``, added by one call of ``register``."""
+"""Conditions and their registry. A new condition is a subclass of ``Condition``, added by ``Conditions.register``."""
 
 from __future__ import annotations
 
@@ -20,21 +20,26 @@ Value = float | str
 
 @dataclass(frozen=True)
 class Trial:
-    """Records under one condition. ``ends``, where given, int (n, k): the last samples of the windows to be scored;
-    otherwise those at the spec's hop that one state fills."""
+    """Records under one condition.
+
+    Attributes:
+        episodes: the n records.
+        ends: int (n, k), last samples of the windows to score; None: the windows at the spec's hop that lie fully in
+            one state.
+    """
 
     episodes: Episodes
     ends: NDArray[np.intp] | None = None
 
 
 class Condition(ABC):
-    """One way the world differs from training, in five steps.
+    """One way in which operation may differ from training, in five severities.
 
     Args:
-        name: as on the command line.
-        unit: of ``values``; empty where these are names.
-        values: what the severities 1…5 are, the mildest first.
-        says: one line on what it does.
+        name: name on the command line.
+        unit: unit of ``values``; empty if these are names.
+        values: values of the severities 1…5, the mildest first.
+        says: description in one line.
     """
 
     def __init__(self, name: str, unit: str, values: Sequence[Value], says: str) -> None:
@@ -47,7 +52,7 @@ class Condition(ABC):
         return self.values[level - 1]
 
     def random(self, seed: int) -> np.random.Generator:
-        """Return the condition's own randomness: all severities draw alike, so that they differ by severity only."""
+        """Return the condition's random generator, the same for all severities, so that only the severity differs."""
         return np.random.default_rng([seed, zlib.crc32(self.name.encode())])
 
     @abstractmethod
@@ -55,9 +60,9 @@ class Condition(ABC):
         """Return records at severity ``level``.
 
         Args:
-            clean: episodes of the reference. They are shared and must not be changed.
-            level: 1…5.
-            seed: of the run.
+            clean: episodes of the clean reference. They are shared and must not be modified.
+            level: severity, 1…5.
+            seed: seed of the run.
         """
 
 
@@ -65,7 +70,7 @@ Change = Callable[[Episodes, Value, np.random.Generator], Episodes]
 
 
 class Altered(Condition):
-    """The clean records as a worse instrument would have them."""
+    """A condition that alters the clean records, for example as an inferior instrument would."""
 
     def __init__(self, name: str, unit: str, values: Sequence[Value], says: str, change: Change) -> None:
         super().__init__(name, unit, values, says)
@@ -97,14 +102,14 @@ class Conditions(Mapping[str, Condition]):
         return len(self._known)
 
     def register(self, condition: Condition) -> Condition:
-        """Add a condition. Raises TrainingError where its name is taken."""
+        """Add a condition; raise TrainingError if its name is taken."""
         if condition.name in self._known:
             raise TrainingError(f"there is a condition {condition.name!r} already; choose another name")
         self._known[condition.name] = condition
         return condition
 
     def chosen(self, names: Sequence[str] | None = None) -> tuple[Condition, ...]:
-        """Return the conditions of these names, or all. Raises TrainingError naming those there are."""
+        """Return the conditions of these names, or all; raise TrainingError, which lists them, for an unknown name."""
         for name in names or ():
             if name not in self._known:
                 raise TrainingError(f"there is no condition {name!r}; choose from {', '.join(self._known)}")
@@ -112,5 +117,5 @@ class Conditions(Mapping[str, Condition]):
 
 
 def with_samples(episodes: Episodes, samples: NDArray[np.float32]) -> Episodes:
-    """Return the same episodes as other samples."""
+    """Return the same episodes with other samples."""
     return replace(episodes, samples=samples)

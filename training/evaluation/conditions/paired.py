@@ -1,4 +1,4 @@
-"""How far the scores of two models under conditions differ by chance alone, from the records that both were given."""
+"""Estimate by how much the scores of two models under conditions differ by chance, from the records they share."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from training.evaluation.conditions.results import ConditionCell, RobustnessResu
 __all__ = ["ALL", "WIDTH", "standard_errors"]
 
 ALL = "all"
-WIDTH = 2 * 1.96  # of a 95 % interval, in standard errors
+WIDTH = 2 * 1.96  # width of a 95 % interval, in standard errors
 
 
 def standard_errors(candidate: RobustnessResult, champion: RobustnessResult) -> dict[str, float]:
     """Return the standard errors of the differences of merged macro-F1 between two models.
 
-    On equal seeds and episodes both were scored on the same bootstrap samples of the same records, and the difference
-    is taken sample by sample: what makes a record hard for both cancels, and so it does in means of cells. Of results
-    without samples, or of other records, the intervals are taken as independent, and cells of a mean as one.
+    With equal seeds and episodes, both models were scored on the same bootstrap samples of the same records. The
+    difference is then computed sample by sample, so that the difficulty of a record, which is the same for both
+    models, cancels, in single cells and in means of cells. Without samples, or with different records, the two
+    intervals count as independent, and the cells of a mean as fully dependent.
 
     Args:
-        candidate: of the one model.
-        champion: of the other.
+        candidate: results of one model.
+        champion: results of the other model.
 
     Returns:
-        By cell ("noise/3"), by condition ("noise": of the mean of its levels) and for ALL (of the mean of all cells).
+        Standard errors by cell ("noise/3"), by condition ("noise", for the mean of its levels) and for ALL (the mean
+        of all cells).
     """
     other = {cell.name: cell for cell in champion.cells}
     pairs = {cell.name: (cell, other[cell.name]) for cell in candidate.cells if cell.name in other}

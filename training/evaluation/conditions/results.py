@@ -1,4 +1,4 @@
-"""What a robustness run found: one cell per condition and severity, and what is derived from all of them."""
+"""The result of a robustness run: one cell per condition and severity, and the figures derived from all of them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class ConditionCell(Document):
-    """Scores under one condition at one severity. Level 0 is the clean reference's."""
+    """Scores under one condition at one severity; level 0 is the clean reference."""
 
     condition: str
     unit: str
     level: int = Field(ge=0, le=5)
-    value: float | str = Field(description="The severity in the condition's unit, or what it is called.")
+    value: float | str = Field(description="The severity in the condition's unit, or its name.")
     episodes: Count
-    windows: Count = Field(description="Scored windows: those that one state fills, or that the condition names.")
+    windows: Count = Field(
+        description="Number of scored windows: those fully in one state, or those that the condition selects."
+    )
     macro_f1: Share
-    merged_macro_f1: Share = Field(description="With classes that the spec calls equivalent as one.")
+    merged_macro_f1: Share = Field(description="Macro-F1 with the spec's equivalent classes counted as one.")
     merged_low: Share = Field(description="Lower end of the 95 % bootstrap interval over episodes.")
     merged_high: Share
     drawn: tuple[Share, ...] = Field(
@@ -34,24 +36,24 @@ class ConditionCell(Document):
     )
     baselines: dict[str, Share] = Field(description="Merged macro-F1 of the baselines by name.")
     delay_cycles_median: float | None = Field(
-        description="Inception to confirmation; None where nothing was found, or the spec has no cycles."
+        description="From inception to confirmation; null if no fault was found or the spec has no cycles."
     )
     delay_cycles_p95: float | None
-    delay_s_median: float | None = Field(None, exclude_if=is_absent, description="Where the spec has no cycles.")
+    delay_s_median: float | None = Field(None, exclude_if=is_absent, description="Only if the spec has no cycles.")
     delay_s_p95: float | None = Field(None, exclude_if=is_absent)
-    flip_rate: Share = Field(description="Part of neighbouring windows with one truth that are called differently.")
-    false_alarms_per_line_hour: float | None = Field(description="None where nothing but one fault was recorded.")
-    missed: Count | None = Field(description="Faults without an episode; None where there was no fault to find.")
+    flip_rate: Share = Field(description="Share of neighbouring windows with the same label but other predictions.")
+    false_alarms_per_line_hour: float | None = Field(description="Null if the record holds a single fault only.")
+    missed: Count | None = Field(description="Number of faults without an episode; null if there was no fault.")
     faults: Count
 
     @property
     def name(self) -> str:
-        """Condition and level, as ``noise/3``."""
+        """Condition and level, such as ``noise/3``."""
         return f"{self.condition}/{self.level}"
 
 
 class RobustnessResult(Document):
-    """All cells of one model, on frozen seeds."""
+    """All cells of one model, on fixed seeds."""
 
     schema_version: Literal[1] = 1
     model_id: str
@@ -60,6 +62,6 @@ class RobustnessResult(Document):
     cells: tuple[ConditionCell, ...]
     clean: ConditionCell
     mean_corruption_error: dict[str, float] = Field(
-        description="By baseline, in per cent: the model's errors in parts of the baseline's, mean over conditions."
+        description="The model's errors relative to each baseline's, mean over conditions, in per cent."
     )
     worst: ConditionCell = Field(description="The cell with the lowest merged macro-F1.")
