@@ -1,8 +1,8 @@
-"""The gate: may a candidate become the champion? Pure: scores and thresholds in, a verdict with its reasons out.
+"""The gate decides whether a candidate may become the champion: scores and thresholds in, a verdict with reasons out.
 
-Every criterion has one limit. Without a champion it is an absolute one; with a champion the comparison is added, so
-that a candidate must both be good enough and not lose what the champion has. A comparison allows for what chance
-explains: of two equally good models one loses a cell of few records by several margins.
+Every criterion has one limit. Without a champion, the limits are absolute. With a champion, comparisons are added: the
+candidate must be good enough and must not be worse than the champion. A comparison allows for chance, because of two
+equally good models one may be several margins worse in a cell of few records.
 """
 
 from __future__ import annotations
@@ -28,43 +28,43 @@ __all__ = [
 ]
 
 Share = Annotated[float, Field(ge=0, le=1)]
-# Scores are rounded to four digits where they are kept: what differs by less than this is equal.
+# Stored scores are rounded to four digits, so a smaller difference is rounding.
 ROUNDING = 1e-9
-CELL = "condition "  # begins the name of a criterion about one condition and level
+CELL = "condition "  # prefix of a criterion's name that concerns one condition and level
 HOLDOUT, ALL = "hold-out", "all"
-"""Names of standard errors beside those of conditions ("noise") and cells ("noise/3")."""
+"""Keys of standard errors, in addition to those of conditions ("noise") and cells ("noise/3")."""
 
 
 class EventScores(Document):
-    """What the episodes made of the windows are worth; only where windows follow one another on a line."""
+    """Scores of the detected episodes, for models whose windows follow one another on a line."""
 
-    false_alarms_per_line_hour: float = Field(ge=0, description="Episodes that belong to no fault.")
-    missed: Share = Field(description="Part of the faults without an episode.")
+    false_alarms_per_line_hour: float = Field(ge=0, description="Episodes without a fault, per line-hour.")
+    missed: Share = Field(description="Share of the faults without an episode.")
     delay_cycles_p95: float | None = Field(
         None, ge=0, description="From inception to confirmation, 95th percentile, in cycles."
     )
     delay_s_p95: float | None = Field(
-        None, ge=0, exclude_if=is_absent, description="The same in seconds, where the spec has no cycles."
+        None, ge=0, exclude_if=is_absent, description="The same in seconds, only if the spec has no cycles."
     )
-    faults: int | None = Field(None, ge=0, description="Faults that there were; null where it is not known.")
-    line_hours: float | None = Field(None, ge=0, description="Time in which alarms were counted.")
+    faults: int | None = Field(None, ge=0, description="Number of faults; null if unknown.")
+    line_hours: float | None = Field(None, ge=0, description="Time in which false alarms were counted, in line-hours.")
 
 
 class GateScores(Document):
-    """The scores of one model that the gate looks at."""
+    """The scores of one model that the gate evaluates."""
 
-    holdout: Share = Field(description="Merged macro-F1 on episodes never trained on.")
-    cells: dict[str, Share] = Field({}, description="Merged macro-F1 by condition and level, as 'noise/3'.")
-    rule_cells: dict[str, Share] = Field({}, description="The same of the fixed rule to beat.")
+    holdout: Share = Field(description="Merged macro-F1 on episodes unseen in training.")
+    cells: dict[str, Share] = Field({}, description="Merged macro-F1 by condition and level, such as 'noise/3'.")
+    rule_cells: dict[str, Share] = Field({}, description="The same for the fixed rule that the model is compared with.")
     ece: Share = Field(description="Expected calibration error of the merged classes.")
     events: EventScores | None = None
 
 
 class Criterion(Document):
-    """One question of the gate and its answer."""
+    """One criterion of the gate with its limit and result."""
 
     name: str
-    value: float | None = Field(description="The candidate's; null where it was not measured.")
+    value: float | None = Field(description="The candidate's value; null if it was not measured.")
     limit: float
     champion: float | None = None
     passed: bool
@@ -72,19 +72,19 @@ class Criterion(Document):
 
     @property
     def room(self) -> float:
-        """Distance of the value from the limit; infinite where nothing was measured."""
+        """Distance of the value from the limit; infinite if the value was not measured."""
         return float("inf") if self.value is None else abs(self.value - self.limit)
 
 
 class Verdict(Document):
-    """Passed only when every criterion has."""
+    """The gate's decision: it passes if every criterion passes."""
 
     passed: bool
     criteria: tuple[Criterion, ...]
 
     @classmethod
     def of(cls, criteria: tuple[Criterion, ...]) -> Self:
-        """The verdict that follows from the criteria."""
+        """Return the verdict that follows from the criteria."""
         return cls(passed=all(criterion.passed for criterion in criteria), criteria=criteria)
 
     @property
@@ -99,18 +99,17 @@ def gate(
     thresholds: GateThresholds,
     errors: Mapping[str, float] | None = None,
 ) -> Verdict:
-    """Judge a candidate.
+    """Compare a candidate's scores with the limits and with the champion's scores.
 
     Args:
-        candidate: its scores.
-        champion: those of the model in use, measured on the same episodes and conditions; None for a first model.
+        candidate: the candidate's scores.
+        champion: scores of the model in use on the same episodes and conditions; None for a first model.
         thresholds: limits and margins.
-        errors: standard errors of the differences of the two models' scores, by cell, condition, ALL and HOLDOUT;
-            what is not there has none.
+        errors: standard errors of the differences of the two models' scores, by cell, condition, ALL and HOLDOUT; an
+            absent one counts as 0.
 
     Returns:
-        The verdict. What the champion was measured on and the candidate was not counts as failed: a score that is
-        missing is no proof of anything.
+        The verdict. A criterion fails if the champion has the score and the candidate lacks it.
 
     Example:
         >>> scores = GateScores(holdout=0.999, ece=0.01)
@@ -134,16 +133,16 @@ def gate(
 def feedback_criterion(
     candidate: float | None, champion: float | None, windows: int, thresholds: GateThresholds
 ) -> Criterion | None:
-    """Judge by windows of the field that neither model has learned.
+    """Compare both models on labelled production windows that neither was trained on.
 
     Args:
-        candidate: its merged accuracy on them.
-        champion: that of the model in use; None for a first model.
-        windows: how many there are.
-        thresholds: margin, and the least windows.
+        candidate: merged accuracy of the candidate on these windows.
+        champion: merged accuracy of the model in use; None for a first model.
+        windows: number of the windows.
+        thresholds: defines the margin and the least number of windows.
 
     Returns:
-        The criterion; None where there is no champion, or too little to judge by.
+        The criterion; None if there is no champion or there are too few windows.
     """
     if champion is None or windows < thresholds.field_windows:
         return None
@@ -174,7 +173,7 @@ def _mean(scores: Mapping[str, float], names: Sequence[str]) -> float:
 def _means(
     candidate: GateScores, champion: GateScores | None, thresholds: GateThresholds, errors: Mapping[str, float]
 ) -> Iterator[Criterion]:
-    """Means over levels and over conditions: a loss too small for any cell to prove shows in many of them."""
+    """Yield criteria on means over levels and over conditions, which reveal losses too small to show in one cell."""
     shared = sorted(candidate.cells.keys() & (champion.cells if champion else {}).keys())
     if champion is None or not shared:
         return
@@ -205,7 +204,10 @@ def _cells(
 
 
 def _sigmas(thresholds: GateThresholds, compared: int) -> float:
-    """Standard errors that chance alone exceeds in any of ``compared`` differences as rarely as is asked."""
+    """Return the allowance in standard errors that chance exceeds, in any of ``compared`` differences, at the set rate.
+
+    The rate is ``thresholds.chance``, divided among the comparisons (Bonferroni).
+    """
     return NormalDist().inv_cdf(1 - thresholds.chance / compared)
 
 
@@ -248,7 +250,7 @@ def _events(events: EventScores | None, champion: GateScores | None, thresholds:
 
 
 def _counting_error(field: str, candidate: EventScores | None, champion: EventScores) -> float:
-    """Standard error of the difference of two rates: what was counted, over what it was counted in. 0 for a delay."""
+    """Return the standard error of the difference of two rates (a count over a total); 0 for a delay."""
     among = {"false_alarms_per_line_hour": "line_hours", "missed": "faults"}.get(field)
     if candidate is None or among is None:
         return 0.0
@@ -274,7 +276,7 @@ def _at_most(
 def _criterion(
     name: str, value: float | None, limit: float, unit: str, champion: float | None, chance: float, *, at_least: bool
 ) -> Criterion:
-    """Compare, and say so in one line."""
+    """Compare a value with its limit and describe the result in one line."""
     if value is None:
         passed, found = False, "not measured"
     else:

@@ -11,7 +11,10 @@ __all__ = ["GateThresholds"]
 
 
 class GateThresholds(BaseSettings):
-    """Limits; each is an environment variable ``FAULTLINE_GATE_<NAME>``. A recipe may have defaults of its own."""
+    """Limits and margins of the gate, each an environment variable ``FAULTLINE_GATE_<NAME>``.
+
+    A recipe may have other defaults.
+    """
 
     rule_name: ClassVar[str] = "the fixed rule"
     """Name of the baseline that a candidate must beat in the mean of all conditions."""
@@ -22,50 +25,102 @@ class GateThresholds(BaseSettings):
         0.985,
         ge=0,
         le=1,
-        description="Below it a fault type is being confused; rare classes have few windows, hence not .998.",
+        description="Least hold-out score. Below it the model confuses a fault type; it is not .998, because rare"
+        " classes have few windows.",
     )
     holdout_margin: float = Field(
-        0.003, ge=0, description="Two trainings of one recipe with other seeds differ by about as much."
+        0.003,
+        ge=0,
+        description="Largest loss of hold-out score against the champion. Two trainings of one recipe with different"
+        " seeds differ by about as much.",
     )
     chance: float = Field(
         0.05,
         gt=0,
         lt=0.5,
-        description="So often may chance refuse, in each kind of comparison, a candidate as good as the champion.",
+        description="Probability, in each kind of comparison, that chance alone refuses a candidate as good as the"
+        " champion.",
     )
     cell_margin: float = Field(
-        0.02, ge=0, description="Of one condition and level; beside what chance explains, which is more."
+        0.02,
+        ge=0,
+        description="Largest loss in one condition and level, added to the allowance for chance, which is larger.",
     )
-    condition_margin: float = Field(0.02, ge=0, description="Of the mean of a condition's levels, beside chance.")
+    condition_margin: float = Field(
+        0.02,
+        ge=0,
+        description="Largest loss in the mean of a condition's levels, added to the allowance for chance.",
+    )
     mean_margin: float = Field(
-        0.005, ge=0, description="Of the mean of all conditions: half a point lost everywhere is a worse model."
+        0.005,
+        ge=0,
+        description="Largest loss in the mean of all conditions, added to the allowance for chance. A model that loses"
+        " half a point everywhere is worse.",
     )
     rule_margin: float = Field(
-        0.0, ge=0, description="A network that a fixed rule beats in the mean of all conditions is not worth running."
+        0.0,
+        ge=0,
+        description="Least advantage over the fixed rule in the mean of all conditions. A network that the rule beats"
+        " is not worth running.",
     )
     false_alarms_per_line_hour: float = Field(
         10.0,
         ge=0,
-        description="With a non-fault every 3.2 s, as the hold-out has it, about one in a hundred may raise an alarm.",
+        description="Most false alarms per line-hour. The hold-out has a non-fault every 3.2 s, so about one in a"
+        " hundred may raise an alarm.",
     )
     missed: float = Field(
-        0.01, ge=0, le=1, description="Dependability: one fault in a hundred, evolving ones included."
+        0.01,
+        ge=0,
+        le=1,
+        description="Largest share of missed faults (dependability): one fault in a hundred, evolving faults included.",
     )
     ece: float = Field(
-        0.02, ge=0, le=1, description="An operator reads .9 as nine in ten; two points off is still that."
+        0.02,
+        ge=0,
+        le=1,
+        description="Largest expected calibration error. An operator reads .9 as nine in ten, and .88 or .92 still as"
+        " that.",
     )
-    delay_cycles_p95: float = Field(1.0, gt=0, description="A fault is reported before the next cycle is over.")
-    delay_margin_cycles: float = Field(0.25, ge=0, description="One hop: the resolution of a detection time.")
-    delay_s_p95: float = Field(1.0, gt=0, description="Of a spec without cycles: a fault is reported within a second.")
-    delay_margin_s: float = Field(0.1, ge=0, description="A tenth of that.")
+    delay_cycles_p95: float = Field(
+        1.0,
+        gt=0,
+        description="Longest detection delay in cycles, 95th percentile. A fault is reported before the next cycle"
+        " ends.",
+    )
+    delay_margin_cycles: float = Field(
+        0.25,
+        ge=0,
+        description="Largest increase of the delay against the champion, in cycles: one hop, the resolution of a"
+        " detection time.",
+    )
+    delay_s_p95: float = Field(
+        1.0, gt=0, description="Longest detection delay in seconds, 95th percentile, for a spec without cycles."
+    )
+    delay_margin_s: float = Field(
+        0.1,
+        ge=0,
+        description="Largest increase of the delay against the champion, in seconds: a tenth of the default limit.",
+    )
     event_margin: float = Field(
-        0.005, ge=0, le=1, description="So much larger a part of faults may be missed than by the champion."
+        0.005, ge=0, le=1, description="Largest increase of the share of missed faults against the champion."
     )
     false_alarm_margin: float = Field(
-        2.0, ge=0, description="False alarms per line-hour more than the champion's: one of the hold-out's half hour."
+        2.0,
+        ge=0,
+        description="Largest increase of false alarms per line-hour against the champion: one false alarm in the"
+        " hold-out's half hour.",
     )
 
     field_margin: float = Field(
-        0.02, ge=0, le=1, description="Of the accuracy on labelled field windows held out: one window in fifty."
+        0.02,
+        ge=0,
+        le=1,
+        description="Largest loss of accuracy on labelled production windows held out of training: one in fifty.",
     )
-    field_windows: int = Field(100, ge=1, description="Fewer of them, filled by one state, prove nothing.")
+    field_windows: int = Field(
+        100,
+        ge=1,
+        description="Least number of such windows, each lying fully in one state, for a comparison. Fewer prove"
+        " nothing.",
+    )

@@ -1,1 +1,1 @@
-"""The report of a model: collected once into ``ReportData``, rendered as JSON, Markdown and one HTML page."""
+"""Collect the report of a model into ``ReportData`` and render it as JSON, Markdown and one HTML page."""

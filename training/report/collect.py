@@ -1,4 +1,4 @@
-"""Collect everything that a report says about a model: evaluation, champion, conditions, gate, latency."""
+"""Collect the contents of a model's report: evaluation, champion, conditions, gate, latency."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LINES = 30
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What ``faultline report`` was asked for; paths are only named in the rollback commands."""
+    """Options of ``faultline report``."""
 
     model: Path
     champion: Path | None = None
@@ -39,23 +39,24 @@ class ReportOptions:
     robustness: RobustnessResult | None = None
     champion_robustness: RobustnessResult | None = None
     episodes: int = QUICK_EPISODES
-    """Records per cell of the conditions, where no result is given; 0 for no conditions."""
+    """Records per cell of the conditions, if no result is given; 0 for no conditions."""
     lines: int = LINES
+    """Number of simulated lines in the evaluation."""
     seed: int | None = None
-    """Of the evaluation; the recipe's own by default."""
+    """Seed of the evaluation; by default the recipe's."""
 
 
 def collect(options: ReportOptions, thresholds: GateThresholds | None = None, step: Progress = print) -> ReportData:
     """Evaluate a model, and its champion on the same episodes.
 
     Args:
-        options: what to evaluate, and what was already measured.
-        thresholds: of the gate; those of the model's recipe by default.
-        step: called with what is being done.
+        options: the models to evaluate, and results that were measured before.
+        thresholds: limits of the gate; by default those of the model's recipe.
+        step: called with a progress text at every step.
 
     Raises:
-        TrainingError: models of different specs, a robustness result of another model, or no data where the spec
-            needs some.
+        TrainingError: the models have different specs, a robustness result is another model's, or the spec needs a
+            data file that was not given.
         DataSetError: the data cannot be read.
         ArtefactError: a model cannot be read.
     """
@@ -76,7 +77,7 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
     classification = classify_scores(predictions, spec)
     calibration = calibrate_scores(predictions, spec, artefact.manifest.temperature)
     scores = gate_scores(evaluation, calibration, conditions, recipe.rule)
-    step("offering foreign input")
+    step("testing the rejection of out-of-distribution input")
     rejection = recipe.rejection(artefact, asked)
     comparison, champion_scores, errors = None, None, {}
     if champion is not None:
@@ -130,7 +131,7 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
 
 
 def count_steps(options: ReportOptions) -> int:
-    """Return about how often ``collect`` calls ``step``."""
+    """Return approximately how often ``collect`` calls ``step``."""
     recipe = recipe_of(Artefact.load(options.model).manifest.spec, "evaluation")
     models = 1 + (options.champion is not None)
     results = (options.robustness, options.champion_robustness)[:models]
@@ -141,7 +142,7 @@ def count_steps(options: ReportOptions) -> int:
 def gate_scores(
     evaluation: Evaluation, calibration: Calibration, conditions: RobustnessResult | None, rule: str | None
 ) -> GateScores:
-    """Return what the gate looks at; ``rule`` is the name of the baseline to beat."""
+    """Return the scores that the gate evaluates; ``rule`` is the name of the baseline to beat."""
     events = evaluation.events
     cells = () if conditions is None else conditions.cells
     return GateScores(
@@ -168,7 +169,7 @@ def _errors(
     champion: RobustnessResult | None,
     evaluation: Evaluation,
 ) -> dict[str, float]:
-    """Return the standard errors of the differences that the gate looks at."""
+    """Return the standard errors of the differences that the gate evaluates."""
     errors = {} if candidate is None or champion is None else standard_errors(candidate, champion)
     merged = comparison.rows[0]
     if evaluation.holdout_is_predicted and merged.low is not None and merged.high is not None:
@@ -177,7 +178,7 @@ def _errors(
 
 
 def _classifier(engine: Engine, artefact: Artefact) -> Classifier:
-    """Return what classifies as a worker does: windows unlike training are no fault."""
+    """Return a classifier that, like a worker, counts out-of-distribution windows as no fault."""
     return with_rejection(engine.classify, artefact.manifest.rejection, artefact.manifest.spec)
 
 
@@ -189,7 +190,7 @@ def _conditions(
     episodes: int,
     step: Progress,
 ) -> RobustnessResult | None:
-    """Return the given result, or one measured on the frozen records; None for no episodes or no conditions."""
+    """Return the given result, or measure one on the fixed records; None for no episodes or no conditions."""
     if given is not None or not episodes or not recipe.conditions:
         return given
 
@@ -225,7 +226,7 @@ def _fit_together(recipe: Recipe, artefact: Artefact, champion: Artefact | None,
 
 
 def _rollback(options: ReportOptions, artefact: Artefact) -> tuple[str, ...]:
-    """Return commands that bring back the model in use before."""
+    """Return the commands that return to the previous model."""
     before = options.champion
     spec = artefact.manifest.spec.name
     if before is None:

@@ -1,4 +1,4 @@
-"""What a report says: one versioned document. ``report.md`` and ``report.html`` are renderings of ``report.json``."""
+"""The contents of a report as one versioned document, from which ``report.md`` and ``report.html`` are rendered."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from training.gate.gate import GateScores, Verdict
 
 
 class Layer(Document):
-    """One layer as Keras sees it."""
+    """One Keras layer of the network."""
 
     name: str
     type: str
-    named: str = Field(description="Type with its size, as GRU(64).")
+    named: str = Field(description="Type with its size, such as GRU(64).")
     output_shape: str
     parameters: int
-    connected_to: tuple[str, ...] = Field((), description="Layers that it reads; none where it reads the window.")
+    connected_to: tuple[str, ...] = Field((), description="Layers whose output it reads; empty if it reads the window.")
 
 
 class Alternative(Document):
-    """Another architecture for the same spec, built to be counted."""
+    """Another architecture for the same spec, with its number of parameters."""
 
     architecture: str
     parameters: int
 
 
 class Network(Document):
-    """The network, read off the built model."""
+    """The network, described from the built model."""
 
     architecture: str
-    structure: str = Field(description="Layers with their sizes, in the order of the flow.")
+    structure: str = Field(description="Layers with their sizes, in the order of the computation.")
     steps: int
     values_per_step: int
     layers: tuple[Layer, ...]
@@ -46,7 +46,7 @@ class Network(Document):
 
 
 class History(Document):
-    """One value per epoch; ``best_epoch`` counts from 1."""
+    """Losses and scores, one value per epoch; ``best_epoch`` counts from 1."""
 
     loss: tuple[float, ...]
     val_loss: tuple[float, ...]
@@ -56,7 +56,7 @@ class History(Document):
 
 
 class Training(Document):
-    """What the artefact tells of its training; null where it was made without keeping it."""
+    """The artefact's record of its training; a value that it does not record is null."""
 
     seconds: float | None = None
     epochs: int | None = None
@@ -68,7 +68,7 @@ class Training(Document):
 
 
 class Identity(Document):
-    """Which model, made how, judged where."""
+    """The model, the command and versions that produced it, and the machine that evaluated it."""
 
     model_id: str
     spec: str
@@ -88,7 +88,7 @@ class Identity(Document):
 
 
 class Scores(Document):
-    """Per window; merged: classes that the spec calls equivalent as one. Interval: 95 %, by episode."""
+    """Scores per window; "merged" counts the spec's equivalent classes as one. Interval: 95 %, over episodes."""
 
     windows: int
     episodes: int
@@ -101,7 +101,7 @@ class Scores(Document):
 
 
 class ClassRow(Document):
-    """One class."""
+    """Scores of one class."""
 
     name: str
     windows: int
@@ -111,16 +111,18 @@ class ClassRow(Document):
 
 
 class Classification(Document):
-    """Scores of windows never trained on."""
+    """Scores on windows unseen in training."""
 
     source: str
     scores: Scores
     classes: tuple[ClassRow, ...]
-    confusion: tuple[tuple[int, ...], ...] = Field(description="Rows: truth. Columns: said. In the order of classes.")
+    confusion: tuple[tuple[int, ...], ...] = Field(
+        description="Rows: true class. Columns: predicted class. Both in the order of classes."
+    )
 
 
 class CalibrationBin(Document):
-    """Windows whose highest probability lies in low … high."""
+    """Mean confidence and accuracy of the windows whose highest probability lies in low … high."""
 
     low: float
     high: float
@@ -130,7 +132,7 @@ class CalibrationBin(Document):
 
 
 class Calibration(Document):
-    """Of the merged classes, with the artefact's temperature and without."""
+    """Calibration of the merged classes, with the artefact's temperature and without."""
 
     temperature: float
     ece: float
@@ -141,7 +143,7 @@ class Calibration(Document):
 
 
 class Latency(Document):
-    """One call of the compiled engine."""
+    """Duration of one call of the compiled engine."""
 
     batch: int
     median_ms: float
@@ -150,7 +152,7 @@ class Latency(Document):
 
 
 class Difference(Document):
-    """One score of both models on the same windows; interval by paired bootstrap over episodes."""
+    """One score of both models on the same windows, with an interval by paired bootstrap over episodes."""
 
     score: str
     candidate: float
@@ -161,7 +163,7 @@ class Difference(Document):
 
 
 class ChampionComparison(Document):
-    """The candidate beside the model in use."""
+    """Comparison of the candidate with the model in use."""
 
     model_id: str
     resamples: int
@@ -172,7 +174,7 @@ class ChampionComparison(Document):
 
 
 class ReportData(Document):
-    """Everything that a report says."""
+    """The complete contents of a report."""
 
     schema_version: Literal[1] = 1
     generated_at: str
@@ -197,4 +199,4 @@ class ReportData(Document):
     recommendations: tuple[str, ...]
     intended_use: tuple[str, ...]
     limits: tuple[str, ...]
-    rollback: tuple[str, ...] = Field(description="Commands.")
+    rollback: tuple[str, ...] = Field(description="Commands that return to the previous model.")

@@ -1,4 +1,4 @@
-"""The failures that a report shows: which events and windows went wrong, with their waveforms."""
+"""Select the failures that a report shows: wrong events and misclassified windows, with their waveforms."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from training.evaluation.documents import Failure
 from training.evaluation.evaluation import MOST_FAILURES, Predictions
 from training.report.records import ClassifiedScenario, event_at
 
-BEFORE_LENGTHS, AFTER_LENGTHS = 1.5, 4.5  # of a window, around the marked sample
-DIGITS = 3  # of a waveform's values: a plot's line is thicker
+BEFORE_LENGTHS, AFTER_LENGTHS = 1.5, 4.5  # window lengths shown before and after the marked sample
+DIGITS = 3  # decimals of a waveform's values; a plotted line is thicker than the rounding
 
 
 class Axes(TypedDict):
-    """The fields of ``Failure`` that scale its time and part its channels."""
+    """The fields of ``Failure`` that scale its time axis and group its channels."""
 
     samples_per_cycle: int | None
     rate_hz: float | None
@@ -30,18 +30,18 @@ class Axes(TypedDict):
 
 
 def scenario_failures(records: Sequence[ClassifiedScenario], spec: SignalSpec) -> tuple[Failure, ...]:
-    """Return missed and wrong faults, false alarms, then the windows that were wrong with the highest probability.
+    """Return missed and wrong faults, false alarms, and then the most confident misclassified windows.
 
     Args:
-        records: classified scenarios; wrong windows are taken from the first.
-        spec: of the windows.
+        records: classified scenarios; misclassified windows are taken from the first.
+        spec: spec of the windows.
     """
     found: list[Failure] = []
     for record in records:
         found += [*_events_missed_or_wrong(record, spec), *_false_alarms(record, spec)]
     if len(found) < MOST_FAILURES:
         found += _wrong_windows(records[0], spec, MOST_FAILURES - len(found))
-    # One of each kind before a second of any: six missed faults would tell less.
+    # Show one failure of each kind before a second of any kind, which is more informative than six missed faults.
     turns = [[earlier.title for earlier in found[:k]].count(failure.title) for k, failure in enumerate(found)]
     return tuple(found[k] for k in sorted(range(len(found)), key=turns.__getitem__)[:MOST_FAILURES])
 
@@ -71,7 +71,7 @@ def _false_alarms(record: ClassifiedScenario, spec: SignalSpec) -> Iterator[Fail
 
 
 def _wrong_windows(record: ClassifiedScenario, spec: SignalSpec, count: int) -> Iterator[Failure]:
-    """Yield windows lying fully in one state that were called another, the surest first, one of each event."""
+    """Yield misclassified windows that lie fully in one state, the most confident first, one per event."""
     merged = np.array(spec.equivalent_indices())
     said = record.probabilities.argmax(axis=2)
     sure = record.probabilities.max(axis=2) * (record.whole & (merged[said] != merged[record.labels]))
@@ -128,12 +128,12 @@ def _failure(
 
 
 def wrong_windows(predictions: Predictions, windows: Windows, spec: SignalSpec) -> tuple[Failure, ...]:
-    """Return the windows that were wrong with the highest probability, one of each confusion.
+    """Return the most confident misclassified windows, one for each pair of true and predicted class.
 
     Args:
-        predictions: of the windows.
+        predictions: predictions for the windows.
         windows: the same windows in the same order.
-        spec: of the windows.
+        spec: spec of the windows.
     """
     merged = np.array(spec.equivalent_indices())
     sure = predictions.probabilities.max(axis=1) * (merged[predictions.y_pred] != merged[predictions.labels])
@@ -158,7 +158,7 @@ def wrong_windows(predictions: Predictions, windows: Windows, spec: SignalSpec) 
 
 
 def axes(spec: SignalSpec) -> Axes:
-    """Return the unit of time, the spec's cycles or seconds where it has none, and the quantities of the channels."""
+    """Return the unit of time (cycles, or seconds for a spec without cycles) and the quantities of the channels."""
     return {
         "samples_per_cycle": spec.period_samples,
         "rate_hz": None if spec.period_samples else spec.rate_hz,

@@ -1,4 +1,4 @@
-"""Plots as SVG text that follows the page's colours: axes and letters take ``currentColor``."""
+"""Draw plots as SVG text that follows the page's colours: axes and text use ``currentColor``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from training.evaluation.documents import Failure
 from training.report.data import Calibration, History, Latency
 
-# Replaced in the SVG by currentColor; no plot uses it for anything else.
+# A placeholder that is replaced in the SVG by currentColor; no plot uses this colour for anything else.
 _INK = "#010203"
-# Okabe and Ito's palette: told apart by readers with any colour vision, on light and on dark.
+# Okabe and Ito's palette, which readers with any colour vision can distinguish on light and on dark backgrounds.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 _CURVES = (RED, GREEN, BLUE, ORANGE)
-# Channels whose names begin with the same letter are drawn together; these letters are symbols of quantities.
-# Narrow enough that letters are still readable when a phone shows a plot at its full width.
+# Narrow enough that text is still legible when a phone shows a plot at the width of its screen.
 _WIDTH_IN = 4.6
 _STYLE = {
     "svg.fonttype": "none",
@@ -53,7 +52,7 @@ def _svg(figure: Figure, label: str) -> str:
 
 
 def learning_curves(history: History) -> str:
-    """Loss of training and validation, and the validation scores, by epoch."""
+    """Draw the losses of training and validation, and the validation scores, by epoch."""
     epochs = range(1, len(history.loss) + 1)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_IN, 4.6), layout="constrained")
@@ -79,7 +78,7 @@ def learning_curves(history: History) -> str:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers on a logarithmic axis: few of a wide one, more of a narrow one, three at least."""
+    """Return at least three round numbers as ticks of a logarithmic axis, the more per decade the narrower it is."""
     for digits in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
         ticks = [d * 10.0**e for e in range(-6, 4) for d in digits if low * 0.95 < d * 10.0**e < high * 1.05]
         if len(ticks) >= 3:
@@ -88,7 +87,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def reliability(calibration: Calibration) -> str:
-    """Accuracy by confidence; the area of a point grows with its windows."""
+    """Draw accuracy by confidence; the area of a point grows with its number of windows."""
     most = max(part.windows for part in calibration.bins)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_IN, 3.6), layout="constrained")
@@ -108,13 +107,13 @@ def reliability(calibration: Calibration) -> str:
             color=BLUE,
             zorder=3,
         )
-        axis.set(xlabel="mean confidence", ylabel="part that is right", xlim=(0, 1.05), ylim=(0, 1.05))
+        axis.set(xlabel="mean confidence", ylabel="accuracy", xlim=(0, 1.05), ylim=(0, 1.05))
         axis.grid(True)
         return _svg(figure, "Reliability diagram")
 
 
 def latency(rows: tuple[Latency, ...]) -> str:
-    """Time of one call by batch size, both logarithmic."""
+    """Draw the duration of one call by batch size, both on logarithmic axes."""
     batches = [row.batch for row in rows]
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_IN, 3.0), layout="constrained")
@@ -128,7 +127,7 @@ def latency(rows: tuple[Latency, ...]) -> str:
         axis.xaxis.set_minor_locator(NullLocator())
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.yaxis.set_minor_locator(NullLocator())
-        axis.set(xlabel="windows in a call", ylabel="ms")
+        axis.set(xlabel="windows per call", ylabel="ms")
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(True)
         axis.legend(fontsize=8)
@@ -136,7 +135,7 @@ def latency(rows: tuple[Latency, ...]) -> str:
 
 
 def waveform(failure: Failure) -> str:
-    """Draw the channels, one quantity below the other, in cycles or seconds around the marked sample."""
+    """Draw the channels, one quantity below the other, over cycles or seconds around the marked sample."""
     quantities = failure.quantities or {"signal": tuple(range(len(failure.channels)))}
     per_unit = failure.samples_per_cycle or failure.rate_hz or 1.0
     with matplotlib.rc_context(_STYLE):

@@ -1,4 +1,4 @@
-"""The latency of the compiled engine, by batch size."""
+"""Measure the latency of the compiled engine by batch size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LATENCY_SECONDS = 0.4  # per batch size
 
 
 def measure_latency(engine: Engine, spec: SignalSpec, seed: int) -> tuple[Latency, ...]:
-    """Time single calls of a warm engine on noise, batch by batch."""
+    """Measure single calls of a warm engine on noise, for every batch size."""
     windows = np.random.default_rng(seed).normal(0, 1, (max(BATCHES), *spec.window_shape)).astype(np.float32)
     rows = []
     for batch in BATCHES:

@@ -1,4 +1,4 @@
-"""The network, its layers as branches, and the identity of an artefact: read off the artefact and this machine."""
+"""Describe a network, its branches and its training, and identify its artefact and this machine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from model.errors import ShapeArtefactError
 from training.report.data import Alternative, History, Identity, Layer, Network, Training
 
 PACKAGES = ("tensorflow-cpu", "keras", "numpy", "scipy", "faultline")
-# Layers that hold no weights and only lay out or condition the input: not part of what a reader calls the network.
+# Layers without weights that only rearrange or normalise the input; the description of the network omits them.
 _LAYOUT = ("InputLayer", "Condition", "Permute")
 
 
 def describe_network(artefact: Artefact) -> Network:
-    """Return layers, sizes and parameter counts, those of the other architectures for the same spec beside."""
+    """Return layers, sizes and parameter counts, and the parameter counts of the other architectures for the spec."""
     spec = artefact.manifest.spec
     model = build_model(artefact)
     seen = [layer for layer in model.layers if type(layer).__name__ not in _LAYOUT]
@@ -54,7 +54,7 @@ def describe_network(artefact: Artefact) -> Network:
 
 
 def _sources(layer: Any) -> Iterator[str]:
-    """Names of the layers whose output ``layer`` reads, past those that only lay it out; none for the window."""
+    """Yield the names of the layers that ``layer`` reads, skipping those of ``_LAYOUT``; none for the window."""
     for tensor in layer.input if isinstance(layer.input, list) else [layer.input]:
         source = tensor._keras_history.operation
         if type(source).__name__ not in _LAYOUT:
@@ -81,7 +81,7 @@ def _alternatives(artefact: Artefact) -> list[Alternative]:
 
 
 def describe_training(artefact: Artefact) -> Training:
-    """Return what the manifest holds of the training. `instant` keeps it by split."""
+    """Return the manifest's record of the training, which `instant` holds by split."""
     metrics: dict[str, Any] = dict(artefact.manifest.metrics)
     split = metrics.get("split")
     scores: dict[str, Any] = metrics.get(split, {}) if isinstance(split, str) else metrics
@@ -89,7 +89,7 @@ def describe_training(artefact: Artefact) -> Training:
     history = None if kept is None else History.model_validate(kept)
     best = None if history is None else history.best_epoch - 1
     provenance: dict[str, Any] = dict(artefact.manifest.provenance)
-    # Older artefacts have it beside the command.
+    # Older artefacts have the seconds directly in the provenance.
     seconds = (provenance.get("run") or provenance).get("training_seconds")
     return Training(
         seconds=float(seconds) if isinstance(seconds, int | float) else None,
@@ -149,13 +149,17 @@ def _memory_gib() -> float:
         return 0.0
 
 
-# Layers as branches: chains in which one layer follows the other, and how the chains join. ----------------------------
+# Branches of layers: chains in which each layer reads the one before, and the chains that join them. -----------------
 
 Chain = list[Layer]
 
 
 def chains(layers: Sequence[Layer]) -> tuple[list[Chain], list[Chain]]:
-    """Return the chains that read the window, and those that join others; ``layers`` in any order of the flow."""
+    """Return the chains that read the window, and those that join others.
+
+    Args:
+        layers: the layers, each after those that it reads.
+    """
     found: list[Chain] = []
     for layer in layers:
         before = [chain for chain in found if (chain[-1].name,) == layer.connected_to]
@@ -167,17 +171,17 @@ def chains(layers: Sequence[Layer]) -> tuple[list[Chain], list[Chain]]:
 
 
 def structure(layers: Sequence[Layer]) -> str:
-    """Return the layers with their sizes: chains that read the window, then those that join them."""
+    """Return the layers with their sizes as text: chains that read the window, then those that join them."""
     reading, joining = ([" → ".join(layer.named for layer in chain) for chain in part] for part in chains(layers))
     return "; joined: ".join([" beside ".join(reading), *joining])
 
 
 def is_branched(layers: Sequence[Layer]) -> bool:
-    """Return whether a table of the layers has to name what each is connected to."""
+    """Return whether the layers form more than one chain, so that a table of them must show the connections."""
     reading, joining = chains(layers)
     return len(reading) + len(joining) > 1
 
 
 def parameters(chain: Sequence[Layer]) -> int:
-    """Return how many parameters the layers of a chain have together."""
+    """Return the total number of parameters of a chain's layers."""
     return sum(layer.parameters for layer in chain)

@@ -1,4 +1,4 @@
-"""Sentences that follow from measured results. Each names its numbers; what was not measured is not said."""
+"""Derive the report's sentences from measured results. Each names its numbers, and nothing unmeasured is claimed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from training.recipe import Recipe
 from training.report.data import Calibration, Classification, Latency, Network, Training
 from training.report.model_card import chains, parameters
 
-# A gap of training to validation accuracy beyond this is called overfitting.
+# A larger gap between training and validation accuracy is reported as overfitting.
 GAP = 0.03
-# A class, a slice or a condition so much below the whole is worth a recommendation.
+# A class, a slice or a condition that is further below the overall score gets a recommendation.
 NOTABLE = 0.01
-# So much more calibration error, with the temperature than without, is more than chance.
+# If the temperature increases the calibration error by more than this, the increase is not due to chance.
 NOTABLE_ECE = 0.002
 
 
 def architecture_notes(network: Network, latency: Sequence[Latency], cores: int) -> tuple[str, ...]:
-    """Where the parameters are, how other architectures compare, and what a window costs."""
+    """Return sentences on the distribution of parameters, the other architectures, and the time per window."""
     notes = [
         f"A window is read in {network.steps} steps of {network.values_per_step}"
         f" {'value' if network.values_per_step == 1 else 'values'}; the network has {network.parameters:,} parameters."
@@ -37,7 +37,7 @@ def architecture_notes(network: Network, latency: Sequence[Latency], cores: int)
         notes.append(f"{len(reading)} branches read the window. Parameters by branch, then joined: {counts}.")
         measured = [chain[0] for chain in reading if chain[0].parameters == 0]
         notes.extend(
-            f"{layer.type} '{layer.name}' gives {layer.output_shape.strip('()').split(', ')[-1]} values of the"
+            f"{layer.type} '{layer.name}' computes {layer.output_shape.strip('()').split(', ')[-1]} features of the"
             f" window with 0 parameters."
             for layer in measured
         )
@@ -48,20 +48,20 @@ def architecture_notes(network: Network, latency: Sequence[Latency], cores: int)
             for other in others
         )
         notes.append(
-            f"Parameters of the other architectures for the same spec, beside {network.parameters:,}: {counts}."
+            f"Parameters of the other architectures for the same spec, compared with {network.parameters:,}: {counts}."
         )
     if latency:
         one, many = latency[0], max(latency, key=lambda row: row.windows_per_second)
         gain = many.windows_per_second / one.windows_per_second
         notes.append(
-            f"One window alone takes {one.median_ms:.3f} ms (median); in batches of {many.batch:,} the engine does"
+            f"A single window takes {one.median_ms:.3f} ms (median); in batches of {many.batch:,} the engine classifies"
             f" {many.windows_per_second:,.0f} windows/s on {cores} cores, {gain:.0f} times as many."
         )
     return tuple(notes)
 
 
 def learning_notes(training: Training) -> tuple[str, ...]:
-    """What the curves show."""
+    """Return sentences on the learning curves and on overfitting."""
     notes = []
     if (history := training.history) is not None:
         top = max(range(len(history.val_accuracy)), key=history.val_accuracy.__getitem__)
@@ -78,7 +78,7 @@ def learning_notes(training: Training) -> tuple[str, ...]:
             )
     if training.accuracy is not None and training.val_accuracy is not None:
         gap = training.accuracy - training.val_accuracy
-        verdict = f"above the {GAP:.2f} that is called overfitting here" if gap > GAP else f"within {GAP:.2f}"
+        verdict = f"above {GAP:.2f}, hence overfitting" if gap > GAP else f"within {GAP:.2f}"
         notes.append(
             f"Training accuracy {training.accuracy:.4f}, validation accuracy {training.val_accuracy:.4f}:"
             f" a gap of {gap:+.4f}, {verdict}."
@@ -98,7 +98,7 @@ def recommendations(
     data: DataSummary,
     elsewhere: Elsewhere | None,
 ) -> tuple[str, ...]:
-    """What to do next, the verdict first."""
+    """Return recommendations for the next steps, the gate's verdict first."""
     return (
         _by_verdict(verdict),
         *_by_leakage(data, elsewhere, classification),
@@ -122,12 +122,12 @@ def _by_verdict(verdict: Verdict) -> str:
 def _by_leakage(data: DataSummary, elsewhere: Elsewhere | None, classification: Classification) -> Iterator[str]:
     leaks = [check for check in data.leakage if check.allowed is not None and check.found > check.allowed]
     for check in leaks:
-        yield f"Repair the data before any score is believed: {check.found:,} of {check.of:,} {check.question}."
+        yield f"Repair the data before relying on any score: {check.found:,} of {check.of:,} {check.question}."
     known = [check for check in data.leakage if check.allowed is None and check.found > check.of / 10]
     if known and elsewhere is not None:
         check = max(known, key=lambda check: check.found)
         yield (
-            f"Judge by the {elsewhere.split} split, merged macro-F1 {elsewhere.merged_macro_f1:.4f}, not by"
+            f"Rely on the {elsewhere.split} split, merged macro-F1 {elsewhere.merged_macro_f1:.4f}, and not on"
             f" {classification.scores.merged_macro_f1:.4f} here: {check.found:,} of {check.of:,} {check.question}."
         )
 
@@ -156,7 +156,8 @@ def _by_class(spec: SignalSpec, classification: Classification) -> Iterator[str]
         k = spec.class_index(weakest.name)
         wrong = [(count, column) for column, count in enumerate(table[k]) if column != k]
         most, column = max(wrong)
-        rest = f"; {most:,} of its {weakest.windows:,} windows are called {spec.class_names[column]}" if most else ""
+        other = spec.class_names[column]
+        rest = f"; {most:,} of its {weakest.windows:,} windows are classified as {other}" if most else ""
         yield f"Add episodes of {weakest.name}, the weakest class with F1 {weakest.f1:.4f}{rest}."
 
 
@@ -166,7 +167,7 @@ def _by_slice(slices: Sequence[Slice], classification: Classification) -> Iterat
         worst = slices[0]
         yield (
             f"Add training data of {worst.dimension} {worst.band}: {worst.accuracy:.2%} of {worst.windows:,} windows"
-            f" right there, {overall:.2%} overall."
+            f" are correct there, {overall:.2%} overall."
         )
 
 
@@ -179,7 +180,7 @@ def _by_condition(conditions: RobustnessResult | None) -> Iterator[str]:
         yield (
             f"Train with more of condition '{_words(worst.condition)}': at level {worst.level}"
             f" ({f'{worst.value} {worst.unit}'.strip()})"
-            f" merged macro-F1 is {worst.merged_macro_f1:.3f} against {clean.merged_macro_f1:.3f} without any{beside}."
+            f" merged macro-F1 is {worst.merged_macro_f1:.3f} against {clean.merged_macro_f1:.3f} without it{beside}."
         )
     for name in sorted({name for cell in conditions.cells for name in cell.baselines}):
         beaten = [cell for cell in conditions.cells if cell.baselines.get(name, 0.0) > cell.merged_macro_f1]
@@ -204,8 +205,8 @@ def _by_events(events: Events | None) -> Iterator[str]:
         )
     if events.missed or events.wrong:
         yield (
-            f"Study the gallery: {events.missed} of {events.injected} faults were missed and {events.wrong} ended under"
-            f" another class."
+            f"Study the gallery of failures: {events.missed} of {events.injected} faults were missed and {events.wrong}"
+            f" ended with a wrong class."
         )
 
 
@@ -228,7 +229,7 @@ def _by_training(training: Training) -> Iterator[str]:
 
 
 def intended_use(recipe: Recipe, classification: Classification, events: Events | None) -> tuple[str, ...]:
-    """Return what the model is for, in numbers."""
+    """Return sentences on the intended use of the model, with numbers."""
     spec = recipe.spec
     uses = [
         f"Classifying windows of {spec.samples} by {len(spec.channels)} values ({', '.join(spec.channels)}),"
@@ -245,7 +246,7 @@ def intended_use(recipe: Recipe, classification: Classification, events: Events 
 
 
 def limits(recipe: Recipe, events: Events | None, conditions: RobustnessResult | None, source: str) -> tuple[str, ...]:
-    """Return where not to rely on it, in numbers."""
+    """Return sentences on the limits of the model, with numbers."""
     sentences = [*recipe.limits(events, source)]
     if conditions is not None:
         weak = [cell for cell in conditions.cells if cell.merged_macro_f1 < 0.9]

@@ -1,4 +1,4 @@
-"""Scenarios as a model classified them: what an evaluation scores and what the failures are drawn from."""
+"""Classify scenarios with a model. Evaluations score the result, and the report's failures come from it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ __all__ = ["ClassifiedScenario", "classified", "event_at"]
 
 @dataclass(frozen=True)
 class ClassifiedScenario:
-    """A scenario and what a model made of it.
+    """A scenario with a model's predictions.
 
-    ``probabilities`` float32 (lines, windows, classes); ``found`` the confirmed episodes; ``labels`` int32 (lines,
-    windows), the true classes; ``whole`` bool (lines, windows), True where one state fills the window.
+    Attributes:
+        scenario: the scenario.
+        probabilities: float32 (lines, windows, classes).
+        found: the confirmed episodes.
+        labels: int32 (lines, windows), the true classes.
+        whole: bool (lines, windows), true for a window that lies fully in one state.
     """
 
     scenario: Scenario
@@ -34,7 +38,7 @@ class ClassifiedScenario:
 
 
 def classified(scenario: Scenario, classify: Classifier, spec: SignalSpec) -> ClassifiedScenario:
-    """Classify every window of a scenario and confirm episodes."""
+    """Classify every window of a scenario and detect its episodes."""
     probabilities = classify_record(classify, scenario.samples, spec)
     labels, weights = label_windows(scenario.labels, scenario.settled, spec)
     found = tuple(detect_episodes(probabilities, scenario.samples, spec))
@@ -42,6 +46,6 @@ def classified(scenario: Scenario, classify: Classifier, spec: SignalSpec) -> Cl
 
 
 def event_at(events: Sequence[Event], line: str | int, sample: int) -> Event | None:
-    """Return the event of a line that began last before or at a sample; None where none had."""
+    """Return the latest event of a line that began before or at a sample; None if there is none."""
     begun = [event for event in events if event.line == line and event.start <= sample]
     return max(begun, key=lambda event: event.start) if begun else None

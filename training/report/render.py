@@ -1,4 +1,4 @@
-"""``report.json`` → ``report.md`` and ``report.html``. Nothing is computed here that the document does not hold."""
+"""Render ``report.json`` as ``report.md`` and ``report.html``. Rendering adds no figures to the document."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from training.report.model_card import is_branched
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
 FIGURE_FOLDER = "figures"
 LEVELS = (1, 2, 3, 4, 5)
-# Widths of the columns of the layer table, as Keras prints them; the fourth only where a layer has several inputs.
+# Column widths of the layer table, as in Keras' summary; the fourth column is for networks with branches only.
 _COLUMNS = (38, 29, 17, 28)
 
 
 def write(data: ReportData, folder: Path) -> tuple[Path, ...]:
-    """Write ``report.json``, and the others from what is read back of it.
+    """Write ``report.json``, read it back, and write the other files from it.
 
     Returns:
         The paths of report.json, report.md and report.html.
@@ -35,7 +35,7 @@ def write(data: ReportData, folder: Path) -> tuple[Path, ...]:
     for stale in (folder / FIGURE_FOLDER).glob("*.svg"):
         stale.unlink()
     for name, svg in plots.items():
-        # A file has no page whose colour it could take: a grey that is read on white and on black.
+        # A separate file cannot take the page's text colour, so use a grey that is legible on white and on black.
         standing = svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) if "xmlns=" not in svg else svg
         text = standing.replace("currentColor", "#808080")
         (folder / FIGURE_FOLDER / f"{name}.svg").write_text(text, encoding="utf-8")
@@ -55,7 +55,7 @@ def draw(data: ReportData) -> dict[str, str]:
 
 
 def markdown(data: ReportData, plots: Mapping[str, str]) -> str:
-    """Return the report as Markdown; ``plots`` tells which figures lie beside it."""
+    """Return the report as Markdown, with links to the figures named in ``plots``."""
     return _render("report.md.j2", data, plots, autoescape=False)
 
 
@@ -67,7 +67,7 @@ def html(data: ReportData, plots: Mapping[str, str]) -> str:
 def _render(template: str, data: ReportData, plots: Mapping[str, str], *, autoescape: bool) -> str:
     environment = Environment(
         loader=PackageLoader("training.report"),
-        autoescape=autoescape,  # noqa: S701 (Markdown is no HTML, and the text is our own)
+        autoescape=autoescape,  # noqa: S701 (Markdown is not HTML, and the text is Faultline's)
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -79,7 +79,7 @@ def _render(template: str, data: ReportData, plots: Mapping[str, str], *, autoes
     cell_names = {f"{CELL}{name}" for name in data.gate_scores.cells}
     return environment.get_template(template).render(
         d=data,
-        plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704 (our own drawing)
+        plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704 (drawn by ``figures``)
         layer_table=layer_table(data.network),
         branched=is_branched(data.network.layers),
         cell_names=cell_names,
@@ -91,23 +91,23 @@ def _render(template: str, data: ReportData, plots: Mapping[str, str], *, autoes
 
 
 def tint(score: float, low: float = 0.5) -> str:
-    """CSS colour of a score: green at 1, yellow between, red at ``low`` and below; black letters are read on all."""
+    """Return the CSS colour of a score: green at 1, red at ``low`` and below; black text is legible on all."""
     place = max(0.0, min(1.0, (score - low) / (1 - low)))
     return f"hsl({round(120 * place**2)} 60% 78%)"
 
 
 def tint_wrong(part: float) -> str:
-    """CSS colour of a part that is wrong: yellow for the first window, red from a fifth on."""
+    """Return the CSS colour of a share of wrong windows: yellow near 0, red from a fifth on."""
     return f"hsl({round(50 * (1 - min(1.0, 5 * part)))} 75% 80%)"
 
 
 def brief(value: object) -> str:
-    """A number with few digits, another value as words."""
+    """Return a number with four significant digits, or another value as words."""
     return f"{value:.4g}" if isinstance(value, float) else words(str(value))
 
 
 def words(name: str) -> str:
-    """An identifier as words."""
+    """Return an identifier as words."""
     return name.replace("_", " ")
 
 
@@ -118,19 +118,19 @@ def delay(value_and_unit: tuple[float, str], digits: int = 3) -> str:
 
 
 def beside(baselines: Mapping[str, float]) -> str:
-    """Scores of the baselines in the order of their names, two digits each, to stand under the model's."""
+    """Return the baselines' scores in the order of their names, two digits each, to show under the model's."""
     return " ".join(f"{score:.2f}".lstrip("0") for _, score in sorted(baselines.items()))
 
 
 def span(cells: Sequence[ConditionCell | None]) -> str:
-    """What a condition's mildest and severest level are."""
+    """Return the values of a condition's mildest and most severe level."""
     measured = [cell for cell in cells if cell is not None]
     ends = [measured[0], measured[-1]] if len(measured) > 1 else measured
     return f"{' … '.join(brief(cell.value) for cell in ends)} {ends[-1].unit}".strip()
 
 
 def heat_map(conditions: RobustnessResult | None) -> list[tuple[str, list[ConditionCell | None]]]:
-    """Return every condition with its cells of the five levels, the worst condition first."""
+    """Return every condition with the cells of its five levels, the worst condition first."""
     if conditions is None:
         return []
     rows: dict[str, dict[int, ConditionCell]] = {}
@@ -141,7 +141,7 @@ def heat_map(conditions: RobustnessResult | None) -> list[tuple[str, list[Condit
 
 
 def layer_table(network: Network) -> str:
-    """Return the layers in the box that Keras' summary draws."""
+    """Return the layers as a table in the form of Keras' summary."""
     branched = is_branched(network.layers)
     rows = [("Layer (type)", "Output Shape", "Param #", "Connected to")]
     for layer in network.layers:
@@ -178,7 +178,7 @@ def _rule(widths: Sequence[int], left: str, between: str, right: str, line: str)
 
 
 def _cells(widths: Sequence[int], row: Sequence[str]) -> list[str]:
-    """A row's texts as wide as their columns; numbers, in the third, to the right."""
+    """Return a row's texts padded to their columns; the third column, of numbers, is aligned to the right."""
     room = [width - 2 for width in widths]
     texts = [text[:wide] for text, wide in zip(row, room, strict=False)]
     return [

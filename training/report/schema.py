@@ -1,4 +1,4 @@
-"""The JSON Schema of ``report.json``; ``python -m training.report.schema docs/`` writes it below ``schemas/``."""
+"""Generate the JSON Schema of ``report.json``: ``python -m training.report.schema docs/`` writes it to ``schemas/``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PATH = "schemas/report.json"
 
 
 def schema_text() -> str:
-    """Return the schema as it is committed."""
+    """Return the text of the schema file."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ReportData.model_json_schema()}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 

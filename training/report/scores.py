@@ -1,4 +1,4 @@
-"""Predictions → scores, confusion, calibration, and the difference of two models, with intervals by episode."""
+"""Compute scores, confusion, calibration and the difference of two models from predictions, with intervals."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from training.report.data import (
     Scores,
 )
 
-RESAMPLES = 1000  # the ends of a 95 % interval are then the means of 25 resamples on each side: steady to a digit
+RESAMPLES = 1000  # 25 resamples then lie beyond each end of a 95 % interval, which makes the ends stable to one digit
 BOOTSTRAP_SEED = 20_25
 
 
 def classify_scores(predictions: Predictions, spec: SignalSpec) -> Classification:
-    """Return scores, the table by class and the confusion matrix."""
+    """Return the scores, the table by class and the confusion matrix."""
     classes = len(spec.classes)
     table = confusion(predictions.labels, predictions.y_pred, classes)
     scores = window_scores(predictions.labels, predictions.y_pred, spec)
@@ -56,7 +56,7 @@ def _row(name: str, k: int, table: NDArray[np.int64]) -> ClassRow:
 
 
 def _tables(predictions: Predictions, spec: SignalSpec) -> NDArray[np.float64]:
-    """Confusion of the merged classes of every episode, (episodes, classes, classes)."""
+    """Return the confusion matrix of the merged classes of every episode, (episodes, classes, classes)."""
     classes, merged = len(spec.classes), np.array(spec.equivalent_indices())
     _, number = np.unique(predictions.episode, return_inverse=True)
     cells = (number * classes + merged[predictions.labels]) * classes + merged[predictions.y_pred]
@@ -65,7 +65,7 @@ def _tables(predictions: Predictions, spec: SignalSpec) -> NDArray[np.float64]:
 
 
 def _resampled(tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Tables (resamples, classes, classes) of as many episodes drawn with replacement; the same draw every time."""
+    """Return the summed tables (resamples, classes, classes) of bootstrap samples, which are always the same."""
     count = len(tables)
     drawn = np.random.default_rng(BOOTSTRAP_SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES)
     summed: NDArray[np.float64] = (drawn @ tables.reshape(count, -1)).reshape(RESAMPLES, *tables.shape[1:])
@@ -82,13 +82,13 @@ def _merged_f1(tables: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def merged_macro_f1(predictions: Predictions, spec: SignalSpec) -> float:
-    """Return the macro-F1 with equivalent classes as one."""
+    """Return the macro-F1 with equivalent classes counted as one."""
     return float(_merged_f1(_tables(predictions, spec).sum(axis=0)[None])[0])
 
 
 def calibrate_scores(predictions: Predictions, spec: SignalSpec, temperature: float) -> Calibration:
     """Return calibration error and Brier score of the merged classes, with the temperature and without."""
-    # Softmax of logits/T to the power of T is, but for a factor, the softmax of the logits.
+    # The softmax of logits/T, raised to the power of T, is the softmax of the logits up to a factor.
     raw = predictions.probabilities.astype(np.float64) ** temperature
     raw /= raw.sum(axis=1, keepdims=True)
     after = merge_equivalent(predictions.probabilities, predictions.labels, spec)
@@ -113,9 +113,9 @@ def calibrate_scores(predictions: Predictions, spec: SignalSpec, temperature: fl
 
 
 def compare(candidate: Predictions, champion: Predictions, champion_id: str, spec: SignalSpec) -> ChampionComparison:
-    """Return the difference of two models on the same windows, by score, with 95 % intervals where resampled.
+    """Return the differences of two models' scores on the same windows, with 95 % intervals of the merged scores.
 
-    The bootstrap is paired: both models are scored on the same drawn episodes.
+    The bootstrap is paired: both models are scored on the same resampled episodes.
     """
     own, other = _tables(candidate, spec), _tables(champion, spec)
     own_draws, other_draws = _resampled(own), _resampled(other)

@@ -50,7 +50,7 @@ def network(layers: tuple[Layer, ...]) -> Network:
 def test_notes_and_table_tell_the_parameters_of_every_branch() -> None:
     notes = "\n".join(architecture_notes(network(FORK), (), 2))
     assert "2 branches read the window. Parameters by branch, then joined: a to b 12, x to y 11, both to z 13." in notes
-    assert "Dense 'x' gives 8 values of the window with 0 parameters." in notes
+    assert "Dense 'x' computes 8 features of the window with 0 parameters." in notes
     table = layer_table(network(FORK)).splitlines()
     assert "Connected to" in table[2]
     assert any("both (Dense)" in line and "│ b, y " in line for line in table)
