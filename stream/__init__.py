@@ -1,1 +1,1 @@
-"""How windows become events: contract, settings, transport, worker, episodes, dead letters, replay."""
+"""Turn windows into fault events: contract, settings, transport, worker, episodes, dead letters, replay."""

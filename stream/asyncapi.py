@@ -69,7 +69,7 @@ _TRACE_HEADERS: dict[str, dict[str, Any]] = {
     TRACEPARENT: {
         **_TEXT,
         "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}",
-        "description": "W3C trace context. With FAULTLINE_TRACING on, the records that result from a record continue its "
+        "description": "W3C trace context. With FAULTLINE_TRACING on, records that result from this one continue its "
         "trace. An invalid context is ignored.",
     },
     TRACESTATE: {**_TEXT, "description": "Vendor-specific part of the W3C trace context."},
@@ -122,8 +122,8 @@ def asyncapi_document() -> dict[str, Any]:
         "info": {
             "title": "Faultline",
             "version": "1",
-            "description": f"Faultline reads windows of {domain.title} and publishes fault events. Delivery is at least "
-            "once; a repeated event keeps its id. Topic names are those of the default settings.",
+            "description": f"Faultline reads windows of {domain.title} and publishes fault events. Delivery is at "
+            "least once; a repeated event keeps its id. Topic names are those of the default settings.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": JSON,

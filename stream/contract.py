@@ -257,7 +257,7 @@ class RetrainRequest(Message):
 
 
 class TrainingReport(Message):
-    """Value of ``training-reports``. The record's key is the model's id; before there is one, the first request's id."""
+    """Value of ``training-reports``. The record's key is the model's id; before there is one, the request's id."""
 
     run_id: str = Field(description="Id of the retraining; all its reports carry it.")
     request_ids: list[str] = Field(description="Ids of the requests that the retraining serves, including merged ones.")

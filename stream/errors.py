@@ -10,7 +10,7 @@ class SettingsError(FaultlineError):
 
 
 class ContractError(FaultlineError):
-    """Something does not keep the contract of its topic."""
+    """A record or text violates the contract of its topic."""
 
 
 class RecordingError(FaultlineError):
@@ -18,43 +18,43 @@ class RecordingError(FaultlineError):
 
 
 class ReplayError(FaultlineError):
-    """A replay could not send everything, or not confirmed."""
+    """A replay could not send all records, or the broker did not confirm all of them."""
 
 
 class WorkerError(FaultlineError):
-    """The worker cannot go on; nothing unconfirmed was committed."""
+    """The worker cannot continue; it committed nothing unconfirmed."""
 
 
 class BrokerError(FaultlineError):
-    """The broker cannot be used as asked."""
+    """The broker cannot serve the request."""
 
 
 class BrokerUnreachableError(BrokerError):
-    """Nobody answers as a Kafka broker at the address."""
+    """No Kafka broker answers at the address."""
 
 
 class AuthenticationError(BrokerError):
-    """The broker (or the token endpoint) did not accept who we say we are."""
+    """The broker or the token endpoint rejected the login."""
 
 
 class TlsError(BrokerError):
-    """No trusted TLS connection: certificate, host name, or a side that speaks no TLS."""
+    """There is no trusted TLS connection: wrong certificate or host name, or one side does not use TLS."""
 
 
 class AccessDeniedError(BrokerError):
-    """We are known but lack a right; the message names the ACL to grant."""
+    """The client is authenticated but lacks a right; the message names the ACL to grant."""
 
 
 class TopicError(BrokerError):
-    """Topics are missing or not as they must be."""
+    """Topics are missing or wrongly configured."""
 
 
 class KafkaServerError(FaultlineError):
-    """Our own Apache Kafka (``python -m benchmarks.kafka``) cannot be started or stopped."""
+    """The development broker (``python -m benchmarks.kafka``) cannot be started or stopped."""
 
 
 class ModelRefusedError(FaultlineError):
-    """A record of the topic ``models`` is not used; ``reason`` is its metric label."""
+    """A record of the topic ``models`` was refused; ``reason`` is its metric label."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -62,8 +62,8 @@ class ModelRefusedError(FaultlineError):
 
 
 class ModelsError(FaultlineError):
-    """No such model, or one that cannot be promoted."""
+    """A model does not exist or cannot be promoted."""
 
 
 class EventNotFoundError(FaultlineError):
-    """No fault event of that id is on the topics (any more)."""
+    """No fault event with this id is on the topics; it may have been deleted."""

@@ -1,6 +1,6 @@
-"""Read fault events: follow them as they are published, or find one and the others of its episode.
+"""Read fault events: follow them as they are published, or find one event and the rest of its episode.
 
-What is followed is one type, some, or all; topics that appear later are included.
+A feed follows one, several or all fault types, including topics that are created later.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from stream.settings import Settings
 log = structlog.get_logger(__name__)
 
 REFRESH_S = 3.0
-"""New topics and partitions are looked for this often: soon enough for a person who waits for one."""
+"""Interval of the search for new topics and partitions, short enough for a person who waits for one."""
 POLL_MS = 500
 MOST_LOOKED_THROUGH = 2_000_000
-"""Records of one look-up: a minute of reading. Whoever has more gives a shorter time."""
+"""Most records of one look-up, about a minute of reading; with more records, search a shorter period."""
 REMEMBERED_IDS = 10_000
-"""A change of type is published on two topics under one id, within one batch of a worker; hours of events."""
+"""Event ids kept for deduplication, hours of events: a change of type is published on two topics under one id."""
 
 
 def fault_topics(settings: Settings, types: Sequence[str]) -> frozenset[str] | None:
-    """Return the topics of some fault types; None, for all there are, without types.
+    """Return the topics of some fault types; without types return None, which stands for all topics.
 
     Raises:
-        SettingsError: a type that the spec does not have.
+        SettingsError: the spec does not have one of the types.
         SpecError: there is no such spec.
     """
     known = settings.fault_types if types else ()
@@ -55,22 +55,22 @@ def fault_topics(settings: Settings, types: Sequence[str]) -> frozenset[str] | N
 
 @dataclass(frozen=True)
 class EventFilter:
-    """A choice of events; an empty choice is all."""
+    """Filter of events by line and state; an empty collection matches all."""
 
     lines: Collection[str] = ()
     states: Collection[EpisodeState] = ()
 
     def wants(self, event: FaultEvent) -> bool:
-        """Return True if an event is of a chosen line and state."""
+        """Return True if an event matches the filter."""
         return (not self.lines or event.line in self.lines) and (not self.states or event.state in self.states)
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One event, the bytes and headers it came in, and where it stood.
+    """One event, its bytes and headers as received, and its position.
 
-    Example: a subscriber's own span goes below
-    ``stream.telemetry.tracing.read_context(received.headers)``, which needs the extra otel.
+    Example: make ``stream.telemetry.tracing.read_context(received.headers)`` the parent of a subscriber's own span;
+    this needs the extra otel.
     """
 
     event: FaultEvent
@@ -82,12 +82,12 @@ class Received:
 
 
 class EventFeed:
-    """Events of some topics, each once.
+    """Feed of the events of some topics; each event comes once.
 
-    Without a group every partition is read from ``start``; a topic or partition that appears later is read from its
-    beginning, so nothing is missed. (aiokafka's own pattern subscription without a group forgets its positions when
-    a topic appears.) With a group its members share the partitions, and ``commit`` remembers what was taken;
-    ``start`` then counts only where the group has committed nothing.
+    Without a group every partition is read from ``start``; a topic or partition that is created later is read from its
+    beginning, so no event is missed. (aiokafka's own pattern subscription without a group forgets its positions when
+    a topic appears.) With a group its members share the partitions, and ``commit`` stores their positions; ``start``
+    then applies only to partitions without a committed offset.
 
     Example: ``async with EventFeed(settings, None, StartAt("latest")) as feed: async for received in feed: …``
     """
@@ -96,23 +96,25 @@ class EventFeed:
         self, settings: Settings, topics: frozenset[str] | None, start: StartAt, *, group: str | None = None
     ) -> None:
         if group is not None and start.at_ms is not None:
-            raise SettingsError("--from with a time needs to be without --group: a group goes on where it committed")
+            raise SettingsError(
+                "--from with a time cannot be combined with --group: a group resumes at its committed offsets"
+            )
         self._settings = settings
         self._topics = topics
         self._start = start
         self._group = group
         self._reader = PartitionReader(settings, poll_ms=POLL_MS, metadata_max_age_ms=int(REFRESH_S * 1000))
-        """Without a group."""
+        """Used without a group."""
         self._refreshed_s = float("-inf")
         self._taken: dict[TopicPartition, int] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._resources = AsyncExitStack()
         self._consumer: Any = None
-        """With a group; it shares partitions, which no reader does."""
+        """Used with a group, since a reader cannot share partitions."""
         self._admin: Any = None
         self._embedded = False
         self.started = asyncio.Event()
-        """Set when every event published from now on will be seen."""
+        """Set once every event published from now on will be read."""
 
     async def __aenter__(self) -> Self:
         self._embedded = (await check_reachable(self._settings)).embedded
@@ -160,13 +162,13 @@ class EventFeed:
                 self._taken[TopicPartition(record.topic, record.partition)] = record.offset + 1
 
     async def commit(self) -> None:
-        """Remember for the group what was taken so far."""
+        """Commit the positions of the group after the events yielded so far."""
         if self._group is not None and self._taken:
             taken, self._taken = self._taken, {}
             await self._consumer.commit({tp: at for tp, at in taken.items() if tp in self._consumer.assignment()})
 
     def _receive(self, record: Any) -> Received | None:
-        # Lookup by time is per partition and, on an embedded broker, not answered.
+        # The broker finds offsets by time per partition, and an embedded broker does not answer such a request.
         if self._start.at_ms is not None and record.timestamp < self._start.at_ms:
             return None
         event = decode_event(record.value)
@@ -184,14 +186,14 @@ class EventFeed:
         fetch = self._fetch if self._group is None else self._fetch_share
         while True:
             fetched = await fetch()
-            # Partitions are merged by time, as far as one fetch goes.
+            # Partitions are merged by time within one fetch.
             for record in sorted((r for part in fetched.values() for r in part), key=lambda r: r.timestamp):
                 yield record
             if fetched:
                 await self.commit()
 
     async def _fetch_share(self) -> Fetched:
-        """Fetch the group's share of this member."""
+        """Fetch from the partitions that the group has assigned to this member."""
         self.started.set()
         if not self._consumer.assignment():
             await asyncio.sleep(POLL_MS / 1000)
@@ -202,7 +204,7 @@ class EventFeed:
     # Without a group ----------------------------------------------------------------------------------------------
 
     async def _fetch(self) -> Fetched:
-        """Fetch from all partitions, those that have appeared included."""
+        """Fetch from all partitions, including new ones."""
         now_s = asyncio.get_running_loop().time()
         if now_s - self._refreshed_s >= REFRESH_S:
             await self._refresh()
@@ -214,7 +216,7 @@ class EventFeed:
         return await self._reader.fetch()
 
     async def _refresh(self) -> None:
-        """Read partitions that have appeared."""
+        """Start reading new partitions."""
         there = await self._admin.list_topics()
         pattern = re.compile(self._pattern)
         wanted = [name for name in there if (name in self._topics if self._topics else pattern.match(name))]
@@ -222,9 +224,9 @@ class EventFeed:
         new = set(partitions_of(described)) - set(self._reader.positions)
         if not new:
             if not self._reader.positions and not self.started.is_set():
-                log.info("no-fault-topic-yet", then="it is read from its beginning when it appears")
+                log.info("no-fault-topic-yet", then="a topic that appears later is read from its beginning")
             return
-        # An embedded broker looks up no times.
+        # An embedded broker does not find offsets by time.
         all_of_it = self.started.is_set() or (self._embedded and self._start.at_ms is not None)
         start = StartAt("earliest") if all_of_it else self._start
         self._reader.assign(self._reader.positions | await self._reader.offsets(sorted(new), start))
@@ -237,21 +239,21 @@ async def find_episode(
     since_s: float,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[FaultEvent]:
-    """Return the event with that id, first, and all others of its episode by time of detection.
+    """Return the event with an id, followed by all others of its episode in order of detection.
 
     Args:
         settings: broker and topics.
-        event_id: as ``faultline subscribe --json`` prints it; an episode's id will do as well.
-        since_s: how far to look back, by the time of the records; an embedded broker looks up no times, so that all
-            is read there.
+        event_id: id as printed by ``faultline subscribe --json``; an episode's id is accepted as well.
+        since_s: length of the searched period before now, by the records' timestamps. An embedded broker does not find
+            offsets by time, so all records are read there.
         on_progress: called with the numbers of records read and of records to read.
 
     Raises:
-        EventNotFoundError: no such event in that time.
-        BrokerError: no connection, or no right to read.
+        EventNotFoundError: there is no such event in the period.
+        BrokerError: there is no connection, or no right to read.
     """
     start = StartAt("time", round((time.time() - since_s) * 1000))
-    # Where the event is not known, neither is its episode: two passes need no memory for all that lies between.
+    # The episode is only known once the event is found. Two passes avoid keeping all records in memory.
     found = [event async for event in _events_with(settings, event_id, start, on_progress)]
     wanted = [e for e in found if e.event_id == event_id] or [e for e in found if e.episode_id == event_id]
     if not wanted:
@@ -267,7 +269,7 @@ async def find_episode(
 async def _events_with(
     settings: Settings, text: str, start: StartAt, on_progress: Callable[[int, int], None]
 ) -> AsyncGenerator[FaultEvent]:
-    """Yield the events whose record holds ``text``, found without decoding the others."""
+    """Yield the events whose record contains ``text``; other records are not decoded."""
     wanted = text.encode()
     names = settings.fault_topics
     async with TopicReader(settings, names, start, optional=True) as reader:

@@ -1,4 +1,4 @@
-"""Samples of a line → windows → messages of the contract. The inverse of ``stream.detection.decode``."""
+"""Cut samples of a line into windows and encode them as messages; ``stream.detection.decode`` is the inverse."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MSGPACK_HEADERS: Headers = [(HEADER_CONTENT_TYPE, MSGPACK.encode())]
 
 @dataclass(frozen=True, slots=True)
 class OutgoingWindows:
-    """One message ready to be sent: key (line id), value, and the time at which its last sample exists."""
+    """One message to send: key (line id), value, number of windows, and the time of its last sample's end (Unix ns)."""
 
     line: str
     value: bytes
@@ -30,7 +30,7 @@ def cut_windows(samples: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.fl
     """Cut waveforms into overlapping windows.
 
     Args:
-        samples: float32 (…, T, channels), per unit: one waveform, or any number of equal length.
+        samples: float32 (…, T, channels), per unit: one waveform, or several of equal length.
         spec: gives samples per window and hop.
 
     Returns:
@@ -52,7 +52,7 @@ def encode_windows(
     rate_hz: float,
     labels: Sequence[int] | None = None,
 ) -> bytes:
-    """One MessagePack value of ``sensor-windows`` from float32 (n, samples, channels)."""
+    """Return a MessagePack value of ``sensor-windows`` for windows float32 (n, samples, channels)."""
     body: dict[str, object] = {
         "spec": spec.name,
         "sequence": sequence,
@@ -77,7 +77,7 @@ def window_messages(
     labels: NDArray[np.integer] | None = None,
     first_sequence: int = 0,
 ) -> Iterator[OutgoingWindows]:
-    """Messages of one line's waveform in time order, as a gateway would send them.
+    """Yield the messages of one line's waveform in time order, as a gateway would send them.
 
     Args:
         line: id of the line, the record's key.

@@ -1,1 +1,1 @@
-"""Talk to Kafka: clients, topics, access control, readers, producers, lag."""
+"""Use Kafka: clients, topics, access control, readers, producers, lag."""

@@ -1,7 +1,7 @@
-"""Access control: what each role may do, as one table; its ACLs on the broker; the rights that a worker lacks.
+"""Access control: one table of every role's rights, their ACLs on the broker, and the check for missing rights.
 
-A role is a principal of the broker (``User:worker``), not a person. What is not in the table is denied: the worker
-cannot write models, the trainer cannot write fault events, a gateway can read nothing.
+A role is a principal of the broker (``User:worker``), not a person. Any right that is not in the table is denied: a
+worker cannot write models, the trainer cannot write fault events, a gateway cannot read any topic.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from stream.settings import Settings
 Operation = Literal["Read", "Write", "Describe", "DescribeConfigs"]
 Resource = Literal["Topic", "Group"]
 APPLY_TIMEOUT_S = 20.0
-"""For one request that changes ACLs, and for the brokers to take all of them over."""
+"""Timeout of one request that changes ACLs, and of the brokers' applying all of them."""
 APPLY_POLL_S = 0.1
 CHECK_TIMEOUT_S = 10.0
-"""For one request that only asks; as long as ``check_reachable`` waits for a login."""
+"""Timeout of one read-only request; the same as that of a login in ``check_reachable``."""
 ROLES: Mapping[str, str] = {
     "gateway": "sends windows",
     "worker": "classifies windows, publishes fault events",
-    "trainer": "gathers windows and labels, retrains, promotes",
+    "trainer": "stores windows and labels, retrains, promotes",
     "subscriber": "reads fault events and classes of windows",
     "operator": "labels windows, requests retrainings, reads dead letters, models and reports",
 }
@@ -47,18 +47,18 @@ ROLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, order=True)
 class Grant:
-    """One role may do some operations on one topic or group."""
+    """Right of one role to some operations on one topic or group."""
 
     role: str
     resource: Resource
     name: str
     operations: tuple[Operation, ...]
     prefixed: bool = False
-    """``name`` stands for all names that begin with it."""
+    """True if the grant covers all names that begin with ``name``."""
 
 
 def grants(settings: Settings) -> tuple[Grant, ...]:
-    """Return the table: the grants of every role, under the names of the settings."""
+    """Return the grants of every role, with the topic and group names of the settings."""
     faults = settings.fault_topics
     windows, models = settings.topic_windows, settings.topic_models
     reads: dict[str, tuple[str, ...]] = {
@@ -76,12 +76,12 @@ def grants(settings: Settings) -> tuple[Grant, ...]:
             settings.topic_line_states,
             settings.topic_window_classes,
         ),
-        # Schedule and drift are requests of the trainer's own.
+        # The trainer itself publishes the requests of the schedule and of drift.
         "trainer": (models, settings.topic_reports, settings.topic_retrain),
         "subscriber": (),
         "operator": (settings.topic_labels, settings.topic_retrain),
     }
-    # Workers and trainers check their topics' settings when they start.
+    # Workers and trainers check the configuration of their topics when they start.
     checks = {"worker", "trainer"}
     found = []
     for role in ROLES:
@@ -102,7 +102,7 @@ def grants(settings: Settings) -> tuple[Grant, ...]:
 
 
 def kafka_acls(grant: Grant, broker: str) -> str:
-    """Return the command of Kafka's own tool that makes a grant."""
+    """Return the command of Kafka's own tool that adds a grant."""
     words = ["kafka-acls.sh", *_add_acls(broker, grant.role, grant.operations, grant.resource, [grant.name])]
     if grant.prefixed:
         words += ["--resource-pattern-type", "prefixed"]
@@ -110,7 +110,7 @@ def kafka_acls(grant: Grant, broker: str) -> str:
 
 
 def grant_advice(settings: Settings, topics: Iterable[str], *operations: str) -> str:
-    """Return advice to grant this client operations on topics, with the command for whoever may."""
+    """Return advice to grant this client operations on topics, with the command for an administrator."""
     words = _add_acls(settings.broker, principal(settings) or "<principal>", operations, "Topic", topics)
     return f"{who_needs(settings)} {', '.join(operations)}: kafka-acls {' '.join(words)}"
 
@@ -152,10 +152,10 @@ def bindings(grants: Iterable[Grant]) -> list[AclBinding]:
 
 
 def apply_grants(settings: Settings, grants: Iterable[Grant]) -> tuple[int, int]:
-    """Make the roles' rights those of ``grants``, and take away what it does not have; leave other principals alone.
+    """Set the roles' rights to ``grants``: add missing rights, remove others, and ignore other principals.
 
     Returns:
-        Number of rights added, and number taken away.
+        The number of rights added and the number removed.
 
     Raises:
         AccessDeniedError: this client may not change rights, or the broker has no authorizer.
@@ -176,18 +176,19 @@ def apply_grants(settings: Settings, grants: Iterable[Grant]) -> tuple[int, int]
         reason = error.args[0]
         if reason.name() in ("_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_AUTHENTICATION"):
             raise BrokerUnreachableError(
-                f"{settings.broker} gives no answer to the request for its rights ({reason.str()}): "
-                "faultline doctor says what is wrong with the connection"
+                f"{settings.broker} does not answer the request for its ACLs ({reason.str()}): "
+                "run faultline doctor, which checks the connection"
             ) from None
         raise AccessDeniedError(
-            f"rights cannot be changed ({reason.str()}): the broker needs authorizer.class.name, and this client Alter "
-            "on the cluster, or a place in super.users"
+            f"rights cannot be changed ({reason.str()}): set authorizer.class.name on the broker, and grant this "
+            "client "
+            "Alter on the cluster or add it to super.users"
         ) from None
     return len(new), len(old)
 
 
 def _role_bindings(admin: AdminClient) -> list[AclBinding]:
-    """Return all rights of our roles that the broker has."""
+    """Return all rights that the broker has stored for the roles."""
     found: list[AclBinding] = []
     for role in ROLES:
         wanted = AclBindingFilter(
@@ -204,13 +205,12 @@ def _role_bindings(admin: AdminClient) -> list[AclBinding]:
 
 
 def _wait_until_in_force(admin: AdminClient, wanted: list[AclBinding]) -> None:
-    """Wait for the broker: it learns a moment later what the controller has accepted."""
+    """Wait until the broker has applied the rights, shortly after the controller has accepted them."""
     end = time.monotonic() + APPLY_TIMEOUT_S
     while set(_role_bindings(admin)) != set(wanted):
         if time.monotonic() > end:
             raise AccessDeniedError(
-                f"the broker has not taken over all rights after {APPLY_TIMEOUT_S:.0f} s: "
-                "faultline access apply once more"
+                f"the broker has not applied all rights after {APPLY_TIMEOUT_S:.0f} s: run faultline access apply again"
             )
         time.sleep(APPLY_POLL_S)
 
@@ -240,7 +240,7 @@ class MissingRight:
 
 
 def needed_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
-    """Return what a worker does with records, topic → Read, Write or both, as the table has it."""
+    """Return the operations that a worker needs on every topic: Read, Write or both."""
     unused = () if settings.window_classes else (settings.topic_window_classes,)
     return {
         grant.name: tuple(OPERATIONS[one] for one in grant.operations if one in ("Read", "Write"))
@@ -250,10 +250,10 @@ def needed_rights(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
 
 
 def missing_rights(settings: Settings) -> list[MissingRight]:
-    """Return the rights of a worker that the broker denies, without writing anything.
+    """Return the rights that a worker needs and the broker denies; nothing is written.
 
-    Topics that are missing are ``check_topics``' subject. librdkafka makes the requests, since aiokafka 0.14 cannot:
-    Metadata v8 and DescribeGroups v3 carry the operations allowed.
+    Missing topics are left to ``check_topics``. librdkafka makes the requests because aiokafka 0.14 cannot: Metadata v8
+    and DescribeGroups v3 contain the allowed operations.
 
     Raises:
         KafkaException: the broker does not answer librdkafka.
@@ -280,7 +280,7 @@ def missing_rights(settings: Settings) -> list[MissingRight]:
 
 
 def _operations(described: Future[Any], denied_by: int | None = None) -> set[Any] | None:
-    """Return the allowed operations; None where the broker does not say, as of a group that never had a member."""
+    """Return the allowed operations; None if the broker does not report them (a group without members)."""
     try:
         return set(described.result(CHECK_TIMEOUT_S).authorized_operations)
     except KafkaException as error:

@@ -1,4 +1,4 @@
-"""An admin client that raises our errors, and descriptions of topics."""
+"""Describe topics by an admin client that raises Faultline's errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNKNOWN_CODE = UnknownTopicOrPartitionError.errno
 
 @asynccontextmanager
 async def admin_client(settings: Settings) -> AsyncIterator[Any]:
-    """Yield a started admin client; what fails inside the block is raised as one of our errors."""
+    """Yield a started admin client; failures inside the block are raised as Faultline's errors."""
     admin = AIOKafkaAdminClient(**client_kwargs(settings))
     with broker_errors(settings):
         try:
@@ -33,14 +33,14 @@ async def admin_client(settings: Settings) -> AsyncIterator[Any]:
 
 
 async def describe_topics(admin: Any, names: list[str], *, create: bool = False) -> dict[str, dict[str, Any]]:
-    """Return metadata per topic. Without ``create`` a broker that makes topics on demand must not make these."""
+    """Return metadata per topic. Without ``create`` the broker must not create missing topics on demand."""
     # The admin client's own describe_topics always allows creation.
     response = await admin._send_request(MetadataRequest(names, allow_auto_topic_creation=create))
     return {topic["topic"]: topic for topic in response.to_object()["topics"]}
 
 
 async def describe_configs(admin: Any, names: list[str]) -> dict[str, dict[str, str] | None]:
-    """Return the settings that we check, per topic; None where reading them is denied."""
+    """Return the checked configuration entries per topic; None for a topic whose configuration may not be read."""
     if not names:
         return {}
     keys = {"cleanup.policy": None, "max.message.bytes": None}

@@ -1,6 +1,6 @@
-"""Keyword arguments of aiokafka's clients and of the Faust app, from the settings; the check of a login.
+"""Build the arguments of aiokafka's clients and of the Faust app from the settings, and check a login.
 
-Passwords leave their ``SecretStr`` only here, on their way into a client; nothing here logs or shows them.
+Only this module takes passwords out of their ``SecretStr``, to pass them to a client; it never logs them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from stream.kafka.errors import broker_errors, translate
 from stream.kafka.oauth import ClientCredentialsTokens
 from stream.settings import Settings
 
-# What a record adds to its value: key, headers, batch framing. Dead letters carry the value plus our headers.
+# Most bytes of a record beside its value: key, headers, batch framing. A dead letter adds its own headers to the value.
 RECORD_OVERHEAD_BYTES = 64 * 1024
 RETRY_PAUSE_S = 0.5
 WORKER_REQUESTS = (
@@ -53,10 +53,10 @@ log = structlog.get_logger(__name__)
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext | None:
-    """Return a TLS context that verifies the broker's certificate and host name; None when the protocol has no TLS.
+    """Return a TLS context that verifies the broker's certificate and host name; None for a protocol without TLS.
 
     Raises:
-        SettingsError: a file cannot be read or is not what it should be.
+        SettingsError: a file cannot be read or has the wrong content.
     """
     if not settings.security_protocol.endswith("SSL"):
         return None
@@ -67,7 +67,7 @@ def ssl_context(settings: Settings) -> ssl.SSLContext | None:
             context.load_cert_chain(
                 settings.ssl_certfile,
                 settings.ssl_keyfile,
-                # An empty passphrase fails at once where None would ask on the terminal.
+                # An empty passphrase fails at once, while None would prompt on the terminal.
                 password.get_secret_value() if password is not None else "",
             )
         except (OSError, ValueError) as error:
@@ -93,7 +93,7 @@ def _trust(settings: Settings) -> ssl.SSLContext:
 
 
 def client_kwargs(settings: Settings) -> dict[str, Any]:
-    """Return what every aiokafka client takes, the admin client included.
+    """Return the arguments that every aiokafka client accepts, including the admin client.
 
     Call it in the event loop that will use the client.
 
@@ -111,8 +111,8 @@ def client_kwargs(settings: Settings) -> dict[str, Any]:
 
 
 def consumer_kwargs(settings: Settings, *, group: str | None = None) -> dict[str, Any]:
-    """Return the options of ``AIOKafkaConsumer``: offsets are committed by hand, or never without a ``group``."""
-    # The largest message must fit into a partition's share of a fetch, else it is fetched alone.
+    """Return the options of ``AIOKafkaConsumer``, without automatic commits; without a ``group`` there are none."""
+    # The largest message must fit into a partition's share of a fetch, or else it is fetched alone.
     partition_bytes = max(1 << 20, settings.max_message_bytes + RECORD_OVERHEAD_BYTES)
     membership = {
         "group_id": group,
@@ -133,7 +133,7 @@ def consumer_kwargs(settings: Settings, *, group: str | None = None) -> dict[str
 
 
 def producer_kwargs(settings: Settings) -> dict[str, Any]:
-    """Return the options of ``AIOKafkaProducer``: every record on all replicas, in order, no repeats by retries."""
+    """Return the options of ``AIOKafkaProducer``: all replicas acknowledge, order is kept, retries repeat nothing."""
     return {
         **client_kwargs(settings),
         "acks": "all",
@@ -145,7 +145,7 @@ def producer_kwargs(settings: Settings) -> dict[str, Any]:
 
 
 def faust_broker_credentials(settings: Settings) -> Credentials | None:
-    """Return the value of ``faust.App(broker_credentials=…)``; None for a plain connection.
+    """Return the value for ``faust.App(broker_credentials=…)``; None for PLAINTEXT.
 
     Raises:
         SettingsError: a setting that the security protocol needs is missing or unusable.
@@ -185,9 +185,9 @@ def _sasl_kwargs(settings: Settings) -> dict[str, Any]:
 
 
 def _carries_no_login(record: logging.LogRecord) -> bool:
-    """Return False for a log record that carries a login.
+    """Return False for a log record that contains credentials.
 
-    At debug level aiokafka logs every request whole, and this request holds the PLAIN password or the token.
+    At debug level aiokafka logs complete requests, and this one contains the PLAIN password or the token.
     """
     arguments = record.args if isinstance(record.args, tuple) else ()
     return not any(type(argument).__name__.startswith("SaslAuthenticate") for argument in arguments)
@@ -211,13 +211,13 @@ def _in_words(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class BrokerInfo:
-    """A broker that accepted the login, as it describes itself.
+    """Metadata of a broker that accepted the login.
 
     Attributes:
-        bootstrap: the address that answered.
-        cluster_id: None where the broker does not say.
+        bootstrap: address that answered.
+        cluster_id: id of the cluster; None if the broker does not report it.
         nodes: ``host:port`` of every broker, as advertised.
-        api_versions: API key → (lowest, highest) version.
+        api_versions: lowest and highest version, by API key.
     """
 
     bootstrap: str
@@ -227,7 +227,7 @@ class BrokerInfo:
 
     @property
     def embedded(self) -> bool:
-        """Return True for an embedded broker, which takes no topic settings."""
+        """Return True for an embedded broker, which does not support topic configurations."""
         return is_embedded(self.cluster_id)
 
 
@@ -235,15 +235,15 @@ async def check_reachable(settings: Settings, deadline_s: float = 10.0, *, retry
     """Log in at one of the bootstrap servers and at one address that it advertises.
 
     Args:
-        settings: who and where.
-        deadline_s: seconds for everything.
-        retry: wait for a broker that is not up yet, until the deadline. A refused login never becomes right
-            by waiting and is raised at once.
+        settings: brokers and credentials.
+        deadline_s: time limit for everything.
+        retry: True waits for a broker that has not started yet, until the deadline. A refused login is raised at
+            once, because waiting does not help.
 
     Raises:
-        BrokerUnreachableError: nobody answers, or what is advertised does not.
-        TlsError: no trusted connection.
-        AuthenticationError: login refused.
+        BrokerUnreachableError: no broker answers, or the advertised address does not.
+        TlsError: there is no trusted connection.
+        AuthenticationError: the login was refused.
         SettingsError: a setting that the security protocol needs is missing.
     """
     end = time.monotonic() + deadline_s
@@ -271,13 +271,13 @@ async def _describe(address: str, connection: dict[str, Any], settings: Settings
         with broker_errors(settings, address):
             answer = (await first.send(MetadataRequest([]))).to_object()
         nodes = tuple(f"{broker['host']}:{broker['port']}" for broker in answer["brokers"])
-        # The classic trap of containers: the bootstrap answers and sends everybody to a name of its own.
+        # A common mistake with containers: the bootstrap server advertises a name that clients cannot reach.
         if nodes and address not in nodes:
             try:
                 (await _log_in(nodes[0], connection, settings)).close()
             except BrokerUnreachableError:
                 raise BrokerUnreachableError(
-                    f"{address} answers but sends clients to {nodes[0]}, which does not: set "
+                    f"{address} answers but advertises {nodes[0]}, which does not: set "
                     "advertised.listeners of the broker to an address that is reachable from here"
                 ) from None
         return BrokerInfo(address, answer.get("cluster_id"), nodes, dict(first._versions))
@@ -292,10 +292,10 @@ async def _log_in(address: str, connection: dict[str, Any], settings: Settings) 
 
 
 def unspoken_requests(broker: BrokerInfo) -> list[str]:
-    """Return the requests that a worker makes and this broker supports in no version of aiokafka's."""
-    unspoken = []
+    """Return the requests of a worker for which broker and aiokafka have no version in common."""
+    unsupported = []
     for request in WORKER_REQUESTS:
         lowest, highest = broker.api_versions.get(request.API_KEY, (0, -1))
         if not any(lowest <= version.API_VERSION <= highest for version in request._CLASSES):
-            unspoken.append(request.__name__.removesuffix("Request"))
-    return unspoken
+            unsupported.append(request.__name__.removesuffix("Request"))
+    return unsupported

@@ -1,16 +1,16 @@
-"""The embedded broker: librdkafka's mock cluster, so that a first run needs neither Java nor Docker.
+"""Embedded broker: librdkafka's mock cluster, so that a first run needs neither Java nor Docker.
 
-It lives in the memory of its process and is gone with it. Measured with librdkafka 2.16, aiokafka 0.14:
+It keeps all data in the memory of its process. Measured with librdkafka 2.16, aiokafka 0.14:
 
-- A topic appears when somebody asks for its metadata, always with ``PARTITIONS`` (4) partitions; CreateTopics
-  and configuration requests are not answered, so nothing is ever compacted.
-- Each partition keeps its newest 5 MiB (about 6,500 windows of 32 × 6 values); older records vanish
-  silently. A consumer that falls further behind loses them, so make no claim about delivery here.
-- Fetch, commit, idempotent producers and gzip, lz4, snappy and zstd batches work. Lookup of offsets by time
+- A topic is created when a client requests its metadata, always with ``PARTITIONS`` (4) partitions. CreateTopics
+  and configuration requests are not answered, so no topic is ever compacted.
+- Each partition keeps its newest 5 MiB (about 6,500 windows of 32 × 6 values); older records are dropped
+  silently. A consumer that falls further behind loses them, so the delivery guarantee does not hold here.
+- Fetch, commit, idempotent producers and gzip, lz4, snappy and zstd batches work. A lookup of offsets by time
   always answers "none".
-- A group's first join takes 3 s. Members that join within these 3 s share the partitions. One that comes
-  later is refused by its first SyncGroup (error 42, InvalidRequest), which ends an aiokafka consumer: start the
-  workers of one group together, or use Apache Kafka.
+- A group's first join takes 3 s. Members that join within these 3 s share the partitions. The first SyncGroup of
+  a later member is refused (error 42, InvalidRequest), which ends an aiokafka consumer: start the workers of one
+  group together, or use Apache Kafka.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from confluent_kafka import KafkaException, Producer
 
 from stream.errors import BrokerUnreachableError
 
-PARTITIONS = 4  # librdkafka's default; there is no setting for it
-CLUSTER_ID_PREFIX = "mockCluster"  # what it answers to metadata requests; see is_embedded
+PARTITIONS = 4  # librdkafka's default; it has no setting for it
+CLUSTER_ID_PREFIX = "mockCluster"  # cluster id in its metadata responses, see is_embedded
 START_DEADLINE_S = 10.0
 PARENT_POLL_S = 0.5
 
@@ -42,7 +42,7 @@ def is_embedded(cluster_id: str | None) -> bool:
 
 
 class EmbeddedBroker:
-    """A broker on a free port of loopback that lives as long as this object.
+    """Broker on a free loopback port, which stops with this object.
 
     Example:
         >>> with EmbeddedBroker() as broker:
@@ -60,16 +60,16 @@ class EmbeddedBroker:
         return self._bootstrap
 
     def start(self) -> None:
-        """Start it and return when it answers.
+        """Start the broker and return when it answers.
 
         Raises:
-            BrokerUnreachableError: it did not answer within ten seconds.
+            BrokerUnreachableError: the broker did not answer within ten seconds.
         """
         if self._client is not None:
             return
         configuration: dict[str, Any] = {
             "test.mock.num.brokers": 1,
-            "bootstrap.servers": "127.0.0.1:1",  # must be given, is replaced by the mock's address
+            "bootstrap.servers": "127.0.0.1:1",  # required, but replaced by the mock's address
             "log_level": 0,
         }
         client = Producer(configuration)
@@ -83,7 +83,7 @@ class EmbeddedBroker:
         self._bootstrap = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
     def stop(self) -> None:
-        """End it; everything in it is gone."""
+        """Stop the broker; its data is lost."""
         self._client = None
         self._bootstrap = ""
 
@@ -102,8 +102,8 @@ def serve(*, on_start: Callable[[str], None], port_file: Path | None = None, wit
 
     Args:
         on_start: called with the address, ``host:port``, when the broker answers.
-        port_file: the address is written here too, in one rename, so that a reader never sees half of it.
-        with_parent: end as well when the process that started this one is gone.
+        port_file: file that receives the address, by a rename, so that a reader never sees half of it.
+        with_parent: True also ends the broker when the parent process has ended.
     """
     parent = os.getppid()
     asked_to_stop = threading.Event()

@@ -1,4 +1,4 @@
-"""Errors of brokers, each in one sentence that says what to do next."""
+"""Translate errors of brokers into one sentence each that says what to do next."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DENIED = (
 
 @contextmanager
 def broker_errors(settings: Settings, address: str | None = None) -> Iterator[None]:
-    """Raise what aiokafka, ssl and sockets raise inside as one of our errors, with its advice."""
+    """Translate errors of aiokafka, ssl and sockets inside the block into Faultline's errors with advice."""
     try:
         yield
     except (kafka_errors.KafkaError, OSError, TimeoutError) as error:
@@ -31,7 +31,7 @@ def broker_errors(settings: Settings, address: str | None = None) -> Iterator[No
 
 
 def translate(error: Exception, settings: Settings, address: str) -> BrokerError:
-    """Return our error for one of theirs; the most specific type is looked for first."""
+    """Return Faultline's error for another library's; the most specific type is tried first."""
     protocol = settings.security_protocol
     if isinstance(error, ssl.SSLCertVerificationError):
         return TlsError(
@@ -42,8 +42,8 @@ def translate(error: Exception, settings: Settings, address: str) -> BrokerError
     if isinstance(error, ssl.SSLError) or reset:
         reason = getattr(error, "reason", None) or error
         return TlsError(
-            f"no TLS connection to {address} ({reason}): does that port speak TLS, and does it "
-            "want a client certificate (FAULTLINE_SSL_CERTFILE)? FAULTLINE_SECURITY_PROTOCOL is " + protocol
+            f"no TLS connection to {address} ({reason}): check that the port uses TLS, and set FAULTLINE_SSL_CERTFILE "
+            "if it requires a client certificate; FAULTLINE_SECURITY_PROTOCOL is " + protocol
         )
     if isinstance(error, LOGIN_REFUSED):
         who = settings.sasl_username or settings.sasl_oauth_client_id
@@ -53,8 +53,8 @@ def translate(error: Exception, settings: Settings, address: str) -> BrokerError
         )
     if isinstance(error, kafka_errors.UnsupportedSaslMechanismError | kafka_errors.IllegalSaslStateError):
         return AuthenticationError(
-            f"{address} does not take {settings.sasl_mechanism} here: set FAULTLINE_SASL_MECHANISM to one "
-            f"that it offers, or FAULTLINE_SECURITY_PROTOCOL (now {protocol}) to what this port speaks"
+            f"{address} does not accept {settings.sasl_mechanism}: set FAULTLINE_SASL_MECHANISM to one "
+            f"that it offers, or FAULTLINE_SECURITY_PROTOCOL (now {protocol}) to the protocol of this port"
         )
     if isinstance(error, DENIED):
         return AccessDeniedError(f"{address} denies this ({error}): {who_needs(settings)} the right")
@@ -72,8 +72,8 @@ def _unreachable(error: Exception, settings: Settings, address: str) -> str:
     if isinstance(error, TimeoutError):
         return f"no broker at {address} (no answer in time): check the network and firewalls, or {start}"
     return (
-        f"{address} closed the connection ({type(error).__name__}): is it a Kafka broker, and does that port "
-        f"speak FAULTLINE_SECURITY_PROTOCOL={settings.security_protocol}?"
+        f"{address} closed the connection ({type(error).__name__}): check that it is a Kafka broker and "
+        f"that the port uses FAULTLINE_SECURITY_PROTOCOL={settings.security_protocol}"
     )
 
 
@@ -84,6 +84,6 @@ def principal(settings: Settings) -> str | None:
 
 
 def who_needs(settings: Settings) -> str:
-    """Return the start of an advice about rights: grant whom."""
+    """Return the beginning of an advice about rights: the principal to grant them to."""
     name = principal(settings)
     return f"grant User:{name}" if name else "grant this client's principal"

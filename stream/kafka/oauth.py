@@ -1,4 +1,4 @@
-"""OAUTHBEARER: access tokens by the client-credentials grant (RFC 6749, section 4.4), renewed before they expire."""
+"""Get OAUTHBEARER tokens by the client-credentials grant (RFC 6749, section 4.4) and renew them before they expire."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pydantic import SecretStr
 
 from stream.errors import AuthenticationError
 
-RENEW_AT = 0.8  # of a token's life: a slow token endpoint must not let a connection meet an expired one
-DEFAULT_LIFE_S = 300.0  # when the endpoint does not say (RFC 6749 only recommends that it does)
+RENEW_AT = 0.8  # fraction of a token's lifetime, so that a slow token endpoint does not leave an expired token
+DEFAULT_LIFE_S = 300.0  # if the endpoint reports no lifetime, which RFC 6749 only recommends
 REQUEST_TIMEOUT_S = 10.0
 
 log = structlog.get_logger(__name__)
 
 
 class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc]
-    """Access tokens for aiokafka and Faust; one token serves all connections until it is renewed."""
+    """Provider of access tokens for aiokafka and Faust; all connections share one token until it is renewed."""
 
     def __init__(
         self,
@@ -35,15 +35,15 @@ class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc]
         ssl_context: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """No request is made yet.
+        """Store the arguments; no request is made yet.
 
         Args:
             url: token endpoint.
-            client_id: who we are there.
+            client_id: client id at the endpoint.
             client_secret: sent in the Authorization header only, never logged.
-            scope: asked for when given.
-            ssl_context: trust for an https endpoint; the system's own when None.
-            clock: seconds that never go back.
+            scope: requested scope; none when None.
+            ssl_context: trusted CAs for an https endpoint; the system's own when None.
+            clock: monotonic seconds.
         """
         self._url = url
         self._client_id = client_id
@@ -63,7 +63,7 @@ class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc]
         """Return an access token that is still valid.
 
         Raises:
-            AuthenticationError: the endpoint cannot be reached or refuses, and no valid token is left.
+            AuthenticationError: the endpoint cannot be reached or refuses, and there is no valid token.
         """
         async with self._asking:
             if self._clock() < self._renew_at:
@@ -92,7 +92,7 @@ class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc]
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise AuthenticationError(
-                f"the token endpoint {self._url} gave no token ({_in_words(error)}): check "
+                f"the token endpoint {self._url} returned no token ({_in_words(error)}): check "
                 "FAULTLINE_SASL_OAUTH_TOKEN_URL and the network"
             ) from None
         answer = answer if isinstance(answer, dict) else {}

@@ -1,4 +1,4 @@
-"""The topics: the catalogue of what each is to be, their creation, and the check of what the broker has."""
+"""Specify, create and check the topics."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ EXISTS_CODE = TopicAlreadyExistsError.errno
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """A topic as it should be.
+    """Specification of a topic.
 
     Attributes:
-        name: as in the settings.
-        purpose: one line for people.
-        partitions: at creation; afterwards whoever runs the broker may add some.
-        compacted: only the newest record of a key is kept, for ever.
-        retention_ms: how long records are kept when not compacted; -1 for ever.
-        follows: a topic that must have the same number of partitions, since both are joined by key.
-        optional: nothing of ours fails without it.
-        worker: a worker reads or writes it from its first minute.
+        name: name from the settings.
+        purpose: purpose in one line, for people.
+        partitions: number of partitions at creation; an administrator may add some later.
+        compacted: True if only the newest record of a key is kept, without a time limit.
+        retention_ms: retention time of a topic that is not compacted; -1 for no limit.
+        follows: name of a topic that must have the same number of partitions, since both are joined by key.
+        optional: True if Faultline works without the topic.
+        worker: True if a worker needs the topic from its start.
     """
 
     name: str
@@ -61,18 +61,22 @@ class TopicSpec:
 
 
 def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
-    """Return the catalogue: all topics of ours, under the names and with the partitions of the settings."""
+    """Return the specifications of all topics, with the names and partitions of the settings."""
     many = settings.partitions
     windows = settings.topic_windows
-    events = "fault events; a subscriber back after a month still finds its faults"
+    events = "fault events; a subscriber that returns within a month still reads them"
     return (
         TopicSpec(
-            windows, "windows of all lines; a day outlasts a night's outage", many, retention_ms=DAY_MS, worker=True
+            windows,
+            "windows of all lines; a day is longer than a night's outage",
+            many,
+            retention_ms=DAY_MS,
+            worker=True,
         ),
         *(TopicSpec(topic, events, many, retention_ms=30 * DAY_MS, worker=True) for topic in settings.fault_topics),
         TopicSpec(
             settings.topic_dead_letters,
-            "records without classes",
+            "records that cannot be classified",
             many,
             retention_ms=14 * DAY_MS,
             worker=True,
@@ -86,9 +90,9 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
             worker=True,
         ),
         TopicSpec(
-            # A worker without it would use an old model beside peers that have the champion.
+            # Required: a worker without it would use an old model while its peers use the champion.
             settings.topic_models,
-            "the champion's artefact per spec",
+            "artefacts of the models per spec",
             1,
             compacted=True,
             worker=True,
@@ -101,7 +105,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
             optional=not settings.window_classes,
             worker=settings.window_classes,
         ),
-        TopicSpec(settings.topic_labels, "labels by operators; retraining needs all of them", many),
+        TopicSpec(settings.topic_labels, "labels of operators; a retraining needs all of them", many),
         TopicSpec(settings.topic_retrain, "requests for a retraining", 1, retention_ms=30 * DAY_MS),
         TopicSpec(settings.topic_reports, "progress and results of retrainings", 1, retention_ms=365 * DAY_MS),
     )
@@ -109,12 +113,12 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
 
 def topic_settings(topic: TopicSpec, settings: Settings) -> dict[str, str]:
     """Return Kafka's configuration of a topic."""
-    # A dead letter is a record of at most max_message_bytes plus our headers, so every topic has that room.
+    # A dead letter is a record of at most max_message_bytes plus its headers; every topic must accept that size.
     size = {"max.message.bytes": str(settings.max_message_bytes + RECORD_OVERHEAD_BYTES)}
     if not topic.compacted:
         return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms), **size}
-    # A restart reads a compacted topic to its end: closing segments hourly and compacting at 20 % of repeats
-    # keeps that end near. Kafka's defaults are a week and 50 %.
+    # A restarted worker reads a compacted topic to its end. Closing segments hourly and compacting at 20 % of repeated
+    # keys keeps the topic short. Kafka's defaults are a week and 50 %.
     return {
         "cleanup.policy": "compact",
         "segment.ms": str(HOUR_MS),
@@ -136,19 +140,19 @@ class TopicResult:
 
 
 async def create_topics(settings: Settings, names: Collection[str] | None = None) -> list[TopicResult]:
-    """Create the topics that are not there yet; what exists is left as it is.
+    """Create the missing topics; existing ones are not changed.
 
-    On an embedded broker topics appear by being asked for, with its own number of partitions.
+    An embedded broker creates a topic when its metadata is requested, with its own number of partitions.
 
     Args:
-        settings: broker, names, partitions, copies.
-        names: only these of the catalogue.
+        settings: broker, and names, partitions and copies of the topics.
+        names: the topics to create; all topics when None.
 
     Returns:
-        One result per topic, in the catalogue's order; a denied or failed one does not stop the others.
+        One result per topic, in the order of ``topic_specs``; a denied or failed one does not stop the others.
 
     Raises:
-        BrokerError: no connection or no login.
+        BrokerError: there is no connection, or the login was refused.
     """
     topics = [topic for topic in topic_specs(settings) if names is None or topic.name in names]
     broker = await check_reachable(settings, settings.request_timeout_s)
@@ -179,25 +183,25 @@ async def _create(admin: Any, topics: list[TopicSpec], settings: Settings) -> li
     for name, code, message in response.topic_errors:
         if code == 0:
             results.append(TopicResult(name, "created"))
-        elif code == EXISTS_CODE:  # another process was faster
+        elif code == EXISTS_CODE:  # another process created it first
             results.append(TopicResult(name, "exists"))
         elif code == DENIED_CODE:
-            results.append(TopicResult(name, "denied", "no right to create or to see it"))
+            results.append(TopicResult(name, "denied", "no right to create or describe it"))
         else:
             results.append(TopicResult(name, "failed", message or for_code(code).__name__))
     return results
 
 
 async def _wait_for_leaders(admin: Any, names: list[str]) -> None:
-    """Wait until topics can be used: their partitions get leaders a moment after CreateTopics succeeds."""
+    """Wait until the topics can be used: their partitions get leaders shortly after CreateTopics succeeds."""
     end = time.monotonic() + LEADER_DEADLINE_S
     while names:
         seen = await describe_topics(admin, names)
         names = [name for name in names if not has_leaders(seen[name])]
         if names and time.monotonic() > end:
             raise TopicError(
-                f"{', '.join(names)} created, but without a leader after {LEADER_DEADLINE_S:.0f} s: look at the "
-                "broker's log, then: faultline topics check"
+                f"{', '.join(names)} created, but without a leader after {LEADER_DEADLINE_S:.0f} s: read the broker's "
+                "log, then run: faultline topics check"
             )
         await asyncio.sleep(LEADER_POLL_S if names else 0)
 
@@ -207,7 +211,7 @@ async def _wait_for_leaders(admin: Any, names: list[str]) -> None:
 
 @dataclass(frozen=True)
 class TopicFinding:
-    """A finding of ``check_topics`` about one topic; ``message`` says what to do unless it is ok."""
+    """A finding of ``check_topics`` about one topic; unless the level is ok, ``message`` says what to do."""
 
     name: str
     level: Literal["ok", "warn", "fail"]
@@ -216,22 +220,22 @@ class TopicFinding:
 
 
 async def check_topics(settings: Settings, names: Collection[str] | None = None) -> list[TopicFinding]:
-    """Compare the broker's topics with the catalogue; nothing is changed.
+    """Compare the broker's topics with their specifications; nothing is changed.
 
     Args:
-        settings: broker and names.
-        names: only these of the catalogue.
+        settings: broker and names of the topics.
+        names: the topics to check; all topics when None.
 
     Returns:
-        One finding or more per topic, in the catalogue's order.
+        One finding or more per topic, in the order of ``topic_specs``.
 
     Raises:
-        BrokerError: no connection or no login.
+        BrokerError: there is no connection, or the login was refused.
     """
     topics = [topic for topic in topic_specs(settings) if names is None or topic.name in names]
     broker = await check_reachable(settings, settings.request_timeout_s)
     async with admin_client(settings) as admin:
-        # A topic that others follow is looked at even when it is not asked for.
+        # A topic that others follow is described even if it is not among the names.
         wanted = {topic.name for topic in topics} | {topic.follows for topic in topics if topic.follows}
         seen = await describe_topics(admin, sorted(wanted), create=broker.embedded)
         present = [topic.name for topic in topics if seen[topic.name]["error_code"] == 0]
@@ -255,13 +259,13 @@ def _problems(
 ) -> Iterable[TopicFinding]:
     code = seen[topic.name]["error_code"]
     if code == UNKNOWN_CODE and topic.optional:
-        yield TopicFinding(topic.name, "ok", "missing, and not used: FAULTLINE_WINDOW_CLASSES is off")
+        yield TopicFinding(topic.name, "ok", "missing, but not needed: FAULTLINE_WINDOW_CLASSES is off")
     elif code == UNKNOWN_CODE:
         yield TopicFinding(topic.name, "fail", f"missing: {creation(settings)}", missing=True)
     elif code == DENIED_CODE:
         yield TopicFinding(topic.name, "fail", "not visible: " + grant_advice(settings, [topic.name], "Describe"))
     elif code != 0:
-        yield TopicFinding(topic.name, "fail", f"{for_code(code).__name__}: look at the broker's log")
+        yield TopicFinding(topic.name, "fail", f"{for_code(code).__name__}: read the broker's log")
     else:
         yield from _partition_problems(topic, seen)
         if not embedded:
@@ -270,7 +274,7 @@ def _problems(
 
 def _partition_problems(topic: TopicSpec, seen: dict[str, dict[str, Any]]) -> Iterable[TopicFinding]:
     if not has_leaders(seen[topic.name]):
-        yield TopicFinding(topic.name, "fail", "a partition has no leader: look at the brokers")
+        yield TopicFinding(topic.name, "fail", "a partition has no leader: check that all brokers run")
     other = seen[topic.follows] if topic.follows else None
     if topic.follows and other is not None and other["error_code"] == 0:
         ours, theirs = len(seen[topic.name]["partitions"]), len(other["partitions"])
@@ -278,27 +282,29 @@ def _partition_problems(topic: TopicSpec, seen: dict[str, dict[str, Any]]) -> It
             yield TopicFinding(
                 topic.name,
                 "fail",
-                f"{ours} partitions but {topic.follows} has {theirs}: a line's state would not be found; create "
-                f"{topic.name} again with {theirs} partitions",
+                f"{ours} partitions but {topic.follows} has {theirs}: workers would not find a line's state; recreate "
+                f"{topic.name} with {theirs} partitions",
             )
 
 
 def _config_problems(topic: TopicSpec, config: dict[str, str] | None, settings: Settings) -> Iterable[TopicFinding]:
     if config is None:
         advice = grant_advice(settings, [topic.name], "DescribeConfigs")
-        yield TopicFinding(topic.name, "warn", f"its settings cannot be read: {advice}")
+        yield TopicFinding(topic.name, "warn", f"its configuration cannot be read: {advice}")
         return
     change = f"kafka-configs --bootstrap-server {settings.broker} --alter --topic {topic.name} --add-config"
     policy = config.get("cleanup.policy", "")
     if topic.compacted and policy != "compact":
         yield TopicFinding(
-            topic.name, "fail", f"cleanup.policy is {policy}, which forgets: {change} cleanup.policy=compact"
+            topic.name,
+            "fail",
+            f"cleanup.policy is {policy}, which deletes needed records: {change} cleanup.policy=compact",
         )
     if not topic.compacted and "compact" in policy:
         yield TopicFinding(
             topic.name,
             "fail",
-            f"cleanup.policy is {policy}, which drops records of the same line: {change} cleanup.policy=delete",
+            f"cleanup.policy is {policy}, which drops earlier records of a line: {change} cleanup.policy=delete",
         )
     size = int(config.get("max.message.bytes", 0))
     if size < settings.max_message_bytes:
@@ -311,18 +317,18 @@ def _config_problems(topic: TopicSpec, config: dict[str, str] | None, settings: 
 
 
 async def require_topics(settings: Settings, names: Collection[str] | None = None) -> list[TopicFinding]:
-    """Raise unless topics are there and as they must be; an embedded broker makes them by being asked.
+    """Raise unless topics exist and are configured correctly; an embedded broker creates them on request.
 
     Args:
-        settings: broker and names.
-        names: of the catalogue; those that a worker needs from its first minute when None.
+        settings: broker and names of the topics.
+        names: the topics to check; those that a worker needs from its start when None.
 
     Returns:
-        Warnings: what may stay as it is.
+        Warnings, which do not prevent a start.
 
     Raises:
-        TopicError: a topic is missing or would lose something; one line that names them all.
-        BrokerError: no connection or no login.
+        TopicError: a topic is missing or would lose records; one line names all such topics.
+        BrokerError: there is no connection, or the login was refused.
     """
     if names is None:
         names = [topic.name for topic in topic_specs(settings) if topic.worker]
@@ -344,15 +350,15 @@ async def require_existing(
     operations: Sequence[str] = ("Read", "Describe"),
     alternative: str = "",
 ) -> None:
-    """Raise unless topics, of the catalogue or not, exist and are visible.
+    """Raise unless topics, Faultline's or others, exist and are visible.
 
     Args:
-        admin: see ``admin_client``.
+        admin: client from ``admin_client``.
         settings: broker.
-        names: of the topics.
-        create: let a broker that makes topics on demand make them.
-        operations: to grant where a topic is denied.
-        alternative: what the user may do instead of creating a topic.
+        names: names of the topics.
+        create: True lets a broker that creates topics on demand create them.
+        operations: operations to grant if a topic is denied.
+        alternative: action that the error offers the user instead of creating a topic.
 
     Raises:
         TopicError: a topic is missing.
@@ -366,7 +372,7 @@ async def require_existing(
 
 
 def creation(settings: Settings) -> str:
-    """Return the command that creates the topics, with the spec that its user may have given another command only."""
+    """Return the command that creates the topics; it names the spec, which the user may have given elsewhere."""
     own = settings.spec != Settings.model_fields["spec"].default
     return "faultline topics create" + (f" --spec {settings.spec}" if own else "")
 

@@ -194,5 +194,5 @@ def test_a_start_that_is_no_time_says_what_is_one(text: str) -> None:
 
 
 def test_a_group_cannot_start_at_a_time() -> None:
-    with pytest.raises(SettingsError, match="without --group"):
+    with pytest.raises(SettingsError, match="combined with --group"):
         EventFeed(load_settings(), None, StartAt("time", 1), group="g")

@@ -1,4 +1,4 @@
-"""A producer of its own for a topic whose failures must not delay the events."""
+"""Dedicated producer for a topic whose failures must not delay the events."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ log = structlog.get_logger(__name__)
 
 
 async def stop_producer(producer: aiokafka.AIOKafkaProducer, timeout_s: float) -> None:
-    """Stop a producer within ``timeout_s``; log it when records are left that it could not deliver."""
+    """Stop a producer within ``timeout_s``; log it if some records could not be delivered."""
     try:
         async with asyncio.timeout(timeout_s):
             await producer.stop()
     except (KafkaError, OSError, TimeoutError) as error:
-        log.info("producer-ended-with-records-left", error=repr(error))
+        log.info("producer-stopped-with-undelivered-records", error=repr(error))
 
 
 class DedicatedProducer:
-    """A producer of its own, made when first needed, for a topic whose trouble must not become the events'.
+    """Separate producer, created on first use, for a topic whose failures must not affect the events.
 
-    A topic that does not exist keeps aiokafka's client refreshing its metadata, and meanwhile the records of every
-    other topic of the same client expire without a leader.
+    A missing topic makes aiokafka's client refresh its metadata again and again; meanwhile the records of all other
+    topics of the same client expire without a leader.
 
     Args:
-        new: makes an aiokafka producer that is not started.
+        new: creates an aiokafka producer that is not started.
         stop_timeout_s: longest wait for an old producer's last records.
     """
 

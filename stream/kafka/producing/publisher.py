@@ -1,4 +1,4 @@
-"""Confirmed publishing: no record counts as sent before the broker has acknowledged it, and none is dropped."""
+"""Publish records with confirmation: a record counts as sent once the broker has acknowledged it; none is dropped."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from stream.contract import Outgoing
 log = structlog.get_logger(__name__)
 
 KEY_BYTES = 255
-"""Bytes of a record's key in a log line: as long as a line's id may be."""
+"""Bytes of a record's key in a log line: the largest id of a line."""
 
 
 class Producer(Protocol):
-    """A producer: Faust's, or aiokafka's behind the same signature."""
+    """Producer: Faust's, or aiokafka's with the same signature."""
 
     async def send(
         self,
@@ -143,9 +143,9 @@ class Publisher:
         """Return True when the broker acknowledged a record by the deadline; False when its producer gave up on it."""
         pending = asyncio.ensure_future(sent.acknowledgement)
         try:
-            if not pending.done():  # of records sent together most are acknowledged once the first is
+            if not pending.done():  # most records sent together are acknowledged with the first
                 async with asyncio.timeout_at(deadline_s):
-                    # Shielded: the end of waiting must not cancel a record that may yet be delivered.
+                    # Shielded: the timeout must not cancel a record that may still be delivered.
                     await asyncio.shield(pending)
             pending.result()
         except (KafkaError, TimeoutError) as error:
@@ -194,13 +194,13 @@ class Publisher:
             "publish-failed",
             **_ids(record),
             error=repr(cause),
-            then=f"tried again in {self._retry_s} s; nothing is dropped",
+            then=f"retried in {self._retry_s} s; no record is dropped",
         )
 
 
 def _ids(record: Outgoing) -> dict[str, str]:
-    """Return what identifies a record in a log: topic, key (mostly the line), and the id of an event."""
+    """Return the log fields that identify a record: topic, key (usually the line), and the id of an event."""
     event = next((value for name, value in record.headers if name == "ce_id"), None)
-    # A dead letter's key is any bytes that its sender chose.
+    # The key of a dead letter may be any bytes that its sender chose.
     found = {"topic": record.topic, "key": ascii((record.key or b"")[:KEY_BYTES].decode("utf-8", "replace"))[1:-1]}
     return found if event is None else {**found, "event_id": event.decode("ascii", "replace")}

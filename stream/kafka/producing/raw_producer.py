@@ -1,8 +1,8 @@
-"""Sends any record that a topic can hold, those too that aiokafka's producer does not take.
+"""Send any record that a topic can hold, including those that aiokafka's producer refuses.
 
-It refuses a record with neither key nor value, and a header's name that is not UTF-8 (see
-``stream.kafka.reading.tolerant_parser``).
-Such a record goes as a batch of its own, built by aiokafka's builder in Python, which asks a name to encode itself.
+aiokafka refuses a record with neither key nor value, and a header name that is not UTF-8 (see
+``stream.kafka.reading.tolerant_parser``). Such a record is sent as a batch of its own. aiokafka's builder in Python
+builds it, because that builder calls the name's own ``encode``.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 FRAME_BYTES = 256
-"""Of a batch and a record, without key, value and headers; far more than there is."""
+"""Upper bound for a batch with one record, without key, value and headers."""
 
 
 class _Name(str):
-    """A name with its bytes that are not UTF-8 as surrogates."""
+    """Header name that holds bytes that are not UTF-8 as surrogates."""
 
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
         return super().encode("utf-8", "surrogateescape")
 
 
 class _SingleBatch(BatchBuilder):  # type: ignore[misc]
-    """A batch for one record."""
+    """Batch for one record."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size, 0)
@@ -46,16 +46,16 @@ async def send_any(
     timestamp_ms: int | None,
     partition: int | None = None,
 ) -> Awaitable[Any]:
-    """Buffer a record, behind those of its partition that were buffered before.
+    """Buffer a record after those of its partition that were buffered before.
 
     Args:
-        producer: takes the plain records itself.
-        topic: where to.
-        value: null makes a tombstone.
-        key: decides the partition where it is not null.
-        headers: names may hold bytes that are not UTF-8 as surrogates, values may be null.
-        timestamp_ms: Unix ms; None for now.
-        partition: None to let the key decide.
+        producer: sends ordinary records itself.
+        topic: topic to send to.
+        value: value; None makes a tombstone.
+        key: key; it decides the partition unless it is None.
+        headers: names may hold bytes that are not UTF-8 as surrogates; values may be None.
+        timestamp_ms: Unix time in ms; None for now.
+        partition: partition to send to; None lets the key decide.
 
     Returns:
         A future that resolves with the broker's acknowledgement.

@@ -1,7 +1,7 @@
-"""Lag: records appended and not finished by this worker, or not committed by a group.
+"""Measure lag: records appended that this worker has not acknowledged, or that a group has not committed.
 
-``LagProbe`` asks for end offsets on a connection of its own, so that a dead fetcher cannot hide them. ``GroupLag`` is
-for a sender that must not outrun the workers: it sees how far they are behind, as committed.
+``LagProbe`` requests end offsets on a connection of its own, so that a fetcher that has stopped cannot hide them.
+``GroupLag`` is for a sender that must not send faster than the workers read: it uses their committed offsets.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from stream.settings import Settings
 log = structlog.get_logger(__name__)
 
 PROBE_EVERY_S = 5.0
-"""Often enough for autoscaling and the watchdog, one small request each."""
+"""Interval of the probe, short enough for autoscaling and the watchdog; each probe is one small request."""
 PROBE_TIMEOUT_S = 20.0
 
 
 class LagProbe:
-    """Keep ``lag``: records appended to the assigned partitions and not finished.
+    """Probe of ``lag``: the records of the assigned partitions that are appended and not acknowledged.
 
     Args:
-        new_consumer: makes a consumer without a group.
-        offset_reset: where a partition without a committed offset begins.
+        new_consumer: creates a consumer without a group.
+        offset_reset: start of a partition without a committed offset, earliest or latest.
     """
 
     def __init__(self, new_consumer: Callable[[], AIOKafkaConsumer], offset_reset: str) -> None:
@@ -39,10 +39,10 @@ class LagProbe:
         self._consumer: AIOKafkaConsumer | None = None
         self.lag = 0
         self.reachable = True
-        """False if the last probe was not answered."""
+        """False if the last probe failed."""
 
     async def run(self, positions: Callable[[], dict[Partition, int | None]]) -> None:
-        """Probe for ever; a failing probe keeps the last value and is tried again."""
+        """Probe until cancelled; a failed probe keeps the last value and is retried."""
         while True:
             await asyncio.sleep(PROBE_EVERY_S)
             try:
@@ -50,7 +50,7 @@ class LagProbe:
                     self.lag = await self._measure(positions())
                 self.reachable = True
             except Exception as error:
-                # Whatever it is: the watchdog lives on the lag, and must know that it is unknown.
+                # Any error: the watchdog depends on the lag and must know when it is unknown.
                 self.reachable = False
                 log.warning("lag-unknown", error=repr(error))
                 await self.close()
@@ -59,7 +59,7 @@ class LagProbe:
         if not positions:
             return 0
         if self._consumer is None:
-            # Kept before it is started: a consumer that fails to start is to be stopped as well.
+            # Stored before it is started, because a consumer that fails to start must be stopped as well.
             self._consumer = self._new_consumer()
             await self._consumer.start()
         partitions = {partition: TopicPartition(*partition) for partition in positions}
@@ -82,10 +82,10 @@ class LagProbe:
 
 
 class GroupLag:
-    """Measure a group's lag on some topics, without joining the group.
+    """Measurement of a group's lag on some topics, without joining the group.
 
-    Committed offsets trail by up to ``commit_interval_s``, so the lag of workers that keep up is what was sent in
-    that time.
+    Committed offsets trail by up to ``commit_interval_s``, so the lag of workers that keep up is the number of
+    records sent in that time.
 
     Example: ``async with GroupLag(settings, "faultline", ["sensor-windows"]) as lag: await lag.measure()``
     """
@@ -107,7 +107,7 @@ class GroupLag:
         await self._consumer.stop()
 
     async def measure(self) -> int:
-        """Return the records appended and not committed, of all topics; a group without commits lags by all records."""
+        """Return the records appended but not committed, of all topics; all records if the group has no commit."""
         ends = await self._consumer.end_offsets(self._partitions)
         committed = {partition: await self._consumer.committed(partition) for partition in self._partitions}
         unknown = [partition for partition, offset in committed.items() if offset is None]

@@ -1,4 +1,4 @@
-"""The name of a partition, equal to those of Faust and aiokafka."""
+"""Name partitions by a tuple that equals those of Faust and aiokafka."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Partition(NamedTuple):
-    """A topic's partition. Equal to Faust's and aiokafka's own tuples of the same two."""
+    """Partition of a topic. Equal to Faust's and aiokafka's own tuples of the same two values."""
 
     topic: str
     partition: int

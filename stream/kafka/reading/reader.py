@@ -1,7 +1,7 @@
-"""Read topics in no group: from a given start to their end or for ever, new partitions included.
+"""Read topics without a group, from a given start to their end or continuously, including new partitions.
 
-A reader takes no partition from a group and moves no committed offset. It notices what the broker's retention deleted
-before it could be read: such records are counted and logged, never passed over in silence.
+A reader takes no partition from a group and moves no committed offset. It counts and logs the records that the broker's
+retention deleted before they could be read.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from stream.settings import Settings
 log = structlog.get_logger(__name__)
 
 POLL_MS = 200
-"""Longest wait of one fetch that finds nothing; a new record ends it at once."""
+"""Longest wait of a fetch that finds no record; a new record ends the wait at once."""
 RECORD_WAIT_S = 10.0
-"""Longest wait for one record that is known to be there: a fetch of the largest message takes far less."""
+"""Longest wait for one record that is known to exist; a fetch of the largest message takes far less."""
 
 Fetched = Mapping[TopicPartition, list[Any]]
 """aiokafka's records per partition, in its order."""
@@ -39,17 +39,17 @@ Fetched = Mapping[TopicPartition, list[Any]]
 
 @dataclass(frozen=True)
 class StartAt:
-    """Where to begin: ``earliest``, ``latest``, or at a Unix time in ms."""
+    """Start of reading: ``earliest``, ``latest``, or a Unix time in ms."""
 
     where: str
     at_ms: int | None = None
 
 
 def parse_start(text: str) -> StartAt:
-    """Read ``earliest``, ``latest`` or an ISO time (of this machine's time zone where it names none).
+    """Parse ``earliest``, ``latest`` or an ISO time (in this machine's time zone if it names none).
 
     Raises:
-        SettingsError: none of these.
+        SettingsError: the text is none of these.
 
     Example:
         >>> parse_start("2026-01-01T00:00:00Z").at_ms
@@ -64,12 +64,12 @@ def parse_start(text: str) -> StartAt:
 
 
 class PartitionReader:
-    """Read given partitions, and know where each of them stands.
+    """Reader of given partitions that keeps a position in each.
 
     Args:
         settings: broker.
-        poll_ms: longest wait of one fetch that finds nothing.
-        options: of ``AIOKafkaConsumer``, in place of those of ``consumer_kwargs``.
+        poll_ms: longest wait in ms of a fetch that finds no record.
+        options: options of ``AIOKafkaConsumer`` that replace those of ``consumer_kwargs``.
     """
 
     def __init__(self, settings: Settings, *, poll_ms: int = POLL_MS, **options: Any) -> None:
@@ -78,9 +78,9 @@ class PartitionReader:
         self._options = options
         self._consumer: AIOKafkaConsumer | None = None
         self.positions: dict[TopicPartition, int] = {}
-        """Offset of the next record of every partition that is read."""
+        """Offset of the next record of every partition."""
         self.deleted = 0
-        """Records that the broker's retention had deleted before they could be read."""
+        """Number of records that the broker's retention deleted before they could be read."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -90,22 +90,23 @@ class PartitionReader:
         await self.close()
 
     async def start(self) -> None:
-        """Connect, unless connected; after ``close`` reading goes on where it ended.
+        """Connect unless connected; after ``close`` reading resumes at the kept positions.
 
         Raises:
-            KafkaError, OSError: no broker, or no login.
+            KafkaError: the login was refused.
+            OSError: there is no broker.
         """
         if self._consumer is not None:
             return
         # A header name that is not UTF-8 would make every fetch raise.
         patch_aiokafka_parser()
-        # "none": a jump over what retention deleted must not go unseen.
+        # "none" makes the consumer report records that retention deleted, instead of skipping them silently.
         options = {**consumer_kwargs(self._settings), **self._options, "auto_offset_reset": "none"}
-        # Kept before it is started: a consumer that fails to start is to be stopped as well.
+        # Stored before it is started, because a consumer that fails to start must be stopped as well.
         self._consumer = AIOKafkaConsumer(**options)
         try:
             await self._consumer.start()
-            # A consumer that is stopped before its tasks took their first step raises CancelledError.
+            # A consumer that is stopped before its tasks have run raises CancelledError.
             await asyncio.sleep(0)
         except BaseException:
             await self.close()
@@ -121,14 +122,14 @@ class PartitionReader:
 
     @property
     def consumer(self) -> AIOKafkaConsumer:
-        """The consumer; call ``start`` before."""
+        """Return the consumer; call ``start`` before."""
         assert self._consumer is not None
         return self._consumer
 
     # Positions ----------------------------------------------------------------------------------------------------
 
     async def offsets(self, partitions: Collection[TopicPartition], start: StartAt) -> dict[TopicPartition, int]:
-        """Return the offsets at which ``start`` is; at a time, of the first record at or after it, else the end."""
+        """Return the offsets of ``start``: for a time, the first record at or after it, or the end if there is none."""
         if not partitions:
             return {}
         if start.where == "latest":
@@ -140,32 +141,32 @@ class PartitionReader:
         return {partition: ends[partition] if at is None else at.offset for partition, at in found.items()}
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Read these partitions from these offsets on, and no others."""
+        """Read only these partitions, from these offsets on."""
         self.positions = dict(positions)
         self.consumer.assign(list(self.positions))
         for partition, offset in self.positions.items():
             self.consumer.seek(partition, offset)
 
     def release(self) -> None:
-        """Read nothing: a consumer with partitions goes on fetching, and later requests wait behind its fetch."""
+        """Read no partition: a consumer with partitions keeps fetching, and later requests wait behind its fetch."""
         self.positions = {}
         self.consumer.unsubscribe()
 
     async def unread(self) -> int:
-        """Return the number of offsets from the positions to the present ends, all partitions together."""
+        """Return the number of offsets from the positions to the current ends of all partitions."""
         ends = await self.offsets(list(self.positions), StartAt("latest"))
         return sum(max(0, ends[partition] - offset) for partition, offset in self.positions.items())
 
     # Records ------------------------------------------------------------------------------------------------------
 
     async def fetch(self, full: Collection[TopicPartition] = ()) -> Fetched:
-        """Fetch once, not longer than ``poll_ms`` without a record.
+        """Fetch once; wait at most ``poll_ms`` for a record.
 
         Args:
-            full: partitions to leave alone this time; what was fetched of them before still comes.
+            full: partitions to leave out of this fetch; records prefetched from them are still returned.
 
         Raises:
-            KafkaError: a failure that aiokafka does not retry.
+            KafkaError: a request failed in a way that aiokafka does not retry.
         """
         consumer = self.consumer
         consumer.pause(*full)
@@ -177,14 +178,14 @@ class PartitionReader:
         finally:
             consumer.resume(*full)
         for partition in self.positions:
-            # Beyond control records of transactions too, which are never handed out.
+            # The consumer's position also passes the control records of transactions, which it never returns.
             self.positions[partition] = await consumer.position(partition)
         return fetched
 
     async def read_to_end(self) -> AsyncGenerator[Fetched]:
-        """Yield fetch by fetch what is there now; the reader then stands where the partitions ended.
+        """Yield the present records, fetch by fetch; the positions are then those ends of the partitions.
 
-        Offsets have gaps, so how far the consumer is decides, not the number of records.
+        Offsets have gaps, so the consumer's position decides when to end, not the number of records.
         """
         ends = await self.offsets(list(self.positions), StartAt("latest"))
         beyond: dict[TopicPartition, int] = {}
@@ -209,24 +210,26 @@ class PartitionReader:
                 self.deleted += deleted
                 log.warning("deleted-before-read", **place, records=deleted)
             else:
-                # The topic was deleted and created again, or lost its newest records with a leader.
-                log.warning("read-from-the-beginning", **place, reason="the broker's records end before", offset=offset)
+                # The topic was deleted and recreated, or lost its newest records with a leader.
+                log.warning(
+                    "read-from-the-beginning", **place, reason="the partition ends before the offset", offset=offset
+                )
             self.positions[partition] = begins[partition]
             self.consumer.seek(partition, begins[partition])
 
 
 class TopicReader(PartitionReader):
-    """Read all partitions of some topics, and know how far each goes.
+    """Reader of all partitions of some topics that knows the end of each.
 
     Args:
         settings: broker.
-        topics: names, or patterns with ``*``, of which those count that exist at the beginning.
+        topics: names, or patterns with ``*`` that are matched once, at the start.
         start: earliest, latest (from now on), or a time of the records.
-        optional: leave out topics that are missing, instead of raising.
+        optional: True leaves out missing topics instead of raising.
 
     Raises:
         TopicError: there is no such topic.
-        BrokerError: no broker, or no right to read.
+        BrokerError: there is no broker, or no right to read.
 
     Example: ``async with TopicReader(settings, ["faults.*"], StartAt("earliest")) as reader: await reader.fetch()``
     """
@@ -240,9 +243,9 @@ class TopicReader(PartitionReader):
         self._admin: Any = None
         self._embedded = False
         self._ends: dict[TopicPartition, int] = {}
-        """Offsets up to which records are known to be there."""
+        """Known end offsets."""
         self.final = False
-        """True once ``fix_ends`` was called: nothing is read beyond the ends."""
+        """True once ``fix_ends`` was called: no record beyond the ends is returned."""
         self.topics: tuple[str, ...] = ()
         """Names of the topics that are read."""
 
@@ -272,7 +275,7 @@ class TopicReader(PartitionReader):
         for wanted in self._wanted:
             found = fnmatch.filter(there, wanted) if "*" in wanted else [wanted]
             if not found and not self._optional:
-                raise TopicError(f"no topic matches {wanted!r}: faultline topics check says what there is")
+                raise TopicError(f"no topic matches {wanted!r}: run faultline topics check, which lists the topics")
             names |= dict.fromkeys(sorted(found))
         if self._optional:
             names = {name: None for name in names if name in there}
@@ -284,7 +287,7 @@ class TopicReader(PartitionReader):
     # Partitions ---------------------------------------------------------------------------------------------------
 
     async def _take_partitions(self, start: StartAt) -> None:
-        """Read partitions that are not read yet, from ``start``."""
+        """Start reading new partitions, from ``start``."""
         there = partitions_of(await describe_topics(self._admin, list(self.topics))) if self.topics else []
         new = [partition for partition in there if partition not in self.positions]
         if not new:
@@ -294,37 +297,37 @@ class TopicReader(PartitionReader):
         self.assign(self.positions | offsets)
 
     async def offsets(self, partitions: Collection[TopicPartition], start: StartAt) -> dict[TopicPartition, int]:
-        """Return the offsets at which ``start`` is; the beginning where the broker looks up no times."""
-        # An embedded broker answers every time with "none": its records are read and left out one by one.
+        """Return the offsets of ``start``; for a time on an embedded broker, the beginning."""
+        # An embedded broker finds no offset for any time; callers filter its records by their timestamps.
         by_time = start.at_ms is not None and self._embedded
         return await super().offsets(partitions, StartAt("earliest") if by_time else start)
 
     @property
     def partitions(self) -> int:
-        """Number of partitions that are read."""
+        """Return the number of partitions."""
         return len(self.positions)
 
     async def refresh(self) -> None:
-        """Read partitions that have appeared, from their beginning, so that nothing is missed."""
+        """Read new partitions from their beginning, so that no record is missed."""
         try:
             await self._take_partitions(StartAt("earliest"))
         except (KafkaError, OSError) as error:
-            # A broker that is away for a while ends no recording: the consumer goes on when it is back.
-            log.warning("partitions-unknown", error=repr(error), then="looked for again")
+            # A broker outage must not end a recording: the consumer resumes when the broker is back.
+            log.warning("partitions-unknown", error=repr(error), then="retried at the next refresh")
 
     async def fix_ends(self, before_ms: int | None = None) -> None:
-        """End where the topics end now, or before the first record of a time."""
+        """Fix the ends: the current ends of the topics, or the first record at or after ``before_ms``."""
         partitions = list(self.positions)
         by_time = before_ms is not None and not self._embedded
         self._ends = await self.offsets(partitions, StartAt("time", before_ms) if by_time else StartAt("latest"))
         self.final = True
 
     def behind(self) -> list[TopicPartition]:
-        """Return the partitions of which there is more to fetch."""
+        """Return the partitions with records still to fetch."""
         return [partition for partition, at in self.positions.items() if at < self._ends[partition]]
 
     async def fetch(self, full: Collection[TopicPartition] = ()) -> Fetched:
-        """Fetch once, see ``PartitionReader.fetch``; nothing beyond the ends once they are fixed."""
+        """Fetch once as ``PartitionReader.fetch`` does; return no record beyond fixed ends."""
         fetched = await super().fetch(full)
         if self.final:
             return {tp: [record for record in part if record.offset < self._ends[tp]] for tp, part in fetched.items()}
@@ -335,10 +338,10 @@ class TopicReader(PartitionReader):
 
 
 async def read_record(settings: Settings, topic: str, partition: int, offset: int) -> Any | None:
-    """Return one record; None if there is none at that offset (any more), or no such partition.
+    """Return one record; None if there is no record at the offset, or no such partition.
 
     Raises:
-        BrokerError: no broker, no login, or no right to read.
+        BrokerError: there is no broker, the login was refused, or there is no right to read.
     """
     place = TopicPartition(topic, partition)
     async with admin_client(settings) as admin:

@@ -1,9 +1,9 @@
-"""Parse fetched records past a header name that is not UTF-8, into records that cost little.
+"""Parse fetched records despite header names that are not UTF-8, into lightweight record objects.
 
-To Kafka's broker a header's name is bytes. aiokafka's parser decodes it and raises where it cannot: the record and
-all that follow it in its batch, and in the same fetch what was drained from other partitions, are out of reach for
-ever. Here such a batch is parsed again by aiokafka's parser in Python on a buffer that decodes any name; what its
-bytes were is kept as surrogates (PEP 383), and ``stream.detection.decode`` makes a dead letter of the record.
+To Kafka's broker a header name is bytes. aiokafka's parser decodes it and raises if it cannot. The record, those after
+it in its batch, and the records that the same fetch drained from other partitions can then never be read. Here such a
+batch is parsed again by aiokafka's parser in Python, on a buffer that decodes any name and keeps invalid bytes as
+surrogates (PEP 383); ``stream.detection.decode`` makes a dead letter of the record.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
 LENGTH = struct.Struct(">8xi")
-"""Every batch begins with its offset (8 bytes) and the length of what follows."""
+"""Every batch begins with its offset (8 bytes) and the length of the rest."""
 
 
 class _AnyNameBytes(bytearray):
-    """Bytes whose slices decode whatever they hold."""
+    """Bytes whose slices decode any content."""
 
     def __getitem__(self, at: Any) -> Any:
         found = super().__getitem__(at)
@@ -34,7 +34,7 @@ class _AnyNameBytes(bytearray):
 
 
 class _AnyNameBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
-    """aiokafka's batch in Python; only header names are ever decoded."""
+    """aiokafka's batch in Python on ``_AnyNameBytes``; it decodes header names only."""
 
     def __iter__(self) -> Iterator[Any]:
         super().__iter__()
@@ -43,7 +43,7 @@ class _AnyNameBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
 
 
 class _TolerantBatch:
-    """A batch of aiokafka's, parsed again from the first header name that is not UTF-8 on."""
+    """Batch of aiokafka that is parsed again from the first header name that is not UTF-8."""
 
     def __init__(self, batch: Any, data: memoryview) -> None:
         self._batch = batch
@@ -63,7 +63,7 @@ class _TolerantBatch:
                 yield record
             return
         except (UnicodeDecodeError, CorruptRecordException) as error:
-            # The parser in Python wraps what the one in C raises.
+            # The parser in Python wraps the error that the parser in C raises directly.
             if not isinstance(error, UnicodeDecodeError) and not isinstance(error.__cause__, UnicodeDecodeError):
                 raise
         for index, record in enumerate(_AnyNameBatch(self._data)):
@@ -75,7 +75,7 @@ class TolerantRecords:
     """aiokafka's ``MemoryRecords`` (the batches of a fetched partition), with tolerant batches.
 
     Args:
-        data: as the broker sent it.
+        data: bytes as the broker sent them.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -94,9 +94,9 @@ class TolerantRecords:
 
 
 class FetchedRecord(msgspec.Struct, gc=False):
-    """The fields of aiokafka's ``ConsumerRecord`` that are read, under the same names, quicker to make.
+    """The used fields of aiokafka's ``ConsumerRecord``, under the same names, in an object that is faster to create.
 
-    Garbage collection does not track it: it refers to nothing that could refer back.
+    Garbage collection does not track it, because it cannot be part of a reference cycle.
     """
 
     topic: str
@@ -110,7 +110,7 @@ class FetchedRecord(msgspec.Struct, gc=False):
 
 
 def _fetched_record(_: Any, tp: Any, record: Any) -> FetchedRecord:
-    """Replace ``PartitionRecords._consumer_record``; no consumer of ours has deserialisers."""
+    """Replace ``PartitionRecords._consumer_record``; Faultline's consumers have no deserialisers."""
     return FetchedRecord(
         tp.topic,
         tp.partition,
@@ -124,7 +124,7 @@ def _fetched_record(_: Any, tp: Any, record: Any) -> FetchedRecord:
 
 
 def patch_aiokafka_parser() -> None:
-    """Make every consumer of this process parse by these classes. Calling it again changes nothing.
+    """Make every consumer of this process parse with these classes; further calls have no effect.
 
     This is a monkey patch of ``aiokafka.consumer.fetcher``: the fetcher takes its parser and its record class from
     module and class attributes, and aiokafka has no argument or hook to give it others.

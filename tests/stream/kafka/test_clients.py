@@ -114,7 +114,7 @@ async def test_a_broker_that_advertises_a_dead_address_is_told_apart() -> None:
         proxy = await asyncio.start_server(rewrite, "127.0.0.1", 0)
         async with proxy:
             address = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
-            with pytest.raises(BrokerUnreachableError, match=f"{address} answers but sends clients to {dead}"):
+            with pytest.raises(BrokerUnreachableError, match=f"{address} answers but advertises {dead}"):
                 await check_reachable(make_settings(broker=address), deadline_s=5)
 
 

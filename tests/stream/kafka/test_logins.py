@@ -105,7 +105,7 @@ async def test_tls_without_the_ca_is_refused(guarded: KafkaServer) -> None:
 
 @pytest.mark.kafka
 async def test_tls_to_a_plain_port_is_named(guarded: KafkaServer) -> None:
-    with pytest.raises(TlsError, match="does that port speak TLS"):
+    with pytest.raises(TlsError, match="check that the port uses TLS"):
         await check_reachable(make_settings(broker=guarded.bootstrap, security_protocol="SSL"))
 
 
