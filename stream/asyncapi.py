@@ -17,10 +17,12 @@ from model.domain import Domain, domain_of
 from model.spec import load_spec
 from stream.contract import (
     HEADER_CONTENT_TYPE,
+    HEADER_ORIGIN,
     HEADER_PREFIX,
     JSON,
     MAX_LINE_BYTES,
     MSGPACK,
+    SIMULATED,
     DeadLetterHeaders,
     FaultEvent,
     Message,
@@ -64,6 +66,13 @@ _CLOUD_EVENT_HEADERS: dict[str, dict[str, Any]] = {
     "ce_source": {"const": "/faultline/worker"},
     "ce_subject": {**_TEXT, "description": "Id of the line."},
     "ce_time": {**_TEXT, "format": "date-time", "description": "Time of detection, UTC."},
+}
+_ORIGIN_HEADER: dict[str, dict[str, Any]] = {
+    HEADER_ORIGIN: {
+        "const": SIMULATED.decode(),
+        "description": "The windows were made by a simulator: their fault events carry the mark on, and the trainer "
+        "does not store them. Absent for windows of a real line.",
+    },
 }
 _TRACE_HEADERS: dict[str, dict[str, Any]] = {
     TRACEPARENT: {
@@ -216,8 +225,8 @@ def _keyed(description: str) -> dict[str, Any]:
     return {"kafka": {"key": {**_TEXT, "description": description}}}
 
 
-def _headers(properties: dict[str, dict[str, Any]], *, traced: bool = True) -> dict[str, Any]:
-    optional = _TRACE_HEADERS if traced else {}
+def _headers(properties: dict[str, dict[str, Any]], *, traced: bool = True, simulated: bool = False) -> dict[str, Any]:
+    optional = {**(_ORIGIN_HEADER if simulated else {}), **(_TRACE_HEADERS if traced else {})}
     return {"type": "object", "properties": {**properties, **optional}, "required": list(properties)}
 
 
@@ -234,12 +243,17 @@ def _messages() -> dict[str, Any]:
             "Windows in MessagePack",
             MSGPACK,
             value(WindowMessage),
-            headers=_headers({HEADER_CONTENT_TYPE: {"const": MSGPACK}}),
+            headers=_headers({HEADER_CONTENT_TYPE: {"const": MSGPACK}}, simulated=True),
         ),
         "windowsJson": _message(
-            "Windows in JSON", JSON, value(WindowMessage), headers=_headers({HEADER_CONTENT_TYPE: {"const": JSON}})
+            "Windows in JSON",
+            JSON,
+            value(WindowMessage),
+            headers=_headers({HEADER_CONTENT_TYPE: {"const": JSON}}, simulated=True),
         ),
-        "faultEvent": _message("Fault event", JSON, value(FaultEvent), headers=_headers(_CLOUD_EVENT_HEADERS)),
+        "faultEvent": _message(
+            "Fault event", JSON, value(FaultEvent), headers=_headers(_CLOUD_EVENT_HEADERS, simulated=True)
+        ),
         "windowClasses": _message(
             "Classes of windows",
             MSGPACK,

@@ -25,6 +25,11 @@ JSON = "application/json"
 HEADER_CONTENT_TYPE = "content-type"
 HEADER_PREFIX = "faultline."
 """Prefix of Faultline's own headers. Dead letters use the names of Kafka Connect's error headers behind it."""
+HEADER_ORIGIN = f"{HEADER_PREFIX}origin"
+"""Where windows come from, on their messages and on the fault events that follow from them; absent for a real line."""
+SIMULATED = b"simulated"
+"""Value of ``HEADER_ORIGIN`` for windows that a simulator made: they must not train a model as windows of production
+do. The mark travels with the message, so that a recording of it and a replay keep it."""
 
 EpisodeState = Literal["onset", "update", "clear"]
 QualityFlag = Literal["missing-channel", "saturation", "gap", "late", "source-restart"]
@@ -35,6 +40,16 @@ MAX_RATE_HZ = 1e9
 """One sample per nanosecond: times in ns cannot distinguish faster samples."""
 MAX_LINE_BYTES = 255
 """Largest id of a line, in UTF-8: the id is copied into every event, header and state."""
+
+
+def is_simulated(headers: Sequence[tuple[str, bytes | None]]) -> bool:
+    """Return True for the headers of a record that says it comes from a simulator.
+
+    Example:
+        >>> is_simulated([("content-type", b"application/msgpack"), ("faultline.origin", b"simulated")])
+        True
+    """
+    return len(headers) > 1 and any(name == HEADER_ORIGIN and value == SIMULATED for name, value in headers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,7 +238,7 @@ async def find_episode(
     *,
     since_s: float,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[FaultEvent]:
+) -> list[Received]:
     """Return the event with an id, followed by all others of its episode in order of detection.
 
     Args:
@@ -254,21 +254,24 @@ async def find_episode(
     """
     start = StartAt("time", round((time.time() - since_s) * 1000))
     # The episode is only known once the event is found. Two passes avoid keeping all records in memory.
-    found = [event async for event in _events_with(settings, event_id, start, on_progress)]
-    wanted = [e for e in found if e.event_id == event_id] or [e for e in found if e.episode_id == event_id]
+    found = [one async for one in _events_with(settings, event_id, start, on_progress)]
+    wanted = [one for one in found if one.event.event_id == event_id]
+    wanted = wanted or [one for one in found if one.event.episode_id == event_id]
     if not wanted:
         raise EventNotFoundError(
             f"no event {event_id} on {settings.topic_faults_prefix}* in the last {since_s / 86_400:g} days;"
             " `faultline subscribe --from earliest --json` prints their ids, --days looks back further"
         )
-    episode = [event async for event in _events_with(settings, wanted[0].episode_id, start, on_progress)]
-    others = {e.event_id: e for e in episode if e.episode_id == wanted[0].episode_id and e != wanted[0]}
-    return [wanted[0], *sorted(others.values(), key=lambda event: event.detection_ns)]
+    first = wanted[0].event
+    episode = [one async for one in _events_with(settings, first.episode_id, start, on_progress)]
+    of_it = (one for one in episode if one.event.episode_id == first.episode_id and one.event != first)
+    others = {one.event.event_id: one for one in of_it}
+    return [wanted[0], *sorted(others.values(), key=lambda one: one.event.detection_ns)]
 
 
 async def _events_with(
     settings: Settings, text: str, start: StartAt, on_progress: Callable[[int, int], None]
-) -> AsyncGenerator[FaultEvent]:
+) -> AsyncGenerator[Received]:
     """Yield the events whose record contains ``text``; other records are not decoded."""
     wanted = text.encode()
     names = settings.fault_topics
@@ -279,7 +282,8 @@ async def _events_with(
                 for record in itertools.chain(*fetched.values()):
                     done += 1
                     if wanted in (record.value or b"") and (event := decode_event(record.value)) is not None:
-                        yield event
+                        place = record.topic, record.partition, record.offset
+                        yield Received(event, record.value, *place, record.headers)
                 on_progress(min(done, total), total)
                 if done >= MOST_LOOKED_THROUGH:
                     return

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.spec import SignalSpec
-from stream.contract import HEADER_CONTENT_TYPE, MSGPACK, NS_PER_S
+from stream.contract import HEADER_CONTENT_TYPE, HEADER_ORIGIN, MSGPACK, NS_PER_S, SIMULATED
 
 Headers = list[tuple[str, bytes]]
 MSGPACK_HEADERS: Headers = [(HEADER_CONTENT_TYPE, MSGPACK.encode())]
+SIMULATED_HEADERS: Headers = [*MSGPACK_HEADERS, (HEADER_ORIGIN, SIMULATED)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,16 @@ from pydantic import ValidationError
 
 from model.domain import Domain, domain_of, installed_domains, load_domain
 from model.spec import SignalSpec
-from stream.contract import NS_PER_S, FaultEvent, Outgoing, SourceRecord, cloud_event_headers, event_id
+from stream.contract import (
+    HEADER_ORIGIN,
+    NS_PER_S,
+    SIMULATED,
+    FaultEvent,
+    Outgoing,
+    SourceRecord,
+    cloud_event_headers,
+    event_id,
+)
 from stream.detection.episodes import EpisodeStep
 
 
@@ -76,7 +85,12 @@ def fault_event(step: EpisodeStep, spec: SignalSpec, model_id: str, source: Sour
 
 
 def outgoing_events(
-    event: FaultEvent, step: EpisodeStep, spec: SignalSpec, topic_of: Callable[[str], str]
+    event: FaultEvent,
+    step: EpisodeStep,
+    spec: SignalSpec,
+    topic_of: Callable[[str], str],
+    *,
+    simulated: bool = False,
 ) -> list[Outgoing]:
     """Return the records of one event: on its type's topic, and on the former type's when an update changed it.
 
@@ -87,11 +101,14 @@ def outgoing_events(
         step: says whether the class changed.
         spec: gives the type of every class.
         topic_of: topic of a fault type.
+        simulated: True where a simulator made the windows; a header of the records says so.
     """
     types = [event.fault_type]
     if step.previous_class is not None and spec.classes[step.previous_class].type not in types:
         types.append(spec.classes[step.previous_class].type)
     time_text = datetime.fromtimestamp(event.detection_ns / NS_PER_S, UTC).isoformat()
     headers = cloud_event_headers(event, time_text)
+    if simulated:
+        headers.append((HEADER_ORIGIN, SIMULATED))
     value = event.model_dump_json().encode()
     return [Outgoing(topic_of(name), event.line.encode(), value, headers) for name in types]

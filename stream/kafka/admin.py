@@ -43,7 +43,7 @@ async def describe_configs(admin: Any, names: list[str]) -> dict[str, dict[str, 
     """Return the checked configuration entries per topic; None for a topic whose configuration may not be read."""
     if not names:
         return {}
-    keys = {"cleanup.policy": None, "max.message.bytes": None}
+    keys = {"cleanup.policy": None, "retention.bytes": None, "max.message.bytes": None}
     responses = await admin.describe_configs(
         [ConfigResource(ConfigResourceType.TOPIC, name, configs=keys) for name in names]
     )

@@ -27,7 +27,13 @@ from stream.settings import Settings
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-FOR_EVER = -1
+FOR_EVER = NO_LIMIT = -1
+MIB = 1 << 20
+SEGMENTS_KEPT = 8
+"""A broker deletes whole segments: with so many in a partition's limit, the limit is exceeded by an eighth at most."""
+LEAST_SEGMENT_BYTES = 2 * MIB
+MOST_SEGMENT_BYTES = 1 << 30
+"""Kafka's own default."""
 LEADER_DEADLINE_S = 15.0
 LEADER_POLL_S = 0.1
 
@@ -45,6 +51,7 @@ class TopicSpec:
         partitions: number of partitions at creation; an administrator may add some later.
         compacted: True if only the newest record of a key is kept, without a time limit.
         retention_ms: retention time of a topic that is not compacted; -1 for no limit.
+        retention_bytes: largest size of a partition of a topic that is not compacted; -1 for no limit.
         follows: name of a topic that must have the same number of partitions, since both are joined by key.
         optional: True if Faultline works without the topic.
         worker: True if a worker needs the topic from its start.
@@ -55,6 +62,7 @@ class TopicSpec:
     partitions: int
     compacted: bool = False
     retention_ms: int = FOR_EVER
+    retention_bytes: int = NO_LIMIT
     follows: str | None = None
     optional: bool = False
     worker: bool = False
@@ -71,6 +79,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
             "windows of all lines; a day is longer than a night's outage",
             many,
             retention_ms=DAY_MS,
+            retention_bytes=settings.windows_retention_mb * MIB or NO_LIMIT,
             worker=True,
         ),
         *(TopicSpec(topic, events, many, retention_ms=30 * DAY_MS, worker=True) for topic in settings.fault_topics),
@@ -116,7 +125,11 @@ def topic_settings(topic: TopicSpec, settings: Settings) -> dict[str, str]:
     # A dead letter is a record of at most max_message_bytes plus its headers; every topic must accept that size.
     size = {"max.message.bytes": str(settings.max_message_bytes + RECORD_OVERHEAD_BYTES)}
     if not topic.compacted:
-        return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms), **size}
+        limits = {"retention.ms": str(topic.retention_ms), "retention.bytes": str(topic.retention_bytes)}
+        if topic.retention_bytes != NO_LIMIT:
+            segment = topic.retention_bytes // SEGMENTS_KEPT
+            limits["segment.bytes"] = str(min(MOST_SEGMENT_BYTES, max(LEAST_SEGMENT_BYTES, segment)))
+        return {"cleanup.policy": "delete", **limits, **size}
     # A restarted worker reads a compacted topic to its end. Closing segments hourly and compacting at 20 % of repeated
     # keys keeps the topic short. Kafka's defaults are a week and 50 %.
     return {
@@ -305,6 +318,16 @@ def _config_problems(topic: TopicSpec, config: dict[str, str] | None, settings: 
             topic.name,
             "fail",
             f"cleanup.policy is {policy}, which drops earlier records of a line: {change} cleanup.policy=delete",
+        )
+    kept = int(config.get("retention.bytes", NO_LIMIT))
+    if topic.retention_bytes != NO_LIMIT and not 0 <= kept <= topic.retention_bytes:
+        wanted = topic_settings(topic, settings)
+        yield TopicFinding(
+            topic.name,
+            "warn",
+            f"retention.bytes is {kept if kept >= 0 else 'without a limit'}, above FAULTLINE_WINDOWS_RETENTION_MB="
+            f"{settings.windows_retention_mb}: {change} retention.bytes={wanted['retention.bytes']},"
+            f"segment.bytes={wanted['segment.bytes']}",
         )
     size = int(config.get("max.message.bytes", 0))
     if size < settings.max_message_bytes:

@@ -81,6 +81,13 @@ class Settings(KafkaSettings, SidecarSettings, RegistrySettings, TracingSettings
         description="Partitions of the topics for windows, events, dead letters, line states, window classes and "
         "labels when they are created. At most this many workers of a group have work.",
     )
+    windows_retention_mb: int | None = Field(
+        None,
+        ge=16,
+        le=1 << 40,
+        description="Space in MiB for windows per partition of sensor-windows when it is created: the oldest are "
+        "deleted beyond it, also within the day for which windows are kept. No limit when unset.",
+    )
     replication_factor: int = Field(
         1,
         ge=1,
@@ -198,6 +205,13 @@ class Settings(KafkaSettings, SidecarSettings, RegistrySettings, TracingSettings
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level of log events that are written."
+    )
+    log_repeat_s: float = Field(
+        10.0,
+        ge=0,
+        le=DAY_S,
+        description="Time in seconds between two log lines of the same warning or error. The next line has the number "
+        "of those left out; 0 writes every one.",
     )
 
     @field_validator("topic_faults_prefix")

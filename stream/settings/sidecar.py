@@ -117,8 +117,12 @@ class SidecarSettings(BaseSettings):
     )
 
     # Limits of a retraining
-    retrain_memory_mb: int = Field(
-        12288, ge=256, description="Resident memory in MiB above which the child process of a retraining is ended."
+    retrain_memory_mb: int | None = Field(
+        None,
+        ge=256,
+        description="Resident memory in MiB that the child process of a retraining may take; above it the child is "
+        "ended. When unset, it is what the container's limit or the machine has free when the retraining begins, less "
+        "a reserve. Where the recipe needs more, the retraining simulates fewer episodes and reports it.",
     )
     retrain_time_limit_s: float = Field(
         3 * 3600.0, gt=0, le=7 * DAY_S, description="Time in seconds after which an attempt of a retraining is ended."
@@ -158,6 +162,11 @@ class SidecarSettings(BaseSettings):
         24.0,
         gt=0,
         description="Hours for which all other unlabelled windows are kept: as long as windows stay on their topic.",
+    )
+    store_simulated: bool = Field(
+        False,
+        description="Store windows that a simulator made (the demo's, those of faultline simulate), so that they can "
+        "be labelled and train a model as windows of production do. For trials.",
     )
     keep_refused: int = Field(
         10,

@@ -11,6 +11,7 @@ import structlog.tracebacks
 from structlog.typing import Processor
 
 from stream.settings import Settings
+from stream.telemetry.repeats import RepeatFilter, add_count
 
 NOISY = {
     # Faust and aiokafka announce at info what our own events already say.
@@ -51,9 +52,10 @@ def configure_logs(settings: Settings) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            processors=[add_count, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
+    handler.addFilter(RepeatFilter(settings.log_repeat_s))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())

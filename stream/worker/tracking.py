@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.contract import is_simulated
 from stream.detection.batch import track_batch
 from stream.detection.classify import window_classes
 from stream.detection.decode import DecodedBatch
@@ -49,7 +50,9 @@ class WindowTracker:
         settings, spec = self._settings, self._spec
         tracked = track_batch(self._tracker, states.lines, decoded, probabilities)
         for entry, step, event in tracked.events(spec, batch.model_id):
-            batch.add_outgoing(outgoing_events(event, step, spec, settings.topic_faults), entry.record)
+            simulated = is_simulated(entry.record.headers)
+            records = outgoing_events(event, step, spec, settings.topic_faults, simulated=simulated)
+            batch.add_outgoing(records, entry.record)
             batch.events.append((event, entry.record.timestamp))
         if settings.window_classes:
             topic = settings.topic_window_classes

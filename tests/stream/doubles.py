@@ -43,7 +43,14 @@ def hop_ns(spec: SignalSpec) -> int:
 
 
 def marked_record(
-    line: str, classes: Sequence[int], spec: SignalSpec, *, sequence: int = 0, offset: int = 0, partition: int = 0
+    line: str,
+    classes: Sequence[int],
+    spec: SignalSpec,
+    *,
+    sequence: int = 0,
+    offset: int = 0,
+    partition: int = 0,
+    headers: Sequence[tuple[str, bytes | None]] = MSGPACK_HEADERS,
 ) -> Any:
     """One record of windows of the given classes, timed by its sequence."""
     value = encode_windows(
@@ -53,7 +60,7 @@ def marked_record(
         start_ns=START_NS + sequence * hop_ns(spec),
         rate_hz=RATE_HZ,
     )
-    return record(line.encode(), value, offset=offset, partition=partition)
+    return record(line.encode(), value, offset=offset, partition=partition, headers=headers)
 
 
 def line_windows(

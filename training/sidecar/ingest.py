@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from model.errors import FaultlineError
 from model.spec import SignalSpec
-from stream.contract import NS_PER_S, FaultEvent, WindowLabel
+from stream.contract import NS_PER_S, FaultEvent, WindowLabel, is_simulated
 from stream.detection.decode import decode_batch
 from stream.detection.events import decode_event
 from stream.kafka.clients import consumer_kwargs
@@ -68,6 +68,8 @@ class Ingester:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._stopping = asyncio.Event()
         self._unwritten = 0
+        self._simulated = False
+        """True once a record of simulated windows was left out."""
         self.assigned = False
         self.failing = False
         """True while the store cannot be written."""
@@ -163,7 +165,8 @@ class Ingester:
         labels = by_topic.pop(self._settings.topic_labels, [])
         found = self._take_windows(windows) if windows else None
         for record in (record for records in by_topic.values() for record in records):
-            self._take_event(decode_event(record.value))
+            if not self._left_out(record):
+                self._take_event(decode_event(record.value))
         for record in labels:
             self._take_label(record.value)
         self._unwritten += 1  # offsets to commit, also where all records were skipped
@@ -174,6 +177,9 @@ class Ingester:
         batch = decode_batch(records, spec, max_bytes=self._settings.max_message_bytes)
         metrics.skipped.inc(len(batch.dead))  # the worker reports the reason
         for entry in batch.records:
+            if self._left_out(entry.record):
+                metrics.simulated.inc(entry.count)
+                continue
             number = np.arange(entry.count, dtype=np.int64)
             start_ns = entry.start_ns + np.round(number * (spec.hop * NS_PER_S / entry.rate_hz)).astype(np.int64)
             part = batch.windows[entry.first : entry.first + entry.count]
@@ -193,6 +199,15 @@ class Ingester:
             metrics.windows.labels(str(entry.labels is not None).lower()).inc(entry.count)
         self._unwritten += len(batch.windows)
         return None if self._drift is None or not batch.records else self._drift.check(batch)
+
+    def _left_out(self, record: Any) -> bool:
+        """Return True for a record of simulated windows, which are not stored; log it once."""
+        if self._settings.store_simulated or not is_simulated(record.headers):
+            return False
+        if not self._simulated:
+            self._simulated = True
+            log.info("simulated-windows-not-stored", topic=record.topic, advice="FAULTLINE_STORE_SIMULATED=true does")
+        return True
 
     def _take_event(self, event: FaultEvent | None) -> None:
         """Keep the windows of an event for longer: an operator may label it."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from aiokafka import AIOKafkaProducer
 
 from model.spec import SignalSpec, load_spec
-from stream.contract import HEADER_CONTENT_TYPE, JSON, NS_PER_S, FaultEvent, WindowLabel
+from stream.contract import HEADER_CONTENT_TYPE, JSON, NS_PER_S, FaultEvent, WindowLabel, is_simulated
 from stream.errors import SettingsError
 from stream.kafka.admin import admin_client
 from stream.kafka.clients import BrokerInfo, check_reachable, producer_kwargs
@@ -58,15 +58,22 @@ async def label_event(
     Raises:
         TrainingError: the spec has no such class.
         EventNotFoundError: no such event.
-        SettingsError: the event is of another spec.
+        SettingsError: the event is of another spec, or of simulated windows, which the trainer does not store.
         BrokerError: the broker cannot be reached, or refuses.
     """
     spec = load_spec(settings.spec)
     fault = class_index(given.fault_class, spec) != spec.none_index
     broker = await check_reachable(settings)
     with broker_errors(settings):
-        events = await find_episode(settings, event_id, since_s=days * 86_400, on_progress=on_progress)
+        found = await find_episode(settings, event_id, since_s=days * 86_400, on_progress=on_progress)
+    events = [one.event for one in found]
     event = events[0]
+    if is_simulated(found[0].headers) and not settings.store_simulated:
+        raise SettingsError(
+            f"event {event_id} on {event.line} is of simulated windows (the demo, faultline simulate), which the "
+            "trainer does not store, so that no model learns them as windows of production: for a trial, set "
+            "FAULTLINE_STORE_SIMULATED=true for trainer and label, and label an event that comes after it"
+        )
     if event.spec != spec.name:
         raise SettingsError(f"the event is of spec {event.spec!r}, not {spec.name!r}: set FAULTLINE_SPEC={event.spec}")
     first_ns, last_ns = episode_range(events, spec, fault=fault, now_ns=time.time_ns())

@@ -28,6 +28,9 @@ class SidecarMetrics:
             "faultline_retraining_due_timestamp_seconds", "When the schedule is due next; 0 without.", registry=registry
         )
         self.windows = Counter("faultline_trainer_windows", "Windows read.", ["labelled"], registry=registry)
+        self.simulated = Counter(
+            "faultline_trainer_simulated_windows", "Simulated windows, read and not stored.", registry=registry
+        )
         self.labels = Counter("faultline_trainer_labels", "Labels of operators read.", registry=registry)
         self.skipped = Counter(
             "faultline_trainer_skipped_records", "Records that are none of ours or cannot be read.", registry=registry

@@ -34,7 +34,8 @@ def simulate(
 ) -> None:
     """Simulate lines with faults of every kind and with disturbances that are none, and record their windows.
 
-    Every message carries its windows' true classes, so that a replay can be scored. With --dataset, write labelled
+    Every message carries its windows' true classes, so that a replay can be scored, and is marked as simulated, so that
+    the trainer does not store its windows as those of production. With --dataset, write labelled
     episodes of 50 and 60 Hz with all their parameters instead.
 
     Example: faultline simulate --lines 24 --seconds 60 --seed 7 --out rec.parquet
@@ -72,7 +73,7 @@ def _write(record: Scenario, out: Path, topic: str, windows_per_message: int) ->
 
     from model.spec import load_spec
     from stream.recordings.recording import RecordedMessage, RecordingWriter
-    from stream.windowing import MSGPACK_HEADERS, window_messages
+    from stream.windowing import SIMULATED_HEADERS, window_messages
 
     spec = load_spec("line")
     streams = [
@@ -91,7 +92,7 @@ def _write(record: Scenario, out: Path, topic: str, windows_per_message: int) ->
         for offset, message in enumerate(merge(*streams, key=lambda m: m.end_ns)):
             time_ms = message.end_ns // 1_000_000
             key = message.line.encode()
-            writer.write(RecordedMessage(topic, 0, offset, time_ms, key, message.value, MSGPACK_HEADERS))
+            writer.write(RecordedMessage(topic, 0, offset, time_ms, key, message.value, SIMULATED_HEADERS))
     return writer.count
 
 

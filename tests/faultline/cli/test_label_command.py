@@ -21,6 +21,7 @@ from stream.errors import EventNotFoundError, SettingsError
 from stream.kafka.clients import consumer_kwargs, producer_kwargs
 from stream.kafka.embedded import EmbeddedBroker
 from stream.settings import Settings, load_settings
+from stream.windowing import SIMULATED_HEADERS
 from training.errors import TrainingError
 from training.sidecar.label_client import OperatorLabel, episode_range
 from training.sidecar.store.labels import covered_starts
@@ -159,6 +160,21 @@ def test_what_cannot_be_labelled_is_said_and_nothing_is_published(published: Set
     instant = published.model_copy(update={"spec": "instant"})
     with pytest.raises(SettingsError, match="set FAULTLINE_SPEC=line"):
         label_event(instant, "event-1", OperatorLabel("none"), days=1)
+
+
+def test_an_event_of_simulated_windows_is_not_labelled_and_the_reason_is_given(settings: Settings) -> None:
+    async def publish() -> None:
+        async with AIOKafkaProducer(**producer_kwargs(settings)) as producer:
+            topic, value = settings.topic_faults(ONSET.fault_type), ONSET.model_dump_json().encode()
+            await producer.send_and_wait(topic, value, key=b"feeder-7", headers=SIMULATED_HEADERS)
+
+    asyncio.run(publish())
+    with pytest.raises(SettingsError, match=r"simulated windows .* does not store.*FAULTLINE_STORE_SIMULATED=true"):
+        label_event(settings, "event-1", OperatorLabel("AG"), days=1)
+    trial = settings.model_copy(update={"store_simulated": True})
+    label_event(trial, "event-1", OperatorLabel("BG"), days=1)
+    ((_, label),) = labels(settings)
+    assert label.fault_class == "BG", "only the label of the trial was published"
 
 
 def run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from domains.powerline.data.scenario import scenario
 from faultline.cli.waveforms.simulate import simulate
+from stream.contract import is_simulated
 from stream.recordings.recording import read_recording
 
 
@@ -26,6 +27,7 @@ def test_a_recording_holds_every_window_of_every_line_in_the_order_of_time(
     record = scenario(2, 5, seed=3)
     times = [message.timestamp_ms for message in messages]
     assert times == sorted(times)
+    assert all(is_simulated(message.headers) for message in messages)
     assert {message.key for message in messages} == {b"line-0000", b"line-0001"}
     for line in range(2):
         bodies = [msgspec.msgpack.decode(m.value) for m in messages if m.key == f"line-{line:04d}".encode()]

@@ -116,6 +116,40 @@ async def test_a_small_message_size_is_a_warning(settings: Settings, kafka: Any)
     assert "max.message.bytes is 5000" in message
 
 
+async def test_the_windows_of_a_partition_are_bounded_as_the_setting_says(settings: Settings) -> None:
+    bounded = settings.model_copy(update={"windows_retention_mb": 64})
+    await create_topics(bounded, [settings.topic_windows])
+    admin = AdminClient({"bootstrap.servers": settings.broker})
+    resource = ConfigResource(ConfigResource.Type.TOPIC, settings.topic_windows)
+    there = admin.describe_configs([resource])[resource].result(20)
+    # Whole segments are deleted: eight of them make the limit.
+    assert (there["retention.bytes"].value, there["segment.bytes"].value) == (str(64 << 20), str(8 << 20))
+    assert settings.topic_windows not in problems(await check_topics(bounded))
+
+
+async def test_a_topic_that_was_created_without_the_bound_is_a_warning_with_the_command(settings: Settings) -> None:
+    await create_topics(settings, [settings.topic_windows])
+    assert settings.topic_windows not in problems(await check_topics(settings))
+    bounded = settings.model_copy(update={"windows_retention_mb": 64})
+    level, message = problems(await check_topics(bounded))[settings.topic_windows]
+    assert level == "warn"
+    assert "without a limit, above FAULTLINE_WINDOWS_RETENTION_MB=64" in message
+    assert message.endswith("--add-config retention.bytes=67108864,segment.bytes=8388608")
+
+
+def test_windows_have_no_limit_of_size_unless_it_is_set_and_no_other_topic_ever_has() -> None:
+    for plan in topic_specs(Settings(_env_file=None, windows_retention_mb=100_000)):
+        given = topic_settings(plan, Settings(_env_file=None))
+        limited = "retention.bytes" in given and given["retention.bytes"] != "-1"
+        assert limited == (plan.name == "sensor-windows")
+        if limited:
+            assert given["segment.bytes"] == str(1 << 30), "no larger than Kafka's own"
+    for plan in topic_specs(Settings(_env_file=None)):
+        given = topic_settings(plan, Settings(_env_file=None))
+        assert plan.compacted or given["retention.bytes"] == "-1"
+        assert "segment.bytes" not in given
+
+
 async def test_too_many_copies_fail_with_the_brokers_reason(settings: Settings) -> None:
     results = await create_topics(settings.model_copy(update={"replication_factor": 3}))
     assert {result.outcome for result in results} == {"failed"}

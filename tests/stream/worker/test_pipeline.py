@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from faultline.testing import FakeClassifier
 from model.spec import SignalSpec, load_spec
+from stream.contract import is_simulated
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.line_state import decode_state
 from stream.kafka.producing.publisher import Publisher
 from stream.kafka.reading.partition import Partition
 from stream.settings import Settings
 from stream.telemetry.tracing import Tracing
+from stream.windowing import SIMULATED_HEADERS
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.offsets import FetchedBatch, OffsetLedger
 from stream.worker.pipeline import Pipeline, Publishers
@@ -213,6 +215,15 @@ async def test_the_events_of_a_line_keep_their_order_and_say_their_source() -> N
             ("faults.lg", b"l"),
             ("line-states", b"faultline\x1fl"),
         }
+
+
+async def test_events_of_simulated_windows_carry_the_mark_of_their_windows_and_those_of_a_real_line_none() -> None:
+    async with rig() as ours:
+        await ours.submit(marked_record("simulated", ONSET, SPEC, headers=SIMULATED_HEADERS))
+        await ours.submit(marked_record("real", ONSET, SPEC, offset=1))
+        await ours.pipeline.drain()
+        marks = {sent.key: is_simulated(sent.headers) for sent in ours.broker.sent if sent.topic == "faults.lg"}
+        assert marks == {b"simulated": True, b"real": False}
 
 
 async def test_an_update_is_told_to_the_former_types_subscribers_too() -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
+from domains.powerline.data.scenario import scenario
 from domains.powerline.events import PowerLineFaultEvent
 from model.spec import load_spec
 from stream.contract import SourceRecord, WindowLabel
+from stream.windowing import SIMULATED_HEADERS, window_messages
 from tests.stream.doubles import RATE_HZ, START_NS, hop_ns, marked_record, record
 from tests.training.sidecar.sidecar_samples import settings
 from training.errors import StoreError
@@ -22,6 +24,8 @@ from training.sidecar.store.tiers import DAY_S, StoreLimits
 
 SPEC = load_spec("line")
 HOP_NS = hop_ns(SPEC)
+SIMULATED_WINDOWS = (5 * 1600 - SPEC.samples) // SPEC.hop + 1
+"""Of five seconds of one line."""
 
 
 async def nobody(found: str) -> None:
@@ -29,8 +33,8 @@ async def nobody(found: str) -> None:
 
 
 class Bench:
-    def __init__(self, path: Path) -> None:
-        self.settings = settings(path)
+    def __init__(self, path: Path, **given: object) -> None:
+        self.settings = settings(path, **given)
         self.store = LabelledStore(path / "store", StoreLimits.from_settings(self.settings))
         self.metrics = SidecarMetrics()
         self.ingester = Ingester(self.settings, SPEC, self.store, self.metrics, None, nobody)
@@ -41,7 +45,8 @@ class Bench:
         self.ingester.take({TopicPartition(topics[name], 0): found for name, found in records.items()})
 
     def tiers(self) -> dict[str, int]:
-        return self.store.summary()[0].windows
+        summary = self.store.summary()
+        return summary[0].windows if summary else {}
 
     def counted(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
@@ -111,6 +116,36 @@ def test_windows_of_an_event_are_kept_as_long_as_events_are(bench: Bench) -> Non
 def test_within_one_fetch_labels_find_windows_that_were_sent_before_them(bench: Bench) -> None:
     bench.take(labels=[operator_label(0, 2)], windows=[marked_record("feeder", [0] * 6, SPEC)])
     assert bench.tiers()["labelled"] == 3
+
+
+def simulated() -> list[Any]:
+    """Windows of a line of the demo: every message has the mark and its windows' true classes."""
+    record_of = scenario(1, 5, seed=3)
+    messages = window_messages(
+        "line-0000", record_of.samples[0], SPEC, rate_hz=RATE_HZ, start_ns=START_NS, labels=record_of.labels[0]
+    )
+    return [record(m.line.encode(), m.value, offset=n, headers=SIMULATED_HEADERS) for n, m in enumerate(messages)]
+
+
+def test_simulated_windows_are_not_stored_although_they_say_their_classes(bench: Bench) -> None:
+    bench.take(windows=[*simulated(), marked_record("feeder", [0] * 3, SPEC)])
+    assert bench.tiers() == {"labelled": 0, "near_event": 0, "recent": 3}
+    assert bench.counted("faultline_trainer_simulated_windows_total") == SIMULATED_WINDOWS
+    assert bench.counted("faultline_trainer_windows_total", labelled="true") == 0
+
+
+def test_events_of_simulated_windows_keep_no_window_for_longer(bench: Bench) -> None:
+    marked = event(20, 24)
+    marked.headers = SIMULATED_HEADERS
+    bench.take(windows=[marked_record("feeder", [0] * 40, SPEC)], faults=[marked])
+    assert bench.tiers()["near_event"] == 0
+
+
+def test_simulated_windows_are_stored_where_a_trial_wants_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, store_simulated=True)
+    bench.take(windows=simulated())
+    assert bench.tiers()["labelled"] == SIMULATED_WINDOWS
+    assert bench.counted("faultline_trainer_simulated_windows_total") == 0
 
 
 def test_what_is_none_of_ours_is_counted_and_passed_over(bench: Bench) -> None:
