@@ -24,6 +24,7 @@ from training.data.windows import Windows
 from training.errors import TrainingError
 from training.evaluation.conditions.condition import Conditions
 from training.gate.thresholds import GateThresholds
+from training.memory_need import MemoryNeed
 
 if TYPE_CHECKING:  # these import TensorFlow or the report's modules, which looking up a recipe does not need
     from training.evaluation.documents import Events, Rejection
@@ -139,6 +140,14 @@ class Recipe(ABC):
             TrainingError: the recipe has no such records.
         """
         raise TrainingError(f"the recipe for spec {self.spec.name!r} has no records to alter, and so no conditions")
+
+    def memory(self, evaluation_lines: int) -> MemoryNeed | None:
+        """Return the memory that a training takes; None where it was not measured, and no size is reduced for it.
+
+        Args:
+            evaluation_lines: lines that the trained model is evaluated on.
+        """
+        return None
 
     def thresholds(self) -> GateThresholds:
         """Return the limits of the gate from the settings."""

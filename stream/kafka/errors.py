@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from aiokafka import errors as kafka_errors
 
 from stream.errors import AccessDeniedError, AuthenticationError, BrokerError, BrokerUnreachableError, TlsError
+from stream.kafka.surroundings import HOW_TO_START, surroundings
 from stream.settings import Settings
 
 LOGIN_REFUSED = (kafka_errors.SaslAuthenticationFailed, kafka_errors.AuthenticationFailedError)
@@ -62,8 +63,12 @@ def translate(error: Exception, settings: Settings, address: str) -> BrokerError
 
 
 def _unreachable(error: Exception, settings: Settings, address: str) -> str:
-    start = "start one (faultline broker, or docker compose up -d broker) or set FAULTLINE_BROKER"
+    where = surroundings()
+    start = HOW_TO_START[where]
     if isinstance(error, socket.gaierror):
+        # The name of a compose service is known while its container runs.
+        if where == "docker":
+            return f"the host of {address} is unknown: {start}, and check its name there"
         return f"the host of {address} is unknown: check its name in FAULTLINE_BROKER"
     if isinstance(error, ConnectionRefusedError) or getattr(error, "errno", None) is not None:
         refused = isinstance(error, ConnectionRefusedError)

@@ -81,12 +81,12 @@ class Settings(KafkaSettings, SidecarSettings, RegistrySettings, TracingSettings
         description="Partitions of the topics for windows, events, dead letters, line states, window classes and "
         "labels when they are created. At most this many workers of a group have work.",
     )
-    windows_retention_mb: int | None = Field(
-        None,
-        ge=16,
+    windows_retention_mb: int = Field(
+        0,
+        ge=0,
         le=1 << 40,
-        description="Space in MiB for windows per partition of sensor-windows when it is created: the oldest are "
-        "deleted beyond it, also within the day for which windows are kept. No limit when unset.",
+        description="Largest size in MiB of a partition of sensor-windows when it is created: the oldest windows are "
+        "deleted beyond it, also within the day for which windows are kept. 0 sets no limit.",
     )
     replication_factor: int = Field(
         1,

@@ -5,7 +5,7 @@
     python3 -m tests.deploy.smoke --only start      one part: start, faults, replay, retrain, restarts, state
     python3 -m tests.deploy.smoke --keep            leaves the stack running
 
-Needs Docker with its Compose plugin and a Python, nothing else. The stack is
+Needs Docker with its Compose plugin, 2.24 or later, and a Python, nothing else. The stack is
 called faultline-smoke, publishes free ports of loopback and has volumes of its own, which are removed at the end: a
 stack that already runs is not touched.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import math
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.deploy.stack import HEALTHY_S, IMAGE, WORKER_IMAGE, SmokeError, Stack, wait_until
+from tests.deploy.stack import HEALTHY_S, IMAGE, WORKER_IMAGE, SmokeError, Stack, require_compose, wait_until
 
 LEDGER = Path(__file__).with_name("ledger.py")
 LOOPBACK = ("127.0.0.1", "::1")
@@ -42,6 +43,7 @@ def say(text: str) -> None:
 
 def start(stack: Stack) -> None:
     """Everything is healthy, nobody is root, roots are read-only, and only loopback is published."""
+    advice(stack)
     begin = time.monotonic()
     stack.run("up", "-d", "--no-build", timeout_s=HEALTHY_S + 300)
     stack.wait_healthy()
@@ -58,6 +60,15 @@ def start(stack: Stack) -> None:
         say(f"{str(name)[1:]}: user {settings['User']}, read-only root, ports {host['PortBindings'] or 'none'}")
 
 
+def advice(stack: Stack) -> None:
+    """While the stack is down, the command line says how to start it, in words that fit a container."""
+    done = stack.attempt("run", "--rm", "-T", "cli", "topics", "check")
+    last = done.stderr.strip().splitlines()[-1]
+    if done.returncode == 0 or "docker compose up -d" not in last or "faultline broker" in last:
+        raise SmokeError(f"no advice that fits a container: {done.stdout}{done.stderr}")
+    say(f"with the stack down: {last}")
+
+
 def faults(stack: Stack) -> None:
     """Fault events come within a minute of health."""
     begin = time.monotonic()
@@ -66,6 +77,23 @@ def faults(stack: Stack) -> None:
         event = json.loads(line)
         say(f"event: {event['line']} {event['state']} {event['fault_class']}, sure {event['confidence']:.2f}")
     say(f"three events within {time.monotonic() - begin:.0f} s")
+    unlabelled(stack, str(event["event_id"]))
+
+
+def unlabelled(stack: Stack, event_id: str) -> None:
+    """The demo's windows are not stored as those of production, and its events cannot be labelled."""
+    done = stack.attempt("run", "--rm", "-T", "cli", "label", event_id, "none")
+    if done.returncode == 0 or "simulated windows" not in done.stderr or done.stderr.lstrip().startswith("{"):
+        raise SmokeError(f"a label on an event of the demo: {done.stdout}{done.stderr}")
+
+    def left_out() -> bool:
+        return stack.metrics("trainer", 8067).get("faultline_trainer_simulated_windows_total", 0) > 0
+
+    wait_until(left_out, CAUGHT_UP_S, "the trainer to read the demo's windows")
+    kept = stack.metrics("trainer", 8067)['faultline_store_windows{labelled="true"}']
+    if kept:
+        raise SmokeError(f"{kept:.0f} windows of the demo are stored as labelled")
+    say(f"the demo's windows are not stored, and: {done.stderr.strip().splitlines()[-1]}")
 
 
 def replay(stack: Stack) -> None:
@@ -76,6 +104,32 @@ def replay(stack: Stack) -> None:
     os.chmod(records / "record.parquet", 0o644)
     said = stack.run("run", "--rm", "-T", "cli", "replay", "/records/record.parquet", "--restamp", "--pace", "max")
     say(f"replay of a record of the host's folder: {said.strip().splitlines()[-1]}")
+    plot(stack, records)
+
+
+def plot(stack: Stack, records: Path) -> None:
+    """A plot comes out in the host's folder and belongs to the user whose ids were given."""
+    (records / "fault.csv").write_text(fault_table(), encoding="utf-8")
+    os.chmod(records / "fault.csv", 0o644)
+    stack.run("run", "--rm", "-T", "cli", "classify", "/records/fault.csv", "--plot", "/records/plots")
+    plots = sorted((records / "plots").iterdir())
+    owner = int(stack.environment["RECORDS_USER"].partition(":")[0])
+    if not plots or any(one.stat().st_uid != owner for one in plots):
+        raise SmokeError(f"no plots of user {owner}: {plots}")
+    say(f"plotted on the host: {', '.join(one.name for one in plots)}")
+
+
+def fault_table() -> str:
+    """Return a second of a line with a fault of phase A to ground, in amperes and volts at 1,600 samples a second."""
+    rows = ["time,ia,ib,ic,va,vb,vc"]
+    for n in range(1600):
+        angles = [2 * math.pi * (n / 32 - phase / 3) for phase in range(3)]
+        currents = [400 * math.cos(angle - 0.3) for angle in angles]
+        voltages = [100_000 * math.cos(angle) for angle in angles]
+        if 640 <= n < 960:
+            currents[0], voltages[0] = 4000 * math.cos(angles[0] - 1.2), 0.3 * voltages[0]
+        rows.append(",".join(f"{value:.6g}" for value in (n / 1600, *currents, *voltages)))
+    return "\n".join(rows) + "\n"
 
 
 RECORD_TO_STDOUT = (
@@ -185,7 +239,7 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, action="append")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="faultline-smoke-") as records:
-        os.chmod(records, 0o755)
+        os.chmod(records, 0o755 if os.getuid() else 0o777)
         return run(Stack(("demo",), (), Path(records)), options)
 
 
@@ -193,6 +247,7 @@ def run(stack: Stack, options: argparse.Namespace) -> int:
     """Run the parts that are wanted."""
     begin = time.monotonic()
     try:
+        require_compose()
         if not options.no_build:
             build(stack)
         for part in PARTS:

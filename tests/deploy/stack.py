@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,9 @@ VERSION: str = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
 IMAGE = f"faultline:{VERSION}-cpu"
 WORKER_IMAGE = f"faultline:{VERSION}-worker"
 HEALTHY_S = 300.0
+LEAST_COMPOSE = (2, 24)
+"""``required: false`` of an env_file is from this version."""
+USER_OF_IMAGE = "10001:10001"
 
 
 class SmokeError(Exception):
@@ -33,6 +37,22 @@ def compose_command() -> list[str]:
     if shutil.which("docker") is None:
         raise SmokeError("docker is not installed")
     return ["docker", "compose"]
+
+
+def require_compose() -> None:
+    """Raise SmokeError where Docker Compose is too old to read the files."""
+    done = subprocess.run([*compose_command(), "version", "--short"], capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise SmokeError(f"Docker Compose is not installed: {(done.stderr or done.stdout).strip()}")
+    check_compose(done.stdout)
+
+
+def check_compose(version: str) -> None:
+    """Raise SmokeError where a version that ``docker compose version --short`` printed is too old."""
+    numbers = [int(part) for part in re.findall(r"\d+", version)[:2]]
+    if tuple(numbers) < LEAST_COMPOSE:
+        needed = ".".join(map(str, LEAST_COMPOSE))
+        raise SmokeError(f"Docker Compose is {version.strip() or 'of no version'}: it must be {needed} or later")
 
 
 def free_ports(count: int) -> list[int]:
@@ -62,6 +82,8 @@ class Stack:
             "UI_PORT": str(ui),
             "SETTINGS": str(REPOSITORY / "tests" / "deploy" / "smoke.env"),
             "RECORDS": str(records),
+            # root's ids are not for a container: as root, the folder is made writable for the image's user.
+            "RECORDS_USER": f"{os.getuid()}:{os.getgid()}" if os.getuid() else USER_OF_IMAGE,
             "DEMO_LINES": os.environ.get("DEMO_LINES", "6"),
         }
         self._command = [*compose_command(), "-p", PROJECT, "--project-directory", str(REPOSITORY)]

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from stream.settings import Settings
-from tests.deploy.stack import compose_command
+from tests.deploy.stack import LEAST_COMPOSE, SmokeError, check_compose, compose_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OURS = ("topics", "worker", "worker-gpu", "trainer", "cli", "demo")
@@ -36,10 +36,12 @@ def test_every_container_has_a_read_only_root_no_capability_and_no_port_beyond_l
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert not {"privileged", "network_mode", "user", "cap_add", "devices", "pid"} & set(service)
+    assert not {"privileged", "network_mode", "cap_add", "devices", "pid"} & set(service)
+    # The images name a user that is not root; cli takes its user's ids, so that what it writes is theirs.
+    assert service.get("user") == ("${RECORDS_USER:-10001:10001}" if name == "cli" else None)
     for port in service.get("ports", ()):
         assert port.startswith("127.0.0.1:"), port
-    assert not any("docker.sock" in volume for volume in service.get("volumes", ()))
+    assert not any("docker.sock" in str(volume) for volume in service.get("volumes", ()))
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -54,14 +56,61 @@ def test_the_broker_is_the_version_that_the_tests_run_on() -> None:
     assert SERVICES["broker"]["image"] == f"apache/kafka:{version}"
 
 
-def test_every_bind_mount_is_read_only_and_is_in_the_repository_or_of_the_user() -> None:
+def default_of(text: str) -> str:
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+def test_every_bind_mount_but_the_folder_of_records_is_read_only_and_is_in_the_repository_or_of_the_user() -> None:
+    written = []
     for service in [*SERVICES.values(), *SECURE.values()]:
         for volume in service.get("volumes", ()):
-            source = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", volume).split(":")[0]
+            if isinstance(volume, dict):
+                written.append(volume)
+                continue
+            source = default_of(volume).split(":")[0]
             if not source.startswith("."):
                 continue
             assert volume.endswith(":ro"), volume
-            assert source.startswith(("./secrets/", "./records")) or (REPOSITORY / source).exists(), source
+            assert source.startswith("./secrets/") or (REPOSITORY / source).exists(), source
+    (records,) = written
+    assert SERVICES["cli"]["volumes"] == [records]
+    assert (records["type"], records["target"], default_of(records["source"])) == ("bind", "/records", "./records")
+    # Docker makes a missing folder as root's, where nobody else could write: the checkout has it.
+    assert records["bind"] == {"create_host_path": False}
+    assert (REPOSITORY / "records").is_dir()
+
+
+def test_a_build_takes_pips_configuration_as_a_secret_and_needs_none() -> None:
+    dockerfile = (REPOSITORY / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    assert "--mount=type=secret,id=pip,target=/etc/pip.conf" in dockerfile
+    for name in OURS:
+        assert SERVICES[name]["build"]["secrets"] == ["pip"], name
+    (secret,) = read("docker-compose.yml")["secrets"].values()
+    path = REPOSITORY / default_of(secret["file"])
+    assert all(line.startswith("#") for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def test_windows_are_bounded_in_size_where_the_topic_is_made_and_where_it_is_checked() -> None:
+    for name in OURS:
+        given = default_of(SERVICES[name]["environment"]["FAULTLINE_WINDOWS_RETENTION_MB"])
+        assert int(given) * Settings.model_fields["partitions"].default <= 8 * 1024, "8 GiB in all"
+
+
+def test_events_come_before_a_retraining_when_both_want_the_cpu() -> None:
+    assert "cpu_shares" not in SERVICES["worker"]
+    assert SERVICES["trainer"]["cpu_shares"] <= 1024 // 4, "1024 are Docker's default"
+
+
+def test_a_retraining_takes_its_memory_from_the_trainers_limit() -> None:
+    for service in [*SERVICES.values(), *SECURE.values()]:
+        assert "FAULTLINE_RETRAIN_MEMORY_MB" not in service.get("environment", {})
+    assert SERVICES["trainer"]["mem_limit"] == "${TRAINER_MEMORY:-14g}"
+
+
+def test_the_command_line_logs_for_people_and_what_runs_on_as_json() -> None:
+    formats = {name: SERVICES[name]["environment"]["FAULTLINE_LOG_FORMAT"] for name in OURS}
+    assert formats == {name: "console" if name == "cli" else "json" for name in OURS}
+    assert "USER" in SERVICES["cli"]["environment"], "ids that are not in the image have no name"
 
 
 def test_every_variable_of_ours_is_a_setting() -> None:
@@ -81,8 +130,8 @@ def test_the_example_names_every_variable_of_the_compose_file_with_its_default()
         for line in (REPOSITORY / ".env.example").read_text(encoding="utf-8").splitlines()
         if line and not line.startswith("#")
     )
-    # Which image, and which file of settings, is for whoever builds or tests.
-    assert example == {name: default for name, default in used.items() if name not in ("IMAGE", "SETTINGS")}
+    # Which image, and which file of settings, is for whoever builds or tests; USER is the login's.
+    assert example == {name: default for name, default in used.items() if name not in ("IMAGE", "SETTINGS", "USER")}
 
 
 def test_ours_start_by_health_and_never_by_sleep() -> None:
@@ -168,6 +217,16 @@ def test_a_trial_folder_is_made_once_and_has_what_the_overlay_mounts(tmp_path: P
     again = subprocess.run(command, input=script, env=environment, capture_output=True, text=True, timeout=60)
     assert again.returncode == 2
     assert "must be an empty folder" in again.stderr
+
+
+def test_a_compose_that_is_too_old_is_named_and_the_file_says_which_is_needed() -> None:
+    needed = ".".join(map(str, LEAST_COMPOSE))
+    for version in ("2.23.3", "1.29.2", "v2.9.0", ""):
+        with pytest.raises(SmokeError, match=f"must be {needed} or later"):
+            check_compose(version)
+    for version in (f"{needed}.0", "v2.40.3", "5.0.1", "2.24.6-desktop.1\n"):
+        check_compose(version)
+    assert f"Needs Docker Compose {needed} or later" in (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
 
 
 def test_compose_itself_accepts_the_files() -> None:

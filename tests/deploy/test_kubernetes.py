@@ -100,6 +100,16 @@ def test_every_pod_keeps_the_restricted_standard_on_a_read_only_root(overlay: st
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_retraining_takes_its_memory_from_the_limit_and_less_of_the_cpu_than_a_worker(overlay: str) -> None:
+    containers = {name: pod["containers"][0] for name, pod in workloads(overlay)}
+    requests = {name: one["resources"]["requests"]["cpu"] for name, one in containers.items()}
+    assert (requests["worker"], requests["trainer"]) == ("1", "250m")
+    assert containers["trainer"]["resources"]["limits"]["memory"] == "14Gi"
+    assert "FAULTLINE_RETRAIN_MEMORY_MB" not in {one["name"] for one in containers["trainer"]["env"]}
+    assert settings_of(overlay)["FAULTLINE_WINDOWS_RETENTION_MB"] == "0", "production's choice is made in the open"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_worker_and_trainer_are_asked_where_they_answer(overlay: str) -> None:
     for name, pod in workloads(overlay):
         if name == "topics":

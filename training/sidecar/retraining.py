@@ -36,6 +36,7 @@ from training.sidecar.job.spec import (
     JobSpec,
     Outcome,
 )
+from training.sidecar.memory import memory_here
 from training.sidecar.requests.queue import Run
 from training.sidecar.requests.reports import ReportPublisher, new_report
 from training.sidecar.workdir import WorkDir
@@ -96,8 +97,26 @@ class Retrainer:
                 "evaluation_episodes": settings.evaluation_episodes,
                 "evaluation_lines": settings.evaluation_lines,
                 "nice": settings.retrain_nice,
+                "memory_mb": self._memory_mb(),
             }
         )
+
+    def _memory_mb(self) -> int | None:
+        """Return the MiB that the child may take: the setting, else what is free here less a reserve."""
+        given = self._settings.retrain_memory_mb
+        if given is not None:
+            return given
+        memory = memory_here()
+        if memory is None:
+            return None
+        log.info(
+            "retraining-memory",
+            allowed_mb=memory.allowed_mb,
+            free_mb=memory.free_bytes >> 20,
+            limit_mb=memory.limit_bytes >> 20,
+            of=memory.source,
+        )
+        return memory.allowed_mb
 
     async def retrain(self, run: Run, snapshot: Callable[[Path], Awaitable[None]]) -> TrainingReport:
         """Do a retraining and return the final report on it, which is not published yet.
@@ -197,7 +216,9 @@ class Retrainer:
     async def _run_attempts(self, run: Run) -> str | None:
         """Run the child until it succeeds; return the reason where it does not."""
         settings = self._settings
-        limits = JobLimits(settings.retrain_memory_mb, settings.retrain_time_limit_s)
+        job = self._workdir.job_spec()
+        # Of the job and not of now: a retraining that is resumed keeps the size that it began with.
+        limits = JobLimits(None if job is None else job.memory_mb, settings.retrain_time_limit_s)
         async with self._publishing_progress() as news:
             for number in range(1, settings.retrain_attempts + 1):
 
@@ -247,11 +268,16 @@ class Retrainer:
                 "failed_criteria": outcome.failed_criteria,
                 "metrics": outcome.metrics,
                 "report_path": str(archive / REPORT),
-                "note": failure
-                or (SAME_MODEL_NOTE if outcome.model_id == outcome.champion_id else run.requests[0].note),
+                "note": failure or _note(run, outcome),
             }
         state = "failed" if failure or outcome is None else "promoted" if passed else "refused"
         return new_report(run, state).model_copy(update=values)  # type: ignore[arg-type]
+
+
+def _note(run: Run, outcome: Outcome) -> str:
+    """Return for people why a retraining was asked for, and what was done otherwise than configured."""
+    why = SAME_MODEL_NOTE if outcome.model_id == outcome.champion_id else run.requests[0].note
+    return "; ".join(text for text in (why, outcome.note) if text)
 
 
 def _is(champion: Artefact | None, model_id: str | None) -> bool:

@@ -22,6 +22,7 @@ from domains.powerline.data.symmetries import LINE_SYMMETRIES
 from domains.powerline.data.training_data import LINE_SHARES, Seeds, read_training_data, simulate_training_data
 from domains.powerline.evaluation.events import evaluate_line
 from domains.powerline.normalisation import PowerLineNormalisation
+from domains.powerline.recipes.memory import LINE_EPISODES
 from domains.powerline.rejection import PowerLineRejection
 from model.architectures import build
 from model.artefact import Artefact, build_model
@@ -69,7 +70,7 @@ class LineOptions:
 
     seed: int = DEFAULT_SEED
     epochs: int = 6
-    episodes: int = 400_000
+    episodes: int = LINE_EPISODES
     test_lines: int = 30
     architecture: str = DEFAULT_ARCHITECTURE
     data: Path | None = None  # a data set to learn from, instead of ``episodes`` simulated ones

@@ -16,6 +16,7 @@ from training.errors import TrainingError
 from training.evaluation.conditions.condition import Conditions
 from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
 from training.gate.thresholds import GateThresholds
+from training.memory_need import MemoryNeed
 from training.recipe import EvaluationOptions, Recipe, TrainOptions
 
 if TYPE_CHECKING:  # these load TensorFlow or the report's machinery, which a process that only asks need not
@@ -123,6 +124,12 @@ class LineRecipe(PowerLineRecipe):
         step(f"simulating {options.lines} lines")
         scenarios = line_scenarios(options.lines, options.seed)
         return lambda classify, artefact: evaluate_line_model(classify, artefact, scenarios, options.seed, step)
+
+    def memory(self, evaluation_lines: int) -> MemoryNeed:
+        """Return the memory that a training by simulated episodes takes."""
+        from domains.powerline.recipes.memory import line_memory
+
+        return line_memory(evaluation_lines)
 
     def clean_records(self, n: int, seed: int) -> Episodes:
         """Simulate records as good instruments have them."""

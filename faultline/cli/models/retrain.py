@@ -53,7 +53,7 @@ def retrain(
     if final is None:
         typer.echo(f"no outcome after {timeout:.0f} s: is a trainer running? The request stands.", err=True)
         raise typer.Exit(NOT_IN_TIME)
-    _show(final)
+    _show(final, request.note)
     raise typer.Exit(EXIT[final.state])
 
 
@@ -72,14 +72,15 @@ def _follow(settings: Settings, request: RetrainRequest, timeout_s: float) -> Tr
         return asyncio.run(request_retraining(settings, request, wait_s=timeout_s, on_report=show))
 
 
-def _show(final: TrainingReport) -> None:
+def _show(final: TrainingReport, asked: str) -> None:
     beside = "" if final.champion_id is None else f", beside {final.champion_id}"
     typer.echo(f"{final.state}: {final.model_id or 'no model'}{beside}")
     for criterion in final.failed_criteria:
         typer.echo(f"not met: {criterion}")
     if final.metrics:
         typer.echo("  ".join(f"{name} {value:.4g}" for name, value in final.metrics.items()))
-    if final.state == "failed":
+    if final.state == "failed" or final.note != asked:
+        # Why it failed, or what was done otherwise than configured.
         typer.echo(final.note)
     if final.report_path is not None:
         typer.echo(final.report_path)

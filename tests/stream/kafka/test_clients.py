@@ -15,6 +15,7 @@ from stream.errors import BrokerUnreachableError, SettingsError
 from stream.kafka.clients import check_reachable, consumer_kwargs, faust_broker_credentials, producer_kwargs
 from stream.kafka.embedded import EmbeddedBroker
 from stream.kafka.oauth import ClientCredentialsTokens
+from stream.kafka.surroundings import IMAGE_PREFIX, surroundings
 from stream.settings import Settings
 
 PASSWORD = "correct-horse"
@@ -33,6 +34,32 @@ def free_port() -> int:
 async def test_a_refused_connection_says_how_to_get_a_broker() -> None:
     with pytest.raises(BrokerUnreachableError, match=r"connection refused.*faultline broker"):
         await check_reachable(make_settings(broker=f"127.0.0.1:{free_port()}"))
+
+
+@pytest.mark.parametrize(
+    ("where", "host", "says"),
+    [
+        ("docker", "127.0.0.1", r"refused.*start the stack on the host \(docker compose up -d\)"),
+        ("docker", "no-such-host.invalid", r"unknown: start the stack on the host \(docker compose up -d\)"),
+        ("kubernetes", "127.0.0.1", "look at the broker's pods"),
+    ],
+)
+async def test_in_a_container_no_embedded_broker_is_advised(
+    where: str, host: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.kafka.errors.surroundings", lambda: where)
+    with pytest.raises(BrokerUnreachableError, match=says) as raised:
+        await check_reachable(make_settings(broker=f"{host}:{free_port()}"), deadline_s=20)
+    assert "faultline broker" not in str(raised.value)
+
+
+def test_a_container_of_our_images_is_known_by_where_their_packages_are(tmp_path: Path) -> None:
+    in_a_pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    assert surroundings(tmp_path, in_a_pod) == "host"
+    assert surroundings(IMAGE_PREFIX, {}) == "docker"
+    assert surroundings(IMAGE_PREFIX, in_a_pod) == "kubernetes"
+    dockerfile = Path(__file__).resolve().parents[3] / "deploy" / "Dockerfile"
+    assert f"python3 -m venv --without-pip {IMAGE_PREFIX}" in dockerfile.read_text(encoding="utf-8")
 
 
 async def test_an_unknown_host_is_named() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from model.artefact import Artefact
 from stream.errors import BrokerUnreachableError, SettingsError
@@ -19,7 +20,9 @@ from tests.training.sidecar.sidecar_samples import (
     settings,
 )
 from training.errors import StoreError, TrainingError
+from training.sidecar.job.process import JobExit, JobLimits
 from training.sidecar.job.spec import CHAMPION, FEEDBACK
+from training.sidecar.memory import Memory
 from training.sidecar.retraining import Retrainer, check_spec
 from training.sidecar.workdir import WorkDir
 
@@ -212,6 +215,49 @@ async def test_the_order_is_what_was_asked_and_otherwise_what_the_settings_say(t
     assert (job.epochs, job.episodes, job.seed, job.evaluation_lines) == (7, 300, 0, 2)
     assert job.warm_start
     assert not bench.retrainer.job_spec(run_of(warm_start=False)).warm_start
+
+
+async def test_the_memory_of_a_job_is_the_setting_or_what_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = Bench(tmp_path / "given", retrain_memory_mb=5_000)
+    assert given.retrainer.job_spec(run_of()).memory_mb == 5_000
+    bench = Bench(tmp_path / "here")
+    monkeypatch.setattr("training.sidecar.retraining.memory_here", lambda: Memory("cgroup", 8 << 30, 6 << 30))
+    with capture_logs() as logged:
+        assert bench.retrainer.job_spec(run_of()).memory_mb == 5_324, "6 GiB less a tenth of 8"
+    (line,) = logged
+    assert (line["event"], line["of"], line["limit_mb"]) == ("retraining-memory", "cgroup", 8192)
+    monkeypatch.setattr("training.sidecar.retraining.memory_here", lambda: None)
+    assert bench.retrainer.job_spec(run_of()).memory_mb is None
+
+
+async def test_a_retraining_that_is_resumed_keeps_the_memory_that_it_began_with(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[JobLimits] = []
+
+    async def run(command: object, folder: object, limits: JobLimits, on_progress: object) -> JobExit:
+        asked.append(limits)
+        return JobExit("stopped")
+
+    monkeypatch.setattr("training.sidecar.retraining.run_job", run)
+    for gib in (8, 2):
+        monkeypatch.setattr(
+            "training.sidecar.retraining.memory_here", lambda gib=gib: Memory("cgroup", gib << 30, gib << 30)
+        )
+        bench.workdir.begin(bench.retrainer.job_spec(run_of()))
+        await bench.retrainer._run_attempts(run_of())
+    assert asked[0] == asked[1]
+    assert asked[0].memory_mb == 7_372
+
+
+async def test_what_was_done_otherwise_than_configured_is_in_the_final_report(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAULTLINE_TEST_NOTE", "smaller than configured: 3 of 4 episodes")
+    final = await bench.retrainer.retrain(run_of(), no_windows)
+    assert (final.state, final.note) == ("promoted", "because of one; smaller than configured: 3 of 4 episodes")
 
 
 def test_a_spec_without_a_recipe_is_refused() -> None:

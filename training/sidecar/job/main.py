@@ -45,6 +45,9 @@ TRAINED = 0.6
 
 OnProgress = Callable[[float, str, str | None], None]
 """Called with the part that is done, 0…1, the stage, and the candidate's id once there is one."""
+OOM_SCORE = Path("/proc/self/oom_score_adj")
+FIRST_TO_DIE = 1000
+"""Highest value of ``oom_score_adj``: where memory runs out, Linux ends this process before any other."""
 
 
 def run(folder: Path, on_progress: OnProgress) -> Outcome:
@@ -59,9 +62,14 @@ def run(folder: Path, on_progress: OnProgress) -> Outcome:
         OSError: the folder cannot be written.
     """
     from model.artefact import Artefact
+    from training.sidecar.job.size import sized_job
     from training.sidecar.job.train import train_candidate
 
     job = JobSpec.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
+    # Before TensorFlow is imported: a retraining that does not fit is refused at once.
+    job, note = sized_job(job, folder)
+    if note:
+        on_progress(0.0, note, None)
     candidate = folder / CANDIDATE
     if not candidate.exists():
         train_candidate(job, folder, lambda part, stage: on_progress(TRAINED * part, stage, None)).save(candidate)
@@ -74,6 +82,7 @@ def run(folder: Path, on_progress: OnProgress) -> Outcome:
         on_progress(TRAINED + (1 - TRAINED) * part, stage, artefact.model_id)
 
     outcome = evaluate_candidate(job, folder, artefact.model_id, champion_id, on_evaluation)
+    outcome = outcome.model_copy(update={"note": note})
     write_text_atomic(folder / OUTCOME, outcome.model_dump_json(indent=1) + "\n")
     return outcome
 
@@ -196,8 +205,15 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
+def die_first() -> None:
+    """Have Linux end this process first where memory runs out: the sidecar can start it again, and not itself."""
+    with contextlib.suppress(OSError):  # another system, or one that forbids it
+        OOM_SCORE.write_text(f"{FIRST_TO_DIE}\n", encoding="ascii")
+
+
 def main(arguments: list[str]) -> int:
     """Run as a process; return its exit status."""
+    die_first()
     # The pipe gets our lines alone: what libraries print goes to standard error.
     pipe = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)

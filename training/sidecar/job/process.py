@@ -26,9 +26,9 @@ CHILD_SETTINGS = ("FAULTLINE_GATE_", "FAULTLINE_LOG_", "FAULTLINE_TEST_")
 
 @dataclass(frozen=True)
 class JobLimits:
-    """Most resident memory and time of one attempt."""
+    """Most resident memory and time of one attempt; no limit of memory where ``memory_mb`` is None."""
 
-    memory_mb: int
+    memory_mb: int | None
     time_s: float
 
 
@@ -129,10 +129,11 @@ async def _enforce(process: asyncio.subprocess.Process, limits: JobLimits) -> st
     while True:
         await asyncio.sleep(CHECK_EVERY_S)
         resident = resident_bytes(process.pid)
-        if resident is not None and resident > limits.memory_mb * MIB:
+        if resident is not None and limits.memory_mb is not None and resident > limits.memory_mb * MIB:
             reason = (
-                f"the training took {resident // MIB} MiB, more than {limits.memory_mb}: "
-                "raise FAULTLINE_RETRAIN_MEMORY_MB or lower FAULTLINE_RETRAIN_EPISODES"
+                f"the training took {resident // MIB} MiB, more than {limits.memory_mb}: raise "
+                "FAULTLINE_RETRAIN_MEMORY_MB or, where that is unset, the memory of the container or machine; or lower "
+                "FAULTLINE_RETRAIN_EPISODES"
             )
         elif loop.time() > end:
             reason = (

@@ -33,6 +33,9 @@ class JobSpec(FrozenModel):
     evaluation_episodes: int
     evaluation_lines: int
     nice: int
+    memory_mb: int | None = Field(
+        None, description="MiB that the child may take; where the recipe takes more, fewer episodes are simulated."
+    )
 
 
 class Outcome(FrozenModel):
@@ -43,6 +46,7 @@ class Outcome(FrozenModel):
     passed: bool
     failed_criteria: list[str]
     metrics: dict[str, float]
+    note: str = Field("", description="What was done otherwise than configured, for people.")
 
 
 class JobProgress(FrozenModel):

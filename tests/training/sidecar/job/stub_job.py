@@ -1,7 +1,8 @@
 """A child process of a retraining that trains nothing: it leaves the candidate and the outcome that a test wants.
 
 ``FAULTLINE_TEST_CANDIDATE`` is the candidate's path, ``FAULTLINE_TEST_FAILED`` the criterion that is not met, and
-``FAULTLINE_TEST_DIE`` how many attempts end by SIGKILL once the candidate is there.
+``FAULTLINE_TEST_NOTE`` the outcome's note, ``FAULTLINE_TEST_DIE`` how many attempts end by SIGKILL once the candidate
+is there.
 """
 
 from __future__ import annotations
@@ -35,5 +36,6 @@ if __name__ == "__main__":
         passed=failed is None,
         failed_criteria=[] if failed is None else [failed],
         metrics={"holdout_merged_macro_f1": 0.9},
+        note=os.environ.get("FAULTLINE_TEST_NOTE", ""),
     )
     write_text_atomic(folder / OUTCOME, outcome.model_dump_json())

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from domains.powerline.recipes.memory import LEAST_EPISODES, LINE_EPISODES, line_memory
 from model.artefact import shipped
-from training.sidecar.job.main import evaluate_on_feedback, exclusive, put_report
-from training.sidecar.job.spec import CANDIDATE, CHAMPION, FEEDBACK, PAGE, REPORT
+from training.errors import TrainingError
+from training.sidecar.job.main import FIRST_TO_DIE, OOM_SCORE, evaluate_on_feedback, exclusive, put_report
+from training.sidecar.job.size import labelled_windows, sized_job
+from training.sidecar.job.spec import CANDIDATE, CHAMPION, FEEDBACK, PAGE, REPORT, JobSpec
 
 
 def test_a_report_takes_the_place_of_one_that_a_killed_attempt_left(tmp_path: Path) -> None:
@@ -69,3 +75,59 @@ def test_candidate_and_champion_are_compared_on_labelled_windows_that_no_trainin
 
 def test_without_labelled_windows_there_is_nothing_to_compare(tmp_path: Path) -> None:
     assert evaluate_on_feedback("line", tmp_path, with_champion=False) == (None, {})
+
+
+def job(**given: Any) -> JobSpec:
+    known: dict[str, Any] = {"run_id": "r", "spec": "line", "epochs": 1, "episodes": None, "seed": 1}
+    known |= {"warm_start": False, "data": None, "evaluation_episodes": 110, "evaluation_lines": 30, "nice": 10}
+    return JobSpec.model_validate({**known, **given})
+
+
+def test_a_job_that_fits_keeps_its_size(tmp_path: Path) -> None:
+    for fits in (job(memory_mb=100_000), job(memory_mb=None), job(memory_mb=4_000, episodes=400)):
+        assert sized_job(fits, tmp_path) == (fits, "")
+
+
+def test_a_job_that_does_not_fit_is_made_smaller_and_says_so(tmp_path: Path) -> None:
+    need = line_memory(30)
+    smaller, note = sized_job(job(memory_mb=4_000), tmp_path)
+    assert smaller.episodes == need.episodes_within(4_000, LINE_EPISODES)
+    assert need.needed_mb(smaller.episodes) <= 4_000
+    assert note == (
+        f"smaller than configured: {smaller.episodes:,} of 400,000 episodes, since 4,000 MiB of memory are there and "
+        f"all take {need.needed_mb(LINE_EPISODES):,}"
+    )
+    assert sized_job(job(memory_mb=4_000), tmp_path) == (smaller, note), "a resumed retraining goes on"
+
+
+def test_labelled_windows_take_memory_as_well(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "folder_of_10f72e6" / "run" / FEEDBACK, tmp_path / FEEDBACK)
+    count = labelled_windows(tmp_path)
+    assert count > 0
+    _, note = sized_job(job(memory_mb=4_000), tmp_path)
+    assert f" episodes and {count:,} labelled windows, since" in note
+
+
+def test_a_job_whose_smallest_sensible_size_does_not_fit_is_refused_with_what_it_needs(tmp_path: Path) -> None:
+    need = line_memory(30)
+    with pytest.raises(TrainingError) as raised:
+        sized_job(job(memory_mb=1_000), tmp_path)
+    said = str(raised.value)
+    assert f"needs {need.needed_mb(LEAST_EPISODES):,} MiB of memory for {LEAST_EPISODES:,} episodes" in said
+    assert "may take 1,000" in said
+    assert f"{need.needed_mb(LINE_EPISODES):,} MiB for all 400,000 episodes" in said
+    # What a person asked for is not refused for being small.
+    with pytest.raises(TrainingError, match="for 400 episodes"):
+        sized_job(job(memory_mb=1_000, episodes=400), tmp_path)
+
+
+def test_a_recipe_whose_memory_is_not_known_is_not_changed(tmp_path: Path) -> None:
+    instant = job(spec="instant", memory_mb=300, data=tmp_path / "classData.csv")
+    assert sized_job(instant, tmp_path) == (instant, "")
+
+
+@pytest.mark.skipif(not OOM_SCORE.exists(), reason="oom_score_adj is Linux's")
+def test_linux_ends_the_child_before_any_other_process() -> None:
+    code = "from training.sidecar.job.main import die_first, OOM_SCORE; die_first(); print(OOM_SCORE.read_text())"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert int(shown.stdout) == FIRST_TO_DIE == 1000

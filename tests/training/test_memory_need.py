@@ -1,0 +1,41 @@
+"""The largest training that a memory allows takes no more than it, and one episode more would."""
+
+from __future__ import annotations
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from domains.powerline.data.line_data import WHOLLY_KEPT, Batches
+from domains.powerline.recipes.memory import LEAST_EPISODES, LINE_EPISODES, line_memory
+
+NEED = line_memory(30)
+
+
+@given(st.integers(0, 40_000), st.integers(100, 2_000_000), st.integers(0, 400_000))
+def test_what_fits_fits_and_no_more_would(memory_mb: int, asked: int, windows: int) -> None:
+    episodes = NEED.episodes_within(memory_mb, asked, windows)
+    assert 0 <= episodes <= asked
+    if episodes:
+        assert NEED.needed_mb(episodes, windows) <= memory_mb
+    if episodes < asked:
+        more = max(1, int(1024 / NEED.episode_kb))  # episodes of a MiB: the need is rounded to it
+        assert NEED.needed_mb(min(asked, episodes + 2 * more), windows) >= memory_mb
+
+
+@given(st.integers(100, 400_000), st.integers(0, 100_000))
+def test_more_memory_never_makes_a_smaller_training(memory_mb: int, more_mb: int) -> None:
+    assume(memory_mb < 60_000)
+    smaller, larger = (NEED.episodes_within(mb, LINE_EPISODES) for mb in (memory_mb, memory_mb + more_mb))
+    assert smaller <= larger
+
+
+def test_beyond_the_episodes_whose_windows_are_all_kept_a_training_takes_no_more() -> None:
+    learned = Batches.of(NEED.most_episodes)
+    assert abs(learned.mixed + learned.brief - WHOLLY_KEPT) < 10
+    assert NEED.needed_mb(NEED.most_episodes) == NEED.needed_mb(10 * NEED.most_episodes)
+
+
+def test_the_whole_recipe_fits_into_what_compose_gives_the_trainer_and_a_small_one_into_a_laptop() -> None:
+    assert NEED.needed_mb(LINE_EPISODES) < 0.9 * 14 * 1024 - 500, "14 GiB, a tenth and the trainer itself aside"
+    on_8_gb = NEED.episodes_within(3_500, LINE_EPISODES)
+    assert LEAST_EPISODES < on_8_gb < LINE_EPISODES

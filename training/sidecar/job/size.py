@@ -1,0 +1,60 @@
+"""The size of a retraining: as configured, or smaller where the memory does not allow it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+
+from model.spec import load_spec
+from training.errors import TrainingError
+from training.recipe import recipe_of
+from training.sidecar.job.spec import FEEDBACK, JobSpec
+from training.sidecar.store.store import LabelledStore
+
+log = structlog.get_logger(__name__)
+
+
+def sized_job(job: JobSpec, folder: Path) -> tuple[JobSpec, str]:
+    """Return the job with as many episodes as its memory allows, and a note for people where these are fewer.
+
+    The same job and the same labelled windows give the same size, so that a retraining that is resumed goes on.
+
+    Args:
+        job: as the sidecar has written it.
+        folder: of the retraining, with the labelled windows.
+
+    Raises:
+        TrainingError: the smallest sensible training does not fit.
+    """
+    need = recipe_of(load_spec(job.spec)).memory(job.evaluation_lines)
+    if job.memory_mb is None or need is None or job.data is not None:
+        return job, ""
+    windows = labelled_windows(folder)
+    asked = job.episodes or need.default_episodes
+    episodes = need.episodes_within(job.memory_mb, asked, windows)
+    least = min(asked, need.least_episodes)
+    beside = f" and {windows:,} labelled windows" if windows else ""
+    if episodes < least:
+        raise TrainingError(
+            f"a retraining needs {need.needed_mb(least, windows):,} MiB of memory for {least:,} episodes{beside}, the "
+            f"fewest that make a usable model, and may take {job.memory_mb:,}: give the container or the machine more "
+            f"memory ({need.needed_mb(asked, windows):,} MiB for all {asked:,} episodes, and a reserve for the trainer)"
+        )
+    if episodes == asked:
+        return job, ""
+    needed = need.needed_mb(asked, windows)
+    log.warning("retraining-shrunk", episodes=episodes, of=asked, memory_mb=job.memory_mb, needed_mb=needed)
+    note = (
+        f"smaller than configured: {episodes:,} of {asked:,} episodes{beside}, since {job.memory_mb:,} MiB of memory "
+        f"are there and all take {needed:,}"
+    )
+    return job.model_copy(update={"episodes": episodes}), note
+
+
+def labelled_windows(folder: Path) -> int:
+    """Return the number of labelled windows in the snapshot that the sidecar took."""
+    if not (folder / FEEDBACK).is_dir():
+        return 0
+    with LabelledStore(folder / FEEDBACK) as store:
+        return sum(part.windows["labelled"] for part in store.summary())
