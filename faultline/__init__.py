@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from domains.powerline.data.scenario import scenario
     from domains.powerline.waveforms import ReadOptions, open_waveforms, windows_of
     from faultline.comparison import compare
     from faultline.file_detection import FaultEpisode, FileResult, detect, load_artefact
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from model.errors import FaultlineError
     from model.spec import EpisodePolicy, SignalSpec, load_spec
     from stream.contract import FaultEvent, WindowMessage
+    from stream.detection.decode import WindowRecord
     from stream.detection.offline import Detector
+    from stream.kafka.reading.reader import StartAt
     from stream.recordings.recording import (
         RecordedMessage,
         Recording,
@@ -36,13 +39,17 @@ if TYPE_CHECKING:
     )
     from stream.recordings.sources import open_replay
     from stream.settings import Settings, load_settings
-    from stream.subscribe import EventFeed, EventFilter, Received
-    from stream.windowing import window_messages
+    from stream.subscribe import EventFeed, EventFilter, Received, fault_topics
+    from stream.windowing import MSGPACK_HEADERS, OutgoingWindows, cut_windows, window_messages
+    from training.data.episodes import Scenario
+    from training.data.windows import Windows
+    from training.window_recipe import WindowRecipe
 
     __version__: str
     """Of the installed package, or of the checkout that runs without being installed."""
 
 _HOMES = {
+    "domains.powerline.data.scenario": ("scenario",),
     "domains.powerline.waveforms": ("ReadOptions", "open_waveforms", "windows_of"),
     "faultline.comparison": ("compare",),
     "faultline.file_detection": ("FaultEpisode", "FileResult", "detect", "load_artefact"),
@@ -52,7 +59,9 @@ _HOMES = {
     "model.errors": ("FaultlineError",),
     "model.spec": ("EpisodePolicy", "SignalSpec", "load_spec"),
     "stream.contract": ("FaultEvent", "WindowMessage"),
+    "stream.detection.decode": ("WindowRecord",),
     "stream.detection.offline": ("Detector",),
+    "stream.kafka.reading.reader": ("StartAt",),
     "stream.recordings.recording": (
         "RecordedMessage",
         "Recording",
@@ -63,12 +72,16 @@ _HOMES = {
     ),
     "stream.recordings.sources": ("open_replay",),
     "stream.settings": ("Settings", "load_settings"),
-    "stream.subscribe": ("EventFeed", "EventFilter", "Received"),
-    "stream.windowing": ("window_messages",),
+    "stream.subscribe": ("EventFeed", "EventFilter", "Received", "fault_topics"),
+    "stream.windowing": ("MSGPACK_HEADERS", "OutgoingWindows", "cut_windows", "window_messages"),
+    "training.data.episodes": ("Scenario",),
+    "training.data.windows": ("Windows",),
+    "training.window_recipe": ("WindowRecipe",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "MSGPACK_HEADERS",
     "Artefact",
     "Detector",
     "Domain",
@@ -80,17 +93,25 @@ __all__ = [
     "FaultEvent",
     "FaultlineError",
     "FileResult",
+    "OutgoingWindows",
     "ReadOptions",
     "Received",
     "RecordedMessage",
     "Recording",
     "RecordingWriter",
+    "Scenario",
     "Settings",
     "SignalSpec",
+    "StartAt",
     "WindowMessage",
+    "WindowRecipe",
+    "WindowRecord",
+    "Windows",
     "__version__",
     "compare",
+    "cut_windows",
     "detect",
+    "fault_topics",
     "load_artefact",
     "load_settings",
     "load_spec",
@@ -99,6 +120,7 @@ __all__ = [
     "open_waveforms",
     "read_recording",
     "repair",
+    "scenario",
     "window_messages",
     "windows_of",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,17 +106,34 @@ def installed(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def installed_distribution(folder: Path, entry_point: str) -> Iterator[None]:
-    """Install a distribution with one domain below ``folder``, for this process and those that it starts meanwhile.
+def installed_project(folder: Path, project: Path) -> Iterator[None]:
+    """Install the package below ``project`` as ``pip install -e`` does, with the domains of its pyproject.toml.
 
     Args:
-        folder: the distribution's; modules of the domain are found there and in the repository.
-        entry_point: of the domain, ``name = module:object``.
+        folder: receives the distribution's metadata.
+        project: has the pyproject.toml and the package.
+    """
+    declared = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"][GROUP]
+    entry_points = "\n".join(f"{name} = {place}" for name, place in declared.items())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(project)
+        patch.setenv("PYTHONPATH", str(project), prepend=os.pathsep)
+        with installed_distribution(folder, entry_points):
+            yield
+
+
+@contextmanager
+def installed_distribution(folder: Path, entry_points: str) -> Iterator[None]:
+    """Install a distribution with domains below ``folder``, for this process and those that it starts meanwhile.
+
+    Args:
+        folder: the distribution's; modules of the domains are found there and in the repository.
+        entry_points: one line per domain, ``name = module:object``.
     """
     about = folder / "other_domain-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: other-domain\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[{GROUP}]\n{entry_point}\n")
+    (about / "entry_points.txt").write_text(f"[{GROUP}]\n{entry_points}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         for path in (REPOSITORY, folder):

@@ -1,4 +1,4 @@
-"""Fixtures of the toy domain: installed, and a model of it trained by the command line."""
+"""Fixtures of the domain of ``examples/own_domain``: installed, and a model of it trained by the command line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from faultline.cli.commands import register
 from model.artefact import Artefact
 from model.spec import SignalSpec, load_spec
-from tests.model.installed_domain import installed_distribution
+from tests.model.installed_domain import REPOSITORY, installed_project
 
+OWN_DOMAIN = REPOSITORY / "examples" / "own_domain"
 Command = Callable[..., str]
 """Runs one of our commands and returns what it printed."""
 
@@ -22,7 +23,7 @@ Command = Callable[..., str]
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignalSpec]:
     """The spec of machines, while their domain is installed."""
-    with installed_distribution(tmp_path_factory.mktemp("installed"), "toy = tests.domains.toy.domain:TOY"):
+    with installed_project(tmp_path_factory.mktemp("installed"), OWN_DOMAIN):
         yield load_spec("machine")
 
 

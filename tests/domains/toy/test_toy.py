@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faultline_machines.signal import BEARING, IMBALANCE, NORMAL, labelled_windows, vibration
 
 from faultline.cli.streaming.subscribe import event_line
 from model.artefact import Artefact
@@ -19,7 +20,6 @@ from stream.detection.offline import Detector
 from stream.kafka.embedded import EmbeddedBroker
 from stream.windowing import window_messages
 from tests.domains.toy.conftest import Command
-from tests.domains.toy.signal import BEARING, IMBALANCE, NORMAL, labelled_windows, vibration
 from training.errors import TrainingError
 from training.metrics import window_scores
 

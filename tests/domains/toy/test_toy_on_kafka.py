@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faultline_machines.signal import BEARING, IMBALANCE, NORMAL, vibration
 
 from benchmarks.storms.swaps import metric
 from faultline.testing import publish
@@ -25,7 +26,6 @@ from tests.conftest import Kafka
 from tests.delivery.processes.harness import WorkerProcess, account, read_all, wait_answered, wait_until
 from tests.delivery.processes.trainer_harness import LENIENT, TINY, TrainerProcess, TrainerTopics
 from tests.delivery.processes.trainer_harness import command as run_command
-from tests.domains.toy.signal import BEARING, IMBALANCE, NORMAL, vibration
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

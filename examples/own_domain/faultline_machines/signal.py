@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model.spec import SignalSpec
-from stream.windowing import cut_windows
-from training.data.windows import Windows
+import faultline
 
 NORMAL, IMBALANCE, BEARING = range(3)
 """Classes in the order of the spec."""
@@ -18,7 +16,7 @@ STRETCH_S = 0.32
 
 
 def vibration(
-    conditions: Sequence[int], stretch_s: float, spec: SignalSpec, rng: np.random.Generator
+    conditions: Sequence[int], stretch_s: float, spec: faultline.SignalSpec, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Return samples (T, 2) of one machine that goes through conditions, and the class of every sample (T,)."""
     labels = np.repeat(np.asarray(conditions, np.int32), round(stretch_s * spec.rate_hz))
@@ -34,15 +32,18 @@ def vibration(
     return (shaft + struck + rng.normal(0, 0.06, shaft.shape)).astype(np.float32), labels
 
 
-def labelled_windows(spec: SignalSpec, seed: int, machines: int) -> Windows:
-    """Return the windows of so many machines, each in one condition and an episode of its own."""
+def labelled_windows(spec: faultline.SignalSpec, seed: int, machines: int) -> faultline.Windows:
+    """Return the windows of so many machines, each in one condition and an episode of its own.
+
+    An episode is what is never divided between training and test: here a machine, so that no model is evaluated by
+    windows of a machine that it was trained on.
+    """
     parts = []
     for machine in range(machines):
         condition = machine % len(spec.classes)
         samples, _ = vibration([condition], STRETCH_S, spec, np.random.default_rng((seed, machine)))
-        windows = cut_windows(samples, spec).copy()
+        windows = faultline.cut_windows(samples, spec).copy()
         count = len(windows)
-        parts.append(
-            Windows(windows, np.full(count, condition, np.int32), np.ones(count, np.float32), np.full(count, machine))
-        )
-    return Windows.joined(parts)
+        labels, weights = np.full(count, condition, np.int32), np.ones(count, np.float32)
+        parts.append(faultline.Windows(windows, labels, weights, np.full(count, machine)))
+    return faultline.Windows.joined(parts)

@@ -1,4 +1,4 @@
-"""Fault events of machines: what the generic event says, and the part that the fault is of."""
+"""Fault events of machines: the generic event, and the part of the machine that the fault is of."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from model.spec import SignalSpec
-from stream.contract import FaultEvent
-from tests.domains.toy.domain import PARTS
+import faultline
+
+PARTS = {"imbalance": "rotor", "bearing": "bearing"}
+"""Part of a machine by the type of its fault."""
 
 
-class MachineFaultEvent(FaultEvent):
+class MachineFaultEvent(faultline.FaultEvent):
     """One step in the life of a fault of a machine."""
 
     part: str = Field(description="Part of the machine that the fault is of.")
@@ -21,15 +22,15 @@ class MachineFaultEvent(FaultEvent):
     @classmethod
     def own_fields(
         cls,
-        spec: SignalSpec,
+        spec: faultline.SignalSpec,
         fault_class: int,
         probabilities: NDArray[np.float64],
         duration_s: float | None,
         rate_hz: float,
     ) -> dict[str, Any]:
-        """Return the part."""
+        """Return the fields that the generic event does not have."""
         return {"part": PARTS[spec.classes[fault_class].type]}
 
     def meaning(self) -> str:
-        """Return the part in words."""
+        """Return these fields in words, as `faultline subscribe` prints them."""
         return f"of the {self.part}"
