@@ -124,7 +124,7 @@ def _table(rows: list[tuple[str, FieldInfo]]) -> str:
         ("Variable", "Type", "Default", "Unit", "Meaning"),
         (
             (
-                f'<a id="{name.lower()}"></a>`{name}`',
+                f"`{name}`{{ #{name.lower()} }}",
                 ", ".join(filter(None, (_type(field.annotation), _bounds(field)))),
                 _default(field),
                 unit(name),
