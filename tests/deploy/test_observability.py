@@ -129,6 +129,6 @@ def test_the_alerts_fire_when_they_should_and_only_then() -> None:
 
 
 def test_the_runbook_knows_every_alert_and_every_reason_of_a_dead_letter() -> None:
-    runbook = (REPOSITORY / "docs" / "runbook.md").read_text(encoding="utf-8")
+    runbook = (REPOSITORY / "docs" / "how-to" / "operate.md").read_text(encoding="utf-8")
     assert [rule["alert"] for rule in RULES if rule["alert"] not in runbook] == []
     assert [reason for reason in get_args(DeadLetterReason) if f"`{reason}`" not in runbook] == []
