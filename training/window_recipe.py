@@ -204,8 +204,8 @@ class WindowRecipe(Recipe):
             seed, episodes = artefact.manifest.provenance.get("seed"), artefact.manifest.metrics.get("episodes")
             leakage: tuple[LeakageCheck, ...] = ()
             if isinstance(seed, int) and isinstance(episodes, int):
-                learned = self.windows(seed, episodes, options.data)
-                leakage = (repeated_windows(windows.data, learned.data),)
+                training = self.windows(seed, episodes, options.data)
+                leakage = (repeated_windows(windows.data, training.data),)
             counts: Any = artefact.manifest.metrics.get("windows") or {}
             return Evaluation(
                 predictions=predictions,

@@ -94,9 +94,9 @@ def fingerprints(windows: NDArray[np.float32]) -> NDArray[np.int64]:
     return prints
 
 
-def repeated_windows(evaluated: NDArray[np.float32], learned: NDArray[np.float32]) -> LeakageCheck:
+def repeated_windows(evaluated: NDArray[np.float32], training: NDArray[np.float32]) -> LeakageCheck:
     """Count the evaluated windows (n, samples, channels) that are among the training windows."""
-    known = fingerprints(learned)
+    known = fingerprints(training)
     found = np.isin(fingerprints(evaluated), known)
     return LeakageCheck(
         question=f"evaluation windows found among {len(known):,} training windows simulated again",

@@ -55,8 +55,8 @@ def _events_missed_or_wrong(record: ClassifiedScenario, spec: SignalSpec) -> Ite
         if not own:
             yield _failure(record, spec, "missed fault", truth, "no episode", int(fault.line), fault.begin, event)
         elif merged[own[-1].last_class] != merged[fault.classes[-1]]:
-            said = spec.class_names[own[-1].last_class]
-            yield _failure(record, spec, "wrong class", truth, said, int(fault.line), fault.begin, event)
+            predicted = spec.class_names[own[-1].last_class]
+            yield _failure(record, spec, "wrong class", truth, predicted, int(fault.line), fault.begin, event)
 
 
 def _false_alarms(record: ClassifiedScenario, spec: SignalSpec) -> Iterator[Failure]:
@@ -66,19 +66,19 @@ def _false_alarms(record: ClassifiedScenario, spec: SignalSpec) -> Iterator[Fail
             continue
         event = event_at(record.scenario.events, d.line, d.at)
         truth = "quiet" if event is None else event.kind.replace("_", " ")
-        said = spec.class_names[d.onset_class]
-        yield _failure(record, spec, "false alarm", truth, said, int(d.line), d.at, event)
+        predicted = spec.class_names[d.onset_class]
+        yield _failure(record, spec, "false alarm", truth, predicted, int(d.line), d.at, event)
 
 
 def _wrong_windows(record: ClassifiedScenario, spec: SignalSpec, count: int) -> Iterator[Failure]:
     """Yield misclassified windows that lie fully in one state, the most confident first, one per event."""
     merged = np.array(spec.equivalent_indices())
-    said = record.probabilities.argmax(axis=2)
-    sure = record.probabilities.max(axis=2) * (record.whole & (merged[said] != merged[record.labels]))
+    predicted = record.probabilities.argmax(axis=2)
+    confidence = record.probabilities.max(axis=2) * (record.whole & (merged[predicted] != merged[record.labels]))
     seen: set[tuple[int, int]] = set()
-    for flat in np.argsort(-sure, axis=None):
-        line, k = np.unravel_index(int(flat), sure.shape)
-        if sure[line, k] == 0 or len(seen) == count:
+    for flat in np.argsort(-confidence, axis=None):
+        line, k = np.unravel_index(int(flat), confidence.shape)
+        if confidence[line, k] == 0 or len(seen) == count:
             return
         last = int(k) * spec.hop + spec.samples - 1
         event = event_at(record.scenario.events, int(line), last)
@@ -91,11 +91,11 @@ def _wrong_windows(record: ClassifiedScenario, spec: SignalSpec, count: int) -> 
             spec,
             "wrong window",
             spec.class_names[record.labels[line, k]],
-            spec.class_names[said[line, k]],
+            spec.class_names[predicted[line, k]],
             int(line),
             last,
             event,
-            float(sure[line, k]),
+            float(confidence[line, k]),
         )
 
 
@@ -104,7 +104,7 @@ def _failure(
     spec: SignalSpec,
     title: str,
     truth: str,
-    said: str,
+    predicted: str,
     line: int,
     sample: int,
     event: Event | None,
@@ -117,7 +117,7 @@ def _failure(
     return Failure(
         title=title,
         truth=truth,
-        said=said,
+        said=predicted,
         probability=None if probability is None else round(probability, 4),
         facts={name: round(value, 3) if isinstance(value, float) else value for name, value in facts.items()},
         channels=spec.channels,
@@ -136,18 +136,18 @@ def wrong_windows(predictions: Predictions, windows: Windows, spec: SignalSpec) 
         spec: spec of the windows.
     """
     merged = np.array(spec.equivalent_indices())
-    sure = predictions.probabilities.max(axis=1) * (merged[predictions.y_pred] != merged[predictions.labels])
+    confidence = predictions.probabilities.max(axis=1) * (merged[predictions.y_pred] != merged[predictions.labels])
     found: dict[tuple[int, int], Failure] = {}
-    for k in np.argsort(-sure, kind="stable"):
+    for k in np.argsort(-confidence, kind="stable"):
         pair = int(predictions.labels[k]), int(predictions.y_pred[k])
-        if sure[k] == 0 or len(found) == MOST_FAILURES:
+        if confidence[k] == 0 or len(found) == MOST_FAILURES:
             break
         if pair not in found:
             found[pair] = Failure(
                 title="wrong window",
                 truth=spec.class_names[pair[0]],
                 said=spec.class_names[pair[1]],
-                probability=round(float(sure[k]), 4),
+                probability=round(float(confidence[k]), 4),
                 facts={"episode": str(predictions.episode[k])},
                 channels=spec.channels,
                 samples=waveform(windows.data[k]),

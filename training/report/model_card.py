@@ -85,7 +85,7 @@ def describe_training(artefact: Artefact) -> Training:
     metrics: dict[str, Any] = dict(artefact.manifest.metrics)
     split = metrics.get("split")
     scores: dict[str, Any] = metrics.get(split, {}) if isinstance(split, str) else metrics
-    learned, kept = scores.get("training") or {}, scores.get("history")
+    training, kept = scores.get("training") or {}, scores.get("history")
     history = None if kept is None else History.model_validate(kept)
     best = None if history is None else history.best_epoch - 1
     provenance: dict[str, Any] = dict(artefact.manifest.provenance)
@@ -94,9 +94,9 @@ def describe_training(artefact: Artefact) -> Training:
     return Training(
         seconds=float(seconds) if isinstance(seconds, int | float) else None,
         epochs=None if history is None else len(history.loss),
-        accuracy=learned.get("accuracy"),
+        accuracy=training.get("accuracy"),
         val_accuracy=(scores.get("validation") or {}).get("accuracy"),
-        loss=learned.get("loss"),
+        loss=training.get("loss"),
         val_loss=None if history is None or best is None else history.val_loss[best],
         history=history,
     )

@@ -45,13 +45,13 @@ def classify_scores(predictions: Predictions, spec: SignalSpec) -> Classificatio
 
 
 def _row(name: str, k: int, table: NDArray[np.int64]) -> ClassRow:
-    hits, truth, said = int(table[k, k]), int(table[k].sum()), int(table[:, k].sum())
+    hits, actual, predicted = int(table[k, k]), int(table[k].sum()), int(table[:, k].sum())
     return ClassRow(
         name=name,
-        windows=truth,
-        precision=round(hits / said, 4) if said else 0.0,
-        recall=round(hits / truth, 4) if truth else 0.0,
-        f1=round(2 * hits / (truth + said), 4) if truth + said else 0.0,
+        windows=actual,
+        precision=round(hits / predicted, 4) if predicted else 0.0,
+        recall=round(hits / actual, 4) if actual else 0.0,
+        f1=round(2 * hits / (actual + predicted), 4) if actual + predicted else 0.0,
     )
 
 
