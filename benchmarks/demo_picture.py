@@ -2,8 +2,8 @@
 
     python -m benchmarks.demo_picture docs/assets/demo.svg
 
-Run the demonstration as ``faultline demo`` does and draw the last table that it showed while lines were replayed. The
-exit status is that of the demonstration.
+Run the demonstration as ``faultline demo`` does and draw the last table that it showed when no fault was waiting for its
+event. The exit status is that of the demonstration.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ FORMAT = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="htt
 
 
 class Still(LiveView):
-    """A live view that keeps what it showed last while the demonstration ran."""
+    """A live view that keeps a table to draw."""
 
     shown: RenderableType | None = None
 
     def update(self, elapsed_s: float) -> None:
-        """Redraw, and keep the table while lines are replayed."""
+        """Redraw, and keep the table if every fault so far has its event."""
         super().update(elapsed_s)
-        if elapsed_s < self._total_s:
+        if elapsed_s < self._total_s and (Still.shown is None or not self._watch.score().missed):
             Still.shown = self._live.get_renderable()
 
 
