@@ -2,8 +2,8 @@
 
     python -m benchmarks.demo_picture docs/assets/demo.svg
 
-Run the demonstration as ``faultline demo`` does and draw the last table that it showed when no fault was waiting for its
-event. The exit status is that of the demonstration.
+Run the demonstration as ``faultline demo`` does and draw the last table that it showed while no fault was waiting for
+its event. The exit status is that of the demonstration.
 """
 
 from __future__ import annotations

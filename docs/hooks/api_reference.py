@@ -13,7 +13,16 @@ from mkdocs.structure.files import File, Files  # noqa: E402
 
 PAGE = "reference/api.md"
 GROUPS = {
-    "Find faults": ("detect", "FaultEpisode", "FileResult", "load_artefact", "compare", "Detector", "Engine", "Artefact"),
+    "Find faults": (
+        "detect",
+        "FaultEpisode",
+        "FileResult",
+        "load_artefact",
+        "compare",
+        "Detector",
+        "Engine",
+        "Artefact",
+    ),
     "Read waveforms and cut windows": ("open_waveforms", "ReadOptions", "windows_of", "window_messages"),
     "Follow events": ("EventFeed", "EventFilter", "Received", "FaultEvent", "WindowMessage"),
     "Record and replay": (
@@ -25,7 +34,14 @@ GROUPS = {
         "repair",
         "open_replay",
     ),
-    "Specs, settings, errors": ("SignalSpec", "EpisodePolicy", "load_spec", "Settings", "load_settings", "FaultlineError"),
+    "Specs, settings, errors": (
+        "SignalSpec",
+        "EpisodePolicy",
+        "load_spec",
+        "Settings",
+        "load_settings",
+        "FaultlineError",
+    ),
 }
 INTRODUCTION = """# Python API
 

@@ -53,10 +53,18 @@ def _value(parameter: Any) -> str:
     descriptor = getattr(parameter, "type_descriptor", None)
     if descriptor is None:  # a typer that stands on click has click's types
         click_type = parameter.type
-        choices, low, high = getattr(click_type, "choices", ()), getattr(click_type, "min", None), getattr(click_type, "max", None)
-        kind = {"boolean": "", "text": "text", "integer range": "integer", "float range": "number", "float": "number"}.get(
-            click_type.name, click_type.name
+        choices, low, high = (
+            getattr(click_type, "choices", ()),
+            getattr(click_type, "min", None),
+            getattr(click_type, "max", None),
         )
+        kind = {
+            "boolean": "",
+            "text": "text",
+            "integer range": "integer",
+            "float range": "number",
+            "float": "number",
+        }.get(click_type.name, click_type.name)
     else:
         kind_of = descriptor.annotation
         while get_origin(kind_of) in (list, tuple) and get_args(kind_of):
@@ -150,7 +158,11 @@ def page() -> str:
             [
                 name,
                 *(["[OPTIONS]"] if options else []),
-                *([("COMMAND" if not getattr(command, "invoke_without_command", False) else "[COMMAND]")] if group else []),
+                *(
+                    [("COMMAND" if not getattr(command, "invoke_without_command", False) else "[COMMAND]")]
+                    if group
+                    else []
+                ),
                 *(_usage(p) for p in arguments),
             ]
         )

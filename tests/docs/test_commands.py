@@ -39,6 +39,10 @@ def test_the_tutorials_show_commands_of_ours() -> None:
     assert len([words for words in shown if words[0].endswith("faultline")]) >= 15
 
 
+def test_the_readme_fits_one_and_a_half_screens() -> None:
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 90
+
+
 def test_a_wrong_command_line_is_found() -> None:
     assert finding(["faultline", "replay", "a.parquet", "--pace", "10"]) is None
     assert finding(["faultline", "models", "promote", "a.safetensors", "--reason", "x"]) is None

@@ -160,7 +160,9 @@ def test_the_reference_has_every_setting_with_its_text(site: Path) -> None:
 
 def test_the_reference_has_every_topic_and_every_field_of_the_contract(site: Path) -> None:
     text = (site / "reference" / "contract.html").read_text(encoding="utf-8")
-    assert [spec.name for spec in topic_specs(Settings.model_construct()) if f"<code>{spec.name}</code>" not in text] == []
+    assert [
+        spec.name for spec in topic_specs(Settings.model_construct()) if f"<code>{spec.name}</code>" not in text
+    ] == []
     for path in (REPOSITORY / "docs" / "schemas").glob("[A-Z]*.json"):
         fields = json.loads(path.read_text(encoding="utf-8"))["properties"]
         shown = text.split(f'id="schema-{path.stem.lower()}"')[1].split("<h3")[0]
