@@ -19,7 +19,7 @@ from benchmarks.kafka.server import KafkaServer
 from stream.errors import KafkaServerError
 from stream.kafka.embedded import EmbeddedBroker
 
-# No example has a deadline: a busy machine is slow, and tests assert no time, not even by a library's default.
+# No example has a deadline: a busy machine is slow, and no test asserts a time, not even by a library's default.
 hypothesis_settings.register_profile("faultline", deadline=None)
 hypothesis_settings.load_profile("faultline")
 
@@ -32,7 +32,7 @@ _topic_numbers = itertools.count()
 
 
 class Kafka:
-    """What a test needs of a running broker."""
+    """The parts of a running broker that a test needs."""
 
     def __init__(self, server: KafkaServer) -> None:
         self.server = server
@@ -63,7 +63,7 @@ class Kafka:
 
 @functools.cache
 def why_no_kafka() -> str | None:
-    """Why Apache Kafka cannot be started here; None when it can."""
+    """Return why Apache Kafka cannot be started here; None if it can."""
     try:
         java_command()
         prepare_jars()
@@ -73,7 +73,7 @@ def why_no_kafka() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for a broker needs the marker; nobody has to remember it."""
+    """Mark every test that uses a broker, so that the marker cannot be forgotten."""
     for item in items:
         if KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("kafka")
@@ -99,14 +99,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """One Apache Kafka for the whole run: use topics and groups of your own, never stop it."""
+    """Start one Apache Kafka for the whole run; use topics and groups of your own, and never stop it."""
     with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
         yield Kafka(server)
 
 
 @pytest.fixture
 def kafka_server(tmp_path: Path) -> Iterator[Callable[..., Kafka]]:
-    """Factory of brokers that a test may kill and restart; takes the keywords of ``KafkaServer``.
+    """Return a factory of brokers that a test may kill and restart; it takes the keywords of ``KafkaServer``.
 
     Example: ``broker = kafka_server(); broker.server.restart(kill=True)``
     """
@@ -125,14 +125,14 @@ def kafka_server(tmp_path: Path) -> Iterator[Callable[..., Kafka]]:
 
 @pytest.fixture
 def embedded_broker() -> Iterator[EmbeddedBroker]:
-    """An embedded broker (librdkafka's mock cluster) of this test alone; see its docstring for its limits."""
+    """Start an embedded broker (librdkafka's mock cluster) for this test alone; see its docstring for its limits."""
     with EmbeddedBroker() as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Folder of the data that tests may read but the repository must not hold."""
+    """Return the folder of data that tests may read but the repository must not hold."""
     given = os.environ.get("FAULTLINE_DATA")
     folder = Path(given) if given else REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Rights on a broker of the tests, in force when the call returns."""
+"""Grant rights on a broker of the tests; they are in force when the call returns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def grant(
     kind: ResourceType = ResourceType.TOPIC,
     pattern: ResourcePatternType = ResourcePatternType.LITERAL,
 ) -> None:
-    """Allow ``operations`` and wait for the broker: the controller says yes a moment before the broker knows."""
+    """Allow ``operations`` and wait for the broker: the controller confirms a moment before the broker applies them."""
     bindings = {
         AclBinding(kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
         for operation in operations

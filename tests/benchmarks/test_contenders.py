@@ -1,4 +1,4 @@
-"""Every contender of the benchmark does the whole job: on Apache Kafka, with its real library, in its own process."""
+"""Every contender of the benchmark does the complete job: on Apache Kafka, by its real library, in its own process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def environment(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Envir
 
 @pytest.fixture(scope="module")
 def topics(environment: Environment) -> dict[bool, str]:
-    """Topics with the same windows, in MessagePack and (True) in JSON."""
+    """Create topics with the same windows, in MessagePack and (True) in JSON."""
     return {json_windows: loaded(environment, json_windows) for json_windows in (False, True)}
 
 
@@ -59,7 +59,7 @@ def engine() -> Engine:
 
 
 def expected_classes(environment: Environment, topic: str) -> dict[Place, bytes]:
-    """What the engine says of every message of a topic: one byte per window."""
+    """Return the engine's classes of every message of a topic, one byte per window."""
     spec, places, blocks = load_spec("line"), [], []
     for message in environment.broker.read([topic]):
         place = message.partition(), message.offset()
@@ -86,7 +86,7 @@ def skip_where_missing(contender: Contender) -> None:
 
 
 def in_suite(name: str) -> Any:
-    """Those that take their time to start and to end are left to ``make test-long``."""
+    """Return a contender as a test parameter; those that start or end slowly are left to ``make test-long``."""
     return pytest.param(name, marks=() if name.endswith(("_bare", "_batches")) else pytest.mark.long)
 
 

@@ -1,4 +1,4 @@
-"""Our Apache Kafka starts, keeps its data over a crash, and says what is missing."""
+"""The tests' Apache Kafka starts, keeps its data over a crash, and reports what is missing."""
 
 from __future__ import annotations
 

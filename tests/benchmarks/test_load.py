@@ -1,4 +1,4 @@
-"""The load: the same for all, right to the worker's decoder, and its first and last messages are sure faults."""
+"""The load is the same for all, valid for the worker's decoder, and its first and last messages are certain faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made of the runs: ratios of the same turns, latencies from when a message was due, guarantees kept or not."""
+"""Results computed from runs: ratios within a turn, latencies from a message's due time, guarantees kept or broken."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _drained(contender: str, windows_per_s: float, windows_per_message: int = 1)
 
 
 def test_a_ratio_compares_runs_of_the_same_turn() -> None:
-    # The machine was half as fast in the second turn: the medians of rates would say nothing.
+    # The machine was half as fast in the second turn, so medians of rates would mean nothing.
     results = Results(
         [_drained(OURS, 100), _drained("aiokafka_bare", 80), _drained("aiokafka_bare", 40), _drained(OURS, 50)]
     )
@@ -42,10 +42,10 @@ def test_a_ratio_compares_runs_of_the_same_turn() -> None:
 
 
 def test_latency_counts_from_the_due_time_so_that_a_late_sender_hides_nothing() -> None:
-    # Two partitions of ten messages, due every 10 ms; the sender was 5 ms late, the answer came 7 ms after that.
+    # Two partitions of ten messages, due every 10 ms; the sender was 5 ms late, and the answer came 7 ms after that.
     due_ns = 1_000_000_000 + np.arange(20, dtype=np.int64).reshape(2, 10, order="F") * 10_000_000
     came_ms = [row // 1_000_000 + 5 for row in due_ns]
-    # Before them one message each, by which the contender started: seconds late, and not counted.
+    # Before them one message each that started the contender: seconds late, and not counted.
     due_ns = np.pad(due_ns, ((0, 0), (1, 0)))
     came_ms = [np.insert(row, 0, 100) for row in came_ms]
     places = np.array([(partition, offset) for partition in range(2) for offset in range(11)])

@@ -1,4 +1,4 @@
-"""Scale on paper: unit costs from a bench JSON, and what follows from them."""
+"""Sizing: unit costs from a benchmark's JSON, and the resources that follow from them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COSTS = UnitCosts(
 
 
 def bench_document(**changes: object) -> dict[str, object]:
-    """What ``python -m benchmarks`` writes, of a worker that takes 10 µs per message and 20 µs per window."""
+    """Return a benchmark's document for a worker that takes 10 µs per message and 20 µs per window."""
 
     def run(per_message: int, contender: str = "faultline_worker", publish: str = "events") -> dict[str, object]:
         return {

@@ -38,7 +38,7 @@ def run(*arguments: str, **environment: str) -> str:
 
 
 def labels_and_answers(topics: Topics) -> tuple[list[int], list[int]]:
-    """True and predicted class of every row, matched by the record that carried it."""
+    """Return true and predicted class of every row, matched by the record that carried it."""
     sent = {
         (message.partition(), message.offset()): msgspec.msgpack.decode(message.value())
         for message in read_all(topics.bootstrap, [topics.windows])
@@ -57,7 +57,7 @@ def labels_and_answers(topics: Topics) -> tuple[list[int], list[int]]:
     return truth, predicted
 
 
-@pytest.mark.timeout(900)  # it trains, and the machine may do other things as well
+@pytest.mark.timeout(900)  # it trains, and the machine may be busy with other processes
 def test_every_row_of_class_data_is_answered_by_a_model_trained_from_it(
     kafka: Kafka, data_dir: Path, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Nothing is lost, and what is repeated has the id of its first, on Apache Kafka, whatever happens to the worker."""
+"""On Apache Kafka no record is lost, and a repeated event has the id of its first, whatever happens to the worker."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def topics(kafka: Kafka) -> Topics:
 
 @pytest.fixture
 def start(topics: Topics, tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
-    """Starts workers on the test's topics and ends what is left of them."""
+    """Start workers on the test's topics and end those that are left."""
     started: list[WorkerProcess] = []
 
     def start_one(**environment: str) -> WorkerProcess:
@@ -46,7 +46,7 @@ def start(topics: Topics, tmp_path: Path) -> Iterator[Callable[..., WorkerProces
 
 @dataclass
 class Shadow(Topics):
-    """A second group's topics: the windows and the states are the first one's."""
+    """Topics of a second group: the windows and the states are those of the first."""
 
     of: Topics = field(kw_only=True)
 
@@ -64,7 +64,7 @@ class Shadow(Topics):
 
 
 def check_nothing_lost(topics: Topics, load: Load, deadline_s: float = 60.0) -> str:
-    """Every record is answered or dead-lettered, every expected step is published, repeats keep their ids."""
+    """Check that every record is answered or dead-lettered, every step published, and that repeats keep their ids."""
     found = wait_answered(topics, deadline_s)
     print(found.summary())
     assert not found.lost, found.summary()
@@ -156,7 +156,7 @@ def test_a_worker_whose_loop_stands_still_loses_its_partitions(
     topics: Topics, start: Callable[..., WorkerProcess]
 ) -> None:
     load = Load(topics)
-    # So few windows are classified in the event loop. Nothing else than its silence shall end its membership.
+    # So few windows are classified in the event loop. Only its silence shall end its membership.
     hung = start(
         FAULTLINE_TEST_DELAY_S="600", FAULTLINE_STUCK_TIMEOUT_S="600", FAULTLINE_REBALANCE_TIMEOUT_S="600"
     ).wait_ready()
@@ -190,7 +190,7 @@ def test_a_second_group_on_the_same_windows_takes_nothing_from_the_first(
     load = Load(topics, lines=2, windows_per_message=1)
     load.send(6)
     first = start().wait_ready()
-    check_nothing_lost(topics, load)  # both lines are in the midst of an episode
+    check_nothing_lost(topics, load)  # both lines are in the middle of an episode
     assert first.terminate() == 0
     load.send(40)
     # It runs ahead, and writes states of the same lines to the same topic.

@@ -1,4 +1,4 @@
-"""An hour of stream time through the real sidecar on Apache Kafka: drift requests one retraining, its absence none.
+"""An hour of stream time through the real sidecar on Apache Kafka: drift requests one retraining, no drift none.
 
 The sidecar is real: it ingests, detects drift by the champion, requests a retraining and serves it. Only
 the candidate is there at once (``tests.delivery.processes.fast_job``).
@@ -25,7 +25,7 @@ SPEC = load_spec("line")
 
 
 def send_hour(topics: TrainerTopics, *, drifts: bool) -> int:
-    """Send an hour of three lines, sampled every ten seconds, as fast as the broker takes it; returns the windows."""
+    """Send an hour of three lines, sampled every ten seconds, as fast as the broker accepts it; return the windows."""
     producer = Producer({"bootstrap.servers": topics.bootstrap, "linger.ms": 5, "log_level": 0})
     sent = 0
     for names, start_ns, windows in hour(SPEC, 5, drifts=drifts, lines=3):
@@ -63,7 +63,7 @@ def test_an_hour_asks_for_one_retraining_with_drift_and_for_none_without(
             assert (final.state, final.reason) == ("promoted", "drift")
             started = [one for one in topics.reported() if one.state == "started"]
             assert "moved from" in started[0].note, "the audit trail says what moved"
-        # Ending it writes all that was still under way: what it had to ask for it has asked for.
+        # Ending it writes everything that was under way, so it has requested all that it had to request.
         assert trainer.terminate() == 0
     finally:
         trainer.kill()

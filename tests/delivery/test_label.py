@@ -21,7 +21,7 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 def settings(kafka: Kafka) -> Settings:
-    """Fault topics of this test alone; there is no topic of labels yet."""
+    """Return fault topics of this test alone; there is no topic of labels yet."""
     prefix = kafka.new_topic("faults") + "."
     for kind in load_spec("line").fault_types:
         kafka.create_topic(prefix + kind, partitions=3)

@@ -1,4 +1,4 @@
-"""Worker, trainer and replay together on Apache Kafka: a retraining changes the model, and no window is the worse."""
+"""Worker, trainer and replay together on Apache Kafka: a retraining changes the model, and no window is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REAL_WORKER = (sys.executable, "-m", "faultline", "worker")
 
 @dataclass
 class Answers:
-    """Which model answered which windows, read from ``window-classes``."""
+    """The model that answered each window, read from ``window-classes``."""
 
     windows: int = 0
     by_record: dict[tuple[int, int], list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -32,7 +32,7 @@ class Answers:
 
 
 def answers(topics: TrainerTopics) -> Answers:
-    """Every answer so far."""
+    """Return every answer so far."""
     found = Answers()
     for message in read_all(topics.bootstrap, [topics.classes]):
         answer = msgspec.msgpack.decode(message.value())
@@ -56,7 +56,7 @@ def test_a_retraining_under_load_changes_the_model_and_every_window_is_answered_
     worker = WorkerProcess(topics, tmp_path / "worker.log", command=REAL_WORKER)
     trainer = TrainerProcess(topics, tmp_path, "tests.delivery.processes.fast_job")
     try:
-        for process in (worker, trainer):  # both compile for a while where other tests run beside them
+        for process in (worker, trainer):  # both take long to compile if other tests run at the same time
             wait_until(process.ready, "worker and trainer to be ready", READY_DEADLINE_S)
         with replaying(topics, recording, tmp_path / "replay.log"):
             wait_until(lambda: account(topics).events, "the first events")
@@ -75,7 +75,7 @@ def test_a_retraining_under_load_changes_the_model_and_every_window_is_answered_
     print(f"windows sent {windows_sent(topics)}, answered {answered.windows}; {found.summary()}")
     assert answered.models == {old, new}
     assert not found.lost, found.summary()
-    # An event that changes the type stands on two topics under one id, so events are not counted here.
+    # An event that changes the type is on two topics under one id, so events are not counted here.
     assert found.repeated == 0, found.summary()
     assert answered.windows == windows_sent(topics)
     assert all(len(models) == 1 for models in answered.by_record.values()), "no window is answered by both"

@@ -1,4 +1,4 @@
-"""A record that aiokafka cannot even parse is one dead letter, and costs no neighbour on any partition."""
+"""A record that aiokafka cannot even parse becomes one dead letter and harms no neighbour on any partition."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def topics(kafka: Kafka) -> Topics:
 
 @pytest.fixture
 def evil(topics: Topics) -> tuple[Send, set[tuple[int, int]]]:
-    """Sends a batch of good and evil records; the set holds partition and offset of the evil ones."""
+    """Return a function that sends a batch with malformed records, and the set of their places."""
     places: set[tuple[int, int]] = set()
 
     def send(partition: int, sequence: int, pattern: str) -> None:
@@ -51,7 +51,7 @@ def test_a_record_whose_header_name_is_not_utf_8_is_dead_lettered_once_and_costs
 ) -> None:
     send, places = evil
     load = Load(topics)
-    # What waits when the worker starts: evil first of all, in the midst, and on two partitions of one fetch.
+    # The backlog when the worker starts: malformed records first, in the middle, and on two partitions of one fetch.
     send(0, 0, "xggxxgg")
     load.send(30)
     send(1, 0, "g" * 20 + "x" + "g" * 20)

@@ -1,4 +1,4 @@
-"""Poison at one per cent of the traffic: every invalid record in the dead letters, every neighbour judged."""
+"""Poison records at one per cent of the traffic: each becomes a dead letter, and every neighbour is classified."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = b"line-poison"
 
 
 def body(**changed: object) -> bytes:
-    """A window message in which something is wrong."""
+    """Return a window message that is wrong in one way."""
     right: dict[str, object] = {
         "spec": SPEC.name,
         "sequence": 0,
@@ -68,7 +68,7 @@ poison: st.SearchStrategy[Record] = st.one_of(
 
 @pytest.fixture(scope="module")
 def corpus() -> list[Record]:
-    """A few hundred different poisonous records, the same on every run."""
+    """Return a few hundred different poison records, the same in every run."""
     found: list[Record] = []
 
     @settings(max_examples=300, derandomize=True, database=None, suppress_health_check=list(HealthCheck))

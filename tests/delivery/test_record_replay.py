@@ -24,7 +24,7 @@ PROBABILITY_TOLERANCE = 1e-4
 
 
 def content(event: FaultEvent, tolerance: float | None = None) -> dict[str, Any]:
-    """All of an event but where its windows were read; probabilities with a tolerance where one is given."""
+    """Return an event without the source of its windows; probabilities have a tolerance if one is given."""
     body = event.model_dump(exclude={"source", "probabilities", "confidence", "ground_probability"})
     shares = {**event.probabilities, "confidence": event.confidence, "ground": event.ground_probability}
     for name, share in shares.items():

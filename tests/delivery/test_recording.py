@@ -1,4 +1,4 @@
-"""Recording from Apache Kafka and replaying into it: byte for byte, bounded as told, whatever ends it."""
+"""Recording from Apache Kafka and replaying into it: byte for byte, within the given bounds, however it ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.kafka
 
 
 def send(kafka: Kafka, topic: str, count: int, first: int = 0, partition: int = 0) -> None:
-    """Records b"0", b"1" … to one partition, 100 ms apart by their own times."""
+    """Send records b"0", b"1" … to one partition, 100 ms apart by their own timestamps."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 0})
     for number in range(first, first + count):
         producer.produce(topic, b"%d" % number, b"k", partition=partition, timestamp=START_MS + number * 100)

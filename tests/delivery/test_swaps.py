@@ -1,4 +1,4 @@
-"""The model changes under load on Apache Kafka: nothing mixed, nothing lost, and nothing bad is taken."""
+"""The model changes under load on Apache Kafka: no mixed answers, no lost record, and no invalid model in use."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def producer(kafka: Kafka) -> Producer:
 
 @pytest.fixture
 def start(topics: Topics, tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
-    """Starts real workers, and ends what is left of them."""
+    """Start real workers, and end those that are left."""
     started: list[WorkerProcess] = []
 
     def start_one(**environment: str) -> WorkerProcess:
@@ -80,7 +80,7 @@ def refused(worker: WorkerProcess, reason: str) -> float:
 
 @pytest.mark.long
 def test_swaps_under_load_mix_no_answers_and_lose_none(topics: TimedTopics, recording: Path, tmp_path: Path) -> None:
-    # The last two share nothing compiled with the others.
+    # The last two share no compiled function with the others.
     made = [*variants(4), *variants(2, recompile=True)]
     happened = storm(topics, recording, tmp_path, made, steady_s=2.0, pause_s=0.5)
     result = result_of(gather(topics, shipped("line")), happened)
@@ -143,7 +143,7 @@ def test_with_a_public_key_only_what_is_signed_is_taken(
     put(topics, producer, "line", None)
     wait_until(lambda: refused(worker, "unsigned") == 2, "the unsigned tombstone to be refused")
     assert in_use(worker, champion)
-    # A worker that starts behind it goes back to no other than the champion, which the archive still holds.
+    # A worker that starts after it uses the champion, which the archive still holds, and no other model.
     assert worker.terminate() == 0
     assert in_use(start(FAULTLINE_MODEL_PUBLIC_KEYS=str(public)).wait_ready(), champion)
 

@@ -1,4 +1,4 @@
-"""A trace goes window → event over Apache Kafka, and its spans reach a collector."""
+"""A trace runs from window to event over Apache Kafka, and its spans reach a collector."""
 
 from __future__ import annotations
 

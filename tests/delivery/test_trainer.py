@@ -1,4 +1,4 @@
-"""Retrainings on Apache Kafka: asked for, merged, killed, out of disk; one final report each, never half a model."""
+"""Retrainings on Apache Kafka, requested, merged, killed or out of disk: one final report each, never half a model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def topics(kafka: Kafka) -> TrainerTopics:
 
 @pytest.fixture
 def start(topics: TrainerTopics, tmp_path: Path) -> Iterator[Callable[..., TrainerProcess]]:
-    """Starts trainers on the test's topics and folder and ends what is left of them."""
+    """Start trainers on the test's topics and folder and end those that are left."""
     started: list[TrainerProcess] = []
 
     def start_one(job: str | None = FAST, **environment: str) -> TrainerProcess:
@@ -133,7 +133,7 @@ def test_killed_while_it_trains_it_goes_on_and_ends_with_one_model(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 24 MB."""
+    """Mount a disk of 24 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -146,7 +146,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path, left: int) -> Path:
-    """Fill a disk but for so many bytes."""
+    """Fill a disk except for a number of bytes."""
     filler = disk / "filler"
     free = shutil.disk_usage(disk).free
     with filler.open("wb") as file:

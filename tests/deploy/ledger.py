@@ -1,4 +1,4 @@
-"""Accounts for every record of sensor-windows: answered on window-classes, or a dead letter; else it is lost.
+"""Account for every record of sensor-windows: answered on window-classes, or a dead letter, or otherwise lost.
 
 Run in a container of the stack, by tests.deploy.smoke, with FAULTLINE_WINDOW_CLASSES=true since the topics began.
 Prints one JSON object.
@@ -17,7 +17,7 @@ DEADLINE_S = 240.0
 
 
 def read_all(name: str) -> Iterator[Any]:
-    """Every record of a topic up to its present end."""
+    """Return every record of a topic up to its present end."""
     consumer = Consumer(
         {
             "bootstrap.servers": os.environ["FAULTLINE_BROKER"],
@@ -41,7 +41,7 @@ def read_all(name: str) -> Iterator[Any]:
 
 
 def main() -> None:
-    """Print records and windows sent, answered, dead and lost, and how many answers were given twice."""
+    """Print the numbers of records and windows sent, answered, dead, lost, and answered twice."""
     sent: dict[tuple[int, int], int] = {}
     for message in read_all("sensor-windows"):
         sent[message.partition(), message.offset()] = msgspec.msgpack.decode(message.value())["count"]

@@ -1,4 +1,4 @@
-"""What a query of Prometheus is about: names of metrics and of the labels that it chooses or groups by."""
+"""Parse the queries of Prometheus: names of metrics and of the labels that they select or group by."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum"
 
 
 def series(registry: CollectorRegistry) -> dict[str, set[str]]:
-    """Names of series as they are scraped → their labels, of metrics that have no value yet too."""
+    """Return the labels of every scraped series by name, including metrics that have no value yet."""
     found = {}
     for collector in list(registry._collector_to_names):
         for family in collector.describe():
@@ -34,7 +34,7 @@ ALL = {name: WORKER.get(name, set()) | TRAINER.get(name, set()) for name in WORK
 
 
 def unknown(query: str, legend: str = "") -> list[str]:
-    """Metrics that no process of ours has, and labels that none of the query's metrics has."""
+    """Return metrics that no Faultline process exposes, and labels that none of the query's metrics has."""
     names = set(NAME.findall(query))
     wrong = sorted(names - set(ALL))
     labels = OF_PROMETHEUS.union(*(ALL.get(name, set()) for name in names))

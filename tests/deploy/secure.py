@@ -1,4 +1,4 @@
-"""Starts the stack with the secure overlay, on secrets of its own, and shows what is refused and what is not.
+"""Start the stack with the secure overlay, on secrets of its own, and test which accesses are refused.
 
     python3 -m tests.deploy.secure              with the images there are; --keep leaves the stack running
 
@@ -39,7 +39,7 @@ SHIPPED = "from model.domain import load_domain; print(load_domain('powerline').
 
 
 def prepare(folder: Path) -> None:
-    """Make certificates, users and keys, as the header of deploy/secure/prepare.py says."""
+    """Make certificates, users and keys, as described at the top of deploy/secure/prepare.py."""
     with (REPOSITORY / "deploy" / "secure" / "prepare.py").open("rb") as script:
         done = subprocess.run(
             [
@@ -56,7 +56,7 @@ def prepare(folder: Path) -> None:
 
 
 def refused(stack: Stack, what: str, word: str, *arguments: str, **environment: str) -> None:
-    """Topics are asked for as somebody who must be refused with a line that has ``word`` in it."""
+    """Request the topics as a user who must be refused with a line that contains ``word``."""
     given = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
     done = stack.attempt("run", "--rm", "-T", "--no-deps", *given, "cli", *arguments)
     line = (done.stderr.strip().splitlines() or [""])[-1]
@@ -66,7 +66,7 @@ def refused(stack: Stack, what: str, word: str, *arguments: str, **environment: 
 
 
 def clients(stack: Stack) -> None:
-    """Nobody comes in without a login, without TLS, or to a broker whose name is not in its certificate."""
+    """Check that access needs a login, TLS, and a broker whose name is in its certificate."""
     ask = ("topics", "check")
     refused(stack, "a client without TLS", "broker", *ask, FAULTLINE_SECURITY_PROTOCOL="PLAINTEXT")
     refused(stack, "a client without login", "", *ask, FAULTLINE_SECURITY_PROTOCOL="SSL")
@@ -77,7 +77,7 @@ def clients(stack: Stack) -> None:
 
 
 def rights(stack: Stack) -> None:
-    """What each may write, tried with its own login in its own container."""
+    """Check the write access of each role, with its own login in its own container."""
     denied, done = "TopicAuthorizationFailedError", "written"
     tries = {
         ("worker", "models"): denied,
@@ -96,7 +96,7 @@ def rights(stack: Stack) -> None:
 
 
 def events(stack: Stack) -> None:
-    """A subscriber with its own login sees faults."""
+    """Check that a subscriber with its own login sees faults."""
     stack.environment["ROLE"] = "subscriber"
     found = stack.run("run", "--rm", "-T", "--no-deps", "cli", "subscribe", "--json", "--limit", "2", "--timeout", "90")
     for line in found.splitlines():
@@ -105,7 +105,7 @@ def events(stack: Stack) -> None:
 
 
 def signatures(stack: Stack) -> None:
-    """A model signed by the trainer's key is taken, one that an administrator puts there unsigned is refused."""
+    """Check that a model signed by the trainer's key is used and an unsigned one from an administrator refused."""
     artefact = stack.run("exec", "-T", "trainer", "python3", "-c", SHIPPED).strip()
     say(stack.faultline("models", "promote", artefact, "--reason", "signed", service="trainer").strip())
     say("\n".join(stack.faultline("models", "list", service="trainer").splitlines()[:3]))
@@ -140,7 +140,7 @@ def signatures(stack: Stack) -> None:
 
 
 def main() -> int:
-    """Exit status 0 when everything was as it should be."""
+    """Run all checks and return exit status 0 if they pass."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()

@@ -1,13 +1,13 @@
-"""Starts the compose stack under a name of its own, tries everything that a user would, and says what it saw.
+"""Start the compose stack under a name of its own, try everything that a user would, and print the results.
 
     python3 -m tests.deploy.smoke                   builds, starts, tries, takes down
     python3 -m tests.deploy.smoke --no-build        with the images there are
     python3 -m tests.deploy.smoke --only start      one part: start, faults, replay, retrain, restarts, state
     python3 -m tests.deploy.smoke --keep            leaves the stack running
 
-Needs Docker with its Compose plugin, 2.24 or later, and a Python, nothing else. The stack is
-called faultline-smoke, publishes free ports of loopback and has volumes of its own, which are removed at the end: a
-stack that already runs is not touched.
+It needs Docker with its Compose plugin, 2.24 or later, and a Python, nothing else. The stack is called
+faultline-smoke, publishes free ports of loopback and has volumes of its own, which are removed at the end. A stack
+that already runs is not affected.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PARTS = ("start", "faults", "replay", "retrain", "restarts", "state")
 
 
 def say(text: str) -> None:
-    """One line of what was seen, with the time."""
+    """Print one line of results, with the time."""
     print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
@@ -42,7 +42,7 @@ def say(text: str) -> None:
 
 
 def start(stack: Stack) -> None:
-    """Everything is healthy, nobody is root, roots are read-only, and only loopback is published."""
+    """Check that all is healthy, no process is root, roots are read-only, and only loopback is published."""
     advice(stack)
     begin = time.monotonic()
     stack.run("up", "-d", "--no-build", timeout_s=HEALTHY_S + 300)
@@ -61,7 +61,7 @@ def start(stack: Stack) -> None:
 
 
 def advice(stack: Stack) -> None:
-    """While the stack is down, the command line says how to start it, in words that fit a container."""
+    """Check that, with the stack down, the command line advises how to start it from a container."""
     done = stack.attempt("run", "--rm", "-T", "cli", "topics", "check")
     last = done.stderr.strip().splitlines()[-1]
     if done.returncode == 0 or "docker compose up -d" not in last or "faultline broker" in last:
@@ -70,7 +70,7 @@ def advice(stack: Stack) -> None:
 
 
 def faults(stack: Stack) -> None:
-    """Fault events come within a minute of health."""
+    """Check that fault events arrive within a minute of health."""
     begin = time.monotonic()
     found = stack.faultline("subscribe", "--json", "--limit", "3", "--timeout", str(EVENT_S), timeout_s=EVENT_S + 60)
     for line in found.splitlines():
@@ -97,7 +97,7 @@ def unlabelled(stack: Stack, event_id: str) -> None:
 
 
 def replay(stack: Stack) -> None:
-    """A record from the host's folder is replayed and confirmed."""
+    """Check that a record from the host's folder is replayed and confirmed."""
     records = Path(stack.environment["RECORDS"])
     made = stack.run("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "cli", "-c", RECORD_TO_STDOUT)
     (records / "record.parquet").write_bytes(base64.b64decode(made))
@@ -138,7 +138,7 @@ RECORD_TO_STDOUT = (
 
 
 def retrain(stack: Stack) -> None:
-    """A retraining ends with a verdict, and what it promotes comes into use without a restart."""
+    """Check that a retraining ends with a verdict, and that the worker uses a promoted model without a restart."""
     before, begin = stack.model(), time.monotonic()
     said = stack.run(
         *("exec", "-T", "worker", "faultline", "retrain", "--wait", "--timeout", str(RETRAIN_S)),
@@ -158,7 +158,7 @@ def retrain(stack: Stack) -> None:
 
 
 def restarts(stack: Stack) -> None:
-    """Every container's process is killed in turn while the demo runs; Docker restarts it, and the stack heals."""
+    """Kill every container's process in turn while the demo runs; Docker restarts it, and the stack recovers."""
     for service in ("worker", "trainer", "broker", "demo"):
         begin = time.monotonic()
         stack.crash(service)
@@ -169,7 +169,7 @@ def restarts(stack: Stack) -> None:
 
 
 def account(stack: Stack) -> None:
-    """Lost 0: with the demo stopped, every record of sensor-windows is answered or a dead letter."""
+    """Check that, with the demo stopped, every record of sensor-windows is answered or a dead letter."""
     stack.run("stop", "-t", "20", "demo", timeout_s=60)
     wait_until(lambda: stack.metrics().get("faultline_lag_records", 1) == 0, CAUGHT_UP_S, "the worker to catch up")
     said = stack.run("exec", "-T", "worker", "python3", "-c", LEDGER.read_text("utf-8"), timeout_s=600)
@@ -181,7 +181,7 @@ def account(stack: Stack) -> None:
 
 
 def state(stack: Stack) -> None:
-    """After down and up again topics, model and lines' states are as they were."""
+    """Check that topics, model and states of lines survive down and up."""
     stack.run("stop", "-t", "30", "demo", timeout_s=60)
     wait_until(lambda: stack.metrics().get("faultline_lag_records", 1) == 0, CAUGHT_UP_S, "the worker to catch up")
     before = (stack.model(), ends(stack))
@@ -197,7 +197,7 @@ def state(stack: Stack) -> None:
 
 
 def ends(stack: Stack) -> dict[str, int]:
-    """Topic → records ever written."""
+    """Return the number of records ever written, by topic."""
     counted: dict[str, int] = json.loads(stack.run("exec", "-T", "worker", "python3", "-c", ENDS))
     return counted
 
@@ -224,7 +224,7 @@ def build(stack: Stack) -> None:
             ["docker", "image", "inspect", "--format", "{{.Size}}", image], capture_output=True, text=True, check=True
         )
         say(f"{image}: {int(size.stdout) / 1e9:.2f} GB; the largest parts in MB:")
-        # The layers of ours alone; the rest is Debian and Python.
+        # Only Faultline's own layers; the rest is Debian and Python.
         largest = "cd /opt/faultline/lib/python3.*/site-packages && du -sm * | sort -rn | head -n 8"
         command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", largest]
         shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
@@ -232,7 +232,7 @@ def build(stack: Stack) -> None:
 
 
 def main() -> int:
-    """Exit status 0 when everything was as it should be."""
+    """Run the smoke test and return exit status 0 if everything was as it should be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--no-build", action="store_true")
     parser.add_argument("--keep", action="store_true")
@@ -244,7 +244,7 @@ def main() -> int:
 
 
 def run(stack: Stack, options: argparse.Namespace) -> int:
-    """Run the parts that are wanted."""
+    """Run the selected parts."""
     begin = time.monotonic()
     try:
         require_compose()

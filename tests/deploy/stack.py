@@ -1,4 +1,4 @@
-"""The compose stack under a name of its own: starting it, asking it, waiting for it. Standard library alone."""
+"""Start, query and await the compose stack under a name of its own, with the standard library alone."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ USER_OF_IMAGE = "10001:10001"
 
 
 class SmokeError(Exception):
-    """Something is not as it should be."""
+    """A check has failed."""
 
 
 def compose_command() -> list[str]:
-    """``docker compose``, or the command that DOCKER_COMPOSE names."""
+    """Return ``docker compose``, or the command that DOCKER_COMPOSE names."""
     given = os.environ.get("DOCKER_COMPOSE")
     if given:
         return given.split()
@@ -56,7 +56,7 @@ def check_compose(version: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that were free a moment ago."""
+    """Return ports of loopback that were free a moment ago."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
@@ -93,7 +93,7 @@ class Stack:
             self._command += ["--profile", profile]
 
     def attempt(self, *arguments: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
-        """``docker compose …``, however it ends."""
+        """Run ``docker compose …``, whatever its exit status."""
         return subprocess.run(
             [*self._command, *arguments],
             env=self.environment,
@@ -104,30 +104,30 @@ class Stack:
         )
 
     def run(self, *arguments: str, timeout_s: float = 600, check: bool = True) -> str:
-        """Standard output of ``docker compose …``; its errors are ours."""
+        """Return the standard output of ``docker compose …``; raise if it fails."""
         done = self.attempt(*arguments, timeout_s=timeout_s)
         if check and done.returncode != 0:
             raise SmokeError(f"docker compose {' '.join(arguments)}:\n{done.stdout}{done.stderr}".strip())
         return done.stdout
 
     def faultline(self, *arguments: str, service: str = "worker", timeout_s: float = 120) -> str:
-        """Output of a command of ours in a running container."""
+        """Return the output of a Faultline command in a running container."""
         return self.run("exec", "-T", service, "faultline", *arguments, timeout_s=timeout_s)
 
     def containers(self) -> list[dict[str, Any]]:
-        """What ``docker inspect`` says of all of them."""
+        """Return the output of ``docker inspect`` for all containers."""
         return self.inspect(self.run("ps", "-a", "-q").split())
 
     def inspect(self, ids: list[str]) -> list[dict[str, Any]]:
-        """What ``docker inspect`` says of some."""
+        """Return the output of ``docker inspect`` for some containers."""
         shown = subprocess.run(["docker", "inspect", *ids], capture_output=True, text=True, check=True, timeout=60)
         found: list[dict[str, Any]] = json.loads(shown.stdout)
         return found
 
     def crash(self, service: str) -> None:
-        """SIGKILL a container's process and return when Docker has started it again.
+        """Kill a container's process by SIGKILL and return when Docker has started it again.
 
-        Not by `docker kill`, after which a container stays down whatever its restart policy says.
+        `docker kill` is not used, because a container then stays down whatever its restart policy.
         """
         (shown,) = self.inspect(self.run("ps", "-q", service).split())
         state = shown["State"]
@@ -146,7 +146,7 @@ class Stack:
         wait_until(started_again, 60, f"Docker to start {service} again")
 
     def states(self) -> dict[str, str]:
-        """Container → healthy, running, exited 0, …"""
+        """Return the state of every container: healthy, running, exited 0 and so on."""
         found = {}
         for one in self.containers():
             state = one["State"]
@@ -156,7 +156,7 @@ class Stack:
         return found
 
     def wait_healthy(self, deadline_s: float = HEALTHY_S) -> float:
-        """Wait until every container is healthy and every job is done; returns the seconds that it took."""
+        """Wait until every container is healthy and every job is done; return the seconds that it took."""
         begin = time.monotonic()
         while True:
             states = self.states()
@@ -168,20 +168,20 @@ class Stack:
             time.sleep(1)
 
     def metrics(self, service: str = "worker", port: int = 8066) -> dict[str, float]:
-        """Series → value, as Prometheus would scrape them."""
+        """Return the values of the series that Prometheus would scrape."""
         code = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/metrics').read().decode())"
         text = self.run("exec", "-T", service, "python3", "-c", code)
         lines = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
 
     def model(self) -> str:
-        """Id of the model that the worker uses."""
+        """Return the id of the model that the worker uses."""
         found = [name for name, value in self.metrics().items() if name.startswith("faultline_model_info") and value]
         return found[0].partition('model_id="')[2].partition('"')[0] if found else "none"
 
 
 def wait_until(true: Callable[[], bool], deadline_s: float, what: str) -> None:
-    """Ask again and again until it is true."""
+    """Repeat a check until it is true."""
     end = time.monotonic() + deadline_s
     while not true():
         if time.monotonic() > end:

@@ -27,7 +27,7 @@ Manifest = dict[str, Any]
 
 
 def builder() -> list[str] | None:
-    """The command that builds an overlay, where one is installed."""
+    """Return the command that builds an overlay, if one is installed."""
     if shutil.which("kustomize"):
         return ["kustomize", "build"]
     return ["kubectl", "kustomize"] if shutil.which("kubectl") else None
@@ -50,7 +50,7 @@ def of_kind(overlay: str, *kinds: str) -> list[Manifest]:
 
 
 def workloads(overlay: str) -> Iterator[tuple[str, Manifest]]:
-    """Name and pod of everything that runs."""
+    """Return name and pod of everything that runs."""
     for one in of_kind(overlay, "Deployment", "StatefulSet", "Job"):
         yield one["metadata"]["name"], one["spec"]["template"]["spec"]
 
@@ -119,7 +119,7 @@ def test_worker_and_trainer_are_asked_where_they_answer(overlay: str) -> None:
         assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "web"}
         field = "web_port" if name == "worker" else "trainer_web_port"
         assert container["ports"] == [{"containerPort": Settings.model_fields[field].default, "name": "web"}]
-        # The process ends a stop that hangs before it would be killed.
+        # The process itself ends a stop that hangs before Kubernetes would kill it.
         assert pod["terminationGracePeriodSeconds"] > Settings.model_fields["shutdown_timeout_s"].default
 
 
@@ -137,7 +137,7 @@ def test_every_variable_is_a_setting_and_no_secret_stands_in_the_open(overlay: s
 
 
 def _plain(data: dict[str, str]) -> dict[str, str]:
-    """Settings by field, those aside that name files of the pod."""
+    """Return settings by field, except those that name files of the pod."""
     fields = {name.removeprefix("FAULTLINE_").lower(): value for name, value in data.items()}
     return {name: value for name, value in fields.items() if not value.startswith("/run/")}
 
@@ -208,7 +208,7 @@ def test_nothing_comes_in_but_prometheus_and_nothing_goes_out_but_to_names_and_b
     assert policies["nothing-unless-allowed"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     broker = policies["broker"]["egress"][0]["ports"]
     assert {"port": 9093, "protocol": "TCP"} in broker
-    # Without TLS there is no way to the broker where TLS is wanted.
+    # Without TLS there is no access to the broker where TLS is required.
     assert ({"port": 9092, "protocol": "TCP"} in broker) == (overlay != "secure")
 
 

@@ -1,4 +1,4 @@
-"""Dashboards and alerts refer to metrics that exist; every metric of ours can be seen somewhere."""
+"""Dashboards and alerts refer to metrics that exist, and every metric of Faultline is shown somewhere."""
 
 from __future__ import annotations
 

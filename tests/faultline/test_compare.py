@@ -1,4 +1,4 @@
-"""Two models on one recording: the same episodes or not, and why."""
+"""Two models on one recording: equal or different episodes, and the reason."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ QUIET = [NONE] * 20
 
 
 class OtherEyes(MarkedClassifier):
-    """Sees some classes as others, or takes them for unlike its training."""
+    """Predict some classes as others, or reject them as out of distribution."""
 
     model_id = "other"
 
@@ -47,7 +47,7 @@ class OtherEyes(MarkedClassifier):
 
 
 def recording(folder: Path, lines: Mapping[str, list[int]], extra: list[RecordedMessage] | None = None) -> Path:
-    """Windows of known classes, four in a message."""
+    """Return windows of known classes, four in a message."""
     path = folder / "r.parquet"
     with RecordingWriter(path) as writer:
         for line, classes in lines.items():

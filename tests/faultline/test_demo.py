@@ -1,4 +1,4 @@
-"""The demo tells what really went through the topics, and no process outlives it."""
+"""The demo reports what really went through the topics, and no process outlives it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 def processes_in(folder: Path) -> list[int]:
-    """Processes that run in a folder, as all children of a demo do."""
+    """Return the processes that run in a folder, as all children of a demo do."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -65,7 +65,7 @@ def processes_in(folder: Path) -> list[int]:
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artefact that classifies nonsense: deliveries do not depend on what is answered."""
+    """Return an artefact that classifies at random: delivery does not depend on the classes."""
     path = tmp_path_factory.mktemp("artefact") / "line.safetensors"
     normalisation = Normalisation.identity(len(SPEC.channels))
     model = build("gru", SPEC, normalisation, seed=1)
@@ -192,7 +192,7 @@ def test_a_failed_child_says_what_it_wrote(tmp_path: Path) -> None:
         child.check()
 
 
-# What is read from the topics -----------------------------------------------------------------------------------------
+# Records read from the topics -----------------------------------------------------------------------------------------
 
 
 def event(event_id: str, fault_class: str, detection_ns: int, offset: int, line: str = "line-1") -> FaultEvent:
@@ -225,7 +225,7 @@ def settings(embedded_broker: EmbeddedBroker) -> Settings:
 
 @pytest.fixture
 async def watch(settings: Settings) -> DemoWatch:
-    """A line with one fault (0.5 to 0.7 s): 25 messages, one unanswered, one dead; two onsets, one of them false."""
+    """Return a line with one fault (0.5 to 0.7 s): 25 messages, one unanswered, one dead; two onsets, one false."""
     labels = np.zeros(1600, int)
     labels[800:1120] = SPEC.class_index("BC")
     samples = np.zeros((1600, 6), np.float32)

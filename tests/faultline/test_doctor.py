@@ -1,4 +1,4 @@
-"""The doctor names what is wrong and what to do, and its exit status is fit for a script."""
+"""The doctor reports each problem with its remedy, and its exit status suits a script."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_an_artefact_that_is_none_fails(run: Callable[..., dict[str, Any]], tmp_
 
 @pytest.fixture
 def locked(kafka_server: Callable[..., Any]) -> tuple[Any, dict[str, str]]:
-    """A broker with ACLs, all topics created, and the environment of its user alice."""
+    """Start a broker with ACLs and all topics, and return the environment of its user alice."""
     kafka = kafka_server(security=Security(users={"alice": PASSWORD}, authorizer=True))
     for plan in topic_specs(Settings(_env_file=None)):
         kafka.create_topic(plan.name, 2, {"cleanup.policy": "compact" if plan.compacted else "delete"})

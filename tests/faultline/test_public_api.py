@@ -1,4 +1,4 @@
-"""The public API: every name is there, typed, and costs nothing before it is used."""
+"""The public API: every name exists, has types, and costs nothing before it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultline.testing``: its examples run, and what it builds is what a worker reads and publishes."""
+"""``faultline.testing``: its examples run, and it builds what a worker reads and publishes."""
 
 from __future__ import annotations
 

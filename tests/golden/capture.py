@@ -1,7 +1,7 @@
-"""Measures what Faultline does on fixed seeds, as plain JSON values; ``expected/`` beside it holds what was found once.
+"""Measure Faultline's behaviour on fixed seeds as plain JSON values; ``expected/`` holds the values to compare with.
 
-``python -m tests.golden.capture`` writes ``expected/`` anew, which only a wanted change of behaviour is a reason for.
-What depends on a clock, a processor, a library's version or a path is left out.
+``python -m tests.golden.capture`` writes ``expected/`` anew, which only an intended change of behaviour justifies.
+Values that depend on a clock, a processor, a library's version or a path are omitted.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ INSTANT = load_spec("instant")
 RATE_HZ, START_NS = 1600.0, 1_767_225_600_000_000_000
 PARTITIONS, WINDOWS_PER_MESSAGE, FETCHED_RECORDS = 2, 25, 16
 MAX_BYTES = 1 << 20
-# Noise brings mistakes, a lost channel many, and non-faults have no fault to find.
+# Noise causes mistakes, a lost channel many, and non-faults contain no fault.
 CONDITIONS = ("noise", "lost_channel", "non_faults")
 RECORDS = 8  # of every cell
-# What a report says of the machine that it was made on, and of the moment.
+# Fields of a report that describe the machine and the time of its creation.
 OF_THE_MACHINE = {
     "generated_at": None,
     "latency": None,
-    "architecture_notes": None,  # tell the latency
+    "architecture_notes": None,  # these state the latency
     "identity": {"trained_with": None, "evaluated_with": None, "processor": None, "cores": None, "memory_gib": None},
 }
 PEAK = np.array([400.0 * np.sqrt(2)] * 3 + [110_000.0 * np.sqrt(2 / 3)] * 3)  # ampere, volt
@@ -81,11 +81,11 @@ PEAK = np.array([400.0 * np.sqrt(2)] * 3 + [110_000.0 * np.sqrt(2 / 3)] * 3)  # 
 
 @cache
 def models() -> dict[str, Artefact]:
-    """Return the shipped `line` model, and one of the same network that is worse: its weights are disturbed."""
+    """Return the shipped `line` model, and a worse one of the same network whose weights are disturbed."""
     known = shipped("line")
     rng = np.random.default_rng(11)
     disturbed = {
-        # Rounded: the sum behind a deviation differs by processor, and the model's id with it.
+        # Rounded, because the sum behind a deviation differs by processor, and the model's id with it.
         name: (tensor + round(0.3 * float(tensor.std()), 4) * rng.standard_normal(tensor.shape)).astype(np.float32)
         for name, tensor in known.weights.items()
     }
@@ -104,7 +104,7 @@ def models() -> dict[str, Artefact]:
 
 @cache
 def engine(name: str) -> Engine:
-    """Return the engine of a model; one thread, so that batches are cut alike on every machine."""
+    """Return the engine of a model with one thread, so that batches are cut in the same way on every machine."""
     return Engine(models()[name], threads=1, buckets=(256, 4096))
 
 
@@ -115,18 +115,18 @@ def lines() -> Scenario:
 
 
 class SaidClasses:
-    """A classifier of `instant` windows that reads the class out of the first value of the window."""
+    """A classifier of `instant` windows that reads the class from the first value of the window."""
 
     model_id = "instant-reader"
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the class that is read .94, and each other one .01."""
+        """Return probability .94 for the class that is read, and .01 for each other one."""
         answer = np.full((len(windows), len(INSTANT.classes)), 0.01, np.float32)
         answer[np.arange(len(windows)), windows[:, 0, 0].astype(int)] = 0.94
         return answer
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Take windows of a large last value for foreign."""
+        """Return that windows with a large last value are out of distribution."""
         return np.asarray(windows[:, 0, 5] > 100)
 
 
@@ -157,21 +157,21 @@ def contract() -> dict[str, Any]:
 
 
 def line_stream() -> dict[str, Any]:
-    """Send the simulated lines, and some records that nobody should send, through the worker's own path."""
+    """Send the simulated lines, and some invalid records, through the worker's own path."""
     return judged_stream(_line_records(), engine("shipped"), SPEC)
 
 
 def instant_stream() -> dict[str, Any]:
-    """Send instants that tell their class through the same path."""
+    """Send instants that carry their class through the same path."""
     return judged_stream(_instant_records(), SaidClasses(), INSTANT)
 
 
 def judged_stream(records: Sequence[Any], classifier: Classifier, spec: SignalSpec) -> dict[str, Any]:
-    """Decode, classify, refuse, judge and write out records as a worker does, fetch by fetch.
+    """Decode, classify, reject, track and publish records as a worker does, fetch by fetch.
 
     Returns:
-        The bodies of all events in order, what goes to which topic under which key and headers, the dead letters, the
-        lines' states as they are on their topic at the end, and what became of the windows.
+        The bodies of all events in order, the records of every topic with key and headers, the dead letters, the final
+        line states on their topic, and the outcome of the windows.
     """
     settings = Settings(_env_file=None, window_classes=True)  # type: ignore[call-arg]
     tracker, batch = WindowTracker(settings, EpisodeTracker(spec)), TrackedBatch([], classifier.model_id, Counter())
@@ -214,7 +214,7 @@ def judged_stream(records: Sequence[Any], classifier: Classifier, spec: SignalSp
 
 
 def _line_records() -> list[Any]:
-    """Messages of all lines by their time; among them poison, a repeat, a late line, noise and NaN."""
+    """Return messages of all lines by their time, among them poison, a repeat, a late line, noise and NaN."""
     samples, labels = lines().samples, lines().labels
     by_line = [
         window_messages(
@@ -255,7 +255,7 @@ def _line_records() -> list[Any]:
 
 
 def _instant_records() -> list[Any]:
-    """Messages of two lines whose windows tell their class, at 20 kHz."""
+    """Return messages of two lines, at 20 kHz, whose windows carry their class."""
     runs = {
         "bay-a": ((0, 40), (1, 9), (0, 1), (1, 20), (4, 30), (0, 60), (5, 25), (6, 25), (0, 50), (2, 2), (0, 30)),
         "bay-b": ((0, 25), (3, 30), (0, 10), (3, 4), (0, 40), (6, 12)),
@@ -275,7 +275,7 @@ def _instant_records() -> list[Any]:
 
 
 def _consumed(sent: Sequence[tuple[bytes | None, bytes | None, int]]) -> list[Any]:
-    """Make consumed records of keys, values and times; a key's records are on one partition."""
+    """Return consumed records of keys, values and times; a key's records are on one partition."""
     offsets: Counter[int] = Counter()
     records = []
     for key, value, time_ns in sent:
@@ -399,12 +399,12 @@ def robustness_of(name: str) -> RobustnessResult:
 
 
 def robustness() -> dict[str, Any]:
-    """Return what both models score under the conditions."""
+    """Return the scores of both models under the conditions."""
     return {name: robustness_of(name).model_dump(mode="json") for name in models()}
 
 
 def report() -> dict[str, Any]:
-    """Report on the shipped model beside the disturbed one, on one line, without what is of the machine."""
+    """Report on the shipped model beside the disturbed one, on one line, without the fields of the machine."""
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{name}.safetensors" for name in models()}
         for name, path in paths.items():
@@ -423,7 +423,7 @@ def report() -> dict[str, Any]:
 
 
 def verdicts() -> dict[str, Any]:
-    """Judge each model beside the other one by what they score under the conditions, and the worse one alone."""
+    """Return the gate's verdicts on each model beside the other, and on the worse one alone."""
     told = {
         "shipped": GateScores(holdout=0.995, ece=0.005, **_cells("shipped")),
         "disturbed": GateScores(holdout=0.984, ece=0.03, **_cells("disturbed")),
@@ -455,7 +455,7 @@ def _cells(name: str) -> dict[str, dict[str, float]]:
 RELATIVE, ABSOLUTE = 1e-6, 1e-9
 """Numbers that differ by less are equal."""
 OF_A_NETWORK, NETWORK_ABSOLUTE = ("confidence", "ground_probability", "probabilities", "probability"), 1.1e-4
-"""Of what a network answers the last digit that is kept may be another one on processors that round otherwise."""
+"""The last stored digit of a network's outputs may differ on processors that round differently."""
 
 GOLDEN: Mapping[str, Callable[[], dict[str, Any]]] = {
     "contract": contract,
@@ -470,17 +470,17 @@ GOLDEN: Mapping[str, Callable[[], dict[str, Any]]] = {
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON keeps it."""
+    """Return a value in the form that JSON stores."""
     return json.loads(json.dumps(value))
 
 
 def golden(name: str) -> Any:
-    """Read what was captured under a name."""
+    """Read the values captured under a name."""
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def differences(expected: Any, found: Any, place: str = "") -> Iterator[str]:
-    """Yield where two JSON values differ; numbers with a fraction may differ by what rounding explains."""
+    """Yield the places where two JSON values differ; numbers with a fraction may differ by rounding."""
     if isinstance(expected, dict) and isinstance(found, dict):
         for key in sorted(expected.keys() | found.keys()):
             if key not in expected or key not in found:
@@ -501,7 +501,7 @@ def differences(expected: Any, found: Any, place: str = "") -> Iterator[str]:
 
 
 def write(names: Sequence[str]) -> None:
-    """Write what is found now as golden."""
+    """Write the values measured now as the expected ones."""
     FOLDER.mkdir(exist_ok=True)
     for name in names or list(GOLDEN):
         text = json.dumps(GOLDEN[name](), indent=1, ensure_ascii=False)
@@ -555,7 +555,7 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _cause(text: str | None) -> str:
-    """Return a header's text without what a library adds to the cause."""
+    """Return a header's text without the details that a library adds to the cause."""
     return (text or "").partition(": MessagePack")[0]
 
 

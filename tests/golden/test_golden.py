@@ -1,7 +1,7 @@
-"""What the code does is what it did before its rooms were moved: events, scores, reports, verdicts, the contract.
+"""Behaviour is unchanged: events, scores, reports, verdicts and the contract equal the stored values.
 
-``capture`` says how each value is found; its seeds and sizes are those of the files in ``expected/``. Counts, ids,
-texts and times must be equal, other numbers up to rounding.
+``capture`` defines how each value is measured; its seeds and sizes are those of the files in ``expected/``. Counts,
+ids, texts and times must be equal, other numbers equal up to rounding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SHOWN = 20
 
 
 def assert_as_before(name: str) -> None:
-    """Measure again, and name the first places that differ."""
+    """Measure again, and report the first differences."""
     found = list(differences(golden(name), plain(GOLDEN[name]())))
     assert not found, f"{name}: {len(found)} differences\n" + "\n".join(found[:SHOWN])
 

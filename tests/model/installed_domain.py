@@ -147,6 +147,6 @@ def installed_distribution(folder: Path, entry_points: str) -> Iterator[None]:
 
 
 def _forget() -> None:
-    """Forget what is installed: in a process of ours it does not change."""
+    """Clear the cached list of installed domains, which does not change within a Faultline process."""
     load_installed.cache_clear()
     event_models.cache_clear()

@@ -19,7 +19,7 @@ def artefact_of(
     architecture: str = "gru",
     phasors: bool = False,
 ) -> Artefact:
-    """Weights wide enough that probabilities are far from uniform, so that comparing them means something."""
+    """Return weights so large that probabilities are far from uniform, which makes comparing them meaningful."""
     count = len(spec.channels)
     normalisation = PowerLineNormalisation(kind="asinh", centre=(0.1,) * count, scale=(scale,) * count, phasors=phasors)
     model = build(architecture, spec, normalisation, seed=seed)

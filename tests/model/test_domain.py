@@ -1,4 +1,4 @@
-"""Domains: another kind of signal, installed beside power lines, is loaded and kept by its spec."""
+"""Domains: another kind of signal, installed beside power lines, is loaded by its spec and stored with it."""
 
 from __future__ import annotations
 
@@ -128,5 +128,7 @@ def test_a_spec_that_ships_twice_is_asked_for_by_its_path(tmp_path: Path) -> Non
         module = tmp_path / "vibrating_bearings.py"
         module.write_text(module.read_text().replace('"motor":', '"line":'))
         load_installed.cache_clear()
-        with pytest.raises(SpecError, match="several domains ship a signal spec 'line': bearings, powerline; give the path"):
+        with pytest.raises(
+            SpecError, match="several domains ship a signal spec 'line': bearings, powerline; give the path"
+        ):
             load_spec("line")

@@ -14,7 +14,7 @@ TokenEndpoint = Callable[[list[tuple[int, dict[str, Any]]]], AbstractAsyncContex
 
 @asynccontextmanager
 async def _token_endpoint(answers: list[tuple[int, dict[str, Any]]]) -> AsyncIterator[tuple[str, list[web.Request]]]:
-    """A token endpoint of a real HTTP server; the last answer is repeated."""
+    """Start a token endpoint on a real HTTP server that repeats its last answer."""
     asked: list[web.Request] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -39,5 +39,5 @@ async def _token_endpoint(answers: list[tuple[int, dict[str, Any]]]) -> AsyncIte
 
 @pytest.fixture
 def token_endpoint() -> TokenEndpoint:
-    """A token endpoint that gives the (status, body) pairs in turn; yields its URL and the requests it got."""
+    """Start a token endpoint that returns the (status, body) pairs in turn; yield its URL and its requests."""
     return _token_endpoint

@@ -1,4 +1,4 @@
-"""What stands in for broker, network or engine in the stream's tests, named after what it does or fails to do."""
+"""Stand-ins for broker, network or engine in the stream's tests, named after their behaviour or failure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def record(
     headers: Sequence[tuple[str, bytes | None]] = MSGPACK_HEADERS,
     timestamp: int = 1_700_000_000_000,
 ) -> Any:
-    """A consumed record, of aiokafka's own class."""
+    """Return a consumed record, of aiokafka's own class."""
     return ConsumerRecord(
         WINDOWS_TOPIC, partition, offset, timestamp, 0, key, value, None, len(key or b""), len(value or b""), headers
     )
@@ -52,7 +52,7 @@ def marked_record(
     partition: int = 0,
     headers: Sequence[tuple[str, bytes | None]] = MSGPACK_HEADERS,
 ) -> Any:
-    """One record of windows of the given classes, timed by its sequence."""
+    """Return one record of windows of the given classes, timed by its sequence."""
     value = encode_windows(
         class_windows(classes, spec),
         spec,
@@ -66,20 +66,20 @@ def marked_record(
 def line_windows(
     count: int, *, sequence: int = 0, start_ns: int | None = None, line: str = "feeder-1", spec: SignalSpec
 ) -> LineWindows:
-    """What decoding makes of one record."""
+    """Return the decoded form of one record."""
     start_ns = START_NS + sequence * hop_ns(spec) if start_ns is None else start_ns
     return LineWindows(record(line.encode(), b"x"), line, sequence, start_ns, RATE_HZ, 0, count, None)
 
 
 class NumberlessClassifier(FakeClassifier):
-    """Its arithmetic overflows: every answer is NaN."""
+    """An engine whose arithmetic overflows: every answer is NaN."""
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.full((len(windows), len(self.spec.classes)), np.nan, np.float32)
 
 
 class RaisingClassifier(FakeClassifier):
-    """Out of memory, a lost GPU, a bug: the engine raises."""
+    """An engine that raises, as when it is out of memory, has lost its GPU or has a bug."""
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         raise MemoryError("no room for the batch")
@@ -96,7 +96,7 @@ class Sent:
 
 
 class PromptBroker:
-    """A producer whose broker confirms everything at once."""
+    """A producer whose broker acknowledges everything at once."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
@@ -126,10 +126,10 @@ class PromptBroker:
 
 
 class SilentBroker(PromptBroker):
-    """Takes records and says nothing about them before ``confirm`` is called."""
+    """A producer that accepts records and acknowledges none before ``confirm`` is called."""
 
     def answer(self, sent: Sent) -> None:
-        """Not yet."""
+        """Return without an acknowledgement."""
 
     def confirm(self, topic: str | None = None) -> None:
         for sent in self.sent:
@@ -138,7 +138,7 @@ class SilentBroker(PromptBroker):
 
 
 class RefusingBroker(PromptBroker):
-    """Answers the first ``times`` records with an error, and confirms what comes after."""
+    """A producer that answers the first ``times`` records with an error, and acknowledges the later ones."""
 
     def __init__(self, times: int, error: type[KafkaError] = TopicAuthorizationFailedError) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class RefusingBroker(PromptBroker):
 
 
 class FullBuffer(PromptBroker):
-    """Does not even take the records whose value is in ``refuse``, until ``refuse`` is emptied."""
+    """A producer that does not even accept the records whose value is in ``refuse``, until ``refuse`` is emptied."""
 
     def __init__(self, refuse: Iterable[bytes], error: KafkaError) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class FullBuffer(PromptBroker):
 
 
 async def until(condition: Any, within_s: float = 10.0) -> None:
-    """Let the loop run until something holds; a test that waits for nothing fails instead of hanging."""
+    """Let the loop run until a condition holds; a condition that never holds fails the test instead of hanging it."""
     end = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > end:
@@ -177,6 +177,6 @@ async def until(condition: Any, within_s: float = 10.0) -> None:
 
 
 async def settle() -> None:
-    """Let everything that can run at once run."""
+    """Let everything run that can run at once."""
     for _ in range(50):
         await asyncio.sleep(0)

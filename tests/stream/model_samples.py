@@ -1,4 +1,4 @@
-"""Artefacts that are quickly made, and records of the topic ``models`` that hold them."""
+"""Artefacts that are quick to make, and records of the topic ``models`` that hold them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_BYTES = 1_000_000
 
 
 def small_artefact(number: int = 0, spec: SignalSpec = SPEC) -> Artefact:
-    """An artefact that verifies, of a network that nobody can build; ``number`` makes another."""
+    """Return an artefact that verifies, of a network that cannot be built; another ``number`` gives another one."""
     return Artefact.create(
         {"weight": np.full(3, number, np.float32)},
         spec=spec,
@@ -36,7 +36,7 @@ def model_record(
     signed_for: str | None = None,
     offset: int = 0,
 ) -> ModelRecord:
-    """A record as ``publish_model`` makes it; ``signed_for`` signs it for another key than it stands under."""
+    """Return a record as ``publish_model`` makes it; ``signed_for`` signs it for another key than the record's own."""
     data = value.to_bytes() if isinstance(value, Artefact) else value
     headers = new_headers(
         signed_for or key,

@@ -1,4 +1,4 @@
-"""The committed documents of the contract are those of the models."""
+"""The committed documents of the contract agree with the models."""
 
 from __future__ import annotations
 

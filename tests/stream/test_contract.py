@@ -22,7 +22,7 @@ def test_ids_are_equal_exactly_when_all_they_are_made_of_is(a: Any, b: Any) -> N
 
 
 def test_an_id_never_changes_between_releases() -> None:
-    # Stored events are deduplicated by it.
+    # Subscribers deduplicate stored events by it.
     assert event_id("feeder-1", "line", "onset", 7, 1_000) == "0af59c68858e277d45d9f501d33ee242"
 
 

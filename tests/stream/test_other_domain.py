@@ -37,7 +37,7 @@ def motor(tmp_path: Path) -> Iterator[SignalSpec]:
 
 
 def steps_of(motor: SignalSpec, classes: list[int]) -> list[EpisodeStep]:
-    """Return what a tracker makes of windows of these classes, whose loudest sample is the tenth."""
+    """Return a tracker's steps for windows of these classes, whose loudest sample is the tenth."""
     windows = np.zeros((len(classes), *motor.window_shape), np.float32)
     windows[:, 10] = 1.0
     probabilities = np.full((len(classes), 4), 0.01, np.float32)

@@ -1,4 +1,4 @@
-"""Subscribers get every event once, whatever the topics do."""
+"""Subscribers receive every event once, whatever happens on the topics."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ async def test_a_group_goes_on_after_what_it_committed(settings: Settings, produ
         await feed.commit()
     async with EventFeed(settings, topics, StartAt("earliest"), group="g") as feed:
         second = await take(feed, 2)
-    # The third was handed out but not yet taken when the first member ended.
+    # The third was delivered but not yet processed when the first member ended.
     assert (first, second) == (["0", "1", "2"], ["2", "3"])
 
 

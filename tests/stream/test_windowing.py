@@ -46,13 +46,13 @@ def test_grouping_loses_no_window_and_numbers_them_in_order(length: int, grouped
     np.testing.assert_array_equal(np.concatenate([np.empty((0, 32, 6), np.float32), *blocks]), expected)
     numbers = [body["sequence"] + i for body in bodies for i in range(body["count"])]
     assert numbers == list(range(first, first + len(expected)))
-    # The label of a window is its last sample's.
+    # The label of a window is that of its last sample.
     assert [label for body in bodies for label in body["labels"]] == [i * 8 + 31 for i in range(len(expected))]
 
 
 @pytest.mark.parametrize("rate_hz", [1600.0, 1920.0, 1599.97])
 def test_the_start_of_a_late_message_is_its_samples_time_rounded_once(rate_hz: float) -> None:
-    # A quarter of an hour of windows on one sample's memory.
+    # A quarter of an hour of windows that share the memory of one sample.
     windows = int(900 * rate_hz / SPEC.hop)
     length = (windows - 1) * SPEC.hop + SPEC.samples
     samples = np.lib.stride_tricks.as_strided(np.zeros(6, np.float32), (length, 6), (0, 4))

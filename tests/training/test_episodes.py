@@ -1,4 +1,4 @@
-"""Events and labelled records: what a domain hands to training, with a simulator or without."""
+"""Events and labelled records: the data that a domain passes to training, with a simulator or without."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPEC = load_spec("line")
 
 
 def quiet_records(*events: tuple[Event, ...]) -> Episodes:
-    """Records of 30 window lengths without a fault, in which ``events`` happen."""
+    """Return records of 30 window lengths without a fault, with the given ``events``."""
     n, length = len(events), 30 * SPEC.samples
     return Episodes(
         np.zeros((n, length, len(SPEC.channels)), np.float32),

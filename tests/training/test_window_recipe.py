@@ -1,4 +1,4 @@
-"""A recipe of labelled windows alone trains, reports, passes its gate, and goes on from a champion with feedback."""
+"""A recipe of labelled windows trains, reports, passes its gate, and continues from a champion with feedback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NONE = np.eye(len(SPEC.classes), dtype=np.float32)[SPEC.none_index]
 
 
 class Levels(WindowRecipe):
-    """Windows whose mean tells the class: as easy as can be."""
+    """Windows whose mean determines the class, which makes them easy to classify."""
 
     default_episodes, default_epochs, evaluation_episodes = 240, 6, 120
     learning_rate, batch = 1e-2, 32

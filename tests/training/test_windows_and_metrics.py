@@ -49,7 +49,7 @@ def test_a_window_weighs_as_much_as_its_fault_covers_of_it() -> None:
     assert by_end[71] == (AG, 0.25)
     assert by_end[95] == (AG, 1.0)
     assert by_end[127] == (AG, 1.0)
-    # The past fault is still in these: no answer is right, but another fault would be wrong.
+    # A past fault is still in these: no class is correct, but another fault would be wrong.
     assert [by_end[end][0] for end in (135, 143, 151)] == [AG, 0, 0]
     assert all(0 < by_end[end][1] < 0.3 for end in (135, 143, 151))
     assert by_end[159] == (0, 1.0)
@@ -86,7 +86,7 @@ def test_of_quiet_windows_few_are_kept_and_weigh_more_and_all_others_as_they_are
     assert 0 < weighing.sum() < 0.1 * quiet.sum()
     assert set(kept.weights[weighing]) == {np.float32(QUIET_WEIGHT)}
     assert set(kept.labels[weighing]) == {SPEC.none_index}
-    # What is eventful is kept by the same draw, and weighs what it does without one.
+    # Eventful windows are kept by the same draw, and have the same weight as without one.
     drawn = np.random.default_rng(1).random(quiet.shape) < interest(episodes, SPEC)
     np.testing.assert_array_equal(kept.weights[~weighing], plain[drawn & (plain > 0) & ~quiet])
 

@@ -1,6 +1,6 @@
-"""A worker process for delivery tests: the real worker around ``MarkedClassifier``, with a place to die in.
+"""A worker process for delivery tests: the real worker around ``MarkedClassifier``, with a point at which to crash.
 
-``FAULTLINE_TEST_DIE`` names the place and after how many batches, e.g. ``before-acknowledge:5``.
+``FAULTLINE_TEST_DIE`` gives the point and the number of batches before it, e.g. ``before-acknowledge:5``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.delivery.processes.marked import SPEC, MarkedClassifier, die
 
 
 def arm(worker: Worker, order: str) -> None:
-    """Kill this process at a place of the record path, after a number of batches went by it."""
+    """Kill this process at a point of the record path, after a number of batches have passed it."""
     place, _, count = order.partition(":")
     left = int(count)
 
@@ -59,7 +59,7 @@ def arm(worker: Worker, order: str) -> None:
 
 
 async def run(settings: Settings) -> int:
-    """Run the worker with what the test's environment asks of it."""
+    """Run the worker with the settings of the test's environment."""
     engine = MarkedClassifier(
         raise_at=int(os.environ.get("FAULTLINE_TEST_RAISE_AT", "0")),
         delay_s=float(os.environ.get("FAULTLINE_TEST_DELAY_S", "0")),

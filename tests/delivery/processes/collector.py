@@ -1,4 +1,4 @@
-"""A collector of traces on loopback: takes OTLP over HTTP as a real one does, and keeps what it was sent."""
+"""A collector of traces on loopback: it receives OTLP over HTTP as a real one does, and keeps what it received."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Collector:
-    """Serves while inside ``with``.
+    """Serve while inside ``with``.
 
     Args:
         answer: set to answer; a collector that hangs is one whose event is not set.
@@ -53,7 +53,7 @@ class Collector:
         return f"http://127.0.0.1:{self._server.server_port}/v1/traces"
 
     def names(self, trace_id: str) -> list[str]:
-        """Names of the spans of a trace."""
+        """Return the names of a trace's spans."""
         return sorted(span.name for _, span in self.spans if span.trace_id.hex() == trace_id)
 
     def __enter__(self) -> Self:

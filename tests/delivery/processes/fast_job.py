@@ -1,6 +1,6 @@
-"""The child process of a retraining without its computing: a candidate that is there at once, and passes at once.
+"""The child process of a retraining without its computing: a candidate that is ready, and passes, immediately.
 
-What it leaves, in which order and how, is the real one's. For tests of what surrounds a training.
+It leaves the same files in the same order as the real one. For tests of the code around a training.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Worker processes, load and the account of what was sent, answered, dead-lettered, lost and repeated."""
+"""Worker processes, load, and the count of records sent, answered, dead-lettered, lost and repeated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEADLINE_S = 180.0
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """Return a port of loopback that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 @dataclass
 class Topics:
-    """A set of topics of one test's own on a shared broker."""
+    """A set of topics on a shared broker, for one test alone."""
 
     bootstrap: str
     prefix: str
@@ -71,7 +71,7 @@ class Topics:
         return [f"{self.prefix}.faults.{name}" for name in FAULT_TYPES]
 
     def environment(self) -> dict[str, str]:
-        """Settings of a worker on these topics."""
+        """Return settings of a worker on these topics."""
         return {
             "FAULTLINE_BROKER": self.bootstrap,
             "FAULTLINE_GROUP": self.prefix,
@@ -90,11 +90,11 @@ class Topics:
         }
 
     def create(self) -> Self:
-        """Create them all and return when they have leaders."""
+        """Create all topics and return when they have leaders."""
         return self._create([self.windows, *self.outputs])
 
     def create_outputs(self) -> Self:
-        """Create all but the windows, which are another's."""
+        """Create all topics but that of the windows, which another set owns."""
         return self._create(self.outputs)
 
     @property
@@ -102,7 +102,7 @@ class Topics:
         return [self.states, self.models, self.classes, self.dead_letters, *self.faults]
 
     def config(self, name: str) -> dict[str, str]:
-        """Settings of a topic at creation."""
+        """Return the settings with which a topic is created."""
         return {"cleanup.policy": "compact"} if name in (self.states, self.models) else {}
 
     def _create(self, names: list[str]) -> Self:
@@ -125,7 +125,7 @@ class Topics:
 
 
 def wait_until(holds: Any, what: str, deadline_s: float = DEADLINE_S, pause_s: float = 0.1) -> None:
-    """Return when ``holds()`` is true; fail the test when it is not in time."""
+    """Return when ``holds()`` is true; fail the test if it takes too long."""
     end = time.monotonic() + deadline_s
     while not holds():
         if time.monotonic() > end:
@@ -157,7 +157,7 @@ class WorkerProcess:
         return self.process.poll() is None
 
     def ready(self) -> bool:
-        """Whether /readyz says so."""
+        """Return whether /readyz reports that the worker is ready."""
         if not self.alive:
             raise AssertionError(f"the worker ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
         try:
@@ -185,7 +185,7 @@ class WorkerProcess:
 
 
 class Load:
-    """Sends marked windows of several lines, whatever happens to the workers meanwhile."""
+    """Send marked windows of several lines, whatever happens to the workers in the meantime."""
 
     def __init__(self, topics: Topics, lines: int = 12, windows_per_message: int = 3) -> None:
         self._topics = topics
@@ -199,7 +199,7 @@ class Load:
         self._failed: list[str] = []
 
     def send(self, messages_per_line: int) -> None:
-        """Send so many messages on every line and wait until the broker has them."""
+        """Send a number of messages on every line and wait for the broker's acknowledgements."""
         for _ in range(messages_per_line):
             for line in range(self._lines):
                 sequence = self._next[line]
@@ -232,7 +232,7 @@ class Load:
             raise AssertionError(f"the load itself failed: {left} unsent, {self._failed[:3]}")
 
     def expected_steps(self) -> Counter[tuple[str, str]]:
-        """(line, state) → how many onsets and clears the windows sent so far must give, by the policy 3 of 4, 8."""
+        """Return the number of onsets and clears, by (line, state), that the windows sent so far must give."""
         steps: Counter[tuple[str, str]] = Counter()
         for line in range(self._lines):
             faulty = quiet = 0
@@ -251,7 +251,7 @@ class Load:
 
 @dataclass
 class Account:
-    """What really went through the topics."""
+    """The records that really went through the topics."""
 
     sent: set[tuple[int, int]] = field(default_factory=set)
     answered: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -259,11 +259,11 @@ class Account:
     dead_reasons: Counter[str] = field(default_factory=Counter)
     events: list[dict[str, Any]] = field(default_factory=list)
     shadowed: set[str] = field(default_factory=set)
-    """Models that answered as shadow, which counts as no answer."""
+    """Models that answered as shadow; such answers do not count."""
 
     @property
     def lost(self) -> set[tuple[int, int]]:
-        """Records neither answered nor dead-lettered."""
+        """Records that were neither answered nor dead-lettered."""
         return self.sent - set(self.answered) - set(self.dead)
 
     @property
@@ -273,7 +273,7 @@ class Account:
 
     @property
     def repeated(self) -> int:
-        """Answers and dead letters beyond the first."""
+        """Answers and dead letters beyond the first of a record."""
         return sum(self.answered.values()) - len(self.answered) + sum(self.dead.values()) - len(self.dead)
 
     @property
@@ -281,19 +281,19 @@ class Account:
         return len(self.events) - len({event["event_id"] for event in self.events})
 
     def steps(self) -> Counter[tuple[str, str]]:
-        """(line, state) → number of different events."""
+        """Return the number of different events by (line, state)."""
         distinct = {event["event_id"]: (event["line"], event["state"]) for event in self.events}
         return Counter(distinct.values())
 
     def same_step_has_same_id(self) -> bool:
-        """Every step of an episode, however often published, has one id."""
+        """Return whether every step of an episode has one id, however often it was published."""
         ids: dict[tuple[str, str, int], set[str]] = {}
         for event in self.events:
             ids.setdefault((event["line"], event["state"], event["sequence"]), set()).add(event["event_id"])
         return all(len(found) == 1 for found in ids.values())
 
     def summary(self) -> str:
-        """One line of figures."""
+        """Return the figures in one line."""
         return (
             f"sent {len(self.sent)}, answered {len(self.answered)}, dead-lettered {len(self.dead)}, "
             f"lost {len(self.lost)}, repeated answers {self.repeated}, events {len(self.events)}, "
@@ -322,7 +322,7 @@ def account(topics: Topics) -> Account:
 
 
 def read_all(bootstrap: str, names: Iterable[str]) -> list[Any]:
-    """Every record of some topics, up to their present ends."""
+    """Return every record of some topics, up to their present ends."""
     return Broker(bootstrap).read(names)
 
 

@@ -1,11 +1,11 @@
-"""Send records whose header name is not UTF-8, between good ones of the same batch: no client's API would.
+"""Send records whose header name is not UTF-8, between valid ones of the same batch, which no client's API allows.
 
     AIOKAFKA_NO_EXTENSIONS=1 python -m tests.delivery.processes.malformed_headers \
         BOOTSTRAP TOPIC PARTITION SEQUENCE PATTERN
 
-One batch to one partition: a letter ``g`` of the pattern is a good record of a quiet line, ``x`` a malformed one. Only
-aiokafka's builder in Python asks a header's name to encode itself, so the variable is needed. Prints the offsets of
-the malformed records.
+It sends one batch to one partition: a letter ``g`` of the pattern is a valid record of a quiet line, ``x`` a malformed
+one. Only aiokafka's builder in Python calls a header name's own ``encode``, so the variable is needed. It prints the
+offsets of the malformed records.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tests.delivery.processes.marked import marked_message
 
 
 class NotUtf8(str):
-    """A name whose bytes are not its own."""
+    """A name that encodes to bytes that are not UTF-8."""
 
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
         return b"\xff\xfe"
 
 
 async def send(bootstrap: str, topic: str, partition: int, sequence: int, pattern: str) -> list[int]:
-    """Send the batch; returns the offsets of its evil records."""
+    """Send the batch and return the offsets of its malformed records."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=500_000)
     await producer.start()
     try:

@@ -1,7 +1,7 @@
-"""Windows that carry their own class, so that every delivery test knows what must come out of the worker.
+"""Windows that carry their own class, so that every delivery test knows which events a worker must publish.
 
-The classifier is exact where a network is not: a missing or doubled event is the record path's doing, never the
-model's. The record path around it is the real one.
+The classifier is exact, which a network is not, so a missing or doubled event is an error of the record path and not
+of the model. The record path around it is the real one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HOP_NS = round(SPEC.hop * 1e9 / RATE_HZ)
 
 
 class MarkedClassifier:
-    """Reads the class that ``marked_windows`` wrote into the first sample.
+    """Read the class that ``marked_windows`` wrote into the first sample.
 
     Args:
         raise_at: raise on this call (1 is the first); 0 never.
@@ -37,7 +37,7 @@ class MarkedClassifier:
         self._calls = 0
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability .9 for the marked class, the rest shared."""
+        """Return probability .9 for the marked class, with the rest shared among the others."""
         self._calls += 1
         if self._calls == self._raise_at:
             raise RuntimeError("the engine raises, as the test asked")
@@ -48,12 +48,12 @@ class MarkedClassifier:
         return answer
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """None of them: the mark is in every window."""
+        """Return that no window is out of distribution, since every one has a mark."""
         return np.zeros(len(windows), bool)
 
 
 def marked_windows(classes: list[int]) -> NDArray[np.float32]:
-    """Windows of a sine whose first sample is the class."""
+    """Return windows of a sine whose first sample is the class."""
     phase = 2 * np.pi * np.arange(SPEC.samples) / SPEC.samples_per_cycle
     windows = np.tile(np.sin(phase)[None, :, None], (len(classes), 1, len(SPEC.channels))).astype(np.float32)
     windows[:, 0, 0] = classes
@@ -61,14 +61,14 @@ def marked_windows(classes: list[int]) -> NDArray[np.float32]:
 
 
 def marked_message(sequence: int, classes: list[int], start_ns: int) -> bytes:
-    """One value of ``sensor-windows`` whose windows carry these classes; ``start_ns`` is that of sequence 0."""
+    """Return one value of ``sensor-windows`` whose windows carry these classes; ``start_ns`` is that of sequence 0."""
     return encode_windows(
         marked_windows(classes), SPEC, sequence=sequence, start_ns=start_ns + sequence * HOP_NS, rate_hz=RATE_HZ
     )
 
 
 def class_of(line: int, sequence: int) -> int:
-    """A fault of ten windows in every fifty, another class each time, shifted from line to line."""
+    """Return a pattern with a fault of ten windows in every fifty, each of another class, shifted from line to line."""
     period, place = divmod(sequence + 7 * line, 50)
     return 1 + (period + line) % (len(SPEC.classes) - 2) if place < 10 else SPEC.none_index
 

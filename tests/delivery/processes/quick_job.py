@@ -1,6 +1,6 @@
-"""The child process of a retraining, with a candidate that is there at once: the shipped model under an id of its own.
+"""The child process of a retraining with a candidate that is ready immediately: the shipped model under its own id.
 
-Everything else is the real one. For tests of what surrounds a training.
+Everything else is as in the real one. For tests of the code around a training.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from training.sidecar.job.spec import JobSpec
 
 
 def candidate(job: JobSpec, folder: Path, on_progress: Any) -> Artefact:
-    """The shipped weights with the retraining's id in the manifest."""
+    """Return the shipped weights with the retraining's id in the manifest."""
     on_progress(0.5, "epoch 1 of 2")
     time.sleep(float(os.environ.get("FAULTLINE_TEST_TRAINING_S", "0")))
     known = shipped(job.spec)

@@ -1,4 +1,4 @@
-"""Records that flow into a topic for a recorder, and a comparison of two topics, record by record.
+"""Send records to a topic for a recorder, and compare two topics record by record.
 
 Everything here goes through librdkafka, not through the client that records and replays.
 """
@@ -27,16 +27,16 @@ FAULTLINE = (sys.executable, "-m", "faultline")
 SPEC = load_spec("line")
 RATE_HZ = 1600.0
 START_MS = time.time_ns() // 10**6 - 600_000
-"""A while ago: neither beyond retention nor in the future, which brokers refuse."""
+"""A time in the past: neither beyond retention nor in the future, which brokers refuse."""
 LINES = 24
 PER_MESSAGE = 4
 
 Row = tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...], tuple[int, int]]
-"""Key, value, headers, timestamp with its type."""
+"""Key, value, headers, and timestamp with its type."""
 
 
 def windows_flow(windows: int, seed: int = 7) -> Iterator[dict[str, Any]]:
-    """Records of ``LINES`` lines that hold so many windows, with everything that a topic may hold between them."""
+    """Return records of ``LINES`` lines that hold a number of windows, among everything else that a topic may hold."""
     rng = np.random.default_rng(seed)
     for number in range(-(-windows // PER_MESSAGE)):
         count = min(PER_MESSAGE, windows - number * PER_MESSAGE)
@@ -60,7 +60,7 @@ def windows_flow(windows: int, seed: int = 7) -> Iterator[dict[str, Any]]:
 
 
 def produce(bootstrap: str, topic: str, records: Iterator[dict[str, Any]], over_s: float = 0.0, of: int = 1) -> int:
-    """Send records, evenly over some seconds where ``of`` of them are known to come; how many there were."""
+    """Send records, evenly over some seconds if their number ``of`` is known, and return how many there were."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True, "log_level": 0})
     failed: list[str] = []
 
@@ -87,7 +87,7 @@ def produce(bootstrap: str, topic: str, records: Iterator[dict[str, Any]], over_
 
 
 def start_recording(bootstrap: str, topic: str, path: Path, *arguments: str) -> subprocess.Popen[str]:
-    """``faultline record`` in a process of its own, returned when everything sent from now on will be recorded."""
+    """Start ``faultline record`` in a process, and return when everything sent from now on will be recorded."""
     process = subprocess.Popen(
         [*FAULTLINE, "record", topic, "--out", str(path), "--broker", bootstrap, "--json", *arguments],
         cwd=REPOSITORY,
@@ -102,14 +102,14 @@ def start_recording(bootstrap: str, topic: str, path: Path, *arguments: str) -> 
 
 
 def run(*arguments: str) -> str:
-    """Standard output of a ``faultline`` command that must succeed."""
+    """Return the standard output of a ``faultline`` command that must succeed."""
     done = subprocess.run([*FAULTLINE, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def rows_by_key(bootstrap: str, topic: str) -> dict[bytes | None, list[Row]]:
-    """What is in a topic, per key in the order of its partition.
+    """Return the records of a topic, per key in the order of its partition.
 
     Records without a key, or with an empty one, have no order: producers spread them over partitions.
     """
@@ -124,7 +124,7 @@ def rows_by_key(bootstrap: str, topic: str) -> dict[bytes | None, list[Row]]:
 
 
 def differences(first: dict[bytes | None, list[Row]], second: dict[bytes | None, list[Row]]) -> list[str]:
-    """In words, where two topics differ."""
+    """Describe where two topics differ."""
     found = [f"only in one: key {key!r}" for key in set(first) ^ set(second)]
     for key in set(first) & set(second):
         if len(first[key]) != len(second[key]):

@@ -1,4 +1,4 @@
-"""The child process of a retraining, training on labels that were shuffled: the gate must not let that pass."""
+"""The child process of a retraining on shuffled labels, whose candidate the gate must refuse."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.sidecar.job import main as job_main
 
 
 def shuffling(windows: Any) -> Any:
-    """What ``windows`` returns, with its labels in another order."""
+    """Return the windows of ``windows`` with their labels in another order."""
 
     def shuffled(*arguments: Any) -> Any:
         given = windows(*arguments)

@@ -1,6 +1,7 @@
-"""A sidecar for delivery tests whose retrainings run another module's child process, and that can die in a place.
+"""A sidecar for delivery tests that runs another module as its child process, and that can crash at a given point.
 
-``python -m tests.delivery.processes.trainer_child MODULE``; ``FAULTLINE_TEST_DIE`` names a place to die in by SIGKILL.
+``python -m tests.delivery.processes.trainer_child MODULE`` starts it; ``FAULTLINE_TEST_DIE`` names a point at which it
+ends by SIGKILL.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from training.sidecar.service import run_sidecar
 
 
 def arm(place: str) -> None:
-    """Die at a place on the way of a candidate to the topic."""
+    """Crash at a point on a candidate's way to the topic."""
     if place in ("before-publish", "after-publish"):
         publish: Any = champion.ChampionRegistry.publish
 

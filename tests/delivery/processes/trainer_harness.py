@@ -30,9 +30,9 @@ TINY = {
     "FAULTLINE_EVALUATION_LINES": "1",
     "FAULTLINE_EVALUATION_EPISODES": "0",
     "FAULTLINE_RETRAIN_ON_DRIFT": "false",
-    "FAULTLINE_RETRAIN_NICE": "0",  # else the whole test waits behind whatever else runs
+    "FAULTLINE_RETRAIN_NICE": "0",  # otherwise the whole test waits behind other processes
 }
-# What no model of so little training could pass, and what is asked here is not how good it is.
+# No model with so little training could meet these limits, and its quality is not tested here.
 LENIENT = {
     "FAULTLINE_GATE_HOLDOUT_FLOOR": "0",
     "FAULTLINE_GATE_HOLDOUT_MARGIN": "1",
@@ -49,7 +49,7 @@ LENIENT = {
 
 @dataclass
 class TrainerTopics(Topics):
-    """The topics of a worker and of a sidecar beside it."""
+    """The topics of a worker and of the sidecar that serves it."""
 
     @property
     def labels(self) -> str:
@@ -78,7 +78,7 @@ class TrainerTopics(Topics):
         }
 
     def create(self) -> TrainerTopics:
-        """Create them all by our own command, as users do."""
+        """Create all topics by Faultline's own command, as users do."""
         done = command(self, "topics", "create")
         assert done.returncode == 0, done.stderr
         return self
@@ -86,11 +86,11 @@ class TrainerTopics(Topics):
     # Records on the topics -----------------------------------------------------------------------------------------
 
     def reported(self) -> list[TrainingReport]:
-        """Every report so far."""
+        """Return every report so far."""
         return [TrainingReport.model_validate_json(one.value()) for one in read_all(self.bootstrap, [self.reports])]
 
     def final_reports(self) -> list[TrainingReport]:
-        """The final report of every retraining, once."""
+        """Return the final report of every retraining, once."""
         return list({one.run_id: one for one in self.reported() if one.state in TERMINAL_STATES}.values())
 
     def wait_final_reports(self, count: int, deadline_s: float = RETRAINING_DEADLINE_S) -> list[TrainingReport]:
@@ -99,7 +99,7 @@ class TrainerTopics(Topics):
         return self.final_reports()
 
     def published(self) -> list[tuple[str, Artefact | None]]:
-        """Key and verified artefact of every record on the topic of models."""
+        """Return key and verified artefact of every record on the topic of models."""
         records = read_all(self.bootstrap, [self.models])
         return [
             (one.key().decode(), None if one.value() is None else Artefact.from_bytes(one.value())) for one in records
@@ -119,11 +119,11 @@ class TrainerTopics(Topics):
         return name
 
     def stages(self) -> list[str]:
-        """The stages reported so far."""
+        """Return the stages reported so far."""
         return [one.stage for one in self.reported() if one.state == "progress"]
 
     def champions(self) -> list[str]:
-        """Ids of all champions ever published, in their order."""
+        """Return the ids of all champions ever published, in their order."""
         return [artefact.model_id for key, artefact in self.published() if key == "line" and artefact is not None]
 
     def send(self, topic: str, key: str, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
@@ -134,7 +134,7 @@ class TrainerTopics(Topics):
 
 
 def command(topics: Topics, *arguments: str, timeout_s: float = 600, **environment: str) -> Any:
-    """Run one of our commands to its end."""
+    """Run a Faultline command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "faultline", *arguments],
         cwd=REPOSITORY,
@@ -146,7 +146,7 @@ def command(topics: Topics, *arguments: str, timeout_s: float = 600, **environme
 
 
 class TrainerProcess:
-    """A sidecar, its log in a file and its folder beside it.
+    """A sidecar with its log file and its folder.
 
     Args:
         topics: its own.
@@ -183,7 +183,7 @@ class TrainerProcess:
         return self.process.poll() is None
 
     def page(self, path: str) -> str:
-        """A page of its web server; empty while there is none."""
+        """Return a page of its web server; empty if there is none yet."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
                 return str(answer.read().decode())
@@ -201,14 +201,14 @@ class TrainerProcess:
         return self
 
     def metric(self, name: str) -> float:
-        """A metric's value, with its labels in the name."""
+        """Return a metric's value; the name includes its labels."""
         for line in self.page("/metrics").splitlines():
             if line.startswith(f"{name} "):
                 return float(line.split()[-1])
         raise AssertionError(f"no metric {name}")
 
     def child(self) -> int | None:
-        """Process id of the retraining's process; None where there is none."""
+        """Return the process id of the retraining's process; None if there is none."""
         try:
             text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         except OSError:

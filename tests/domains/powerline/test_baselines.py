@@ -1,4 +1,4 @@
-"""The fixed baselines: the rule does what its description says, and both are worth being compared with."""
+"""The fixed baselines: the rule follows its description, and both are accurate enough for a comparison."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANGLES = 2 * np.pi / 32 * np.arange(32)[:, None] - 2 * np.pi / 3 * np.arange(3)
 
 
 def window(*currents: complex) -> np.ndarray:
-    """One cycle of three current phasors and balanced voltages, float32 (1, 32, 6)."""
+    """Return one cycle of three current phasors and balanced voltages, float32 (1, 32, 6)."""
     t = 2 * np.pi / 32 * np.arange(32)
     phase = np.stack([np.real(c * np.exp(1j * t)) for c in currents], axis=1)
     return np.concatenate([phase, np.cos(ANGLES)], axis=1)[None].astype(np.float32)

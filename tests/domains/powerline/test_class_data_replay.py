@@ -1,4 +1,4 @@
-"""``classData.csv`` is replayed row by row, its classes kept."""
+"""``classData.csv`` is replayed row by row with its classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events of power lines: their JSON on the wire, and what phases, ground and cycles say."""
+"""Events of power lines: their JSON on the wire, and their phases, ground and cycles."""
 
 from __future__ import annotations
 

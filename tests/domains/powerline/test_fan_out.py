@@ -1,4 +1,4 @@
-"""One record as many lines: rotated phases, moved times, everything else kept."""
+"""Copies of one record as many lines: rotated phases, shifted times, everything else unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABEL = SPEC.class_index("AB")
 
 
 def sine() -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Balanced currents and voltages, a before b before c, with 0.1 added to a."""
+    """Return balanced currents and voltages, a before b before c, with 0.1 added to a."""
     angle = 2 * np.pi * np.arange(320) / 32
     phases = [np.sin(angle - shift) for shift in (0, 2 * np.pi / 3, 4 * np.pi / 3)]
     samples = np.stack([*phases, *phases], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The relay's measures of a window, against what is known of sinusoids."""
+"""The relay quantities of a window, compared with the known values of sinusoids."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INEQUALITY = 40
 def waves(
     angle: float = 0.0, *, current: complex = 0.5, direction: int = 1, phases: tuple[float, ...] = (1.0, 1.0, 1.0)
 ) -> NDArray[np.float32]:
-    """One cycle of a three-phase line, (1, SAMPLES, 6); ``phases`` scales each phase's current."""
+    """Return one cycle of a three-phase line, (1, SAMPLES, 6); ``phases`` scales each phase's current."""
     turns = 2 * np.pi * np.arange(SAMPLES) / SAMPLES + angle
     shifts = direction * np.array([0, -2 * np.pi / 3, 2 * np.pi / 3])
     rotating = np.exp(1j * (turns[:, None] + shifts))
@@ -98,7 +98,7 @@ def test_phasors_need_three_currents_and_three_voltages() -> None:
 
 
 def test_answers_do_not_depend_on_which_windows_are_beside() -> None:
-    """What remains of a channel is the small difference of large numbers: rounding must be the same in every batch."""
+    """Check that a channel's residual, a small difference of large numbers, is rounded alike in every batch."""
     rng = np.random.default_rng(4)
     windows = np.concatenate([waves(angle, current=10 * np.exp(1j * angle)) for angle in np.linspace(0, 6, 200)])
     windows += rng.normal(0, 1e-3, windows.shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Rejection: what is unlike a line's waveforms, told from the window alone."""
+"""Rejection of out-of-distribution windows, decided by the window alone."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_no_line_sends_is_unlike_training(window: np.ndarray) -> None:
 
 
 def test_noise_in_the_voltages_alone_is_left_to_the_model() -> None:
-    # A close three-phase fault leaves nothing but noise in the voltages, beside large and smooth currents.
+    # A close three-phase fault leaves only noise in the voltages, with large and smooth currents.
     collapsed = 20 * HEALTHY
     collapsed[:, 3:] = 0.2 * RNG.standard_normal((32, 3))
     assert not unlike(collapsed)
@@ -70,7 +70,7 @@ def test_a_window_is_judged_alone_and_none_at_all_is_no_answer() -> None:
 
 def test_measures_are_the_peaks_the_change_and_the_part_that_is_no_wave() -> None:
     window = HEALTHY.copy()
-    window[:, 0] += 2  # a direct component is no roughness
+    window[:, 0] += 2  # a direct component does not count as roughness
     found = measure(window[None], BOUNDS.currents, BOUNDS.voltages, 32)
     assert found.current[0] == pytest.approx(3.0)
     assert found.voltage[0] == pytest.approx(1.0, abs=0.01)

@@ -1,4 +1,4 @@
-"""Records of waveforms as something to replay: what a gateway would have sent, in time order."""
+"""Waveform records as a source of a replay: the messages that a gateway would have sent, in order of time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Specs of power lines: the shipped two, what their classes mean, and that older files stay what they were."""
+"""Specs of power lines: the shipped two, the meaning of their classes, and unchanged older files."""
 
 from __future__ import annotations
 

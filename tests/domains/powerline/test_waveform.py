@@ -1,4 +1,4 @@
-"""Inception and quality flags on waveforms whose truth is known."""
+"""Inception and quality flags of waveforms with a known inception and known defects."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SHIFTS = np.array([0.0, -2 * np.pi / 3, 2 * np.pi / 3])
 
 
 def faulted(inception: int, angle: float = 0.3, noise: float = 0.0, seed: int = 0) -> NDArray[np.float32]:
-    """One cycle of a line whose phase A is shorted to ground at a sample.
+    """Return one cycle of a line whose phase A is shorted to ground at a sample.
 
-    The current goes on continuously, as an inductive line makes it, with its decaying offset; the voltage drops.
+    The current is continuous, as on an inductive line, with its decaying offset; the voltage drops.
     """
     t = np.arange(32)
     currents = 0.5 * np.sin(OMEGA * t[:, None] + angle + SHIFTS - 0.4)

@@ -1,4 +1,4 @@
-"""A domain without mains trains, reports and detects by the machine that power lines are served by."""
+"""A domain without mains trains, reports and detects by the same generic code as power lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from training.errors import TrainingError
 from training.metrics import window_scores
 
 POWER_LINES = re.compile(r"phase|\bground|cycle|\bmains|voltage|classData", re.IGNORECASE)
-"""What is never said of machines."""
+"""Words that must not appear in texts about machines."""
 
 
 def test_it_trains_and_tells_machines_apart_that_it_never_learned_from(spec: SignalSpec, artefact: Artefact) -> None:

@@ -1,4 +1,4 @@
-"""Machines on Apache Kafka by real processes: events on topics of their own, a retraining, and the swap after it."""
+"""Machines on Apache Kafka by real processes: events on their own topics, a retraining, and the model swap after it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ REAL_GATE: dict[str, str | None] = {
     "FAULTLINE_RETRAIN_NICE": "0",
     "FAULTLINE_GATE_FIELD_MARGIN": "0.1",
 }
-"""The gate's own limits but one: which labelled windows are held out follows from the time, and they are few here."""
+"""The gate's own limits but one: the time determines which labelled windows are held out, and here they are few."""
 PART = {"imbalance": "rotor", "bearing": "bearing"}
 
 
@@ -58,7 +58,7 @@ class MachineTopics(TrainerTopics):
 
 
 def vibrations(spec: SignalSpec, seed: int) -> list[OutgoingWindows]:
-    """Return messages of some machines, with labels, that each have both faults, one after the other."""
+    """Return labelled messages of some machines that each have both faults, one after the other."""
     sent: list[OutgoingWindows] = []
     for machine in range(MACHINES):
         rng = np.random.default_rng((seed, machine))

@@ -56,7 +56,7 @@ def pnnl(data_dir: Path) -> Path:
 
 
 def true_inception_s(path: Path) -> float:
-    """When the record's own FAULT channels leave what they were: the first 20 ms tell their noise."""
+    """Return when the record's own FAULT channels change; the first 20 ms give their noise."""
     faults = {k: values for k, values in _raw(path).items() if k.startswith("FAULT")}
     assert len(faults) == 3
     begins = []
@@ -84,7 +84,7 @@ def test_the_pnnl_record_is_one_b_phase_to_ground_episode_at_its_true_time(pnnl:
     (episode,) = result.episodes
     truth = true_inception_s(pnnl)
     assert episode.inception_s == pytest.approx(truth, abs=0.005)
-    # The events are those of one episode, and nothing was said before the fault.
+    # The events are those of one episode, and none precedes the fault.
     (answer,) = result.answers
     assert [event.state for event in answer.events] == ["onset"]
     assert answer.events[0].detection_ns > answer.line.start_ns + truth * 1e9

@@ -47,7 +47,7 @@ def died(
 
 @pytest.fixture
 def broker(embedded_broker: EmbeddedBroker) -> EmbeddedBroker:
-    """Three letters of two reasons; one of them had been sent again before. And a record that is no letter."""
+    """Write three letters with two reasons, one of them sent again before, and a record that is not a dead letter."""
     settings = load_settings(broker=embedded_broker.bootstrap)
     deaths = [
         died(b"{", b"feeder-7", "bad-bytes"),
@@ -71,7 +71,7 @@ def broker(embedded_broker: EmbeddedBroker) -> EmbeddedBroker:
 
 
 def all_records(broker: EmbeddedBroker, topic: str) -> list[tuple[bytes | None, bytes | None, Sequence[object]]]:
-    """Key, value and headers of all that is on a topic."""
+    """Return key, value and headers of every record on a topic."""
 
     async def read() -> list[tuple[bytes | None, bytes | None, Sequence[object]]]:
         found = []

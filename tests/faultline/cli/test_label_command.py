@@ -73,7 +73,7 @@ def settings(embedded_broker: EmbeddedBroker) -> Settings:
 
 @pytest.fixture
 def published(settings: Settings) -> Settings:
-    """Events of two episodes on two topics, among records that are none."""
+    """Publish events of two episodes on two topics, among records that are not events."""
 
     async def publish() -> None:
         async with AIOKafkaProducer(**producer_kwargs(settings)) as producer:
@@ -87,7 +87,7 @@ def published(settings: Settings) -> Settings:
 
 
 def labels(settings: Settings) -> list[tuple[str, WindowLabel]]:
-    """Keys and values on the topic of labels."""
+    """Return keys and values on the topic of labels."""
 
     async def read() -> list[tuple[str, WindowLabel]]:
         async with AIOKafkaConsumer(**consumer_kwargs(settings)) as consumer:

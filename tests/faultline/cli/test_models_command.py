@@ -1,4 +1,4 @@
-"""``faultline models``: promoting, going back, comparing, by the command line on Apache Kafka."""
+"""``faultline models`` promotes, rolls back and compares models on Apache Kafka."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def models(kafka: Kafka) -> Command:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
-    """Ids and files of three models of the shipped one's shape."""
+    """Return ids and files of three models of the same shape as the shipped one."""
     folder = tmp_path_factory.mktemp("models")
     made = []
     for number, artefact in enumerate(variants(3)):

@@ -1,4 +1,4 @@
-"""``faultline record`` as its users run it, on an embedded broker."""
+"""``faultline record`` as users run it, on an embedded broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultline replay`` and ``faultline subscribe`` as their users run them."""
+"""``faultline replay`` and ``faultline subscribe`` as users run them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def run(broker: str, *arguments: str) -> tuple[int, str, str]:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """25 messages of 4 windows."""
+    """Write 25 messages of 4 windows."""
     spec, path = load_spec("line"), tmp_path / "recording.parquet"
     samples = np.zeros((32 + 99 * 8, 6), np.float32)
     with RecordingWriter(path) as writer:
@@ -98,7 +98,7 @@ def test_a_paced_replay_of_a_stretch_tells_how_well_the_pace_was_kept(
 def test_a_looped_replay_ends_at_ctrl_c_with_everything_confirmed(
     embedded_broker: EmbeddedBroker, recording: Path
 ) -> None:
-    # Faust would take --loop for its own when it is imported.
+    # Faust would take --loop as its own option when it is imported.
     process = command(embedded_broker.bootstrap, "replay", "--loop", str(recording), "--json", "--pace", "40")
     assert process.stderr is not None
     while "records" not in (line := process.stderr.readline()):

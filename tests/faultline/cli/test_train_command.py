@@ -1,4 +1,4 @@
-"""``faultline train`` refuses what it cannot do before it spends time on it."""
+"""``faultline train`` refuses an impossible request before it spends time on it."""
 
 from __future__ import annotations
 

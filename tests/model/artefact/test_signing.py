@@ -1,4 +1,4 @@
-"""Keys and signatures: what is verified, what is refused, and what becomes of the files."""
+"""Keys and signatures: verification, refusal, and the files of keys."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ def test_a_network_with_two_branches_computed_in_stages_says_what_keras_says(arc
 
 
 def test_a_call_is_computed_in_the_thread_that_makes_it() -> None:
-    """In a process of its own, since the backend's threads are settled at its first computation."""
+    """Run in a process of its own, since the backend's threads are fixed at its first computation."""
     measured = """
 import time
 import numpy as np

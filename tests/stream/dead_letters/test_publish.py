@@ -18,7 +18,7 @@ from tests.stream.doubles import record
 
 TOPIC = "sensor-windows.dlq"
 PRODUCER_LIMIT = faust_settings(Settings(_env_file=None))["producer_max_request_size"]
-"""A larger record would be refused for ever."""
+"""Size limit of a dead letter; the broker would refuse a larger record for ever."""
 
 
 def letter(key: bytes | None, value: bytes | None, reason: Any = "bad-bytes", message: str = "why", **kw: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Rejection: windows without an answer that means anything are no fault, with an engine and without one."""
+"""Rejection: out-of-distribution windows and non-finite answers count as no fault, with and without an engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AG = SPEC.class_index("AG")
 
 
 class Bounded:
-    """A classifier that finds AG everywhere, with bounds; what begins with 3 overflows."""
+    """A classifier that finds AG everywhere, with bounds; a window that begins with 3 overflows."""
 
     model_id = "bounded"
     bounds = PowerLineRejection.for_spec(SPEC, most_current=10, most_voltage=10, least_change=0, most_roughness=None)

@@ -1,4 +1,4 @@
-"""Decoding: what windowing writes is read back, and an invalid record never harms its neighbours."""
+"""Decoding reads back what windowing writes, and an invalid record never harms its neighbours."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_json_without_a_header_is_told_by_its_first_byte() -> None:
 
 
 def test_a_header_without_a_value_is_as_good_as_no_header() -> None:
-    # aiokafka gives None for a header whose value is null.
+    # aiokafka returns None for a header whose value is null.
     good = record(b"l", msgspec.msgpack.encode(body()), headers=[("content-type", None), ("trace", None)])
     assert len(decode(good).records) == 1
 

@@ -1,4 +1,4 @@
-"""Episodes: what a run of classes becomes, whatever the batches, the repeats and the restarts."""
+"""Episodes of a run of classes, independent of batches, repeats and restarts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUIET = [NONE] * 8
 
 
 class Line:
-    """A line and its source, judged record by record."""
+    """A line and its source, tracked record by record."""
 
     def __init__(self, tracker: EpisodeTracker = TRACKER) -> None:
         self.tracker = tracker
@@ -71,7 +71,7 @@ def judged(classes: Sequence[int], size: int = 1) -> Line:
     return line
 
 
-# The life of an episode ----------------------------------------------------------------------------------------------
+# The states of an episode --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("classes", [[AG, NONE, AG], [AG, NONE, NONE, AG, NONE, AG], [AG, AG], [NONE] * 40])
@@ -198,7 +198,7 @@ def test_a_source_that_restarts_its_count_is_judged_on() -> None:
 
 
 def test_a_line_whose_clock_was_set_back_is_judged_on() -> None:
-    # A leap second, or a clock that was wrong: the sequence goes on, so these windows are new.
+    # A leap second, or a clock that was wrong: the sequence continues, so these windows are new.
     line = judged([NONE] * 100, size=100)
     second = START_NS + 100 * HOP_NS - 1_000_000_000
     tracked = line.send([AG] * 3, start_ns=second)
@@ -278,7 +278,7 @@ def test_a_suffix_sent_again_after_a_restart_adds_nothing(classes: list[int], da
         line.send(classes[line.sequence : line.sequence + size])
         if data.draw(st.booleans()):
             line.state = decode_state(encode_state(line.state))
-            # What came after the last commit comes again, cut as it pleases.
+            # Everything after the last commit comes again, cut in any way.
             line.sequence -= data.draw(st.integers(0, line.sequence))
     assert facts(line.steps) == facts(once.steps)
 
@@ -314,7 +314,7 @@ def test_no_order_of_records_raises_and_windows_are_judged_repeated_or_late(reco
 @given(classes=CLASSES.map(lambda classes: classes[:6]), state_of=CLASSES)
 def test_the_shortcut_for_idle_lines_is_the_slow_way_only_faster(classes: list[int], state_of: list[int]) -> None:
     class Thorough(EpisodeTracker):
-        """Never takes the shortcut."""
+        """A tracker that never takes the shortcut for quiet windows."""
 
         def _stays_idle(self, state: LineState, classes: Any) -> bool:
             return False
@@ -347,7 +347,7 @@ def test_numbers_at_the_contracts_limits_are_judged_and_stored(rate_hz: float) -
 
 
 class EveryInception(EpisodeTracker):
-    """Estimates the inception in every window that might have one."""
+    """Estimate the inception in every window that might contain one."""
 
     def _completes_an_onset(self, before: Sequence[object]) -> bool:
         return False
@@ -367,7 +367,7 @@ def test_an_inception_that_is_not_estimated_is_asked_for_by_no_onset(
 
 
 def test_the_times_of_an_episode_are_those_of_its_waveform() -> None:
-    """A bolted AG fault from sample 100 to 260 of a 50 Hz line; a window is faulty when half of it is."""
+    """Return a bolted AG fault from sample 100 to 260 of a 50 Hz line; a window is faulty if half of it is."""
     begins, ends, length = 100, 260, 480
     t = np.arange(length)
     shifts = np.array([0.0, -2 * np.pi / 3, 2 * np.pi / 3])

@@ -1,4 +1,4 @@
-"""Events: what a subscriber reads of a step."""
+"""Events: the contents that a subscriber reads."""
 
 from __future__ import annotations
 

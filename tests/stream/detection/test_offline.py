@@ -1,4 +1,4 @@
-"""The offline detector: what it finds is what a worker publishes, however the records are cut into batches."""
+"""The offline detector finds what a worker publishes, however the records are cut into batches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RUNS = ([NONE] * 4, [NONE, AG, AG, AG], [AG] * 4, [AB] * 4, [AB, NONE, NONE, NON
 
 
 def stream() -> list[Any]:
-    """Two lines in turns, a poison record, and one that is repeated."""
+    """Return records of two lines in turns, a poison record, and one that is repeated."""
     records, sequence = [], 0
     for classes in RUNS:
         records += [marked_record(line, classes, SPEC, sequence=sequence) for line in ("a", "b")]

@@ -1,4 +1,4 @@
-"""Scores say what really happened: found, correct, false alarms, missed; of the worker's own episodes."""
+"""Scores count what really happened, by the worker's own episodes: found, correct, false alarms, missed."""
 
 from __future__ import annotations
 
@@ -259,13 +259,13 @@ NONE, AG, BG, ABG, ABC, ABCG = (SPEC.class_index(name) for name in ("none", "AG"
 
 
 def detected(probabilities: np.ndarray, spec: SignalSpec = SPEC) -> list[Episode]:
-    """Episodes of records without any waveform."""
+    """Detect the episodes of records without a waveform."""
     records, windows, _ = probabilities.shape
     return detect_episodes(probabilities, np.zeros((records, spec.samples + (windows - 1) * spec.hop, 6), "f4"), spec)
 
 
 def said(*classes: int) -> np.ndarray:
-    """Sure probabilities (1, windows, classes)."""
+    """Return probabilities of 1 for the given classes, (1, windows, classes)."""
     return np.eye(len(SPEC.classes), dtype=np.float32)[list(classes)][None]
 
 
@@ -327,7 +327,7 @@ def policies(draw: st.DrawFn) -> EpisodePolicy:
 
 
 LEVELS = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0])
-"""Few, so that there are ties, and windows at the very certainty that a policy asks for."""
+"""Few values, so that there are ties, and one exactly at the certainty that a policy requires."""
 SHOWN = st.lists(st.tuples(st.sampled_from([NONE, AG, ABG, ABC, ABCG]), st.integers(1, 30), LEVELS, LEVELS), max_size=8)
 
 

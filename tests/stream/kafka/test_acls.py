@@ -1,4 +1,4 @@
-"""Least rights per role: the table, and what a broker makes of it."""
+"""Least rights per role: the table, and its effect on a broker."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ async def test_a_broker_that_advertises_a_dead_address_is_told_apart() -> None:
         host, _, port = other.bootstrap.partition(":")
 
         async def rewrite(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            """Forward, with the port that the broker advertises replaced in its metadata."""
+            """Forward connections, with the port in the broker's metadata replaced."""
             there_reader, there_writer = await asyncio.open_connection(host, int(port))
             advertised = int(port).to_bytes(4, "big")
             while request := await reader.read(65536):

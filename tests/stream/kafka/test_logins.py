@@ -1,4 +1,4 @@
-"""Logins and trust on Apache Kafka: what is right gets in, what is wrong is one clear error."""
+"""Logins and trust on Apache Kafka: valid credentials are accepted, and invalid ones give one clear error."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def sasl_settings(address: str, mechanism: str, password: str = PASSWORD) -> Set
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for the name localhost only; ``keystore.pem`` beside it has the key too."""
+    """Write a self-signed certificate for the name localhost only; ``keystore.pem`` beside it contains the key too."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl command to make a certificate with")
@@ -56,7 +56,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterator[KafkaServer]:
-    """Apache Kafka with a SASL and a TLS listener."""
+    """Start Apache Kafka with a SASL and a TLS listener."""
     security = Security(users={"alice": PASSWORD}, tls_keystore=certificate.with_name("keystore.pem"))
     with KafkaServer(tmp_path_factory.mktemp("guarded"), security=security) as server:
         yield server
@@ -129,7 +129,7 @@ async def test_records_go_through_a_scram_login_and_faust_gets_the_same_one(guar
 
 
 def unsigned_token(subject: str, life_s: int = 300) -> str:
-    """An RFC 7519 token with algorithm none, which Apache Kafka takes when it has no keys configured."""
+    """Return an RFC 7519 token with algorithm none, which Apache Kafka accepts if it has no keys configured."""
 
     def part(value: dict[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""Readers without a group: to the end exactly, on from there, and never silent about what retention deleted."""
+"""Readers without a group read exactly to the end, continue from there, and report what retention deleted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST, SECOND = TopicPartition("numbers", 0), TopicPartition("numbers", 1)
 
 @pytest.fixture
 async def settings(embedded_broker: EmbeddedBroker) -> Settings:
-    """A topic of which partition 0 holds 0 to 4 and partition 1 holds 5 to 9."""
+    """Create a topic whose partition 0 holds 0 to 4 and partition 1 holds 5 to 9."""
     made = load_settings(broker=embedded_broker.bootstrap)
     await send(made, range(5), partition=0)
     await send(made, range(5, 10), partition=1)

@@ -1,4 +1,4 @@
-"""The catalogue on a real broker: created once, checked always, denied rights told in one line."""
+"""The topics on a real broker: created once, checked always, and denied rights reported in one line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _runs = itertools.count()
 
 @pytest.fixture
 def settings(kafka: Any) -> Settings:
-    """Settings whose topics nobody else uses on the shared broker."""
+    """Return settings whose topics no other test uses on the shared broker."""
     prefix = f"t{os.getpid()}-{next(_runs)}-"
     names = {name: f"{prefix}{name.removeprefix('topic_').replace('_', '-')}" for name in NAMES}
     return Settings(_env_file=None, broker=kafka.bootstrap, partitions=3, **names)
@@ -168,7 +168,7 @@ async def test_on_the_embedded_broker_topics_appear_and_pass(embedded_broker: Em
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """Apache Kafka where alice may log in and, without an ACL, nothing else."""
+    """Start Apache Kafka where alice may log in and, without an ACL, do nothing else."""
     security = Security(users={"alice": PASSWORD}, authorizer=True)
     with KafkaServer(tmp_path_factory.mktemp("locked"), security=security) as server:
         yield server

@@ -1,4 +1,4 @@
-"""What a recorder takes, in which order, and when it ends; and partitions merged by time."""
+"""The recorder: the records it takes, their order, and its end; and partitions merged by time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def timed(partition: TopicPartition, *times_ms: int) -> list[Any]:
 
 
 class Topic:
-    """Partitions that are there from the beginning and handed out in the given portions."""
+    """Partitions that exist from the beginning and deliver the given portions."""
 
     topics = ("t",)
     partitions = 2
@@ -77,7 +77,7 @@ class Topic:
 
 
 class MemorySink:
-    """Keeps what is written, and how much of it was safe after every flush."""
+    """Keep everything written, and how much of it was safe after every flush."""
 
     def __init__(self) -> None:
         self.kept: list[RecordedMessage] = []
@@ -99,7 +99,7 @@ class MemorySink:
 
 
 async def recorded(topic: Topic, bounds: RecordBounds, *, now_ms: int = 10**12) -> tuple[RecordCount, MemorySink]:
-    """Recorded on a clock that moves on by a second whenever it is read."""
+    """Record on a clock that advances by a second at every reading."""
     sink, seconds = MemorySink(), itertools.count()
     recorder = Recorder(topic, sink, bounds, clock_s=lambda: float(next(seconds)), now_ms=lambda: now_ms)
     return await recorder.run(), sink

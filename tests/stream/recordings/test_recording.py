@@ -1,4 +1,4 @@
-"""Recordings: byte for byte what was on the topic, whole or not there."""
+"""Recordings are byte for byte what was on the topic, complete or absent."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_closed_recording_is_plain_parquet_to_any_reader(tmp_path: Path, monke
 
 @dataclass
 class CutOff:
-    """A recording's bytes before it is closed, and after which of them how many records are safe."""
+    """The bytes of an unfinished recording, and pairs of bytes written and records that are then safe."""
 
     content: bytes = field(repr=False)
     safe: list[tuple[int, int]]

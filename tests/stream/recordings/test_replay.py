@@ -1,4 +1,4 @@
-"""A replay sends what was recorded, in its rhythm, and counts exactly what the broker confirmed."""
+"""A replay sends what was recorded, in its rhythm, and counts exactly what the broker acknowledged."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def settings(embedded_broker: EmbeddedBroker) -> Settings:
 
 
 async def read_all(settings: Settings, topic: str, count: int) -> list[Any]:
-    """The records of a topic, each partition in order."""
+    """Return the records of a topic, each partition in order."""
     records: list[Any] = []
     async with AIOKafkaConsumer(bootstrap_servers=settings.broker, auto_offset_reset="earliest") as consumer:
         consumer.assign([TopicPartition(topic, number) for number in range(PARTITIONS)])
@@ -71,7 +71,7 @@ async def read_all(settings: Settings, topic: str, count: int) -> list[Any]:
 
 
 class InstantProducer:
-    """Confirms at once, or as told."""
+    """A producer that acknowledges at once, or when the test calls for it."""
 
     def __init__(self, fail_at: int | None = None, hold: bool = False) -> None:
         self.sent: list[tuple[str, bytes | None, bytes | None, dict[str, Any]]] = []
@@ -81,7 +81,7 @@ class InstantProducer:
         self._grown = asyncio.Event()
 
     async def until(self, count: int) -> None:
-        """Return when so many records were sent."""
+        """Return when a number of records were sent."""
         while len(self.sent) < count:
             self._grown.clear()
             await self._grown.wait()

@@ -1,4 +1,4 @@
-"""Records of the topic models: what they are for, and which of them may be used."""
+"""Records of the topic models: their purpose, and which of them may be used."""
 
 from __future__ import annotations
 

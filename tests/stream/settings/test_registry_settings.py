@@ -1,4 +1,4 @@
-"""Settings of the topic models: keys are files that are there."""
+"""Settings of the topic models: keys are files that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: where they come from, and that a wrong one is one clear line."""
+"""Settings: their sources, and one clear line for each invalid one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of traces: what is missing or wrong is one line that says what to do, and a token is never told."""
+"""Settings of traces: a missing or invalid one gives one line with the remedy, and no token is ever shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
 
 
 def wrong(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
-    """Return what is said of these variables with tracing on; off, they are nobody's business."""
+    """Return the error that these variables give with tracing on; with tracing off they are not read."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert load_settings().tracing == "off"

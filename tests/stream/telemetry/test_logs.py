@@ -1,4 +1,4 @@
-"""Logs: one renderer for our events and the libraries' records, and no secret in either."""
+"""Logs: one renderer for Faultline's events and the libraries' records, and no secret in either."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_higher_level_also_quietens_the_libraries(capsys: pytest.CaptureFixtur
 def test_a_traceback_is_told_without_the_values_of_variables(
     log_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Where a login fails, the password is a variable.
+    # At a failing login, the password is a local variable.
     configure(log_format=log_format)
 
     def log_in(password: str) -> None:

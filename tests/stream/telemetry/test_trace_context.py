@@ -32,7 +32,7 @@ CONTEXTS = st.builds(span_context, some_id(32), some_id(16), st.sampled_from([0,
 near_misses = st.one_of(
     st.binary(max_size=80),
     st.builds(lambda *parts: "-".join(parts).encode(), digits(2), digits(32), digits(16), digits(2)),
-    # A good one with one byte changed, taken out or put in.
+    # A valid one with one byte changed, removed or inserted.
     st.builds(
         lambda at, cut, put: GOOD[:at] + put + GOOD[at + cut :],
         st.integers(0, len(GOOD)),

@@ -26,7 +26,7 @@ STAGES = {"gather", "decode", "classify", "publish", "commit"}
 
 
 class Spans:
-    """Everything that is traced, as it is exported."""
+    """All spans, as they are exported."""
 
     def __init__(self, sample_ratio: float = 0.0) -> None:
         self._exporter = InMemorySpanExporter()
@@ -55,7 +55,7 @@ def links(span: ReadableSpan) -> set[int]:
 
 
 def onset(line: str, context: SpanContext | None, offset: int = 0, headers: Sequence[Header] = ()) -> Any:
-    """A record whose windows make an onset, with the context that its sender gave it."""
+    """Return a record whose windows make an onset, with the context that its sender gave it."""
     made = marked_record(line, ONSET, SPEC, offset=offset)
     given = [] if context is None else trace_headers(context)
     return type(made)(**{**vars(made), "headers": (*made.headers, *given, *headers)})

@@ -1,4 +1,4 @@
-"""The watchdogs: a stuck worker and a hanging stop are ended, a waiting one is not."""
+"""The watchdogs end a stuck worker and a hanging stop, and leave a waiting worker alone."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_an_excuse_starts_the_time_anew() -> None:
 
 
 class Ended:
-    """Takes the place of the process's end."""
+    """Replace the process's exit by a note."""
 
     def __init__(self) -> None:
         self.status: int | None = None

@@ -1,4 +1,4 @@
-"""Confirmed micro-batches are coalesced for their line states: one record a line, in the order of the batches."""
+"""Confirmed micro-batches are coalesced for their line states: one record per line, in the order of the batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONG_S = 3600.0
 
 
 async def _published(ours: Rig, line: str, offset: int) -> None:
-    """A micro-batch of its own, whose event is with the broker."""
+    """Return a micro-batch of its own, whose event the broker has."""
     events = len(ours.events())
     await ours.submit(marked_record(line, ONSET, SPEC, offset=offset))
     await until(lambda: len(ours.events()) > events)

@@ -1,4 +1,4 @@
-"""When a micro-batch closes, and which model judges it."""
+"""The closing of a micro-batch, and the model that classifies it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_a_micro_batch_waits_for_more_while_the_engine_rests_from_a_dear_c
 
 
 class _Held(FakeClassifier):
-    """Classifies, off the event loop, when it is let go on."""
+    """Classify, off the event loop, once the test permits."""
 
     def __init__(self) -> None:
         super().__init__(SPEC)
@@ -149,7 +149,7 @@ async def test_a_flood_of_invalid_records_does_not_grow_one_micro_batch_for_ever
                 await ours.submit(*[record(b"l", b"", offset=first + i) for i in range(4)])
 
         flooding = asyncio.ensure_future(flood())
-        # The broker says nothing, so what is sent are the few micro-batches that the stages hold.
+        # The broker acknowledges nothing, so only the few micro-batches that the stages hold are sent.
         for _ in range(20):
             await settle()
         assert 0 < len(broker.sent) <= 6 * 8

@@ -1,4 +1,4 @@
-"""The model in use: which one a worker begins with, what a record changes, and what it must not change."""
+"""The model in use: the first one of a worker, and the records that may and may not change it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNBUILDABLE, UNSURE, RAISING = (small_artefact(number) for number in (100, 101, 
 
 
 class Topic:
-    """The topic models: what it holds at the beginning, and what is put on it later."""
+    """The topic models: its initial records, and those that arrive later."""
 
     def __init__(self, *records: ModelRecord) -> None:
         self.records = {record.key: record for record in records}
@@ -46,7 +46,7 @@ class Topic:
 
 
 class Network(FakeClassifier):
-    """An engine that can be closed, and must not be asked afterwards."""
+    """An engine that can be closed, and must not be called afterwards."""
 
     closed = False
 
@@ -60,7 +60,7 @@ class Network(FakeClassifier):
 
 
 class Workshop:
-    """Builds engines and remembers them."""
+    """Build engines and remember them."""
 
     def __init__(self) -> None:
         self.built: list[tuple[str, str | None, bool]] = []
@@ -77,7 +77,7 @@ class Workshop:
 
 
 class Bench:
-    """A model swap between a topic of one's choice and a real pipeline."""
+    """A model swap between a given topic and a real pipeline."""
 
     def __init__(self, topic: Topic, *keys: Ed25519PrivateKey, default: Artefact | None = DEFAULT) -> None:
         self.topic = topic
@@ -95,15 +95,15 @@ class Bench:
         self.rig: Rig
 
     async def put(self, *records: ModelRecord) -> None:
-        """Put records on the topic and return when they were taken, one after the other."""
+        """Put records on the topic and return when each was processed, one after the other."""
         for record in records:
             await self.topic.later.put([record])
-        # An empty fetch is taken when all before it are through.
+        # An empty fetch is processed when all before it are.
         await self.topic.later.put([])
         await until(self.topic.later.empty)
 
     async def judged_by(self, line: str = "l") -> str:
-        """Which model judges a window sent now."""
+        """Return the model that classifies a window sent now."""
         await self.rig.submit(marked_record(line, ONSET, SPEC))
         await self.rig.pipeline.drain()
         return str(next(event["model_id"] for event in reversed(self.rig.events()) if event["line"] == line))

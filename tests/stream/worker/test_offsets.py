@@ -1,4 +1,4 @@
-"""The account of offsets: nothing is committed past an unacknowledged batch, whatever happens in between."""
+"""The account of offsets: nothing is committed beyond an unacknowledged batch, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def fetched(first: int, size: int = 1, partition: Partition = PARTITIONS[0]) -> 
 
 
 class Account(RuleBasedStateMachine):
-    """Batches of two partitions are handed out with gaps, acknowledged in any order, committed, forgotten."""
+    """Batches of two partitions, delivered with gaps, acknowledged in any order, committed, revoked."""
 
     @initialize()
     def begin(self) -> None:
@@ -64,7 +64,7 @@ class Account(RuleBasedStateMachine):
 
     @rule()
     def rebalance(self) -> None:
-        """Everything is fetched again from what is committed."""
+        """Fetch everything again from the committed offset."""
         self.ledger.forget()
         for partition in PARTITIONS:
             self.gone += self.open[partition]

@@ -49,7 +49,7 @@ ONSET = [AG, AG, AG]
 
 
 class NoStates:
-    """A state topic that holds nothing; ``ready`` holds its answer back."""
+    """A state topic that holds nothing; ``ready`` delays its answer."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -63,7 +63,7 @@ class NoStates:
 
 
 class WatchedLedger(OffsetLedger):
-    """A real ledger that notes, at every acknowledgement, which topics' records the broker has confirmed by then."""
+    """A real ledger that notes, at every acknowledgement, the topics whose records the broker has acknowledged."""
 
     def __init__(self, broker: PromptBroker) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class WatchedLedger(OffsetLedger):
 
 
 class Rig:
-    """A pipeline between a real ledger and a broker of one's choice."""
+    """A pipeline between a real ledger and a given broker."""
 
     def __init__(
         self,
@@ -271,7 +271,7 @@ async def test_what_was_judged_before_the_engine_raised_is_still_acknowledged() 
 
 async def test_answers_that_are_no_numbers_are_no_faults_and_are_counted() -> None:
     instant = load_spec("instant")
-    # A spec whose first class is a fault: NumPy takes NaN for the largest, which would be that class.
+    # A spec whose first class is a fault: NumPy counts NaN as the largest value, which would be that class.
     fault_first = instant.model_copy(update={"classes": instant.classes[::-1]})
     value = {"spec": "instant", "sequence": 0, "start_ns": 0, "rate_hz": 2e4, "count": 9, "data": bytes(9 * 24)}
     async with rig(engine=NumberlessClassifier(fault_first), spec=fault_first, window_classes=True) as ours:
@@ -285,7 +285,7 @@ async def test_answers_that_are_no_numbers_are_no_faults_and_are_counted() -> No
 
 
 class Wary(FakeClassifier):
-    """Windows of BG are unlike its training, whatever it says of them."""
+    """A classifier for which windows of BG are out of distribution, whatever it predicts."""
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         return np.asarray(windows[:, 0, 0] == SPEC.class_index("BG"), bool)
@@ -433,7 +433,7 @@ async def test_the_classes_of_every_window_are_published_when_switched_on() -> N
 
 
 async def test_an_answer_larger_than_a_record_may_be_is_sent_in_parts() -> None:
-    # Of the spec instant an answer is larger than what it answers.
+    # With the spec instant, an answer is larger than its windows.
     instant = load_spec("instant")
     count = 41_000
     value = {"spec": "instant", "sequence": 5, "start_ns": 0, "rate_hz": 2e4, "count": count, "data": bytes(count * 24)}

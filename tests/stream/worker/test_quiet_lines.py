@@ -1,4 +1,4 @@
-"""The short way of quiet windows is no other way: whatever comes, it leaves what ``judge`` would have left."""
+"""The shortcut for quiet windows is equivalent: for any input it leaves the state that the full tracker would leave."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SPEC = load_spec("line")
 HOP_NS = round(SPEC.hop * NS_PER_S / SPEC.rate_hz)
 TRACKER = EpisodeTracker(SPEC)
 
-# What a record may do: windows that follow, jump, repeat or come late; quiet or not; a restart in between.
+# A record may follow, jump, repeat or come late, be quiet or not, and come after a restart.
 RECORDS = st.lists(
     st.tuples(
-        st.sampled_from([0, 0, 0, 1, 5, -1, -4]),  # sequence beside the next one
-        st.sampled_from([0, 0, 0, HOP_NS // 2, 3 * HOP_NS, -2 * HOP_NS]),  # time beside the next one
+        st.sampled_from([0, 0, 0, 1, 5, -1, -4]),  # sequence relative to the next one
+        st.sampled_from([0, 0, 0, HOP_NS // 2, 3 * HOP_NS, -2 * HOP_NS]),  # time relative to the next one
         st.lists(st.sampled_from([0, 0, 0, 0, 1, 4]), min_size=1, max_size=4),  # class of every window
         st.booleans(),  # whether the worker was restarted before
     ),

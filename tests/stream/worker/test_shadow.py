@@ -1,4 +1,4 @@
-"""The live shadow: compared, marked, bounded, and without any effect on the champion."""
+"""The live shadow is compared, marked and bounded, and has no effect on the champion."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AG, BG = SPEC.class_index("AG"), SPEC.class_index("BG")
 
 
 class Candidate(FakeClassifier):
-    """Takes every AG for a BG; waits for ``go`` before it answers."""
+    """Predict BG for every AG; wait for ``go`` before answering."""
 
     def __init__(self, model_id: str = "candidate", go: threading.Event | None = None) -> None:
         super().__init__(SPEC, model_id)
@@ -114,7 +114,7 @@ async def test_several_fetched_batches_of_one_micro_batch_keep_their_windows() -
             await found.rig.pipeline.submit(fetched)
         await found.rig.pipeline.drain()
         await until(lambda: sum(found.counted().values()) == 6)
-        # Where the two batches were two micro-batches the second may have been skipped.
+        # If the two batches were two micro-batches, the second may have been skipped.
         classes = [list(answer["classes"]) for answer in found.answers()]
         assert classes[:2] == [[BG, BG], [BG]]
         assert classes[2:] in ([], [[BG, BG, BG]])

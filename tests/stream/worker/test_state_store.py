@@ -1,4 +1,4 @@
-"""The state of lines: what is written, what is restored, and that a crash at any point loses no event."""
+"""The states of lines: writing, restoring, and no event lost by a crash at any point."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_line_whose_source_restarted_is_restored_as_it_was_last() -> None:
 
 
 def test_a_straggler_that_left_a_busy_state_in_the_topic_is_overwritten() -> None:
-    # Compaction will keep the straggler: after the next restart it would be believed.
+    # Compaction keeps the straggler, so it would be used after the next restart.
     states = PartitionStates(GROUP, [row("a", 9), row("a", 4, [AG])])
     judge(states, "a", 10, [0])
     assert [state.idle for _, state in written(states, "a")] == [True]
@@ -149,7 +149,7 @@ def test_idle_lines_silent_for_longest_are_forgotten_when_there_are_too_many() -
     assert len(states.lines) == 100
     judge(states, "new", 0, [0])
     written(states, "new")
-    # A tenth at a time, and l0 was heard of lately.
+    # A tenth at a time, and l0 was active recently.
     assert next(iter(states.lines)) == "l12"
     assert list(states.lines)[-2:] == ["l0", "new"]
 
@@ -159,7 +159,7 @@ def test_busy_lines_are_never_forgotten_nor_those_whose_end_is_not_written() -> 
     for number in range(40):
         judge(states, f"busy{number}", 0, [AG] * 3)
         written(states, f"busy{number}")
-    # Idle again, but the topic does not know it yet.
+    # Idle again, but the topic does not have this state yet.
     judge(states, "busy7", 3, [0] * 8)
     for number in range(200):
         judge(states, f"idle{number}", 0, [0])
@@ -202,7 +202,7 @@ def test_a_spec_with_other_classes_has_another_key() -> None:
 
 
 class Reader:
-    """Reads a given log, as often as asked; ``ready`` holds it back."""
+    """Read a given log, as often as asked; ``ready`` delays it."""
 
     def __init__(self, rows: dict[int, list[tuple[bytes, bytes]]]) -> None:
         self.rows = rows
@@ -237,7 +237,7 @@ async def test_what_was_read_for_a_former_assignment_is_not_used_for_the_next() 
     states = LineStates(reader, GROUP)
     reading = asyncio.ensure_future(states.of(Partition("sensor-windows", 0)))
     await until(lambda: reader.reads)
-    # A rebalance: another worker had the partition and judged on.
+    # A rebalance: another worker had the partition and continued to track it.
     reader.rows[0].append(row("a", 8))
     states.forget()
     reader.ready.set()
@@ -255,7 +255,7 @@ Stream = list[tuple[str, int, list[int]]]
 
 
 def stream_of(runs: dict[str, list[tuple[int, int, int]]], order: list[int], size: int) -> Stream:
-    """Records of several lines, interleaved: line, sequence, classes. A run may begin with a gap."""
+    """Draw records of several lines, interleaved: line, sequence, classes. A run may begin with a gap."""
     queues: list[Stream] = []
     for line, parts in runs.items():
         sequence, records = 0, []
@@ -300,7 +300,7 @@ def test_crashes_at_any_point_lose_no_event_and_add_none(runs: Any, order: list[
             dies = data.draw(st.integers(0, 6)) if crashes < 8 else 6
             events = [event for line, sequence, part in batch for event in judge(states, line, sequence, part)]
             changed = [(out.key or b"", out.value) for out in states.changes({r[0]: None for r in batch}, TOPIC, 0)]
-            # The order of acknowledgement; a crash may fall between any two steps, or within one.
+            # The order of acknowledgement; a crash may happen between any two steps, or within one.
             if dies == 0:
                 events = events[: len(events) // 2]
             for event in events:

@@ -1,4 +1,4 @@
-"""The micro-batch consumer where Faust's own would lose time; what it must never lose is in ``tests/delivery``."""
+"""The micro-batch consumer where Faust's own would lose time; ``tests/delivery`` tests that it loses no record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ZERO, ONE = TP("sensor-windows", 0), TP("sensor-windows", 1)
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """For how long Faust was asked to wait for records."""
+    """Return the times for which Faust was asked to wait for records."""
     waits: list[float] = []
 
     async def wait_next_records(_: Any, timeout: float) -> tuple[None, None]:  # noqa: ASYNC109
@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def consumer(*, active: set[TP], buffered: set[TP], flowing: bool = True) -> MicroBatchConsumer:
-    """One without a broker: only what says which partitions are asked for."""
+    """Return a consumer without a broker, with only the part that selects the partitions to fetch."""
     made: MicroBatchConsumer = object.__new__(MicroBatchConsumer)
     made._active_partitions, made._buffered_partitions, made.flow_active = active, buffered, flowing
     made.assignment = lambda: {ZERO, ONE}  # type: ignore[method-assign]

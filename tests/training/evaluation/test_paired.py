@@ -1,4 +1,4 @@
-"""Differences by chance: two equally good models seldom fail beside each other, a worse one does."""
+"""Differences by chance: of two equally good models one seldom fails beside the other, and a worse one does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONDITIONS = ("noise", "gap", "jitter", "phase_loss")
 
 
 def result(seed: int, errors: Mapping[str, float], records: int = 24) -> RobustnessResult:
-    """What a made-up model scores that gets a part of the records wrong, by condition. Truth is the same for all."""
+    """Return the scores, by condition, of a made-up model that gets a share of the records wrong."""
     rng = np.random.default_rng(seed)
     truth = np.random.default_rng(0).integers(0, CLASSES, records)
     cells = []

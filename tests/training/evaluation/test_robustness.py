@@ -1,4 +1,4 @@
-"""Robustness runs: scores, intervals, corruption errors, and a result that survives its file."""
+"""Robustness runs: scores, intervals, corruption errors, and a result that is unchanged by its file."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_mean_corruption_error_is_the_mean_over_conditions_of_summed_errors(re
 
 def test_the_macro_f1_of_tables_is_that_of_classes() -> None:
     rng = np.random.default_rng(1)
-    truth, said = rng.integers(0, 11, 500), rng.integers(0, 12, 500)  # the twelfth is said, but never there
+    truth, said = rng.integers(0, 11, 500), rng.integers(0, 12, 500)  # the twelfth is predicted, but never occurs
     scored = Scored(rng.integers(0, 7, 500), np.zeros(500, int), truth)
     per_record = tables(scored, said, 7, SPEC)
     assert per_record.sum() == 500

@@ -1,6 +1,6 @@
 """A training in a process of its own, which may end itself by SIGKILL right after an epoch's checkpoint.
 
-TensorFlow adds up in one order only where a training has the process to itself, as under ``faultline train``.
+TensorFlow adds up in a fixed order only if a training has the process to itself, as under ``faultline train``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from training.fitting.checkpoint import Checkpoint, State
 
 
 def fatal(epochs: int) -> type[Checkpoint]:
-    """Checkpoints of which the one after so many epochs is the last thing that the process does."""
+    """Return a class of checkpoints that end the process after a given number of epochs."""
 
     class Fatal(Checkpoint):
         def save(self, state: State) -> None:

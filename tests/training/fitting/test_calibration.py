@@ -1,4 +1,4 @@
-"""Calibration against what is known of drawn probabilities, and against scikit-learn."""
+"""Calibration compared with the known values of drawn probabilities, and with scikit-learn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SPEC = load_spec("line")
 
 
 def drawn(n: int, sharpness: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits ``sharpness`` times too large, and labels drawn from the probabilities that they should have said."""
+    """Return logits ``sharpness`` times too large, and labels drawn from the correct probabilities."""
     rng = np.random.default_rng(seed)
     true = 2.0 * rng.standard_normal((n, len(SPEC.classes)))
     labels = (rng.random((n, 1)) > softmax(true, axis=1).cumsum(axis=1)).sum(axis=1)
@@ -41,7 +41,7 @@ def test_probabilities_that_labels_are_drawn_from_are_calibrated_and_sharper_one
 
 
 def test_the_calibration_error_of_a_hand_made_case() -> None:
-    # Two windows at 0.9, one of them right: 0.4 apart; two at 0.6, both right: 0.4 apart.
+    # Two windows at 0.9, one of them correct: 0.4 apart; two at 0.6, both correct: 0.4 apart.
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
     labels = np.array([0, 1, 0, 1])
     assert expected_calibration_error(probabilities, labels) == pytest.approx(0.4)

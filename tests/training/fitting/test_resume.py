@@ -1,4 +1,4 @@
-"""A training that is killed goes on from its checkpoint and ends as if it had never been disturbed."""
+"""A killed training resumes from its checkpoint and ends as if it had never been interrupted."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_training_killed_after_an_epoch_resumes_to_the_weights_of_an_undisturb
     data, work = class_data(tmp_path), tmp_path / "work"
 
     def trained(name: str, *arguments: str) -> Artefact:
-        """What a training ends with that has a process to itself."""
+        """Return the results of a training that has a process to itself."""
         child = subprocess.run([*TRAINING, str(data), str(tmp_path / name), *arguments], cwd=ROOT, timeout=120)
         assert child.returncode == 0
         return Artefact.load(tmp_path / name)
@@ -128,7 +128,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_left_alone(tmp_path: Path) 
 
 def test_training_ends_when_the_validation_loss_has_not_improved_for_the_patience(tmp_path: Path) -> None:
     windows = tiny_windows(1)
-    wrong = replace(windows, labels=(windows.labels + 1) % 3)  # what is learned makes validation worse
+    wrong = replace(windows, labels=(windows.labels + 1) % 3)  # training makes validation worse
     network = build("fnn", load_spec("instant"), Normalisation.identity(6), seed=1)
     options = FitOptions(epochs=30, batch=32, patience=2, learning_rate=1e-2, show_progress=False)
     history = fit(network, windows, wrong, load_spec("instant"), options)

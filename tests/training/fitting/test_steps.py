@@ -1,4 +1,4 @@
-"""Compiled training steps: what they leave behind."""
+"""Compiled training steps: their results, and the memory that they leave."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_windows_are_forgotten_with_the_steps_that_learned_from_them() -> None:
     untouched = Normalisation.identity(len(SPEC.channels))
     steps = Steps(build("fnn", SPEC, untouched, 1), keras.optimizers.Adam(), [windows], 32, 1)
     assert [taken for taken, _ in steps.epoch(0)] == [4]
-    # Rounds of a training follow one another in one process: each would keep a gigabyte.
+    # The rounds of a training follow one another in one process: each would keep a gigabyte.
     held = [weakref.ref(tensor) for tensor in (*steps._given[0], *steps._given[1:])]
     del steps
     gc.collect()
@@ -66,7 +66,7 @@ def test_our_own_gradient_of_a_gru_is_keras_gradient() -> None:
     def learned(*, ours: bool) -> tuple[list[float], list[np.ndarray]]:
         keras.utils.set_random_seed(1)
         network = build("gru", SPEC, LINE_NORMALISATION, 1)
-        network.get_layer("gru").unroll = not ours  # what Keras lays out is left to Keras
+        network.get_layer("gru").unroll = not ours  # the compiled gradient is for layers that Keras does not unroll
         steps = Steps(network, keras.optimizers.Adam(), [windows], 32, 1)
         assert steps._compiled == ours
         losses = [loss for epoch in range(2) for _, loss in steps.epoch(epoch)]

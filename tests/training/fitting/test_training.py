@@ -1,4 +1,4 @@
-"""Training end to end, in small; and the artefact that ships, on lines that it has never seen."""
+"""Training end to end, in small, and the shipped artefact on lines unseen in training."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_tiny_training_run_gives_a_verified_artefact(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_the_same_command_gives_the_same_weights() -> None:
-    """Of the recipe's GRU; ``test_resume`` shows it of a shorter network."""
+    """Train the recipe's GRU twice; ``test_resume`` tests the same with a shorter network."""
     first, again = train_line(QUICK), train_line(QUICK)
     for name, tensor in first.weights.items():
         np.testing.assert_array_equal(tensor, again.weights[name])
@@ -62,7 +62,7 @@ def test_of_many_episodes_as_many_windows_are_kept_as_of_fewer(monkeypatch: pyte
     monkeypatch.setattr("domains.powerline.data.line_data.WHOLLY_KEPT", 50)
     half = training_windows(Batches(mixed=40, brief=60, mined=4), spec, seed=3)
     assert len(half) / len(whole) == pytest.approx(0.5, abs=0.06)
-    # Of all episodes, and none that was not there.
+    # Of all episodes, and of no others.
     assert set(half.episode.tolist()) <= set(whole.episode.tolist())
     assert len(np.unique(half.episode)) > 85
 

@@ -1,4 +1,4 @@
-"""The gate lets through what is good enough and loses nothing; better scores never fail it."""
+"""The gate passes what is good enough and no worse than the champion; better scores never fail it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def with_events(base: GateScores, **values: float) -> GateScores:
 
 
 def improved(base: GateScores, by: float) -> GateScores:
-    """Every score a part ``by`` of the way to perfect."""
+    """Return scores that are moved by a share ``by`` of the way to perfect."""
     events = base.events and {
         name: value if name in COUNTED or value is None else value * (1 - by)
         for name, value in base.events.model_dump().items()

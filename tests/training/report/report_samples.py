@@ -1,4 +1,4 @@
-"""A report's data made up in full, so that rendering is tested without an evaluation."""
+"""The complete data of a report, made up, so that rendering is tested without an evaluation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLASSES = len(SPEC.classes)
 
 
 def judged(seed: int = 1, right: float = 0.95, episodes: int = 60, each: int = 20) -> Predictions:
-    """Windows of which about ``right`` are called what they are; truth is the same for every seed."""
+    """Return predictions of which about ``right`` are correct; the labels are the same for every seed."""
     labels = np.random.default_rng(0).integers(0, CLASSES, episodes * each)
     rng = np.random.default_rng(seed)
     said = np.where(rng.random(len(labels)) < right, labels, rng.integers(0, CLASSES, len(labels)))
@@ -69,7 +69,7 @@ def robustness(model_id: str = "line-0123456789ab") -> RobustnessResult:
 
 
 def report_data() -> ReportData:
-    """Everything that a report can hold."""
+    """Return every part that a report can have."""
     mine, theirs = judged(1, 0.97), judged(2, 0.93)
     classification, calibration = classify_scores(mine, SPEC), calibrate_scores(mine, SPEC, 1.3)
     history = History(

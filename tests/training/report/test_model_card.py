@@ -1,4 +1,4 @@
-"""A network of several branches is told as one: what reads the window, what joins, and what each part weighs."""
+"""A network of several branches is described as such: its branches, their join, and the parameters of each part."""
 
 from __future__ import annotations
 

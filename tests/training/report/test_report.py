@@ -1,4 +1,4 @@
-"""What a report says comes from its data, and its data from measurement."""
+"""A report contains its data and nothing else, and its data are measured."""
 
 from __future__ import annotations
 

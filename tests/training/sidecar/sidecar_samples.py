@@ -1,4 +1,4 @@
-"""Shared by tests of the sidecar: models with ids of their own, settings, and doubles of the topics."""
+"""Samples for tests of the sidecar: models with ids of their own, settings, and doubles of the topics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def model(name: str) -> Artefact:
-    """The shipped model with a name in its manifest, hence with an id of its own."""
+    """Return the shipped model with a name in its manifest, hence with an id of its own."""
     known = shipped("line")
     manifest = known.manifest
     return Artefact.create(
@@ -28,7 +28,7 @@ def model(name: str) -> Artefact:
 
 
 def settings(folder: Path, **given: object) -> Settings:
-    """Settings of a sidecar in ``folder``, untouched by the environment's .env."""
+    """Return settings of a sidecar in ``folder``, independent of a .env file in the environment."""
     chosen = {"trainer_folder": folder, "publish_retry_s": 0.01, **given}
     return Settings(_env_file=None, **chosen)  # type: ignore[arg-type]
 
@@ -50,7 +50,7 @@ def run_of(name: str = "run-1", **options: int) -> Run:
 
 
 class ReportsInMemory:
-    """Keeps the reports that a publisher would publish."""
+    """Keep the reports that a publisher would publish."""
 
     waiting = False
 
@@ -65,7 +65,7 @@ class ReportsInMemory:
 
 
 class ChampionsInMemory:
-    """The topic of models as one value. ``before_publish`` is called first on every publishing."""
+    """The topic of models as one value; every publication calls ``before_publish`` first."""
 
     def __init__(self, champion: Artefact | None = None) -> None:
         self.champion = champion
@@ -84,4 +84,4 @@ class ChampionsInMemory:
 
 
 async def no_windows(folder: Path) -> None:
-    """A snapshot of an empty store."""
+    """Return a snapshot of an empty store."""

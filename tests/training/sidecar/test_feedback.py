@@ -1,4 +1,4 @@
-"""Field windows: which are held out, what the others weigh, how models are scored on the held-out ones."""
+"""Feedback windows: the held-out part, the weights of the others, and scores on the held-out part."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPEC = load_spec("line")
 
 
 def some(labels: list[int], *, episodes: int = 1, weight: float = 1.0) -> Windows:
-    """Windows whose every value is the number of their class."""
+    """Return windows whose every value is the number of their class."""
     n = len(labels)
     truth = np.array(labels, np.int32)
     data = np.broadcast_to(truth[:, None, None], (n, *SPEC.window_shape)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What is read of the topics finds its way into the store; what is none of ours does not."""
+"""Records read from the topics reach the store; records that do not belong to the spec do not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Bench:
         self.ingester = Ingester(self.settings, SPEC, self.store, self.metrics, None, nobody)
 
     def take(self, **records: list[Any]) -> None:
-        """Records by the setting that names their topic."""
+        """Return records by the setting that names their topic."""
         topics = {"windows": self.settings.topic_windows, "labels": self.settings.topic_labels, "faults": "faults.lg"}
         self.ingester.take({TopicPartition(topics[name], 0): found for name, found in records.items()})
 
@@ -72,7 +72,7 @@ def operator_label(first: int, last: int, fault_class: str = "AG", spec: str = "
 
 
 def event(first: int, last: int) -> Any:
-    """A fault from one window's start to another's."""
+    """Return the message of a fault event that lasts from one window's start to another's."""
     begin = START_NS + first * HOP_NS
     event = PowerLineFaultEvent(
         event_id="e",

@@ -1,4 +1,4 @@
-"""Labels of operators on a systematic mistake repair it in the next model (figures: benchmarks/checks/repair.py)."""
+"""Operators' labels on a systematic mistake repair it in the next model (figures: benchmarks/checks/repair.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A retraining publishes one model or none, whatever happens to it on the way."""
+"""A retraining publishes one model or none, whatever happens during it."""
 
 from __future__ import annotations
 

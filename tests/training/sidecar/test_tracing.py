@@ -18,7 +18,7 @@ TWO = RUN.with_request(request("two"))
 
 
 def published_contexts(traces: RetrainingTraces, run: Run, *states: TrainingState) -> list[SpanContext | None]:
-    """What the reports of these states carry, in turn."""
+    """Return the trace contexts that the reports of these states carry, in turn."""
     return [read_context(traces.headers(new_report(run, state))) for state in states]
 
 

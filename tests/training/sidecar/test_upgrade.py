@@ -1,8 +1,8 @@
 """A working directory that an earlier version wrote (commit 10f72e6) is resumed, and nothing in it is lost.
 
 ``folder_of_10f72e6/`` was written by that version's own code: a store with windows of two specs in its three tiers,
-labels on them, a promoted model, a retraining under way that the end of its sidecar interrupted, requests that wait
-behind it, and the state of the drift detector.
+labels on them, a promoted model, a retraining that the end of its sidecar interrupted, requests that wait behind it,
+and the state of the drift detector.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ CLASSES = {"none": 57, "BG": 10, "BC": 11, "CA": 12, "BCG": 12}
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A copy of the folder, for a test to work in."""
+    """Return a copy of the folder for a test to work in."""
     return Path(shutil.copytree(HERE / "folder_of_10f72e6", tmp_path / "trainer"))
 
 
@@ -83,7 +83,7 @@ def summary(store: LabelledStore) -> dict[str, StoreSummary]:
 
 
 def times(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-    """Start times and numbers of windows of spec `line`."""
+    """Return start times and numbers of windows of spec `line`."""
     number = np.arange(first, last + 1)
     return START_NS + number * HOP_NS, number
 
@@ -112,7 +112,7 @@ def test_the_store_holds_as_many_windows_of_every_tier_class_and_label_as_before
     with opened(path) as store:
         found = summary(store)
     line, instant = found["line"], found["instant"]
-    # The earlier version counted 23 and 127: 22 windows were twice in its files, as they were sent and with a label.
+    # The earlier version counted 23 and 127: 22 windows were in its files twice, as sent and with a label.
     assert line.windows == {"labelled": 102, "near_event": 11, "recent": 117}
     assert {name: count for name, count in line.classes.items() if count} == CLASSES
     assert (line.by_operators, line.lines, line.labels) == (27, 3, 4)
@@ -316,7 +316,7 @@ def test_the_drift_detector_resumes_where_it_was(path: Path) -> None:
 
 
 def drifting(detector: DriftDetector) -> list[DriftSignal]:
-    """Show what the lines sent on, all voltages suddenly half as high again; return what is found."""
+    """Ingest what the lines sent next, with all voltages suddenly half as high again, and return the drift found."""
     what = scenario(3, 12.8, seed=5)
     view = np.lib.stride_tricks.sliding_window_view(what.samples, SPEC.samples, axis=1)[:, :: SPEC.hop]
     windows, found = view.transpose(0, 1, 3, 2), []

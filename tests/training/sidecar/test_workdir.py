@@ -1,4 +1,4 @@
-"""The working directory: one sidecar's, whole files only, a bounded number of candidates."""
+"""The working directory: one sidecar's, complete files only, a bounded number of candidates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def job(run_id: str = "run-1") -> JobSpec:
 
 
 def evaluated(workdir: WorkDir, model_id: str, run_id: str = "run-1") -> None:
-    """Leave what a child process leaves."""
+    """Leave the files that a child process leaves."""
     workdir.begin(job(run_id))
     (workdir.run / CANDIDATE).write_bytes(b"weights")
     (workdir.run / WORK).mkdir()

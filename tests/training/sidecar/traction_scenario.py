@@ -1,7 +1,7 @@
-"""A substation that feeds a railway: trains draw a large current between two phases, with the harmonics of converters.
+"""A substation that feeds a railway: trains draw a large current between two phases, with converter harmonics.
 
-Nothing like it is in the training of the shipped model, and it looks much like a fault between two phases through an
-arc: a systematic mistake that only labels from the field can repair.
+The training data of the shipped model contain nothing like it, and it resembles a fault between two phases through an
+arc. This is a systematic mistake that only labels from production can repair.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ INSTRUMENTS = Instruments(noise_db=(40.0, 60.0), knee=(8.0, 60.0))
 
 @dataclass(frozen=True)
 class Train:
-    """Draws ``current`` per unit between phases ``first`` and ``second`` for a while, ``lag`` rad behind their
-    voltage; ``third`` and ``fifth`` are harmonics, of the current."""
+    """A train that draws ``current`` per unit between phases ``first`` and ``second`` from ``start_s`` to ``stop_s``.
+
+    The current is ``lag`` rad behind the phases' voltage; ``third`` and ``fifth`` are its harmonics.
+    """
 
     start_s: float
     stop_s: float
@@ -48,7 +50,7 @@ class Train:
     fifth: float
 
     def apply(self, drive: Drive) -> None:
-        """Change ``drive`` in place."""
+        """Add the train's current to ``drive`` in place."""
         rise = np.clip((drive.t - self.start_s) / 0.01, 0, 1) * np.clip((self.stop_s - drive.t) / 0.01, 0, 1)
         voltage = np.exp(1j * drive.theta[:, self.first]) - np.exp(1j * drive.theta[:, self.second])
         turned = np.angle(voltage) - self.lag
@@ -59,13 +61,16 @@ class Train:
 
 @dataclass(frozen=True)
 class Railway:
-    """``samples`` float32 (records, t, 6), per unit; no record holds a fault. ``line`` (records,): of which line."""
+    """Records of passing trains.
+
+    ``samples`` is float32 (records, t, 6), per unit, without a fault; ``line`` (records,) is each record's line number.
+    """
 
     samples: NDArray[np.float32]
     line: NDArray[np.intp]
 
     def windows(self, spec: SignalSpec) -> NDArray[np.float32]:
-        """All windows, float32 (records, windows, samples, channels)."""
+        """Return all windows, float32 (records, windows, samples, channels)."""
         return np.ascontiguousarray(cut_windows(self.samples, spec))
 
 
@@ -90,7 +95,7 @@ def railway(records: int, seed: int, lines: int = 4, length_cycles: int = 40) ->
 
 
 def events_of(passing: Railway, champion: Artefact, spec: SignalSpec) -> dict[str, list[FaultEvent]]:
-    """Fault events by episode that a worker with ``champion`` raises; every one of them is a mistake."""
+    """Return the fault events, by episode, of a worker with ``champion``; every one of them is a false alarm."""
     classify = classifier_of(build_model(champion), champion.manifest.temperature)
     tracker, source = EpisodeTracker(spec), SourceRecord(topic="sensor-windows", partition=0, offset=0)
     episodes: dict[str, list[FaultEvent]] = {}
@@ -104,14 +109,14 @@ def events_of(passing: Railway, champion: Artefact, spec: SignalSpec) -> dict[st
 
 
 def windows_in_time(passing: Railway, number: int, count: int) -> LineWindows:
-    """Where the windows of one record stand in time: a train every ten seconds."""
+    """Return the times of one record's windows: a train every ten seconds."""
     line, rate_hz = f"railway-{passing.line[number]}", 50.0 * SAMPLES_PER_CYCLE
     record = cast(IncomingRecord, None)  # what only dead letters need
     return LineWindows(record, line, 10_000 * number, BEGIN_NS + 10 * NS_PER_S * number, rate_hz, 0, count, None)
 
 
 def store_windows(store: LabelledStore, passing: Railway, spec: SignalSpec) -> None:
-    """Put all windows into a store, unlabelled, as they come from ``sensor-windows``."""
+    """Put all windows into a store, unlabelled, as they arrive from ``sensor-windows``."""
     for number, windows in enumerate(passing.windows(spec)):
         entry = windows_in_time(passing, number, len(windows))
         index = np.arange(len(windows))
@@ -120,7 +125,7 @@ def store_windows(store: LabelledStore, passing: Railway, spec: SignalSpec) -> N
 
 
 def label_all(store: LabelledStore, episodes: dict[str, list[FaultEvent]], spec: SignalSpec) -> int:
-    """Say of every episode what ``faultline label EVENT_ID none`` says; return the windows that this is about."""
+    """Label every episode as ``faultline label EVENT_ID none`` does, and return the windows that this covers."""
     labelled = 0
     for events in episodes.values():
         first_ns, last_ns = episode_range(events, spec, fault=False, now_ns=BEGIN_NS * 2)

@@ -1,4 +1,4 @@
-"""Every condition does what it says, and nothing else."""
+"""Every condition has its described effect and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions of the network are simulated as they say."""
+"""Conditions of the network are simulated as described."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_frequencies_lie_above_and_below_the_nominal_one(clean: Episodes) -> Non
 def test_an_untransposed_line_is_less_balanced(clean: Episodes) -> None:
     def unbalance(episodes: Episodes) -> float:
         before = episodes.samples[:, :SAMPLES_PER_CYCLE, :3].astype(float)
-        loaded = before[np.abs(before).max(axis=(1, 2)) > 0]  # a line may be switched out
+        loaded = before[np.abs(before).max(axis=(1, 2)) > 0]  # a line may be out of service
         return float(np.median(np.abs(loaded.sum(axis=2)).max(axis=1) / np.abs(loaded).max(axis=(1, 2))))
 
     assert unbalance(simulated("untransposed", clean, 5)) > 1.5 * unbalance(clean)

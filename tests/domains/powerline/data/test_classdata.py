@@ -1,4 +1,4 @@
-"""The reader of classData.csv, on made-up files and on the real one where it is at hand."""
+"""The reader of classData.csv, on made-up files and, if available, on the real one."""
 
 from __future__ import annotations
 

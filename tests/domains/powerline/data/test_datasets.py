@@ -1,4 +1,4 @@
-"""Data sets: what is written is read, and no split parts an episode or trains on a held-out band."""
+"""Data sets are read as written, and no split divides an episode or trains on a held-out band."""
 
 from __future__ import annotations
 

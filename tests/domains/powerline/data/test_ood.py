@@ -1,4 +1,4 @@
-"""Rejection on simulated lines: strange windows are refused, good ones hardly ever, faults never."""
+"""Rejection on simulated lines: most out-of-distribution windows, hardly any valid window, and no fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What simulated episodes and scenarios hold."""
+"""The contents of simulated episodes and scenarios."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_the_joints_of_a_scenario_are_not_seen() -> None:
     record = scenario(6, 9.7, seed=6, fault_share=0.0)
     rate = int(record.rate_hz)
     for joint in (int(3.2 * rate), int(6.4 * rate)):
-        # A sine obeys x(t+1) + x(t-1) = 2 cos(w) x(t); what is left over at a joint must be no more than elsewhere.
+        # A sine obeys x(t+1) + x(t-1) = 2 cos(w) x(t); the residual at a joint must not exceed that elsewhere.
         x = record.samples[:, joint - 200 : joint + 200].astype(float)
         kink = x[:, 2:] - 2 * np.cos(2 * np.pi / SAMPLES_PER_CYCLE) * x[:, 1:-1] + x[:, :-2]
         at, before = np.abs(kink[:, 190:240]).max(axis=(1, 2)), np.abs(kink[:, :150]).max(axis=(1, 2))

@@ -1,4 +1,4 @@
-"""The forms of a window that training shows: each is one that a line sends, and has the class that it is given."""
+"""Augmentation: every transformed window is one that a line could send, and has the class that it is given."""
 
 from __future__ import annotations
 

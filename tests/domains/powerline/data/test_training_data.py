@@ -1,4 +1,4 @@
-"""What a `line` model learns from: nothing that it is evaluated by, and of a data set no held-out band."""
+"""The training data of a `line` model hold nothing that it is evaluated on and, of a data set, no held-out band."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def material(path: Path) -> TrainingData:
 
 
 def sure_of_none(data: np.ndarray) -> np.ndarray:
-    """Probabilities of a classifier that never sees a fault."""
+    """Return the probabilities of a classifier that never predicts a fault."""
     return np.tile(np.eye(len(SPEC.classes), dtype=np.float32)[SPEC.none_index], (len(data), 1))
 
 

@@ -1,4 +1,4 @@
-"""The comparison of architectures: on made-up rows in small, and the reference figures where the file is at hand."""
+"""The comparison of architectures on a few made-up rows, and the reference figures if the file is available."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REAL = DATA / "electrical-faults" / "classData.csv"
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file whose two classes lie far apart."""
+    """Write a file whose two classes are well separated."""
     rng = np.random.default_rng(1)
     lines = ["G,C,B,A,Ia,Ib,Ic,Va,Vb,Vc"]
     for code, level in (("0,0,0,0", 0.0), ("1,0,0,1", 9.0)):

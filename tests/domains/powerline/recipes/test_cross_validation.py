@@ -1,4 +1,4 @@
-"""Cross-validation by episodes, in small: what a fold learns from and is evaluated by, and how it goes on."""
+"""Cross-validation by episodes, in small: the training and evaluation data of a fold, and its resumption."""
 
 from __future__ import annotations
 

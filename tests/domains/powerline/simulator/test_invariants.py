@@ -1,4 +1,4 @@
-"""What must hold on every line, whatever is drawn: symmetries, limits and energy."""
+"""Properties that hold on every line, whatever is drawn: symmetries, limits and energy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from domains.powerline.simulator.solver import Command, Plan, Waveforms, solve
 
 N = 3  # lines in each example
 INCEPTION, LENGTH = 40, 160
-CYCLE_OF_PHASES = np.array([1, 2, 0])  # what A saw, B sees
+CYCLE_OF_PHASES = np.array([1, 2, 0])  # phase B sees what phase A saw
 
 seeds = st.integers(0, 2**32 - 1)
 fault_classes = st.sampled_from(CLASSES[1:])

@@ -1,4 +1,4 @@
-"""The measurement chain: what each imperfection does to a waveform, and what is drawn."""
+"""The measurement chain: the effect of each imperfection on a waveform, and the distribution of what is drawn."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sines(n: int = 1) -> np.ndarray:
 
 
 def spectrum(samples: np.ndarray) -> np.ndarray:
-    """Amplitudes (n, orders, 6) of the multiples of the nominal frequency."""
+    """Return the amplitudes (n, orders, 6) of the multiples of the nominal frequency."""
     return np.asarray(np.abs(np.fft.rfft(samples, axis=1))[:, ::CYCLES] * 2 / samples.shape[1])
 
 
@@ -96,7 +96,7 @@ def test_swapped_phases_rename_the_class_and_permute_currents_and_voltages_alike
 
 
 def test_renaming_follows_a_circular_change_of_phases_in_its_direction() -> None:
-    # What is connected as A is phase B: a fault of phase B is seen in channel A.
+    # The input connected as A is phase B: a fault of phase B appears in channel A.
     chain = replace(draw_chains(1, np.random.default_rng(0)), order=np.array([[1, 2, 0]]))
     labels = np.array([[CLASSES.index("BG"), CLASSES.index("ABG")]], np.int8)
     assert [CLASSES[c] for c in renamed(labels, chain)[0]] == ["AG", "CAG"]
@@ -165,5 +165,5 @@ def test_episodes_of_swapped_phases_carry_the_class_that_their_channels_show() -
     straight = simulate(200, seed=9, length_cycles=8)
     assert ((swapped.labels == 0) == (straight.labels == 0)).all()
     changed = (swapped.labels != straight.labels).any(axis=1)
-    # AG stays AG where B and C are swapped; three-phase faults always stay.
+    # AG stays AG if B and C are swapped; three-phase faults always stay.
     assert 0.3 < changed[(straight.labels != 0).any(axis=1)].mean() < 0.8

@@ -25,19 +25,19 @@ SETTLED_CYCLES = 40  # ten times the longest time constant of the sources
 
 
 def drawn(seed: int) -> tuple[Network, np.ndarray, list[str]]:
-    """Lines, their fault stars (n, 4) and classes: every class at every position and resistance."""
+    """Return lines, their fault stars (n, 4) and classes: every class at every position and resistance."""
     cases = list(itertools.product(CLASSES[1:], POSITIONS, RESISTANCES_OHM))
     network = draw_networks(len(cases), np.random.default_rng(seed), sweep=ParameterSweep(unbalanced_share=0.5))
     network = network.moved(position=np.array([position for _, position, _ in cases]), angle=network.angle)
-    # Arcs of different lengths in the phases: nothing about the fault is symmetric.
+    # Arcs of different lengths in the phases, so that no part of the fault is symmetric.
     stars = np.array([star(name, ohm * np.array([1.0, 1.3, 0.8]), 0.6 * ohm) for name, _, ohm in cases])
     return network, stars, [name for name, _, _ in cases]
 
 
 def phasors(samples: np.ndarray, network: Network, end: int) -> np.ndarray:
-    """Phasors (n, 6) over the cycle before sample ``end``, at each line's own frequency, referred to time zero.
+    """Return phasors (n, 6) over the cycle before sample ``end``, at each line's own frequency, referred to time zero.
 
-    The anti-aliasing filter's response is taken out.
+    The anti-aliasing filter's response is removed.
     """
     index = np.arange(end - SAMPLES_PER_CYCLE, end)
     sos = butter(2, FILTER_CORNER / OVERSAMPLING, output="sos")
@@ -56,12 +56,12 @@ def matrix(values: np.ndarray) -> str:
 
 
 def sequence_of(values: np.ndarray) -> tuple[float, float]:
-    """Positive and zero sequence value of a balanced 3×3 matrix."""
+    """Return the positive and zero sequence value of a balanced 3×3 matrix."""
     return float(values[0, 0] - values[0, 1]), float(values[0, 0] + 2 * values[0, 1])
 
 
 def solved_by_opendss(network: Network, k: int, ohms: np.ndarray) -> np.ndarray:
-    """Phasors (6,) per unit at the measured terminal of line ``k`` under the fault star ``ohms`` (4,)."""
+    """Return phasors (6,) per unit at the measured terminal of line ``k`` under the fault star ``ohms`` (4,)."""
     hz, base, m = network.frequency_hz[k], network.base_ohm[k], network.position[k]
     volt = network.base_kv[k] * 1e3 / np.sqrt(3)
     omega = 2 * np.pi * hz
@@ -86,7 +86,7 @@ def solved_by_opendss(network: Network, k: int, ohms: np.ndarray) -> np.ndarray:
         "New " + source("Vsource.far", "far", network.emf_remote[k], remote, network.r_remote[k], network.l_remote[k]),
         stretch("first", "bus1=near bus2=node", m),
         stretch("second", "bus1=node bus2=far", 1 - m),
-        # All capacitance at the node: a line without length to nowhere.
+        # All capacitance is at the node: a line of zero length with an open end.
         f"New Line.capacitance bus1=node bus2=nowhere phases=3 length=1 rmatrix={matrix(1e-6 * np.eye(3))}"
         f" xmatrix={matrix(1e-6 * np.eye(3))} cmatrix={matrix(nanofarad)}",
         *(f"New Fault.leak{p} phases=1 bus1=node.{p} r={base / network.shunt[k, p - 1]:.10g}" for p in (1, 2, 3)),
@@ -110,7 +110,7 @@ def solved_by_opendss(network: Network, k: int, ohms: np.ndarray) -> np.ndarray:
 
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Largest error of the three currents and of the three voltages (n, 2), relative to the largest of the three."""
+    """Return the largest error of the three currents and of the three voltages (n, 2), relative to their largest."""
     parts = (slice(0, 3), slice(3, 6))
     return np.stack(
         [np.abs(found[:, p] - expected[:, p]).max(axis=1) / np.abs(expected[:, p]).max(axis=1) for p in parts], axis=1

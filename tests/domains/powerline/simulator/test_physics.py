@@ -15,7 +15,7 @@ SETTLED_CYCLES = 40
 
 
 def lines(n: int, seed: int = 3, nominal_hz: float = 50.0) -> Network:
-    """Lines at exactly nominal frequency, so that one cycle is 32 samples and a phasor one DFT bin."""
+    """Draw lines at exactly nominal frequency, so that one cycle is 32 samples and a phasor one DFT bin."""
     network = draw_networks(n, np.random.default_rng(seed), nominal_hz, ParameterSweep(unbalanced_share=0.5))
     return Network(**{**vars(network), "frequency_hz": network.nominal_hz.copy()})
 
@@ -25,7 +25,7 @@ def with_fault(network: Network, ohms: np.ndarray, sample: int = 16) -> list[Pla
 
 
 def last_cycle_phasors(samples: np.ndarray) -> np.ndarray:
-    """Phasors (n, 6) of the last cycle, the anti-aliasing filter's response taken out."""
+    """Return the phasors (n, 6) of the last cycle, with the anti-aliasing filter's response removed."""
     window = samples[:, -SAMPLES_PER_CYCLE:].astype(float)
     turn = np.exp(-2j * np.pi * np.arange(SAMPLES_PER_CYCLE) / SAMPLES_PER_CYCLE)
     phasors = 2 / SAMPLES_PER_CYCLE * np.einsum("ntc,t->nc", window, turn)
@@ -35,7 +35,7 @@ def last_cycle_phasors(samples: np.ndarray) -> np.ndarray:
 
 
 def nodal_phasors(network: Network, ohms: np.ndarray) -> np.ndarray:
-    """Measured phasors (n, 6) by one nodal equation per line, the fault as branches to an explicit star node."""
+    """Return measured phasors (n, 6) by one nodal equation per line, with the fault as branches to a star node."""
     measured = []
     for k in range(len(network)):
         w = 2j * np.pi * network.frequency_hz[k]
@@ -100,6 +100,6 @@ def test_no_waveform_runs_away() -> None:
     network = lines(200, seed=11)
     ohms = np.tile(star("ABG", np.full(3, 0.01), 0.01), (200, 1))
     waves = solve(network, with_fault(network, ohms), 20 * SAMPLES_PER_CYCLE).samples
-    # No source delivers more than its own short-circuit current, twice over with full offset.
+    # No source delivers more than its own short-circuit current, doubled by full offset.
     assert np.abs(waves[:, :, :3]).max() < 2 * 40 * 1.2 * 1.1
     assert np.abs(waves[:, :, 3:]).max() < 3.5

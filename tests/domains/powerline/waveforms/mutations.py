@@ -1,4 +1,4 @@
-"""Broken records: whole ones with bytes, lines and numbers changed, cut, repeated or made up."""
+"""Broken records: valid ones with bytes, lines and numbers changed, cut, repeated or invented."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _repeat(rng: random.Random, data: bytes) -> bytes:
 
 
 def _fields(rng: random.Random, data: bytes) -> bytes:
-    """Replace whole fields of lines by hostile ones: what byte flips seldom reach."""
+    """Replace whole fields of lines by hostile ones, which byte flips seldom produce."""
     lines = data.split(b"\n")
     for _ in range(rng.randint(1, 4)):
         k = rng.randrange(min(len(lines), 30))
@@ -74,14 +74,14 @@ MUTATIONS: tuple[Mutate, ...] = (
 
 
 def mutated(rng: random.Random, data: bytes) -> bytes:
-    """``data`` after one to three mutations."""
+    """Return ``data`` after one to three mutations."""
     for _ in range(rng.randint(1, 3)):
         data = rng.choice(MUTATIONS)(rng, data)
     return data
 
 
 def seeds(folder: Path) -> list[dict[str, bytes]]:
-    """Whole records to begin with: contents by suffix."""
+    """Return the contents of valid records to start from, by suffix."""
     shapes = [
         Shape(revision=revision, data_format=data_format, container=container, rates=rates, segments=segments)
         for revision in ("1991", "1999", "2013")
@@ -100,7 +100,7 @@ def seeds(folder: Path) -> list[dict[str, bytes]]:
 
 
 def _tables(folder: Path) -> list[dict[str, bytes]]:
-    """CSV in several dialects, and Parquet."""
+    """Return CSV in several dialects, and Parquet."""
     header, values = "ia,ib,ic,va,vb,vc", [",".join(f"{k * j % 17}.5" for j in range(1, 7)) for k in range(80)]
     seconds = [f"time,{header}", *(f"{k / 1000},{row}" for k, row in enumerate(values))]
     european = [row.replace(",", ";").replace(".", ",") for row in seconds]

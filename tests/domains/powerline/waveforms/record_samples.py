@@ -1,4 +1,4 @@
-"""Records written by the tests: COMTRADE in every shape the standard allows, and some it does not."""
+"""Records written by the tests: COMTRADE in every form that the standard allows, and some that it does not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PEAK = np.array([RATED_AMPERE * np.sqrt(2)] * 3 + [RATED_VOLT * np.sqrt(2 / 3)] 
 
 @dataclass(frozen=True)
 class Shape:
-    """How a record is written. ``segments``: rate and count each; ``gaps_s``: pause before each of them."""
+    """The form of a record. ``segments``: rate and count of each; ``gaps_s``: pause before each of them."""
 
     revision: str = "1999"
     data_format: str = "BINARY"
@@ -26,7 +26,7 @@ class Shape:
     segments: tuple[tuple[float, int], ...] = ((4800.0, 960),)
     gaps_s: tuple[float, ...] = ()
     rates: str = "header"
-    """Where the rates are: in the header, "none" (number of rates 0) or "zero" (one rate of 0)."""
+    """Place of the rates: in the header, "none" (number of rates 0) or "zero" (one rate of 0)."""
     frequency_hz: float = 50.0
     header_hz: float = 50.0
     names: Sequence[str] = LATIN
@@ -43,7 +43,7 @@ class Shape:
     line_end: str = "\r\n"
 
     def times(self) -> NDArray[np.float64]:
-        """Seconds of every sample after the first."""
+        """Return the seconds of every sample after the first."""
         parts: list[NDArray[np.float64]] = []
         next_s = 0.0
         for number, (rate, count) in enumerate(self.segments):
@@ -58,7 +58,7 @@ class Shape:
 def load_waves(
     shape: Shape, times: NDArray[np.float64] | None = None, fault_s: float | None = None
 ) -> NDArray[np.float64]:
-    """A healthy line in A and V of the primary side, float64 (t, 6); a B-phase-to-ground fault from ``fault_s`` on."""
+    """Return a healthy line in A and V (primary), float64 (t, 6); a B-phase-to-ground fault starts at ``fault_s``."""
     t = shape.times() if times is None else times
     turns = 2 * np.pi * shape.frequency_hz * t[:, None] - 2 * np.pi * np.arange(3) / 3
     waves = np.concatenate([0.5 * np.cos(turns - 0.3), np.cos(turns)], axis=1)
@@ -71,7 +71,7 @@ def load_waves(
 
 @dataclass(frozen=True)
 class Written:
-    """Where a record is, and the values that its file really holds (rounded as its format does), (t, channels)."""
+    """Path of a record, and the values that its file really holds (rounded as its format does), (t, channels)."""
 
     path: Path
     values: NDArray[np.float64]
@@ -104,7 +104,7 @@ def write_record(folder: Path, shape: Shape, samples: NDArray[np.float64], stem:
 def _stored(
     shape: Shape, samples: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Multiplier and offset per channel, and the numbers as they are stored."""
+    """Return multiplier and offset per channel, and the numbers as they are stored."""
     if shape.data_format == "FLOAT32":
         one = np.ones(samples.shape[1])
         return one, 0 * one, samples.astype(np.float32).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Whatever is done to a file, the answer is a record or one clear line, soon and in bounded memory."""
+"""Whatever is done to a file, the result is a record or one clear line, quickly and in bounded memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.domains.powerline.waveforms.mutations import seeds, write_mutated
 
 SPEC = load_spec("line")
 PEAK_BYTES = 48 << 20
-"""Files have kilobytes; the filter's table is the largest thing."""
+"""Files have kilobytes, so the filter's table is the largest allocation."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, bytes]]:
 
 
 def refusal(path: Path) -> str | None:
-    """Why a file is refused; None where it is read, and cut into windows."""
+    """Return why a file is refused; None if it is read and cut into windows."""
     try:
         for line in open_waveforms(path).lines:
             assert all(run.windows.shape[1:] == (32, 6) for run in windows_of(line, SPEC))

@@ -78,7 +78,7 @@ def test_the_comtrade_library_reads_the_same_where_it_copes(tmp_path: Path, layo
     )
     ours = read_comtrade(written.path, ReadOptions())
     assert ours.values == pytest.approx(np.asarray(theirs.analog), rel=1e-6, abs=1e-3)
-    # Where the rate changes the library lets the new one begin a step later than the time column.
+    # At a change of rate, the library starts the new one a step later than the time column.
     if layout == "one rate":
         times = ours.segments[0].start_s + np.arange(len(ours.values[0])) / ours.segments[0].rate_hz
         assert times == pytest.approx(np.asarray(theirs.time), abs=1e-9)

@@ -1,4 +1,4 @@
-"""Which channels make which line: languages, several bays, doubt, and what the user says."""
+"""The assignment of channels to lines: languages, several bays, doubt, and the user's own choice."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_given_encoding_is_taken_and_a_wrong_one_refused(tmp_path: Path) -> No
 
 
 def station(tmp_path: Path, names: Sequence[str], circuits: Sequence[str], columns: Sequence[int]) -> Path:
-    """A record of several bays: channel k shows wave ``columns[k]``, currents of later bays scaled."""
+    """Return a record of several bays: channel k shows wave ``columns[k]``, with currents of later bays scaled."""
     shape = Shape(
         names=names,
         phases=("",) * len(names),

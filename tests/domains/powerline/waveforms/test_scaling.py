@@ -1,4 +1,4 @@
-"""Per unit: ratios, units, polarity, and the frequency that the signal has."""
+"""Per unit: ratios, units, polarity, and the frequency of the signal."""
 
 from __future__ import annotations
 

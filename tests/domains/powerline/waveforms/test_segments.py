@@ -1,4 +1,4 @@
-"""When samples were taken, where rates, numbers and time column say different things."""
+"""The times of samples if rates, numbers and time column contradict each other."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_rates_and_gaps_are_found_in_whole_microseconds(
     times = np.concatenate([part.start_s + np.arange(len(part)) / part.rate_hz for part in segments])
     assert [part.first for part in segments] == [0, *(part.stop for part in segments[:-1])]
     assert len(times) == len(stamps)
-    # A change of rate is placed to within a few of its steps; every time is within a step of the true one.
+    # A change of rate is located to within a few of its steps; every time is within a step of the true one.
     error = np.abs(times - (shape.times() - shape.times()[0]))
     assert np.median(error) < 2e-6
     assert error.max() < 5 / min(rates)

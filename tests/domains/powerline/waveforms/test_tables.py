@@ -1,4 +1,4 @@
-"""CSV and Parquet tables, with and without times, and classData.csv at its own rules."""
+"""CSV and Parquet tables, with and without times, and classData.csv with its own rules."""
 
 from __future__ import annotations
 

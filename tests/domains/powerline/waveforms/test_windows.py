@@ -47,7 +47,7 @@ def test_what_the_new_rate_cannot_hold_is_filtered_not_folded(harmonic: float, r
     t = np.arange(int(rate * 0.2)) / rate
     samples = np.repeat(np.sin(2 * np.pi * hz * t)[:, None], 6, axis=1).astype(np.float32)
     out, _ = resampled(samples, [Segment(0, len(samples), rate, 0.0)], 1600.0)
-    # 1600 Hz hold 800 Hz; from 1.3 times that nothing may be left.
+    # 1600 Hz can represent 800 Hz; above 1.3 times that nothing may remain.
     if hz > 1.3 * 800:
         assert np.abs(out[16:-16]).max() < 0.01
 

@@ -1,4 +1,4 @@
-"""Confirmed publishing: in order, never dropped, never taken for granted."""
+"""Confirmed publishing: in order, no record dropped, and none counted before its acknowledgement."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_later_batch_does_not_overtake_one_that_could_not_be_buffered() 
 
 
 async def test_states_of_an_earlier_batch_are_written_while_a_later_batch_waits_to_be_buffered() -> None:
-    # Else the stage that confirms, which must clear the trouble, would wait for itself.
+    # Otherwise the confirming stage, which must clear the degraded state, would wait for itself.
     broker = FullBuffer([b"event"], KafkaTimeoutError())
     ours = publisher(broker)
     await ours.send(outgoing("event"))

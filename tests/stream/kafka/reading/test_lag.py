@@ -1,4 +1,4 @@
-"""The lag probe: what waits, and what happens when nobody answers."""
+"""The lag probe: the backlog, and its behaviour if no broker answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ONE, TWO = Partition("sensor-windows", 0), Partition("sensor-windows", 1)
 
 
 class Broker:
-    """Answers with given offsets; ``away`` refuses the connection."""
+    """Answer with given offsets; ``away`` refuses the connection."""
 
     def __init__(self, begins: dict[Partition, int], ends: dict[Partition, int]) -> None:
         self.begins, self.ends = begins, ends
@@ -31,7 +31,7 @@ class Broker:
 
 
 class Consumer:
-    """The few calls that the probe makes of an ``AIOKafkaConsumer``."""
+    """The few calls that the probe makes to an ``AIOKafkaConsumer``."""
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
@@ -102,7 +102,7 @@ async def test_an_unanswered_probe_keeps_the_lag_and_is_tried_again_with_a_new_c
 
 
 async def test_a_probe_that_fails_in_an_unforeseen_way_does_not_end_the_probing() -> None:
-    # The watchdog lives on the lag: it must not go blind in silence.
+    # The watchdog depends on the lag, so a failing probe must not be silent.
     broker = Broker({ONE: 0}, {})
     probe = LagProbe(broker.consumer, "earliest")
     task = asyncio.ensure_future(probe.run(lambda: {ONE: 90}))

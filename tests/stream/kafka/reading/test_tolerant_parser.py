@@ -1,4 +1,4 @@
-"""Parsing of fetched records: as aiokafka does, and past header names that are not UTF-8."""
+"""Parsing of fetched records: as aiokafka does, and beyond header names that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GZIP = 1
 
 
 class NotUtf8(str):
-    """A header name whose bytes are not its own."""
+    """A name that encodes to bytes that are not UTF-8."""
 
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
         return b"caf\xe9"
@@ -30,7 +30,7 @@ Headers = list[tuple[str, bytes | None]]
 
 
 def batch_of(headers: list[Headers], base_offset: int = 0, compression: int = 0) -> bytes:
-    """A batch as a broker sends it, with one record for each list of headers."""
+    """Return a batch as a broker sends it, with one record for each list of headers."""
     builder = default_records._DefaultRecordBatchBuilderPy(2, compression, False, -1, -1, -1, 1_000_000)
     for index, names in enumerate(headers):
         builder.append(index, 1000 + index, b"k%d" % index, b"v%d" % index, names)

@@ -1,9 +1,9 @@
-"""An hour of stream time of several simulated lines, sampled sparsely: what a drift detector sees of it.
+"""An hour of stream time of several simulated lines, sampled sparsely, as a drift detector receives it.
 
-A minute of every line is simulated, with an occurrence every 3.2 s. Of every ten seconds of the hour the detector is
-shown half a second of it, in turn: 36,000 of 720,000 windows a line, or less. Loads follow a day squeezed into the
-hour (currents to a third and back, voltages 3 % against them). Drift is the instruments': from the twentieth minute
-on, gains grow by up to a quarter and noise to some 20 dB.
+A minute of every line is simulated, with an event every 3.2 s. For every ten seconds of the hour, the detector receives
+the next half second of that minute: at most 36,000 of 720,000 windows per line. Loads follow the course of a day
+compressed into the hour (currents fall to a third and return, voltages vary by 3 % in the opposite direction). The
+drift is one of the instruments: from the twentieth minute on, gains grow by up to a quarter and noise to some 20 dB.
 """
 
 from __future__ import annotations

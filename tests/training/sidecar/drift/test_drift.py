@@ -1,4 +1,4 @@
-"""Drift is found once, soon, with its reason; loads, faults, wrong clocks and restarts are none."""
+"""Drift is found once, soon and with its reason; loads, faults, wrong clocks and restarts are not drift."""
 
 from __future__ import annotations
 

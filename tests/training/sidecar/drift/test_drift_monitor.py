@@ -1,4 +1,4 @@
-"""Drift of ingested windows is found once, live or in a backlog, and has a description in words."""
+"""Drift of ingested windows is found once, live or in a backlog, and is described in words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPEC = load_spec("line")
 
 
 def messages(*, drifts: bool) -> Iterator[Any]:
-    """An hour of stream time as records of ``sensor-windows``."""
+    """Return an hour of stream time as records of ``sensor-windows``."""
     for names, start_ns, windows in hour(SPEC, 5, drifts=drifts, lines=3):
         for first in range(0, len(names), SHOWN_WINDOWS):
             value = encode_windows(
@@ -41,7 +41,7 @@ def watch_in(path: Path) -> DriftMonitor:
 
 
 def found(watch: DriftMonitor, records: list[Any], at_once: int) -> list[str]:
-    """What is found when so many records are fetched at once."""
+    """Return the drift that is found if a number of records is fetched at once."""
     batches = (records[first : first + at_once] for first in range(0, len(records), at_once))
     said = [watch.check(decode_batch(batch, SPEC, max_bytes=10**7)) for batch in batches]
     return [one for one in said if one is not None]
@@ -95,7 +95,7 @@ def test_a_line_is_shown_some_times_a_bucket_however_often_it_sends(tmp_path: Pa
 
 
 def records_of(gain: float, first_s: float, count: int) -> list[Any]:
-    """A record of one quiet line every ten seconds, its signal amplified."""
+    """Return a record of one quiet line every ten seconds, with its signal amplified."""
     windows = next(iter(hour(SPEC, 1, drifts=False, lines=1, fault_share=0.0)))[2] * np.float32(gain)
     return [
         record(

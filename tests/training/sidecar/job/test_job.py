@@ -1,4 +1,4 @@
-"""An attempt leaves whole files only, and replaces those that a killed one left."""
+"""A job leaves complete files only, and replaces those that a killed one left."""
 
 from __future__ import annotations
 

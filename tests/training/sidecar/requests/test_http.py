@@ -1,4 +1,4 @@
-"""``POST /retrain``: a token opens it, its rate is bounded, and what is wrong is said in JSON."""
+"""``POST /retrain`` requires a token, has a bounded rate, and reports errors in JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests count once the journal has them; the schedule sends one at every time that is due."""
+"""A request counts once the journal has it; the schedule sends one at every time that is due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One retraining at a time; what arrives meanwhile is merged; what is repeated is served once."""
+"""One retraining at a time; requests that arrive meanwhile are merged; a repeated request is served once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A process that fills a store until it is killed, and prints after every flush how many windows are safe.
 
-Windows come three times over, and small limits have the store drop recent ones often. With the argument
-``label`` it flushes, applies one label, and kills itself.
+Every window comes three times, and small limits make the store drop recent ones often. With the argument ``label`` it
+flushes, applies one label, and kills itself.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
 
 
 def label(folder: Path) -> None:
-    """Be killed between a label and the next flush."""
+    """Kill this process between a label and the next flush."""
     store = LabelledStore(folder)
     index = np.arange(60)
     times = 1_767_225_600_000_000_000 + index * 5_000_000

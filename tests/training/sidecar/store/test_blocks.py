@@ -1,4 +1,4 @@
-"""Blocks give back every bit of their windows, and store samples that windows share once."""
+"""Blocks return every bit of their windows, and store samples that windows share once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def spec_of(samples: int, hop: int) -> SignalSpec:
 
 @st.composite
 def blocks(draw: st.DrawFn) -> tuple[Block, SignalSpec]:
-    """Windows of any bits, NaNs with any payload among them, that overlap exactly, or all but one value."""
+    """Draw windows of any bits, with NaNs of any payload, that overlap exactly, or in all but one value."""
     spec = spec_of(draw(st.integers(1, 9)), draw(st.integers(1, 12)))
     count, channels = draw(st.integers(1, 6)), len(spec.channels)
     step = min(spec.hop, spec.samples)
@@ -68,7 +68,7 @@ def test_a_byte_that_changed_is_found(made: tuple[Block, SignalSpec], data: st.D
         found = decode(bytes(encoded), len(block), spec)
     except ValueError:
         return
-    # A few bits of zlib's own header say nothing about the data.
+    # A few bits of zlib's own header have no effect on the data.
     assert np.array_equal(np.ascontiguousarray(found[2]).view(np.uint32), block.windows.view(np.uint32))
 
 

@@ -1,4 +1,4 @@
-"""The windows that a label covers, and which of two labels counts."""
+"""The windows that a label covers, and the precedence of two labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store keeps windows once, through crashes; labels find their windows, before and after."""
+"""The store keeps every window once, through crashes, and labels find windows that came before or come after."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Made = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def windows(count: int, first: int = 0, seed: int = 0) -> Made:
-    """Start times, numbers and overlapping windows of noise."""
+    """Return start times, numbers and overlapping windows of noise."""
     number = np.arange(first, first + count)
     noise = np.random.default_rng(seed).standard_normal((count, *SPEC.window_shape)).astype(np.float32)
     return BEGIN_NS + number * HOP_NS, number, noise
@@ -49,7 +49,7 @@ def fill(store: LabelledStore, line: str, count: int, labels: object = None, fir
 
 @contextmanager
 def no_room(store: LabelledStore) -> Iterator[None]:
-    """Have the database take no page more than it has."""
+    """Stop the database from growing by another page."""
     ((pages,),) = store._database.rows("PRAGMA page_count")
     store._database.rows(f"PRAGMA max_page_count={pages}")
     yield
@@ -184,7 +184,7 @@ def test_too_many_labelled_windows_leave_evenly_and_old_ones_first(tmp_path: Pat
         assert len(np.unique(left.episode)) >= 3
     with LabelledStore(tmp_path, limits) as store:
         assert store.summary()[0].classes == summary.classes
-        # Of line a the newest are left.
+        # The newest windows of line a remain.
         assert store.add("a", SPEC, *windows(1)) == 1
         assert store.add("a", SPEC, *windows(1, first=1499)) == 0
 
@@ -213,7 +213,7 @@ def test_what_was_flushed_outlives_a_kill(tmp_path: Path, flushes: int) -> None:
 
 
 def test_a_label_that_was_answered_outlives_a_kill_with_the_windows_it_moved(tmp_path: Path) -> None:
-    """The first store logged a label before it moved its windows: a kill in between lost the move for good."""
+    """Check a kill between label and move: the first store logged a label before the move, which was then lost."""
     child = subprocess.run(
         [sys.executable, "-m", "tests.training.sidecar.store.store_child", str(tmp_path), "label"],
         cwd=Path(__file__).resolve().parents[4],

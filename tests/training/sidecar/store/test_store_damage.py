@@ -1,4 +1,4 @@
-"""A store whose file is damaged: what can be read is used, the file is set aside, and the log counts both."""
+"""A store with a damaged file uses what can be read, sets the file aside, and logs the counts of both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = BLOCKS * BLOCK
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The database of a store of some blocks of labelled windows and a label."""
+    """Return the database of a store with some blocks of labelled windows and a label."""
     folder = tmp_path_factory.mktemp("whole")
     with LabelledStore(folder, SMALL) as store:
         for k in range(BLOCKS):
@@ -43,7 +43,7 @@ def overwrite(path: Path, page: int, count: int = 1) -> None:
 
 @dataclass(frozen=True)
 class Found:
-    """What a store that is opened on a damaged file has, and says."""
+    """The contents and the log of a store that was opened on a damaged file."""
 
     windows: int
     set_aside: int
@@ -53,7 +53,7 @@ class Found:
 
 def reopened(path: Path) -> Found:
     with capture_logs() as logs, LabelledStore(path.parent, SMALL) as store:
-        # All windows are sent again, as a topic that is read from its beginning does: those that are lost are new.
+        # All windows are sent again, as by a reader from the topic's beginning, so those that are lost are new.
         windows = len(store.windows(SPEC))
         assert fill(store, "a", ALL, AG) == ALL - windows
         assert len(store.windows(SPEC)) == ALL

@@ -1,4 +1,4 @@
-"""In whatever order windows, labels and events come, the store holds what a dictionary of windows would."""
+"""In whatever order windows, labels and events come, the store agrees with a dictionary of windows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STEPS = st.one_of(
 
 @dataclass
 class Window:
-    """What is known of a window."""
+    """The expected state of a window."""
 
     label: int | None
     operator_ns: int = 0
@@ -64,7 +64,7 @@ class Model:
 
 
 def values(line: str, numbers: np.ndarray) -> np.ndarray:
-    """Windows of a wave that says of which line and where it is."""
+    """Return windows of a wave whose values depend on line and position."""
     sample = numbers[:, None] * SPEC.hop + np.arange(SPEC.samples)
     return np.broadcast_to((sample + 10_000 * "ab".index(line))[:, :, None], (len(numbers), *SPEC.window_shape)).astype(
         np.float32

@@ -1,4 +1,4 @@
-"""A store of Parquet files is taken over whole, once, also where the process is killed at any step of it."""
+"""A store of Parquet files is upgraded completely and once, even if the process is killed at any step."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def opened(folder: Path) -> LabelledStore:
 
 
 def contents(folder: Path) -> list[object]:
-    """Return all that a store holds."""
+    """Return everything that a store holds."""
     with opened(folder) as store:
         found: list[object] = [repr(part) for part in store.summary()]
         for spec in (SPEC, INSTANT):
@@ -55,7 +55,7 @@ def contents(folder: Path) -> list[object]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
-    """What a store holds whose upgrade was not interrupted."""
+    """Return the contents of a store whose upgrade was not interrupted."""
     return contents(Path(shutil.copytree(OLD, tmp_path_factory.mktemp("whole") / "store")))
 
 
@@ -82,11 +82,11 @@ def test_nothing_of_the_old_store_is_left_and_a_second_opening_changes_nothing(
 
 
 class Killed(BaseException):
-    """Ends an upgrade where a process would be killed."""
+    """End an upgrade at a point where a process could be killed."""
 
 
 def kill_before(step: int, kill: Callable[[], None], replace: Callable[[object, str, object], None]) -> None:
-    """Have ``kill`` called before a step of an upgrade: the commits and the removals of files, counted from 0."""
+    """Call ``kill`` before a step of an upgrade: the commits and the removals of files, counted from 0."""
     steps, rows, unlink = itertools.count(), Database.rows, Path.unlink
 
     def counted_rows(self: Database, statement: str, *values: object) -> object:
