@@ -139,7 +139,7 @@ def test_a_partition_that_appears_is_recorded_from_its_beginning(kafka: Kafka, t
     assert sorted(value for value in values(path) if value) == [b"0", b"1", b"2", b"3"]
 
 
-def test_records_deleted_before_they_were_read_are_told(kafka: Kafka, tmp_path: Path) -> None:
+def test_records_deleted_before_they_were_read_are_reported(kafka: Kafka, tmp_path: Path) -> None:
     topic = kafka.new_topic(partitions=1, config={"cleanup.policy": "delete"})
     send(kafka, topic, 10)
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})

@@ -70,7 +70,7 @@ def test_a_retraining_that_is_waited_for_ends_with_a_promoted_model_and_its_repo
     assert trainer.terminate() == 0
 
 
-def test_requests_that_arrive_meanwhile_are_merged_into_one_follow_up_and_told_so(
+def test_requests_that_arrive_meanwhile_are_merged_into_one_follow_up_and_reported_as_merged(
     topics: TrainerTopics, start: Callable[..., TrainerProcess]
 ) -> None:
     topics.ask("one")

@@ -90,7 +90,7 @@ def test_an_episode_of_one_model_only_is_explained_by_the_other_s_windows(tmp_pa
     assert found.lines[0].first_ns == START_NS + 20 * HOP_NS
 
 
-def test_windows_that_a_model_rejects_are_told(tmp_path: Path) -> None:
+def test_windows_that_a_model_rejects_are_counted(tmp_path: Path) -> None:
     path = recording(tmp_path, {"a": [*QUIET, *[AG] * 12, *QUIET]})
     found = compared(path, OtherEyes(lambda classes: classes, unlike=AG))
     assert "12 unlike its training" in found.pairs[0].differences[0]
@@ -142,7 +142,7 @@ def test_one_long_episode_pairs_with_the_longest_of_several(tmp_path: Path) -> N
     assert paired.first.duration_s > 0.06, "the longer of the two"
 
 
-def test_records_that_no_worker_could_judge_are_counted_and_other_topics_passed_over(tmp_path: Path) -> None:
+def test_records_that_no_worker_could_classify_are_counted_and_other_topics_passed_over(tmp_path: Path) -> None:
     extra = [
         RecordedMessage("sensor-windows", 0, 900, 0, b"a", b"\xc1 poison"),
         RecordedMessage("sensor-windows", 0, 901, 0, b"a", None),

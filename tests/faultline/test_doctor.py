@@ -98,7 +98,7 @@ def test_the_embedded_broker_is_a_warning(run: Callable[..., dict[str, Any]], em
     ]
 
 
-def test_the_champion_and_what_is_asked_of_it_are_told(
+def test_the_champion_and_its_requirements_are_reported(
     run: Callable[..., dict[str, Any]], embedded_broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     environment = {"FAULTLINE_BROKER": embedded_broker.bootstrap}
@@ -161,7 +161,7 @@ def locked(kafka_server: Callable[..., Any]) -> tuple[Any, dict[str, str]]:
     return kafka, environment
 
 
-def test_rights_are_told_one_by_one_and_all_granted_is_ok(
+def test_rights_are_reported_one_by_one_and_all_granted_is_ok(
     run: Callable[..., dict[str, Any]], locked: tuple[Any, dict[str, str]]
 ) -> None:
     kafka, environment = locked

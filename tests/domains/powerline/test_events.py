@@ -96,7 +96,7 @@ def test_a_class_that_does_not_tell_its_phases_says_so() -> None:
     assert (made.phases, made.meaning()) == ("", "phases ? to ground")
 
 
-def test_the_duration_is_told_in_ms_and_cycles_and_gives_the_lines_own_rate() -> None:
+def test_the_duration_is_given_in_ms_and_cycles_and_yields_the_lines_own_rate() -> None:
     clear = event(state="clear", cleared_ns=CLEARED_NS, rate_hz=1920.0)
     assert clear.duration() == "103 ms, 6.2 cycles"
     assert clear.sampling_hz(SPEC) == pytest.approx(1920, rel=1e-3)

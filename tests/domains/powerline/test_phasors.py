@@ -65,7 +65,7 @@ def test_the_rating_of_the_current_transformers_changes_sizes_only() -> None:
     assert (large[sizes] > small[sizes] + 1).all()
 
 
-def test_the_second_harmonic_and_the_constant_part_are_told_apart() -> None:
+def test_the_second_harmonic_and_the_constant_part_are_separated() -> None:
     turns = 2 * np.pi * np.arange(SAMPLES) / SAMPLES
     inrush, offset = waves(), waves()
     inrush[0, :, 0] += 0.2 * np.cos(2 * turns)

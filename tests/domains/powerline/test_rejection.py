@@ -23,7 +23,7 @@ def unlike(window: np.ndarray) -> bool:
     return bool(BOUNDS.is_ood(np.asarray(window, np.float32)[None])[0])
 
 
-def test_channels_are_told_by_their_names() -> None:
+def test_channels_are_known_by_their_names() -> None:
     assert (BOUNDS.currents, BOUNDS.voltages, BOUNDS.samples_per_cycle) == ((0, 1, 2), (3, 4, 5), 32)
 
 
@@ -51,7 +51,7 @@ def test_a_healthy_line_a_fault_with_offset_and_a_dead_line_are_like_training() 
     ],
     ids=["zero", "constant", "constants", "noise", "loud noise", "amperes", "volts", "nan", "inf", "overflow"],
 )
-def test_what_no_line_sends_is_unlike_training(window: np.ndarray) -> None:
+def test_what_no_line_sends_is_out_of_distribution(window: np.ndarray) -> None:
     assert unlike(window)
 
 
@@ -62,7 +62,7 @@ def test_noise_in_the_voltages_alone_is_left_to_the_model() -> None:
     assert not unlike(collapsed)
 
 
-def test_a_window_is_judged_alone_and_none_at_all_is_no_answer() -> None:
+def test_a_window_is_checked_alone_and_no_windows_give_no_answers() -> None:
     windows = np.stack([HEALTHY, np.zeros((32, 6), np.float32), HEALTHY])
     assert BOUNDS.is_ood(windows).tolist() == [False, True, False]
     assert BOUNDS.is_ood(windows[:0]).shape == (0,)

@@ -31,7 +31,7 @@ def test_instant_is_one_instant_read_as_six_scalars_with_the_reports_seven_class
     assert spec.class_names == ("None", "LG", "LL AB", "LL BC", "LLG", "LLL", "LLLG")
 
 
-def test_currents_and_voltages_are_told_by_the_channels_names() -> None:
+def test_currents_and_voltages_are_known_by_the_channels_names() -> None:
     spec = load_line_spec("line")
     assert (spec.currents, spec.voltages) == ((0, 1, 2), (3, 4, 5))
     assert spec.groups == {"current": (0, 1, 2), "voltage": (3, 4, 5)}

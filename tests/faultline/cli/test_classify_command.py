@@ -142,7 +142,7 @@ def test_an_uncertain_record_says_what_to_do(tmp_path: Path, engine: Engine) -> 
     assert only(detect([path], model=engine, options=told)).error is None
 
 
-def test_windows_unlike_training_are_counted_and_judged_silent(tmp_path: Path, engine: Engine) -> None:
+def test_out_of_distribution_windows_are_counted_and_are_no_fault(tmp_path: Path, engine: Engine) -> None:
     shape = Shape(segments=((4800.0, 2400),))
     noise = np.random.default_rng(0).standard_normal((2400, 6)) * np.array([400.0] * 3 + [90_000.0] * 3)
     result = only(detect([write_record(tmp_path, shape, noise).path], model=engine))

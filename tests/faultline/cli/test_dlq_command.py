@@ -85,7 +85,7 @@ def all_records(broker: EmbeddedBroker, topic: str) -> list[tuple[bytes | None, 
     return asyncio.run(read())
 
 
-def test_letters_are_counted_by_reason_and_a_stranger_is_told_and_left_out(broker: EmbeddedBroker) -> None:
+def test_letters_are_counted_by_reason_and_other_records_are_reported_and_left_out(broker: EmbeddedBroker) -> None:
     shown = dlq(broker, "list", "--json")
     assert shown.returncode == 0, shown.stderr
     counts = [json.loads(line) for line in shown.stdout.splitlines()]

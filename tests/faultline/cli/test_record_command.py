@@ -77,7 +77,7 @@ def test_what_is_wrong_is_one_line_and_an_exit_status(arguments: list[str], stat
     assert len(err.splitlines()) == 1
 
 
-def test_a_folder_that_is_not_there_and_a_pattern_without_a_topic_are_told(
+def test_a_folder_that_is_not_there_and_a_pattern_without_a_topic_are_reported(
     embedded_broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
     status, _, err = run(embedded_broker.bootstrap, "record", "one", "--out", str(tmp_path / "no" / "r.parquet"))

@@ -30,7 +30,7 @@ class Bounded:
 WINDOWS = np.stack([np.full(SPEC.window_shape, level, np.float32) for level in (1, 100, 2, 3)])
 
 
-def test_windows_unlike_training_and_answers_that_are_no_numbers_are_no_fault_for_certain() -> None:
+def test_out_of_distribution_windows_and_answers_that_are_not_finite_are_certainly_no_fault() -> None:
     probabilities, counts = classify_windows(Bounded(), WINDOWS, SPEC.none_index)
     assert probabilities.argmax(axis=1).tolist() == [AG, SPEC.none_index, AG, SPEC.none_index]
     assert probabilities[[1, 3], SPEC.none_index].tolist() == [1, 1]

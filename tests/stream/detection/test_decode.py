@@ -95,7 +95,7 @@ def test_a_waveform_cut_and_decoded_gives_its_own_windows() -> None:
         np.testing.assert_array_equal(window, samples[index * 8 : index * 8 + 32])
 
 
-def test_json_without_a_header_is_told_by_its_first_byte() -> None:
+def test_json_without_a_header_is_recognised_by_its_first_byte() -> None:
     value = b" \n" + json.dumps(body(data=np.zeros((1, 32, 6)).tolist())).encode()
     assert len(decode(record(b"l", value, headers=[])).records) == 1
 
@@ -200,7 +200,7 @@ def test_good_records_keep_their_order_between_invalid_ones() -> None:
     assert len(batch.windows) == sum(entry.count for entry in batch.records)
 
 
-def test_dead_records_are_told_in_the_order_of_their_offsets() -> None:
+def test_dead_records_are_returned_in_the_order_of_their_offsets() -> None:
     numberless = np.full((1, 32, 6), np.nan, "<f4").tobytes()
     first = record(b"l", msgspec.msgpack.encode(body(data=numberless)), offset=1)
     assert [dead.record.offset for dead in decode(first, record(b"l", b"", offset=2)).dead] == [1, 2]

@@ -151,13 +151,13 @@ def test_another_policy_is_kept_to() -> None:
 # Repeats, gaps, restarts ---------------------------------------------------------------------------------------------
 
 
-def test_repeated_windows_are_counted_and_not_judged() -> None:
+def test_repeated_windows_are_counted_and_not_tracked() -> None:
     line = judged([NONE, AG, AG, AG, AG], size=5)
     again = line.send([NONE, AG, AG, AG, AG], sequence=0)
     assert (again.in_order, again.repeated, again.late, again.steps) == (0, 5, 0, [])
 
 
-def test_a_record_that_overlaps_is_judged_from_its_first_new_window() -> None:
+def test_a_record_that_overlaps_is_tracked_from_its_first_new_window() -> None:
     line = judged([NONE, AG], size=2)
     overlap = line.send([NONE, AG, AG, AG], sequence=0)
     assert (overlap.in_order, overlap.repeated) == (2, 2)
@@ -183,21 +183,21 @@ def test_a_gap_is_a_quality_flag_and_breaks_a_suspicion() -> None:
     assert line.steps[0].quality == ("gap",)
 
 
-def test_a_gap_in_an_episode_is_told_at_its_clear() -> None:
+def test_a_gap_in_an_episode_is_reported_at_its_clear() -> None:
     line = judged([AG] * 3, size=3)
     line.send(QUIET, sequence=10)
     assert line.told() == [("onset", AG), ("clear", AG)]
     assert line.steps[1].quality == ("gap",)
 
 
-def test_a_source_that_restarts_its_count_is_judged_on() -> None:
+def test_a_source_that_restarts_its_count_is_still_tracked() -> None:
     line = judged([NONE] * 100, size=100)
     line.send([AG] * 3, sequence=0, start_ns=START_NS + 500 * HOP_NS)
     assert line.told() == [("onset", AG)]
     assert "source-restart" in line.steps[0].quality
 
 
-def test_a_line_whose_clock_was_set_back_is_judged_on() -> None:
+def test_a_line_whose_clock_was_set_back_is_still_tracked() -> None:
     # A leap second, or a clock that was wrong: the sequence continues, so these windows are new.
     line = judged([NONE] * 100, size=100)
     second = START_NS + 100 * HOP_NS - 1_000_000_000
@@ -300,7 +300,7 @@ def test_writing_and_restoring_the_state_at_any_window_changes_nothing(classes: 
         st.tuples(st.integers(-4, 60), st.integers(-60, 60), CLASSES.map(lambda classes: classes[:8])), max_size=12
     )
 )
-def test_no_order_of_records_raises_and_windows_are_judged_repeated_or_late(records: Any) -> None:
+def test_no_order_of_records_raises_and_windows_are_tracked_repeated_or_late(records: Any) -> None:
     line = Line()
     for jump, shift, classes in records:
         sequence = max(0, line.sequence + jump)
@@ -330,7 +330,7 @@ def test_the_shortcut_for_idle_lines_is_the_slow_way_only_faster(classes: list[i
 
 
 @pytest.mark.parametrize("rate_hz", [MIN_RATE_HZ, 1600.0, MAX_RATE_HZ])
-def test_numbers_at_the_contracts_limits_are_judged_and_stored(rate_hz: float) -> None:
+def test_numbers_at_the_contracts_limits_are_tracked_and_stored(rate_hz: float) -> None:
     span_ns = round((8 * 19 + 32) * 1e9 / rate_hz)
     classes = [AG] * 4 + [NONE] * 16
     state = None

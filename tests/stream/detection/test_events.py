@@ -98,7 +98,7 @@ def test_an_update_of_the_type_goes_to_both_topics_under_one_id() -> None:
 
 
 @pytest.mark.parametrize("time_ns", [0, MAX_NS])
-def test_times_at_the_contracts_limits_can_be_told(time_ns: int) -> None:
+def test_times_at_the_contracts_limits_can_be_printed(time_ns: int) -> None:
     extreme = step(detection_ns=time_ns)
     (out,) = outgoing_events(fault_event(extreme, SPEC, "m", SOURCE), extreme, SPEC, SETTINGS.topic_faults)
     assert dict(out.headers)["ce_time"].endswith(b"+00:00")

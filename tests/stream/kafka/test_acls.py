@@ -71,7 +71,7 @@ def test_names_of_topics_and_groups_come_from_the_settings() -> None:
     assert {grant.role for grant in found} == set(ROLES)
 
 
-def test_a_grant_is_told_as_a_command_of_kafkas_tool() -> None:
+def test_a_grant_is_shown_as_a_command_of_kafkas_tool() -> None:
     assert kafka_acls(Grant("trainer", "Group", "t", ("Read", "Describe"), prefixed=True), "kafka:9093") == (
         "kafka-acls.sh --bootstrap-server kafka:9093 --add --allow-principal User:trainer --operation Read "
         "--operation Describe --group t --resource-pattern-type prefixed"
@@ -118,7 +118,7 @@ def test_a_broker_with_the_table_applied_refuses_models_to_the_worker_and_events
             asyncio.run(write(server, user, topic))
 
 
-def test_a_broker_without_authorizer_is_told_in_one_line(kafka: Kafka) -> None:
+def test_a_broker_without_authorizer_is_reported_in_one_line(kafka: Kafka) -> None:
     own = load_settings(broker=kafka.bootstrap)
     with pytest.raises(AccessDeniedError, match=r"authorizer\.class\.name"):
         apply_grants(own, grants(own))

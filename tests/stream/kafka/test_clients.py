@@ -122,7 +122,7 @@ async def test_with_retry_a_broker_that_comes_up_late_is_found(embedded_broker: 
     assert connections == 3
 
 
-async def test_a_broker_that_advertises_a_dead_address_is_told_apart() -> None:
+async def test_a_broker_that_advertises_a_dead_address_is_distinguished() -> None:
     dead = f"127.0.0.1:{free_port()}"
     with EmbeddedBroker() as other:
         host, _, port = other.bootstrap.partition(":")

@@ -220,7 +220,7 @@ async def test_with_the_named_acls_create_works_for_that_topic_alone(alice: Sett
 
 
 @pytest.mark.kafka
-async def test_topics_that_may_not_be_seen_are_told_from_missing_ones(alice: Settings) -> None:
+async def test_topics_that_may_not_be_seen_are_distinguished_from_missing_ones(alice: Settings) -> None:
     level, message = problems(await check_topics(alice))["sensor-windows"]
     assert level == "fail"
     assert message.startswith("not visible: grant User:alice Describe:")

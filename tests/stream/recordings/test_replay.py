@@ -388,7 +388,7 @@ def test_a_missing_file_and_an_option_of_another_kind_are_errors(tmp_path: Path)
         open_source(tmp_path / "r.parquet", SourceOptions(windows_per_message=3))
 
 
-def test_a_stretch_of_a_recording_is_told_by_seconds_or_by_the_clock(tmp_path: Path) -> None:
+def test_a_part_of_a_recording_is_given_by_seconds_or_by_the_clock(tmp_path: Path) -> None:
     recorded = write_recording(tmp_path / "r.parquet", lines=2, seconds=1.0)
     begin_ms = recorded[0].timestamp_ms
     inside = [message for message in recorded if begin_ms + 200 <= message.timestamp_ms < begin_ms + 500]

@@ -137,7 +137,7 @@ async def test_nothing_is_published_that_workers_of_the_same_settings_would_refu
     await publish(with_keys(settings, private), TWO)
 
 
-async def test_a_follower_is_told_what_comes_after_its_end(settings: Settings, reader: ModelsReader) -> None:
+async def test_a_follower_receives_what_comes_after_its_end(settings: Settings, reader: ModelsReader) -> None:
     assert await reader.read_to_end() == {}
     await publish(settings, ONE)
     newest = await reader.read_to_end()

@@ -101,7 +101,7 @@ def test_settings_that_contradict_each_other_are_one_line(changes: dict[str, flo
         load_settings(**changes)
 
 
-def test_two_wrong_settings_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_wrong_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAULTLINE_WEB_PORT", "x")
     monkeypatch.setenv("FAULTLINE_PARTITIONS", "0")
     with pytest.raises(SettingsError, match=r"FAULTLINE_PARTITIONS.*FAULTLINE_WEB_PORT"):

@@ -67,7 +67,7 @@ def test_a_former_setting_is_refused_with_the_name_of_its_successor(
 
 @pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
 @pytest.mark.parametrize("endpoint", ["localhost:4318", "grpc://host:4317", "http://", "http://host:99999/x", "a\nb"])
-def test_an_endpoint_that_is_no_url_is_told(name: str, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_that_is_no_url_is_reported(name: str, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     said = wrong(monkeypatch, **{name: endpoint})
     assert f"FAULTLINE_TRACING: {name} must be the URL of a collector" in said
 

@@ -45,7 +45,7 @@ async def served() -> AsyncIterator[Served]:
     await made.server.stop()
 
 
-async def test_a_free_port_is_taken_and_told(served: Served) -> None:
+async def test_a_free_port_is_taken_and_reported(served: Served) -> None:
     assert served.server.port > 0
 
 
@@ -54,7 +54,7 @@ async def test_healthz_says_alive_even_when_not_ready(served: Served) -> None:
     assert (await served.get("/healthz"))[:2] == (200, '{"status": "alive"}')
 
 
-async def test_readyz_is_200_when_windows_would_be_judged(served: Served) -> None:
+async def test_readyz_is_200_when_windows_would_be_classified(served: Served) -> None:
     status, body, _ = await served.get("/readyz")
     assert (status, '"ready": true' in body) == (200, True)
 

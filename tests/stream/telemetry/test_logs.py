@@ -76,7 +76,7 @@ def test_a_higher_level_also_quietens_the_libraries(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_a_traceback_is_told_without_the_values_of_variables(
+def test_a_traceback_is_logged_without_the_values_of_variables(
     log_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # At a failing login, the password is a local variable.

@@ -200,7 +200,7 @@ async def test_a_worker_that_came_with_no_model_needs_one_on_the_topic() -> None
 # Swaps ----------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_new_champion_judges_from_the_next_micro_batch_and_the_former_is_closed() -> None:
+async def test_a_new_champion_classifies_from_the_next_micro_batch_and_the_former_is_closed() -> None:
     async with working() as bench:
         assert await bench.judged_by("a") == DEFAULT.model_id
         await bench.put(model_record(CHAMPION, ONE))

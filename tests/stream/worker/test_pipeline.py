@@ -226,7 +226,7 @@ async def test_events_of_simulated_windows_carry_the_mark_of_their_windows_and_t
         assert marks == {b"simulated": True, b"real": False}
 
 
-async def test_an_update_is_told_to_the_former_types_subscribers_too() -> None:
+async def test_an_update_is_published_to_the_former_types_subscribers_too() -> None:
     ab = SPEC.class_index("AB")
     async with rig() as ours:
         await ours.submit(marked_record("l", [*ONSET, ab, ab, ab], SPEC))
@@ -249,7 +249,7 @@ async def test_a_raising_engine_fails_the_pipeline_and_acknowledges_nothing() ->
             await ours.submit(marked_record("l", ONSET, SPEC, offset=1))
 
 
-async def test_what_was_judged_before_the_engine_raised_is_still_acknowledged() -> None:
+async def test_what_was_classified_before_the_engine_raised_is_still_acknowledged() -> None:
     class RaisingLater(FakeClassifier):
         def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
             if self.calls:
@@ -291,7 +291,7 @@ class Wary(FakeClassifier):
         return np.asarray(windows[:, 0, 0] == SPEC.class_index("BG"), bool)
 
 
-async def test_windows_unlike_training_are_no_faults_and_are_counted_as_unknown() -> None:
+async def test_out_of_distribution_windows_are_no_faults_and_are_counted_as_unknown() -> None:
     strange = [SPEC.class_index("BG")] * len(ONSET)
     async with rig(engine=Wary(SPEC), window_classes=True) as ours:
         await ours.submit(marked_record("strange", strange, SPEC), marked_record("l", ONSET, SPEC, offset=1))
@@ -304,7 +304,7 @@ async def test_windows_unlike_training_are_no_faults_and_are_counted_as_unknown(
         assert set(msgspec.msgpack.decode(first.value or b"")["classes"]) == {SPEC.none_index}
 
 
-async def test_a_window_unlike_training_whose_answer_is_no_number_is_counted_once() -> None:
+async def test_an_out_of_distribution_window_whose_answer_is_not_finite_is_counted_once() -> None:
     class Both(NumberlessClassifier):
         def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
             return np.asarray(np.arange(len(windows)) == 0)
@@ -376,7 +376,7 @@ async def test_an_agent_cancelled_while_it_submits_leaves_nothing_to_drain() -> 
         answering.cancel()
 
 
-async def test_batches_of_a_lost_partition_are_neither_judged_nor_acknowledged_nor_counted() -> None:
+async def test_batches_of_a_lost_partition_are_neither_tracked_nor_acknowledged_nor_counted() -> None:
     async with rig(batch_windows=100) as ours:
         far = time.monotonic() + 1e6
         await ours.submit(marked_record("l", ONSET, SPEC), record(b"l", b"", offset=1), arrived_s=far, last=False)
@@ -389,7 +389,7 @@ async def test_batches_of_a_lost_partition_are_neither_judged_nor_acknowledged_n
         assert ours.counted("faultline_records_total") == 1
 
 
-async def test_a_partition_lost_while_its_states_are_read_is_not_judged() -> None:
+async def test_a_partition_lost_while_its_states_are_read_is_not_tracked() -> None:
     async with rig() as ours:
         ours.reader.ready.clear()
         await ours.submit(marked_record("l", ONSET, SPEC))

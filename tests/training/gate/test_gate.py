@@ -158,7 +158,7 @@ def test_a_criterion_tells_value_limit_and_champion_in_its_text() -> None:
     ]
 
 
-def test_a_model_without_events_is_judged_without_them() -> None:
+def test_a_model_without_events_has_no_event_criteria() -> None:
     instant = GateScores(holdout=0.83, ece=0.03)
     assert gate(instant, instant, InstantThresholds()).passed
     assert not gate(instant, None, LIMITS).passed

@@ -35,7 +35,7 @@ def test_layers_in_a_row_are_one_chain_and_need_no_column_of_connections() -> No
     assert not is_branched(row)
 
 
-def test_branches_are_told_beside_one_another_and_then_what_joins_them() -> None:
+def test_branches_are_described_beside_one_another_and_then_what_joins_them() -> None:
     reading, joining = chains(FORK)
     assert [[part.name for part in chain] for chain in reading] == [["a", "b"], ["x", "y"]]
     assert [[part.name for part in chain] for chain in joining] == [["both", "z"]]

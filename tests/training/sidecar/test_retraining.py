@@ -55,7 +55,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(tmp_path)
 
 
-async def test_a_candidate_that_passes_is_published_once_and_its_report_is_told_of(bench: Bench) -> None:
+async def test_a_candidate_that_passes_is_published_once_and_its_report_is_named(bench: Bench) -> None:
     final = await bench.retrainer.retrain(run_of(epochs=3), no_windows)
     assert (final.state, final.model_id, final.champion_id) == (
         "promoted",
@@ -139,7 +139,7 @@ async def test_a_publishing_that_the_broker_does_not_confirm_is_tried_again_unle
     assert bench.champions.published == [bench.candidate.model_id]
 
 
-async def test_a_champion_promoted_by_hand_meanwhile_is_what_the_candidate_is_judged_beside(bench: Bench) -> None:
+async def test_a_champion_promoted_by_hand_meanwhile_is_what_the_candidate_is_compared_with(bench: Bench) -> None:
     by_hand = model("by hand")
     shown: list[Artefact | None] = [bench.champion, by_hand]
 

@@ -36,7 +36,7 @@ def test_all_reports_carry_on_the_trace_of_the_request() -> None:
     assert span.attributes["faultline.state"] == "promoted"
 
 
-def test_requests_that_were_merged_are_linked_and_each_is_told_in_its_own_trace() -> None:
+def test_requests_that_were_merged_are_linked_and_each_is_reported_in_its_own_trace() -> None:
     spans = Spans()
     traces = RetrainingTraces(spans.tracing)
     traces.on_request("one", trace_headers(GATEWAY))
@@ -63,7 +63,7 @@ def test_an_unsampled_request_makes_no_span_and_is_passed_on() -> None:
     assert spans.all == ()
 
 
-def test_a_word_that_is_told_again_ends_nothing_twice() -> None:
+def test_a_final_report_that_is_repeated_ends_nothing_twice() -> None:
     spans = Spans()
     traces = RetrainingTraces(spans.tracing)
     assert published_contexts(traces, RUN, "started", "promoted")[1] is not None

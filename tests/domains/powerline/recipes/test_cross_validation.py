@@ -136,7 +136,7 @@ def test_a_silent_classifier_misses_all_faults_and_has_no_delay() -> None:
     assert found.delay_cycles_p95 is None
 
 
-def test_windows_unlike_training_are_answered_with_no_fault() -> None:
+def test_out_of_distribution_windows_are_answered_with_no_fault() -> None:
     bounds = PowerLineRejection.for_spec(SPEC, most_current=10, most_voltage=10, least_change=0, most_roughness=None)
     windows = np.stack([np.full(SPEC.window_shape, level, np.float32) for level in (1, 100)])
     said = with_rejection(always("AG"), bounds, SPEC)(windows)  # type: ignore[arg-type]

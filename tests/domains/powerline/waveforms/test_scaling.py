@@ -93,7 +93,7 @@ def test_without_ratings_the_state_before_the_event_is_the_base(tmp_path: Path) 
     assert "no CT rating" in line.base_source
 
 
-def test_told_bases_are_taken(tmp_path: Path) -> None:
+def test_given_bases_are_used(tmp_path: Path) -> None:
     line = open_waveforms(healthy(tmp_path).path, options=ReadOptions(current_base=100, voltage_base=1000)).lines[0]
     assert (line.current_base, line.voltage_base) == (100, 1000)
 
@@ -112,7 +112,7 @@ def test_reversed_currents_are_said_and_turned_only_when_asked(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("phase", [0, 1, 2])
-def test_one_reversed_phase_is_told_from_reversed_power(tmp_path: Path, phase: int) -> None:
+def test_one_reversed_phase_is_distinguished_from_reversed_power(tmp_path: Path, phase: int) -> None:
     shape = Shape()
     waves = load_waves(shape)
     waves[:, phase] *= -1

@@ -113,7 +113,7 @@ def test_features_of_a_known_wave_are_what_was_put_in() -> None:
     assert named["current unbalance"] == pytest.approx(0, abs=1e-3)
 
 
-def test_windows_judged_faulty_say_nothing_of_the_signal() -> None:
+def test_windows_classified_as_faulty_are_not_measured_for_drift() -> None:
     windows = np.ones((2, 32, 6), np.float32)
     probabilities = np.zeros((2, 12), np.float32)
     probabilities[0, 0], probabilities[1, 3] = 1, 1

@@ -28,7 +28,7 @@ async def run(code: str, folder: Path, limits: JobLimits = PLENTY) -> tuple[str 
     return exited.failure, exited.retry, steps
 
 
-async def test_steps_are_told_and_what_else_is_printed_is_not(tmp_path: Path) -> None:
+async def test_steps_are_reported_and_other_output_is_not(tmp_path: Path) -> None:
     code = """print('{"progress": 0.5, "stage": "epoch"}'); print("chatter"); print('{"progress": 7}')"""
     failure, _, steps = await run(code, tmp_path)
     assert failure is None

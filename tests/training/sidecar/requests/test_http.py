@@ -69,7 +69,7 @@ async def test_wrong_tokens_run_out_and_the_right_one_still_opens(endpoint: tupl
     assert (await post(endpoint[0]))[0] == 202
 
 
-async def test_more_than_the_rate_is_told_when_to_come_again(endpoint: tuple[RetrainEndpoint, Asked]) -> None:
+async def test_more_than_the_rate_is_refused_with_the_time_to_retry(endpoint: tuple[RetrainEndpoint, Asked]) -> None:
     assert [(await post(endpoint[0]))[0] for _ in range(2)] == [202, 202]
     status, body, headers = await post(endpoint[0])
     assert (status, headers["Retry-After"], len(endpoint[1].requests)) == (429, "1800", 2)

@@ -27,7 +27,7 @@ def consumer_in(path: Path) -> tuple[RequestConsumer, ReportsInMemory, WorkDir]:
     return RequestConsumer(given, "line", journal_file, reports, SidecarMetrics()), published, workdir
 
 
-async def test_who_asks_meanwhile_is_told_that_the_request_was_merged(tmp_path: Path) -> None:
+async def test_a_request_that_arrives_meanwhile_is_reported_as_merged(tmp_path: Path) -> None:
     consumer, published, _ = consumer_in(tmp_path)
     await consumer.receive(request("one"))
     first = consumer.begin()
@@ -66,7 +66,7 @@ async def test_a_restarted_trainer_knows_what_runs_what_waits_and_what_was_serve
     assert follow_up.request_ids == ["two"]
 
 
-async def test_a_request_that_the_journal_cannot_take_is_told_to_have_failed(
+async def test_a_request_that_the_journal_cannot_take_is_reported_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     consumer, published, _ = consumer_in(tmp_path)
