@@ -22,11 +22,11 @@ Send = Callable[[int, int, str], None]
 
 @pytest.fixture
 def topics(kafka: Kafka) -> Topics:
-    return Topics(kafka.bootstrap, f"evil-{os.getpid()}-{next(_numbers)}", partitions=3).create()
+    return Topics(kafka.bootstrap, f"malformed-{os.getpid()}-{next(_numbers)}", partitions=3).create()
 
 
 @pytest.fixture
-def evil(topics: Topics) -> tuple[Send, set[tuple[int, int]]]:
+def malformed(topics: Topics) -> tuple[Send, set[tuple[int, int]]]:
     """Return a function that sends a batch with malformed records, and the set of their places."""
     places: set[tuple[int, int]] = set()
 
@@ -47,9 +47,9 @@ def evil(topics: Topics) -> tuple[Send, set[tuple[int, int]]]:
 
 @pytest.mark.parametrize("parser", ["C", "Python"])
 def test_a_record_whose_header_name_is_not_utf_8_is_dead_lettered_once_and_costs_no_neighbour(
-    topics: Topics, evil: tuple[Send, set[tuple[int, int]]], tmp_path: Path, parser: str
+    topics: Topics, malformed: tuple[Send, set[tuple[int, int]]], tmp_path: Path, parser: str
 ) -> None:
-    send, places = evil
+    send, places = malformed
     load = Load(topics)
     # The backlog when the worker starts: malformed records first, in the middle, and on two partitions of one fetch.
     send(0, 0, "xggxxgg")

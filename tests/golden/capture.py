@@ -114,7 +114,7 @@ def lines() -> Scenario:
     return scenario(3, 12.8, seed=5)
 
 
-class SaidClasses:
+class ClassReader:
     """A classifier of `instant` windows that reads the class from the first value of the window."""
 
     model_id = "instant-reader"
@@ -158,15 +158,15 @@ def contract() -> dict[str, Any]:
 
 def line_stream() -> dict[str, Any]:
     """Send the simulated lines, and some invalid records, through the worker's own path."""
-    return judged_stream(_line_records(), engine("shipped"), SPEC)
+    return classified_stream(_line_records(), engine("shipped"), SPEC)
 
 
 def instant_stream() -> dict[str, Any]:
     """Send instants that carry their class through the same path."""
-    return judged_stream(_instant_records(), SaidClasses(), INSTANT)
+    return classified_stream(_instant_records(), ClassReader(), INSTANT)
 
 
-def judged_stream(records: Sequence[Any], classifier: Classifier, spec: SignalSpec) -> dict[str, Any]:
+def classified_stream(records: Sequence[Any], classifier: Classifier, spec: SignalSpec) -> dict[str, Any]:
     """Decode, classify, reject, track and publish records as a worker does, fetch by fetch.
 
     Returns:
@@ -337,7 +337,7 @@ def _scores_of(name: str) -> dict[str, Any]:
     truth = Truth(SPEC)
     for k, labels in enumerate(what.labels):
         truth.add(f"feeder-{k}", START_NS, RATE_HZ, labels[SPEC.samples - 1 :: SPEC.hop].tolist())
-    found = judged_stream(_line_records(), engine(name), SPEC)["events"]
+    found = classified_stream(_line_records(), engine(name), SPEC)["events"]
     events = [PowerLineFaultEvent.model_validate(event) for event in found]
     known = models()[name].manifest.rejection
     probabilities = classify_record(with_rejection(engine(name).classify, known, SPEC), what.samples, SPEC)

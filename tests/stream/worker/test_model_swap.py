@@ -102,7 +102,7 @@ class Bench:
         await self.topic.later.put([])
         await until(self.topic.later.empty)
 
-    async def judged_by(self, line: str = "l") -> str:
+    async def classified_by(self, line: str = "l") -> str:
         """Return the model that classifies a window sent now."""
         await self.rig.submit(marked_record(line, ONSET, SPEC))
         await self.rig.pipeline.drain()
@@ -194,7 +194,7 @@ async def test_a_worker_that_came_with_no_model_needs_one_on_the_topic() -> None
     async with working(model_record(CHAMPION, ONE), default=None) as bench:
         await bench.put(model_record(CHAMPION, None))
         await until(lambda: bench.refused("none") == 1)
-        assert await bench.judged_by() == ONE.model_id, "the only model there is goes on"
+        assert await bench.classified_by() == ONE.model_id, "the only model there is goes on"
 
 
 # Swaps ----------------------------------------------------------------------------------------------------------------
@@ -202,10 +202,10 @@ async def test_a_worker_that_came_with_no_model_needs_one_on_the_topic() -> None
 
 async def test_a_new_champion_classifies_from_the_next_micro_batch_and_the_former_is_closed() -> None:
     async with working() as bench:
-        assert await bench.judged_by("a") == DEFAULT.model_id
+        assert await bench.classified_by("a") == DEFAULT.model_id
         await bench.put(model_record(CHAMPION, ONE))
         await until(lambda: bench.workshop.engines[DEFAULT.model_id].closed)
-        assert await bench.judged_by("b") == ONE.model_id
+        assert await bench.classified_by("b") == ONE.model_id
         assert bench.counted("faultline_model_swaps_total") == 1
         assert bench.counted("faultline_model_info", model_id=ONE.model_id, spec="line") == 1
         assert bench.counted("faultline_model_info", model_id=DEFAULT.model_id, spec="line") == 0
@@ -241,7 +241,7 @@ async def test_of_several_champions_that_come_together_only_the_newest_is_built(
     async with working() as bench:
         await bench.topic.later.put([model_record(CHAMPION, ONE), model_record(CHAMPION, TWO, offset=1)])
         await until(lambda: bench.counted("faultline_model_swaps_total"))
-        assert await bench.judged_by() == TWO.model_id
+        assert await bench.classified_by() == TWO.model_id
         assert ONE.model_id not in bench.workshop.engines
 
 
@@ -254,7 +254,7 @@ async def test_a_repeated_champion_and_other_keys_change_nothing() -> None:
             model_record("line/nonsense", TWO),
             model_record("", None),
         )
-        assert await bench.judged_by() == ONE.model_id
+        assert await bench.classified_by() == ONE.model_id
         assert bench.counted("faultline_model_swaps_total") == 0
 
 
@@ -262,7 +262,7 @@ async def test_a_champion_taken_back_brings_the_default_artefact_again() -> None
     async with working(model_record(CHAMPION, ONE)) as bench:
         await bench.put(model_record(CHAMPION, None))
         await until(lambda: bench.counted("faultline_model_swaps_total"))
-        assert await bench.judged_by() == DEFAULT.model_id
+        assert await bench.classified_by() == DEFAULT.model_id
 
 
 @pytest.mark.parametrize(
@@ -281,12 +281,12 @@ async def test_a_bad_record_changes_nothing_and_is_counted_with_its_reason(value
     async with working(model_record(CHAMPION, ONE)) as bench:
         await bench.put(model_record(CHAMPION, value), model_record(SHADOW, value))
         await until(lambda: bench.refused(reason) == 2)
-        assert await bench.judged_by("a") == ONE.model_id
+        assert await bench.classified_by("a") == ONE.model_id
         assert bench.shadow.model_id is None
         assert not bench.workshop.engines[ONE.model_id].closed
         await bench.put(model_record(CHAMPION, TWO))
         await until(lambda: bench.counted("faultline_model_swaps_total"))
-        assert await bench.judged_by("b") == TWO.model_id, "a good one behind it is taken"
+        assert await bench.classified_by("b") == TWO.model_id, "a good one behind it is taken"
 
 
 async def test_with_a_key_nothing_unsigned_changes_the_model_not_even_a_tombstone() -> None:
@@ -299,10 +299,10 @@ async def test_with_a_key_nothing_unsigned_changes_the_model_not_even_a_tombston
             model_record(CHAMPION, TWO, private_key=KEY, signed_for=SHADOW),
         )
         await until(lambda: bench.refused("signature") == 2)
-        assert await bench.judged_by("a") == ONE.model_id
+        assert await bench.classified_by("a") == ONE.model_id
         await bench.put(model_record(CHAMPION, TWO, private_key=KEY))
         await until(lambda: bench.counted("faultline_model_swaps_total"))
-        assert await bench.judged_by("b") == TWO.model_id
+        assert await bench.classified_by("b") == TWO.model_id
 
 
 async def test_a_shadow_comes_and_goes_and_the_champion_stays() -> None:
@@ -316,4 +316,4 @@ async def test_a_shadow_comes_and_goes_and_the_champion_stays() -> None:
         await bench.put(model_record(SHADOW, None))
         await until(lambda: bench.shadow.model_id is None)
         assert bench.counted("faultline_shadow_info", model_id=TWO.model_id, spec="line") == 0
-        assert await bench.judged_by() == DEFAULT.model_id
+        assert await bench.classified_by() == DEFAULT.model_id

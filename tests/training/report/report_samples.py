@@ -19,13 +19,13 @@ RECIPE = recipe_of(SPEC)
 CLASSES = len(SPEC.classes)
 
 
-def judged(seed: int = 1, right: float = 0.95, episodes: int = 60, each: int = 20) -> Predictions:
+def predictions(seed: int = 1, right: float = 0.95, episodes: int = 60, each: int = 20) -> Predictions:
     """Return predictions of which about ``right`` are correct; the labels are the same for every seed."""
     labels = np.random.default_rng(0).integers(0, CLASSES, episodes * each)
     rng = np.random.default_rng(seed)
-    said = np.where(rng.random(len(labels)) < right, labels, rng.integers(0, CLASSES, len(labels)))
+    y_pred = np.where(rng.random(len(labels)) < right, labels, rng.integers(0, CLASSES, len(labels)))
     probabilities = np.full((len(labels), CLASSES), 0.1 / (CLASSES - 1), np.float32)
-    probabilities[np.arange(len(labels)), said] = 0.9
+    probabilities[np.arange(len(labels)), y_pred] = 0.9
     return Predictions(labels, probabilities, np.repeat(np.arange(episodes), each), "made up")
 
 
@@ -70,8 +70,8 @@ def robustness(model_id: str = "line-0123456789ab") -> RobustnessResult:
 
 def report_data() -> ReportData:
     """Return every part that a report can have."""
-    mine, theirs = judged(1, 0.97), judged(2, 0.93)
-    classification, calibration = classify_scores(mine, SPEC), calibrate_scores(mine, SPEC, 1.3)
+    candidate, champion = predictions(1, 0.97), predictions(2, 0.93)
+    classification, calibration = classify_scores(candidate, SPEC), calibrate_scores(candidate, SPEC, 1.3)
     history = History(
         loss=(1.2, 0.5, 0.31), val_loss=(0.9, 0.45, 0.4), val_accuracy=(0.7, 0.85, 0.84),
         val_merged_macro_f1=(0.6, 0.8, 0.83), best_epoch=3,
@@ -144,7 +144,7 @@ def report_data() -> ReportData:
             Failure(title="missed fault", truth="AG", said="no episode", probability=None, facts={"position": 0.5},
                     channels=SPEC.channels, samples=wave, samples_per_cycle=32, mark=48),
         ),
-        champion=compare(mine, theirs, "line-ba9876543210", SPEC),
+        champion=compare(candidate, champion, "line-ba9876543210", SPEC),
         gate_scores=scores,
         verdict=verdict,
         architecture_notes=recommendations.architecture_notes(network, latency, 2),

@@ -59,14 +59,14 @@ def test_notes_and_table_tell_the_parameters_of_every_branch() -> None:
 
 
 def test_the_shipped_networks_layers_add_up_and_lead_from_the_window_to_the_classes() -> None:
-    told = describe_network(shipped("line"))
-    assert sum(part.parameters for part in told.layers) == told.parameters == told.trainable
-    names = [part.name for part in told.layers]
-    for place, part in enumerate(told.layers):
+    network = describe_network(shipped("line"))
+    assert sum(part.parameters for part in network.layers) == network.parameters == network.trainable
+    names = [part.name for part in network.layers]
+    for place, part in enumerate(network.layers):
         assert set(part.connected_to) <= set(names[:place])
-    assert told.layers[-1].output_shape == f"(None, {len(load_spec('line').classes)})"
-    read = {name for part in told.layers for name in part.connected_to}
-    assert set(names) - read == {told.layers[-1].name}, "every other layer is read by one"
+    assert network.layers[-1].output_shape == f"(None, {len(load_spec('line').classes)})"
+    read = {name for part in network.layers for name in part.connected_to}
+    assert set(names) - read == {network.layers[-1].name}, "every other layer is read by one"
 
 
 def test_a_row_of_the_heat_map_tells_its_levels_and_every_baseline() -> None:

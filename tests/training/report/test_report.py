@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model.artefact import Artefact, shipped
-from tests.training.report.report_samples import CLASSES, SPEC, judged, report_data, robustness
+from tests.training.report.report_samples import CLASSES, SPEC, predictions, report_data, robustness
 from training.errors import TrainingError
 from training.evaluation.documents import LeakageCheck
 from training.evaluation.evaluation import Predictions
@@ -83,12 +83,12 @@ def test_every_sentence_of_ours_names_a_number(data: ReportData) -> None:
 
 
 def test_recommendations_follow_the_measurements(data: ReportData) -> None:
-    told = "\n".join(data.recommendations)
-    assert "Do not deploy: 2 of 5 criteria" in told
-    assert "Train with more of condition 'lost channel': at level 5" in told
-    assert "motor start: 2 of the 3 false alarms" in told
-    assert "Add training data of fault resistance above 10 Ω: 70.00%" in told
-    assert "training accuracy is 0.0600 above validation" in told
+    sentences = "\n".join(data.recommendations)
+    assert "Do not deploy: 2 of 5 criteria" in sentences
+    assert "Train with more of condition 'lost channel': at level 5" in sentences
+    assert "motor start: 2 of the 3 false alarms" in sentences
+    assert "Add training data of fault resistance above 10 Ω: 70.00%" in sentences
+    assert "training accuracy is 0.0600 above validation" in sentences
 
 
 def test_what_was_not_measured_is_not_claimed(data: ReportData) -> None:
@@ -152,23 +152,25 @@ def test_drawings_have_as_many_curves_as_channels_and_take_the_page_colour(data:
 
 
 def test_a_paired_difference_of_equal_models_is_zero_with_certainty() -> None:
-    rows = compare(judged(1), judged(1), "same", SPEC).rows
+    rows = compare(predictions(1), predictions(1), "same", SPEC).rows
     assert all(row.difference == 0 for row in rows)
     assert [(row.low, row.high) for row in rows if row.low is not None] == [(0, 0), (0, 0)]
 
 
 def test_a_paired_interval_tells_a_better_model_from_a_worse_one() -> None:
-    better = compare(judged(1, 0.99), judged(2, 0.9), "worse", SPEC).rows[0]
+    better = compare(predictions(1, 0.99), predictions(2, 0.9), "worse", SPEC).rows[0]
     assert better.low is not None
     assert 0 < better.low < better.difference < (better.high or 0)
 
 
 def test_a_paired_interval_is_narrower_than_the_scores_own() -> None:
-    scores = classify_scores(judged(1, 0.9), SPEC).scores
-    mine = judged(1, 0.9)
-    said = mine.probabilities.copy()
-    said[0] = np.eye(CLASSES, dtype=np.float32)[0]
-    row = compare(mine, Predictions(mine.labels, said, mine.episode, ""), "nearly the same", SPEC).rows[0]
+    scores = classify_scores(predictions(1, 0.9), SPEC).scores
+    candidate = predictions(1, 0.9)
+    predicted = candidate.probabilities.copy()
+    predicted[0] = np.eye(CLASSES, dtype=np.float32)[0]
+    row = compare(
+        candidate, Predictions(candidate.labels, predicted, candidate.episode, ""), "nearly the same", SPEC
+    ).rows[0]
     assert (row.high or 0) - (row.low or 0) < (scores.merged_high - scores.merged_low) / 5
 
 
@@ -210,9 +212,9 @@ def test_a_spec_without_an_evaluation_is_refused(tmp_path: Path) -> None:
 def test_the_shipped_model_is_reported_beside_itself_with_no_difference(tmp_path: Path) -> None:
     path = tmp_path / "line.safetensors"
     shipped("line").save(path)
-    told: list[str] = []
+    steps: list[str] = []
     options = ReportOptions(path, champion=path, lines=2, episodes=0)
-    result = collect(options, step=told.append)
+    result = collect(options, step=steps.append)
     assert result.champion is not None
     assert result.champion.disagreeing_windows == 0
     assert result.champion.rows[0].difference == 0

@@ -101,8 +101,8 @@ def events_of(passing: Railway, champion: Artefact, spec: SignalSpec) -> dict[st
     episodes: dict[str, list[FaultEvent]] = {}
     for number, windows in enumerate(passing.windows(spec)):
         probabilities, entry = classify(windows), windows_in_time(passing, number, len(windows))
-        judged = tracker.track(None, entry, windows, probabilities.argmax(axis=1), probabilities)
-        for step in judged.steps:
+        tracked = tracker.track(None, entry, windows, probabilities.argmax(axis=1), probabilities)
+        for step in tracked.steps:
             event = fault_event(step, spec, champion.model_id, source)
             episodes.setdefault(event.episode_id, []).append(event)
     return episodes
