@@ -81,7 +81,7 @@ def faults(stack: Stack) -> None:
 
 
 def unlabelled(stack: Stack, event_id: str) -> None:
-    """The demo's windows are not stored as those of production, and its events cannot be labelled."""
+    """Check that the demo's windows are not stored as production data, and that its events cannot be labelled."""
     done = stack.attempt("run", "--rm", "-T", "cli", "label", event_id, "none")
     if done.returncode == 0 or "simulated windows" not in done.stderr or done.stderr.lstrip().startswith("{"):
         raise SmokeError(f"a label on an event of the demo: {done.stdout}{done.stderr}")
@@ -108,7 +108,7 @@ def replay(stack: Stack) -> None:
 
 
 def plot(stack: Stack, records: Path) -> None:
-    """A plot comes out in the host's folder and belongs to the user whose ids were given."""
+    """Check that a plot appears in the host's folder and belongs to the user whose ids were given."""
     (records / "fault.csv").write_text(fault_table(), encoding="utf-8")
     os.chmod(records / "fault.csv", 0o644)
     stack.run("run", "--rm", "-T", "cli", "classify", "/records/fault.csv", "--plot", "/records/plots")

@@ -75,7 +75,7 @@ def test_every_bind_mount_but_the_folder_of_records_is_read_only_and_is_in_the_r
     (records,) = written
     assert SERVICES["cli"]["volumes"] == [records]
     assert (records["type"], records["target"], default_of(records["source"])) == ("bind", "/records", "./records")
-    # Docker makes a missing folder as root's, where nobody else could write: the checkout has it.
+    # Docker creates a missing folder as root, where no other user could write, so the checkout contains it.
     assert records["bind"] == {"create_host_path": False}
     assert (REPOSITORY / "records").is_dir()
 
@@ -130,7 +130,7 @@ def test_the_example_names_every_variable_of_the_compose_file_with_its_default()
         for line in (REPOSITORY / ".env.example").read_text(encoding="utf-8").splitlines()
         if line and not line.startswith("#")
     )
-    # Which image, and which file of settings, is for whoever builds or tests; USER is the login's.
+    # The image, the file of settings and the login's USER depend on who builds or tests.
     assert example == {name: default for name, default in used.items() if name not in ("IMAGE", "SETTINGS", "USER")}
 
 

@@ -22,7 +22,7 @@ Command = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignalSpec]:
-    """The spec of machines, while their domain is installed."""
+    """Return the spec of machines while their domain is installed."""
     with installed_project(tmp_path_factory.mktemp("installed"), OWN_DOMAIN):
         yield load_spec("machine")
 
@@ -47,7 +47,7 @@ def command() -> Command:
 
 @pytest.fixture(scope="module")
 def model(spec: SignalSpec, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artefact, trained by ``faultline train``."""
+    """Return an artefact trained by ``faultline train``."""
     path = tmp_path_factory.mktemp("model") / "machine.safetensors"
     print(command("train", "--spec", "machine", "--out", path, "--quiet"))
     return path

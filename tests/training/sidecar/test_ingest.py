@@ -25,7 +25,7 @@ from training.sidecar.store.tiers import DAY_S, StoreLimits
 SPEC = load_spec("line")
 HOP_NS = hop_ns(SPEC)
 SIMULATED_WINDOWS = (5 * 1600 - SPEC.samples) // SPEC.hop + 1
-"""Of five seconds of one line."""
+"""Number of windows in five seconds of one line."""
 
 
 async def nobody(found: str) -> None:
