@@ -157,7 +157,7 @@ def _by_class(spec: SignalSpec, classification: Classification) -> Iterator[str]
         wrong = [(count, column) for column, count in enumerate(table[k]) if column != k]
         most, column = max(wrong)
         other = spec.class_names[column]
-        rest = f"; {most:,} of its {weakest.windows:,} windows are classified as {other}" if most else ""
+        rest = f"; the model classifies {most:,} of its {weakest.windows:,} windows as {other}" if most else ""
         yield f"Add episodes of {weakest.name}, the weakest class with F1 {weakest.f1:.4f}{rest}."
 
 
@@ -180,7 +180,7 @@ def _by_condition(conditions: RobustnessResult | None) -> Iterator[str]:
         yield (
             f"Train with more of condition '{_words(worst.condition)}': at level {worst.level}"
             f" ({f'{worst.value} {worst.unit}'.strip()})"
-            f" merged macro-F1 is {worst.merged_macro_f1:.3f} against {clean.merged_macro_f1:.3f} without it{beside}."
+            f" merged macro-F1 is {worst.merged_macro_f1:.3f} against {clean.merged_macro_f1:.3f} without any{beside}."
         )
     for name in sorted({name for cell in conditions.cells for name in cell.baselines}):
         beaten = [cell for cell in conditions.cells if cell.baselines.get(name, 0.0) > cell.merged_macro_f1]
@@ -199,14 +199,14 @@ def _by_events(events: Events | None) -> Iterator[str]:
     if events.disturbance_by_kind:
         kind, count = max(events.disturbance_by_kind.items(), key=lambda item: item[1])
         yield (
-            f"Search more hard windows of {_words(kind)}: {count} of the {events.disturbance_false_alarms}"
-            f" false alarms that {events.disturbances} non-faults raised in {events.disturbance_line_hours:.2f}"
-            f" line-hours."
+            f"Search for more hard windows of {_words(kind)}: it caused {count} of the"
+            f" {events.disturbance_false_alarms} false alarms that {events.disturbances} non-faults raised in"
+            f" {events.disturbance_line_hours:.2f} line-hours."
         )
     if events.missed or events.wrong:
         yield (
-            f"Study the gallery of failures: {events.missed} of {events.injected} faults were missed and {events.wrong}"
-            f" ended with a wrong class."
+            f"Study the gallery of failures: the model missed {events.missed} of {events.injected} faults, and"
+            f" {events.wrong} ended with a wrong class."
         )
 
 

@@ -86,7 +86,7 @@ def test_recommendations_follow_the_measurements(data: ReportData) -> None:
     sentences = "\n".join(data.recommendations)
     assert "Do not deploy: 2 of 5 criteria" in sentences
     assert "Train with more of condition 'lost channel': at level 5" in sentences
-    assert "motor start: 2 of the 3 false alarms" in sentences
+    assert "motor start: it caused 2 of the 3 false alarms" in sentences
     assert "Add training data of fault resistance above 10 Ω: 70.00%" in sentences
     assert "training accuracy is 0.0600 above validation" in sentences
 
