@@ -1,4 +1,7 @@
-"""The command line. Heavy imports (TensorFlow, Faust) happen inside the commands, so that ``--help`` is quick."""
+"""Define and run the ``faultline`` command line.
+
+Heavy imports (TensorFlow, Faust) happen inside the commands, so that ``--help`` is quick.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from model.errors import FaultlineError
 
 app = typer.Typer(
     name="faultline",
-    help="Streaming fault detection for power lines: windows of currents and voltages in, fault events out.\n\n"
-    "Settings come from the environment (FAULTLINE_…) or a .env file; `faultline doctor` tells what is missing.",
-    epilog="First run: `faultline demo`.",
+    help="Detect faults on power lines in streams of samples: Kafka topics of windows in, topics of fault events out."
+    "\n\nSettings are environment variables (FAULTLINE_…), also read from a .env file. `faultline doctor` checks the"
+    " installation, the settings and the broker.",
+    epilog="First run: `faultline demo`. Options and an example of each command: `faultline COMMAND --help`.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -32,11 +36,11 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")] = (
-        False
-    ),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = (False),
 ) -> None:
-    # Until a command configures logs by the settings: nothing on standard output, which is for results.
+    # Log to standard error until a command configures logging from the settings: standard output is for results.
     import structlog
 
     structlog.configure(
@@ -55,8 +59,8 @@ def main() -> None:
 
 
 def run(app: typer.Typer) -> None:
-    """Run an app on the process's arguments and exit; print an error of ours as one line on standard error."""
-    # Importing faust reads sys.argv for options of its own (--loop, -L, --datadir): ours are not for it.
+    """Run an app on the arguments of the process and exit; print a Faultline error as one line on standard error."""
+    # Importing Faust parses sys.argv for its own options (--loop, -L, --datadir), so our arguments are hidden from it.
     arguments, sys.argv[1:] = sys.argv[1:], []
     try:
         app(arguments)

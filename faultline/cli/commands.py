@@ -1,4 +1,4 @@
-"""Register the commands, in the order of a first visit."""
+"""Register the commands in the order in which a new user needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faultline demo``: see it work."""
+"""Define ``faultline demo``, which detects faults of simulated lines live."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import typer
 
 
 def demo(
-    lines: Annotated[int, typer.Option(help="Simulated lines.", min=1, max=1000)] = 24,
-    seconds: Annotated[float, typer.Option(help="Length of the recording that is replayed.", min=2.0)] = 60.0,
-    seed: Annotated[int, typer.Option(help="The same seed simulates the same faults.", min=0)] = 7,
+    lines: Annotated[int, typer.Option(help="Number of simulated lines.", min=1, max=1000)] = 24,
+    seconds: Annotated[float, typer.Option(help="Length of the simulated recording, seconds.", min=2.0)] = 60.0,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation: the same seed gives the same faults.", min=0)] = 7,
     keep: Annotated[
-        Path | None, typer.Option(help="Keep the recording and all logs in this folder.", show_default=False)
+        Path | None, typer.Option(help="Folder in which the recording and all logs are kept.", show_default=False)
     ] = None,
 ) -> None:
-    """Find faults of simulated lines, live: broker, worker, replayer and subscriber, each a process.
+    """Simulate power lines and detect their faults live, with broker, worker, replayer and subscriber as processes.
 
-    Nothing needs to be installed or running: the broker is the embedded one, the model ships with the package. The
-    last line printed is JSON with what really went through the topics. The exit status is 0 only if no window was
-    lost. Ctrl-C leaves no process behind.
+    Nothing else needs to be installed or running: the demo starts an embedded broker and uses the model that ships
+    with the package. The last line of the output is JSON: the windows sent and lost, the faults found and missed, and
+    the latencies, all as read from the topics. The exit status is 0 only if no window was lost. Ctrl-C ends every
+    process of the demo.
 
-    Example: faultline demo --lines 40 --seconds 30 --seed 1
+    Example: `faultline demo --lines 40 --seconds 30 --seed 1`
     """
     from faultline.demo.run import DemoOptions, run_demo
 

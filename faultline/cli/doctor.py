@@ -1,4 +1,4 @@
-"""``faultline doctor``: what is installed, reachable and permitted, and what to do about the rest."""
+"""Define ``faultline doctor``, which checks installation, settings, broker and rights."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 def doctor(
     broker: Annotated[
-        str | None, typer.Option(help="Bootstrap servers, host:port[,…]; FAULTLINE_BROKER when not given.")
+        str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
     ] = None,
-    spec: Annotated[str | None, typer.Option(help="Signal spec of the workers; FAULTLINE_SPEC when not given.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+    spec: Annotated[str | None, typer.Option(help="Signal spec of the workers [default: FAULTLINE_SPEC].")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Do not import TensorFlow, which takes seconds.")] = False,
 ) -> None:
-    """Say what is installed, reachable and permitted, and what to do about the rest. Nothing is changed.
+    """Check the installation, the settings, the broker and the rights on it. Nothing is changed.
 
-    Each line is ok, warn (something works less well) or fail (a worker would not run). The exit status is 1
-    when a line says fail.
+    Each line starts with ok, warn (a worker runs, with a restriction) or fail (a worker would not run). A line that
+    starts with warn or fail also names the remedy. The exit status is 1 if a check failed.
 
-    Example: FAULTLINE_BROKER=kafka:9092 faultline doctor
+    Example: `FAULTLINE_BROKER=kafka:9092 faultline doctor`
     """
     from faultline.doctor import diagnose
 

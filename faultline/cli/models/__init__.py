@@ -1,1 +1,1 @@
-"""Commands around models in use: the registry, its keys, the sidecar, and what it learns from."""
+"""Commands for models in use: the registry, its keys, the sidecar that retrains, and the labels it trains on."""

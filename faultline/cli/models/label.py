@@ -1,4 +1,4 @@
-"""``faultline label``: label an event, or a fault that was missed."""
+"""Define ``faultline label``, which labels a fault event, or a fault that was missed."""
 
 from __future__ import annotations
 
@@ -22,35 +22,43 @@ def label(
         list[str],
         typer.Argument(
             metavar="[EVENT_ID] CLASS",
-            help="The event and what it was: a class of the spec such as AG, or none for no fault. With --line only"
-            " the class.",
+            help="Id of the event and its true class: a class of the spec such as AG, or none for no fault. With"
+            " --line give the class only.",
             show_default=False,
         ),
     ],
     line: Annotated[
-        str | None, typer.Option(help="A line on which a fault was missed, with --from and --to.", show_default=False)
+        str | None,
+        typer.Option(help="Line on which a fault was missed; needs --from and --to.", show_default=False),
     ] = None,
     begin: Annotated[
         str | None,
-        typer.Option("--from", help="Its inception, an ISO time such as 2026-01-31T12:00:00.25Z.", show_default=False),
+        typer.Option(
+            "--from", help="Inception of the missed fault, an ISO time: 2026-01-31T12:00:00.25Z.", show_default=False
+        ),
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Its clearing.", show_default=False)] = None,
-    note: Annotated[str, typer.Option(help="Why, for people.", show_default=False)] = "",
-    by: Annotated[str | None, typer.Option(help="Who says so; your login without.", show_default=False)] = None,
-    days: Annotated[float, typer.Option(help="How far to look back for the event.", min=0.01, max=3650)] = 30,
-    broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…].", show_default=False)] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Clearing of the missed fault, an ISO time.", show_default=False)
+    ] = None,
+    note: Annotated[str, typer.Option(help="Reason, kept with the label.", show_default=False)] = "",
+    by: Annotated[
+        str | None, typer.Option(help="Name of whoever labels [default: your login name].", show_default=False)
+    ] = None,
+    days: Annotated[float, typer.Option(help="Look for the event this many days back.", min=0.01, max=3650)] = 30,
+    broker: Annotated[
+        str | None,
+        typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].", show_default=False),
+    ] = None,
 ) -> None:
-    """Say what an event was, so that the next retraining learns it.
+    """Label an event with its true class, for the next retraining to train on.
 
-    The event's episode is looked up on the fault topics; the label covers its windows from inception to clear and is
-    published on window-labels. Of two labels on a window the later one counts. EVENT_ID is printed by
-    `faultline subscribe --json`.
+    The event's episode is looked up on the fault topics. The label covers the windows from its inception to its clear
+    and is published on window-labels. If two labels cover a window, the later one counts. `faultline subscribe --json`
+    prints the event id of each event.
 
     Examples:
-
-    `faultline label 5c8f1d0e9a7b42c6b1d3e5f708192a3b none --note "train passing"`
-
-    `faultline label --line feeder-7 --from 2026-01-31T12:00:00.25Z --to 2026-01-31T12:00:00.40Z AG`
+    - `faultline label 5c8f1d0e9a7b42c6b1d3e5f708192a3b none --note "train passing"`
+    - `faultline label --line feeder-7 --from 2026-01-31T12:00:00.25Z --to 2026-01-31T12:00:00.40Z AG`
     """
     from stream.errors import SettingsError
     from stream.settings import load_settings
@@ -67,7 +75,7 @@ def label(
 
 
 def label_event(settings: Settings, event_id: str, given: OperatorLabel, *, days: float) -> None:
-    """Label an event's episode; show a bar while the event is looked up, then what was labelled."""
+    """Label an event's episode; show a progress bar while the event is looked up, then print the label."""
     from stream.telemetry.logs import configure_logs
     from training.sidecar import label_client
 
@@ -85,11 +93,11 @@ def label_event(settings: Settings, event_id: str, given: OperatorLabel, *, days
     event = events[0]
     cleared = any(e.state == "clear" for e in events)
     about = f"{event.fault_class} on {event.line}, inception {_time(event.inception_ns)}"
-    _show(label, about + ("" if cleared else "; not cleared yet: label it again when it is"))
+    _show(label, about + ("" if cleared else "; the fault is not cleared yet: label it again once it is"))
 
 
 def label_range(settings: Settings, line: str, begin: str, end: str, given: OperatorLabel) -> None:
-    """Label a range of a line between two ISO times, and show what was labelled."""
+    """Label the windows of a line between two ISO times, and print the label."""
     from stream.telemetry.logs import configure_logs
     from training.sidecar import label_client
 
@@ -100,10 +108,10 @@ def label_range(settings: Settings, line: str, begin: str, end: str, given: Oper
 
 
 def parse_time(option: str, text: str) -> int:
-    """Return an ISO time as Unix ns; without a time zone it is of this machine's.
+    """Return an ISO time as Unix ns; a time without a zone is in this machine's time zone.
 
     Raises:
-        SettingsError: ``text`` is no ISO time.
+        SettingsError: if ``text`` is not an ISO time.
 
     Example:
         >>> parse_time("--from", "1970-01-01T00:00:01.5Z")
@@ -129,6 +137,6 @@ def _show(label: WindowLabel, about: str) -> None:
     name = "no fault" if label.fault_class == NO_FAULT else label.fault_class
     typer.echo(f"labelled as {name}: {about}")
     typer.echo(
-        f"windows that start from {_time(label.first_ns)} to {_time(label.last_ns)}; the next retraining learns from"
-        f" those that the trainer keeps (label {label.label_id}, by {label.by})"
+        f"the label covers windows that start from {_time(label.first_ns)} to {_time(label.last_ns)}; the next"
+        f" retraining trains on those that the trainer has stored (label {label.label_id}, by {label.by})"
     )

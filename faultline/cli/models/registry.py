@@ -1,4 +1,4 @@
-"""``faultline models``: which models are on the topic, and which of them is in use."""
+"""Define ``faultline models``, which shows, promotes and compares the models on the topic."""
 
 from __future__ import annotations
 
@@ -19,20 +19,25 @@ if TYPE_CHECKING:
     from stream.settings import Settings
 
 app = typer.Typer(
-    help="The models on the topic: which is in use, which runs beside it, which were in use before.",
+    help="Show, promote, roll back and compare the models on the topic: champion, shadow and archive.",
     no_args_is_help=True,
 )
 
-Broker = Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…]; FAULTLINE_BROKER when not given.")]
-Spec = Annotated[str | None, typer.Option(help="Signal spec: a name or a TOML file; FAULTLINE_SPEC when not given.")]
-By = Annotated[str | None, typer.Option(help="Who does it; your user name when not given.")]
-Reason = Annotated[str, typer.Option(help="Why, for those who read the list.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
+Broker = Annotated[
+    str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
+]
+Spec = Annotated[str | None, typer.Option(help="Signal spec: a name or a TOML file [default: FAULTLINE_SPEC].")]
+By = Annotated[str | None, typer.Option(help="Name of whoever makes the change [default: your user name].")]
+Reason = Annotated[str, typer.Option(help="Reason, shown by `faultline models list`.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Model = Annotated[str, typer.Argument(help="Id of a model, champion, shadow, or the path of a .safetensors file.")]
 
 
+OWN_ARTEFACT = "the artefact that workers start with"
+
+
 def _settings(broker: str | None, spec: str | None) -> Settings:
-    # Keras is needed to try what is promoted, TensorFlow's greetings are not.
+    # Promotion loads the model with Keras; TensorFlow's start-up messages would only distract.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     from stream.settings import load_settings
@@ -45,9 +50,9 @@ def _settings(broker: str | None, spec: str | None) -> Settings:
 
 @app.command("list")
 def list_(broker: Broker = None, as_json: Json = False) -> None:
-    """Show the champion, the shadow and the archive of every spec, and whether workers would take them.
+    """List the champion, the shadow and the archive of every spec, and whether workers would accept each model.
 
-    Example: faultline models list
+    Example: `faultline models list`
     """
     from stream.registry.promote import listed
 
@@ -57,20 +62,20 @@ def list_(broker: Broker = None, as_json: Json = False) -> None:
         print_json([asdict(row) for row in rows], indent=2)
         return
     if not rows:
-        typer.echo("no model on the topic: workers use the artefact they came with, the shipped one by default")
+        typer.echo("no model on the topic: workers use FAULTLINE_MODEL, or the shipped artefact if that is not set")
         return
     shown = [
         (row.role, row.model_id, row.promoted_at[:19], row.promoted_by, row.signature, row.refused or row.reason)
         for row in rows
     ]
-    _print_rows(("role", "model", "promoted (UTC)", "by", "signed by", "why, or why refused"), shown)
+    _print_rows(("role", "model", "promoted (UTC)", "by", "signed by", "reason, or why it is refused"), shown)
 
 
 @app.command()
 def show(model: Model = "champion", broker: Broker = None, spec: Spec = None, as_json: Json = False) -> None:
-    """Show what is known of a model: scores, how it came to be, architecture, spec.
+    """Show a model's manifest: scores, provenance, architecture and spec.
 
-    Example: faultline models show line-0f3a91c27d5e
+    Example: `faultline models show line-0f3a91c27d5e`
     """
     from stream.registry.promote import find
 
@@ -84,18 +89,18 @@ def show(model: Model = "champion", broker: Broker = None, spec: Spec = None, as
 
 @app.command()
 def promote(
-    file: Annotated[Path, typer.Argument(help="Artefact, a .safetensors file.")],
+    file: Annotated[Path, typer.Argument(help="Artefact: a .safetensors file.")],
     reason: Reason = "",
     by: By = None,
     broker: Broker = None,
     spec: Spec = None,
 ) -> None:
-    """Put a model into use on all workers, once it is verified: hashes, shapes, spec, size.
+    """Make a model the champion of all workers, after verifying its hashes, shapes, spec and size.
 
-    No gate is asked: that is the trainer's and `faultline report`'s. With FAULTLINE_MODEL_PRIVATE_KEY set the model
-    is signed. Workers swap it in between two micro-batches, within a second.
+    The gate is not applied here: the trainer and `faultline report` apply it. The model is signed if
+    FAULTLINE_MODEL_PRIVATE_KEY is set. Workers swap it in between two micro-batches, within a second.
 
-    Example: faultline models promote line.safetensors --reason "trained on this autumn's labels"
+    Example: `faultline models promote line.safetensors --reason "trained on the labels of this autumn"`
     """
     from stream.registry.promote import promote as promote_model
     from stream.registry.promote import verified_file
@@ -103,42 +108,47 @@ def promote(
     settings = _settings(broker, spec)
     artefact = verified_file(settings, file)
     former = asyncio.run(promote_model(settings, artefact, by=by, reason=reason))
-    typer.echo(f"champion {artefact.model_id}, before {former or 'the artefact that workers came with'}")
+    typer.echo(f"champion is now {artefact.model_id}, was {former or OWN_ARTEFACT}")
 
 
 @app.command()
 def rollback(
     to: Annotated[
-        str | None, typer.Option(help="Id of a model of the archive, or own: the artefact that workers came with.")
+        str | None,
+        typer.Option(
+            help="Id of a model of the archive, or own for the artefact that workers start with"
+            " [default: the previous champion]."
+        ),
     ] = None,
     reason: Reason = "rollback",
     by: By = None,
     broker: Broker = None,
     spec: Spec = None,
 ) -> None:
-    """Go back to the champion before the present one; a second time returns to the present one, --to goes further.
+    """Return to the previous champion, or to the model that --to names.
 
-    Example: faultline models rollback --reason "false alarms on feeder 12"
+    A second rollback without --to undoes the first.
+
+    Example: `faultline models rollback --reason "false alarms on feeder 12"`
     """
     from stream.registry.promote import rollback as go_back
 
     done = asyncio.run(go_back(_settings(broker, spec), to=to, by=by, reason=reason))
-    own = "the artefact that workers came with"
-    typer.echo(f"champion {done.present or own}, before {done.former or own}")
+    typer.echo(f"champion is now {done.present or OWN_ARTEFACT}, was {done.former or OWN_ARTEFACT}")
 
 
 @app.command()
 def diff(
     first: Model,
     second: Model,
-    everything: Annotated[bool, typer.Option("--all", help="Also what is equal.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show equal values.")] = False,
     broker: Broker = None,
     spec: Spec = None,
     as_json: Json = False,
 ) -> None:
     """Show two models' scores, spec, architecture and provenance side by side.
 
-    Example: faultline models diff champion candidate.safetensors
+    Example: `faultline models diff champion candidate.safetensors`
     """
     from stream.registry.promote import find
 
@@ -157,29 +167,30 @@ def diff(
 
 @app.command()
 def shadow(
-    file: Annotated[Path | None, typer.Argument(help="Artefact, a .safetensors file.")] = None,
-    off: Annotated[bool, typer.Option("--off", help="End the shadow.")] = False,
+    file: Annotated[Path | None, typer.Argument(help="Artefact of the candidate: a .safetensors file.")] = None,
+    off: Annotated[bool, typer.Option("--off", help="Stop the shadow.")] = False,
     reason: Reason = "",
     by: By = None,
     broker: Broker = None,
     spec: Spec = None,
 ) -> None:
-    """Run a candidate beside the champion in every worker; it is compared and publishes no faults.
+    """Run a candidate beside the champion in every worker; it is compared and publishes no fault events.
 
-    Its classes go to `window-classes`, marked as shadow, where FAULTLINE_WINDOW_CLASSES is on. The metric
-    `faultline_shadow_windows_total` counts windows of the same and of another class; a busy worker skips.
+    If FAULTLINE_WINDOW_CLASSES is on, its classes are published on `window-classes`, marked as shadow. The metric
+    `faultline_shadow_windows_total` counts the windows that both models class alike and those that they class
+    differently. A busy worker skips the shadow.
 
-    Example: faultline models shadow candidate.safetensors
+    Example: `faultline models shadow candidate.safetensors`
     """
     from stream.errors import ModelsError
     from stream.registry.promote import set_shadow, verified_file
 
     if (file is None) is not off:
-        raise ModelsError("give the file of a candidate, or --off: faultline models shadow candidate.safetensors")
+        raise ModelsError("give either a file or --off, as in: faultline models shadow candidate.safetensors")
     settings = _settings(broker, spec)
     artefact = None if file is None else verified_file(settings, file)
     asyncio.run(set_shadow(settings, artefact, by=by, reason=reason))
-    typer.echo("no shadow any more" if artefact is None else f"shadow {artefact.model_id}")
+    typer.echo("the shadow is off" if artefact is None else f"shadow is now {artefact.model_id}")
 
 
 def _print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -190,7 +201,7 @@ def _print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
     for name in header:
         table.add_column(Text(name), overflow="fold")
     for row in rows:
-        # Text, not markup: what stands on the topic is anybody's.
+        # Text, not markup: whoever may write to the topic chose these strings.
         table.add_row(*(Text("" if value is None else str(value)) for value in row))
     print_table(table)
 
@@ -206,7 +217,7 @@ def described(artefact: Artefact) -> dict[str, Any]:
 
 
 def flat(artefact: Artefact) -> dict[str, Any]:
-    """Return the manifest as one level of dotted names, for people: no history of epochs, the spec by its digest."""
+    """Return the manifest as one level of dotted names, without the epochs' history, the spec by its digest."""
     manifest = artefact.manifest
     tree = described(artefact) | {"spec": {"name": manifest.spec.name, "digest": manifest.spec.digest[:12]}}
     tree["metrics"] = {name: value for name, value in manifest.metrics.items() if name != "history"}
@@ -222,7 +233,7 @@ def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
 
 @dataclass(frozen=True)
 class Difference:
-    """One name in two manifests: its values, None where it is missing, and second minus first of numbers."""
+    """One name in two manifests: both values (None where missing) and, for numbers, second minus first."""
 
     name: str
     first: Any
@@ -231,7 +242,7 @@ class Difference:
 
 
 def differences(first: Artefact, second: Artefact, *, equal: bool = False) -> list[Difference]:
-    """Return what two models' manifests say differently; with ``equal`` also what they say alike."""
+    """Return the entries in which two models' manifests differ; with ``equal`` also the equal ones."""
     one, other = flat(first), flat(second)
     rows = []
     for name in [*one, *(name for name in other if name not in one)]:

@@ -1,4 +1,4 @@
-"""`faultline retrain`"""
+"""Define ``faultline retrain``, which requests a retraining and can wait for its outcome."""
 
 from __future__ import annotations
 
@@ -18,22 +18,32 @@ NOT_IN_TIME = 3
 
 
 def retrain(
-    broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…].")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it; the exit status is its outcome.")] = False,
-    timeout: Annotated[float, typer.Option(min=1, help="--wait: longest wait in seconds.")] = 4 * 3600.0,
-    reason: Annotated[str, typer.Option(help="Why, in words, for the audit trail.")] = "",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the windows [default: trainer's].")] = None,
-    episodes: Annotated[int | None, typer.Option(min=100, help="Episodes to simulate [default: trainer's].")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the training [default: the recipe's].")] = None,
+    broker: Annotated[
+        str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome and exit with its status.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="With --wait: longest wait, seconds.")] = 4 * 3600.0,
+    reason: Annotated[str, typer.Option(help="Reason, kept in the audit trail.")] = "",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the windows [default: the trainer's setting].")
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=100, help="Episodes to simulate [default: the trainer's setting].")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the training [default: the recipe's].")] = None,
     warm_start: Annotated[
         bool | None,
-        typer.Option("--from-champion/--from-scratch", help="Begin with its weights [default: trainer's]."),
+        typer.Option(
+            "--from-champion/--from-scratch",
+            help="Start from the champion's weights, or from random ones [default: the trainer's setting].",
+        ),
     ] = None,
-    spec: Annotated[str | None, typer.Option(help="Signal spec whose model is to be trained.")] = None,
+    spec: Annotated[str | None, typer.Option(help="Signal spec of the model [default: FAULTLINE_SPEC].")] = None,
 ) -> None:
-    """Ask the trainer for a retraining.
+    """Request a retraining from the trainer.
 
-    With --wait: exit status 0 promoted, 1 refused by the gate, 2 failed, 3 no outcome in time (it goes on).
+    With --wait the exit status is 0 if the candidate was promoted, 1 if the gate refused it, 2 if the retraining
+    failed, and 3 if there was no outcome in time (the retraining continues).
 
     Example: `faultline retrain --wait --reason "40 labels on feeder-7"`
     """
@@ -47,21 +57,24 @@ def retrain(
     request = new_request(load_spec(settings.spec).name, options, reason)
     if not wait:
         asyncio.run(request_retraining(settings, request))
-        typer.echo(f"asked: {request.request_id}; --wait follows the next one")
+        typer.echo(f"requested: {request.request_id} (with --wait the command follows the retraining)")
         return
     final = _follow(settings, request, timeout)
     if final is None:
-        typer.echo(f"no outcome after {timeout:.0f} s: is a trainer running? The request stands.", err=True)
+        typer.echo(
+            f"no outcome after {timeout:.0f} s; the request remains valid: check that `faultline trainer` is running",
+            err=True,
+        )
         raise typer.Exit(NOT_IN_TIME)
     _show(final, request.note)
     raise typer.Exit(EXIT[final.state])
 
 
 def _follow(settings: Settings, request: RetrainRequest, timeout_s: float) -> TrainingReport | None:
-    """Show a bar, or a line per stage where standard error is no terminal; return the final report."""
+    """Show a progress bar, or a line per stage if standard error is no terminal; return the final report."""
     from training.sidecar.requests.client import request_retraining
 
-    with progress_bar("asked; waiting for a trainer", 1.0) as bar:
+    with progress_bar("requested; waiting for a trainer", 1.0) as bar:
 
         def show(report: TrainingReport) -> None:
             stage = {"started": "started", "merged": f"merged: {report.note}"}.get(report.state, report.stage)
@@ -73,8 +86,8 @@ def _follow(settings: Settings, request: RetrainRequest, timeout_s: float) -> Tr
 
 
 def _show(final: TrainingReport, asked: str) -> None:
-    beside = "" if final.champion_id is None else f", beside {final.champion_id}"
-    typer.echo(f"{final.state}: {final.model_id or 'no model'}{beside}")
+    compared = "" if final.champion_id is None else f", compared with champion {final.champion_id}"
+    typer.echo(f"{final.state}: {final.model_id or 'no model'}{compared}")
     for criterion in final.failed_criteria:
         typer.echo(f"not met: {criterion}")
     if final.metrics:

@@ -1,4 +1,4 @@
-"""`faultline trainer`"""
+"""Define ``faultline trainer``, which runs the sidecar that retrains models."""
 
 from __future__ import annotations
 
@@ -10,18 +10,32 @@ import typer
 
 
 def trainer(
-    broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…].")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Keeps windows, candidates and reports there.")] = None,
-    spec: Annotated[str | None, typer.Option(help="Signal spec: the name of one that has a recipe, as line.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Cron expression in UTC, e.g. '0 3 * * 0'.")] = None,
-    model: Annotated[str | None, typer.Option(help="Champion while the topic has none; else the shipped one.")] = None,
-    web_port: Annotated[int | None, typer.Option(help="Port of /healthz, /readyz, /metrics; 0 takes any.")] = None,
+    broker: Annotated[
+        str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Folder for windows, candidates and reports [default: FAULTLINE_TRAINER_FOLDER]."),
+    ] = None,
+    spec: Annotated[
+        str | None,
+        typer.Option(help="Signal spec: the name of one that has a training recipe [default: FAULTLINE_SPEC]."),
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Cron expression in UTC, such as '0 3 * * 0' for Sundays at 03:00.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Champion while the topic has none: a path [default: the shipped artefact].")
+    ] = None,
+    web_port: Annotated[
+        int | None, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 chooses a free port.")
+    ] = None,
 ) -> None:
-    """Run the sidecar: store labelled windows, retrain on request, publish models that pass the gate.
+    """Run the sidecar: store windows, retrain on request, promote the models that pass the gate.
 
-    It retrains on `faultline retrain`, by a schedule, on drift and, where a port and a token are set, on POST /retrain.
-    The training runs in a process of its own, with limits of memory and time (FAULTLINE_RETRAIN_…).
-    Run one sidecar per spec, each with a folder of its own. Stopped or killed, it resumes where it was.
+    A retraining starts on `faultline retrain`, on a schedule, on drift and, if a port and a token are set, on
+    POST /retrain. The training runs in a child process with limits of memory and time (FAULTLINE_RETRAIN_…).
+    Run one trainer per spec, each with its own folder. A trainer that was stopped or killed resumes where it was.
 
     Example: `faultline trainer --broker localhost:9092 --folder /var/lib/faultline --schedule '0 3 * * 0'`
     """

@@ -1,1 +1,1 @@
-"""Commands around Kafka: the worker, its topics and rights, recordings, replays, dead letters and events."""
+"""Commands that use Kafka: worker, topics, rights, recordings, replays, dead letters and events."""

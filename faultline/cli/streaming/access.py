@@ -1,4 +1,4 @@
-"""``faultline access``: the rights that each role needs on the broker."""
+"""Define ``faultline access``, which shows and grants the rights that each role needs on the broker."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="The least rights that each role needs on the broker.", no_args_is_help=True)
+app = typer.Typer(help="Show or grant the least rights that each role needs on the broker.", no_args_is_help=True)
 
-Broker = Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…]; FAULTLINE_BROKER when not given.")]
+Broker = Annotated[
+    str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
+]
 
 
 @app.command()
 def show(
-    commands: Annotated[bool, typer.Option("--commands", help="As commands of Kafka's own tool.")] = False,
+    commands: Annotated[bool, typer.Option("--commands", help="Print commands for kafka-acls.")] = False,
     broker: Broker = None,
 ) -> None:
-    """Print who may do what: a line for each role and topic or group. No broker is asked.
+    """Print the rights of each role: one line per role and topic or group. The broker is not contacted.
 
     Example: `faultline access show --commands > grant.sh`
     """
@@ -36,9 +38,10 @@ def show(
 
 @app.command("apply")
 def apply_(broker: Broker = None) -> None:
-    """Give the users gateway, worker, trainer, subscriber and operator the rights of the table, and no others.
+    """Grant the users gateway, worker, trainer, subscriber and operator the rights of `faultline access show` only.
 
-    Rights of other users are left alone. Needs Alter on the cluster, as an administrator has.
+    Any other right of these five users is removed; rights of other users are not changed. The command needs Alter on
+    the cluster, the right of an administrator.
 
     Example: `FAULTLINE_SASL_USERNAME=admin faultline access apply --broker kafka:9093`
     """
@@ -47,4 +50,4 @@ def apply_(broker: Broker = None) -> None:
 
     settings = load_settings(broker=broker)
     added, removed = apply_grants(settings, grants(settings))
-    typer.echo(f"{added} rights added, {removed} taken away")
+    typer.echo(f"{added} rights added, {removed} removed")

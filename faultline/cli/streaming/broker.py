@@ -1,4 +1,4 @@
-"""``faultline broker``: the embedded broker in a process of its own."""
+"""Define ``faultline broker``, which runs the embedded broker as a process."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import typer
 
 def broker(
     port_file: Annotated[
-        Path | None, typer.Option(help="Write the address to this file too, for scripts that wait for it.")
+        Path | None, typer.Option(help="Also write the address to this file, for scripts that wait for it.")
     ] = None,
     with_parent: Annotated[
-        bool, typer.Option("--with-parent", help="End when the process that started this one ends.")
+        bool, typer.Option("--with-parent", help="Exit when the process that started this one exits.")
     ] = False,
 ) -> None:
     """Run the embedded broker on a free port of this machine and print its address.
 
-    It is for trying out: everything is in memory and gone when it ends, only the newest 5 MiB of each
-    partition are kept, and a second worker can join a group only within its first 3 seconds. For anything
-    that must not be lost use Apache Kafka ('docker compose up -d broker', or your own).
+    The embedded broker is for tests and trials. It keeps everything in memory and loses it on exit, it keeps only the
+    newest 5 MiB of each partition, and a second worker can join a group only within the group's first 3 seconds. For
+    data that must not be lost use Apache Kafka (`docker compose up -d broker`, or your own cluster).
 
-    Example: faultline broker --port-file broker.txt & sleep 1; FAULTLINE_BROKER=$(cat broker.txt) faultline worker
+    Example: `faultline broker --port-file broker.txt & sleep 1; FAULTLINE_BROKER=$(cat broker.txt) faultline worker`
     """
     from stream.kafka.embedded import serve
 

@@ -1,4 +1,4 @@
-"""``faultline dlq``: what could not be judged, why, and sending it again."""
+"""Define ``faultline dlq``, which shows dead letters and sends them again."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from stream.dead_letters.letters import LetterFilter
     from stream.settings import Settings
 
-app = typer.Typer(help="Records that could not be judged: why, whose, and sending them again.", no_args_is_help=True)
+app = typer.Typer(
+    help="Count, show and resend dead letters: records of windows that workers could not classify.",
+    no_args_is_help=True,
+)
 
-Broker = Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…]; FAULTLINE_BROKER when not given.")]
-Reason = Annotated[list[str] | None, typer.Option(help="Only of this reason; may be given again.")]
-Line = Annotated[list[str] | None, typer.Option(help="Only of this line; may be given again.")]
-Since = Annotated[str, typer.Option("--from", help="earliest, or an ISO time such as 2026-01-31T12:00:00.")]
-Before = Annotated[str | None, typer.Option("--to", help="Before this ISO time.", show_default=False)]
+Broker = Annotated[
+    str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
+]
+Reason = Annotated[list[str] | None, typer.Option(help="Only dead letters of this reason; can be repeated.")]
+Line = Annotated[list[str] | None, typer.Option(help="Only dead letters of this line; can be repeated.")]
+Since = Annotated[str, typer.Option("--from", help="Start at: earliest, or an ISO time such as 2026-01-31T12:00:00.")]
+Before = Annotated[str | None, typer.Option("--to", help="End before this ISO time.", show_default=False)]
 
 
 def _wanted(reason: list[str] | None, line: list[str] | None, before: str | None) -> LetterFilter:
@@ -34,7 +39,7 @@ def _wanted(reason: list[str] | None, line: list[str] | None, before: str | None
     known = get_args(DeadLetterReason)
     unknown = [name for name in reason or () if name not in known]
     if unknown:
-        raise SettingsError(f"no reason {', '.join(unknown)}; there are {', '.join(known)}")
+        raise SettingsError(f"unknown reason {', '.join(unknown)}: use {', '.join(known)}")
     return LetterFilter(
         frozenset(reason or ()), frozenset(line or ()), parse_start(before).at_ms if before is not None else None
     )
@@ -46,10 +51,10 @@ def list_(
     line: Line = None,
     since: Since = "earliest",
     before: Before = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per reason.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per reason.")] = False,
     broker: Broker = None,
 ) -> None:
-    """Count the dead letters by reason, with who sent them and one to look at.
+    """Count the dead letters by reason, with the lines that they came from and one example each.
 
     Example: `faultline dlq list --from 2026-01-31T12:00:00`
     """
@@ -88,17 +93,19 @@ def _settings(broker: str | None) -> Settings:
 
 def _warn(unreadable: int, settings: Settings) -> None:
     if unreadable:
-        text = f"{unreadable} records of {settings.topic_dead_letters} do not tell their cause: left out"
+        text = f"{unreadable} records of {settings.topic_dead_letters} do not state their cause: left out"
         typer.echo(text, err=True)
 
 
 @app.command()
 def show(
-    place: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="As `faultline dlq list` prints it.")],
+    place: Annotated[
+        str, typer.Argument(metavar="PARTITION:OFFSET", help="Its place, as `faultline dlq list` prints it.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Write its value to this file.", show_default=False)] = None,
     broker: Broker = None,
 ) -> None:
-    """Show one dead letter: its cause, where it came from, its headers and first bytes.
+    """Show one dead letter: its cause, its origin, its headers and the first bytes of its value.
 
     Example: `faultline dlq show 3:1207 --out letter.bin`
     """
@@ -111,11 +118,12 @@ def show(
     cause = letter.cause
     typer.echo(f"{cause.reason}: {cause.message}")
     typer.echo(f"from {cause.topic} {cause.partition}:{cause.offset}, sent {time_text(cause.timestamp_ms)}")
-    typer.echo(f"key {letter.source}; died {time_text(letter.timestamp_ms)}{'; sent again before' * letter.again}")
+    redriven = "; it had been redriven before" * letter.again
+    typer.echo(f"key {letter.source}; rejected {time_text(letter.timestamp_ms)}{redriven}")
     for name, text in letter.headers:
         typer.echo(f"header {name!r}: {'null' if text is None else repr(text)[:200]}")
     if letter.value is None:
-        typer.echo("value stands at its origin only" if cause.by_reference else "value null")
+        typer.echo("value not copied: read it at its origin" if cause.by_reference else "value null")
     else:
         typer.echo(f"value of {len(letter.value)} bytes")
         typer.echo(dump(letter.value))
@@ -132,18 +140,24 @@ def redrive(
     line: Line = None,
     since: Since = "earliest",
     before: Before = None,
-    topic: Annotated[str | None, typer.Option(help="Send there instead of to where each came from.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Those too that were sent again and died again.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, send nothing.")] = False,
+    topic: Annotated[
+        str | None, typer.Option(help="Send all records to this topic [default: the topic each came from].")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also send records that were redriven before and rejected again.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the records and send nothing.")] = False,
     broker: Broker = None,
 ) -> None:
-    """Send dead letters to where they came from, once their cause is gone.
+    """Send dead letters back to the topic they came from; use it once their cause is removed.
 
-    Key, value and headers are as received; a header faultline.redriven.from says where the letter stands. The letters
-    stay on their topic until its retention deletes them, and sending one twice does no harm: a worker knows which
-    windows it has judged. A line that has gone on since is not judged backwards: its redriven windows are counted as
-    late. To see what they would have been, send them with --topic to a topic of their own, read by a worker with
-    FAULTLINE_TOPIC_WINDOWS and FAULTLINE_GROUP of its own.
+    Key, value and headers are sent as received, with the additional header faultline.redriven.from, which names the
+    place of the dead letter. Dead letters stay on their topic until its retention deletes them. Sending one twice does
+    no harm, since a worker recognises windows that it has classified.
+
+    A worker does not go back in time: if newer windows of the line were classified meanwhile, the redriven windows are
+    counted as late and give no events. To classify them all the same, send them with --topic to a separate topic and
+    run a worker with its own FAULTLINE_TOPIC_WINDOWS and FAULTLINE_GROUP on it.
 
     Example: `faultline dlq redrive --reason wrong-spec --from 2026-01-31T12:00:00 --dry-run`
     """
@@ -162,8 +176,8 @@ def redrive(
         )
     )
     _warn(count.unreadable, settings)
-    typer.echo(f"{count.sent} {'would be sent' if dry_run else 'sent again and confirmed'}")
+    typer.echo(f"{count.sent} {'would be sent' if dry_run else 'sent again and acknowledged'}")
     if count.again:
-        typer.echo(f"{count.again} left alone: sent again before and dead again; --again sends them once more")
+        typer.echo(f"{count.again} skipped: redriven before and rejected again; --again sends them once more")
     if count.gone:
-        typer.echo(f"{count.gone} left alone: too large to copy, and not at their origin any more")
+        typer.echo(f"{count.gone} skipped: too large to be copied, and no longer on the topic they came from")

@@ -1,4 +1,4 @@
-"""``faultline record``: keep what is on topics in a file."""
+"""Define ``faultline record``, which writes the records of topics to a file."""
 
 from __future__ import annotations
 
@@ -24,45 +24,52 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 def record(
     topics: Annotated[
         list[str] | None,
-        typer.Argument(help="Topics, or patterns such as 'faults.*'; sensor-windows if none.", show_default=False),
+        typer.Argument(help="Topics, or patterns such as 'faults.*' [default: sensor-windows].", show_default=False),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The recording (Parquet).")] = Path("recording.parquet"),
-    seconds: Annotated[float | None, typer.Option(help="End after so long.", min=0.0, show_default=False)] = None,
-    count: Annotated[int | None, typer.Option(help="End after so many records.", min=1, show_default=False)] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (Parquet).")] = Path("recording.parquet"),
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop after this many seconds.", min=0.0, show_default=False)
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="Stop after this many records.", min=1, show_default=False)] = None,
     until_end: Annotated[
-        bool, typer.Option("--until-end", help="End where the topics end now; from the beginning unless told.")
+        bool, typer.Option("--until-end", help="Stop at the present end of the topics; implies --from earliest.")
     ] = False,
     start: Annotated[
-        str | None, typer.Option("--from", help="earliest, latest (the default) or an ISO time.", show_default=False)
+        str | None,
+        typer.Option(
+            "--from", help="Start at: earliest, latest, or an ISO time [default: latest].", show_default=False
+        ),
     ] = None,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="The same as --from earliest.")] = False,
     to: Annotated[
-        str | None, typer.Option(help="End before this ISO time, also one to come.", show_default=False)
+        str | None, typer.Option(help="Stop before this ISO time, which may be in the future.", show_default=False)
     ] = None,
     flush_seconds: Annotated[
-        float, typer.Option(help="What was recorded is safe from a kill after so long at the latest.", min=0.1)
+        float, typer.Option(help="Write records to disk after this many seconds at the latest.", min=0.1)
     ] = 10.0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     repair: Annotated[
         Path | None,
-        typer.Option(help="Make plain Parquet of a recording that was killed, and stop.", show_default=False),
+        typer.Option(
+            help="Convert the recording of a killed `faultline record` to plain Parquet, and exit.", show_default=False
+        ),
     ] = None,
-    broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…].", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The final count as one JSON object.")] = False,
+    broker: Annotated[
+        str | None,
+        typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the final count as one JSON object.")] = False,
 ) -> None:
     """Record topics byte for byte: keys, values, headers, partitions, offsets and times, nulls included.
 
-    Reads beside everybody else, without joining a group. Ctrl-C ends the recording and prints the exact count. A
-    recording that was killed is read by `faultline replay` as it is, up to its last whole batch
-    (8 MiB, or `--flush-seconds`); `--repair` makes plain Parquet of it for other tools.
+    The command joins no consumer group, so other readers are not affected. Ctrl-C stops the recording and prints the
+    exact count. `faultline replay` also reads the recording of a killed command, up to its last whole batch (8 MiB, or
+    `--flush-seconds`); `--repair` converts it to plain Parquet for other tools.
 
     Examples:
-
-    `faultline record --seconds 60 --out minute.parquet`
-
-    `faultline record sensor-windows 'faults.*' --from 2026-01-31T12:00 --to 2026-01-31T12:05 --out storm.parquet`
-
-    `faultline record --repair killed.parquet`
+    - `faultline record --seconds 60 --out minute.parquet`
+    - `faultline record sensor-windows 'faults.*' --from 2026-01-31T12:00 --to 2026-01-31T12:05 --out storm.parquet`
+    - `faultline record --repair killed.parquet`
     """
     from stream.errors import RecordingError, SettingsError
     from stream.kafka.reading.reader import parse_start
@@ -74,7 +81,7 @@ def record(
         _repair(repair, as_json=as_json)
         return
     if from_beginning and start is not None:
-        raise SettingsError("--from-beginning and --from contradict each other: give one")
+        raise SettingsError("--from-beginning and --from exclude each other: give one of them")
     begin = parse_start(start or ("earliest" if from_beginning or until_end else "latest"))
     settings = load_settings(broker=broker)
     bounds = RecordBounds(
@@ -91,14 +98,14 @@ def record(
     recorded, size = asyncio.run(_record(settings, options))
     _print_count(out, recorded, size, time.monotonic() - began_s, as_json=as_json)
     if count is not None and recorded.records < count and recorded.ended_by != "stop":
-        raise RecordingError(f"{recorded.records:,} of {count:,} records came before the recording ended")
+        raise RecordingError(f"the recording ended after {recorded.records:,} of {count:,} records")
 
 
 def parse_end(text: str | None) -> int | None:
-    """Return an ISO time (of this machine's time zone where it names none) as Unix ms.
+    """Return an ISO time as Unix ms; a time without a zone is in this machine's time zone.
 
     Raises:
-        SettingsError: ``text`` is no ISO time.
+        SettingsError: if ``text`` is not an ISO time.
     """
     from stream.errors import SettingsError
 
@@ -111,14 +118,14 @@ def parse_end(text: str | None) -> int | None:
 
 
 async def _record(settings: Settings, options: RecordOptions) -> tuple[RecordCount, int]:
-    """Record until a bound or a signal; return the count and the bytes of the finished file."""
+    """Record until a bound or a signal; return the count and the size of the finished file, bytes."""
     from stream.recordings.recorder import open_recorder
 
     async with open_recorder(settings, options) as recorder:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, recorder.stop)
         names, partitions = ", ".join(recorder.reader.topics), recorder.reader.partitions
-        typer.echo(f"recording {names} ({partitions} partitions) to {options.path}; Ctrl-C ends it", err=True)
+        typer.echo(f"recording {names} ({partitions} partitions) to {options.path}; Ctrl-C stops it", err=True)
         async with show_progress(_progress_text(recorder), lambda: recorder.count.records, options.bounds.count):
             await recorder.run()
     return recorder.count, recorder.sink.size
@@ -144,7 +151,7 @@ def _repair(path: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(path), "records": recording.count})
     else:
-        typer.echo(f"{path} is whole: {recording.count:,} records")
+        typer.echo(f"{path} is plain Parquet: {recording.count:,} records")
 
 
 def _in_words(count: RecordCount) -> str:
@@ -153,7 +160,7 @@ def _in_words(count: RecordCount) -> str:
 
 
 def size_text(size: float) -> str:
-    """Return a size in bytes as people read it, in powers of 1000.
+    """Return a size in bytes as text with a unit, in powers of 1000.
 
     Example:
         >>> size_text(999), size_text(76_800_000)
@@ -188,4 +195,4 @@ def _print_count(path: Path, count: RecordCount, size: int, seconds: float, *, a
         for name, number in records.items():
             typer.echo(f"  {name}: {number:,}")
     if count.deleted:
-        typer.echo(f"{count.deleted:,} records were deleted by the broker's retention before they could be read")
+        typer.echo(f"{count.deleted:,} records are missing: the topic's retention deleted them before they were read")

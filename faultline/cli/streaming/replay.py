@@ -1,4 +1,4 @@
-"""``faultline replay``: send what is in a file to a topic of windows."""
+"""Define ``faultline replay``, which sends the windows of a file to a topic, or compares two models on them."""
 
 from __future__ import annotations
 
@@ -32,45 +32,60 @@ if TYPE_CHECKING:
 
 def replay(
     source: Annotated[
-        Path, typer.Argument(help="A recording (Parquet), COMTRADE, CSV, or classData.csv.", show_default=False)
+        Path,
+        typer.Argument(help="A recording (Parquet), a COMTRADE or CSV record, or classData.csv.", show_default=False),
     ],
     topic: Annotated[
-        str | None, typer.Option(help="Where to send; the recording's own topics when not given.", show_default=False)
+        str | None, typer.Option(help="Topic to send to [default: the topics of the recording].", show_default=False)
     ] = None,
     pace: Annotated[str, typer.Option(help="1: as recorded; N: N times as fast; max: as fast as possible.")] = "1",
     loop: Annotated[
-        bool, typer.Option("--loop", help="Begin again at the end, each pass later in time and sequence.")
+        bool, typer.Option("--loop", help="Repeat without end; times and sequence numbers keep increasing.")
     ] = False,
     restamp: Annotated[
         bool,
         typer.Option(
             "--restamp/--original-times",
-            help="Move all times so that the replay begins now; otherwise the records are sent byte for byte.",
+            help="Shift all times so that the replay begins now, or send the records byte for byte.",
         ),
     ] = False,
     start: Annotated[
-        str | None, typer.Option("--from", help="Begin at: seconds, or an ISO time.", show_default=False)
+        str | None, typer.Option("--from", help="Start at: seconds into the file, or an ISO time.", show_default=False)
     ] = None,
-    to: Annotated[str | None, typer.Option(help="End before: seconds, or an ISO time.", show_default=False)] = None,
+    to: Annotated[
+        str | None, typer.Option(help="End before: seconds into the file, or an ISO time.", show_default=False)
+    ] = None,
     keep_partitions: Annotated[
-        bool, typer.Option("--keep-partitions", help="Send records to the partitions where they were recorded.")
+        bool, typer.Option("--keep-partitions", help="Send each record to the partition that it was recorded from.")
     ] = False,
-    max_in_flight: Annotated[int, typer.Option(help="Unconfirmed records at any time.", min=1)] = 2000,
+    max_in_flight: Annotated[
+        int, typer.Option(help="Largest number of records sent and not yet acknowledged.", min=1)
+    ] = 2000,
     max_lag: Annotated[
         int | None,
-        typer.Option(help="Pause while the workers have more records to do than this.", min=1, show_default=False),
+        typer.Option(
+            help="Pause while the workers lag by more records than this [default: never].", min=1, show_default=False
+        ),
     ] = None,
-    group: Annotated[str | None, typer.Option(help="Group of the workers, for --max-lag.", show_default=False)] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="Consumer group of the workers, for --max-lag [default: FAULTLINE_GROUP].", show_default=False
+        ),
+    ] = None,
     windows_per_message: Annotated[
         int | None,
         typer.Option(
-            help="Windows in one message, for all but recordings (4; classData.csv: 100).", min=1, show_default=False
+            help="Windows in one message; not for recordings [default: 4, for classData.csv 100].",
+            min=1,
+            show_default=False,
         ),
     ] = None,
     lines: Annotated[
         int | None,
         typer.Option(
-            help="Send each line as so many, phases rotated and 50 ms apart; classData.csv is cut instead.",
+            help="Send each line as this many lines, with phases rotated and 50 ms apart. classData.csv is divided"
+            " into this many lines instead.",
             min=1,
             max=1000,
             show_default=False,
@@ -86,41 +101,46 @@ def replay(
     voltage_base: VoltageBase = None,
     against: Annotated[
         str | None,
-        typer.Option(help="Send nothing: compare this model with that of --and on the source.", show_default=False),
+        typer.Option(
+            help="Send nothing; compare this model with the model of --and on the file (path, or name of a shipped"
+            " model).",
+            show_default=False,
+        ),
     ] = None,
-    and_: Annotated[str | None, typer.Option("--and", help="The other model.", show_default=False)] = None,
+    and_: Annotated[
+        str | None, typer.Option("--and", help="The model to compare with that of --against.", show_default=False)
+    ] = None,
     tolerance_ms: Annotated[
-        float, typer.Option(help="With --against: inceptions so close are the same.", min=0.0)
+        float, typer.Option(help="With --against: inceptions that differ by less count as equal, ms.", min=0.0)
     ] = 5.0,
-    broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…].", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The final count as one JSON object.")] = False,
+    broker: Annotated[
+        str | None,
+        typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the final count as one JSON object.")] = False,
 ) -> None:
-    """Replay a file on Kafka and count exactly what the broker confirmed; or compare two models on it.
+    """Send the windows of a file to Kafka and count what the broker acknowledged; or compare two models on the file.
 
-    A line's records stay in order and on one partition (keyed by line, idempotent, acks=all). Ctrl-C stops after
-    what is in flight and prints the count. The exit status is 0 only if every record sent was confirmed.
+    The records of a line stay in order and on one partition (keyed by line, idempotent, acks=all). Ctrl-C stops once
+    the records in flight are acknowledged, and prints the count. The exit status is 0 only if every record that was
+    sent was acknowledged.
 
-    At a pace of 1 or N the end also tells how well it was kept: half and 99 % of the records within so many ms of
-    their time, and how much later the last second's were than the first second's.
+    At a pace of 1 or N the command also reports how late the records were sent: the median and the 99th percentile
+    in ms, and the drift, that is, how much later the records of the last second were than those of the first.
 
-    With `--against MODEL --and MODEL` (a path, or the name of a shipped one) nothing is sent and no broker needed:
-    both models judge the source by the worker's own code, their episodes are put side by side, and differences are
-    told by line and time. The exit status is 0 if they agree, 3 if not.
+    With `--against MODEL --and MODEL` nothing is sent and no broker is needed: both models classify the file with the
+    worker's detection. The command prints their episodes side by side, with the differences by line and time. The
+    exit status is 0 if the models agree and 3 if they differ.
 
-    An embedded broker keeps only the newest 5 MiB of each partition: use --max-lag there, e.g. 2000, when the pace
-    is max. Records with times older than a topic's retention may be deleted at once: use --restamp for those.
+    An embedded broker keeps only the newest 5 MiB of each partition: at pace max use --max-lag with it, for example
+    2000. A broker may delete records at once whose times are older than the topic's retention: use --restamp for those.
 
     Examples:
-
-    `faultline replay night.parquet --pace 10 --restamp`
-
-    `faultline replay fault.cfg --restamp`
-
-    `faultline replay night.parquet --from 30 --to 40 --lines 12 --pace max --topic test-windows`
-
-    `faultline replay night.parquet --against line --and candidate.safetensors`
-
-    `FAULTLINE_SPEC=instant faultline replay classData.csv --pace max --max-lag 2000`
+    - `faultline replay night.parquet --pace 10 --restamp`
+    - `faultline replay fault.cfg --restamp`
+    - `faultline replay night.parquet --from 30 --to 40 --lines 12 --pace max --topic test-windows`
+    - `faultline replay night.parquet --against line --and candidate.safetensors`
+    - `FAULTLINE_SPEC=instant faultline replay classData.csv --pace max --max-lag 2000`
     """
     from stream.errors import SettingsError
     from stream.recordings.clip import Clip, parse_moment
@@ -129,7 +149,7 @@ def replay(
     from stream.settings import load_settings
 
     if (against is None) != (and_ is None):
-        raise SettingsError("--against and --and need each other: give two models")
+        raise SettingsError("--against and --and go together: give both models")
     settings = load_settings(broker=broker, group=group)
     options = ReplayOptions(
         topic=topic,
@@ -170,10 +190,10 @@ def replay(
 
 
 def parse_pace(text: str) -> float | None:
-    """Return the speed of a pace: None for ``max``.
+    """Return the speed of a pace; None for ``max``.
 
     Raises:
-        SettingsError: ``text`` is neither a positive number nor ``max``.
+        SettingsError: if ``text`` is neither a positive number nor ``max``.
     """
     from stream.errors import SettingsError
 
@@ -192,7 +212,7 @@ def _replay(settings: Settings, source: Source, options: ReplayOptions, *, as_js
     """Replay and print the count on standard output.
 
     Raises:
-        ReplayError: something was not sent or not confirmed; the count is printed before.
+        ReplayError: if a record was not sent or not acknowledged; the count is printed before.
     """
     from stream.errors import ReplayError
 
@@ -202,7 +222,7 @@ def _replay(settings: Settings, source: Source, options: ReplayOptions, *, as_js
     if count.failure is not None:
         raise ReplayError(count.failure)
     if not count.complete:
-        raise ReplayError(f"{count.records - count.confirmed_records} of {count.records} records were not confirmed")
+        raise ReplayError(f"{count.records - count.confirmed_records} of {count.records} records were not acknowledged")
 
 
 async def _run(settings: Settings, source: Source, options: ReplayOptions) -> ReplayCount:
@@ -221,7 +241,7 @@ def _in_words(count: ReplayCount, total: int | None) -> str:
     of = "" if total is None else f" of {total:,}"
     late = f", {count.late_s:.1f} s behind its pace" if count.late_s > 1 else ""
     lag = f", workers' lag {count.lag:,}" if count.lag else ""
-    return f"{count.confirmed_records:,}{of} records, {count.confirmed_windows:,} windows confirmed{lag}{late}"
+    return f"{count.confirmed_records:,}{of} records, {count.confirmed_windows:,} windows acknowledged{lag}{late}"
 
 
 def _print_count(count: ReplayCount, seconds: float, *, as_json: bool) -> None:
@@ -240,7 +260,7 @@ def _print_count(count: ReplayCount, seconds: float, *, as_json: bool) -> None:
             body |= {**late, "drift_ms": round(kept.drift_ms, 3)}
         print_json(body)
         return
-    confirmed = "all confirmed" if count.complete else f"{count.confirmed_records:,} confirmed"
+    confirmed = "all acknowledged" if count.complete else f"{count.confirmed_records:,} acknowledged"
     rate = count.confirmed_windows / seconds if seconds > 0 else 0.0
     typer.echo(
         f"sent {count.records:,} records with {count.windows:,} windows in {seconds:.1f} s "
@@ -248,6 +268,6 @@ def _print_count(count: ReplayCount, seconds: float, *, as_json: bool) -> None:
     )
     if kept is not None and count.records:
         typer.echo(
-            f"pace kept: half within {kept.quantile_ms(0.5):.2f} ms, 99 % within {kept.quantile_ms(0.99):.2f} ms of "
-            f"their time, drift {kept.drift_ms:+.2f} ms"
+            f"lateness of records: median {kept.quantile_ms(0.5):.2f} ms, p99 {kept.quantile_ms(0.99):.2f} ms, "
+            f"drift {kept.drift_ms:+.2f} ms"
         )

@@ -1,4 +1,4 @@
-"""Print the comparison of two models on one recording, for people and for programs."""
+"""Print the comparison of two models on one recording, as tables or as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stream.settings import Settings
 from stream.telemetry.logs import configure_logs
 
 DIFFER_STATUS = 3
-"""Exit status where the models disagree; 1 and 2 are errors."""
+"""Exit status if the models disagree; 1 and 2 are errors."""
 LINES_SHOWN = 5
 
 
@@ -34,12 +34,12 @@ def compare_on_file(
     *,
     as_json: bool = False,
 ) -> None:
-    """Compare two models on a file and print the result; exits with 3 where they disagree.
+    """Compare two models on a file and print the result; exit with 3 if they disagree.
 
     Raises:
-        ArtefactError: a model cannot be used.
-        RecordingError: the file cannot be replayed.
-        CompareError: it holds no windows that both models judge.
+        ArtefactError: if a model cannot be used.
+        RecordingError: if the file cannot be replayed.
+        CompareError: if the file has no windows that both models can classify.
     """
     configure_logs(settings)
     first, second = (load_artefact(model) for model in models)
@@ -70,7 +70,7 @@ def as_body(comparison: Comparison, models: tuple[str, str]) -> dict[str, Any]:
 
 
 def print_comparison(comparison: Comparison, models: tuple[str, str]) -> None:
-    """Print episodes side by side, then what differs in single windows, then whether the models agree."""
+    """Print the episodes side by side, the windows that are classed differently, and whether the models agree."""
     console = Console(highlight=False, soft_wrap=True)
     for which, name, model_id in zip(("first ", "second"), models, comparison.models, strict=True):
         console.print(f"{which}  {name}  ({model_id[:16]})")
@@ -78,7 +78,7 @@ def print_comparison(comparison: Comparison, models: tuple[str, str]) -> None:
         console.print(_table(comparison))
     if comparison.not_judged:
         why = ", ".join(f"{count:,} {reason}" for reason, count in comparison.not_judged.items())
-        console.print(f"not judged, as no worker would: {why}")
+        console.print(f"records not judged (a worker would send them to the dead letters): {why}")
     share = comparison.windows_differ / comparison.windows
     console.print(
         f"{comparison.windows:,} windows, {comparison.windows_differ:,} ({share:.2%}) classed differently"

@@ -1,4 +1,4 @@
-"""``faultline subscribe``: print fault events as they are published."""
+"""Define ``faultline subscribe``, which prints fault events as they are published."""
 
 from __future__ import annotations
 
@@ -27,37 +27,44 @@ def subscribe(
     types: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TYPE]...", help="Fault types of the spec, as lg; all types without.", show_default=False
+            metavar="[TYPE]...", help="Fault types of the spec, such as lg [default: all types].", show_default=False
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, as published.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as one JSON object, as published.")] = False,
     since: Annotated[
-        str, typer.Option("--from", help="earliest, latest, or an ISO time such as 2026-01-31T12:00:00.")
+        str, typer.Option("--from", help="Start at: earliest, latest, or an ISO time such as 2026-01-31T12:00:00.")
     ] = "latest",
-    line: Annotated[list[str] | None, typer.Option(help="Only this line; may be given again.")] = None,
-    state: Annotated[list[str] | None, typer.Option(help="Only onset, update or clear; may be given again.")] = None,
-    limit: Annotated[int | None, typer.Option(help="End after so many events.", min=1, show_default=False)] = None,
+    line: Annotated[list[str] | None, typer.Option(help="Print only events of this line; can be repeated.")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option(help="Print only onset, update or clear events; can be repeated.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Exit after this many events.", min=1, show_default=False)] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(help="End after so many seconds; exit status 1 if --limit was not reached.", min=0.1),
+        typer.Option(help="Exit after this many seconds; with status 1 if --limit was not reached.", min=0.1),
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option(help="Share the events with the other members of this consumer group, and go on where it was."),
+        typer.Option(
+            help="Read as a member of this consumer group: its members share the events and resume after a restart."
+        ),
     ] = None,
-    broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…].", show_default=False)] = None,
-    spec: Annotated[str | None, typer.Option(help="Signal spec of the types.", show_default=False)] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].", show_default=False),
+    ] = None,
+    spec: Annotated[
+        str | None, typer.Option(help="Signal spec of the fault types [default: FAULTLINE_SPEC].", show_default=False)
+    ] = None,
 ) -> None:
     """Print fault events, one per line, until Ctrl-C.
 
-    An event that changes a fault's type is published on both types' topics and printed once. Without --group nothing
-    is remembered and nobody else's reading is disturbed. Topics that appear later are picked up within seconds.
+    An event that changes a fault's type is published on the topics of both types, and printed once. Without --group
+    no offsets are committed and other readers are not affected. New topics are read within seconds of their creation.
 
     Examples:
-
-    `faultline subscribe`
-
-    `faultline subscribe lg llg --state onset --json | jq .line`
+    - `faultline subscribe`
+    - `faultline subscribe lg llg --state onset --json | jq .line`
     """
     from stream.kafka.reading.reader import parse_start
     from stream.settings import load_settings
@@ -80,7 +87,7 @@ def parse_states(names: Sequence[str]) -> frozenset[EpisodeState]:
     """Return the states of an episode by their names.
 
     Raises:
-        SettingsError: an unknown state.
+        SettingsError: if a state is unknown.
     """
     from stream.contract import EpisodeState
     from stream.errors import SettingsError
@@ -88,12 +95,12 @@ def parse_states(names: Sequence[str]) -> frozenset[EpisodeState]:
     known: tuple[EpisodeState, ...] = get_args(EpisodeState)
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise SettingsError(f"no state {', '.join(unknown)}; there are {', '.join(known)}")
+        raise SettingsError(f"unknown state {', '.join(unknown)}: use {', '.join(known)}")
     return frozenset(state for state in known if state in names)
 
 
 def event_line(event: FaultEvent) -> Text:
-    """Return one event in one line: time (UTC), line, state, class, what is known of it, confidence, duration."""
+    """Return one event in one line: time (UTC), line, state, class, its meaning, and confidence or duration."""
     from rich.text import Text
 
     time = datetime.fromtimestamp(event.detection_ns / 1e9, UTC).isoformat(sep=" ", timespec="milliseconds")
@@ -120,7 +127,7 @@ def print_events(
     limit: int | None = None,
     timeout_s: float | None = None,
 ) -> None:
-    """Print events until Ctrl-C, ``limit`` or ``timeout_s``; exits with 1 if the limit was not reached in time."""
+    """Print events until Ctrl-C, ``limit`` or ``timeout_s``; exit with 1 if the limit was not reached in time."""
     from rich.console import Console
 
     from stream.subscribe import EventFeed
@@ -138,7 +145,7 @@ def print_events(
     feed = EventFeed(settings, topics, start, group=group)
     printed = asyncio.run(_print(feed, wanted, show, limit, timeout_s))
     if limit is not None and timeout_s is not None and printed < limit:
-        typer.echo(f"faultline: {printed} of {limit} events after {timeout_s:g} s", err=True)
+        typer.echo(f"faultline: only {printed} of {limit} events arrived within {timeout_s:g} s", err=True)
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""``faultline topics``: create our topics, or check those that somebody else created."""
+"""Define ``faultline topics``, which creates Faultline's topics or checks existing ones."""
 
 from __future__ import annotations
 
@@ -10,25 +10,35 @@ import typer
 if TYPE_CHECKING:
     from stream.settings import Settings
 
-app = typer.Typer(help="Create our topics, or check those that are there.", no_args_is_help=True)
+app = typer.Typer(help="Create Faultline's topics, or check existing ones.", no_args_is_help=True)
 
-Broker = Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,…]; FAULTLINE_BROKER when not given.")]
-Spec = Annotated[str | None, typer.Option(help="Signal spec, whose fault types have topics; else FAULTLINE_SPEC.")]
+Broker = Annotated[
+    str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
+]
+Spec = Annotated[
+    str | None, typer.Option(help="Signal spec: each of its fault types has a topic [default: FAULTLINE_SPEC].")
+]
 
 
 @app.command()
 def create(
     broker: Broker = None,
-    partitions: Annotated[int | None, typer.Option(help="Of the topics that hold lines.", min=1)] = None,
-    replication_factor: Annotated[int | None, typer.Option(help="Copies; 3 on a cluster.", min=1)] = None,
+    partitions: Annotated[
+        int | None,
+        typer.Option(help="Partitions of the topics keyed by line [default: FAULTLINE_PARTITIONS].", min=1),
+    ] = None,
+    replication_factor: Annotated[
+        int | None,
+        typer.Option(help="Copies of each partition; 3 on a cluster [default: FAULTLINE_REPLICATION_FACTOR].", min=1),
+    ] = None,
     spec: Spec = None,
 ) -> None:
-    """Create the topics that are missing; those that exist are left as they are, so run it as often as you like.
+    """Create the topics that are missing. Existing topics are not changed, so the command can be repeated.
 
-    Needs the rights Create and Describe on the topics. Where they are denied, the message names the command
-    for whoever may grant them.
+    The command needs the rights Create and Describe on the topics. If they are denied, the message shows the command
+    with which an administrator grants them.
 
-    Example: faultline topics create --broker kafka:9092 --partitions 12 --replication-factor 3
+    Example: `faultline topics create --broker kafka:9092 --partitions 12 --replication-factor 3`
     """
     from stream.kafka.topics import create_topics
     from stream.settings import load_settings
@@ -43,7 +53,7 @@ def create(
         from stream.errors import TopicError
 
         raise TopicError(
-            f"not created: {', '.join(failed)}; too many copies for the brokers there are is the usual cause: "
+            f"not created: {', '.join(failed)}; the usual cause is a replication factor above the number of brokers: "
             "set FAULTLINE_REPLICATION_FACTOR"
         )
 
@@ -54,7 +64,7 @@ def _raise_for(denied: list[str], settings: Settings) -> None:
     from stream.errors import AccessDeniedError
     from stream.kafka.acls import grant_advice
 
-    # One rule for a common prefix would grant more than is needed: every topic is named.
+    # Every topic is named, since one rule for a common prefix would grant more than is needed.
     raise AccessDeniedError(
         f"denied: cannot create {len(denied)} topics; "
         + grant_advice(settings, denied, "Create", "Describe", "DescribeConfigs")
@@ -63,12 +73,12 @@ def _raise_for(denied: list[str], settings: Settings) -> None:
 
 @app.command()
 def check(broker: Broker = None, spec: Spec = None) -> None:
-    """Compare the topics of the broker with what Faultline needs; nothing is changed.
+    """Check the topics of the broker against what Faultline needs. Nothing is changed.
 
-    Looks at existence, partitions (line-states must have as many as sensor-windows), compaction and message
-    size, and prints one line for each finding. The exit status is 0 when nothing fails.
+    The command checks existence, partitions (line-states must have as many as sensor-windows), compaction and message
+    size, and prints one line per finding: ok, warn or fail. The exit status is 0 if no finding is fail.
 
-    Example: FAULTLINE_BROKER=kafka:9092 faultline topics check
+    Example: `FAULTLINE_BROKER=kafka:9092 faultline topics check`
     """
     from stream.errors import TopicError
     from stream.kafka.topics import check_topics
@@ -79,4 +89,4 @@ def check(broker: Broker = None, spec: Spec = None) -> None:
         typer.echo(f"{finding.level:4} {finding.name}: {finding.message}")
     failed = sorted({finding.name for finding in findings if finding.level == "fail"})
     if failed:
-        raise TopicError(f"{len(failed)} topics to put right: {', '.join(failed)}")
+        raise TopicError(f"{len(failed)} topics must be corrected: {', '.join(failed)}")

@@ -1,4 +1,4 @@
-"""`faultline worker`"""
+"""Define ``faultline worker``, which classifies windows and publishes fault events."""
 
 from __future__ import annotations
 
@@ -9,24 +9,42 @@ import typer
 
 
 def worker(
-    broker: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…].")] = None,
-    group: Annotated[str | None, typer.Option(help="Consumer group shared by all workers of this job.")] = None,
-    model: Annotated[str | None, typer.Option(help="Artefact to use instead of the shipped one (a path).")] = None,
-    spec: Annotated[str | None, typer.Option(help="Signal spec: a shipped name, as line, or a TOML file.")] = None,
-    web_port: Annotated[int | None, typer.Option(help="Port of /healthz, /readyz, /metrics; 0 takes any.")] = None,
+    broker: Annotated[
+        str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="Consumer group, the same for all workers that share the lines [default: FAULTLINE_GROUP]."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Path of the artefact to start with [default: the shipped artefact].")
+    ] = None,
+    spec: Annotated[
+        str | None,
+        typer.Option(
+            help="Signal spec: a shipped one by name, such as line, or a TOML file [default: FAULTLINE_SPEC]."
+        ),
+    ] = None,
+    web_port: Annotated[
+        int | None, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 chooses a free port.")
+    ] = None,
     window_classes: Annotated[
-        bool | None, typer.Option("--window-classes/--no-window-classes", help="Publish classes of every window.")
+        bool | None,
+        typer.Option(
+            "--window-classes/--no-window-classes", help="Also publish the class of every window, on window-classes."
+        ),
     ] = None,
 ) -> None:
-    """Classify windows and publish fault events, until SIGTERM or Ctrl-C.
+    """Classify windows and publish fault events until SIGTERM or Ctrl-C.
 
-    Options win over FAULTLINE_ variables. A stop finishes what is in flight; a kill loses nothing.
+    Options override FAULTLINE_ variables. On SIGTERM or Ctrl-C the worker finishes the windows that it has fetched.
+    Windows of a worker that was killed are classified again, so that none is lost.
 
     Example: `faultline worker --broker localhost:9092`
     """
-    # Two lines of TensorFlow's that no log level hides; the compiled engine is no slower without oneDNN.
+    # oneDNN makes TensorFlow print two lines that no log level hides; the compiled engine is no slower without it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    # Threads of NumPy's matrix products spin between calls: they took as much of a core as the engine itself.
+    # The threads of NumPy's matrix products spin between calls and took as much CPU time as the engine itself.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from stream.settings import load_settings
     from stream.worker.main import run_worker

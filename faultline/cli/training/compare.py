@@ -1,4 +1,4 @@
-"""``faultline compare``: all architectures by the reference protocol, in one table."""
+"""Define ``faultline compare``, which compares all architectures under the reference protocol."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 def compare(
     data: Annotated[Path, typer.Option(help="Path of classData.csv.")],
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of every training.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of the random split, the weights and the order of rows.")] = 42,
-    out: Annotated[Path | None, typer.Option(help="Also write the results as JSON there.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs per training.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the random split, the weights and the order of rows.")] = 42,
+    out: Annotated[Path | None, typer.Option(help="Also write the results to this JSON file.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Train all six architectures on classData.csv and print their scores side by side.
 
-    The random 60/20/20 split is the reference reports': neighbouring instants of one waveform lie on both sides of
-    it. The split in blocks of time, which is the honest one, stands beside it. Takes a minute or two.
+    The random 60/20/20 split is that of the reference reports. It leaks: neighbouring instants of one waveform are in
+    both the training and the test part. The split into blocks of time does not leak, and its scores are shown next to
+    the others. The command takes one to two minutes.
 
-    Example: faultline compare --data classData.csv --out compare.json
+    Example: `faultline compare --data classData.csv --out compare.json`
     """
     import os
 
@@ -37,13 +38,13 @@ def compare(
     from training.errors import TrainingError
 
     if out is not None and not out.parent.is_dir():
-        raise TrainingError(f"{out}: the folder {out.parent} does not exist; create it first")
+        raise TrainingError(f"{out}: the folder {out.parent} does not exist: create it first")
     with progress_bar("reading", 2 * len(ARCHITECTURES) * epochs, quiet=quiet) as bar:
         found = run(data, seed, epochs, on_epoch=lambda name: bar.update(name, advance=1))
     print_table(_table(found))
     if out is not None:
         out.write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        typer.echo(f"written to {out}")
+        typer.echo(f"results written to {out}")
 
 
 def _table(found: Comparison) -> Table:
@@ -52,9 +53,9 @@ def _table(found: Comparison) -> Table:
     rows = " / ".join(f"{count:,}" for count in found.rows["random"])
     table = Table(
         title=f"classData.csv, {rows} rows, {found.epochs} epochs, seed {found.seed}",
-        caption="Scores of the epoch with the best validation accuracy. merged: LLL and LLLG, which one instant cannot"
-        " tell apart, as one class. Random: the reference reports' split, which leaks; blocks: parted in time."
-        " Prediction: one window at a time through the worker's engine.",
+        caption="Scores are those of the epoch with the best validation accuracy, on the random split of the reference"
+        " reports, which leaks. blocks: split by time. merged: LLL and LLLG, which one instant cannot distinguish,"
+        " counted as one class. prediction: one window at a time in the worker's engine.",
     )
     table.add_column("architecture", min_width=12, no_wrap=True)
     for name in (

@@ -1,4 +1,4 @@
-"""``faultline folds``: cross-validation of the line recipe."""
+"""Define ``faultline folds``, which cross-validates the line recipe."""
 
 from __future__ import annotations
 
@@ -19,23 +19,31 @@ TABLE_WIDTH = 132
 
 def folds(
     work_dir: Annotated[
-        Path, typer.Option(help="Of results and what the next command needs (3 GB): it goes on from there.")
+        Path, typer.Option(help="Folder for results and checkpoints (3 GB); a later command resumes from it.")
     ],
-    folds: Annotated[int, typer.Option(min=2, help="Groups of episodes.")] = 5,
-    fold: Annotated[int | None, typer.Option(min=1, help="Run this one alone; without it, all that are left.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of episodes, weights and the order of windows.")] = 2024,
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds, that is, groups of episodes.")] = 5,
+    fold: Annotated[
+        int | None, typer.Option(min=1, help="Run only this fold [default: all that are not finished].")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of episodes, weights and the order of windows.")] = 2024,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the windows [default: the recipe's].")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Of all groups together [default: the recipe's].")] = None,
-    lines: Annotated[int, typer.Option(min=1, help="Fresh lines for faults, and as many for disturbances.")] = 60,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write all folds as JSON, too.")] = None,
+    episodes: Annotated[
+        int | None, typer.Option(help="Episodes in all folds together [default: the recipe's].")
+    ] = None,
+    lines: Annotated[
+        int, typer.Option(min=1, help="Newly simulated lines with faults, and as many with disturbances.")
+    ] = 60,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Also write the results to this JSON file.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Train the line recipe once per fold, each time without one group of episodes, and evaluate it by that group.
+    """Cross-validate the line recipe: train once per fold without one group of episodes, and evaluate on that group.
 
-    Also evaluated on fresh lines: faults found and how fast, and false alarms per line-hour of sixty disturbances of
-    every kind. Each fold takes about as long as faultline train.
+    Each model is also evaluated on newly simulated lines: faults found, delay, and false alarms per line-hour with
+    sixty disturbances of every kind. Each fold takes about as long as `faultline train`.
 
-    Example: nice faultline folds --work-dir folds --fold 1, then 2 to 5, then faultline folds --work-dir folds
+    Examples:
+    - `faultline folds --work-dir folds --fold 1` (then 2 to 5, one command each)
+    - `faultline folds --work-dir folds` (runs what is left and prints mean and deviation)
     """
     import os
 
@@ -45,7 +53,7 @@ def folds(
     from training.fitting.fit import FitHistory
 
     if json_out is not None and not json_out.parent.is_dir():
-        raise TrainingError(f"{json_out}: the folder {json_out.parent} does not exist; create it first")
+        raise TrainingError(f"{json_out}: the folder {json_out.parent} does not exist: create it first")
     default = FoldOptions()
     options = FoldOptions(
         folds=folds, seed=seed, epochs=epochs or default.epochs, episodes=episodes or default.episodes, lines=lines
@@ -73,8 +81,9 @@ def _table(done: tuple[Fold, ...], found: Folds | None) -> Table:
 
     table = Table(
         title=f"line, {len(done)} episode-grouped fold{'s' if len(done) > 1 else ''}",
-        caption="Windows: filled by one state. Held out: the group not trained on, instruments as bad as in training."
-        " Merged: LLL and LLLG as one class. An hour has sixty disturbances of every kind; alarms after confirmation.",
+        caption="Windows: those filled by one state. Held out: the group not trained on, with instruments as bad as in"
+        " training. Merged: LLL and LLLG counted as one class. A line-hour has sixty disturbances of every kind; alarms"
+        " are counted after confirmation.",
     )
     table.add_column("figure", no_wrap=True)
     for fold in done:

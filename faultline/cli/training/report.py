@@ -1,4 +1,4 @@
-"""``faultline report``: what a model is worth. ``faultline report open``: a report that the trainer wrote."""
+"""Define ``faultline report``, which evaluates a model, and ``report open``, which shows a retraining's report."""
 
 from __future__ import annotations
 
@@ -19,29 +19,48 @@ app = typer.Typer(invoke_without_command=True)
 @app.callback()
 def report(
     context: typer.Context,
-    model: Annotated[
-        Path | None, typer.Option(help="The artefact to evaluate. Required unless a report is opened.")
-    ] = (None),
+    model: Annotated[Path | None, typer.Option(help="Artefact to evaluate; required except by `report open`.")] = (
+        None
+    ),
     out: Annotated[
-        Path | None, typer.Option(help="Folder for report.md, report.html, report.json and figures/. Required, too.")
+        Path | None,
+        typer.Option(
+            help="Folder for report.md, report.html, report.json and figures/; required except by `report open`."
+        ),
     ] = None,
-    champion: Annotated[Path | None, typer.Option(help="The artefact in use, evaluated on the same episodes.")] = None,
-    data: Annotated[Path | None, typer.Option(help="classData.csv: evaluated by instant, foreign to line.")] = None,
-    robustness: Annotated[Path | None, typer.Option(help="What `faultline robustness` wrote for the model.")] = None,
-    champion_robustness: Annotated[Path | None, typer.Option(help="The same for the champion.")] = None,
+    champion: Annotated[
+        Path | None, typer.Option(help="Artefact in use, evaluated on the same episodes for comparison.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="classData.csv: test data of an instant model; out-of-distribution data for a line model."),
+    ] = None,
+    robustness: Annotated[
+        Path | None, typer.Option(help="JSON file that `faultline robustness` wrote for the model.")
+    ] = None,
+    champion_robustness: Annotated[
+        Path | None, typer.Option(help="JSON file that `faultline robustness` wrote for the champion.")
+    ] = None,
     conditions: Annotated[
-        int, typer.Option(min=0, help="line: records per condition and level, where no result is given; 0 for none.")
+        int,
+        typer.Option(
+            min=0, help="line: records per condition and level if no --robustness file is given; 0 leaves them out."
+        ),
     ] = 110,
-    lines: Annotated[int, typer.Option(min=1, help="line: lines simulated, 64 s each, in each scenario.")] = 30,
-    seed: Annotated[int | None, typer.Option(help="line: of the scenarios [default: one nothing trains on].")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when the gate is not passed.")] = False,
+    lines: Annotated[int, typer.Option(min=1, help="line: simulated lines per scenario, 64 s each.")] = 30,
+    seed: Annotated[
+        int | None, typer.Option(help="line: seed of the scenarios [default: one that no training uses].")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if the gate is not passed.")] = False,
 ) -> None:
     """Evaluate a model and write its report.
 
-    A line model is evaluated on freshly simulated lines, an instant model on the test part of classData.csv.
-    The gate's limits are FAULTLINE_GATE_… variables.
+    A line model is evaluated on newly simulated lines, an instant model on the test part of classData.csv. The gate's
+    limits are FAULTLINE_GATE_… variables.
 
-    Example: faultline report --model candidate.safetensors --champion line.safetensors --out report
+    Examples:
+    - `faultline report --model candidate.safetensors --champion line.safetensors --out report`
+    - `faultline report open latest`
     """
     if context.invoked_subcommand is not None:
         return
@@ -75,7 +94,8 @@ def report(
     for criterion in result.verdict.failed:
         typer.echo(f"not met: {criterion.text}")
     met = len(result.verdict.criteria) - len(result.verdict.failed)
-    typer.echo(f"gate {'passed' if result.verdict.passed else 'not passed'}: {met} of {len(result.verdict.criteria)}")
+    passed = "passed" if result.verdict.passed else "not passed"
+    typer.echo(f"gate {passed}: {met} of {len(result.verdict.criteria)} criteria met")
     typer.echo("\n".join(str(path) for path in paths))
     if strict and not result.verdict.passed:
         raise typer.Exit(1)
@@ -88,14 +108,15 @@ def open_report(
         Path | None, typer.Option(help="The trainer's folder [default: FAULTLINE_TRAINER_FOLDER].")
     ] = None,
     browser: Annotated[
-        bool | None, typer.Option("--browser/--no-browser", help="Show it [default: on a terminal].")
+        bool | None,
+        typer.Option("--browser/--no-browser", help="Open the report in a browser [default: on a terminal]."),
     ] = None,
 ) -> None:
-    """Print where the report of a retraining is, and show it.
+    """Print the path of the report of a retraining, and open it in a browser.
 
-    Reports are on the trainer's machine, as training-reports says; the newest ones are kept.
+    Reports are on the trainer's machine, at the path published on training-reports. The trainer keeps the newest ones.
 
-    Example: faultline report open line-86c440159967
+    Example: `faultline report open line-86c440159967`
     """
     import sys
 
@@ -109,7 +130,7 @@ def open_report(
     if found is None:
         what = "any model" if model_id == "latest" else repr(model_id)
         raise TrainingError(
-            f"no report of {what} in {place.absolute()}: give --folder, on the machine where the trainer runs"
+            f"no report of {what} in {place.absolute()}: run this on the trainer's machine, with --folder"
         )
     page = (found / PAGE).absolute()
     typer.echo(page)
@@ -128,4 +149,4 @@ def _result(path: Path | None) -> RobustnessResult | None:
     try:
         return RobustnessResult.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
-        raise DataSetError(f"{path}: not what `faultline robustness` writes: {error}".splitlines()[0]) from error
+        raise DataSetError(f"{path}: not a file of `faultline robustness --json`: {error}".splitlines()[0]) from error

@@ -1,4 +1,4 @@
-"""``faultline robustness``: how a model fares where the world differs from training."""
+"""Define ``faultline robustness``, which scores a model under conditions that differ from its training."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ if TYPE_CHECKING:
     from model.artefact import Artefact
     from training.evaluation.conditions.results import ConditionCell, RobustnessResult
 
-TABLE_WIDTH = 132  # a narrower terminal scrolls or wraps: cut figures would say nothing
+TABLE_WIDTH = 132  # characters; a narrower terminal scrolls or wraps, since figures that are cut off are useless
 
 
 def robustness(
-    model: Annotated[str, typer.Argument(help="An artefact's path, or the name of a shipped one: line.")],
-    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the episodes: less sure, four times faster.")] = (
-        False
-    ),
-    conditions: Annotated[str, typer.Option(help="Names separated by commas [default: all].")] = "",
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write all cells as JSON, too.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the records [default: frozen, so that results compare].")] = None,
+    model: Annotated[str, typer.Argument(help="Path of an artefact, or the name of a shipped one: line.")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Use a quarter of the episodes: four times faster, wider intervals.")
+    ] = False,
+    conditions: Annotated[str, typer.Option(help="Names of conditions, separated by commas [default: all].")] = "",
+    json_out: Annotated[Path | None, typer.Option("--json", help="Also write the results to this JSON file.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the records [default: a fixed one, so that results are comparable].")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Score a model under more than twenty conditions, five severities each, beside two fixed baselines.
+    """Score a model under more than twenty conditions of five severities each, next to two fixed baselines.
 
-    Scores are macro-F1 with classes that the spec calls equivalent as one. Windows
-    unlike training are taken for no fault, as the worker takes them. False alarms are counted after confirmation, per
-    line-hour of sixty events.
+    Scores are macro-F1, and "merged" counts classes that the spec calls equivalent as one. Windows that are out of
+    distribution count as no fault, as in the worker. False alarms are counted after confirmation, per line-hour of
+    sixty events.
 
-    Example: faultline robustness line --quick --conditions noise,ct_saturation
+    Example: `faultline robustness line --quick --conditions noise,ct_saturation`
     """
     import os
 
-    # TensorFlow greets on standard error, where the progress bar is.
+    # TensorFlow logs at import to standard error, where the progress bar is.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from model.domain import domain_of
     from model.engine import Engine
@@ -49,7 +51,7 @@ def robustness(
     from training.recipe import Recipe
 
     if json_out is not None and not json_out.parent.is_dir():
-        raise ArtefactError(f"{json_out}: the folder {json_out.parent} does not exist; create it first")
+        raise ArtefactError(f"{json_out}: the folder {json_out.parent} does not exist: create it first")
     artefact = _load(model)
     recipe: Recipe = domain_of(artefact.manifest.spec).recipe(artefact.manifest.spec)
     if not recipe.conditions:
@@ -62,7 +64,7 @@ def robustness(
         begun = itertools.count()
 
         def show(name: str, level: int) -> None:
-            # When a cell begins, the one before is done.
+            # This is called at the beginning of a cell, when the previous one is complete.
             bar.update(f"{name} {level}" if level else name, completed=next(begun))
 
         result = evaluate(
@@ -101,7 +103,7 @@ def _show(result: RobustnessResult) -> None:
     worst = result.worst
     typer.echo(f"worst cell: {worst.condition} {worst.value} {worst.unit}".rstrip() + f", {worst.merged_macro_f1:.3f}")
     for name, error in result.mean_corruption_error.items():
-        typer.echo(f"mean corruption error against {name}: {error:.1f} % (below 100 the model errs less)")
+        typer.echo(f"mean corruption error against {name}: {error:.1f} % (below 100 % the model is better)")
 
 
 def _row(cell: ConditionCell, baselines: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""``faultline train``: make a model."""
+"""Define ``faultline train``, which trains a model and writes its artefact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class Architecture(StrEnum):
-    """The networks there are; ``model.architectures`` builds them."""
+    """Names of the networks that ``model.architectures`` can build."""
 
     gru = "gru"
     lstm = "lstm"
@@ -21,19 +21,21 @@ class Architecture(StrEnum):
 
 
 class Split(StrEnum):
-    """Name the ways in which rows of classData.csv are split."""
+    """Names of the ways to split the rows of classData.csv."""
 
     random = "random"
     blocks = "blocks"
 
 
 def train(
-    spec: Annotated[str, typer.Option(help="A spec of an installed domain, as line or instant.")] = "line",
-    architecture: Annotated[Architecture, typer.Option(help="The network.")] = Architecture.gru,
+    spec: Annotated[str, typer.Option(help="Name of a signal spec that has a recipe, such as line or instant.")] = (
+        "line"
+    ),
+    architecture: Annotated[Architecture, typer.Option(help="Network architecture.")] = Architecture.gru,
     out: Annotated[
-        Path | None, typer.Option(help="Where to write the artefact [default: SPEC.safetensors].", show_default=False)
+        Path | None, typer.Option(help="File to write the artefact to [default: SPEC.safetensors].", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same model on the same machine.")] = 2024,
+    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same model on the same machine.")] = 2024,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the windows [default: the recipe's].")] = None,
     episodes: Annotated[
         int | None, typer.Option(min=100, help="line: episodes to simulate [default: the recipe's].")
@@ -41,44 +43,45 @@ def train(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="line: a data set of faultline simulate --dataset, not a new simulation. instant: classData.csv."
+            help="line: data set of `faultline simulate --dataset` [default: simulate anew]. instant: classData.csv."
         ),
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(min=1, help="End a round of training after so many epochs without a better one [default: never]."),
+        typer.Option(min=1, help="End a round after this many epochs without improvement [default: never]."),
     ] = None,
     split: Annotated[
-        Split, typer.Option(help="instant: random is the reference report's, blocks is honest in time.")
+        Split,
+        typer.Option(help="instant: random is the split of the reference report, which leaks; blocks splits by time."),
     ] = Split.random,
     work_dir: Annotated[
         Path | None,
-        typer.Option(help="Keep a checkpoint per epoch there; the same command goes on where it was killed."),
+        typer.Option(help="Folder for a checkpoint per epoch; the same command resumes from it after a kill."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Train a model and write its artefact: weights, and a manifest with scores, seed, versions and this command.
 
-    The line model learns from simulated episodes and is scored on fresh ones: under an hour on one core, 9 GB.
-    A quick one, to see that everything works: faultline train --epochs 2 --episodes 400
+    The line model is trained on simulated episodes and scored on newly simulated ones. This takes under an hour on one
+    core, and 9 GB of memory. A quick trial: `faultline train --epochs 2 --episodes 400`
 
-    Of a data set, faults of 20 ohm and more, faults near the line's ends and the weakest sources are never learned
-    from: the model is scored on them.
+    With a data set, the faults of 20 ohm and more, the faults near the line's ends and those with the weakest sources
+    are left out of the training: the model is scored on them.
 
-    Example: faultline train --data episodes.parquet --patience 3 --out line.safetensors
-
-    Example: faultline train --spec instant --data classData.csv --out instant.safetensors
+    Examples:
+    - `faultline train --data episodes.parquet --patience 3 --out line.safetensors`
+    - `faultline train --spec instant --data classData.csv --out instant.safetensors`
     """
     import os
 
-    # Keras' input pipeline has TensorFlow log a harmless error in every epoch.
+    # With Keras' input pipeline TensorFlow logs a harmless error in every epoch.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from model.errors import ArtefactError
     from training.recipe import TrainOptions, named_recipe
 
     out = Path(f"{spec}.safetensors") if out is None else out
     if not out.parent.is_dir():
-        raise ArtefactError(f"{out}: the folder {out.parent} does not exist; create it first")
+        raise ArtefactError(f"{out}: the folder {out.parent} does not exist: create it first")
     options = TrainOptions(
         seed=seed,
         epochs=epochs,
@@ -102,5 +105,5 @@ def _show(metrics: dict[str, Any], name: str = "") -> None:
     if plain:
         typer.echo(f"{name or 'scores'}: " + "  ".join(f"{key} {value}" for key, value in plain.items()))
     for key, value in metrics.items():
-        if isinstance(value, dict) and value and key != "history":  # epoch by epoch: for the report, not for the eye
+        if isinstance(value, dict) and value and key != "history":  # values per epoch, which the report shows
             _show(value, f"{name} {key}".strip())

@@ -1,1 +1,1 @@
-"""Commands on waveforms in files, without a broker."""
+"""Commands for waveforms in files; none of them needs a broker."""

@@ -1,4 +1,4 @@
-"""``faultline classify``: episodes of records, without a broker."""
+"""Define ``faultline classify``, which finds faults in waveform files without a broker."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ TABLE_WIDTH = 132
 
 def classify(
     files: Annotated[list[Path], typer.Argument(help="COMTRADE (.cfg, .dat or .cff), CSV or Parquet files.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per episode and line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per episode.")] = False,
     model: Annotated[
-        str | None, typer.Option(help="An artefact's path, or a shipped one's name.", show_default="line")
+        str | None, typer.Option(help="Path of an artefact, or name of a shipped one.", show_default="line")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Folder for a PNG per line: waveforms, episodes, probabilities.")
+        Path | None,
+        typer.Option(help="Folder for one PNG per power line: waveforms, episodes and probabilities."),
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Files in work at once [default: one per core].")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Neither progress nor warnings.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Files read at the same time [default: one per core].")] = (
+        None
+    ),
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show neither progress nor warnings.")] = False,
     encoding: Encoding = None,
     channels: Channels = None,
     mapping: Mapping = None,
@@ -40,19 +43,18 @@ def classify(
     current_base: CurrentBase = None,
     voltage_base: VoltageBase = None,
 ) -> None:
-    """Find the faults in records: decoded, classified and judged as a worker would, without a broker.
+    """Find the faults in waveform files with the detection of a worker; no broker is needed.
 
-    A file that cannot be read fails alone; the exit status is then 1. `faultline inspect` shows how a file is read.
+    If a file cannot be read, the others are still classified and the exit status is 1. `faultline inspect` shows how a
+    file is read.
 
     Examples:
-
-    `faultline classify fault.cfg --plot pictures/`
-
-    `faultline classify records/*.cfg --json | jq -r .fault_class`
+    - `faultline classify fault.cfg --plot pictures/`
+    - `faultline classify records/*.cfg --json | jq -r .fault_class`
     """
     import os
 
-    # TensorFlow greets on standard error, where the progress bar is.
+    # TensorFlow logs at import to standard error, where the progress bar is.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import time
@@ -85,7 +87,7 @@ def classify(
                     typer.echo(episode.model_dump_json())
             else:
                 results.append(_without_samples(result))
-            _say(result, quiet=quiet)
+            _print_findings(result, quiet=quiet)
             if plot is not None:
                 _draw(result, engine.spec, plot, drawn)
         seconds = time.perf_counter() - began
@@ -98,13 +100,13 @@ def classify(
 
 
 class _Counts:
-    """Count what was done, for the last line."""
+    """Counts of files, episodes and windows for the summary line."""
 
     def __init__(self) -> None:
         self.files = self.failed = self.episodes = self.windows = self.unknown = 0
 
     def add(self, result: FileResult) -> None:
-        """Count one file."""
+        """Add the counts of one file."""
         self.files += 1
         self.failed += result.error is not None
         self.episodes += len(result.episodes)
@@ -114,7 +116,7 @@ class _Counts:
     def in_words(self, seconds: float) -> str:
         """Return the counts as one line."""
         failed = f" ({self.failed} failed)" if self.failed else ""
-        unknown = f", {self.unknown:,} of them unlike the model's training" if self.unknown else ""
+        unknown = f", {self.unknown:,} of them out of distribution," if self.unknown else ""
         rate = f"{self.windows / seconds:,.0f} windows/s" if seconds > 0 else ""
         return (
             f"{_many(self.files, 'file')}{failed}, {_many(self.episodes, 'episode')}; "
@@ -127,7 +129,7 @@ def _many(count: int, thing: str) -> str:
 
 
 def _without_samples(result: FileResult) -> FileResult:
-    """Return a result to keep until the end: thousands of them must not hold their waveforms."""
+    """Return a result without its waveforms, so that thousands of results fit into memory until the table is shown."""
     from dataclasses import replace
 
     import numpy as np
@@ -139,15 +141,15 @@ def _without_samples(result: FileResult) -> FileResult:
 
 
 def _with_bar(results: Iterator[FileResult], total: int, quiet: bool) -> Iterator[FileResult]:
-    """Yield the results, with a bar while they come."""
+    """Yield the results and show a progress bar meanwhile."""
     with progress_bar(total=total, quiet=quiet) as bar:
         for number, result in enumerate(results, 1):
             bar.update(f"{number} of {total}, {result.path.name}", advance=1)
             yield result
 
 
-def _say(result: FileResult, *, quiet: bool) -> None:
-    """Print a file's failure and warnings on standard error."""
+def _print_findings(result: FileResult, *, quiet: bool) -> None:
+    """Print a file's error or warnings on standard error."""
     if result.error is not None:
         typer.echo(f"faultline: {result.error}", err=True)
     elif result.record is not None and not quiet:
@@ -165,7 +167,7 @@ def _draw(result: FileResult, spec: SignalSpec, folder: Path, drawn: Counter[str
         if len(answer.window_end_s):
             name = answer.line.name.replace("/", " ")
             drawn[name] += 1
-            # Files of one name in several folders are not to hide each other.
+            # Lines of the same name in several files get a number, so that no picture is overwritten.
             number = f" {drawn[name]}" if drawn[name] > 1 else ""
             plot_answer(result.record, answer, spec, folder / f"{name}{number}.png")
 

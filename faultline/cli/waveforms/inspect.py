@@ -1,4 +1,4 @@
-"""``faultline inspect``: what is in a record, and how it is read."""
+"""Define ``faultline inspect``, which shows the contents of a waveform file and how it is read."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ MOST_SEGMENTS = 12
 
 def inspect(
     files: Annotated[list[Path], typer.Argument(help="COMTRADE (.cfg, .dat or .cff), CSV or Parquet files.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw the waveforms into this PNG (one file only).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the waveforms to this PNG file (one input file only).")] = (
+        None
+    ),
     encoding: Encoding = None,
     channels: Channels = None,
     mapping: Mapping = None,
@@ -30,13 +32,11 @@ def inspect(
     current_base: CurrentBase = None,
     voltage_base: VoltageBase = None,
 ) -> None:
-    """Show channels, rates, frequency, lines, quality, and everything odd with what was done about it.
+    """Show how waveform files are read: channels, rates, frequency, power lines, defects found and their treatment.
 
     Examples:
-
-    `faultline inspect fault.cfg --plot fault.png`
-
-    `faultline inspect station.cff --channels "north: ia=4 ib=5 ic=6 va=1 vb=2 vc=3"`
+    - `faultline inspect fault.cfg --plot fault.png`
+    - `faultline inspect station.cff --channels "north: ia=4 ib=5 ic=6 va=1 vb=2 vc=3"`
     """
     from domains.powerline.waveforms import RecordError, open_waveforms
     from faultline.cli.waveforms.options import read_options
@@ -53,7 +53,7 @@ def inspect(
         voltage_base=voltage_base,
     )
     if plot is not None and len(files) > 1:
-        raise RecordError("--plot draws one file: give one")
+        raise RecordError("--plot draws one file: give one file, or leave out --plot")
     failed = 0
     for path in files:
         try:
@@ -74,7 +74,7 @@ def inspect(
 
 
 def as_body(record: Record) -> dict[str, Any]:
-    """Return a record without its samples, as JSON shows it."""
+    """Return a record without its samples as the body of ``--json``."""
     from dataclasses import asdict
 
     segments = [
@@ -135,7 +135,7 @@ def _show(record: Record) -> None:
     console.print(table)
     for line in record.lines:
         console.print(f"line [bold]{escape(line.name)}[/]: {line.base_source}")
-    # The bases are shown with their lines.
+    # The finding "bases" is shown with its line above.
     for finding in (finding for finding in record.findings if finding.code != "bases"):
         colour = "yellow" if finding.level == "warning" else "dim"
         console.print(f"[{colour}]{finding.level}[/]  {escape(str(finding))}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Options of the commands that read records: the same names and meanings in all of them."""
+"""Options that all commands for waveform files share."""
 
 from __future__ import annotations
 
@@ -10,24 +10,33 @@ import typer
 if TYPE_CHECKING:
     from domains.powerline.waveforms import ReadOptions
 
-Encoding = Annotated[str | None, typer.Option(help="Of the header's text, e.g. gbk, cp1251 [default: found].")]
+Encoding = Annotated[
+    str | None, typer.Option(help="Encoding of the header, such as gbk or cp1251 [default: detected].")
+]
 Channels = Annotated[
     str | None,
-    typer.Option(help="Which channel is what: 'ia=4 ib=5 ic=6 va=1 vb=2 vc=3', by number or name; 'a: …; b: …'."),
+    typer.Option(
+        help="Assign channels by number or name: 'ia=4 ib=5 ic=6 va=1 vb=2 vc=3'; for several lines 'a: …; b: …'"
+        " [default: by their names]."
+    ),
 ]
-Mapping = Annotated[Path | None, typer.Option(help="TOML with time, time_unit, rate_hz and tables [lines.NAME].")]
-Flip = Annotated[bool, typer.Option("--flip", help="Turn round the currents that were found reversed.")]
-Frequency = Annotated[float | None, typer.Option(help="Of the mains, Hz [default: estimated].")]
-Rate = Annotated[float | None, typer.Option(help="Samples per second, where the file does not say or is wrong.")]
-CurrentBase = Annotated[float | None, typer.Option(help="Peak ampere that are one per unit [default: chosen].")]
-VoltageBase = Annotated[float | None, typer.Option(help="Peak volt to ground that are one per unit.")]
+Mapping = Annotated[Path | None, typer.Option(help="TOML file with time, time_unit, rate_hz and tables [lines.NAME].")]
+Flip = Annotated[bool, typer.Option("--flip", help="Invert the currents whose polarity is found to be reversed.")]
+Frequency = Annotated[float | None, typer.Option(help="Mains frequency, Hz [default: estimated].")]
+Rate = Annotated[float | None, typer.Option(help="Sampling rate, Hz, if the file states none or a wrong one.")]
+CurrentBase = Annotated[
+    float | None, typer.Option(help="Current base: peak amperes of one per unit [default: from the record].")
+]
+VoltageBase = Annotated[
+    float | None, typer.Option(help="Voltage base: peak volts to ground of one per unit [default: from the record].")
+]
 
 
 def read_options(**given: object) -> ReadOptions:
     """Return options for ``open_waveforms``.
 
     Raises:
-        RecordError: an option is not allowed; the message is one line.
+        RecordError: if the value of an option is not allowed; the message is one line.
     """
     from pydantic import ValidationError
 

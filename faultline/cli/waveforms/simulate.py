@@ -1,4 +1,4 @@
-"""``faultline simulate``: records of simulated lines, to be replayed."""
+"""Define ``faultline simulate``, which writes recordings and data sets of simulated power lines."""
 
 from __future__ import annotations
 
@@ -10,37 +10,41 @@ import typer
 if TYPE_CHECKING:
     from training.data.episodes import Scenario
 
-# A record begins at this Unix time, so that the same seed writes the same bytes. A replay sets its own clock.
+# Every recording starts at this Unix time, so that the same seed writes the same bytes. `replay --restamp` moves it.
 START_NS = 1_700_000_000_000_000_000
 
 
 def simulate(
-    out: Annotated[Path, typer.Option(help="Recording to write (Parquet), for faultline replay.")] = Path(
+    out: Annotated[Path, typer.Option(help="Recording to write (Parquet), for `faultline replay`.")] = Path(
         "simulated.parquet"
     ),
-    lines: Annotated[int, typer.Option(min=1, max=10_000, help="How many lines.")] = 24,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length of every line's record.")] = 60.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same record.")] = 7,
-    hz: Annotated[int, typer.Option(help="Nominal frequency, 50 or 60.")] = 50,
-    events: Annotated[Path | None, typer.Option(help="Write what happened to this file too (JSON).")] = None,
-    topic: Annotated[str, typer.Option(help="Topic that the windows are recorded for.")] = "sensor-windows",
+    lines: Annotated[int, typer.Option(min=1, max=10_000, help="Number of power lines.")] = 24,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of the recording, seconds.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="Seed: the same seed writes the same recording.")] = 7,
+    hz: Annotated[int, typer.Option(help="Nominal frequency, Hz: 50 or 60.")] = 50,
+    events: Annotated[
+        Path | None, typer.Option(help="Also write the simulated faults and disturbances to this JSON file.")
+    ] = None,
+    topic: Annotated[str, typer.Option(help="Topic name that is stored with the windows.")] = "sensor-windows",
     windows_per_message: Annotated[int, typer.Option(min=1, help="Windows in one message.")] = 4,
     dataset: Annotated[
-        Path | None, typer.Option(help="Write a data set of episodes (Parquet) to train on instead of a recording.")
+        Path | None, typer.Option(help="Write a training data set of episodes (Parquet) instead of a recording.")
     ] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes in the data set, each of another line.")] = 4096,
-    cycles: Annotated[float, typer.Option(min=3, help="Length of an episode in mains cycles.")] = 40.0,
-    harsh: Annotated[bool, typer.Option("--harsh", help="Data set with faulty instruments, noise to 10 dB.")] = False,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes in the data set, each of a different line.")] = 4096,
+    cycles: Annotated[float, typer.Option(min=3, help="Length of an episode, mains cycles.")] = 40.0,
+    harsh: Annotated[
+        bool, typer.Option("--harsh", help="Simulate the data set with faulty instruments and noise down to 10 dB.")
+    ] = False,
 ) -> None:
-    """Simulate lines with faults of every kind and with disturbances that are none, and record their windows.
+    """Simulate lines with faults of every type and disturbances that are no faults, and record their windows.
 
-    Every message carries its windows' true classes, so that a replay can be scored, and is marked as simulated, so that
-    the trainer does not store its windows as those of production. With --dataset, write labelled
-    episodes of 50 and 60 Hz with all their parameters instead.
+    Every message carries the true classes of its windows, so that a replay can be scored. It is also marked as
+    simulated, so that the trainer does not store its windows as those of production. With --dataset the command writes
+    labelled episodes of 50 and 60 Hz with all their parameters instead.
 
-    Example: faultline simulate --lines 24 --seconds 60 --seed 7 --out rec.parquet
-
-    Example: faultline simulate --dataset episodes.parquet --episodes 4096
+    Examples:
+    - `faultline simulate --lines 24 --seconds 60 --seed 7 --out rec.parquet`
+    - `faultline simulate --dataset episodes.parquet --episodes 4096`
     """
     if dataset is not None:
         _write_dataset(dataset, episodes, seed, cycles, harsh)
@@ -68,7 +72,7 @@ def _write_dataset(path: Path, episodes: int, seed: int, cycles: float, harsh: b
 
 
 def _write(record: Scenario, out: Path, topic: str, windows_per_message: int) -> int:
-    """Write all lines' messages in the order of time, as a broker would have received them."""
+    """Write the messages of all lines in order of time, as a broker would have received them; return their number."""
     from heapq import merge
 
     from model.spec import load_spec
@@ -119,5 +123,5 @@ def _write_events(record: Scenario, path: Path) -> None:
 
 
 def line_id(number: int) -> str:
-    """Return the id of a simulated line, the key of its messages."""
+    """Return the id of a simulated line, which is the key of its messages."""
     return f"line-{number:04d}"

@@ -92,7 +92,7 @@ def test_letters_are_counted_by_reason_and_other_records_are_reported_and_left_o
     assert [(one["reason"], one["letters"]) for one in counts] == [("bad-bytes", 2), ("wrong-spec", 1)]
     assert counts[0]["sources"] == {"feeder-7": 1, "feeder-8": 1}
     assert counts[0]["example"] == "0:1"
-    assert "1 records of sensor-windows.dlq do not tell their cause" in shown.stderr
+    assert "1 records of sensor-windows.dlq do not state their cause" in shown.stderr
     assert "bad-bytes" in dlq(broker, "list", "--line", "feeder-8").stdout
 
 
@@ -123,13 +123,13 @@ def test_letters_go_back_to_where_they_came_from_and_what_died_twice_stays_until
     assert all_records(broker, "sensor-windows") == []
     sent = dlq(broker, "redrive")
     assert sent.returncode == 0, sent.stderr
-    assert "2 sent again and confirmed" in sent.stdout
-    assert "1 left alone: sent again before" in sent.stdout
+    assert "2 sent again and acknowledged" in sent.stdout
+    assert "1 skipped: redriven before" in sent.stdout
     back = sorted(all_records(broker, "sensor-windows"))
     assert [(key, value) for key, value, _ in back] == [(b"feeder-7", b"{"), (b"feeder-8", b"[")]
     assert list(back[0][2]) == [("gateway", b"g1"), (HEADER_REDRIVEN, b"sensor-windows.dlq/0/0")]
     again = dlq(broker, "redrive", "--again", "--reason", "wrong-spec", "--topic", "other")
-    assert "1 sent again and confirmed" in again.stdout
+    assert "1 sent again and acknowledged" in again.stdout
     assert [value for _, value, _ in all_records(broker, "other")] == [b"{again"]
 
 

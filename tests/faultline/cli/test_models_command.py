@@ -70,16 +70,16 @@ def test_a_rollback_goes_to_the_champion_before_and_a_second_one_returns(
     models: Command, files: list[tuple[str, Path]]
 ) -> None:
     (first, one), (second, two), (third, three) = files
-    assert models("promote", one) == f"champion {first}, before the artefact that workers came with\n"
-    assert models("promote", two, "--reason", "more labels") == f"champion {second}, before {first}\n"
+    assert models("promote", one) == f"champion is now {first}, was the artefact that workers start with\n"
+    assert models("promote", two, "--reason", "more labels") == f"champion is now {second}, was {first}\n"
     models("promote", three)
-    assert models("rollback") == f"champion {second}, before {third}\n"
+    assert models("rollback") == f"champion is now {second}, was {third}\n"
     assert models.listed() == [("champion", second), ("archive", second), ("archive", third), ("archive", first)]
-    assert models("rollback") == f"champion {third}, before {second}\n"
-    assert models("rollback", "--to", first) == f"champion {first}, before {third}\n"
-    assert models("rollback", "--to", "own") == f"champion the artefact that workers came with, before {first}\n"
+    assert models("rollback") == f"champion is now {third}, was {second}\n"
+    assert models("rollback", "--to", first) == f"champion is now {first}, was {third}\n"
+    assert models("rollback", "--to", "own") == f"champion is now the artefact that workers start with, was {first}\n"
     assert models.listed() == [("archive", first), ("archive", third), ("archive", second)]
-    assert models("rollback", "--to", third) == f"champion {third}, before the artefact that workers came with\n"
+    assert models("rollback", "--to", third) == f"champion is now {third}, was the artefact that workers start with\n"
 
 
 def test_the_first_promoted_model_rolls_back_to_what_the_workers_came_with(
@@ -87,7 +87,7 @@ def test_the_first_promoted_model_rolls_back_to_what_the_workers_came_with(
 ) -> None:
     assert "was promoted" in str(models.fails("rollback"))
     models("promote", files[0][1])
-    assert models("rollback").startswith("champion the artefact that workers came with")
+    assert models("rollback").startswith("champion is now the artefact that workers start with")
 
 
 def test_the_list_says_who_when_and_why(models: Command, files: list[tuple[str, Path]]) -> None:
@@ -127,9 +127,9 @@ def test_diff_shows_what_two_models_say_differently(models: Command, files: list
 
 def test_a_shadow_is_set_and_ended_beside_the_champion(models: Command, files: list[tuple[str, Path]]) -> None:
     models("promote", files[0][1])
-    assert models("shadow", files[1][1]) == f"shadow {files[1][0]}\n"
+    assert models("shadow", files[1][1]) == f"shadow is now {files[1][0]}\n"
     assert models.listed()[:2] == [("champion", files[0][0]), ("shadow", files[1][0])]
-    assert models("shadow", "--off") == "no shadow any more\n"
+    assert models("shadow", "--off") == "the shadow is off\n"
     assert ("shadow", files[1][0]) not in models.listed()
     for wrong in (("shadow",), ("shadow", files[1][1], "--off")):
         assert isinstance(models.fails(*wrong), ModelsError)

@@ -95,7 +95,7 @@ def test_a_killed_recording_is_repaired(tmp_path: Path) -> None:
     writer.write(RecordedMessage("t", 0, 0, 0, b"k", b"v"))
     writer.flush()
     status, out, err = run("localhost:1", "record", "--repair", str(path))
-    assert (status, out) == (0, f"{path} is whole: 1 records\n"), err
+    assert (status, out) == (0, f"{path} is plain Parquet: 1 records\n"), err
     assert path.read_bytes().endswith(b"PAR1")
 
 
