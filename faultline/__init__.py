@@ -1,4 +1,4 @@
-"""Faultline: streaming fault detection. These names are the public API; each is imported when it is first used.
+"""Public API of Faultline, streaming fault detection for power lines. A name is imported when it is first used.
 
 Example:
     >>> import faultline
@@ -7,7 +7,7 @@ Example:
     a.cfg ['BG']
     b.cff []
 
-``faultline.testing`` has an embedded broker, a fake classifier and builders of windows and events for tests.
+``faultline.testing`` has an embedded broker, a fake classifier, and builders of windows and events for your tests.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from training.window_recipe import WindowRecipe
 
     __version__: str
-    """Of the installed package, or of the checkout that runs without being installed."""
+    """Version of the installed package, or of the checkout if the package is not installed."""
 
 _HOMES = {
     "domains.powerline.data.scenario": ("scenario",),

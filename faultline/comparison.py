@@ -1,11 +1,11 @@
-"""Two models on one recording, without a broker: a worker's own detection, twice, and why the episodes differ.
+"""Compare two models on one recording with the worker's detection, without a broker, and explain the differences.
 
 Example:
     >>> from faultline.comparison import compare
     >>> found = compare(open_replay(settings, path), load_artefact("a.safetensors"),
     ...                        load_artefact("b.safetensors"))  # doctest: +SKIP
     >>> found.agree, [pair.differences for pair in found.pairs]  # doctest: +SKIP
-    (False, [('class AG and AB',)])
+    (False, [('class AG with the first, AB with the second',)])
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from stream.recordings.sources import ReplayRecord, Source
 MS = 1_000_000
 THREE_PHASE = ("lll", "lllg")
 MAX_MESSAGE_BYTES = 100_000_000
-"""Whatever a broker took once is compared."""
+"""Largest message, bytes. It is high because every message in a recording was once accepted by a broker."""
 
 
 class CompareError(FaultlineError):
@@ -43,28 +43,32 @@ class CompareError(FaultlineError):
 
 
 class Tolerance(FrozenModel):
-    """Bounds below which two episodes do not differ."""
+    """Differences below which two episodes count as equal."""
 
-    inception_ms: float = Field(5.0, ge=0, description="A quarter of a 50 Hz cycle: the hop of the windows.")
-    duration_ms: float = Field(20.0, ge=0, description="A cycle of 50 Hz: a window more or less at the end.")
+    inception_ms: float = Field(
+        5.0, ge=0, description="Difference of inceptions, ms; a quarter of a 50 Hz cycle, the hop of the windows."
+    )
+    duration_ms: float = Field(
+        20.0, ge=0, description="Difference of durations, ms; a 50 Hz cycle, one window more or less at the end."
+    )
 
 
 class ModelEpisode(FrozenModel):
-    """One fault on one line as one model sees it."""
+    """One fault on one line as detected by one model."""
 
     line: str
-    fault_class: str = Field(description="At the end: what the last update said.")
+    fault_class: str = Field(description="Class of the last onset or update.")
     fault_type: str
-    classes: tuple[str, ...] = Field(description="Every class that it had, in order.")
+    classes: tuple[str, ...] = Field(description="Every class that the episode had, in order.")
     confidence: float
     inception_ns: int
-    detection_ns: int = Field(description="Of the onset.")
-    duration_s: float | None = Field(None, description="Nothing where the recording ends before the fault.")
+    detection_ns: int = Field(description="Detection time of the onset, Unix ns.")
+    duration_s: float | None = Field(None, description="Duration, seconds; None if the recording ends before.")
     quality: tuple[QualityFlag, ...] = ()
 
     @classmethod
     def of(cls, events: Sequence[FaultEvent]) -> Self:
-        """Episode of its events, in their order."""
+        """Return the episode of these events, which are in order of time."""
         steps = [event for event in events if event.state != "clear"]
         last = steps[-1]
         return cls(
@@ -81,26 +85,26 @@ class ModelEpisode(FrozenModel):
 
     @property
     def end_ns(self) -> int | None:
-        """When it was cleared; None where that was never seen."""
+        """Return the time of the clearing, Unix ns; None if the recording ends before."""
         return None if self.duration_s is None else self.inception_ns + round(self.duration_s * NS_PER_S)
 
 
 class EpisodePair(FrozenModel):
-    """An episode of both models, or of one."""
+    """Episode that both models detected, or only one of them."""
 
     line: str
     first: ModelEpisode | None
     second: ModelEpisode | None
-    differences: tuple[str, ...] = Field((), description="In words; none where they agree.")
+    differences: tuple[str, ...] = Field((), description="Differences as text; empty if the models agree.")
 
     @property
     def at_ns(self) -> int:
-        """Inception, by the model that saw it first."""
+        """Return the earlier of the two inceptions, Unix ns."""
         return min(episode.inception_ns for episode in (self.first, self.second) if episode is not None)
 
     @property
     def relation(self) -> Literal["same", "different", "only first", "only second"]:
-        """How the two compare, in one word or two."""
+        """Return the relation of the two models' episodes."""
         if self.first is None:
             return "only second"
         if self.second is None:
@@ -109,7 +113,7 @@ class EpisodePair(FrozenModel):
 
 
 class LineWindowsDiffer(FrozenModel):
-    """A line of which the models class single windows differently (three-phase faults counted as one)."""
+    """Line with windows that the models class differently; three-phase faults with and without ground count as one."""
 
     line: str
     windows: int
@@ -118,29 +122,29 @@ class LineWindowsDiffer(FrozenModel):
 
 
 class Comparison(FrozenModel):
-    """The result of two models on one recording."""
+    """Result of two models on one recording."""
 
     models: tuple[str, str]
     begin_ns: int
     windows: int
-    not_judged: dict[str, int] = Field(description="Records that no worker could judge, by reason.")
+    not_judged: dict[str, int] = Field(description="Records that no worker could classify, by reason.")
     lines: tuple[LineWindowsDiffer, ...]
     pairs: tuple[EpisodePair, ...]
 
     @property
     def agree(self) -> bool:
-        """True where both found the same episodes; single windows may differ."""
+        """Return True if both models found the same episodes; single windows may differ."""
         return all(pair.relation == "same" for pair in self.pairs)
 
     @property
     def windows_differ(self) -> int:
-        """Windows that are classed differently."""
+        """Return the number of windows that are classed differently."""
         return sum(line.differ for line in self.lines)
 
 
 @dataclass(slots=True)
 class WindowLog:
-    """Answers of a model to every window of a line: 17 bytes a window."""
+    """Results of a model for every window of a line; 17 bytes per window."""
 
     _starts: list[NDArray[np.int64]] = field(default_factory=list)
     _classes: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -148,7 +152,7 @@ class WindowLog:
     _is_ood: list[NDArray[np.bool_]] = field(default_factory=list)
     count: int = 0
     window_ns: int = 0
-    """Length of a window."""
+    """Length of a window, ns."""
 
     def add(
         self,
@@ -161,11 +165,11 @@ class WindowLog:
         """Add the windows of a record.
 
         Args:
-            entry: where they stand.
-            spec: of them.
-            classes: (n,), most probable class.
+            entry: position of the windows in the batch, and their times.
+            spec: spec of the windows.
+            classes: (n,), index of the most probable class.
             fault: float32 (n,), probability of any fault.
-            is_ood: (n,), whether they are unlike the model's training.
+            is_ood: bool (n,), True for windows that are out of distribution.
         """
         steps = np.round(np.arange(entry.count) * (spec.hop * NS_PER_S / entry.rate_hz)).astype(np.int64)
         self._starts.append(entry.start_ns + steps)
@@ -177,31 +181,31 @@ class WindowLog:
 
     @property
     def first_ns(self) -> int:
-        """Earliest start of a window."""
+        """Return the earliest start of a window, Unix ns."""
         return min(int(part[0]) for part in self._starts)
 
     def starts_ns(self) -> NDArray[np.int64]:
-        """(n,) start of every window."""
+        """Return the start of every window, Unix ns, int64 (n,)."""
         return np.concatenate(self._starts)
 
     def class_names(self, spec: SignalSpec) -> NDArray[np.str_]:
-        """(n,) class of every window by name, three-phase faults with and without ground as one."""
+        """Return the class name of every window (n,), with equivalent classes under one name."""
         merged = spec.equivalent_indices()
         names = np.array([spec.class_names[index] for index in merged])
         return names[np.concatenate(self._classes)]
 
     def describe(self, spec: SignalSpec, first_ns: int, end_ns: int) -> str:
-        """Return in words how the model answered the windows that touch a stretch of time."""
+        """Return as text how the model classified the windows that overlap an interval of time."""
         starts = self.starts_ns()
         inside = (starts < end_ns) & (starts + self.window_ns > first_ns)
         if not inside.any():
-            return "no windows then"
+            return "it has no windows of that time"
         names = np.array(spec.class_names)[np.concatenate(self._classes)[inside]]
         counts = ", ".join(f"{count} {name}" for name, count in Counter(names.tolist()).most_common(3))
         sure = float(np.concatenate(self._faults)[inside].max())
-        text = f"of {int(inside.sum())} windows then {counts}; at most {sure:.0%} sure of a fault"
-        unlike = int(np.concatenate(self._is_ood)[inside].sum())
-        return text + (f"; {unlike} unlike its training" if unlike else "")
+        text = f"its {int(inside.sum())} windows of that time: {counts}; highest fault probability {sure:.0%}"
+        ood = int(np.concatenate(self._is_ood)[inside].sum())
+        return text + (f"; {ood} out of distribution" if ood else "")
 
 
 # Two models over a source ---------------------------------------------------------------------------------------------
@@ -209,7 +213,7 @@ class WindowLog:
 
 @dataclass(slots=True)
 class ModelRun:
-    """One model's way through a recording."""
+    """Detection and results of one model over a recording."""
 
     detector: Detector
     events: list[FaultEvent] = field(default_factory=list)
@@ -217,11 +221,11 @@ class ModelRun:
 
     @property
     def spec(self) -> SignalSpec:
-        """Spec of the model."""
+        """Return the spec of the model."""
         return self.detector.spec
 
     def process(self, batch: DecodedBatch) -> None:
-        """Detect what a batch holds, and log its windows."""
+        """Run the detection on a batch and log the results of its windows."""
         found = self.detector.process_batch(batch)
         self.events += found.events
         is_ood = self.detector.classifier.is_ood(batch.windows)
@@ -231,7 +235,7 @@ class ModelRun:
             self.logs[entry.line].add(entry, self.spec, found.classes[span], fault, is_ood[span])
 
     def episodes(self) -> list[ModelEpisode]:
-        """Return the episodes found, by inception."""
+        """Return the episodes in order of inception."""
         by_id: dict[str, list[FaultEvent]] = defaultdict(list)
         for event in self.events:
             by_id[event.episode_id].append(event)
@@ -252,19 +256,23 @@ def compare(
 
     Args:
         source: recorded windows.
-        first, second: models for windows of one shape; their classes may differ.
-        topic: of the windows; records of other topics are passed over where the source has some of this one.
-        tolerance: what is no difference.
-        progress: called with the number of records done.
+        first: first model.
+        second: second model, for windows of the same shape; its classes may differ.
+        topic: topic of the windows; if the source has records of this topic, those of other topics are skipped.
+        tolerance: differences below which episodes count as equal; 5 ms and 20 ms by default.
+        progress: function that is called with the number of records processed.
+
+    Returns:
+        The pairs of episodes, and the windows that the models class differently.
 
     Raises:
-        CompareError: the models judge different windows, or the source has none that they judge.
+        CompareError: if the models classify different windows, or the source has none that they classify.
     """
     spec = first.manifest.spec
     if _shape(spec) != _shape(second.manifest.spec):
         raise CompareError(
-            f"the models judge different windows: {spec.name!r} with {', '.join(spec.channels)}, and "
-            f"{second.manifest.spec.name!r} with {', '.join(second.manifest.spec.channels)}"
+            f"the models classify different windows: {spec.name!r} with {', '.join(spec.channels)}, and "
+            f"{second.manifest.spec.name!r} with {', '.join(second.manifest.spec.channels)}; give two of one spec"
         )
     with Engine(first) as engine, Engine(second) as other:
         runs = [ModelRun(Detector(each, each.spec)) for each in (engine, other)]
@@ -280,7 +288,7 @@ def compare_runs(
     tolerance: Tolerance | None = None,
     progress: Callable[[int], None] = lambda records: None,
 ) -> Comparison:
-    """Compare models that are there already; see ``compare``."""
+    """Compare models that are already loaded; see ``compare``."""
     spec = first.spec
     outcomes: Counter[str] = Counter()
     records = source.records()
@@ -297,7 +305,9 @@ def compare_runs(
     windows = sum(log.count for log in first.logs.values())
     if not windows:
         why = ", ".join(f"{count} {reason}" for reason, count in outcomes.items()) or "it is empty"
-        raise CompareError(f"no window of spec {spec.name!r} is in the source ({why}): FAULTLINE_SPEC says which")
+        raise CompareError(
+            f"the source has no window of spec {spec.name!r} ({why}): compare models of the spec of its windows"
+        )
     return Comparison(
         models=(first.detector.classifier.model_id, second.detector.classifier.model_id),
         begin_ns=min(log.first_ns for log in first.logs.values()),
@@ -324,7 +334,7 @@ def _window_records(records: Iterable[ReplayRecord]) -> Iterator[tuple[WindowRec
 
 
 def _window_differences(first: ModelRun, second: ModelRun) -> tuple[LineWindowsDiffer, ...]:
-    """Return the lines of which single windows are classed differently, the worst first."""
+    """Return the lines with windows that are classed differently, those with the most first."""
     found = []
     for line, log in first.logs.items():
         a, b = log.class_names(first.spec), second.logs[line].class_names(second.spec)
@@ -347,13 +357,13 @@ def paired(
     """Pair the episodes of two models that overlap in time on the same line, the longest overlaps first.
 
     Args:
-        episodes: of the first and of the second model.
-        logs: their windows, per line.
-        specs: their classes.
-        tolerance: what is no difference.
+        episodes: episodes of the first and of the second model.
+        logs: results per window of the two models, by line.
+        specs: specs of the two models.
+        tolerance: differences below which episodes count as equal.
 
     Returns:
-        Every episode once, in the order of time.
+        Pairs in order of time; every episode is in exactly one.
     """
     of_line: dict[str, list[int]] = defaultdict(list)
     for number, episode in enumerate(episodes[1]):
@@ -381,7 +391,7 @@ def paired(
 def _overlap_ns(a: ModelEpisode, b: ModelEpisode) -> int:
     ends = [end for end in (a.end_ns, b.end_ns) if end is not None]
     begin = max(a.inception_ns, b.inception_ns)
-    # Two that are both not cleared overlap to the recording's end.
+    # Two episodes that are both not cleared overlap up to the end of the recording.
     return (min(ends) if ends else begin + NS_PER_S) - begin
 
 
@@ -399,23 +409,23 @@ def _pair(
     silent = 0 if a is None else 1
     log = logs[silent].get(one.line)
     end_ns = one.end_ns if one.end_ns is not None else one.detection_ns
-    why = "no windows of the line" if log is None else log.describe(specs[silent], one.inception_ns, end_ns)
+    why = "it has no windows of the line" if log is None else log.describe(specs[silent], one.inception_ns, end_ns)
     which = ("first", "second")[silent]
-    return EpisodePair(line=one.line, first=a, second=b, differences=(f"the {which} model is silent: {why}",))
+    return EpisodePair(line=one.line, first=a, second=b, differences=(f"the {which} model has no episode: {why}",))
 
 
 def _differences(a: ModelEpisode, b: ModelEpisode, tolerance: Tolerance) -> list[str]:
     found = []
     both_three_phase = a.fault_type in THREE_PHASE and b.fault_type in THREE_PHASE
     if a.fault_class != b.fault_class and not both_three_phase:
-        found.append(f"class {' then '.join(a.classes)} and {' then '.join(b.classes)}")
+        found.append(f"class {' then '.join(a.classes)} with the first, {' then '.join(b.classes)} with the second")
     later_ms = (b.inception_ns - a.inception_ns) / MS
     if abs(later_ms) > tolerance.inception_ms:
-        found.append(f"inception {abs(later_ms):.1f} ms {'later' if later_ms > 0 else 'earlier'} by the second")
+        found.append(f"inception {abs(later_ms):.1f} ms {'later' if later_ms > 0 else 'earlier'} with the second")
     if (a.duration_s is None) != (b.duration_s is None):
-        found.append(f"cleared only by the {'first' if b.duration_s is None else 'second'}")
+        found.append(f"cleared only with the {'first' if b.duration_s is None else 'second'}")
     elif a.duration_s is not None and b.duration_s is not None:
         longer_ms = (b.duration_s - a.duration_s) * 1000
         if abs(longer_ms) > tolerance.duration_ms:
-            found.append(f"lasts {abs(longer_ms):.1f} ms {'longer' if longer_ms > 0 else 'shorter'} by the second")
+            found.append(f"lasts {abs(longer_ms):.1f} ms {'longer' if longer_ms > 0 else 'shorter'} with the second")
     return found

@@ -1,4 +1,4 @@
-"""Files of waveforms → episodes: many files side by side, each failing alone.
+"""Detect fault episodes in waveform files: several files in parallel, where an error affects only its own file.
 
 Example:
     >>> from faultline.file_detection import detect
@@ -35,28 +35,30 @@ from stream.detection.decode import WindowRecord
 from stream.detection.offline import Detector, batched
 
 BUCKETS = (32, 128, 512)
-"""Sizes compiled: a record has tens to thousands of windows, and every size takes its time to compile."""
+"""Compiled batch sizes, windows. Records have tens to thousands of windows, and each size takes time to compile."""
 WAITING = 2
-"""Files read ahead of the one whose result is due: bounds memory."""
+"""Files read ahead of the one whose result is due; the bound limits memory."""
 
 
 class FaultEpisode(FrozenModel):
-    """One fault on one line of a record, from onset to clear. Times are those of the record."""
+    """One fault on one line of a record, from onset to clear, with the times of the record."""
 
     file: str
     line: str
     episode_id: str
-    fault_class: str = Field(description="Class at the end: what the last update said.")
+    fault_class: str = Field(description="Class of the last onset or update.")
     fault_type: str
     phases: str
     ground: bool
     ground_probability: float
     confidence: float
-    classes: list[str] = Field(description="Every class the episode had, in order.")
+    classes: list[str] = Field(description="Every class that the episode had, in order.")
     inception_ns: int = Field(description="Unix time of the inception.")
-    inception_s: float = Field(description="The same in seconds after the record's first sample.")
-    detection_s: float = Field(description="When the onset was certain, seconds after the first sample.")
-    duration_s: float | None = Field(None, description="Inception to clearing; nothing where the record ends before.")
+    inception_s: float = Field(description="Inception, seconds after the record's first sample.")
+    detection_s: float = Field(description="Time at which the onset was confirmed, seconds after the first sample.")
+    duration_s: float | None = Field(
+        None, description="Inception to clearing, seconds; None if the record ends before the clearing."
+    )
     duration_cycles: float | None = None
     quality: list[QualityFlag] = Field(default_factory=list)
     model_id: str
@@ -64,15 +66,15 @@ class FaultEpisode(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class LineAnswer:
-    """The result of one line.
+    """Result of one line.
 
     Attributes:
-        line: of the record.
-        events: as a worker would have published them.
-        episodes: the same, one per fault.
-        window_end_s: (n,) time of every window's last sample, seconds after the record's first sample.
+        line: the line of the record.
+        events: the events that a worker would have published.
+        episodes: the same events summarised, one episode per fault.
+        window_end_s: float64 (n,), time of every window's last sample, seconds after the record's first sample.
         probabilities: float32 (n, classes), after rejection.
-        outcomes: how many windows were judged, unknown, …
+        outcomes: number of windows per outcome: "judged" (classified), "unknown" (out of distribution), …
     """
 
     line: RecordLine
@@ -85,13 +87,13 @@ class LineAnswer:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """The result of one file.
+    """Result of one file.
 
     Attributes:
-        path: of the file.
-        record: as it was read; None where it could not be.
-        answers: of every line.
-        error: why there is no answer; None where there is one.
+        path: path of the file.
+        record: the record; None if the file could not be read.
+        answers: the result of every line.
+        error: reason why there is no result; None if there is one.
     """
 
     path: Path
@@ -101,23 +103,27 @@ class FileResult:
 
     @property
     def episodes(self) -> tuple[FaultEpisode, ...]:
-        """Episodes of all lines, by inception."""
+        """Return the episodes of all lines in order of inception."""
         found = [episode for answer in self.answers for episode in answer.episodes]
         return tuple(sorted(found, key=lambda episode: (episode.inception_ns, episode.line)))
 
     @property
     def outcomes(self) -> Counter[str]:
-        """Windows by what became of them, over all lines."""
+        """Return the number of windows per outcome, over all lines."""
         return sum((answer.outcomes for answer in self.answers), Counter())
 
     @property
     def windows(self) -> int:
-        """Windows classified."""
+        """Return the number of classified windows."""
         return sum(len(answer.probabilities) for answer in self.answers)
 
 
 def load_artefact(model: str | Path | None) -> Artefact:
-    """Return an artefact by its path, the name of a shipped one, or None for the shipped `line` model."""
+    """Return the artefact with a path or with the name of a shipped one; None is the shipped ``line`` model.
+
+    Raises:
+        ArtefactError: if there is no such artefact, or it cannot be used.
+    """
     if model is None:
         return shipped("line")
     path = Path(model)
@@ -132,20 +138,20 @@ def detect(
     policy: EpisodePolicy | None = None,
     jobs: int | None = None,
 ) -> Iterator[FileResult]:
-    """Yield the episodes of files, in the order of ``paths``, read side by side. A bad file fails alone.
+    """Yield the result of each file in the order of ``paths``; several files are read in parallel.
 
     Args:
         paths: COMTRADE, CSV or Parquet files.
-        model: an artefact's path, a shipped one's name, or an engine; the shipped `line` model by default.
-        options: for reading, the same for all.
-        policy: when windows make an episode; the spec's own by default.
-        jobs: files in work at once; one per core by default.
+        model: path of an artefact, name of a shipped one, or an engine; the shipped ``line`` model by default.
+        options: options for reading, the same for all files.
+        policy: rule by which windows open and close an episode; that of the spec by default.
+        jobs: files processed at the same time; one per core by default.
 
     Yields:
-        One result per path; those that failed have ``error`` set.
+        One result per path. A file that cannot be read or classified gives a result with ``error`` set.
 
     Raises:
-        ArtefactError: the model cannot be used.
+        ArtefactError: if the model cannot be used.
     """
     engine = model if isinstance(model, Engine) else Engine(load_artefact(model), buckets=BUCKETS)
     jobs = jobs or min(os.cpu_count() or 1, 8)
@@ -164,10 +170,10 @@ def detect(
 
 
 def classify_record(record: Record, engine: Engine, *, policy: EpisodePolicy | None = None) -> tuple[LineAnswer, ...]:
-    """Return the answers of every line of an open record.
+    """Return the results of every line of an open record.
 
     Raises:
-        RecordError: no line is certain; the message says what to do.
+        RecordError: if no channels could be assigned to a line with certainty; the message names the remedy.
     """
     if not record.lines:
         doubts = [str(finding) for finding in record.findings if finding.code in ("ambiguous-channels", "no-line")]
@@ -178,14 +184,17 @@ def classify_record(record: Record, engine: Engine, *, policy: EpisodePolicy | N
 def answer_line(
     record: Record, line: RecordLine, classifier: Classifier, spec: SignalSpec, policy: EpisodePolicy | None = None
 ) -> LineAnswer:
-    """Classify one line and gather its episodes, by a worker's own detection.
+    """Classify one line and collect its episodes with the detection of a worker.
 
     Args:
-        record: that the line is of.
-        line: one of its lines.
+        record: record of the line.
+        line: one of the record's lines.
         classifier: an engine.
-        spec: that the classifier answers for.
-        policy: when windows make an episode; the spec's own by default.
+        spec: spec of the classifier.
+        policy: rule by which windows open and close an episode; that of the spec by default.
+
+    Returns:
+        The events, episodes and probabilities of the line.
 
     Example:
         >>> answer = answer_line(record, record.lines[0], engine, engine.spec)  # doctest: +SKIP
@@ -224,7 +233,7 @@ def _window_records(record: Record, line: RecordLine, spec: SignalSpec) -> Itera
 
 
 def _episodes(events: list[FaultEvent], record: Record, line: RecordLine) -> Iterator[FaultEpisode]:
-    """Yield the episodes of events in their order."""
+    """Yield the episodes in the order of their first events."""
     for identity in dict.fromkeys(event.episode_id for event in events):
         own = [e for e in events if isinstance(e, PowerLineFaultEvent) and e.episode_id == identity]
         steps = [event for event in own if event.state != "clear"]

@@ -1,4 +1,4 @@
-"""Print what commands have in common: JSON, tables, and progress on standard error."""
+"""Print JSON and tables on standard output, and progress on standard error, for all commands."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH_WITHOUT_TERMINAL = 150
-"""Characters of a table where standard output is no terminal: a table that is cut off helps nobody."""
+"""Width of a table, characters, if standard output is no terminal; wide, so that no table is cut off."""
 BAR_EVERY_S = 0.2
+"""Interval at which a progress bar is redrawn, seconds."""
 LINE_EVERY_S = 5.0
+"""Interval between lines of progress if standard error is no terminal, seconds."""
 
 
 def print_json(body: Any, *, indent: int | None = None) -> None:
-    """Print one JSON value on standard output, always in UTF-8.
+    r"""Print one JSON value on standard output, always in UTF-8.
 
-    A path's bytes that are not UTF-8 become escapes such as ``\\udcff``.
+    A path's bytes that are not UTF-8 become escapes such as ``\udcff``.
     """
     text = json.dumps(body, ensure_ascii=False, indent=indent)
-    # Python's escape of a lone surrogate is JSON's, too.
+    # Python's escape of a lone surrogate is also valid in JSON.
     typer.echo(text.encode("utf-8", "backslashreplace"))
 
 
@@ -35,8 +37,8 @@ def print_table(table: Table, least_width: int = 0) -> None:
     """Print a table on standard output.
 
     Args:
-        table: what to print.
-        least_width: characters that the table gets even on a narrower terminal, which then scrolls or wraps.
+        table: the table.
+        least_width: smallest width, characters; a narrower terminal scrolls or wraps the table.
     """
     from rich.console import Console
 
@@ -45,7 +47,7 @@ def print_table(table: Table, least_width: int = 0) -> None:
 
 
 class ProgressBar:
-    """A bar with a text on standard error; nothing where that is no terminal. ``progress_bar`` makes one."""
+    """A bar with a text on standard error; nothing if that is no terminal. Create it with ``progress_bar``."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -53,7 +55,7 @@ class ProgressBar:
 
     @property
     def hidden(self) -> bool:
-        """Return whether nothing is shown."""
+        """Return True if nothing is shown."""
         return self._progress.disable
 
     def update(
@@ -64,21 +66,21 @@ class ProgressBar:
         completed: float | None = None,
         total: float | None = None,
     ) -> None:
-        """Change the text, and how much is done: by ``advance``, or to ``completed`` of ``total``."""
+        """Change the text, and the progress: by ``advance``, or to ``completed`` of ``total``."""
         self._progress.update(self._task, description=text, advance=advance, completed=completed, total=total)
 
 
 @contextmanager
 def progress_bar(text: str = "", total: float | None = None, *, quiet: bool = False) -> Iterator[ProgressBar]:
-    """Show a bar while the block runs.
+    """Show a progress bar while the block runs.
 
     Args:
-        text: shown behind the bar.
-        total: what is complete; None where it is not known beforehand.
-        quiet: show nothing, as where standard error is no terminal.
+        text: text after the bar.
+        total: value of complete progress; None if it is not known beforehand.
+        quiet: show nothing, as if standard error were no terminal.
 
     Yields:
-        The bar, to be updated.
+        The bar, which the block updates.
     """
     from rich.console import Console
     from rich.progress import (
@@ -106,12 +108,15 @@ def progress_bar(text: str = "", total: float | None = None, *, quiet: bool = Fa
 async def show_progress(
     text: Callable[[], str], completed: Callable[[], float], total: float | None = None
 ) -> AsyncIterator[None]:
-    """Show progress on standard error while the block runs: a bar on a terminal, else a line from time to time.
+    """Show progress on standard error while the block runs: a bar on a terminal, otherwise a line every 5 s.
 
     Args:
-        text: returns the text of now.
-        completed: returns how much is done.
-        total: what is complete; None where it is not known beforehand.
+        text: returns the current text.
+        completed: returns the current progress.
+        total: value of complete progress; None if it is not known beforehand.
+
+    Yields:
+        Nothing.
     """
     task = asyncio.create_task(_show(text, completed, total))
     try:

@@ -1,4 +1,4 @@
-"""Pictures of records: waveforms with what was found in them."""
+"""Draw the waveforms of records, with the episodes that were found in them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PHASE_COLOURS = ("#c0392b", "#b7950b", "#2471a3")
-"""Of phases A, B, C: told apart by eyes that do not tell red from green, too."""
+"""Colours of phases A, B and C; readers who confuse red and green can distinguish them, too."""
 EPISODE_COLOUR = "#7d3c98"
 MOST_POINTS = 6000
-"""Of a curve: more cannot be seen, and files grow."""
+"""Points of a curve; more cannot be seen and make files larger."""
 MOST_LINES = 8
+"""Power lines in one picture."""
 MOST_CLASSES = 5
+"""Classes whose probabilities are drawn."""
 
 
 def plot_record(record: Record, path: Path) -> None:
     """Draw currents and voltages of every line of a record.
 
     Raises:
-        RecordError: there is no line to draw, or the picture cannot be written.
+        RecordError: if there is no line to draw, or the picture cannot be written.
     """
     if not record.lines:
-        raise RecordError(f"{record.path}: no line to draw; say with --channels which channels it has")
+        raise RecordError(f"{record.path}: no line to draw: assign the channels with --channels")
     lines = record.lines[:MOST_LINES]
     figure, axes = _figure(2 * len(lines), 2.3)
     for number, line in enumerate(lines):
@@ -44,7 +46,7 @@ def plot_record(record: Record, path: Path) -> None:
 
 
 def plot_answer(record: Record, answer: LineAnswer, spec: SignalSpec, path: Path) -> None:
-    """Draw one line's waveforms with its episodes, and the probabilities over time."""
+    """Draw the waveforms of one line with its episodes, and the probabilities over time."""
     figure, axes = _figure(3, 2.5)
     draw_waveforms(axes[0], axes[1], record, answer.line)
     draw_probabilities(axes[2], answer, spec)
@@ -57,7 +59,7 @@ def plot_answer(record: Record, answer: LineAnswer, spec: SignalSpec, path: Path
 
 
 def _figure(rows: int, height: float) -> tuple[Figure, Sequence[Axes]]:
-    # No pyplot: its global state is not for threads.
+    # Not pyplot, whose global state is not safe with threads.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -77,7 +79,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def draw_waveforms(currents: Axes, voltages: Axes, record: Record, line: RecordLine) -> None:
-    """Draw a line's currents and voltages over time, gaps left open."""
+    """Draw a line's currents and voltages over time, without a curve where samples are missing."""
     stride = max(1, len(line.samples) // MOST_POINTS)
     for axis, group, unit in ((currents, slice(0, 3), "current"), (voltages, slice(3, 6), "voltage")):
         for k, name in enumerate(CHANNELS[group]):
@@ -101,7 +103,7 @@ def draw_waveforms(currents: Axes, voltages: Axes, record: Record, line: RecordL
 
 
 def draw_probabilities(axis: Axes, answer: LineAnswer, spec: SignalSpec) -> None:
-    """Draw the probabilities of the classes that mattered, at the time of every window's last sample."""
+    """Draw the probabilities of the most probable classes, at the time of every window's last sample."""
     highest = answer.probabilities.max(axis=0)
     chosen = [k for k in np.argsort(-highest) if highest[k] > 0.05][:MOST_CLASSES]
     for k in sorted(chosen):

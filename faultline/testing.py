@@ -1,6 +1,6 @@
-"""Test your own gateways and subscribers: a broker in memory, a classifier without a network, windows and events.
+"""Test your own gateways and subscribers with a broker in memory, a fake classifier, and builders of messages.
 
-Example: a subscriber's test, without Kafka, without a model.
+Example: test a subscriber without Kafka and without a model.
     >>> import asyncio
     >>> from model.spec import load_spec
     >>> from stream.kafka.reading.reader import StartAt
@@ -48,22 +48,22 @@ __all__ = [
 ]
 
 START_NS = 1_700_000_000_000_000_000
-"""Unix time of the first sample, so that the same arguments give the same bytes."""
+"""Unix time of the first sample, ns; fixed, so that the same arguments give the same bytes."""
 QUIET_WINDOWS = 24
-"""Windows without a fault before and after one: more than any episode policy of ours waits for."""
+"""Windows without a fault before and after a fault: more than the episode policy of any shipped spec requires."""
 CERTAINTY = 0.9
-"""Probability that the fake classifier gives to a window's class; the others share the rest."""
+"""Probability that the fake classifier gives to a window's class; the other classes share the rest."""
 
 
 class FakeClassifier:
-    """A classifier that reads the class of a window out of the window. Takes the place of ``model.engine.Engine``.
+    """A classifier that reads the class of a window from its samples; it replaces ``model.engine.Engine`` in tests.
 
     Args:
-        spec: of the windows.
-        model_id: stands in every event.
+        spec: spec of the windows.
+        model_id: model id in every event.
 
     Attributes:
-        calls: number of windows of every call of ``classify``.
+        calls: number of windows in each call of ``classify``.
 
     Example:
         >>> from model.spec import load_spec
@@ -84,12 +84,12 @@ class FakeClassifier:
         return class_probabilities(windows[:, 0, 0].astype(int).tolist(), self.spec)
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return that none of the windows (n,) is out of the training's distribution."""
+        """Return False for every window, bool (n,): none is out of distribution."""
         return np.zeros(len(windows), bool)
 
 
 def class_probabilities(classes: Sequence[int], spec: SignalSpec, certainty: float = CERTAINTY) -> NDArray[np.float32]:
-    """Return probabilities float32 (n, classes) that give each window's class ``certainty``, the others the rest."""
+    """Return probabilities float32 (n, classes): ``certainty`` for each window's class, the rest for the others."""
     count = len(spec.classes)
     rows = np.full((len(classes), count), (1 - certainty) / (count - 1), np.float32)
     rows[np.arange(len(classes)), np.asarray(classes, int)] = certainty
@@ -97,10 +97,10 @@ def class_probabilities(classes: Sequence[int], spec: SignalSpec, certainty: flo
 
 
 def class_windows(classes: Sequence[int], spec: SignalSpec) -> NDArray[np.float32]:
-    """Return windows float32 (n, samples, channels) that tell their class, an index of the spec's, in the first sample.
+    """Return windows float32 (n, samples, channels) whose first sample holds their class, an index of the spec.
 
-    Only ``FakeClassifier`` reads them; to a network they are nonsense. Of a waveform make messages with
-    ``window_messages``.
+    They are meant for ``FakeClassifier``; to a network they are noise. Use ``window_messages`` to make messages from a
+    waveform.
     """
     windows = np.zeros((len(classes), *spec.window_shape), np.float32)
     windows[:, 0, :] = np.asarray(classes)[:, None]
@@ -116,15 +116,18 @@ def class_messages(
     windows_per_message: int = 4,
     start_ns: int = START_NS,
 ) -> list[OutgoingWindows]:
-    """Return messages of a line whose windows are of the given classes, as a gateway would send them.
+    """Return messages of a line whose windows have the given classes, as a gateway would send them.
 
     Args:
-        line: id of the line, the record's key.
+        line: id of the line, which is the key of the records.
         classes: index of the class of every window.
-        spec: of the windows.
-        first_sequence: number of the first window.
-        windows_per_message: windows grouped by the gateway.
+        spec: spec of the windows.
+        first_sequence: sequence number of the first window.
+        windows_per_message: number of windows in one message.
         start_ns: Unix time of the first sample of window 0.
+
+    Returns:
+        The messages in order of time.
 
     Example:
         >>> from model.spec import load_spec
@@ -156,7 +159,7 @@ def fault_messages(
     windows_per_message: int = 4,
     start_ns: int = START_NS,
 ) -> list[OutgoingWindows]:
-    """Return messages of a line that is quiet, has a fault for so many windows, and is quiet again.
+    """Return messages of a line with one fault of ``windows`` windows between windows without a fault.
 
     ``FakeClassifier`` reads the classes; the other arguments are those of ``class_messages``.
     """
@@ -179,7 +182,7 @@ def fault_events(
     windows: int = 12,
     start_ns: int = START_NS,
 ) -> list[FaultEvent]:
-    """Return the events that a worker publishes of one fault: its onset and its clear.
+    """Return the events that a worker publishes for one fault: its onset and its clear.
 
     Example:
         >>> from model.spec import load_spec
@@ -198,14 +201,14 @@ def fault_events(
 
 
 async def publish(settings: Settings, records: Iterable[OutgoingWindows | FaultEvent]) -> None:
-    """Send windows to the topic of windows and events to the topics of their types; return when all are confirmed.
+    """Send windows to the topic of windows and events to the topics of their types; return once all are acknowledged.
 
     Args:
-        settings: broker and names of topics.
-        records: in their order; those of a line arrive in it.
+        settings: broker and topic names.
+        records: windows and events; those of a line arrive in this order.
 
     Raises:
-        BrokerError: no broker, no right, or no such topic.
+        BrokerError: if the broker is not reachable, a right is missing, or a topic does not exist.
     """
     from aiokafka import AIOKafkaProducer
 

@@ -1,1 +1,1 @@
-"""Run the demonstration: simulated lines through a real worker, with an audit of every window."""
+"""Run the demo: windows of simulated lines pass through a real worker, and an audit accounts for every window."""

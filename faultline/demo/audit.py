@@ -1,4 +1,4 @@
-"""Audit a demo: read its topics, account for every window (sent = answered ∪ dead-lettered), score its events."""
+"""Audit a demo: read its topics, account for every window (sent = classified ∪ dead-lettered), score its events."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from stream.kafka.reading.reader import Fetched, StartAt, TopicReader
 from stream.settings import Settings
 
 Origin = tuple[str, int, int]
-"""Topic, partition, offset of a record of windows."""
+"""Topic, partition and offset of a record of windows."""
 
 RECENT_EVENTS = 200
 LAST_RECORDS = 5000
-"""Records whose latency the live view shows: about four seconds of the default demo."""
+"""Number of records over which the live view computes the latency: about four seconds of the default demo."""
 
 
 class _Labelled(msgspec.Struct, gc=False):
-    """The fields that are read of a message of windows; the samples are skipped."""
+    """Fields of a message of windows that the audit reads; the samples are skipped."""
 
     sequence: int
     start_ns: int
@@ -39,7 +39,7 @@ class _Labelled(msgspec.Struct, gc=False):
 
 
 class _Answer(msgspec.Struct, gc=False):
-    """The fields that are read of a message of classes."""
+    """Fields of a message on window-classes that the audit reads."""
 
     count: int
     source: dict[str, Any]
@@ -47,7 +47,7 @@ class _Answer(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class SeenEvent:
-    """An event, when its record was written, and the record of windows that completed it."""
+    """An event, the timestamp of its record, and the record of windows that completed it."""
 
     event: FaultEvent
     timestamp_ms: int
@@ -56,7 +56,7 @@ class SeenEvent:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedEvent:
-    """A fault or disturbance that was simulated; times in s from the beginning of the recording."""
+    """A simulated fault or disturbance; times in seconds from the beginning of the recording."""
 
     line: str
     kind: str
@@ -74,7 +74,7 @@ def read_simulated_events(path: Path) -> list[SimulatedEvent]:
 
 @dataclass(slots=True)
 class _Record:
-    """State of one record: timestamps in ms, -1 before they are known."""
+    """State of one record: timestamps in ms, -1 until they are known."""
 
     windows: int = 0
     sent_ms: int = -1
@@ -104,13 +104,14 @@ class DeliveryAudit:
         self.windows = 0
         """Windows sent."""
         self.answered_windows = 0
+        """Windows classified."""
         self.repeated = 0
-        """Records answered more than once."""
+        """Records classified more than once."""
         self.dead_lettered = 0
-        """Records in the dead letters."""
+        """Records that became dead letters."""
 
     def sent(self, origin: Origin, *, windows: int, timestamp_ms: int) -> None:
-        """Count a record of so many windows (0 where they cannot be counted) as on its topic."""
+        """Count a record of windows as sent; ``windows`` is 0 if they cannot be counted."""
         record = self._records.setdefault(origin, _Record())
         if record.sent_ms >= 0:
             return
@@ -121,7 +122,7 @@ class DeliveryAudit:
         self._match(record)
 
     def answered(self, origin: Origin, *, windows: int, timestamp_ms: int) -> None:
-        """Count a record as answered by the classes of so many windows."""
+        """Count a record as classified, with the number of windows that were classified."""
         record = self._records.setdefault(origin, _Record())
         if record.answered_ms >= 0:
             self.repeated += 1
@@ -132,7 +133,7 @@ class DeliveryAudit:
         self._match(record)
 
     def dead(self, origin: Origin) -> None:
-        """Count a record as dead-lettered."""
+        """Count a record as a dead letter."""
         record = self._records.setdefault(origin, _Record())
         if record.dead:
             return
@@ -146,12 +147,15 @@ class DeliveryAudit:
 
     @property
     def outstanding(self) -> int:
-        """Return the number of records sent and neither answered nor dead-lettered yet."""
+        """Return the number of records sent but neither classified nor dead-lettered so far."""
         return self._open
 
     @property
     def lost(self) -> int:
-        """Return windows sent and neither answered nor dead-lettered; a record of unknown windows counts as one."""
+        """Return the number of windows sent but neither classified nor dead-lettered.
+
+        A record whose windows could not be counted counts as one window.
+        """
         lost = 0
         for record in self._records.values():
             if record.sent_ms < 0 or record.dead:
@@ -162,22 +166,27 @@ class DeliveryAudit:
         return lost
 
     def sent_ms(self, origin: Origin) -> int | None:
-        """Return the timestamp of a record in ms; None if it was not seen."""
+        """Return the timestamp of a record in ms; None if the record was not read."""
         record = self._records.get(origin)
         return None if record is None or record.sent_ms < 0 else record.sent_ms
 
     def latency_ms(self, percentile: float, *, last: int | None = None) -> float | None:
-        """Return a percentile of record → answer timestamp, of all or of the ``last`` records; None without any."""
+        """Return a percentile of the latency from record to its classes, ms; None without any.
+
+        Args:
+            percentile: percentile, 0 to 100.
+            last: number of newest records to use; all by default.
+        """
         values = self._latencies_ms if last is None else self._latencies_ms[-last:]
         return float(np.percentile(values, percentile)) if values else None
 
 
 class DemoWatch:
-    """Read windows, classes, events and dead letters from their topics, in no group.
+    """Reader of windows, classes, events and dead letters; it joins no consumer group.
 
     Args:
         settings: broker and topic names.
-        spec: of the windows.
+        spec: spec of the windows.
     """
 
     def __init__(self, settings: Settings, spec: SignalSpec) -> None:
@@ -193,7 +202,7 @@ class DemoWatch:
         self.events: dict[str, SeenEvent] = {}
         self.recent: deque[SeenEvent] = deque(maxlen=RECENT_EVENTS)
         self.begin_ns: int | None = None
-        """Unix time of the recording's beginning, as replayed."""
+        """Unix time of the beginning of the replayed recording, ns; None until a window was read."""
 
     async def __aenter__(self) -> Self:
         await self._reader.__aenter__()
@@ -208,7 +217,7 @@ class DemoWatch:
             self._take_all(await self._reader.fetch())
 
     async def drain(self) -> None:
-        """Read everything that is on the topics now; call when ``run`` has ended."""
+        """Read everything that is on the topics now; call it after ``run`` has ended."""
         async for fetched in self._reader.read_to_end():
             self._take_all(fetched)
 
@@ -251,18 +260,18 @@ class DemoWatch:
         self.events[event.event_id] = seen
         self.recent.append(seen)
 
-    # What is known --------------------------------------------------------------------------------------------------
+    # Results --------------------------------------------------------------------------------------------------------
 
     def truth_of(self, event: FaultEvent) -> int:
-        """Return the class that was injected where an event reports a fault; the none class if there was none."""
+        """Return the index of the injected class at the time of an event; the index of none if there was no fault."""
         return self.truth.class_during(event.line, event.inception_ns, event.detection_ns)
 
     def seconds_into(self, time_ns: int) -> float:
-        """Return seconds from the recording's beginning."""
+        """Return a Unix time as seconds from the beginning of the recording."""
         return 0.0 if self.begin_ns is None else (time_ns - self.begin_ns) / NS_PER_S
 
     def disturbance_of(self, event: FaultEvent, simulated: list[SimulatedEvent]) -> str | None:
-        """Return the kind of the disturbance during an event, if the simulator made one there."""
+        """Return the kind of the disturbance that was simulated during an event; None if there was none."""
         begin_s, end_s = self.seconds_into(event.inception_ns), self.seconds_into(event.detection_ns)
         return next(
             (
@@ -274,16 +283,16 @@ class DemoWatch:
         )
 
     def live_p99_ms(self) -> float | None:
-        """Return the p99 latency of the last few thousand records."""
+        """Return the p99 latency of the last few thousand records, ms."""
         return self.deliveries.latency_ms(99, last=LAST_RECORDS)
 
     def score(self) -> EventScore:
-        """Score the events against the labels, as of now."""
+        """Score the events that were read so far against the labels."""
         episodes = published_episodes((seen.event for seen in self.events.values()), self.spec)
         return score_events(self.truth.faults(), episodes, self.spec)
 
     def onset_latency_ms(self, percentile: float) -> float | None:
-        """Return a percentile of window record → onset record; None without any."""
+        """Return a percentile of the latency from the record of windows to the onset event, ms; None without any."""
         sent = {seen.event.event_id: self.deliveries.sent_ms(seen.origin) for seen in self.events.values()}
         values = [
             seen.timestamp_ms - at
@@ -298,5 +307,5 @@ def _origin(source: dict[str, Any]) -> Origin:
 
 
 def count_disturbances(simulated: list[SimulatedEvent]) -> dict[str, int]:
-    """Return how often each kind of disturbance was simulated."""
+    """Return the number of simulated disturbances of each kind."""
     return dict(sorted(Counter(one.kind for one in simulated if one.kind != "fault").items()))

@@ -1,4 +1,4 @@
-"""Processes of the demo: started apart from the terminal's group, and gone when the demo is, however it ends."""
+"""Start and stop the processes of the demo, outside the terminal's process group; none outlives the demo."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ POLL_S = 0.05
 PR_SET_PDEATHSIG = 1
 REPOSITORY = Path(__file__).resolve().parents[2]
 PASSED_ON = ("FAULTLINE_MODEL", "FAULTLINE_INFERENCE_THREADS", "FAULTLINE_LOG_LEVEL")
-"""Of our settings only these reach the children: a broker or a topic set for production must not."""
+"""Settings that the children inherit; no others, since a broker or topic set for production must not reach them."""
 
 
 class ChildFailedError(FaultlineError):
-    """A process of the demo ended when it should not have; the message shows the end of its log."""
+    """A process of the demo ended too early; the message shows the end of its log."""
 
 
 def child_environment(**settings: str) -> dict[str, str]:
-    """Return the environment of a child: ours without the settings, plus those given."""
+    """Return the environment of a child: this process's without its Faultline settings, plus ``settings``."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("FAULTLINE_") or name in PASSED_ON
     }
     if "FAULTLINE_MODEL" in environment:
-        # The children run in a folder of their own.
+        # The children have another working directory.
         environment["FAULTLINE_MODEL"] = str(Path(environment["FAULTLINE_MODEL"]).resolve())
     path = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = str(REPOSITORY) if not path else f"{REPOSITORY}{os.pathsep}{path}"
@@ -44,7 +44,7 @@ def child_environment(**settings: str) -> dict[str, str]:
 
 
 def with_parent() -> Callable[[], None] | None:
-    """Return what a child does before it becomes itself: ask Linux for a SIGKILL when this process dies."""
+    """Return a function that a child calls before exec: it asks Linux for SIGKILL when this process dies."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -52,20 +52,22 @@ def with_parent() -> Callable[[], None] | None:
 
     def die_with_parent() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died between the fork and the request
+        if os.getppid() != parent:  # the parent died between the fork and the request
             os._exit(1)
 
     return die_with_parent
 
 
 class Child:
-    """One ``faultline`` command in a process of its own. Call from the main thread: Linux ties it to the thread.
+    """One ``faultline`` command as a child process.
+
+    Create it in the main thread: Linux kills the child when the thread that started it ends.
 
     Args:
-        name: for messages and the names of its files.
-        arguments: of ``faultline``.
-        folder: where it runs, and where ``<name>.out`` and ``<name>.log`` (standard error) are written.
-        environment: all of it.
+        name: name for messages and file names.
+        arguments: arguments of ``faultline``.
+        folder: working directory, which also gets ``<name>.out`` and ``<name>.log`` (standard error).
+        environment: the complete environment.
     """
 
     def __init__(self, name: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
@@ -85,7 +87,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=log,
-            # Ctrl-C reaches the demo alone, which then stops its children in order.
+            # With its own group Ctrl-C reaches only the demo, which then stops its children in order.
             process_group=0,
             preexec_fn=with_parent(),
         )
@@ -97,23 +99,23 @@ class Child:
 
     @property
     def running(self) -> bool:
-        """Return whether it has not ended."""
+        """Return True until the process has ended."""
         return self.process.poll() is None
 
     def check(self) -> None:
-        """Raise ChildFailedError if it ended with an error."""
+        """Raise ChildFailedError if the process ended with an error."""
         status = self.process.poll()
         if status:
             raise self.failed(f"ended with {_in_words(status)}")
 
     def failed(self, what: str) -> ChildFailedError:
-        """Return the error that says what happened to it, with the end of its log."""
+        """Return an error with the message ``what`` and the end of the process's log."""
         text = (self.log.read_text("utf-8", "replace") + self.out.read_text("utf-8", "replace")).splitlines()
         tail = "\n".join(f"  | {line[:300]}" for line in text[-TAIL_LINES:])
         return ChildFailedError(f"the {self.name} {what}" + (f"; the end of its log:\n{tail}" if tail else ""))
 
     def stop(self, grace_s: float) -> int:
-        """End it by SIGTERM, or by SIGKILL if that takes longer than ``grace_s``; returns its exit status."""
+        """Stop the process with SIGTERM, or with SIGKILL after ``grace_s`` seconds; return its exit status."""
         if self.running:
             self.process.terminate()
         end = time.monotonic() + grace_s
@@ -129,7 +131,7 @@ def _in_words(status: int) -> str:
 
 
 def logged_port(log: Path) -> int | None:
-    """Return the port of a worker's health pages, which with port 0 stands only in its log; None before it does."""
+    """Return the port of a worker's health pages from its log, the only place that has it for port 0; None so far."""
     for line in log.read_text("utf-8", "replace").splitlines():
         if '"web-listening"' in line:
             return int(json.loads(line)["port"])
@@ -137,7 +139,7 @@ def logged_port(log: Path) -> int | None:
 
 
 def is_ready(port: int) -> bool:
-    """Return whether a worker on this machine reports that windows sent now would be processed."""
+    """Return True if a worker on this machine reports that it is ready to process windows."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/readyz")

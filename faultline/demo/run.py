@@ -1,7 +1,7 @@
-"""``faultline demo``: a minute in the life of two dozen lines, with the processes as in production.
+"""Run ``faultline demo``: one minute of two dozen simulated lines, with the same processes as in production.
 
-Broker, worker and replayer are processes of their own. This one is the subscriber: it reads what went through the
-topics and scores it against the labels that travelled with the windows.
+Broker, worker and replayer are child processes. This process is the subscriber: it reads the events from the topics
+and scores them against the labels that the messages of windows carry.
 """
 
 from __future__ import annotations
@@ -29,24 +29,27 @@ from stream.settings import Settings
 
 POLL_S = 0.25
 START_DEADLINE_S = 180.0
-"""For the slowest of the starts: simulating, and compiling the model, side by side on a small machine."""
+"""Deadline of each start. The slowest is the simulation while the model is compiled, on a small machine."""
 ANSWER_DEADLINE_S = 30.0
+"""Longest wait for the next classified record before those still missing are reported as lost."""
 STOP_GRACE_S = 30.0
 ABORT_GRACE_S = 3.0
 COMMIT_INTERVAL_S = 0.5
-"""Lag is counted from what is committed; twice as often as by default lets MAX_LAG_RECORDS be small."""
+"""Half the default. Lag is counted from committed offsets, so frequent commits allow a small MAX_LAG_RECORDS."""
 FETCH_MAX_WAIT_MS = 10
-"""The embedded broker answers a fetch that found nothing only after the whole wait, even when records come before."""
+"""Short, since the embedded broker answers an empty fetch only after the whole wait, even if records arrive before."""
 MAX_LAG_RECORDS = 2500
-"""The embedded broker keeps 5 MiB a partition, 1,700 messages of four windows; by default a second is 1,200 messages,
-a third or more of them on one partition. A machine too slow for the pace is slowed down instead of losing windows."""
+"""Lag at which the replay pauses. The embedded broker keeps 5 MiB per partition, which is 1,700 messages of four
+windows. The default demo sends 1,200 messages per second, a third or more of them to one partition. The limit delays
+the replay on a machine that is too slow, where it would otherwise lose windows."""
 ADDRESS_FILE = "broker.address"
 INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Size of a demo."""
+    """Options of a demo."""
 
     lines: int = 24
     seconds: float = 60.0
@@ -56,7 +59,7 @@ class DemoOptions:
 
 @dataclass
 class Demo:
-    """One run; ``children`` are the processes that were started, in their order."""
+    """One run of the demo; ``children`` are its processes in the order in which they were started."""
 
     options: DemoOptions
     folder: Path
@@ -64,11 +67,11 @@ class Demo:
     children: list[Child] = field(default_factory=list)
 
     async def run(self) -> int:
-        """Run it; returns the exit status."""
+        """Run the demo and return the exit status."""
         recording, events = self.folder / "recording.parquet", self.folder / "simulated-events.json"
         try:
             self.console.print(f"starting an embedded broker, simulating {self.options.lines} lines …")
-            # Of an earlier demo kept in the same folder.
+            # The folder may hold the address file of an earlier demo.
             (self.folder / ADDRESS_FILE).unlink(missing_ok=True)
             broker = self._child("broker", ["broker", "--port-file", ADDRESS_FILE, "--with-parent"], {})
             simulation = self._child("simulator", self._simulate(recording, events), {})
@@ -80,7 +83,7 @@ class Demo:
                 "commit_interval_s": str(COMMIT_INTERVAL_S),
                 "fetch_max_wait_ms": str(FETCH_MAX_WAIT_MS),
             }
-            self.console.print(f"broker at {address}; starting the worker: it verifies and compiles the model …")
+            self.console.print(f"broker at {address}; starting the worker, which verifies and compiles the model …")
             worker = self._child("worker", ["worker", "--window-classes"], environment)
             await self._until(worker, "get ready", self._worker_is_ready)
             self.console.print("worker ready; waiting for the recording …")
@@ -105,7 +108,7 @@ class Demo:
     # Waiting ------------------------------------------------------------------------------------------------------
 
     async def _until(self, child: Child, what: str, ask: Callable[[], Any]) -> Any:
-        """Return the first answer that is not None or False, unless the child ends before or the deadline passes."""
+        """Return the first true result of ``ask``; raise if a child fails, ends too early or misses the deadline."""
         end = time.monotonic() + START_DEADLINE_S
         while True:
             for one in self.children:
@@ -148,11 +151,11 @@ class Demo:
                     await self._while_replaying(replay, reading, watch, view.update)
                 sent = json.loads(replay.out.read_text().splitlines()[-1])
                 await self._until_answered(watch, reading, sent["confirmed_records"])
-            self.console.print("everything is sent; stopping the worker …")
+            self.console.print("all windows are sent; stopping the worker …")
             status = await asyncio.to_thread(worker.stop, STOP_GRACE_S)
             if status:
-                raise worker.failed(f"did not stop well (status {status})")
-            # A worker that stopped well has had everything confirmed: what is on the topics now is all there is.
+                raise worker.failed(f"did not stop cleanly (status {status})")
+            # A worker that stopped cleanly has had all its records acknowledged, so the topics are complete now.
             await watch.drain()
         return self._report(watch, sent, simulated)
 
@@ -177,7 +180,7 @@ class Demo:
             reading.result()
 
     async def _until_answered(self, watch: DemoWatch, reading: asyncio.Task[None], records: int) -> None:
-        """Wait until every record is answered, as long as there is progress."""
+        """Wait until every record is classified or a dead letter, as long as there is progress."""
         end, done = time.monotonic() + ANSWER_DEADLINE_S, -1
         while watch.deliveries.records < records or watch.deliveries.outstanding:
             self._check(reading)
@@ -190,7 +193,7 @@ class Demo:
 
     def _report(self, watch: DemoWatch, sent: dict[str, Any], simulated: list[SimulatedEvent]) -> int:
         score, deliveries = watch.score(), watch.deliveries
-        # Windows that we did not see but the broker confirmed cannot be matched, so they count as lost.
+        # Windows that the broker acknowledged but this process did not read cannot be matched: count them as lost.
         lost = deliveries.lost + max(0, sent["confirmed_windows"] - deliveries.windows)
         self._explain(score, watch)
         body = {
@@ -226,14 +229,14 @@ class Demo:
             stages = " → ".join(watch.spec.class_names[stage.fault_class] for stage in fault.stages)
             at_s = watch.seconds_into(fault.begin)
             self.console.print(
-                f"{at_s:6.2f} s  {fault.line}  injected {stages}: " + (f"called {held}" if held else "missed")
+                f"{at_s:6.2f} s  {fault.line}  injected {stages}: " + (f"classified as {held}" if held else "missed")
             )
         for episode, onset_class in score.false_episodes:
             at_s = watch.seconds_into(episode.at)
             self.console.print(f"{at_s:6.2f} s  {episode.line}  false alarm {onset_class}")
 
     def _stop_all(self) -> None:
-        """End whatever still runs, the youngest first, the worker before the broker."""
+        """Stop the running children in reverse order of their start, so that the worker ends before the broker."""
         for child in reversed(self.children):
             if child.running:
                 child.process.terminate()
@@ -251,7 +254,7 @@ async def _running(watch: DemoWatch) -> AsyncIterator[asyncio.Task[None]]:
 
 
 def _not_found(score: EventScore) -> list[str]:
-    """Return the types injected that are not among the onsets, three-phase faults with and without ground as one."""
+    """Return the injected fault types without an onset; lll and lllg count as one type."""
     three = {"lll", "lllg"}
     found = score.onset_types | (three if score.onset_types & three else set())
     return sorted(set(score.by_type) - found)
@@ -277,10 +280,10 @@ async def _interruptible(demo: Demo) -> int:
 
 
 def run_demo(options: DemoOptions) -> int:
-    """Run a demo to its end; returns the exit status.
+    """Run a demo and return its exit status.
 
     Raises:
-        ChildFailedError: a process of the demo failed; the message says which and shows the end of its log.
+        ChildFailedError: if a process of the demo failed; the message names it and shows the end of its log.
     """
     if options.keep is not None:
         options.keep.mkdir(parents=True, exist_ok=True)

@@ -20,13 +20,13 @@ from model.spec import SignalSpec
 ROWS = 14
 PLAIN_STATUS_EVERY_S = 5.0
 SETTLE_S = 1.0
-"""An event may be read before the windows it is about; after so long they are here."""
+"""Seconds to wait before an event is shown, since it may be read before the windows that it is about."""
 COLOURS = {"onset": "bold red", "update": "yellow", "clear": "green"}
 
 
 @dataclass(frozen=True)
 class Injected:
-    """Name what was injected where an event is, and state whether the event is right."""
+    """Name of what the simulator injected at the time of an event, and whether the event is correct."""
 
     name: str
     right: bool
@@ -44,7 +44,7 @@ def injected_at(watch: DemoWatch, spec: SignalSpec, seen: SeenEvent, simulated: 
 
 
 class Throughput:
-    """Answered windows a second over the last few updates."""
+    """Rate of classified windows over the last ``span_s`` seconds."""
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic, span_s: float = 3.0) -> None:
         self._clock_s = clock_s
@@ -52,7 +52,7 @@ class Throughput:
         self._points: list[tuple[float, int]] = []
 
     def update(self, windows: int) -> float:
-        """Take the count of now; windows a second."""
+        """Add the current count of windows; return the rate in windows per second."""
         now_s = self._clock_s()
         self._points = [*(point for point in self._points if now_s - point[0] <= self._span_s), (now_s, windows)]
         (first_s, first), (last_s, last) = self._points[0], self._points[-1]
@@ -60,11 +60,11 @@ class Throughput:
 
 
 def status(watch: DemoWatch, windows_per_s: float, elapsed_s: float, total_s: float) -> tuple[str, str]:
-    """Return the counters of traffic and of faults, each in one line."""
+    """Return two lines of text: the counters of traffic and the counters of faults."""
     score, p99 = watch.score(), watch.live_p99_ms()
     return (
         f"{min(elapsed_s, total_s):3.0f} of {total_s:.0f} s | {watch.truth.lines} lines | "
-        f"{watch.deliveries.answered_windows:,} windows answered, {windows_per_s:,.0f}/s, "
+        f"{watch.deliveries.answered_windows:,} windows classified, {windows_per_s:,.0f}/s, "
         f"p99 {'?' if p99 is None else f'{p99:.0f}'} ms",
         f"faults {score.injected}, correct {score.correct}, "
         f"wrong {score.wrong}, missed {score.missed}, false alarms {score.false_alarms}",
@@ -72,18 +72,18 @@ def status(watch: DemoWatch, windows_per_s: float, elapsed_s: float, total_s: fl
 
 
 class View(Protocol):
-    """Where a demo shows itself."""
+    """Output of a demo."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start the output."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End."""
+        """Stop the output."""
 
     def update(self, elapsed_s: float) -> None:
-        """Show the state of now."""
+        """Show the current state."""
 
 
 class _Base:
@@ -112,10 +112,10 @@ class _Base:
 
 
 class LiveView(_Base):
-    """A table that is redrawn in place."""
+    """A table on a terminal that is redrawn in place."""
 
     def __enter__(self) -> Self:
-        # Redrawn by us: a thread of its own would live through the forks of our children.
+        # No automatic refresh: its thread would be running while the demo forks its children.
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._live.__enter__()
         return self
@@ -126,16 +126,16 @@ class LiveView(_Base):
         self._live.__exit__(kind, error, trace)
 
     def update(self, elapsed_s: float) -> None:
-        """Redraw."""
+        """Redraw the table."""
         table = Table("time", "line", "event", "class", "confidence", "injected", title="faults, newest last")
-        # Events of different topics are read in no order.
+        # Sorted by time, since events of different topics arrive in any order.
         for seen in sorted(self._watch.recent, key=lambda seen: seen.event.detection_ns)[-ROWS:]:
             table.add_row(*self._row(seen))
         self._live.update(Group(table, Text("\n".join(self._status(elapsed_s)))), refresh=True)
 
 
 class PlainView(_Base):
-    """A line per onset and update, and a line of counters from time to time."""
+    """A line of text per onset and update, and a line of counters every 5 s."""
 
     def __enter__(self) -> Self:
         self._status_at_s = 0.0
@@ -150,7 +150,7 @@ class PlainView(_Base):
             self._print_events(read_before_s=math.inf)
 
     def update(self, elapsed_s: float) -> None:
-        """Print what is new."""
+        """Print the new events, and the counters if they are due."""
         self._print_events(read_before_s=time.monotonic() - SETTLE_S)
         counters = self._status(elapsed_s)
         if elapsed_s - self._status_at_s >= PLAIN_STATUS_EVERY_S:
@@ -174,6 +174,6 @@ class PlainView(_Base):
 def view_for(
     console: Console, watch: DemoWatch, spec: SignalSpec, simulated: list[SimulatedEvent], total_s: float
 ) -> View:
-    """Return the view that fits where standard output goes."""
+    """Return a live view for a terminal, or a plain view for anything else."""
     kind = LiveView if console.is_terminal else PlainView
     return kind(console, watch, spec, simulated, total_s)

@@ -84,8 +84,8 @@ def test_an_episode_of_one_model_only_is_explained_by_the_other_s_windows(tmp_pa
     assert missed.relation == "only first"
     assert missed.second is None
     (why,) = missed.differences
-    assert why.startswith("the second model is silent: of ")
-    assert "none; at most 10% sure of a fault" in why
+    assert why.startswith("the second model has no episode: its ")
+    assert "none; highest fault probability 10%" in why
     assert [(line.line, line.differ) for line in found.lines] == [("a", 12)]
     assert found.lines[0].first_ns == START_NS + 20 * HOP_NS
 
@@ -93,7 +93,7 @@ def test_an_episode_of_one_model_only_is_explained_by_the_other_s_windows(tmp_pa
 def test_windows_that_a_model_rejects_are_counted(tmp_path: Path) -> None:
     path = recording(tmp_path, {"a": [*QUIET, *[AG] * 12, *QUIET]})
     found = compared(path, OtherEyes(lambda classes: classes, unlike=AG))
-    assert "12 unlike its training" in found.pairs[0].differences[0]
+    assert "12 out of distribution" in found.pairs[0].differences[0]
 
 
 def test_another_class_is_a_difference_but_not_three_phases_with_and_without_ground(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_another_class_is_a_difference_but_not_three_phases_with_and_without_gro
     swapped = {AG: AB, ABC: ABCG}
     found = compared(path, OtherEyes(lambda classes: np.array([swapped.get(int(c), int(c)) for c in classes])))
     by_line = {pair.line: pair for pair in found.pairs}
-    assert by_line["a"].differences == ("class AG and AB",)
+    assert by_line["a"].differences == ("class AG with the first, AB with the second",)
     assert by_line["b"].relation == "same"
     assert by_line["b"].second is not None
     assert by_line["b"].second.fault_class == "ABCG"
@@ -117,15 +117,15 @@ def test_inceptions_and_durations_beyond_the_tolerance_are_differences(
     found = compared(path, late, Tolerance(inception_ms=tolerance_ms, duration_ms=tolerance_ms))
     assert found.agree is agree
     if not agree:
-        assert "inception 10.0 ms later by the second" in found.pairs[0].differences
-        assert "lasts 10.0 ms shorter by the second" in found.pairs[0].differences
+        assert "inception 10.0 ms later with the second" in found.pairs[0].differences
+        assert "lasts 10.0 ms shorter with the second" in found.pairs[0].differences
 
 
 def test_an_episode_that_only_one_model_sees_cleared_is_a_difference(tmp_path: Path) -> None:
     path = recording(tmp_path, {"a": [*QUIET, *[AG] * 8, *[AB] * 2, *[NONE] * 9, AB]})
     deaf = OtherEyes(lambda classes: np.where(np.arange(len(classes)) >= 30, AG, classes))
     found = compared(path, deaf)
-    assert found.pairs[0].differences == ("cleared only by the first",)
+    assert found.pairs[0].differences == ("cleared only with the first",)
 
 
 def test_one_long_episode_pairs_with_the_longest_of_several(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_recording_without_windows_and_models_of_other_windows_are_clear_error
     path = recording(tmp_path, {}, [RecordedMessage("sensor-windows", 0, 0, 0, b"a", b"\xc1 poison")])
     with pytest.raises(CompareError, match=r"no window of spec 'line' is in the source \(1 bad-bytes\)"):
         compared(path, MarkedClassifier())
-    with pytest.raises(CompareError, match="the models judge different windows"):
+    with pytest.raises(CompareError, match="the models classify different windows"):
         compare(open_replay(path, SPEC), shipped("line"), _instant())
 
 
@@ -215,11 +215,11 @@ def test_a_model_that_disagrees_is_exit_status_3_and_is_explained(simulated: Pat
     arguments = ["replay", str(simulated), "--against", "line", "--and", str(tmp_path / "timid.safetensors")]
     status, out, err = command(*arguments)
     assert status == 3, err
-    assert "the second model is silent: of " in " ".join(out.split())
+    assert "the second model has no episode: its " in " ".join(out.split())
     assert "the models differ on" in out
 
 
 def test_one_model_alone_is_a_clear_error() -> None:
     status, out, err = command("replay", "r.parquet", "--against", "line")
     assert (status, out) == (2, "")
-    assert "--against and --and need each other" in err
+    assert "--against and --and go together" in err
