@@ -138,7 +138,7 @@ def test_a_trace_goes_from_request_to_report_and_every_line_of_the_log_names_the
         assert (span.trace_id.hex(), span.span_id.hex()) == (f"{context.trace_id:032x}", f"{context.span_id:016x}")
         logged = [json.loads(line) for line in trainer.log.read_text().splitlines() if line.startswith("{")]
         named = {line["event"]: line.get("run_id") for line in logged}
-        about = {"request-taken", "job-started", "job-ended", "champion-published", "training-report"}
+        about = {"request-accepted", "job-started", "job-ended", "champion-published", "training-report"}
         assert {event: named.get(event) for event in about} == dict.fromkeys(about, word.run_id)
     finally:
         trainer.kill()

@@ -154,7 +154,7 @@ def fill(disk: Path, left: int) -> Path:
     return filler
 
 
-@pytest.mark.parametrize(("left", "reason"), [(200_000, "No space left on device"), (0, "not taken")])
+@pytest.mark.parametrize(("left", "reason"), [(200_000, "No space left on device"), (0, "not accepted")])
 def test_a_full_disk_fails_the_retraining_with_its_reason_and_the_next_one_succeeds(
     topics: TrainerTopics, start: Callable[..., TrainerProcess], small_disk: Path, left: int, reason: str
 ) -> None:

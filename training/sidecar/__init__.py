@@ -1,1 +1,1 @@
-"""The sidecar: collects labelled windows, retrains in a child process, publishes a model that passes the gate."""
+"""Sidecar that collects labelled windows, retrains in a child process, and publishes models that pass the gate."""

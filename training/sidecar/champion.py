@@ -1,4 +1,4 @@
-"""The champion: read from the topic ``models``, else given or shipped; a new one is published there."""
+"""Read the champion from the topic ``models``, or else use the configured or shipped artefact; publish a new one."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ PROMOTED_BY = "trainer"
 
 
 class ChampionRegistry:
-    """The champion of one spec on the topic ``models``.
+    """Access to the champion of one spec on the topic ``models``.
 
     Args:
         settings: broker, topic, keys.
-        spec: of the models.
+        spec: spec of the models.
 
     Raises:
-        SettingsError: workers with the same settings would refuse the models that we publish.
-        SigningError: a key cannot be read.
-        ArtefactError: the artefact that was given cannot be used.
+        SettingsError: if workers with the same settings would refuse the models that this sidecar publishes.
+        SigningError: if a key cannot be read.
+        ArtefactError: if the configured artefact cannot be used.
     """
 
     def __init__(self, settings: Settings, spec: SignalSpec) -> None:
@@ -50,10 +50,13 @@ class ChampionRegistry:
             return None
 
     async def current(self) -> Artefact | None:
-        """Return the model that workers use: the one on the topic, unless they refuse it; None before a spec's first.
+        """Return the model that workers use: the champion on the topic, or their first artefact if they refuse it.
+
+        Returns:
+            The model; None if the spec has no model yet.
 
         Raises:
-            BrokerError: the topic cannot be read.
+            BrokerError: if the topic cannot be read.
         """
         record = (await read_models(self._settings)).get(champion_key(self._spec.name))
         if record is None:
@@ -61,14 +64,14 @@ class ChampionRegistry:
         try:
             return accepted(record, keys=self._keys, max_bytes=self._settings.model_max_bytes, spec=self._spec)
         except ModelRefusedError as error:
-            log.warning("champion-refused", reason=error.reason, error=str(error), then="as if there were none")
+            log.warning("champion-refused", reason=error.reason, error=str(error), then="it is ignored")
             return self._first
 
     async def publish(self, artefact: Artefact, reason: str) -> None:
-        """Publish ``artefact`` as the champion; return when the broker has confirmed it.
+        """Publish ``artefact`` as the champion; return once the broker has acknowledged it.
 
         Raises:
-            FaultlineError: it cannot be signed or published.
+            FaultlineError: if it cannot be signed or published.
         """
         await publish_model(
             self._settings,

@@ -1,4 +1,4 @@
-"""Reads windows, events and labels into the store, and passes the windows to drift detection.
+"""Read windows, events and labels from their topics into the store, and pass the windows to drift detection.
 
 Offsets are committed only after the store has written their records. A record that is read twice is stored once.
 """
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 POLL_MS = 500
-# A flush is one synced transaction: rarely enough to cost nothing, often enough that a restart repeats little.
+# A flush is one synced transaction. At this interval it costs next to nothing, and a restart repeats few records.
 FLUSH_EVERY_S = 5.0
 FLUSH_WINDOWS = 8192
 
 
 class Ingester:
-    """Feeds the store in a thread of its own, so that heartbeats continue.
+    """Consumer that fills the store, in a separate thread so that heartbeats continue.
 
     Args:
         settings: broker, topics, consumer group.
-        spec: windows of other specs are skipped.
-        store: for the windows.
+        spec: spec of the windows to store; windows of other specs are skipped.
+        store: the store.
         metrics: counts windows, labels and skipped records.
-        drift: detects drift; None where it is off.
+        drift: detects drift; None if drift detection is off.
         on_drift: called with the description of a drift.
     """
 
@@ -75,14 +75,14 @@ class Ingester:
         """True while the store cannot be written."""
 
     async def in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Run ``work`` in the store's thread, between two fetches."""
+        """Run ``work`` in the store's thread between two fetches, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     async def snapshot(self, folder: Path) -> None:
-        """Put the labelled windows as they are now into another folder.
+        """Copy the labelled windows as of now to another folder.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: if they cannot be written.
         """
         await self.in_thread(self._store.snapshot, folder)
 
@@ -96,11 +96,11 @@ class Ingester:
                 self._metrics.store_bytes.set(sum(part.bytes.values()))
 
     def stop(self) -> None:
-        """Begin to stop; records that were read are written and committed."""
+        """Stop ``run`` soon; it writes and commits the records that it has read."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Ingest until ``stop``."""
+        """Read and store records until ``stop`` is called."""
         settings = self._settings
         consumer = AIOKafkaConsumer(
             settings.topic_windows,
@@ -134,7 +134,7 @@ class Ingester:
             self._thread.shutdown(wait=True)
 
     async def _flush(self) -> None:
-        """Write the new windows. While the disk is full, wait, and read and commit nothing."""
+        """Write the new windows; while the disk is full, wait, without reading or committing records."""
         while not await self._try_flush():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.publish_retry_s):
@@ -147,7 +147,7 @@ class Ingester:
             if self._drift is not None:
                 await self.in_thread(self._drift.save)
         except StoreError as error:
-            log.error("store-not-written", error=str(error), then="tried again; nothing is committed meanwhile")
+            log.error("store-not-written", error=str(error), then="retried; no offset is committed meanwhile")
             self.failing = True
         else:
             self._unwritten, self.failing = 0, False
@@ -157,7 +157,7 @@ class Ingester:
     # One fetch ----------------------------------------------------------------------------------------------------
 
     def take(self, fetched: Mapping[Any, Sequence[Any]]) -> str | None:
-        """Put records into the store: windows, then events, then labels on them. Return the description of a drift."""
+        """Store windows, then events, then labels; return the description of a drift, None if there is none."""
         by_topic: dict[str, list[Any]] = {}
         for partition, records in fetched.items():
             by_topic.setdefault(partition.topic, []).extend(records)
@@ -169,13 +169,13 @@ class Ingester:
                 self._take_event(decode_event(record.value))
         for record in labels:
             self._take_label(record.value)
-        self._unwritten += 1  # offsets to commit, also where all records were skipped
+        self._unwritten += 1  # there are offsets to commit even if all records were skipped
         return found
 
     def _take_windows(self, records: Sequence[Any]) -> str | None:
         spec, metrics = self._spec, self._metrics
         batch = decode_batch(records, spec, max_bytes=self._settings.max_message_bytes)
-        metrics.skipped.inc(len(batch.dead))  # the worker reports the reason
+        metrics.skipped.inc(len(batch.dead))  # the worker publishes the reasons as dead letters
         for entry in batch.records:
             if self._left_out(entry.record):
                 metrics.simulated.inc(entry.count)
@@ -194,7 +194,7 @@ class Ingester:
                     self._settings.topic_windows,
                 )
             except StoreError:
-                # The windows stay in memory; the flush logs it and waits.
+                # The windows stay in memory; the next flush logs the error and waits.
                 self.failing = True
             metrics.windows.labels(str(entry.labels is not None).lower()).inc(entry.count)
         self._unwritten += len(batch.windows)
@@ -210,7 +210,7 @@ class Ingester:
         return True
 
     def _take_event(self, event: FaultEvent | None) -> None:
-        """Keep the windows of an event for longer: an operator may label it."""
+        """Keep the windows of an event for longer, since an operator may label it."""
         spec = self._spec
         if event is None or event.spec != spec.name or event.state == "update":
             return
@@ -229,7 +229,7 @@ class Ingester:
         try:
             label = WindowLabel.model_validate_json(value or b"")
         except ValidationError as error:
-            log.warning("label-not-understood", error=str(error.errors(include_input=False)[0]["msg"]))
+            log.warning("label-invalid", error=str(error.errors(include_input=False)[0]["msg"]))
             self._metrics.skipped.inc()
             return
         if label.spec != self._spec.name:
@@ -239,7 +239,7 @@ class Ingester:
             try:
                 result = self._store.apply(label)
             except StoreError as error:
-                log.error("label-not-written", error=str(error), then="tried again")
+                log.error("label-not-written", error=str(error), then="retried")
                 time.sleep(self._settings.publish_retry_s)  # in the store's thread
                 continue
             except TrainingError as error:

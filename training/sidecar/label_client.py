@@ -1,4 +1,4 @@
-"""Publishes an operator's label on ``window-labels``: on an event, or on a range of a line with a missed fault."""
+"""Publish an operator's label on ``window-labels``, for an event or for a missed fault on a line."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from stream.settings import Settings
 from stream.subscribe import find_episode
 from training.sidecar.store.labels import NO_FAULT, class_index, covered_starts
 
-# Of an episode that has not cleared, the person has not seen what comes later than this after its last event.
+# A label on an episode that has not cleared covers at most this time after its last event, since the operator cannot
+# know what comes later.
 MAX_OPEN_NS = 60 * NS_PER_S
 
 
 @dataclass(frozen=True)
 class OperatorLabel:
-    """The class that an operator gives, the operator's name (None: the login), and a note."""
+    """Label of an operator: its class, the operator's name (None: the login name), and a note."""
 
     fault_class: str
     by: str | None = None
@@ -43,23 +44,23 @@ async def label_event(
     days: float,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[WindowLabel, list[FaultEvent]]:
-    """Find an event and publish a label on its episode's windows.
+    """Find an event and publish a label for the windows of its episode.
 
     Args:
         settings: broker, topics, spec.
-        event_id: of an event, or of its episode.
+        event_id: id of an event, or of its episode.
         given: the label.
-        days: how far to look back for the event.
-        on_progress: called with the records read and their total.
+        days: number of days to look back for the event.
+        on_progress: called with the number of records read and their total.
 
     Returns:
-        The label and the events of the episode, the one looked for first.
+        The label, and the events of the episode with the requested one first.
 
     Raises:
-        TrainingError: the spec has no such class.
-        EventNotFoundError: no such event.
-        SettingsError: the event is of another spec, or of simulated windows, which the trainer does not store.
-        BrokerError: the broker cannot be reached, or refuses.
+        TrainingError: if the spec does not have the class.
+        EventNotFoundError: if there is no such event.
+        SettingsError: if the event has another spec, or is one of simulated windows, which the trainer does not store.
+        BrokerError: if the broker cannot be reached or denies access.
     """
     spec = load_spec(settings.spec)
     fault = class_index(given.fault_class, spec) != spec.none_index
@@ -70,12 +71,12 @@ async def label_event(
     event = events[0]
     if is_simulated(found[0].headers) and not settings.store_simulated:
         raise SettingsError(
-            f"event {event_id} on {event.line} is of simulated windows (the demo, faultline simulate), which the "
-            "trainer does not store, so that no model learns them as windows of production: for a trial, set "
-            "FAULTLINE_STORE_SIMULATED=true for trainer and label, and label an event that comes after it"
+            f"event {event_id} on {event.line} is an event of simulated windows (the demo, faultline simulate). The "
+            "trainer does not store them, so that no model is trained on them as windows of production: for a trial, set "
+            "FAULTLINE_STORE_SIMULATED=true for the trainer and this command, and label a later event"
         )
     if event.spec != spec.name:
-        raise SettingsError(f"the event is of spec {event.spec!r}, not {spec.name!r}: set FAULTLINE_SPEC={event.spec}")
+        raise SettingsError(f"the event has spec {event.spec!r}, not {spec.name!r}: set FAULTLINE_SPEC={event.spec}")
     first_ns, last_ns = episode_range(events, spec, fault=fault, now_ns=time.time_ns())
     label = new_label(event.line, spec, given, first_ns, last_ns, event.event_id)
     await publish_label(settings, label, broker)
@@ -83,7 +84,7 @@ async def label_event(
 
 
 async def label_range(settings: Settings, line: str, begin_ns: int, end_ns: int, given: OperatorLabel) -> WindowLabel:
-    """Publish a label on a range of a line, and return it.
+    """Publish a label for the windows of a line in a range of time, and return it.
 
     Args:
         settings: broker, topics, spec.
@@ -93,8 +94,8 @@ async def label_range(settings: Settings, line: str, begin_ns: int, end_ns: int,
         given: the label.
 
     Raises:
-        TrainingError: the spec has no such class, or the range is empty.
-        BrokerError: the broker cannot be reached, or refuses.
+        TrainingError: if the spec does not have the class, or the range is empty.
+        BrokerError: if the broker cannot be reached or denies access.
     """
     spec = load_spec(settings.spec)
     fault = class_index(given.fault_class, spec) != spec.none_index
@@ -105,13 +106,14 @@ async def label_range(settings: Settings, line: str, begin_ns: int, end_ns: int,
 
 
 def episode_range(events: Sequence[FaultEvent], spec: SignalSpec, *, fault: bool, now_ns: int) -> tuple[int, int]:
-    """Return the range of window starts that a label on an episode covers, from inception to clear.
+    """Return the range of window starts that a label on an episode covers, from inception to clear, Unix ns.
 
     Args:
-        events: of one episode, in any order.
-        spec: of their windows.
-        fault: True where the label names a fault.
-        now_ns: an episode that has not cleared reaches until now, yet no longer than a minute beyond its last event.
+        events: events of one episode, in any order.
+        spec: spec of their windows.
+        fault: True if the label is a fault class.
+        now_ns: current Unix time; an episode that has not cleared ends then, or a minute after its last event if that
+            is earlier.
     """
     inception_ns = min(event.inception_ns for event in events)
     rate_hz, end_ns = spec.rate_hz, min(now_ns, max(event.detection_ns for event in events) + MAX_OPEN_NS)
@@ -125,7 +127,7 @@ def episode_range(events: Sequence[FaultEvent], spec: SignalSpec, *, fault: bool
 def new_label(
     line: str, spec: SignalSpec, given: OperatorLabel, first_ns: int, last_ns: int, event_id: str | None
 ) -> WindowLabel:
-    """Return a label of the present time, by the person at this terminal unless ``given`` names another."""
+    """Return a label with the current time, by the user of this process unless ``given`` names somebody else."""
     none = class_index(given.fault_class, spec) == spec.none_index
     return WindowLabel(
         label_id=str(uuid.uuid4()),
@@ -142,10 +144,10 @@ def new_label(
 
 
 async def publish_label(settings: Settings, label: WindowLabel, broker: BrokerInfo) -> None:
-    """Publish a label; return when it is confirmed.
+    """Publish a label; return once it is acknowledged.
 
     Raises:
-        TopicError: there is no topic for it.
+        TopicError: if the topic of labels does not exist.
     """
     topic = settings.topic_labels
     async with admin_client(settings) as admin:

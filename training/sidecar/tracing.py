@@ -1,6 +1,6 @@
-"""Traces of retrainings: request → retraining → reports, by the trace context in their records' headers.
+"""Trace retrainings from request to reports, by the trace context in the headers of their records.
 
-The context of a request is kept in memory only: a retraining that is resumed after a kill continues in a new trace.
+The context of a request is kept in memory only, so that a retraining resumed after a kill continues in a new trace.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
 MAX_REQUESTS = 500
-"""Requests whose context is kept: far more than ever wait."""
+"""Number of requests whose context is kept, far more than ever wait."""
 
 
 class RetrainingTraces:
-    """One span per retraining, below the first of its requests that has a trace, linked to the others.
+    """Spans of retrainings: one per retraining, a child of its first traced request, linked to the other requests.
 
     Args:
-        tracing: makes spans; None where tracing is off, and reports get no headers.
+        tracing: creates spans; None if tracing is off, and reports get no trace headers then.
     """
 
     def __init__(self, tracing: Tracing | None) -> None:
@@ -31,7 +31,7 @@ class RetrainingTraces:
         self._runs: dict[str, Span] = {}
 
     def on_request(self, request_id: str, headers: Sequence[Header]) -> None:
-        """Keep the context of a request whose record has these headers."""
+        """Keep the trace context in the headers of a request's record."""
         context = None if self._tracing is None else read_context(headers)
         if context is not None:
             self._requests[request_id] = context
@@ -39,10 +39,10 @@ class RetrainingTraces:
                 del self._requests[old]
 
     def headers(self, report: TrainingReport) -> list[tuple[str, bytes]]:
-        """Return the headers of a report that is about to be published.
+        """Return the trace headers of a report that is about to be published.
 
-        The first report begins the retraining's span, the final one ends it. A final report that is published again
-        after a kill has the requests' own context.
+        The first report starts the span of the retraining, and the final report ends it. A final report that is
+        published again after a kill gets the context of its requests.
         """
         if self._tracing is None:
             return []
@@ -53,7 +53,7 @@ class RetrainingTraces:
             others = [context for context in known if context is not parent]
             self._runs[report.run_id] = self._tracing.span("retraining", parent, links=links_to(others), consumer=True)
         span = self._runs.get(report.run_id)
-        # A report of the state merged is about one request, not about the retraining that runs.
+        # A report in state merged belongs to one request, not to the running retraining.
         context = context_of(span) if span is not None and report.state != "merged" else next(iter(known), None)
         if report.state in TERMINAL_STATES:
             self._end(report)

@@ -1,11 +1,13 @@
-"""The sidecar's working directory: store, journal, the retraining under way, and earlier candidates.
+"""Manage the sidecar's working directory, which holds store, journal, running retraining and earlier candidates.
 
-store/                     labelled windows (training.sidecar.store.store)
-drift.json                 state of the drift detector (training.sidecar.drift.detector)
-journal.json               requests that run and wait, the latest outcomes (training.sidecar.requests.journal)
-run/                       the retraining under way: job specification, checkpoints, candidate, report, outcome
-promoted/MODEL_ID/         candidate, report and outcome of models that were promoted; the newest ones
-refused/MODEL_ID/          the same of candidates that the gate refused
+Contents::
+
+    store/                     labelled windows (training.sidecar.store.store)
+    drift.json                 state of the drift detector (training.sidecar.drift.detector)
+    journal.json               running and waiting requests, latest outcomes (training.sidecar.requests.journal)
+    run/                       the running retraining: job specification, checkpoints, candidate, report, outcome
+    promoted/MODEL_ID/         candidate, report and outcome of promoted models; the newest ones
+    refused/MODEL_ID/          candidate, report and outcome of candidates that the gate refused; the newest ones
 """
 
 from __future__ import annotations
@@ -31,10 +33,10 @@ ARCHIVED_FILES = (CANDIDATE, REPORT, OUTCOME)
 
 
 class WorkDir:
-    """Paths and files of one sidecar's working directory, which no second sidecar may use at the same time.
+    """Paths and files of the working directory of one sidecar; a lock keeps other sidecars out.
 
     Raises:
-        WorkerError: the directory cannot be written, or another sidecar has it.
+        WorkerError: if the directory cannot be written, or another sidecar uses it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,37 +53,37 @@ class WorkDir:
             lock = (self.path / ".lock").open("w")
         except OSError as error:
             raise WorkerError(
-                f"{self.path}: {error.strerror or error}: set FAULTLINE_TRAINER_FOLDER to a folder that can be written"
+                f"{self.path}: {error.strerror or error}: set FAULTLINE_TRAINER_FOLDER to a writable folder"
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
             raise WorkerError(
-                f"{self.path}: another trainer is using it: end that one, or set FAULTLINE_TRAINER_FOLDER"
+                f"{self.path}: another trainer is using it: stop that one, or set FAULTLINE_TRAINER_FOLDER"
             ) from None
         for left in self.path.glob(".*.partial"):
-            left.unlink(missing_ok=True)  # of a writer that was killed
+            left.unlink(missing_ok=True)  # the file of a writer that was killed
         return lock
 
     def close(self) -> None:
         """Release the lock, so that another sidecar can use the directory."""
         self._lock.close()
 
-    # The retraining under way -------------------------------------------------------------------------------------
+    # The running retraining ---------------------------------------------------------------------------------------
 
     def job_spec(self) -> JobSpec | None:
-        """Return the job specification in ``run/``; None where there is none."""
+        """Return the job specification in ``run/``; None if there is none."""
         try:
             return JobSpec.model_validate_json((self.run / JOB_FILE).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, ValidationError):
             return None
 
     def begin(self, job: JobSpec) -> None:
-        """Make ``run/`` ready for ``job``; files of the same retraining stay, its first specification included.
+        """Prepare ``run/`` for ``job``; if it holds the same retraining, keep its files with the first specification.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: if it cannot be written.
         """
         under_way = self.job_spec()
         if under_way is None or under_way.run_id != job.run_id:
@@ -90,7 +92,7 @@ class WorkDir:
             write_text_atomic(self.run / JOB_FILE, job.model_dump_json(indent=1) + "\n")
 
     def outcome(self) -> Outcome | None:
-        """Return the gate's verdict on the candidate in ``run/``; None before there is one."""
+        """Return the gate's verdict on the candidate in ``run/``; None until there is one."""
         try:
             return Outcome.model_validate_json((self.run / OUTCOME).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, ValidationError):
@@ -109,8 +111,8 @@ class WorkDir:
     def archive(self, archive: Archive, model_id: str, keep: int) -> None:
         """Move candidate, report and outcome from ``run/`` to their archive, and remove the oldest beyond ``keep``.
 
-        Repeating it after a kill does what was left to do. If the disk is full, the archive copy is skipped; the
-        gate's decision stands.
+        A call that is repeated after a kill completes what the first one left. If the disk is full, the archive copy is
+        skipped; the gate's decision stands.
         """
         target = self.archive_path(archive, model_id)
         outcome = self.outcome()
@@ -138,7 +140,7 @@ class WorkDir:
 
 
 def find_report(folder: Path, model_id: str) -> Path | None:
-    """Return the report of a model below a working directory, the newest one for "latest"; None where there is none."""
+    """Return the report of a model in a working directory, the newest one for "latest"; None if there is none."""
     reports = [path for archive in ARCHIVES for path in (folder / archive).glob(f"*/{REPORT}") if path.is_dir()]
     if model_id == "latest":
         return max(reports, key=lambda path: path.parent.stat().st_mtime_ns, default=None)

@@ -151,7 +151,7 @@ def test_the_line_s_own_frequency_decides_how_long_a_window_is() -> None:
 def test_what_cannot_be_labelled_is_said_and_nothing_is_published(published: Settings) -> None:
     with pytest.raises(EventNotFoundError, match="no event nowhere on faults"):
         label_event(published, "nowhere", OperatorLabel("AG"), days=1)
-    with pytest.raises(TrainingError, match=r"no class 'XYZ'; there are none, AG, BG, .*ABCG"):
+    with pytest.raises(TrainingError, match=r"no class 'XYZ': use none, AG, BG, .*ABCG"):
         label_event(published, "event-1", OperatorLabel("XYZ"), days=1)
     with pytest.raises(TrainingError, match="must end after it begins"):
         label_range(published, "feeder-7", "2026-01-01T00:00:01Z", "2026-01-01T00:00:00Z", OperatorLabel("AG"))

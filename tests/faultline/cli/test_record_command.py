@@ -64,7 +64,7 @@ async def test_a_recording_of_an_embedded_broker_says_what_it_holds(
         (["--out", "pyproject.toml"], 1, "pyproject.toml exists: give --overwrite"),
         (["--to", "noon"], 2, "--to noon: give an ISO time"),
         (["--from", "noon"], 2, "--from noon: give earliest, latest or an ISO time"),
-        (["--from", "latest", "--from-beginning"], 2, "contradict each other"),
+        (["--from", "latest", "--from-beginning"], 2, "exclude each other"),
         (["--repair", "none.parquet"], 1, "no such recording: none.parquet"),
         (["--repair", "pyproject.toml"], 1, "not a Parquet file, or its end is missing"),
         (["--out", "/nowhere/r.parquet"], 1, "no broker at localhost:1"),

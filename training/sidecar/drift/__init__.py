@@ -1,1 +1,1 @@
-"""Detect drift of the input."""
+"""Detect drift of the windows from production."""

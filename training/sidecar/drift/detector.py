@@ -1,11 +1,11 @@
-"""Detects changes of the input that are so large and so lasting that the model should be trained again. Pure.
+"""Detect changes of the input that are large and lasting enough to retrain the model. Pure.
 
-Stream time is cut into buckets. In each, every line's windows give a few features (``drift_features``), and the line
-counts with their medians: a fault lasts a fraction of a bucket and does not move them. A line is compared with itself:
-its first buckets are its reference, so that it does not matter which lines send at what time. The median over lines of
-these differences goes into river's ADWIN (Bifet, Gavaldà, "Learning from time-changing data with adaptive windowing",
-SDM 2007), one per feature. A signal needs both: that ADWIN has found a change, and that the difference has been larger
-than matters for long enough.
+Stream time is divided into buckets. In each bucket the detector computes a few features of every window
+(``drift_features``) and takes their medians per line; a fault lasts a fraction of a bucket and does not move a median.
+A line is compared with itself: its first buckets are its reference, so that it does not matter which lines send at
+what time. The median of these differences over all lines is the input of river's ADWIN (Bifet, Gavaldà, "Learning from
+time-changing data with adaptive windowing", SDM 2007), one per feature. A drift is signalled if ADWIN has detected a
+change and the difference has exceeded the feature's threshold (``matters``) for long enough.
 """
 
 from __future__ import annotations
@@ -30,28 +30,30 @@ from training.sidecar.drift.features import by_line, drift_features, watched_fea
 log = structlog.get_logger(__name__)
 
 MAX_LINES = 100_000
-MAX_VALUES = 720  # kept for ADWIN: two hours of buckets; its current window is far shorter
-CLIP = 2.0  # multiples of a feature's ``matters``: ADWIN wants a bounded range, and one wild bucket is no change
-FAR_NS = 3600 * NS_PER_S  # from the present: the time of another clock, unless it keeps coming
-MAX_DISTANT = 20  # updates in a row that are far from the present, before their time becomes the present
-LASTING_SHARE = 0.8  # of the buckets that a change has to last
+MAX_VALUES = 720  # values kept to rebuild ADWIN: two hours of buckets; ADWIN's own window is far shorter
+CLIP = 2.0  # multiples of ``matters``: ADWIN needs a bounded range, and a single outlier bucket is not a change
+FAR_NS = 3600 * NS_PER_S  # times further from the current bucket come from a wrong clock, unless they keep arriving
+MAX_DISTANT = 20  # consecutive updates with such times after which theirs becomes the current time
+LASTING_SHARE = 0.8  # share of the buckets in ``lasting_s`` in which a change has to exceed ``matters``
 
 Array = NDArray[np.float64]
 
 
 class DriftPolicy(FiniteModel):
-    """Conditions under which a change counts as drift. Times are stream time, i.e. of the windows."""
+    """Conditions under which a change counts as drift; all times are stream time, that is, times of the windows."""
 
-    bucket_s: float = Field(10.0, gt=0, description="Time summed up at once; longer than any fault.")
-    reference_s: float = Field(300.0, gt=0, description="A line's first time, which it is compared with.")
-    lasting_s: float = Field(300.0, gt=0, description="A change that is gone sooner is no drift.")
-    cool_down_s: float = Field(6 * 3600.0, ge=0, description="After a signal there is no other for this long.")
-    delta: float = Field(0.002, gt=0, lt=1, description="ADWIN's confidence; smaller is more reluctant.")
-    windows_per_update: int = Field(512, ge=1, description="Windows used; more are sampled.")
+    bucket_s: float = Field(10.0, gt=0, description="Length of a bucket, seconds; longer than any fault.")
+    reference_s: float = Field(
+        300.0, gt=0, description="Length of a line's reference, seconds: its first windows, to which it is compared."
+    )
+    lasting_s: float = Field(300.0, gt=0, description="Shortest duration of a drift, seconds.")
+    cool_down_s: float = Field(6 * 3600.0, ge=0, description="Pause after a signal, seconds, without another signal.")
+    delta: float = Field(0.002, gt=0, lt=1, description="ADWIN's confidence; smaller values detect fewer changes.")
+    windows_per_update: int = Field(512, ge=1, description="Largest number of windows used; of more, a sample is used.")
 
 
 class DriftSignal(FiniteModel):
-    """The feature that moved, its values before and after, in its own unit, and the time of detection (Unix ns)."""
+    """Drift of one feature: its name, its values before and after in its own unit, and the detection time, Unix ns."""
 
     feature: str
     before: float
@@ -60,19 +62,19 @@ class DriftSignal(FiniteModel):
 
     @property
     def reason(self) -> str:
-        """One line for the audit trail."""
+        """Return a description for the audit trail."""
         return f"{self.feature} moved from {self.before:.4g} to {self.after:.4g}"
 
 
 class LineReference(FiniteModel):
-    """Reference of a line: its features in its first buckets, and once there are enough of them their medians."""
+    """Reference of a line: the features of its first buckets and, once there are enough buckets, their medians."""
 
     first: tuple[tuple[float | None, ...], ...] = ()
     reference: tuple[float | None, ...] | None = None
 
 
 class DriftState(FiniteModel):
-    """State of a detector for a restart. ``values`` are ADWIN's input per feature, from which it is rebuilt."""
+    """State of a detector for a restart; ``values`` are the input of ADWIN per feature, from which it is rebuilt."""
 
     version: Literal[1] = 1
     spec: str
@@ -86,12 +88,12 @@ class DriftState(FiniteModel):
 
 
 class DriftDetector:
-    """Detects drift of one spec's windows.
+    """Drift detector for the windows of one spec.
 
     Args:
-        spec: of the windows.
-        policy: conditions under which a change counts.
-        rejection: the champion's bounds; without them the share of unlike windows is not a feature.
+        spec: spec of the windows.
+        policy: conditions under which a change counts as drift.
+        rejection: the champion's bounds; without them the share of out-of-distribution windows is not a feature.
 
     Example:
         >>> from model.spec import load_spec
@@ -124,13 +126,13 @@ class DriftDetector:
         """Add windows of any lines; the order of lines and, within a few buckets, of times does not matter.
 
         Args:
-            lines: id of every window's line, (n,).
+            lines: id of the line of every window, (n,).
             start_ns: Unix time of the windows, (n,).
             windows: float32 (n, samples, channels), per unit.
-            probabilities: the champion's, float32 (n, classes); None without a champion.
+            probabilities: probabilities of the champion, float32 (n, classes); None without a champion.
 
         Returns:
-            A signal when drift has been found, once.
+            A signal if this call has detected a drift; None otherwise.
         """
         n, most = len(lines), self.policy.windows_per_update
         if n == 0:
@@ -142,11 +144,11 @@ class DriftDetector:
         if not own.any():
             return None
         chosen, codes, buckets = chosen[own], codes[own], times[own] // round(self.policy.bucket_s * NS_PER_S)
-        asked = None if probabilities is None else probabilities[chosen]
-        features = drift_features(windows[chosen], asked, self.spec, self.rejection)
+        sampled = None if probabilities is None else probabilities[chosen]
+        features = drift_features(windows[chosen], sampled, self.spec, self.rejection)
         signal = None
         for bucket in np.unique(buckets):
-            # Windows that are a little late count with the current bucket.
+            # Slightly late windows are added to the current bucket.
             if self._bucket is None or bucket > self._bucket or (self._bucket - bucket) * self._bucket_ns > FAR_NS:
                 signal = self._close_bucket() or signal
                 self._bucket = int(bucket)
@@ -155,7 +157,7 @@ class DriftDetector:
         return signal
 
     def state(self) -> str:
-        """Return the state for a restart as JSON; the current bucket is not part of it."""
+        """Return the state for a restart as JSON, without the windows of the current bucket."""
         names = {code: name for name, code in self._codes.items()}
         lines = {
             name: LineReference(
@@ -179,16 +181,16 @@ class DriftDetector:
     def from_state(
         cls, state: str, spec: SignalSpec, policy: DriftPolicy | None = None, rejection: Rejection | None = None
     ) -> Self:
-        """Return a detector that resumes from ``state``; one without history, with a warning, where it does not fit."""
+        """Return a detector that resumes from ``state``; if that does not fit, log a warning and start without it."""
         detector = cls(spec, policy, rejection)
         try:
             saved = DriftState.model_validate_json(state)
         except ValidationError as error:
-            log.warning("drift-state-not-understood", reason=error.errors()[0]["msg"])
+            log.warning("drift-state-invalid", reason=error.errors()[0]["msg"])
             return detector
         names = tuple(feature.name for feature in detector._watched)
         if (saved.spec, saved.features, saved.bucket_s) != (spec.name, names, detector.policy.bucket_s):
-            log.warning("drift-state-of-another-kind", spec=saved.spec)
+            log.warning("drift-state-mismatch", spec=saved.spec)
             return detector
         for name, line in saved.lines.items():
             code = detector._code(name)
@@ -205,7 +207,7 @@ class DriftDetector:
         return detector
 
     def with_new_reference(self, rejection: Rejection | None = None) -> Self:
-        """Return a detector that takes its references from now on, and keeps the pause after a signal."""
+        """Return a detector with new references from now on, which keeps the pause after a signal."""
         detector = type(self)(self.spec, self.policy, rejection)
         detector._bucket, detector._signalled_ns = self._bucket, self._signalled_ns
         return detector
@@ -215,14 +217,14 @@ class DriftDetector:
         return round(self.policy.bucket_s * NS_PER_S)
 
     def _reset(self) -> None:
-        """Drop the references: from now on lines are compared with their present."""
+        """Drop the references, so that lines are compared with their windows from now on."""
         self._first_buckets, self._references = {}, {}
         self._adwins = [ADWIN(delta=self.policy.delta, clock=1) for _ in self._watched]
         self._values = [deque(maxlen=MAX_VALUES) for _ in self._watched]
         self._found = [False] * len(self._watched)
 
     def _code(self, line: str) -> int:
-        """Return the number of a line, −1 for lines beyond ``MAX_LINES``."""
+        """Return the number of a line; −1 for lines beyond ``MAX_LINES``."""
         code = self._codes.get(line)
         if code is None:
             if len(self._codes) >= MAX_LINES:
@@ -231,7 +233,7 @@ class DriftDetector:
         return code
 
     def _near_present(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return a mask of times near the present: a clock far off must not change stream time for all others."""
+        """Return a mask of times near the current bucket: one wrong clock must not move stream time for all lines."""
         if self._bucket is None or self._distant >= MAX_DISTANT:
             self._distant = 0
             return np.asarray(np.abs(times - int(np.median(times))) <= FAR_NS)
@@ -240,7 +242,7 @@ class DriftDetector:
         return np.asarray(near)
 
     def _close_bucket(self) -> DriftSignal | None:
-        """Sum up the current bucket and look for drift."""
+        """Compute the features of the current bucket and check for drift."""
         parts, self._parts = self._parts, []
         if not parts:
             return None
@@ -270,19 +272,19 @@ class DriftDetector:
             rows.append(row)
             if len(rows) >= needed:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", RuntimeWarning)  # a feature that is never known stays NaN
+                    warnings.simplefilter("ignore", RuntimeWarning)  # a feature without any value stays NaN
                     self._references[code] = np.nanmedian(np.stack(rows), axis=0)
                 del self._first_buckets[code]
 
     def _add_difference(self, number: int, moved: float) -> None:
-        """Add a feature's difference, in multiples of its ``matters``, to ADWIN."""
+        """Add the difference of a feature, in multiples of its ``matters``, to ADWIN."""
         self._values[number].append(moved)
         adwin = self._adwins[number]
         adwin.update(_bounded(moved))
         self._found[number] |= adwin.drift_detected
 
     def _find_drift(self) -> DriftSignal | None:
-        """Return a signal for a feature that has changed and stays beyond its ``matters``."""
+        """Return a signal for a feature that has changed and still exceeds its ``matters``; None if there is none."""
         now_ns = (self._bucket or 0) * self._bucket_ns
         if self._signalled_ns is not None and abs(now_ns - self._signalled_ns) < self.policy.cool_down_s * NS_PER_S:
             return None
@@ -304,10 +306,10 @@ class DriftDetector:
 
 
 def _bounded(moved: float) -> float:
-    """Return a difference in ADWIN's range, 0…1."""
+    """Return a difference scaled to ADWIN's range, 0 to 1."""
     return float(np.clip(moved, -CLIP, CLIP)) / (2 * CLIP) + 0.5
 
 
 def _json_row(row: Array) -> tuple[float | None, ...]:
-    """Return numbers for JSON, which has no NaN."""
+    """Return numbers for JSON, with None for NaN, which JSON does not have."""
     return tuple(round(float(v), 6) if np.isfinite(v) else None for v in row)

@@ -1,4 +1,4 @@
-"""Features of windows that drift detection compares: the domain's own, of the signal, and those of the model. Pure."""
+"""Compute the features that drift detection compares: the domain's features of the signal, and the model's. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ ANSWERS: tuple[SignalFeature, ...] = (
     SignalFeature("share of windows judged faulty", 0.2, share=True),
     SignalFeature("uncertainty of quiet windows", 0.05),
 )
-"""Of every domain; they follow the domain's own features."""
+"""Features of the model, the same for every domain; they follow the domain's features.
+
+Their names are part of the state on disk.
+"""
 
 
 def watched_features(spec: SignalSpec) -> tuple[SignalFeature, ...]:
-    """Return the features of a spec's windows in the order of ``drift_features``."""
+    """Return the descriptions of a spec's features in the order of ``drift_features``."""
     return (*domain_of(spec).signal.features, *ANSWERS)
 
 
@@ -30,16 +33,17 @@ def drift_features(
     spec: SignalSpec,
     rejection: Rejection | None = None,
 ) -> NDArray[np.float64]:
-    """Return the features (n, features) of windows float32 (n, samples, channels); NaN where not known.
+    """Return the features (n, features) of windows float32 (n, samples, channels); NaN for unknown values.
 
-    With the champion's ``probabilities`` (n, classes), windows that it classifies as faulty say nothing of the signal.
+    If the champion's ``probabilities`` (n, classes) are given, the features of the signal are NaN for windows that it
+    classifies as faulty.
     """
     measured = domain_of(spec).signal.measure(windows, spec)
     found = np.full((len(windows), measured.shape[1] + len(ANSWERS)), np.nan)
-    of_signal, unlike, faulty_share, uncertainty = slice(measured.shape[1]), *range(-len(ANSWERS), 0)
+    of_signal, ood_share, faulty_share, uncertainty = slice(measured.shape[1]), *range(-len(ANSWERS), 0)
     found[:, of_signal] = measured
     if rejection is not None:
-        found[:, unlike] = rejection.is_ood(windows)
+        found[:, ood_share] = rejection.is_ood(windows)
     if probabilities is not None:
         faulty = probabilities.argmax(axis=1) != spec.none_index
         found[faulty, of_signal] = np.nan
@@ -51,7 +55,10 @@ def drift_features(
 def by_line(
     lines: NDArray[np.int64], features: NDArray[np.float64], watched: Sequence[SignalFeature]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the lines (m,) and the medians and means (m, features) of the windows of each; NaN for none."""
+    """Return the lines (m,), and per line the median, or for shares the mean, of each feature (m, features).
+
+    A feature without any value in a line is NaN.
+    """
     names, which = np.unique(lines, return_inverse=True)
     summed = np.full((len(names), features.shape[1]), np.nan)
     for column, feature in enumerate(watched):

@@ -1,4 +1,4 @@
-"""Monitors ingested windows for drift: by their features, and by the champion's confidence on a sample of them."""
+"""Monitor the stored windows for drift, by their features and by the champion's confidence on a sample of them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from training.sidecar.metrics import SidecarMetrics
 
 log = structlog.get_logger(__name__)
 
-# Medians of this many windows are stable; more would only cost time.
+# Records per line and bucket, and windows per record, that are sampled. Medians of this many windows are stable; more
+# would only cost time.
 RECORDS_OF_BUCKET = 4
 WINDOWS_OF_RECORD = 24
-# Beyond this many lines their sampling times are dropped, and all lines are sampled once more.
+# Beyond this number of lines all sampling times are dropped, so that each line is sampled once more.
 MAX_LINES = 100_000
 
 
 def drift_policy(settings: Settings) -> DriftPolicy:
-    """Return the drift policy that the settings give."""
+    """Return the drift policy set by the settings."""
     return DriftPolicy(
         reference_s=settings.drift_reference_s,
         lasting_s=settings.drift_lasting_s,
@@ -37,12 +38,12 @@ def drift_policy(settings: Settings) -> DriftPolicy:
 
 
 class DriftMonitor:
-    """One detector and the champion that classifies for it. Not thread-safe: the store's thread uses it.
+    """Drift detector with the champion that classifies for it; not thread-safe, for the store's thread only.
 
     Args:
-        spec: of the windows.
-        policy: conditions under which a change counts.
-        path: of the state that survives a restart.
+        spec: spec of the windows.
+        policy: conditions under which a change counts as drift.
+        path: file with the state for a restart.
         metrics: counts signals.
     """
 
@@ -61,20 +62,20 @@ class DriftMonitor:
         return DriftDetector.from_state(state, self._spec, self._policy)
 
     def use(self, champion: Artefact | None, *, new_reference: bool = False) -> None:
-        """Classify by another champion from now on.
+        """Classify with another champion from now on.
 
         Args:
-            champion: None where there is none; confidence is then not a feature.
-            new_reference: compare with windows from now on, since the champion has just been trained on the new ones.
-                The same holds where one known champion replaces another, however it came: it is unsure of other
-                windows, and the confidence of the former one is no measure for it.
+            champion: the champion; None if there is none, in which case confidence is not a feature.
+            new_reference: take new references, since the champion has just been trained on the new windows. New
+                references are also taken whenever one known champion replaces another, however it was promoted: the
+                two are uncertain about different windows, so that their confidences cannot be compared.
         """
         known = self._champion
         if champion is not None and known is not None and champion.model_id == known.model_id:
             return
         if self._engine is not None:
             self._engine.close()
-        # One thread and one size of batch: the sidecar shares its machine with a worker.
+        # One thread and one batch size, since the sidecar shares its machine with a worker.
         size = (self._policy.windows_per_update,)
         self._engine = None if champion is None else Engine(champion, threads=1, buckets=size)
         self._champion = champion
@@ -85,10 +86,10 @@ class DriftMonitor:
             self._detector = DriftDetector.from_state(self._detector.state(), self._spec, self._policy, rejection)
 
     def check(self, batch: DecodedBatch) -> str | None:
-        """Update the detector by a batch; return the description of a drift, None without.
+        """Update the detector with a batch; return the description of a drift, None if there is none.
 
-        Sample a few records per line and bucket, regardless of arrival rate: a backlog is checked as closely as live
-        windows, and many windows a second cost no more than few.
+        A few records per line and bucket are sampled, regardless of the arrival rate: a backlog is checked as closely
+        as live windows, and the cost does not grow with the number of windows per second.
         """
         sampled = [entry for entry in batch.records if self._is_sampled(entry)]
         found: DriftSignal | None = None
@@ -125,7 +126,7 @@ class DriftMonitor:
         return self._detector.update(lines, np.concatenate(starts), windows, probabilities)
 
     def save(self) -> None:
-        """Write the state for a restart. On a full disk the loss is the reference, nothing more."""
+        """Write the state for a restart; if the disk is full, a restart takes new references."""
         try:
             write_text_atomic(self._path, self._detector.state())
         except OSError as error:

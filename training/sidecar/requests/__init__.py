@@ -1,1 +1,1 @@
-"""Queue retraining requests: topic, HTTP, schedule, reports."""
+"""Receive retraining requests from topic, HTTP and schedule, queue them, and publish reports."""

@@ -1,4 +1,4 @@
-"""Requests a retraining and follows its reports on ``training-reports``."""
+"""Request a retraining and follow its reports on ``training-reports``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.sidecar.requests.reports import request_record
 
 
 def new_request(spec: str, options: RetrainOptions, note: str) -> RetrainRequest:
-    """Return a request by the person at this terminal."""
+    """Return a request by the user of this process."""
     return RetrainRequest(
         request_id=str(uuid.uuid4()),
         spec=spec,
@@ -48,15 +48,15 @@ async def request_retraining(
 
     Args:
         settings: broker and topics.
-        request: to send.
-        wait_s: longest wait for the final report; None does not wait.
+        request: request to send.
+        wait_s: longest wait for the final report, seconds; None does not wait.
         on_report: called with every report before the final one.
 
     Returns:
-        The final report; None where it was not waited for, or did not come in time.
+        The final report; None without ``wait_s``, or if no final report arrived in time.
 
     Raises:
-        BrokerError: no connection, no login, or a topic is missing.
+        BrokerError: if the broker cannot be reached, the login fails or a topic is missing.
     """
     broker = await check_reachable(settings)
     async with admin_client(settings) as admin:
@@ -85,7 +85,7 @@ async def _send(settings: Settings, request: RetrainRequest) -> None:
 
 
 async def _reports(settings: Settings, request: RetrainRequest) -> AsyncGenerator[TrainingReport]:
-    """Send the request and yield all reports on it, from the first one."""
+    """Send the request and yield all reports on it."""
     async with TopicReader(settings, [settings.topic_reports], StartAt("latest")) as reader:
         await _send(settings, request)
         while True:
@@ -96,7 +96,7 @@ async def _reports(settings: Settings, request: RetrainRequest) -> AsyncGenerato
 
 
 def read_report(value: bytes | None) -> TrainingReport | None:
-    """Return the report in a record's value; None where it is none."""
+    """Return the report in the value of a record; None if the value is not a report."""
     try:
         return TrainingReport.model_validate_json(value or b"")
     except ValidationError:

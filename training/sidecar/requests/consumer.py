@@ -1,4 +1,4 @@
-"""Consumes ``retrain-requests``: a request is written to the journal first, and its offset is committed then."""
+"""Consume ``retrain-requests``: write each request to the journal, and commit its offset after that."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from training.sidecar.requests.reports import ReportPublisher, new_report
 log = structlog.get_logger(__name__)
 
 POLL_MS = 500
-# Of a long list of validation errors, this much shows what is wrong.
+# The beginning of a long list of validation errors is enough to find the mistake.
 MAX_ERROR_CHARACTERS = 500
 
 
 class RequestConsumer:
-    """Takes requests from the topic and keeps the journal: what runs, what waits, how retrainings ended.
+    """Consumer of requests, which keeps the journal of running and waiting requests and of outcomes.
 
     Args:
         settings: broker, topics, consumer group.
         spec: name of the spec that this sidecar trains; requests for other specs are left to other sidecars.
-        journal_file: the journal on the disk.
-        reports: publishes that a request was merged or could not be taken.
+        journal_file: the journal on disk.
+        reports: publishes that a request was merged or could not be accepted.
         metrics: counts requests.
-        on_request: called with every request's id and its record's headers.
+        on_request: called with the id of every request and the headers of its record.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class RequestConsumer:
         (self.pending.set if queue.running or queue.waiting else self.pending.clear)()
 
     def _write(self, journal: Journal) -> None:
-        """Write the journal, then act on it.
+        """Write the journal, then use it.
 
         Raises:
-            OSError: it cannot be written, and nothing changed.
+            OSError: if it cannot be written; nothing has changed then.
         """
         self._journal_file.write(journal)
         self.journal = journal
@@ -75,7 +75,7 @@ class RequestConsumer:
     # Requests -----------------------------------------------------------------------------------------------------
 
     async def receive(self, request: RetrainRequest) -> None:
-        """Take a request, or publish a report that says why it cannot be taken."""
+        """Accept a request, or publish a report with the reason why it cannot be accepted."""
         queue, run, answer = self.journal.queue.receive(request, uuid.uuid4().hex)
         if run is None:
             log.info("request-repeated", request_id=request.request_id)
@@ -84,12 +84,12 @@ class RequestConsumer:
             self._write(self.journal.model_copy(update={"queue": queue}))
         except OSError as error:
             alone = Run(run_id=uuid.uuid4().hex, requests=(request,))
-            note = f"not taken: {self._journal_file.path.parent}: {error}"
+            note = f"request not accepted: {self._journal_file.path.parent}: {error}"
             await self._reports.report(new_report(alone, "failed", note=note))
             return
         self._metrics.requests.labels(request.reason).inc()
         log.info(
-            "request-taken",
+            "request-accepted",
             request_id=request.request_id,
             run_id=run.run_id,
             reason=request.reason,
@@ -97,16 +97,16 @@ class RequestConsumer:
             answer=answer,
         )
         if answer == "merged":
-            when = "with the retraining under way" if run == queue.running else "after the one that runs, with others"
+            when = "the running retraining" if run == queue.running else "the next retraining, with other requests"
             alone = Run(run_id=run.run_id, requests=(request,))
-            await self._reports.report(new_report(alone, "merged", note=f"served {when}"))
+            await self._reports.report(new_report(alone, "merged", note=f"served by {when}"))
 
     async def consume(self) -> None:
-        """Take requests for ever.
+        """Accept requests until cancelled.
 
-        The working directory's lock makes this the only reader of its spec, so partitions are assigned directly. A
-        group would remember members that were killed while they joined, and would let the next sidecar wait for
-        minutes.
+        The lock of the working directory makes this the only consumer for its spec, so partitions are assigned
+        directly. A group would remember members that were killed while they joined, and the next sidecar would have to
+        wait for minutes.
         """
         settings = self._settings
         consumer = AIOKafkaConsumer(
@@ -139,10 +139,10 @@ class RequestConsumer:
     # Retrainings --------------------------------------------------------------------------------------------------
 
     def begin(self) -> Run | None:
-        """Return the retraining to run: the one that ran before a restart, else the waiting one.
+        """Return the retraining to run: the one that was running before a restart, or else the waiting one.
 
         Raises:
-            OSError: the journal cannot be written.
+            OSError: if the journal cannot be written.
         """
         queue = self.journal.queue
         if queue.running is None and queue.waiting is not None:
@@ -150,40 +150,40 @@ class RequestConsumer:
         return self.journal.queue.running
 
     def end(self, report: TrainingReport) -> None:
-        """Write the final report on the running retraining. It is published afterwards, and again after a kill."""
+        """Write the final report on the running retraining to the journal, so that a kill cannot lose it."""
         assert report.state in TERMINAL_STATES
         last = {**self.journal.last, report.state: report.at}
         self._write_or_keep_in_memory(self.journal.model_copy(update={"ended": report, "last": last}))
 
     def finish(self) -> None:
-        """Remove the running retraining, once its final report is published."""
+        """Remove the running retraining; call it once its final report is published."""
         queue = self.journal.queue.finish()
         self._write_or_keep_in_memory(self.journal.model_copy(update={"queue": queue, "ended": None}))
 
     def _write_or_keep_in_memory(self, journal: Journal) -> None:
-        """Go on where the disk is full: a step that is done stays done. After a restart it is repeated."""
+        """Write the journal; if the disk is full, continue with it in memory, and repeat the step after a restart."""
         try:
             self._write(journal)
         except OSError as error:
-            log.error("journal-not-kept", error=str(error), then="free some space in the sidecar's folder")
+            log.error("journal-not-written", error=str(error), then="free some space in the sidecar's folder")
             self.journal = journal
             self._update_pending()
 
 
 def read_request(value: bytes | None) -> RetrainRequest | None:
-    """Return the request in a record's value; None, with a line in the log, where it is none."""
+    """Return the request in the value of a record; if it is invalid, log a warning and return None."""
     try:
         return RetrainRequest.model_validate_json(value or b"")
     except ValidationError as error:
         reason = "; ".join(
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)
         )
-        log.warning("request-not-understood", error=reason[:MAX_ERROR_CHARACTERS], then="it is skipped")
+        log.warning("request-invalid", error=reason[:MAX_ERROR_CHARACTERS], then="it is skipped")
         return None
 
 
 async def commit(consumer: AIOKafkaConsumer) -> None:
-    """Commit the offsets that were read. Where that fails, the records are read again, which changes nothing."""
+    """Commit the offsets that were read; if that fails, the records are read again, which changes nothing."""
     try:
         await consumer.commit()
     except (CommitFailedError, IllegalStateError, KafkaError) as error:

@@ -1,4 +1,4 @@
-"""``POST /retrain``: requests a retraining over HTTP. Off unless a port is set; it needs a bearer token."""
+"""Serve ``POST /retrain``, which requests a retraining. It is off unless a port is set, and needs a bearer token."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ log = structlog.get_logger(__name__)
 
 # A body holds options and a note of 2000 characters at most.
 MAX_BODY_BYTES = 16 * 1024
-# Enough for a person's mistakes, nothing for a search: beyond it a wrong token is answered 429.
+# Enough for typing errors and far too few to guess a token; further wrong tokens are answered with 429.
 WRONG_TOKENS_PER_HOUR = 60
 
 
 class RateLimit:
-    """A token bucket of ``per_hour`` requests, full at first, refilled evenly. Pure: callers pass the time.
+    """Token bucket of ``per_hour`` requests, full at first and refilled evenly. Pure: callers pass the time.
 
     Example:
         >>> limit = RateLimit(2, now_s=0.0)
@@ -43,7 +43,7 @@ class RateLimit:
         self._at_s = now_s
 
     def wait_s(self, now_s: float) -> float:
-        """Take one request; return 0 where it may pass, else the seconds to wait for the next."""
+        """Return 0 and count the request if it may pass, otherwise the seconds to wait."""
         rate = self._per_hour / 3600
         self._left = min(float(self._per_hour), self._left + (now_s - self._at_s) * rate)
         self._at_s = now_s
@@ -54,7 +54,7 @@ class RateLimit:
 
 
 class _Body(FrozenModel):
-    """The body of a request; an empty one asks for a retraining by the sidecar's settings."""
+    """Body of a request; an empty one requests a retraining with the sidecar's settings."""
 
     options: RetrainOptions = RetrainOptions()
     note: str = Field("", max_length=2000)
@@ -65,13 +65,13 @@ def _error(status: int, error: str, advice: str, **headers: str) -> web.Response
 
 
 class RetrainEndpoint:
-    """Listens for ``POST /retrain`` and answers 202 with the request's id once the broker has the request.
+    """Endpoint ``POST /retrain``, which answers 202 with the id of the request once the broker has acknowledged it.
 
     Args:
-        settings: host, port, token, rate; the settings make sure that a port comes with a token.
+        settings: host, port, token and rate limit; settings with a port always have a token.
         spec: name of the spec to retrain.
-        send: publishes a request; returns when it is confirmed.
-        clock: monotonic time in seconds, for the rate limits.
+        send: publishes a request; returns once it is acknowledged.
+        clock: returns monotonic time in seconds, for the rate limits.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class RetrainEndpoint:
         assert settings.retrain_http_port is not None
         assert token is not None
         self._host, self.port = settings.retrain_http_host, settings.retrain_http_port
-        # Compared as hashes, so that not even the length of the token shows in the time.
+        # Tokens are compared as hashes, so that the time reveals nothing, not even the length of the token.
         self._token = hashlib.sha256(token.get_secret_value().encode()).digest()
         self._spec, self._send, self._clock = spec, send, clock
         self._request_limit = RateLimit(settings.retrain_http_per_hour, clock())
@@ -95,10 +95,10 @@ class RetrainEndpoint:
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> None:
-        """Listen.
+        """Start listening.
 
         Raises:
-            WorkerError: the port is taken.
+            WorkerError: if the port is in use.
         """
         await self._runner.setup()
         try:
@@ -119,7 +119,7 @@ class RetrainEndpoint:
     def _authorized(self, header: str) -> bool:
         scheme, _, token = header.partition(" ")
         given = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
-        # Both are computed, whatever the first result is.
+        # No short circuit: both parts are computed whatever the first result is.
         return hmac.compare_digest(given, self._token) & (scheme.lower() == "bearer")
 
     async def _retrain(self, request: web.Request) -> web.Response:
@@ -148,7 +148,7 @@ class RetrainEndpoint:
             return _error(
                 429,
                 "too many requests",
-                f"wait {ceil(wait_s)} s; FAULTLINE_RETRAIN_HTTP_PER_HOUR is the limit",
+                f"wait {ceil(wait_s)} s; FAULTLINE_RETRAIN_HTTP_PER_HOUR sets the limit",
                 **{"Retry-After": str(ceil(wait_s))},
             )
         retrain_request = RetrainRequest(

@@ -1,4 +1,4 @@
-"""The sidecar's journal: the state of its requests that survives a restart, in one JSON file."""
+"""Read and write the sidecar's journal, a JSON file with the state of its requests for a restart."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from training.sidecar.requests.queue import RetrainQueue
 
 
 class Journal(FrozenModel):
-    """What a restarted sidecar must know."""
+    """State of the requests that a restarted sidecar needs."""
 
     model_config = ConfigDict(populate_by_name=True)
 
-    queue: RetrainQueue = Field(RetrainQueue(), alias="desk", description="Requests that run and wait.")
+    queue: RetrainQueue = Field(RetrainQueue(), alias="desk", description="Running and waiting requests.")
     ended: TrainingReport | None = Field(
-        None, description="Final report on the retraining that runs, until it is published and its files are archived."
+        None, description="Final report on the running retraining, until it is published and its files are archived."
     )
     last: dict[str, AwareDatetime] = Field({}, description="Time of the latest retraining that ended in each state.")
 
 
 class JournalFile:
-    """Reads and writes the journal at ``path``."""
+    """Journal file at ``path``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> Journal:
-        """Return the journal written last; an empty one where there is no file yet.
+        """Return the last written journal; an empty one if there is no file yet.
 
         Raises:
-            WorkerError: the file is not a journal.
+            WorkerError: if the file is not a journal.
         """
         try:
             return Journal.model_validate_json(self.path.read_text(encoding="utf-8"))
@@ -43,12 +43,12 @@ class JournalFile:
             return Journal()
         except (OSError, UnicodeDecodeError, ValidationError) as error:
             reason = str(error).splitlines()[0]
-            raise WorkerError(f"{self.path} cannot be read ({reason}): remove it to begin with none") from error
+            raise WorkerError(f"{self.path} cannot be read ({reason}): remove it to start without a journal") from error
 
     def write(self, journal: Journal) -> None:
-        """Replace the file by ``journal``, whole.
+        """Replace the file with ``journal`` atomically.
 
         Raises:
-            OSError: it cannot be written; the old file stays.
+            OSError: if it cannot be written; the old file stays.
         """
         write_text_atomic(self.path, journal.model_dump_json(indent=1, by_alias=True) + "\n")

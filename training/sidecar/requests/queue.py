@@ -1,4 +1,4 @@
-"""The queue of retraining requests: one retraining runs at a time, requests that arrive meanwhile are merged. Pure."""
+"""Queue retraining requests: one retraining runs at a time, and requests that arrive meanwhile are merged. Pure."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ from typing import Literal, Self
 from model.frozen import FrozenModel
 from stream.contract import RetrainOptions, RetrainReason, RetrainRequest
 
-# A request is repeated within seconds, when its sender or the sidecar was killed; 500 requests are years of them.
+# A request is repeated only within seconds, if its sender or the sidecar was killed; 500 requests are those of years.
 MAX_KNOWN = 500
 
 Answer = Literal["next", "merged", "known"]
 
 
 class Run(FrozenModel):
-    """One retraining and all requests that it serves, the one that caused it first."""
+    """One retraining and all requests that it serves; the request that caused it is the first."""
 
     run_id: str
     requests: tuple[RetrainRequest, ...]
 
     @property
     def spec(self) -> str:
-        """Name of the spec to train."""
+        """Return the name of the spec to train."""
         return self.requests[0].spec
 
     @property
     def reason(self) -> RetrainReason:
-        """Reason of the first request."""
+        """Return the reason of the first request."""
         return self.requests[0].reason
 
     @property
     def request_ids(self) -> list[str]:
-        """Ids of the requests that it serves."""
+        """Return the ids of the requests that it serves."""
         return [request.request_id for request in self.requests]
 
     @property
     def options(self) -> RetrainOptions:
-        """Options of all requests; where they differ, the latest request that gives a value counts."""
+        """Return the merged options of all requests; the latest value of each option counts."""
         return merged_options([request.options for request in self.requests])
 
     def with_request(self, request: RetrainRequest) -> Self:
-        """Return the same retraining, serving one request more."""
+        """Return the same retraining with one more request."""
         return self.model_copy(update={"requests": (*self.requests, request)})
 
 
 class RetrainQueue(FrozenModel):
-    """The retraining that runs, the one that waits, and the requests received so far.
+    """The running retraining, the waiting one, and the requests received so far.
 
-    Each step returns a new queue, so that it can be written before it takes effect.
+    Each method returns a new queue, so that the queue can be written to disk before the change takes effect.
 
-    While a retraining runs, a request that arrives waits for one follow-up, which serves all waiting requests: the
-    running one began without the labels that came since. A *scheduled* request is served by the running retraining,
-    since it asks only that one takes place; else, with a schedule shorter than a retraining, the sidecar would never
-    rest.
+    A request that arrives while a retraining runs waits for one follow-up, which serves all waiting requests: the
+    running retraining started without the labels that arrived since. A *scheduled* request is served by the running
+    retraining instead, since it only asks that a retraining takes place. Otherwise, a schedule whose interval is
+    shorter than a retraining would keep the sidecar training without a pause.
     """
 
     running: Run | None = None
@@ -64,13 +64,13 @@ class RetrainQueue(FrozenModel):
         """Add a request.
 
         Args:
-            request: for the sidecar's spec.
-            new_run_id: id of the follow-up where this request is the first to wait.
+            request: request for the sidecar's spec.
+            new_run_id: id of the follow-up if this request is the first to wait.
 
         Returns:
-            The new queue, the retraining that serves the request, and the answer: "next" (it runs as soon as nothing
-            else does), "merged" (it is served together with others, or after the running one) or "known" (it was
-            received before: nothing changes, and the retraining is None).
+            The new queue, the retraining that serves the request, and the answer: "next" (no retraining runs or waits,
+            so this one runs next), "merged" (it is served together with others, or after the running one) or "known"
+            (it was received before: nothing changes, and the retraining is None).
         """
         if request.request_id in self.known:
             return self, None, "known"
@@ -86,7 +86,7 @@ class RetrainQueue(FrozenModel):
         return self.model_copy(update={"waiting": waiting, "known": known}), waiting, answer
 
     def begin(self) -> RetrainQueue:
-        """Start the waiting retraining; return the queue itself where one runs already or none waits."""
+        """Start the waiting retraining; return the same queue if one is running or none waits."""
         if self.running is not None or self.waiting is None:
             return self
         return self.model_copy(update={"running": self.waiting, "waiting": None})
@@ -97,7 +97,7 @@ class RetrainQueue(FrozenModel):
 
 
 def merged_options(options: Sequence[RetrainOptions]) -> RetrainOptions:
-    """Return the options of several requests as one: of every option the latest value that is given.
+    """Return the options of several requests merged into one, with the latest value of each option.
 
     Example:
         >>> merged_options([RetrainOptions(epochs=3, seed=1), RetrainOptions(epochs=5)])

@@ -1,4 +1,4 @@
-"""Reports on retrainings: building them, and publishing them and the sidecar's own requests on their topics."""
+"""Build reports on retrainings, and publish them and the sidecar's own requests."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def new_report(run: Run, state: TrainingState, *, note: str = "", progress: floa
 def report_record(
     report: TrainingReport, settings: Settings, more_headers: Sequence[tuple[str, bytes]] = ()
 ) -> Outgoing:
-    """Return the record of a report, its key the model's id, else a request's, else the retraining's."""
+    """Return the record of a report; its key is the id of the model, of a request, or of the retraining."""
     key = report.model_id or (report.request_ids[0] if report.request_ids else report.run_id)
     return Outgoing(settings.topic_reports, key.encode(), report.model_dump_json().encode(), [*HEADERS, *more_headers])
 
 
 def request_record(request: RetrainRequest, settings: Settings) -> Outgoing:
-    """Return the record of a request, its key the spec's name."""
+    """Return the record of a request; its key is the name of the spec."""
     return Outgoing(settings.topic_retrain, request.spec.encode(), request.model_dump_json().encode(), HEADERS)
 
 
 class ReportPublisher:
-    """Publishes reports and requests, in order, and retries until the broker has confirmed them.
+    """Publisher of reports and requests, in order, which retries until the broker has acknowledged them.
 
-    Progress is published only while nothing else waits: old progress is worth nothing once the broker is back.
+    A report of progress is published only if no other record waits, since old progress is useless once the broker is
+    back.
 
     Args:
         settings: broker and topics.
-        headers: returns the headers of a report's record beside the usual ones; called once for every report, in
-            their order.
+        headers: returns additional headers for the record of a report; called once for every report, in order.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class ReportPublisher:
 
     @property
     def waiting(self) -> bool:
-        """True while a record cannot be published."""
+        """Return True while a record cannot be published."""
         return self._publisher.waiting > 0
 
     async def report(self, report: TrainingReport) -> None:
-        """Publish a report; return when it is confirmed. Progress is dropped while the broker is away."""
+        """Publish a report and return once it is acknowledged; drop progress while the broker is not reachable."""
         if report.state == "progress" and self.waiting:
             return
         level = log.debug if report.state == "progress" else log.info
@@ -97,7 +97,7 @@ class ReportPublisher:
         await self._publisher.publish([report_record(report, self._settings, self._headers(report))])
 
     async def request(self, request: RetrainRequest) -> None:
-        """Publish a request; return when it is confirmed."""
+        """Publish a request and return once it is acknowledged."""
         await self._publisher.publish([request_record(request, self._settings)])
 
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Retraining by a cron expression: due times (pure, all of them in UTC) and the task that sends the requests."""
+"""Request retrainings by a cron expression: compute the due times (pure, in UTC), and send the requests."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from stream.contract import RetrainRequest
 
 log = structlog.get_logger(__name__)
 
-# Longest sleep at a time, so that a change of the system clock is noticed.
+# Longest single sleep, so that a change of the system clock takes effect.
 MAX_SLEEP_S = 30.0
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A cron expression of five fields, read in UTC: no hour occurs twice on the day that summer time ends.
+    """Cron expression of five fields, read in UTC, so that no hour occurs twice when summer time ends.
 
-    A time that was due while no sidecar ran is not made up for: the next time by the clock counts.
+    A due time that passed while no sidecar was running is skipped.
 
     Example:
         >>> Schedule("0 3 * * 0").next_after(datetime(2026, 11, 20, tzinfo=UTC)).isoformat()
@@ -39,8 +39,8 @@ class Schedule:
     def request(self, due: datetime, spec: str, by: str) -> RetrainRequest:
         """Return the request for a retraining that is due.
 
-        Its id follows from spec and time: a sidecar that is restarted within the minute, or a second one, sends the
-        same request, which is served once.
+        The id is computed from spec and time. A sidecar that is restarted within the minute, or a second sidecar, sends
+        a request with the same id, and the retraining takes place once.
         """
         return RetrainRequest(
             request_id=f"schedule-{spec}-{due.astimezone(UTC):%Y%m%dT%H%M%SZ}",
@@ -53,7 +53,7 @@ class Schedule:
 
 
 def utc_now() -> datetime:
-    """Return the present time, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
@@ -67,14 +67,15 @@ async def run_schedule(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     on_due: Callable[[datetime], None] = lambda _: None,
 ) -> None:
-    """Send a request at every time that is due, for ever.
+    """Send a request at every due time, until cancelled.
 
     Args:
         schedule: the due times.
         spec: name of the spec to retrain.
-        by: sender named in the requests.
-        send: publishes a request; returns when it is confirmed.
-        now, sleep: the clock.
+        by: name of the sender in the requests.
+        send: publishes a request; returns once it is acknowledged.
+        now: returns the current time.
+        sleep: sleeps for some seconds.
         on_due: called with the next due time.
     """
     due = schedule.next_after(now())
@@ -84,5 +85,5 @@ async def run_schedule(
         while (left_s := (due - now()).total_seconds()) > 0:
             await sleep(min(left_s, MAX_SLEEP_S))
         await send(schedule.request(due, spec, by))
-        # Count from the present, not from the time that was due: several missed times are one retraining, not many.
+        # Continue from the current time, not from the due time, so that several missed times give one retraining.
         due = schedule.next_after(max(due, now()))

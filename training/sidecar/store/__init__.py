@@ -1,1 +1,1 @@
-"""Store labelled windows on disk."""
+"""Store windows and their labels on disk."""

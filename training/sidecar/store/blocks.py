@@ -1,4 +1,4 @@
-"""Blocks: consecutive windows of one line that share source, tier and label, and their bytes on the disk. Pure."""
+"""Group consecutive windows of one line that share source, tier and label into blocks, and encode them. Pure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,28 @@ from model.spec import SignalSpec
 from stream.contract import NS_PER_S
 
 UNLABELLED = -1
-# A late label rewrites the block of its windows, and a damaged byte costs it: 512 of 32 x 6 values are 0.1 MB when
-# compressed. Blocks are as compact as larger ones from some hundred windows on.
+# A late label rewrites the whole block of its windows, and a damaged byte loses it. 512 windows of 32 x 6 values are
+# 0.1 MB when compressed; from some hundred windows on, larger blocks compress no better.
 MAX_BLOCK_WINDOWS = 512
-# The windows of a block start in the same minute: a search by time need not look further back than this.
+# The windows of a block start in the same minute, so that a search by time need not look further back than this.
 MAX_BLOCK_NS = 60 * NS_PER_S
-# zlib's fastest level: higher ones cost several times the time and gain little on noise.
+# The fastest level of zlib: higher levels take several times as long and gain little on noise.
 ZLIB_LEVEL = 1
 
 
 class Arrival(NamedTuple):
-    """Windows of one line that were added together: ``start_ns``, ``sequence``, ``label`` (−1: none) and
-    ``operator_ns`` (time of an operator's label, 0: none), each (n,), ``windows`` float32 (n, samples, channels)."""
+    """Windows of one line that were added together.
+
+    Attributes:
+        start_ns: Unix time of the first samples, (n,).
+        sequence: sequence numbers, (n,).
+        windows: float32 (n, samples, channels), per unit.
+        label: class index of each window, −1 for none, (n,).
+        operator_ns: time of the operator's label, Unix ns, 0 for none, (n,).
+        tier: tier of all windows.
+        source: source of all windows.
+        added_ns: Unix time of their arrival.
+    """
 
     start_ns: NDArray[np.int64]
     sequence: NDArray[np.int64]
@@ -42,14 +52,23 @@ class Arrival(NamedTuple):
         return self._replace(**{name: getattr(self, name)[index] for name in self._fields[:5]})
 
     def ids(self) -> Iterator[tuple[int, int]]:
-        """Return start time and number of every window, which are equal for a window that is delivered twice."""
+        """Return start time and sequence number of every window, which are equal for a window delivered twice."""
         return zip(self.start_ns.tolist(), self.sequence.tolist(), strict=True)
 
 
 @dataclass(frozen=True)
 class Block:
-    """Windows of one line in the order of time: ``start_ns`` and ``sequence`` (n,), ``windows`` float32 (n, samples,
-    channels). All have the same source, tier, label and time of an operator's label; the newest came at ``added_ns``.
+    """Windows of one line in order of time, all with the same source, tier and label.
+
+    Attributes:
+        source: source of the windows.
+        tier: tier of the windows.
+        label: class index of the windows, −1 for none.
+        operator_ns: time of the operator's label, Unix ns, 0 for none.
+        added_ns: Unix time at which the newest window arrived.
+        start_ns: Unix time of the first samples, (n,).
+        sequence: sequence numbers, (n,).
+        windows: float32 (n, samples, channels), per unit.
     """
 
     source: str
@@ -71,7 +90,7 @@ class Block:
 
 
 class Columns:
-    """Everything about windows of one line, by time: columns of length n, which labels may still change."""
+    """Windows of one line in order of time as columns of length n, whose labels may still change."""
 
     def __init__(self, arrivals: Sequence[Arrival]) -> None:
         sizes = [len(arrival.start_ns) for arrival in arrivals]
@@ -89,7 +108,7 @@ class Columns:
                     setattr(self, name, column[order])
 
     def blocks(self) -> Iterator[Block]:
-        """Return the windows as blocks: each as long as windows follow each other and share what a block shares."""
+        """Yield the windows as blocks, each as long as the windows are consecutive and share what a block shares."""
         same = (self.label, self.operator_ns, self.tier, self.source, self.start_ns // MAX_BLOCK_NS)
         cut = np.diff(self.sequence) != 1
         for column in same:
@@ -110,10 +129,11 @@ class Columns:
 
 
 def encode(block: Block, spec: SignalSpec) -> bytes:
-    """Return times, numbers and samples of a block, compressed.
+    """Return times, sequence numbers and samples of a block, compressed.
 
-    Where the windows overlap bit for bit, every sample is stored once. Values stand by channel, and their bytes by
-    place, first the lowest bytes of all values: neighbours in time differ least in their highest bytes.
+    If the windows overlap bit for bit, every sample is stored once. Values are ordered by channel, and their bytes by
+    significance, the least significant bytes of all values first: samples next to each other in time differ least in
+    their most significant bytes, so that these compress well.
     """
     step, windows = min(spec.hop, spec.samples), np.ascontiguousarray(block.windows, "<f4")
     bits = windows.view(np.uint32)
@@ -126,10 +146,10 @@ def encode(block: Block, spec: SignalSpec) -> bytes:
 
 
 def decode_times(data: bytes, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return start times and numbers (count,) of a block; only the beginning of ``data`` is decompressed.
+    """Return start times and sequence numbers (count,) of a block; only the beginning of ``data`` is decompressed.
 
     Raises:
-        ValueError: the bytes are damaged.
+        ValueError: if the bytes are damaged.
     """
     try:
         return _times(zlib.decompressobj().decompress(data, 16 * count), count)
@@ -140,10 +160,10 @@ def decode_times(data: bytes, count: int) -> tuple[NDArray[np.int64], NDArray[np
 def decode(
     data: bytes, count: int, spec: SignalSpec
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Return start times and numbers (count,) and windows float32 (count, samples, channels) of a block.
+    """Return start times and sequence numbers (count,) and windows float32 (count, samples, channels) of a block.
 
     Raises:
-        ValueError: the bytes are damaged; a checksum finds that.
+        ValueError: if the bytes are damaged, as found by their checksum.
     """
     try:
         raw = zlib.decompress(data)

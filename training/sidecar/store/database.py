@@ -1,4 +1,4 @@
-"""The store's file: one SQLite database, checked when it is opened, and salvaged where it is damaged."""
+"""Open the store's SQLite database: check it, and salvage its readable rows if it is damaged."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ log = structlog.get_logger(__name__)
 FILE = "store.sqlite"
 VERSION = 1
 PAGE_BYTES = 4096
-WAL_BYTES = 4 * 1024 * 1024  # as long as the log gets before its pages are copied into the database
-# A flush gives at most so many free pages back, 16 MiB, so that it stays short.
+WAL_BYTES = 4 * 1024 * 1024  # size of the write-ahead log before its pages are copied into the database
+# Free pages that one flush returns to the file system at most (16 MiB), so that a flush stays short.
 MAX_TRIMMED_PAGES = 4096
-# Free pages are used again by the next flush; they go back to the file system where they are more than this share.
+# The next flush reuses free pages; those beyond this share of the file are returned to the file system.
 FREE_SHARE = 0.1
-# A block names its spec by a key that the spec's definition gives, so that it is found again without the table.
+# A block names its spec by a key computed from the spec's definition, so that it is found without the table of specs.
 TABLES = {
     "spec": "(key TEXT PRIMARY KEY, body TEXT)",
     "label": "(label_id TEXT PRIMARY KEY, spec TEXT, body TEXT)",
@@ -32,7 +32,7 @@ TABLES = {
     " operator_ns INTEGER, first_ns INTEGER, last_ns INTEGER, added_ns INTEGER, windows INTEGER, size INTEGER,"
     " data BLOB)",
 }
-# Sums of windows and bytes are kept by triggers: the sidecar reads them after every flush.
+# Triggers keep the sums of windows and bytes, since the sidecar reads them after every flush.
 DERIVED = (
     "CREATE INDEX block_time ON block(spec, line, first_ns, last_ns)",
     "CREATE INDEX block_tier ON block(spec, tier, added_ns, size, windows)",
@@ -51,11 +51,11 @@ DERIVED = (
 class Database:
     """One connection to the database at ``path``, for one thread at a time.
 
-    What is committed outlasts a power cut: commits are synced. A damaged file is set aside under another name, and what
-    can be read of it is copied into a new one.
+    Commits are synced, so that they survive a power cut. A damaged file is renamed, and its readable rows are copied
+    into a new file.
 
     Raises:
-        StoreError: the file cannot be opened, or a later version wrote it.
+        StoreError: if the file cannot be opened, or a later version wrote it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +72,7 @@ class Database:
         if version != VERSION:
             self.close()
             raise StoreError(
-                f"{path}: has version {version} of the store, not {VERSION}; install the release that wrote it"
+                f"{path}: has version {version} of the store, not {VERSION}: install the release that wrote it"
             )
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -81,7 +81,7 @@ class Database:
             return self._connection.execute(statement, values).fetchall()
 
     def each(self, statement: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """Run a statement and return its rows one by one."""
+        """Run a statement and yield its rows one by one."""
         with self._explained():
             yield from self._connection.execute(statement, values)
 
@@ -92,10 +92,10 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what the block does, synced, or nothing of it.
+        """Commit all changes of the block, synced, or none of them.
 
         Raises:
-            StoreError: it cannot be written; nothing has changed then.
+            StoreError: if they cannot be written; nothing has changed then.
         """
         self.rows("BEGIN")
         try:
@@ -107,17 +107,17 @@ class Database:
             raise
 
     def copy(self, path: Path, tier: int) -> None:
-        """Write specs, labels and the blocks of one tier into a new database at ``path``, synced.
+        """Write specs, labels and the blocks of one tier to a new database at ``path``, synced.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: if it cannot be written.
         """
         _remove(path)
         with self._explained():
             _connect(path).close()
         self.rows("ATTACH ? AS copy", str(path))
         try:
-            self.rows("PRAGMA copy.journal_mode=MEMORY")  # the file is new: nothing of it is worth a rollback
+            self.rows("PRAGMA copy.journal_mode=MEMORY")  # a new file has nothing to roll back to
             self.rows("PRAGMA copy.synchronous=FULL")
             with self.transaction():
                 for table in TABLES:
@@ -127,12 +127,12 @@ class Database:
             self.rows("DETACH copy")
 
     def trim(self) -> None:
-        """Give free pages back to the file system where they are many."""
+        """Return free pages to the file system if they are more than ``FREE_SHARE`` of the file."""
         ((free,),), ((pages,),) = self.rows("PRAGMA freelist_count"), self.rows("PRAGMA page_count")
         surplus = free - int(FREE_SHARE * pages)
         if surplus > 0:
             with self._explained():
-                # A script, for execute() would run this pragma for one page only.
+                # executescript(), since execute() would run this pragma for one page only.
                 self._connection.executescript(f"PRAGMA incremental_vacuum({min(surplus, MAX_TRIMMED_PAGES)})")
 
     def close(self) -> None:
@@ -145,16 +145,16 @@ class Database:
             yield
         except sqlite3.OperationalError as error:
             advice = "stop the process that has it open" if "locked" in str(error) else "make room"
-            raise StoreError(f"{self.path}: cannot be used: {error}; {advice} or choose another folder") from error
+            raise StoreError(f"{self.path}: cannot be used: {error}: {advice} or choose another folder") from error
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self.path}: is damaged: {error}; restart to save what can be read") from error
+            raise StoreError(f"{self.path}: is damaged: {error}: restart, which saves all readable rows") from error
 
     # Salvage ------------------------------------------------------------------------------------------------------
 
     def _salvage(self, damage: str) -> None:
-        """Copy what can be read into a new file, row by row; set the damaged one aside, and log windows saved and lost.
+        """Copy all readable rows to a new file, rename the damaged file, and log the windows saved and lost.
 
-        Lost ones are counted as far as the table of blocks or its index still names them.
+        Lost windows are counted as far as the table of blocks or its index still lists them.
         """
         _remove(self._new)
         _connect(self._new).close()
@@ -182,18 +182,18 @@ class Database:
         log.warning("store-file-set-aside", file=str(aside), reason=damage, windows_saved=saved, windows_lost=lost)
 
     def _end_salvage(self) -> None:
-        """Give the salvaged file its name where the damaged one is set aside; else, after a kill, drop it."""
+        """Move the salvaged file into place if the damaged file was renamed; otherwise, after a kill, remove it."""
         if self._new.exists() and not self.path.exists():
-            _remove(self.path)  # a log that is left of the damaged file
+            _remove(self.path)  # the log that is left of the damaged file
             self._new.replace(self.path)
         _remove(self._new)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the database and create what it lacks."""
+    """Open the database and create its tables if it is new."""
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # no other process, hence no file of shared memory
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # one process only, so no shared-memory file is needed
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("PRAGMA journal_mode=WAL")
@@ -232,9 +232,9 @@ def _damage(path: Path) -> str | None:
 
 
 def _restore_header(path: Path, new: Path) -> None:
-    """Write the first page of an empty database over a first page that cannot be read.
+    """Replace an unreadable first page with the first page of an empty database.
 
-    It holds nothing but the file's header and the schema, which are the same in both.
+    The page holds only the file's header and the schema, which are the same in both.
     """
     try:
         with closing(_reader(path)) as connection:
@@ -243,13 +243,13 @@ def _restore_header(path: Path, new: Path) -> None:
         raise
     except sqlite3.DatabaseError:
         header = bytearray(new.read_bytes()[:PAGE_BYTES])
-        header[28:32] = (path.stat().st_size // PAGE_BYTES).to_bytes(4, "big")  # the file's size in pages
+        header[28:32] = (path.stat().st_size // PAGE_BYTES).to_bytes(4, "big")  # size of the file in pages
         with path.open("r+b") as file:
             file.write(header)
 
 
 def _rows_named(connection: sqlite3.Connection, table: str) -> dict[int, int]:
-    """Return the row ids of a table and how many windows each has; table and index are read from both ends."""
+    """Return the row ids of a table with their number of windows, reading table and index from both ends."""
     windows, sources = "0", [(table, "rowid {0}")]
     if table == "block":
         windows = "windows"

@@ -1,4 +1,4 @@
-"""Group windows of lines into episodes that no split may part, and weigh each window. Pure."""
+"""Group windows into episodes that a split must not divide, and compute the weight of each window. Pure."""
 
 from __future__ import annotations
 
@@ -11,33 +11,37 @@ from numpy.typing import NDArray
 from model.spec import SignalSpec
 from training.data.windows import FADING_WEIGHT
 
-GAP_NS = 1_000_000_000  # windows of a line this far apart belong to different episodes
-# A line that is labelled for hours is no single episode: it is divided, in quiet, about this often.
+GAP_NS = 1_000_000_000  # windows of a line that are further apart belong to different episodes
+# Hours of labelled windows are not one episode: they are divided about this often, where there is no fault.
 MAX_EPISODE_NS = 30_000_000_000
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def line_hashes(lines: Sequence[str]) -> NDArray[np.uint64]:
-    """Return a hash of every line's name, (n,)."""
+    """Return a hash of the name of every line, (n,)."""
     return np.array(
         [int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") for name in lines], np.uint64
     )
 
 
 def neighbours(line: NDArray[np.integer], start_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return whether a window (n,), sorted by line and time, follows the one before it on the same line."""
+    """Return a mask (n,) of windows, sorted by line and time, that follow their predecessor without a gap."""
     follows = np.zeros(len(line), bool)
     follows[1:] = (line[1:] == line[:-1]) & (np.diff(start_ns) < GAP_NS)
     return follows
 
 
 def window_weights(labels: NDArray[np.integer], follows: NDArray[np.bool_], spec: SignalSpec) -> NDArray[np.float32]:
-    """Return the weights of windows (n,), sorted by line and time.
+    """Return the weights of windows, float32 (n,), sorted by line and time.
 
-    ``training.data.windows.label_windows`` weighs simulated ones the same way.
+    A window into which a fault has just entered gets the share of it that the fault covers as its weight; a window that
+    a fault has just left gets a small weight. If the preceding windows are not stored, the weight is 1.
+    ``training.data.windows.label_windows`` computes the weights of simulated windows in the same way.
 
-    A window that a fault has just entered weighs the share of it that the fault covers; one that a fault has just left
-    weighs little. Where the windows before are not known, a window weighs 1.
+    Args:
+        labels: class indices (n,).
+        follows: mask (n,) of windows that follow their predecessor, see ``neighbours``.
+        spec: spec of the windows.
     """
     n = len(labels)
     same = np.zeros(n, bool)
@@ -54,23 +58,27 @@ def window_weights(labels: NDArray[np.integer], follows: NDArray[np.bool_], spec
 def episodes_of(
     line_hash: NDArray[np.uint64], start_ns: NDArray[np.int64], labels: NDArray[np.integer], spec: SignalSpec
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the episode of windows (n,), sorted by line and time, and which share no sample with another episode.
+    """Return the episode of each window, and a mask of windows that share no sample with another episode.
 
-    An episode is a series of windows of one line without a gap of a second or more; a series longer than half a minute
-    is divided at multiples of half a minute, later where a fault is on. Its number is a hash of line and time, so that
-    a window stays in its episode, and thereby on its side of a split, whatever else is stored.
+    An episode is a series of windows of one line without a gap of a second or more. A series longer than half a minute
+    is divided at multiples of half a minute, or after the fault if there is one at that time. The number of an episode
+    is a hash of line and time, so that a window stays in its episode, and therefore in its part of a split, whatever
+    else is stored.
 
     Args:
-        line_hash: of the lines' names.
-        start_ns: Unix time of the windows.
-        labels: class indices.
-        spec: for the class of no fault, and how far windows overlap.
+        line_hash: hash of the line of each window, (n,); windows are sorted by line and time.
+        start_ns: Unix time of the windows, (n,).
+        labels: class indices (n,).
+        spec: spec of the windows, for the class of no fault and the overlap of windows.
+
+    Returns:
+        Episode numbers int64 (n,), and the mask bool (n,).
     """
     n = len(start_ns)
     begins = ~neighbours(line_hash.view(np.int64), start_ns)
     slot = start_ns // MAX_EPISODE_NS
     none = labels == spec.none_index
-    quiet = none & np.roll(none, 1)  # of two neighbours, both without a fault
+    quiet = none & np.roll(none, 1)  # neither the window nor its predecessor has a fault
     due = np.zeros(n, bool)
     due[1:] = ~begins[1:] & (slot[1:] != slot[:-1])
     for place in np.flatnonzero(due):
@@ -88,7 +96,7 @@ def episodes_of(
 def _non_overlapping(
     begins: NDArray[np.bool_], start_ns: NDArray[np.int64], line_hash: NDArray[np.uint64], spec: SignalSpec
 ) -> NDArray[np.bool_]:
-    """Return the mask of windows that share no sample with the episode before: the first ones after a division do."""
+    """Return the mask of windows that share no sample with the previous episode; the first after a division do."""
     n = len(begins)
     overlap = -(-spec.samples // spec.hop) - 1
     mask = np.ones(n, bool)

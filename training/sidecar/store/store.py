@@ -1,11 +1,13 @@
-"""The labelled store: windows from production with labels of their sources and of operators, bounded and crash-safe.
+"""Store windows from production with the labels of their sources and of operators, in bounded space and crash-safe.
 
-store = LabelledStore(folder, StoreLimits())
-store.add("feeder-7", spec, start_ns, sequence, windows, labels=None, source="sensor-windows")
-store.keep_near_event("feeder-7", spec, first_ns, last_ns)     # an event: an operator may label it in days
-store.apply(window_label)                           # an operator did
-store.flush()                                       # now offsets may be committed
-store.snapshot(job_folder)                          # for the child process that trains
+Example::
+
+    store = LabelledStore(folder, StoreLimits())
+    store.add("feeder-7", spec, start_ns, sequence, windows, labels=None, source="sensor-windows")
+    store.keep_near_event("feeder-7", spec, first_ns, last_ns)  # an event, which an operator may label days later
+    store.apply(window_label)  # an operator's label
+    store.flush()  # offsets may be committed after this
+    store.snapshot(job_folder)  # for the child process that trains
 """
 
 from __future__ import annotations
@@ -36,15 +38,15 @@ from training.sidecar.store.upgrade import upgrade
 
 log = structlog.get_logger(__name__)
 
-# Kept for windows that are still to come; labels already given stay with their windows.
+# Labels kept for windows that arrive later; windows that are already labelled keep their labels in any case.
 MAX_LABELS = 20_000
 
 
 @dataclass(frozen=True)
 class LabelResult:
-    """Effect of a label: the number of stored ``windows`` that it covers; ``known`` where it was applied before.
+    """Effect of a label: the number of stored ``windows`` that it covers; ``known`` is True if it was applied before.
 
-    Without windows, none of that range is stored (any more, or yet: those that still come get the label).
+    ``windows`` is 0 if no window of its range is stored. Windows that arrive later are labelled then.
     """
 
     windows: int
@@ -53,10 +55,18 @@ class LabelResult:
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """One spec's part of the store.
+    """Summary of one spec's part of the store.
 
-    Windows and bytes by tier, labelled windows by class, those that operators labelled, lines, operators' labels,
-    labels without any window, files of the store set aside because they were damaged.
+    Attributes:
+        spec: name of the spec.
+        windows: number of windows by tier.
+        bytes: size on disk by tier.
+        classes: number of labelled windows by class.
+        by_operators: number of windows labelled by operators.
+        lines: number of lines with windows.
+        labels: number of operators' labels.
+        labels_without_windows: number of labels that covered no window when they were applied.
+        set_aside: number of files of the store that were damaged and renamed.
     """
 
     spec: str
@@ -71,19 +81,20 @@ class StoreSummary:
 
 
 class LabelledStore:
-    """Windows from production and labels on them, of any number of specs, in one database in ``folder``.
+    """Windows from production and their labels, of any number of specs, in one database in ``folder``.
 
-    Windows with a label are kept longest, evenly by class, line and day; unlabelled ones for a while, for a label
-    that comes later. ``add`` and ``keep_near_event`` may leave windows in memory; ``flush`` writes them, in one
-    transaction. A damaged file is set aside with a warning, and what can be read of it is used. One process at a time.
+    Labelled windows are kept longest, and reduced evenly by class, line and day. Unlabelled windows are kept for a
+    limited time, so that an operator can label them later. ``add`` and ``keep_near_event`` may leave windows in memory;
+    ``flush`` writes them in one transaction. A damaged file is renamed with a warning, and its readable part is used.
+    Only one process may open the store at a time.
 
     Args:
-        folder: created when needed; a store of Parquet files in it is taken over.
-        limits: bounds per spec.
-        clock: Unix time in ns, for the age of windows.
+        folder: folder of the store, created if missing; a store of Parquet files in it is converted.
+        limits: limits per spec.
+        clock: returns the Unix time in ns, for the age of windows.
 
     Raises:
-        StoreError: the folder cannot be used, or another process has it open.
+        StoreError: if the folder cannot be used, or another process has it open.
     """
 
     def __init__(
@@ -103,10 +114,12 @@ class LabelledStore:
                 self._files_set_aside = upgrade(folder, self._tiered, self._write, self._apply)
             except BlockingIOError:
                 raise StoreError(
-                    f"{folder}: another process has this store open; stop it or choose another folder"
+                    f"{folder}: another process has this store open: stop it or choose another folder"
                 ) from None
             except OSError as error:
-                raise StoreError(f"{folder}: cannot be used: {error.strerror or error}") from error
+                raise StoreError(
+                    f"{folder}: cannot be used ({error.strerror or error}): make it writable or choose another folder"
+                ) from error
             self._opened = opened.pop_all()
 
     def _read(self) -> None:
@@ -122,7 +135,7 @@ class LabelledStore:
             try:
                 self._open(SignalSpec.model_validate_json(body))
             except ValidationError as error:
-                log.warning("store-of-an-unknown-spec", file=str(self._database.path), reason=str(error))
+                log.warning("store-spec-invalid", file=str(self._database.path), reason=str(error))
 
     def add(
         self,
@@ -134,23 +147,23 @@ class LabelledStore:
         labels: Sequence[int] | NDArray[np.integer] | None = None,
         source: str = "",
     ) -> int:
-        """Add windows of one line; those stored already, by line, number and start time, are skipped.
+        """Add windows of one line; windows stored already (same line, sequence number and start time) are skipped.
 
         Args:
             line: id of the line.
-            spec: of the windows.
-            start_ns: Unix time of their first samples, (n,).
-            sequence: their numbers, (n,).
+            spec: spec of the windows.
+            start_ns: Unix time of their first samples, int64 (n,).
+            sequence: their sequence numbers, int64 (n,).
             windows: float32 (n, samples, channels), per unit.
-            labels: class indices (n,), or None where the source does not know them.
-            source: of the windows, e.g. the topic.
+            labels: class indices (n,), or None if the source does not label its windows.
+            source: source of the windows, such as the topic.
 
         Returns:
-            How many were new.
+            The number of new windows.
 
         Raises:
-            TrainingError: shapes or labels are not the spec's.
-            StoreError: the disk is full; they stay in memory.
+            TrainingError: if shapes or labels do not fit the spec.
+            StoreError: if the disk is full; the windows stay in memory.
         """
         n = len(start_ns)
         known = np.full(n, UNLABELLED, np.int16) if labels is None else np.array(labels, np.int16)
@@ -158,7 +171,7 @@ class LabelledStore:
             raise TrainingError(f"windows of {spec.name!r} must be (n, {spec.samples}, {len(spec.channels)})")
         if labels is not None and n and not (known.min() >= 0 and known.max() < len(spec.classes)):
             raise TrainingError(f"labels of {spec.name!r} must be class indices from 0 to {len(spec.classes) - 1}")
-        # Copies: the caller may go on with its arrays.
+        # Copies, since the caller may change its arrays afterwards.
         times = np.array(start_ns, np.int64), np.array(sequence, np.int64)
         data, by_operator = np.array(windows, np.float32), np.zeros(n, np.int64)
         tiered = self._tiered(spec)
@@ -168,20 +181,20 @@ class LabelledStore:
         return new
 
     def keep_near_event(self, line: str, spec: SignalSpec, first_ns: int, last_ns: int) -> int:
-        """Keep unlabelled windows of a range of starts as long as events are kept; return how many there are.
+        """Keep the unlabelled windows that start in a range as long as events are kept; return their number.
 
-        Call it for every event, so that a label given days later finds its windows.
+        Call it for every event, so that its windows are still stored when an operator labels it days later.
         """
         return self._tiered(spec).keep_near_event(line, first_ns, last_ns)
 
     def apply(self, label: WindowLabel) -> LabelResult:
-        """Give a label to the windows it covers, those that come later included. Of two labels the later one counts.
+        """Apply a label to the windows that it covers, including those that arrive later.
 
-        It is on the disk when this returns.
+        If two labels cover a window, the later one counts. The label is on disk when this returns.
 
         Raises:
-            TrainingError: the spec has no such class.
-            StoreError: the disk is full; apply it again.
+            TrainingError: if the spec does not have the class.
+            StoreError: if the disk is full; apply the label again.
         """
         if label.label_id in self._labels:
             return LabelResult(0, known=True)
@@ -195,7 +208,7 @@ class LabelledStore:
         return LabelResult(found)
 
     def _apply(self, labels: Sequence[WindowLabel]) -> int:
-        """Log labels and give them to the stored windows they cover, in one transaction; return how many these are."""
+        """Store labels and apply them to the stored windows in one transaction; return the number of these windows."""
         new, found = {label.label_id: label for label in labels if label.label_id not in self._labels}, 0
         with self._transaction():
             for name, label in new.items():
@@ -206,9 +219,9 @@ class LabelledStore:
         return found
 
     def windows(self, spec: SignalSpec) -> Windows:
-        """Return all labelled windows, grouped into episodes of one line that no split may part.
+        """Return all labelled windows, grouped into episodes of one line that a split must not divide.
 
-        A window weighs the share of it that its fault fills, times three where a person gave the label.
+        The weight of a window is the share of it that its fault fills, times three if an operator labelled it.
         """
         tiered = self._tiered(spec)
         self._write()
@@ -220,10 +233,10 @@ class LabelledStore:
         return [self._summary(tiered) for tiered in self._by_spec.values()]
 
     def flush(self) -> None:
-        """Write all windows to the disk, and drop those that are too old or too many.
+        """Write all windows to disk, and delete those beyond the limits of age and size.
 
         Raises:
-            StoreError: the disk is full; nothing is lost as long as the process lives.
+            StoreError: if the disk is full; nothing is lost as long as the process runs.
         """
         now_ns = self._clock()
         old = set(list(self._labels)[: MAX_LABELS // 2]) if len(self._labels) > MAX_LABELS else set()
@@ -239,22 +252,22 @@ class LabelledStore:
             self._without_windows -= old
 
     def snapshot(self, folder: Path) -> None:
-        """Put the labelled windows as they are now into another folder, for another process.
+        """Copy the labelled windows as of now to another folder, for another process.
 
         Raises:
-            StoreError: they cannot be written.
+            StoreError: if they cannot be written.
         """
         self._write()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database.copy(folder / FILE, LABELLED)
         except OSError as error:
-            raise StoreError(f"{folder}: no snapshot can be made: {error.strerror or error}; make room") from error
+            raise StoreError(f"{folder}: cannot write the snapshot: {error.strerror or error}: make room") from error
         except StoreError as error:
-            raise StoreError(f"{folder}: no snapshot can be made: {error}") from error
+            raise StoreError(f"{folder}: cannot write the snapshot: {error}") from error
 
     def close(self) -> None:
-        """Write all windows to the disk and let other processes open the store."""
+        """Write all windows to disk and let other processes open the store."""
         try:
             self._write()
         finally:
@@ -270,7 +283,7 @@ class LabelledStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Commit the windows in memory and what the block does; they leave memory when they are on the disk."""
+        """Commit the windows in memory together with the block's changes; drop them from memory once committed."""
         with self._database.transaction():
             for tiered in self._by_spec.values():
                 tiered.write()
@@ -285,7 +298,7 @@ class LabelledStore:
     def _tiered(self, spec: SignalSpec) -> TieredStore:
         tiered = self._by_spec.get(spec.name)
         if tiered is not None and tiered.spec is spec:
-            return tiered  # comparing two specs takes longer than adding a window
+            return tiered  # identity first, since comparing two specs takes longer than adding a window
         if tiered is None or tiered.spec != spec:
             self._write()
             tiered = self._open(spec)

@@ -1,4 +1,4 @@
-"""The windows of one spec in the store: those still in memory, three tiers of blocks, and their retention."""
+"""Windows of one spec in the store: those not yet written, three tiers of blocks, and their retention."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ MIB = 1024 * 1024
 DAY_S = 86_400.0
 DAY_NS = 86_400 * NS_PER_S
 TIERS = ("labelled", "near_event", "recent")
-LABELLED, NEAR_EVENT, RECENT = range(3)  # positions in TIERS, written to disks
+LABELLED, NEAR_EVENT, RECENT = range(3)  # positions in TIERS; they are written to disk
 NEVER = -(2**63)
-FILL_AFTER_REDUCTION = 0.8  # of the limit, so that a reduction is rare
-MAX_EVENT_RANGES = 20  # of a line, for windows that are still to come
-# A window that a person looked at says more than one whose label came with it.
+FILL_AFTER_REDUCTION = 0.8  # share of the limit; below 1, so that reductions are rare
+MAX_EVENT_RANGES = 20  # ranges kept per line for windows that have not arrived yet
+# Weight of a window labelled by an operator, which is better evidence than a label sent with the window.
 OPERATOR_WEIGHT = 3.0
-# SQLite keeps a row in the table's own page up to here; more of it goes to pages of its own.
+# SQLite keeps a row of up to MAX_INLINE_BYTES in the table's own page; a longer row gets overflow pages.
 MAX_INLINE_BYTES, ROW_BYTES = 3900, 150
 
 IN_RANGE = "spec=? AND line=? AND first_ns BETWEEN ? AND ? AND last_ns>=?"
@@ -59,21 +59,31 @@ DELETE = "DELETE FROM block WHERE id=?"
 
 
 class StoreLimits(FrozenModel):
-    """Bounds of the store, per spec, on the disk. Age counts from the arrival of a window, not from its own time."""
+    """Limits of the store on disk, per spec. Age counts from the arrival of a window, not from its own time."""
 
-    labelled_bytes: int = Field(256 * MIB, ge=1, description="Labelled windows; some 350,000 of 32 x 6 values.")
-    labelled_s: float = Field(365 * DAY_S, gt=0, description="A labelled fault is rare: a year of them.")
-    near_event_bytes: int = Field(128 * MIB, ge=1, description="Unlabelled windows near an event.")
-    near_event_s: float = Field(30 * DAY_S, gt=0, description="As long as its events stay on their topics.")
-    recent_bytes: int = Field(
-        256 * MIB, ge=1, description="All other unlabelled windows; 25 lines send 3.8 MB a second."
+    labelled_bytes: int = Field(
+        256 * MIB, ge=1, description="Size of labelled windows, bytes: some 350,000 of 32 x 6 values."
     )
-    recent_s: float = Field(DAY_S, gt=0, description="As long as windows stay on their topic.")
-    pending_windows: int = Field(8192, ge=1, description="Windows in memory, about 6 MB; they are written then.")
+    labelled_s: float = Field(
+        365 * DAY_S, gt=0, description="Age of labelled windows, seconds: a year, since labelled faults are rare."
+    )
+    near_event_bytes: int = Field(128 * MIB, ge=1, description="Size of unlabelled windows near an event, bytes.")
+    near_event_s: float = Field(
+        30 * DAY_S, gt=0, description="Age of windows near an event, seconds: as long as events stay on their topics."
+    )
+    recent_bytes: int = Field(
+        256 * MIB, ge=1, description="Size of all other unlabelled windows, bytes; 25 lines send 3.8 MB per second."
+    )
+    recent_s: float = Field(
+        DAY_S, gt=0, description="Age of all other unlabelled windows, seconds: as long as they stay on their topic."
+    )
+    pending_windows: int = Field(
+        8192, ge=1, description="Number of windows in memory, about 6 MB, at which they are written to disk."
+    )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Return the limits that the settings give."""
+        """Return the limits set by the settings."""
         return cls(
             labelled_bytes=settings.store_labelled_mb * MIB,
             labelled_s=settings.store_labelled_days * DAY_S,
@@ -84,7 +94,7 @@ class StoreLimits(FrozenModel):
         )
 
     def of(self, tier: int) -> tuple[int, float]:
-        """Return the most bytes of a tier and the longest stay in it, in seconds."""
+        """Return the largest size of a tier, bytes, and the highest age in it, seconds."""
         return (
             (self.labelled_bytes, self.labelled_s),
             (self.near_event_bytes, self.near_event_s),
@@ -94,7 +104,7 @@ class StoreLimits(FrozenModel):
 
 @dataclass(eq=False, slots=True)
 class _Line:
-    """What is in memory of one line. ``keys`` are those of ``pending``, once they are needed."""
+    """In-memory state of one line; ``keys`` are the keys of ``pending``, None until they are needed."""
 
     newest_ns: int = NEVER
     labels: dict[str, WindowLabel] = field(default_factory=dict)
@@ -103,18 +113,18 @@ class _Line:
     keys: set[tuple[int, int]] | None = None
 
     def pending_keys(self) -> set[tuple[int, int]]:
-        """Return start time and number of the windows in memory."""
+        """Return start time and sequence number of the windows in memory."""
         if self.keys is None:
             self.keys = {key for arrival in self.pending for key in arrival.ids()}
         return self.keys
 
 
 class TieredStore:
-    """Windows of ``spec`` in ``database``.
+    """Windows of ``spec`` in ``database``, in three tiers.
 
-    ``labelled`` holds labelled windows, ``near_event`` unlabelled ones near an event, ``recent`` all others for a
-    while. A window that gets its label later moves to ``labelled``: its block is divided. ``write`` and ``apply``
-    run in a transaction of the caller.
+    Tier ``labelled`` holds labelled windows, ``near_event`` unlabelled windows near an event, and ``recent`` all other
+    windows for a limited time. A window that is labelled later moves to ``labelled``, for which its block is divided.
+    ``write`` and ``apply`` must run in a transaction of the caller.
     """
 
     def __init__(self, database: Database, spec: SignalSpec, limits: StoreLimits) -> None:
@@ -124,7 +134,7 @@ class TieredStore:
         self._promotions: list[tuple[str, int, int]] = []
         self.pending = 0
         with database.transaction():
-            # Written anew where it is there: of several definitions of a spec the latest is the one in use.
+            # Replaces an existing row: of several definitions of a spec the latest is the one in use.
             database.rows("INSERT OR REPLACE INTO spec VALUES (?, ?)", self._key, spec.model_dump_json())
         newest = "SELECT line, max(last_ns) FROM block WHERE spec=? GROUP BY line"
         for name, last_ns in database.each(newest, self._key):
@@ -136,10 +146,10 @@ class TieredStore:
             line = self._lines[name] = _Line()
         return line
 
-    # Coming in -----------------------------------------------------------------------------------------------------
+    # Arrivals ------------------------------------------------------------------------------------------------------
 
     def add(self, name: str, arrival: Arrival) -> int:
-        """Take the windows of a line that are new into memory; return their number."""
+        """Hold the new windows of a line in memory; return their number."""
         count = len(arrival.start_ns)
         if not count:
             return 0
@@ -164,14 +174,14 @@ class TieredStore:
         return count
 
     def _stored_keys(self, name: str, first_ns: int, last_ns: int) -> set[tuple[int, int]]:
-        """Return start time and number of the windows in the database that start in a range."""
+        """Return start time and sequence number of the windows in the database that start in a range."""
         keys: set[tuple[int, int]] = set()
         query = f"SELECT windows, data FROM block WHERE {IN_RANGE}"  # noqa: S608
         for count, data in self._database.each(query, *self._range(name, first_ns, last_ns)):
             try:
                 starts, numbers = decode_times(data, count)
             except ValueError:
-                continue  # it is dropped where its samples are read
+                continue  # a damaged block is dropped when its samples are read
             own = (starts >= first_ns) & (starts <= last_ns)
             keys.update(zip(starts[own].tolist(), numbers[own].tolist(), strict=True))
         return keys
@@ -180,9 +190,9 @@ class TieredStore:
         return self._key, name, max(NEVER, int(first_ns) - MAX_BLOCK_NS), int(last_ns), int(first_ns)
 
     def keep_near_event(self, name: str, first_ns: int, last_ns: int) -> int:
-        """Keep windows in a range of starts for longer: an operator may label them. Return how many there are.
+        """Move windows that start in a range to tier near_event, since an operator may label them; return their number.
 
-        Those in the database move with the next ``write``.
+        Windows in the database move with the next ``write``.
         """
         line = self._line(name)
         line.event_ranges = [*line.event_ranges[1 - MAX_EVENT_RANGES :], (first_ns, last_ns)]
@@ -191,7 +201,7 @@ class TieredStore:
         return pending + len(self._stored_keys(name, first_ns, last_ns))
 
     def expect(self, label: WindowLabel) -> bool:
-        """Give windows that are still to come a label; return False, with a warning, where the spec lacks its class."""
+        """Keep a label for windows that arrive later; log a warning and return False if the spec lacks its class."""
         try:
             class_index(label.fault_class, self.spec)
         except TrainingError as error:
@@ -201,7 +211,7 @@ class TieredStore:
         return True
 
     def forget_labels(self, gone: set[str]) -> None:
-        """Drop labels by their id; windows that have them keep them."""
+        """Drop labels by their ids; windows that were labelled by them stay labelled."""
         for line in self._lines.values():
             for name in gone & line.labels.keys():
                 del line.labels[name]
@@ -209,7 +219,7 @@ class TieredStore:
     # Writing and clearing ------------------------------------------------------------------------------------------
 
     def write(self) -> None:
-        """Write the windows in memory and move those near events; they stay in memory until ``written``."""
+        """Write the windows in memory and move those near events; windows stay in memory until ``written``."""
         for name, line in self._lines.items():
             if line.pending:
                 blocks = self._labelled_columns(line).blocks()
@@ -218,13 +228,13 @@ class TieredStore:
             self._promote(NEAR_EVENT, name, first_ns, last_ns)
 
     def written(self) -> None:
-        """Drop from memory what ``write`` has written; to be called when it is committed."""
+        """Drop the written windows from memory; call it after the transaction is committed."""
         for line in self._lines.values():
             line.pending, line.keys = [], None
         self._promotions, self.pending = [], 0
 
     def _labelled_columns(self, line: _Line) -> Columns:
-        """Return the windows in memory with the labels of operators and their tiers."""
+        """Return the windows in memory with operators' labels applied and their tiers set."""
         columns = Columns(line.pending)
         starts = columns.start_ns
         for label in line.labels.values():
@@ -246,15 +256,15 @@ class TieredStore:
         return self._key, name, int(block.start_ns.min()), int(block.start_ns.max()), size, *about
 
     def apply(self, label: WindowLabel) -> int:
-        """Give a label to the windows it covers; return how many are in the database."""
+        """Apply a label to the windows that it covers; return the number of those in the database."""
         if not self.expect(label):
             return 0
         return self._promote(LABELLED, label.line, label.first_ns, label.last_ns, label)
 
     def _promote(self, tier: int, name: str, first_ns: int, last_ns: int, label: WindowLabel | None = None) -> int:
-        """Move stored windows of a range from lower tiers to ``tier``, and give all of the range ``label``, if any.
+        """Move stored windows of a range from lower tiers to ``tier``, and apply ``label``, if any, to the whole range.
 
-        Blocks that are partly in the range are divided. Return how many windows there were to move or to label.
+        Blocks that are partly in the range are divided. Return the number of windows to move or to label.
         """
         query = f"SELECT id, {COLUMNS} FROM block WHERE {IN_RANGE} AND tier>? ORDER BY id"  # noqa: S608
         above, found = (tier if label is None else -1), 0
@@ -279,7 +289,7 @@ class TieredStore:
         self._database.run_many(INSERT, [self._row(name, block) for block in blocks])
 
     def _block(self, number: int, row: Sequence[Any]) -> Block | None:
-        """Return the block of a row; drop it with a warning where its bytes are damaged."""
+        """Return the block of a row; if its bytes are damaged, delete the row, log a warning and return None."""
         source, tier, label, operator_ns, added_ns, count, data = row
         try:
             return Block(source, tier, label, operator_ns, added_ns, *decode(data, count, self.spec))
@@ -289,10 +299,10 @@ class TieredStore:
             return None
 
     def enforce_limits(self, now_ns: int) -> None:
-        """Drop windows that are too old or too many."""
+        """Delete the windows beyond the limits of age and size."""
         for tier in range(len(TIERS)):
             most_bytes, most_s = self.limits.of(tier)
-            # Windows of earlier definitions of a spec, which nobody reads any more, leave with their age, too.
+            # Windows of earlier definitions of a spec, which are not read any more, are also deleted by their age.
             too_old = "DELETE FROM block WHERE spec IN (SELECT key FROM spec) AND tier=? AND added_ns<?"
             self._database.rows(too_old, tier, now_ns - round(most_s * NS_PER_S))
             excess = self._bytes(tier) - most_bytes
@@ -312,7 +322,7 @@ class TieredStore:
         self._database.run_many(DELETE, gone)
 
     def _reduce_labelled(self) -> None:
-        """Drop labelled windows, evenly by class, then line, then day; operators' labels are classes of their own."""
+        """Delete labelled windows evenly by class, line and day; windows labelled by operators count as own classes."""
         query = (
             "SELECT id, line, label, operator_ns>0, first_ns, last_ns, windows FROM block "
             "WHERE spec=? AND tier=? ORDER BY id"
@@ -322,7 +332,7 @@ class TieredStore:
         line = np.unique(names, return_inverse=True)[1]
         own = np.repeat(np.arange(len(count)), count)
         place = np.arange(len(own)) - np.repeat(np.cumsum(count) - count, count)
-        # To group by day and to order by age it is enough to take the windows of a block as evenly spaced.
+        # Grouping by day and ordering by age need no exact times: assume that a block's windows are evenly spaced.
         start_ns = first_ns[own] + place * ((last_ns - first_ns) // np.maximum(1, count - 1))[own]
         budget = int(FILL_AFTER_REDUCTION * len(own) * self.limits.labelled_bytes / self._bytes(LABELLED))
         keep = balanced([(label * 2 + by_operator)[own], line[own], start_ns // DAY_NS], start_ns, budget)
@@ -338,8 +348,9 @@ class TieredStore:
     # Reading -------------------------------------------------------------------------------------------------------
 
     def labelled_windows(self) -> Windows:
-        """Return the labelled windows in the database, by line and time, with their weights and episodes."""
-        # +tier: in a snapshot all blocks are labelled, and by the index of time they come in order.
+        """Return the labelled windows in the database, ordered by line and time, with weights and episodes."""
+        # "+tier" keeps SQLite from using the index of tiers: in a snapshot all blocks are labelled, and the index of
+        # times gives them in order.
         query = f"SELECT id, line, {COLUMNS} FROM block WHERE spec=? AND +tier=? ORDER BY line, first_ns"  # noqa: S608
         names, blocks = [], []
         for number, name, *row in self._database.each(query, self._key, LABELLED):
@@ -365,7 +376,7 @@ class TieredStore:
         return Windows(windows, label.astype(np.int32), weights, episode).take(mask)
 
     def counts(self) -> list[tuple[int, int, bool, int, int]]:
-        """Return tier, label, whether an operator gave it, number of windows, and bytes, of all that there are."""
+        """Return rows of tier, label, True if by an operator, number of windows, and bytes."""
         query = "SELECT tier, label, by_operator, windows, size FROM total WHERE spec=?"
         return [
             (tier, label, bool(given), *sums) for tier, label, given, *sums in self._database.rows(query, self._key)
@@ -377,11 +388,11 @@ class TieredStore:
 
     @property
     def lines(self) -> int:
-        """Number of lines that sent windows."""
+        """Return the number of lines with windows."""
         return sum(line.newest_ns != NEVER for line in self._lines.values())
 
 
 def _key_of(spec: SignalSpec) -> str:
-    """Return what two windows must agree on for their samples and labels to mean the same, as a short text."""
+    """Return a short text that is equal for specs whose samples and labels have the same meaning."""
     about = [spec.channels, spec.samples, spec.hop, spec.period_samples, spec.class_names]
     return f"{spec.name}:{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""Read a store of Parquet files, as versions before SQLite wrote it: per spec a folder with files of three tiers."""
+"""Convert a store of Parquet files, as written before SQLite: a folder per spec, with files of three tiers."""
 
 from __future__ import annotations
 
@@ -33,28 +33,29 @@ def upgrade(
     write: Callable[[], None],
     apply: Callable[[Sequence[WindowLabel]], object],
 ) -> int:
-    """Take over windows and then labels, which the files of windows may lack; return how many files were set aside.
+    """Convert windows, then labels, which the files of windows may lack; return the number of damaged files.
 
-    A file is removed when what it holds is committed. Interrupted anywhere, this begins again: windows in the
-    database already are skipped by line, start time and number, labels by their id.
+    A file is removed once its contents are committed; a damaged file is renamed. The conversion can be interrupted
+    anywhere and starts again: windows that are in the database are skipped by line, start time and sequence number,
+    labels by their id.
 
     Args:
-        folder: of the store.
+        folder: folder of the store.
         tiered: opens the windows of a spec.
         write: commits the windows that were added.
         apply: commits labels.
 
     Raises:
-        StoreError: the disk is full, or a file cannot be removed.
+        StoreError: if the disk is full, or a file cannot be removed.
     """
     set_aside = 0
     for left in (*folder.glob(".*.partial"), *folder.glob("*/.*.partial")):
-        left.unlink()  # of a writer that was killed
+        left.unlink()  # the file of a writer that was killed
     for path in sorted(folder.glob(f"*/{SPEC}")):
         try:
             spec = SignalSpec.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
-            log.warning("store-of-an-unknown-spec", file=str(path), reason=str(error))
+            log.warning("store-spec-invalid", file=str(path), reason=str(error))
             continue
         store = tiered(spec)
         for tier, file in _files(path.parent):
@@ -71,7 +72,7 @@ def upgrade(
             file.unlink()
             log.info("store-file-upgraded", file=str(file), windows=sum(len(a.start_ns) for _, a in arrivals))
         path.unlink()
-        with suppress(OSError):  # where files were set aside
+        with suppress(OSError):  # not empty if it has damaged files
             path.parent.rmdir()
     labels = folder / LABELS
     if labels.exists():
@@ -81,9 +82,9 @@ def upgrade(
 
 
 def _files(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Return files and their tiers in an order in which of a window that is in two files the right one is first.
+    """Yield tiers and files in such an order that, of a window in two files, the valid copy comes first.
 
-    A window that was labelled later was copied to a higher tier; a killed writer left a file and its successor.
+    A window that was labelled later was copied to a higher tier, and a killed writer left a file and its successor.
     """
     for tier, prefix in enumerate(PREFIXES):
         for file in sorted(folder.glob(f"{prefix}-*.parquet"), reverse=True):
@@ -91,7 +92,7 @@ def _files(folder: Path) -> Iterator[tuple[int, Path]]:
 
 
 def _arrivals(file: Path, spec: SignalSpec, tier: int) -> Iterator[tuple[str, Arrival]]:
-    """Return lines and their windows in a file, by line and source; ValueError where it is of another spec."""
+    """Yield the lines of a file with their windows, by line and source; raise ValueError if it has another spec."""
     table = pq.read_table(file)
     about = {
         "version": VERSION,
@@ -99,7 +100,7 @@ def _arrivals(file: Path, spec: SignalSpec, tier: int) -> Iterator[tuple[str, Ar
         "channels": list(spec.channels),
         "samples": spec.samples,
         "hop": spec.hop,
-        "samples_per_cycle": spec.period_samples,  # the name under which files have always had it
+        "samples_per_cycle": spec.period_samples,  # its name in these files
         "classes": list(spec.class_names),
     }
     if json.loads((table.schema.metadata or {})[METADATA]) != about:
@@ -111,19 +112,19 @@ def _arrivals(file: Path, spec: SignalSpec, tier: int) -> Iterator[tuple[str, Ar
     lines, sources = (np.array(table.column(name).to_pylist(), object) for name in ("line", "source"))
     for line, source in sorted(set(zip(lines, sources, strict=True))):
         own = np.flatnonzero((lines == line) & (sources == source))
-        # Of a window that a crash has left twice the later label counts.
+        # If a crash has left a window twice, the later label counts.
         own = own[np.lexsort((-operator_ns[own], sequence[own], start_ns[own]))]
         columns = (start_ns[own], sequence[own], windows[own], label[own].astype(np.int16), operator_ns[own])
         yield line, Arrival(*columns, tier=tier, source=source, added_ns=int(added_ns[own].max()))
 
 
 def _labels(path: Path) -> list[WindowLabel]:
-    """Read the log of labels; a torn line was never committed, so its label comes again."""
+    """Read the log of labels; a truncated line was never committed, so its label will be delivered again."""
     labels = []
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror or error}; make it readable") from error
+        raise StoreError(f"{path}: cannot be read: {error.strerror or error}: make it readable") from error
     for line in filter(None, lines):
         try:
             labels.append(WindowLabel.model_validate_json(line))

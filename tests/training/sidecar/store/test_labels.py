@@ -52,7 +52,7 @@ def test_a_label_s_time_is_exact_and_never_that_of_no_operator() -> None:
 def test_classes_are_the_spec_s_and_none_is_in_every_spec() -> None:
     assert class_index("ABCG", SPEC) == 11
     assert class_index("none", load_spec("instant")) == 0
-    with pytest.raises(TrainingError, match="there are none, LG, LL AB"):
+    with pytest.raises(TrainingError, match="use none, LG, LL AB"):
         class_index("AG", load_spec("instant"))
 
 
