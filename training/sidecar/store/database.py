@@ -145,9 +145,9 @@ class Database:
             yield
         except sqlite3.OperationalError as error:
             advice = "stop the process that has it open" if "locked" in str(error) else "make room"
-            raise StoreError(f"{self.path}: cannot be used: {error}: {advice} or choose another folder") from error
+            raise StoreError(f"{self.path}: cannot be used: {error}; {advice} or choose another folder") from error
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self.path}: is damaged: {error}: restart, which saves all readable rows") from error
+            raise StoreError(f"{self.path}: is damaged: {error}; restart, which saves all readable rows") from error
 
     # Salvage ------------------------------------------------------------------------------------------------------
 

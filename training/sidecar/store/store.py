@@ -262,7 +262,7 @@ class LabelledStore:
             folder.mkdir(parents=True, exist_ok=True)
             self._database.copy(folder / FILE, LABELLED)
         except OSError as error:
-            raise StoreError(f"{folder}: cannot write the snapshot: {error.strerror or error}: make room") from error
+            raise StoreError(f"{folder}: cannot write the snapshot: {error.strerror or error}; make room") from error
         except StoreError as error:
             raise StoreError(f"{folder}: cannot write the snapshot: {error}") from error
 

@@ -116,7 +116,7 @@ def test_damage_that_comes_while_the_store_is_open_is_a_store_error(path: Path) 
     size = path.stat().st_size // PAGE_BYTES
     with LabelledStore(path.parent, SMALL) as store:
         overwrite(path, 1, size - 1)
-        with pytest.raises(StoreError, match=r"is damaged: .*: restart, which saves all readable rows"):
+        with pytest.raises(StoreError, match=r"is damaged: .*; restart, which saves all readable rows"):
             store.windows(SPEC)
         with pytest.raises(StoreError):
             store.apply(operator_label("BG", 0, 10))

@@ -169,7 +169,7 @@ def test_a_disk_that_is_full_ends_the_upgrade_and_leaves_the_file(
     folder: Path, whole: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: object, statement: str, values: object) -> None:
-        raise StoreError("store: cannot be used: database or disk is full: make room or choose another folder")
+        raise StoreError("store: cannot be used: database or disk is full; make room or choose another folder")
 
     with monkeypatch.context() as patch:
         patch.setattr("training.sidecar.store.database.Database.run_many", full)
