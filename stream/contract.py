@@ -192,9 +192,9 @@ DeadLetterReason = Literal[
 
 
 class DeadLetterHeaders(Message):
-    """Headers that ``sensor-windows.dlq`` adds to those received; key and value are as received.
+    r"""Headers that ``sensor-windows.dlq`` adds to those received; key and value are as received.
 
-    In a header name that is not UTF-8 (reason bad-headers) the invalid bytes are escaped, e.g. ``\\xff``.
+    In a header name that is not UTF-8 (reason bad-headers) the invalid bytes are escaped, e.g. ``\xff``.
     """
 
     topic: str = Field(description="Topic of the record as received.")

@@ -1,1 +1,1 @@
-"""Publish records that cannot be decoded, list them, and send them again."""
+"""Publish records that cannot be decoded as dead letters, list them, and resend them."""

@@ -1,4 +1,4 @@
-"""Read dead letters: why each could not be processed, and the record as it was before. Pure."""
+"""Read dead letters: the reason of each, and the record as it was received. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stream.detection.decode import IncomingRecord
 from stream.errors import ContractError
 
 HEADER_REDRIVEN = f"{HEADER_PREFIX}redriven.from"
-"""On a record that was sent again: where its dead letter stands, as topic/partition/offset."""
+"""Header of a resent record: position of its dead letter, as topic/partition/offset."""
 _NAMES = {f"{HEADER_PREFIX}error.{name.replace('_', '.')}": name for name in DeadLetterHeaders.model_fields}
 SOURCES_NAMED = 3
 
@@ -22,7 +22,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter: where it stands, its cause, and the record as received."""
+    """Dead letter: its position, its cause, and the record as received."""
 
     topic: str
     partition: int
@@ -32,7 +32,7 @@ class Letter:
     key: bytes | None
     value: bytes | None
     headers: Headers
-    """As received, ours left out."""
+    """Headers as received, without those that the worker added."""
 
     @property
     def place(self) -> str:
@@ -49,17 +49,17 @@ class Letter:
 
     @property
     def again(self) -> bool:
-        """Return whether it had been sent again once, and died again."""
+        """Return True if the record was resent once before and failed again."""
         return any(name == HEADER_REDRIVEN for name, _ in self.headers)
 
 
 def read_letter(record: IncomingRecord) -> Letter:
-    """Read a record of the topic of dead letters.
+    """Read a record of the dead-letter topic.
 
     Raises:
-        ContractError: it does not state its cause, so it is none of ours.
+        ContractError: the headers state no cause, so no worker wrote the record.
     """
-    # Ours are the last ones: a record may have come with headers that look like them.
+    # The worker's headers are the last ones: the record itself may have had headers with the same names.
     ours = tuple(record.headers[-len(_NAMES) :])
     given = {_NAMES[name]: (text or b"").decode("utf-8", "replace") for name, text in ours if name in _NAMES}
     try:
@@ -67,7 +67,7 @@ def read_letter(record: IncomingRecord) -> Letter:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise ContractError(
-            f"{record.topic} {record.partition}:{record.offset} is no dead letter of ours: "
+            f"{record.topic} {record.partition}:{record.offset} is not a dead letter of Faultline: "
             f"{HEADER_PREFIX}error.{first['loc'][0]}: {first['msg']}"
         ) from None
     received = tuple(record.headers[: -len(_NAMES)])
@@ -77,14 +77,14 @@ def read_letter(record: IncomingRecord) -> Letter:
 
 @dataclass(frozen=True)
 class LetterFilter:
-    """Choice of letters; an empty set is all."""
+    """Filter of letters; an empty set matches all."""
 
     reasons: frozenset[str] = frozenset()
     lines: frozenset[str] = frozenset()
     before_ms: int | None = None
 
     def wants(self, letter: Letter) -> bool:
-        """Return whether a letter is of a chosen reason and line, and old enough."""
+        """Return True if a letter matches the reasons and lines and is old enough."""
         return (
             (not self.reasons or letter.cause.reason in self.reasons)
             and (not self.lines or letter.source in self.lines)
@@ -94,19 +94,19 @@ class LetterFilter:
 
 @dataclass
 class ReasonCount:
-    """All letters of one reason in a few figures."""
+    """Summary of all letters with one reason."""
 
     reason: str
     letters: int = 0
     first_ms: int = 0
     last_ms: int = 0
     example: str = ""
-    """Place of the newest one, for ``faultline dlq show``."""
+    """Position of the newest letter, for ``faultline dlq show``."""
     message: str = ""
     sources: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the figures for JSON: times in RFC 3339, the sources that sent most of them."""
+        """Return the summary for JSON, with times in RFC 3339 and the most frequent sources."""
         return {
             "reason": self.reason,
             "letters": self.letters,
@@ -119,12 +119,12 @@ class ReasonCount:
         }
 
     def most(self) -> list[tuple[str, int]]:
-        """Return the sources that sent most of them, with how many."""
+        """Return the sources with the most letters, and the number of each."""
         return sorted(self.sources.items(), key=lambda one: -one[1])[:SOURCES_NAMED]
 
 
 def count_reasons(letters: Iterable[Letter]) -> list[ReasonCount]:
-    """Return the letters counted by reason, the commonest first."""
+    """Return the letters counted by reason, the most frequent reason first."""
     counts: dict[str, ReasonCount] = {}
     for letter in letters:
         count = counts.setdefault(letter.cause.reason, ReasonCount(letter.cause.reason))
@@ -138,16 +138,16 @@ def count_reasons(letters: Iterable[Letter]) -> list[ReasonCount]:
 
 
 def redriven_headers(letter: Letter) -> list[tuple[str, bytes | None]]:
-    """Return the headers of the record when it is sent again: as received, and where its letter stands."""
+    """Return the headers of the resent record: those received, and the position of its dead letter."""
     kept = [(name, text) for name, text in letter.headers if name != HEADER_REDRIVEN]
     return [*kept, (HEADER_REDRIVEN, f"{letter.topic}/{letter.partition}/{letter.offset}".encode())]
 
 
 def parse_place(text: str) -> tuple[int, int]:
-    """Return partition and offset of ``partition:offset``.
+    """Parse ``partition:offset``.
 
     Raises:
-        ContractError: it is none.
+        ContractError: the text has another form.
 
     Example:
         >>> parse_place("3:1207")
@@ -156,19 +156,19 @@ def parse_place(text: str) -> tuple[int, int]:
     partition, colon, offset = text.partition(":")
     if not (colon and partition.isdecimal() and offset.isdecimal()):
         raise ContractError(
-            f"{text!r} is no place: give PARTITION:OFFSET as `faultline dlq list` prints it, e.g. 3:1207"
+            f"{text!r} is not a position: give PARTITION:OFFSET as `faultline dlq list` prints it, e.g. 3:1207"
         )
     return int(partition), int(offset)
 
 
 def time_text(timestamp_ms: int) -> str:
-    """Return a time in Unix ms as RFC 3339 text, UTC."""
+    """Return a Unix time in ms as RFC 3339 text in UTC."""
     at = datetime.fromtimestamp(max(0, timestamp_ms) / 1000, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def dump(value: bytes, limit: int = 256) -> str:
-    """Return the first bytes in hexadecimal and as text, sixteen in a row."""
+    """Return the first bytes in hexadecimal and as text, sixteen per line."""
     rows = []
     for begin in range(0, min(len(value), limit), 16):
         row = value[begin : begin + 16]

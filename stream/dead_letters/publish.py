@@ -1,4 +1,4 @@
-"""Write records that cannot be processed, with their cause in headers in the manner of Kafka Connect."""
+"""Write records that cannot be processed, with their cause in headers like those of Kafka Connect."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from stream.contract import HEADER_PREFIX, DeadLetterHeaders, Outgoing
 from stream.detection.decode import DeadRecord
 
 MESSAGE_LIMIT = 500
-"""Characters of the cause kept: enough for a person, harmless in a header."""
+"""Most characters of the cause's message: enough for a person, and small for a header."""
 COPY_LIMIT = 1_010_000
-"""Bytes of key, value and headers that still fit, with ours, below our producer's limit of 1,048,576 a record.
+"""Most bytes of key, value and headers: with the added headers they stay below the producer's limit of 1,048,576.
 
-A record beyond that would be refused for ever and block its partition.
+The producer would refuse a larger record for ever, which would block its partition.
 """
 KEY_LIMIT = 900_000
 HEADER_OVERHEAD = 10
-"""Bytes that a header costs beside its name and value, at most: two lengths."""
+"""Most bytes of a header beside its name and value: two lengths."""
 
 
 def _size(key: bytes, value: bytes, headers: list[tuple[str, bytes | None]]) -> int:
@@ -23,14 +23,14 @@ def _size(key: bytes, value: bytes, headers: list[tuple[str, bytes | None]]) -> 
 
 
 def _escaped(name: str) -> str:
-    """Return a header's name with the bytes that are not UTF-8 written as text: no producer takes them as they are."""
+    """Return a header name with the bytes that are not UTF-8 escaped, since no producer accepts them unescaped."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
-    """Return the dead letter of a record: key, value and headers as received, plus the cause.
+    """Return the dead letter of a record: key, value and headers as received, and the cause.
 
-    The value of an oversize record stays where it is: the headers say topic, partition and offset.
+    The value of an oversize record is not copied; the headers give its topic, partition and offset.
     """
     record = dead.record
     key, received = record.key or b"", list(record.headers)
@@ -53,5 +53,5 @@ def dead_letter(dead: DeadRecord, topic: str) -> Outgoing:
         headers.append((f"{HEADER_PREFIX}error.{name.replace('_', '.')}", text.encode("utf-8", "replace")))
     kept_key = record.key if len(key) <= KEY_LIMIT else None
     kept_value = None if by_reference else record.value
-    # aiokafka's producer refuses a record with neither, and would for ever.
+    # aiokafka's producer always refuses a record with neither key nor value.
     return Outgoing(topic, b"" if kept_key is None and kept_value is None else kept_key, kept_value, headers)

@@ -1,4 +1,4 @@
-"""Read dead letters, and send them again once their cause is gone."""
+"""Read dead letters, and resend them once their cause is fixed."""
 
 from __future__ import annotations
 
@@ -27,40 +27,40 @@ from stream.kafka.reading.reader import StartAt, TopicReader, read_record
 from stream.settings import Settings
 
 IN_FLIGHT = 500
-"""Unconfirmed records at any time."""
+"""Most unconfirmed records at any time."""
 
 
 @dataclass(frozen=True)
 class LetterCount:
-    """Dead letters by reason, the commonest first."""
+    """Dead letters by reason, the most frequent reason first."""
 
     reasons: list[ReasonCount]
     unreadable: int
-    """Records on the topic that do not state their cause: left out."""
+    """Records on the topic that state no cause; they are skipped."""
 
 
 @dataclass
 class RedriveCount:
-    """Letters sent again, and those left alone."""
+    """Numbers of letters that were resent and that were not."""
 
     sent: int = 0
     again: int = 0
-    """Left alone: they had been sent again before, and died again."""
+    """Not resent: they were resent before and failed again."""
     gone: int = 0
-    """Left alone: their value stood at their origin only, and is deleted."""
+    """Not resent: their value was not copied, and the original record is deleted."""
     unreadable: int = 0
-    """Records on the topic that do not state their cause: left out."""
+    """Records on the topic that state no cause; they are skipped."""
 
 
 async def read_letters(settings: Settings, start: StartAt, wanted: LetterFilter) -> AsyncGenerator[Letter | None]:
-    """Yield the wanted dead letters that are there now, and None for each record that does not state its cause."""
+    """Yield the present dead letters that match, and None for each record that states no cause."""
     async with (
         TopicReader(settings, [settings.topic_dead_letters], start) as reader,
         aclosing(reader.read_to_end()) as parts,
     ):
         async for part in parts:
             for record in itertools.chain(*part.values()):
-                # An embedded broker looks up no times.
+                # An embedded broker does not find offsets by time.
                 if start.at_ms is not None and record.timestamp < start.at_ms:
                     continue
                 try:
@@ -73,10 +73,10 @@ async def read_letters(settings: Settings, start: StartAt, wanted: LetterFilter)
 
 
 async def count_letters(settings: Settings, start: StartAt, wanted: LetterFilter) -> LetterCount:
-    """Count the wanted dead letters by reason.
+    """Count the matching dead letters by reason.
 
     Raises:
-        BrokerError: no broker, no right, or no such topic.
+        BrokerError: there is no broker, no right, or no such topic.
     """
     async with aclosing(read_letters(settings, start, wanted)) as found:
         letters = [letter async for letter in found]
@@ -84,18 +84,18 @@ async def count_letters(settings: Settings, start: StartAt, wanted: LetterFilter
 
 
 async def find_letter(settings: Settings, partition: int, offset: int) -> Letter:
-    """Return the dead letter at a place of its topic.
+    """Return the dead letter at a position of its topic.
 
     Raises:
-        BrokerError: no broker, no right, or no such topic.
-        ContractError: the record there does not state its cause.
-        TopicError: nothing is there, or not any more.
+        BrokerError: there is no broker, no right, or no such topic.
+        ContractError: the record there states no cause.
+        TopicError: there is no record at the position.
     """
     await check_reachable(settings)
     record = await read_record(settings, settings.topic_dead_letters, partition, offset)
     if record is None:
         raise TopicError(
-            f"no dead letter at {partition}:{offset} (any more): faultline dlq list prints places that there are"
+            f"no dead letter at {partition}:{offset}: faultline dlq list prints the positions of those that exist"
         )
     return read_letter(record)
 
@@ -109,18 +109,18 @@ async def redrive(
     also_again: bool = False,
     dry_run: bool = False,
 ) -> RedriveCount:
-    """Send letters to where they came from, and return how many once all are confirmed.
+    """Resend letters to their original topics; return their numbers once all are confirmed.
 
     Args:
-        settings: broker, logins and the topic of dead letters.
-        start: where to begin on every partition.
-        wanted: which letters.
-        topic: send there instead.
-        also_again: those too that were sent again before and died again.
-        dry_run: count, send nothing.
+        settings: broker, credentials and the dead-letter topic.
+        start: start of reading on every partition.
+        wanted: filter of the letters.
+        topic: topic to send to instead of the original one.
+        also_again: True includes letters that were resent before and failed again.
+        dry_run: True counts the letters and sends none.
 
     Raises:
-        BrokerError: no broker, no right, or no such topic.
+        BrokerError: there is no broker, no right, or no such topic.
     """
     count = RedriveCount()
     with broker_errors(settings):
@@ -151,7 +151,7 @@ async def redrive(
 
 
 async def _value(settings: Settings, letter: Letter) -> bytes | None:
-    """Return the value of the record as received; of one too large to copy it is fetched where it stood."""
+    """Return the value as received; one that was too large to copy is read from its original record."""
     cause = letter.cause
     if not cause.by_reference:
         return letter.value
@@ -161,5 +161,5 @@ async def _value(settings: Settings, letter: Letter) -> bytes | None:
 
 
 async def _send(producer: Any, letter: Letter, value: bytes | None, topic: str) -> Any:
-    # Now, not its old time: what is older than the topic keeps would be deleted at once.
+    # Stamped with the present time: a record older than the topic's retention would be deleted at once.
     return await send_any(producer, topic, value, letter.key, headers=redriven_headers(letter), timestamp_ms=None)

@@ -1,4 +1,4 @@
-"""Probabilities of a decoded batch → states of its lines and steps of their episodes → events. Pure."""
+"""Track a decoded batch: update the states of its lines, and make steps of episodes and events. Pure."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from stream.detection.line_state import LineState
 
 @dataclass(slots=True)
 class TrackedRecords:
-    """The result of tracking a batch."""
+    """Result of tracking a batch."""
 
     classes: NDArray[np.intp]
-    """(n,), most probable class of every window."""
+    """Most probable class of every window, (n,)."""
     lines: dict[str, None]
     """Lines of the batch, in the order of their first records."""
     steps: list[tuple[LineWindows, EpisodeStep]] = field(default_factory=list)
-    """In the order of the records, each with the record that completed it."""
+    """Steps in the order of the records, each with the record that completed it."""
     outcomes: Counter[str] = field(default_factory=Counter)
-    """Windows that were "judged" (in order), "repeated" or "late"."""
+    """Number of windows that were "judged" (tracked in order), "repeated" or "late"."""
 
     def events(self, spec: SignalSpec, model_id: str) -> Iterator[tuple[LineWindows, EpisodeStep, FaultEvent]]:
         """Yield every step with its record and its event."""
@@ -48,7 +48,7 @@ def track_batch(
 
     Args:
         tracker: turns classes into steps of episodes.
-        lines: states of the lines, which are changed; lines never seen are added.
+        lines: states of the lines; they are changed, and new lines are added.
         decoded: the batch.
         probabilities: float32 (n, classes) of its windows, calibrated, after rejection.
     """
@@ -73,7 +73,7 @@ def track_batch(
 
 
 def _quiet(decoded: DecodedBatch, classes: NDArray[np.intp], none_index: int) -> list[bool]:
-    """Return for every record whether all its windows are of the class of no fault."""
+    """Return for every record True if all its windows are of the class of no fault."""
     if not decoded.records:
         return []
     faulty = np.logical_or.reduceat(classes != none_index, [entry.first for entry in decoded.records])

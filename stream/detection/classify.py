@@ -1,4 +1,4 @@
-"""Windows → probabilities, with those rejected that mean nothing; probabilities → records of ``window-classes``."""
+"""Classify windows, reject unusable answers, and build the records of ``window-classes``."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ from stream.contract import HEADER_CONTENT_TYPE, MSGPACK, NS_PER_S, Outgoing, So
 from stream.detection.decode import LineWindows
 
 ANSWER_BYTES = 500_000
-"""Probabilities in one record of ``window-classes``: half of what a broker takes, whatever the spec."""
+"""Most bytes of probabilities in one record of ``window-classes``: half of what a broker accepts, for any spec."""
 
 Classify = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Probabilities float32 (n, classes) of windows float32 (n, samples, channels)."""
+"""Function from windows float32 (n, samples, channels) to probabilities float32 (n, classes)."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Classifier(Protocol):
-    """The part of ``model.engine.Engine`` that detection needs. Both methods are called off the event loop."""
+    """Part of ``model.engine.Engine`` that detection needs. Both methods may be called on another thread."""
 
     @property
     def model_id(self) -> str:
-        """Id of the artefact."""
+        """Return the id of the artefact."""
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities float32 (n, classes) of windows float32 (n, samples, channels)."""
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return which windows (n,) are out of the distribution of the model's training."""
+        """Return a mask (n,) of the windows that are out of distribution."""
 
 
 class ClosableClassifier(Classifier, Protocol):
-    """A classifier that holds threads until it is closed."""
+    """Classifier that holds threads until it is closed."""
 
     def close(self) -> None:
-        """End the threads; nothing is classified after it."""
+        """End the threads; the classifier cannot be used afterwards."""
 
 
 def classify_windows(
     classifier: Classifier, windows: NDArray[np.float32], none_index: int
 ) -> tuple[NDArray[np.float32], Counter[str]]:
-    """Classify windows; those without an answer that means anything count as no fault, for certain.
+    """Classify windows; those without a usable answer get the class of no fault with probability 1.
 
     Args:
-        classifier: the model in use.
+        classifier: model in use.
         windows: float32 (n, samples, channels).
-        none_index: the class of no fault.
+        none_index: index of the class of no fault.
 
     Returns:
-        Probabilities float32 (n, classes), and how many windows were "unknown" (unlike training) or "unanswered"
-        (extreme but finite values can overflow in a network), where any were.
+        Probabilities float32 (n, classes), and the numbers of windows that were "unknown" (out of distribution) or
+        "unanswered" (not finite: extreme but finite values can overflow in a network), if any.
     """
     return reject(classifier.classify(windows), classifier.is_ood(windows), none_index)
 
@@ -66,9 +66,9 @@ def with_rejection(classify: Classify, rejection: Rejection | None, spec: Signal
     """Return a function that classifies windows as ``classify_windows`` does, for a network without an engine.
 
     Args:
-        classify: probabilities float32 (n, classes) of windows float32 (n, samples, channels).
-        rejection: bounds of the windows like training; None rejects nothing.
-        spec: of the windows.
+        classify: gives probabilities float32 (n, classes) of windows float32 (n, samples, channels).
+        rejection: bounds of the training distribution; None rejects no window.
+        spec: signal spec of the windows.
     """
 
     def answer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -81,12 +81,12 @@ def with_rejection(classify: Classify, rejection: Rejection | None, spec: Signal
 def reject(
     probabilities: NDArray[np.float32], is_ood: NDArray[np.bool_], none_index: int
 ) -> tuple[NDArray[np.float32], Counter[str]]:
-    """Return probabilities with the rows that mean nothing replaced by no fault; see ``classify_windows``.
+    """Return probabilities with the unusable rows replaced by no fault; see ``classify_windows``.
 
     Args:
         probabilities: float32 (n, classes), as a model gives them.
-        is_ood: (n,), windows unlike training.
-        none_index: the class of no fault.
+        is_ood: (n,), True for windows out of distribution.
+        none_index: index of the class of no fault.
     """
     not_finite = ~np.isfinite(probabilities).all(axis=1) & ~is_ood
     counts = Counter({name: int(rows.sum()) for name, rows in (("unknown", is_ood), ("unanswered", not_finite))})
@@ -107,16 +107,16 @@ def window_classes(
     *,
     shadow: bool = False,
 ) -> list[Outgoing]:
-    """Return the answer to one record, in parts where it is too large for one (``contract.WindowClasses``).
+    """Return the classes of one record as ``contract.WindowClasses``, in several parts if they are too large for one.
 
     Args:
-        entry: the record's windows.
-        spec: of the windows.
-        model_id: of the model that answered.
+        entry: windows of the record.
+        spec: signal spec of the windows.
+        model_id: id of the model that classified them.
         classes: (n,), most probable class of every window.
         probabilities: float32 (n, classes).
-        topic: where the answer goes.
-        shadow: whether it is the answer of a candidate that runs beside the model in use.
+        topic: topic to publish on.
+        shadow: True for the classes of a shadow candidate.
     """
     record = entry.record
     source = SourceRecord(topic=record.topic, partition=record.partition, offset=record.offset).model_dump()

@@ -1,4 +1,4 @@
-"""Bytes of a whole micro-batch → arrays, in one pass. An invalid record is singled out; its neighbours go on."""
+"""Decode the bytes of a micro-batch into arrays in one pass. An invalid record is separated; the others continue."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from stream.contract import (
 from stream.errors import ContractError
 
 MSGPACK_HEADER = (HEADER_CONTENT_TYPE, MSGPACK.encode())
-"""Nearly all records have this one header, so that it is compared rather than read."""
+"""Nearly all records have exactly this header, so it is compared instead of parsed."""
 SURELY_FITS = 2.0**62
-"""Below it a sum in floating point cannot hide that 63 bits overflow."""
+"""Below this value, rounding in floating point cannot hide an overflow of 63 bits."""
 VALUE_BYTES = 4
-"""A sample is one float32."""
+"""Bytes of a sample, which is one float32."""
 
 
 class IncomingRecord(Protocol):
-    """The part of a consumed record that is read (aiokafka's ``ConsumerRecord`` has it all)."""
+    """The used fields of a consumed record; aiokafka's ``ConsumerRecord`` has all of them."""
 
     topic: str
     partition: int
@@ -46,12 +46,12 @@ class IncomingRecord(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
-    """A header's value may be null; bytes of its name that are not UTF-8 are surrogates (``record_batches``)."""
+    """Headers. A value may be None; bytes of a name that are not UTF-8 are surrogates (see ``tolerant_parser``)."""
 
 
 @dataclass(slots=True)
 class WindowRecord:
-    """A record that was not consumed from Kafka: of a file, of a recording, or of memory."""
+    """Record that was not consumed from Kafka but comes from a file, a recording or memory."""
 
     topic: str
     partition: int
@@ -63,7 +63,7 @@ class WindowRecord:
 
 
 class WindowBody(msgspec.Struct, frozen=True, gc=False):
-    """``contract.WindowMessage`` in MessagePack, as fast as it can be read."""
+    """``contract.WindowMessage`` in MessagePack, as a type that is decoded fast."""
 
     spec: str
     sequence: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)]
@@ -75,7 +75,7 @@ class WindowBody(msgspec.Struct, frozen=True, gc=False):
 
 
 class JsonWindowBody(msgspec.Struct, frozen=True, gc=False):
-    """The same in JSON, where the block is base64 text or nested lists."""
+    """``contract.WindowMessage`` in JSON, where the block is base64 text or nested lists."""
 
     spec: str
     sequence: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)]
@@ -91,7 +91,7 @@ _decode_json = msgspec.json.Decoder(JsonWindowBody).decode
 
 
 class InvalidRecordError(ContractError):
-    """One record cannot be decoded. ``reason`` is its dead letter's."""
+    """A record cannot be decoded. ``reason`` is the reason of its dead letter."""
 
     def __init__(self, reason: DeadLetterReason, message: str) -> None:
         super().__init__(message)
@@ -100,7 +100,7 @@ class InvalidRecordError(ContractError):
 
 @dataclass(slots=True)
 class LineWindows:
-    """The windows of one record: rows ``first … first + count`` of the batch's block, all of one line."""
+    """Windows of one record: rows ``first … first + count`` of the batch's block, all of one line."""
 
     record: IncomingRecord
     line: str
@@ -114,7 +114,7 @@ class LineWindows:
 
 @dataclass(slots=True)
 class DeadRecord:
-    """An invalid record, and why it is one."""
+    """Invalid record with the reason."""
 
     record: IncomingRecord
     reason: DeadLetterReason
@@ -123,7 +123,7 @@ class DeadRecord:
 
 @dataclass(slots=True)
 class DecodedBatch:
-    """A micro-batch as arrays: ``windows`` float32 (n, samples, channels), per unit, in the order of ``records``."""
+    """Micro-batch as arrays: ``windows`` is float32 (n, samples, channels), per unit, in the order of ``records``."""
 
     windows: NDArray[np.float32]
     records: list[LineWindows]
@@ -147,7 +147,7 @@ def _is_utf8(name: str) -> bool:
 
 def _is_json(record: IncomingRecord, value: bytes) -> bool:
     kind = _content_type(record) if record.headers else None
-    # Without a header the first byte decides: a MessagePack map never starts with "{" or white space.
+    # Without a content-type header the first byte decides: a MessagePack map never starts with "{" or white space.
     return kind == JSON or (kind is None and value[:1] in b"{ \t\r\n")
 
 
@@ -158,7 +158,7 @@ def _json_block(data: str | list[Any], shape: tuple[int, ...]) -> bytes:
         except (binascii.Error, ValueError) as error:
             raise InvalidRecordError("bad-bytes", f"data is not base64: {error}") from None
     try:
-        # No type is asked for: NumPy would read text and null as numbers.
+        # No dtype is given, because NumPy would convert text and null to numbers.
         values = np.asarray(data)
     except (ValueError, OverflowError):
         raise InvalidRecordError("wrong-shape", "data is not a regular nested list of numbers") from None
@@ -171,7 +171,7 @@ def _json_block(data: str | list[Any], shape: tuple[int, ...]) -> bytes:
 
 
 def _check_times(body: WindowBody | JsonWindowBody, spec: SignalSpec) -> None:
-    """Raise where a number that is computed from the body's numbers could not be stored."""
+    """Raise if a time or sequence number computed from the body exceeds 63 bits."""
     samples = (body.count - 1) * spec.hop + spec.samples
     if body.start_ns + samples * NS_PER_S / body.rate_hz < SURELY_FITS and body.sequence + body.count < SURELY_FITS:
         return
@@ -205,7 +205,7 @@ def decode_record(
     """Return line id, body and float32 block of one record.
 
     Raises:
-        InvalidRecordError: with the dead letter's reason, whatever is wrong with the record.
+        InvalidRecordError: the record is invalid; the error has the reason of its dead letter.
     """
     value, key, headers = record.value, record.key, record.headers
     plain = len(headers) == 1 and headers[0] == MSGPACK_HEADER
@@ -220,7 +220,7 @@ def decode_record(
     if len(value) > max_bytes:
         raise InvalidRecordError("oversize", f"the value has {len(value)} bytes, more than {max_bytes}")
     if not key:
-        raise InvalidRecordError("bad-key", "the record has no key; the key is the line's id")
+        raise InvalidRecordError("bad-key", "the record has no key; the key must be the line's id")
     if len(key) > MAX_LINE_BYTES:
         raise InvalidRecordError("bad-key", f"the key has {len(key)} bytes, more than {MAX_LINE_BYTES}")
     try:
@@ -233,7 +233,7 @@ def decode_record(
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRecordError("bad-bytes", f"not a window message: {error}") from None
     if body.spec != spec.name:
-        raise InvalidRecordError("wrong-spec", f"spec {body.spec[:64]!r}, but this worker judges {spec.name!r}")
+        raise InvalidRecordError("wrong-spec", f"spec {body.spec[:64]!r}, but this worker classifies {spec.name!r}")
     block = (
         body.data
         if isinstance(body, WindowBody)
@@ -249,8 +249,8 @@ def decode_batch(records: Sequence[IncomingRecord], spec: SignalSpec, *, max_byt
 
     Args:
         records: consumed records, in order.
-        spec: what their windows must be.
-        max_bytes: a larger value is invalid.
+        spec: required signal spec of the windows.
+        max_bytes: largest value in bytes; a larger one is invalid.
 
     Returns:
         The windows of all valid records as one block, and the invalid records.
@@ -277,7 +277,7 @@ def decode_batch(records: Sequence[IncomingRecord], spec: SignalSpec, *, max_byt
 
 
 def _without_infinities(batch: DecodedBatch) -> DecodedBatch:
-    """Single out the records that hold NaN or infinity. Rare, so written for clarity."""
+    """Separate the records that contain NaN or infinity. This is rare, so the code is written for clarity."""
     finite = np.logical_and.reduce(np.isfinite(batch.windows), axis=(1, 2))
     kept: list[LineWindows] = []
     rows: list[NDArray[np.float32]] = []
@@ -291,7 +291,7 @@ def _without_infinities(batch: DecodedBatch) -> DecodedBatch:
             kept.append(entry)
         else:
             wrong = int((~finite[span]).sum())
-            message = f"{wrong} of {entry.count} windows hold NaN or infinity"
+            message = f"{wrong} of {entry.count} windows contain NaN or infinity"
             batch.dead.append(DeadRecord(entry.record, "not-finite", message))
     windows = np.concatenate(rows) if rows else batch.windows[:0]
     batch.dead.sort(key=lambda dead: dead.record.offset)

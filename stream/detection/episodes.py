@@ -1,4 +1,4 @@
-"""Classes of windows → steps of episodes, per line. Pure: arrays, times and a state in; steps and a state out."""
+"""Track episodes per line: turn classes of windows and a state into steps of episodes and a new state. Pure."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ QUALITY_ORDER: tuple[QualityFlag, ...] = get_args(QualityFlag)
 
 @dataclass(frozen=True, slots=True)
 class EpisodeStep:
-    """One step of an episode; ``stream.detection.events`` makes the published event of it."""
+    """Step of an episode, from which ``stream.detection.events`` makes the published event."""
 
     line: str
     state: EpisodeState
     episode_id: str
     fault_class: int
     previous_class: int | None
-    """Class before an update; None otherwise."""
+    """Class before an update; None for other steps."""
     probabilities: NDArray[np.float64]
-    """(classes,), mean over the windows that decided."""
+    """Mean over the windows that decided, (classes,)."""
     inception_ns: int
     detection_ns: int
     cleared_ns: int | None
@@ -41,22 +41,22 @@ class EpisodeStep:
 
 @dataclass(slots=True)
 class TrackedRecord:
-    """The effect of one record on its line. Every window is counted once: in order, repeated or late."""
+    """Result of one record for its line. Every window is counted once: in order, repeated or late."""
 
     state: LineState
     steps: list[EpisodeStep] = field(default_factory=list)
     in_order: int = 0
     repeated: int = 0
-    """Known by sequence, not tracked again."""
+    """Windows whose sequence numbers were tracked before; they are skipped."""
     late: int = 0
-    """Tracked, though their time is not after the line's last: their source is late or its clock was set back."""
+    """Windows that were tracked although they are not later than the line's last: late, or the clock was set back."""
 
 
 class EpisodeTracker:
-    """Turns classes into episodes: m of n faulty windows confirm, `clear` quiet ones end, a lasting change updates.
+    """Tracker of episodes: m of n faulty windows confirm one, `clear` quiet ones end it, a lasting change updates it.
 
-    A change between classes that the spec calls equivalent is no update: they cannot be told apart, and the event's
-    probabilities say what is known.
+    A change between equivalent classes of the spec is no update: such classes cannot be distinguished, and the event's
+    probabilities show both.
     """
 
     def __init__(self, spec: SignalSpec, policy: EpisodePolicy | None = None) -> None:
@@ -64,7 +64,7 @@ class EpisodeTracker:
         self.policy = policy or spec.episode
         self.none = spec.none_index
         self._merged = list(spec.equivalent_indices())
-        # Asked once per faulty window.
+        # Looked up once here, since it is used for every faulty window.
         self._signal = domain_of(spec).signal
         self._spec_key = spec_key(spec)
 
@@ -79,14 +79,14 @@ class EpisodeTracker:
         """Track the windows of one record.
 
         Args:
-            state: the line's state so far; None for a line never seen. It is changed in place.
+            state: current state of the line; None for a new line. It is changed in place.
             entry: line id, first sequence, start time and rate of the windows.
             windows: float32 (n, samples, channels), per unit.
             classes: (n,), most probable class of every window.
             probabilities: float32 (n, classes), calibrated.
 
         Returns:
-            The new state, the steps in order, and how many windows were in order, repeated or late.
+            The new state, the steps in order, and the numbers of windows in order, repeated or late.
         """
         if state is None or state.spec != self._spec_key:
             state = LineState(spec=self._spec_key)
@@ -114,13 +114,16 @@ class EpisodeTracker:
         return result
 
     def advance_if_idle(self, state: LineState | None, entry: LineWindows) -> bool:
-        """Advance an idle line by a record of quiet windows that follow its last one; nearly all records are such.
+        """Advance an idle line by a record of quiet windows that follow its last one, as nearly all records do.
 
-        The effect is that of ``track``, many times quicker. False means that they do not follow and nothing changed.
+        The result is that of ``track``, many times faster.
 
         Args:
-            state: the line's state so far; None for a line never seen.
-            entry: a record of which all windows are of the class of no fault.
+            state: current state of the line; None for a new line.
+            entry: record whose windows are all of the class of no fault.
+
+        Returns:
+            False if the windows do not follow the last one; the state is then unchanged.
         """
         if (
             state is None
@@ -140,12 +143,12 @@ class EpisodeTracker:
         return True
 
     def _stays_idle(self, state: LineState, classes: NDArray[np.intp]) -> bool:
-        """Return True where the windows can be passed over: nearly all lines are quiet nearly all the time."""
+        """Return True if the windows need no tracking, because the line is idle and stays quiet."""
         return state.idle and bool((classes == self.none).all())
 
     @staticmethod
     def _forget_when_idle(state: LineState) -> None:
-        """Quiet windows and flags before a suspicion change nothing, however the stream is cut into records."""
+        """Drop recent windows and flags of an idle line, so that results do not depend on the grouping into records."""
         if state.idle:
             state.recent, state.flags = [], []
 
@@ -156,15 +159,16 @@ class EpisodeTracker:
     def _repeated(state: LineState, entry: LineWindows, hop_ns: float) -> int:
         """Count the leading windows that were tracked before.
 
-        A higher number is new, whatever its time: clocks are set back, and one wrong time must not blind a line.
-        A known number with a time after the line's last (by more than rounding) is a source that restarted its count.
+        A window with a higher number is new, whatever its time: clocks are set back, and one wrong time must not make
+        the tracker ignore a line. A known number with a time after the line's last (by more than rounding) means that
+        the source has restarted its count.
         """
         if entry.sequence > state.sequence or entry.start_ns > state.start_ns + hop_ns / 2:
             return 0
         return min(entry.count, state.sequence - entry.sequence + 1)
 
     def _break(self, state: LineState, entry: LineWindows, skip: int, hop_ns: float) -> QualityFlag | None:
-        """Return how the first new window fails to follow the line's last one; None where it follows."""
+        """Return the flag for a first new window that does not follow the line's last one; None if it follows."""
         if state.start_ns < 0:
             return None
         first, start_ns = entry.sequence + skip, self._start_ns(entry, skip)
@@ -174,14 +178,14 @@ class EpisodeTracker:
             return "late"
         if first <= state.sequence:
             return "source-restart"
-        # An idle line's state is not written after every batch, so a jump right after a restart is no gap.
+        # An idle line's state is not written after every batch, so a jump directly after a restart is no gap.
         return None if state.restored and state.idle else "gap"
 
     @staticmethod
     def _flag(state: LineState, flag: QualityFlag) -> None:
         quality = state.episode.quality if state.episode is not None else state.flags
         if flag not in quality:
-            # A new list: a decoded or default list may be shared.
+            # A new list, because a decoded or default list may be shared.
             quality = [*quality, flag]
             if state.episode is not None:
                 state.episode.quality = quality
@@ -220,12 +224,12 @@ class EpisodeTracker:
         self._forget_when_idle(state)
 
     def _completes_an_onset(self, before: list[RecentWindow]) -> bool:
-        """Return True where a faulty window completes an onset whose inception is that of an earlier window."""
+        """Return True if a faulty window completes an onset whose inception lies in an earlier window."""
         earlier = sum(1 for recent in before if recent.probabilities)
         return 0 < earlier >= self.policy.confirm - 1
 
     def _end_ns(self, start_ns: int, rate_hz: float) -> int:
-        """Return the time after a window's last sample."""
+        """Return the end of a window in Unix ns."""
         return start_ns + round(self.spec.samples * NS_PER_S / rate_hz)
 
     def _maybe_onset(self, result: TrackedRecord, entry: LineWindows, window: NDArray[np.float32]) -> None:
@@ -283,7 +287,7 @@ class EpisodeTracker:
             return
         mean = np.zeros(len(self.spec.classes))
         mean[self.none] = 1.0
-        # A window stays faulty until about half of it is past the clearing: half a window is taken back.
+        # A window stays faulty until about half of it lies after the clearing, so half a window is subtracted.
         cleared_ns = episode.last_fault_end_ns - round(self.spec.samples * NS_PER_S / entry.rate_hz / 2)
         cleared_ns = max(cleared_ns, episode.inception_ns)
         state.episode, state.recent = None, []

@@ -1,4 +1,4 @@
-"""Steps of episodes → published events."""
+"""Turn steps of episodes into events, and events into records."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from stream.detection.episodes import EpisodeStep
 
 
 def event_model(domain: Domain) -> type[FaultEvent]:
-    """Return the class of a domain's events."""
+    """Return the event class of a domain."""
     own: type[FaultEvent] | None = domain.event_model()
     return FaultEvent if own is None else own
 
 
 @cache
 def event_models() -> tuple[type[FaultEvent], ...]:
-    """Return the class of events of every installed domain that has its own, and last that of all others."""
+    """Return the event classes of all installed domains that have their own, and then the generic one."""
     own = dict.fromkeys(event_model(load_domain(name)) for name in installed_domains())
     return (*(model for model in own if model is not FaultEvent), FaultEvent)
 
 
 def decode_event(value: bytes | None) -> FaultEvent | None:
-    """Return an event from its JSON, as one of the domain of whose fields it has most, or None if it is no event.
+    """Decode an event from JSON as the event class with the most matching fields; return None if it is no event.
 
-    Fields that a newer worker may have added are left out.
+    Unknown fields, which a newer worker may have added, are ignored.
     """
     try:
         body = msgspec.json.decode(value or b"")
@@ -92,16 +92,16 @@ def outgoing_events(
     *,
     simulated: bool = False,
 ) -> list[Outgoing]:
-    """Return the records of one event: on its type's topic, and on the former type's when an update changed it.
+    """Return the records of one event: for its type's topic, and for the former type's if an update changed the type.
 
-    Both carry the same id, so that a subscriber of one type learns that the fault became another.
+    Both carry the same id. A subscriber of the former type thus receives the change as well.
 
     Args:
-        event: of ``step``.
-        step: says whether the class changed.
-        spec: gives the type of every class.
-        topic_of: topic of a fault type.
-        simulated: True where a simulator made the windows; a header of the records says so.
+        event: event of ``step``.
+        step: step of the episode, with the previous class of an update.
+        spec: signal spec, which gives the type of every class.
+        topic_of: returns the topic of a fault type.
+        simulated: True if a simulator made the windows, which a header of the records then says.
     """
     types = [event.fault_type]
     if step.previous_class is not None and spec.classes[step.previous_class].type not in types:

@@ -1,4 +1,4 @@
-"""The memory of a line between windows: small, serialisable, enough to continue after a kill or a rebalance."""
+"""Store the state of a line between windows: small and serialisable, so that tracking continues after a restart."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ VERSION = 1
 
 
 class RecentWindow(msgspec.Struct, array_like=True):
-    """One of the last n windows: its class and, if faulty, what an onset needs of it."""
+    """One of the last n windows: its class and, if it is faulty, the data that an onset needs."""
 
     fault_class: int
     sequence: int
     start_ns: int
     inception_ns: int
-    """Estimated inception if the fault began in this window; 0 where no onset can ask for it."""
+    """Estimated inception (Unix ns) if the fault began in this window; 0 if no onset can need it."""
     probabilities: list[float]
-    """Of every class; empty for a quiet window."""
+    """Probability of every class; empty for a quiet window."""
 
 
 class OpenEpisode(msgspec.Struct, array_like=True):
-    """An episode between its onset and its clear."""
+    """Episode between its onset and its clear."""
 
     episode_id: str
     fault_class: int
     inception_ns: int
     last_fault_end_ns: int
-    """Time after the last sample of the last faulty window."""
+    """End of the last faulty window, Unix ns."""
     quiet: int = 0
-    """Quiet windows in a row."""
+    """Number of consecutive quiet windows."""
     rival_class: int = -1
-    """Another class that the last faulty windows agreed on."""
+    """Class that the last faulty windows have instead of ``fault_class``; -1 for none."""
     rivals: int = 0
-    """How many of them in a row."""
+    """Number of consecutive windows with the rival class."""
     rival_probabilities: list[float] = []
     """Sum of their probabilities."""
     quality: list[str] = []
 
 
 class LineState(msgspec.Struct, array_like=True):
-    """State of one line. ``sequence`` and ``start_ns`` are the last tracked window's."""
+    """State of one line. ``sequence`` and ``start_ns`` are those of the last tracked window."""
 
     version: int = VERSION
     sequence: int = -1
@@ -54,19 +54,19 @@ class LineState(msgspec.Struct, array_like=True):
     flags: list[str] = []
     """Quality flags since the line was last idle."""
     restored: bool = False
-    """True where windows may have passed since this state was written: idle lines are not written every time."""
+    """True if windows may have passed since this state was written, because idle lines are not always written."""
     spec: str = ""
-    """Name and classes of the spec that the class indices are of, see ``spec_key``."""
+    """Key of the spec that the class indices refer to, see ``spec_key``."""
 
     @property
     def idle(self) -> bool:
-        """True when forgetting everything but the sequence would change no later event."""
-        # This runs for every line in every micro-batch, and nearly always there is nothing to look through.
+        """Return True if forgetting everything but the sequence would change no later event."""
+        # This runs for every line in every micro-batch, and nearly always ``recent`` is empty.
         return self.episode is None and (not self.recent or not any(window.probabilities for window in self.recent))
 
 
 def spec_key(spec: SignalSpec) -> str:
-    """Return the name and a digest of the classes: two specs that share them can share line states."""
+    """Return the spec's name and a digest of its classes; specs with the same key can share line states."""
     classes = hashlib.blake2b("\x1f".join(spec.class_names).encode(), digest_size=4).hexdigest()
     return f"{spec.name}:{classes}"
 
@@ -76,7 +76,7 @@ _decode = msgspec.msgpack.Decoder(LineState).decode
 
 
 def encode_state(state: LineState) -> bytes:
-    """Return the value of ``line-states``."""
+    """Return a state as a value of ``line-states``."""
     return _encode(state)
 
 
@@ -91,6 +91,6 @@ def decode_state(value: bytes) -> LineState:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ContractError(f"not a line state: {error}") from None
     if state.version != VERSION:
-        raise ContractError(f"line state of version {state.version}; this worker knows {VERSION}")
+        raise ContractError(f"the line state has version {state.version}, but this worker reads version {VERSION}")
     state.restored = True
     return state

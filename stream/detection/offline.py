@@ -1,4 +1,4 @@
-"""Detection without a broker: the decoding, rejection, tracking and events of a worker, on records from anywhere."""
+"""Detect faults without a broker: decode, reject, track and make events as a worker does, from any records."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from stream.detection.episodes import EpisodeTracker
 from stream.detection.line_state import LineState
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""As a broker by default: a larger message never reaches a worker."""
+"""A broker's default limit: a larger message never reaches a worker."""
 BATCH_WINDOWS = 4096
-"""Classified at once: enough to fill the engine's buckets, 3 MiB of `line` windows."""
+"""Windows classified at once: enough to fill the engine's buckets; 3 MiB of `line` windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """The result of one batch.
+    """Result of one batch.
 
     Attributes:
-        batch: the windows, their records, and the records that could not be decoded.
+        batch: windows, their records, and the records that could not be decoded.
         probabilities: float32 (n, classes), after rejection.
         classes: (n,), most probable class of every window.
-        events: as a worker would publish them, in their order.
-        outcomes: windows that were "judged", "repeated", "late", "unknown" or "unanswered".
+        events: events in the order in which a worker would publish them.
+        outcomes: number of windows that were "judged" (tracked in order), "repeated", "late", "unknown" (out of
+            distribution) or "unanswered" (no finite probabilities).
     """
 
     batch: DecodedBatch
@@ -43,13 +44,13 @@ class Detection:
 
 
 class Detector:
-    """Detects faults in records of ``sensor-windows``, batch by batch, and keeps the state of every line.
+    """Detector of faults in records of ``sensor-windows``, batch by batch; it keeps the state of every line.
 
     Args:
-        classifier: an engine.
-        spec: that the classifier's windows and classes are of.
-        policy: when windows make an episode; the spec's own by default.
-        max_bytes: a larger message cannot be decoded.
+        classifier: engine that classifies windows.
+        spec: signal spec of the classifier's windows and classes.
+        policy: rule by which windows make an episode; the spec's own by default.
+        max_bytes: largest message in bytes; a larger one becomes a dead record.
 
     Example:
         >>> from model.artefact import shipped
@@ -80,11 +81,11 @@ class Detector:
         self._max_bytes = max_bytes
 
     def process(self, records: Sequence[IncomingRecord]) -> Detection:
-        """Decode records, which come after those of earlier calls, and detect what they hold."""
+        """Decode records, which must follow those of earlier calls, and detect faults in them."""
         return self.process_batch(decode_batch(records, self.spec, max_bytes=self._max_bytes))
 
     def process_batch(self, batch: DecodedBatch) -> Detection:
-        """Detect what a decoded batch holds."""
+        """Detect faults in a decoded batch."""
         probabilities, outcomes = classify_windows(self.classifier, batch.windows, self.spec.none_index)
         tracked = track_batch(self._tracker, self.lines, batch, probabilities)
         events = tuple(event for _, _, event in tracked.events(self.spec, self.classifier.model_id))
@@ -92,11 +93,11 @@ class Detector:
 
 
 def batched(records: Iterable[tuple[WindowRecord, int]], windows: int = BATCH_WINDOWS) -> Iterator[list[WindowRecord]]:
-    """Gather records into batches.
+    """Group records into batches.
 
     Args:
-        records: in order, each with its number of windows (1 where that is not known).
-        windows: a batch ends with the record that brings it to so many.
+        records: records in order, each with its number of windows (1 if unknown).
+        windows: number of windows at which a batch ends.
     """
     batch: list[WindowRecord] = []
     gathered = 0

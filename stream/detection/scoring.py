@@ -1,15 +1,17 @@
-"""Scores of episodes against the faults that were there. Pure: faults and episodes in, counts out.
+"""Score episodes against the true faults. Pure.
 
 Definitions, in samples or in event time:
 
 - An episode belongs to the first *fault* during which it opened: after the fault began, and no later than the *grace*
-  after it ended. The grace is one window, which may still hold a sample of the fault when it begins at its end, and
-  whatever the labels leave open about the end: one hop where they are those of windows.
+  period after it ended. The grace period is one window, which may still contain a sample of the fault if it starts at
+  the fault's end, plus the uncertainty of the end: one hop if the labels are those of windows.
 - A fault is *found* if an episode belongs to it, *missed* if none does. Further episodes of it are *repeated*.
-- It is *correct* if its last episode ends with the class of its last stage, classes that score as one being equal.
-  Found but not correct is *wrong*. It is correct *at onset* if its first episode also opened with a stage's class.
+- A fault is *correct* if its last episode ends with the class of its last stage; equivalent classes are equal. A fault
+  that is found but not correct is *wrong*. It is correct *at onset* if its first episode also opened with the class of
+  one of its stages.
 - An episode that belongs to no fault is a *false alarm*, even if a fault begins while it is open.
-- A stage of two periods or more is *reported* if an episode of the fault took its class within it plus the grace.
+- A stage of two periods or more is *reported* if an episode of the fault took its class within the stage or the grace
+  period after it.
 """
 
 from __future__ import annotations
@@ -31,20 +33,20 @@ from stream.detection.truth import LASTING_CYCLES, InjectedFault, Stage
 from stream.windowing import cut_windows
 
 UNKNOWN_CLASS = -1
-"""A class that the spec does not have."""
+"""Index of a class that the spec does not have."""
 METRICS = (
     *("injected", "found", "correct", "onset_correct", "wrong", "missed", "false_alarms", "repeated"),
     *("line_hours", "delay_cycles_median", "delay_cycles_p95"),
 )
-"""Those of a score that a manifest has."""
+"""Names of the scores in a manifest."""
 WINDOWS_AT_ONCE = 25
-"""Tracked as one record: an idle line passes over so many at once, and few besides a fault's own are looked at one by
-one. Of 4, 25 and 100 it took the least time over lines of a minute with twenty faults each."""
+"""Windows tracked as one record. An idle line skips a whole record; most windows outside a fault are not tracked one by
+one. Of 4, 25 and 100 this number took the least time over lines of a minute with twenty faults each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An onset or an update of an episode: the time of its last sample, and the class from then on."""
+    """Onset or update of an episode: the time of its last sample, and the class from then on."""
 
     at: int
     fault_class: int
@@ -52,24 +54,24 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A confirmed episode of one line (its id, or the number of a record), from its onset on."""
+    """Confirmed episode of one line (its id, or the number of a record), from its onset on."""
 
     line: str | int
     decisions: tuple[Decision, ...]
 
     @property
     def at(self) -> int:
-        """Time of the onset."""
+        """Return the time of the onset."""
         return self.decisions[0].at
 
     @property
     def onset_class(self) -> int:
-        """Class at the onset."""
+        """Return the class at the onset."""
         return self.decisions[0].fault_class
 
     @property
     def last_class(self) -> int:
-        """Class at the end."""
+        """Return the class at the end."""
         return self.decisions[-1].fault_class
 
 
@@ -79,14 +81,14 @@ class Episode:
 def detect_episodes(
     probabilities: NDArray[np.float32], samples: NDArray[np.float32], spec: SignalSpec
 ) -> list[Episode]:
-    """Return the episodes that the worker's own tracker makes of records, timed by samples from a record's begin.
+    """Return the episodes that the worker's tracker finds in records; times are samples from a record's beginning.
 
-    A decision is at the number of samples that it needed, which is one more than the index of the last of them.
+    The time of a decision is the number of samples that it needed, one more than the index of the last of them.
 
     Args:
         probabilities: float32 (records, windows, classes), after rejection.
-        samples: float32 (records, t, channels), which the windows were cut from.
-        spec: of the windows; its policy confirms.
+        samples: float32 (records, t, channels), from which the windows were cut.
+        spec: signal spec of the windows; its episode policy applies.
     """
     tracker = EpisodeTracker(spec)
     found: list[Episode] = []
@@ -99,7 +101,7 @@ def detect_episodes(
 
 
 def _entries(count: int, spec: SignalSpec) -> Iterator[LineWindows]:
-    """Yield the windows of a record as messages of one line, a microsecond to a sample: times have no fractions."""
+    """Yield the windows of a record as messages of one line; a sample lasts 1 µs, so that times are whole numbers."""
     record = WindowRecord("record", 0, 0, 0, None, None)
     for first in range(0, count, WINDOWS_AT_ONCE):
         length = min(WINDOWS_AT_ONCE, count - first)
@@ -115,7 +117,7 @@ def _decisions(steps: Iterable[EpisodeStep], spec: SignalSpec) -> Iterable[tuple
 
 
 def unique_events(events: Iterable[FaultEvent]) -> list[FaultEvent]:
-    """Return events without repeats: a change of type is on two topics, a crash repeats, under the same id."""
+    """Return events without repeats, which have equal ids: a change of type is on two topics, a crash repeats."""
     return list({event.event_id: event for event in events}.values())
 
 
@@ -123,8 +125,8 @@ def published_episodes(events: Iterable[FaultEvent], spec: SignalSpec) -> list[E
     """Return the episodes of published events, in the order of their onsets, timed in Unix ns.
 
     Args:
-        events: in any order, repeats allowed. Events of an episode whose onset is not among them are left out.
-        spec: numbers the classes.
+        events: events in any order; repeats are allowed. Events of an episode without an onset are left out.
+        spec: signal spec, which gives the index of every class.
     """
     of_episode: dict[tuple[str, str], list[FaultEvent]] = defaultdict(list)
     for event in sorted(unique_events(events), key=lambda event: event.detection_ns):
@@ -149,7 +151,7 @@ def _index(name: str, spec: SignalSpec) -> int:
 
 @dataclass(slots=True)
 class ClassScore:
-    """Faults of one class or type (their last stage's)."""
+    """Counts of the faults of one class or type, that of their last stage."""
 
     injected: int = 0
     found: int = 0
@@ -158,7 +160,7 @@ class ClassScore:
 
 @dataclass(slots=True)
 class EventScore:
-    """Counts; see the module for what they mean. ``injected = correct + wrong + missed``."""
+    """Counts, defined in the module's docstring. ``injected = correct + wrong + missed``."""
 
     line_hours: float
     injected: int = 0
@@ -170,19 +172,19 @@ class EventScore:
     false_alarms: int = 0
     repeated: int = 0
     delay_cycles_median: float = 0.0
-    """From inception to the first onset of the faults found."""
+    """Delay in periods from inception to the first onset, of the faults found."""
     delay_cycles_p95: float = 0.0
     onsets: int = 0
     stages: int = 0
-    """Stages of two periods or more."""
+    """Number of stages of two periods or more."""
     stages_reported: int = 0
     by_class: dict[str, ClassScore] = field(default_factory=lambda: defaultdict(ClassScore))
     by_type: dict[str, ClassScore] = field(default_factory=lambda: defaultdict(ClassScore))
     onset_types: set[str] = field(default_factory=set)
     not_correct: list[tuple[InjectedFault, str | None]] = field(default_factory=list)
-    """Faults that were missed (None) or wrong (the class in the end)."""
+    """Faults that were missed (None) or wrong (with the final class)."""
     false_episodes: list[tuple[Episode, str]] = field(default_factory=list)
-    """Episodes of no fault, with the class of their onset."""
+    """False alarms, with the class of their onset."""
 
     def as_metrics(self) -> dict[str, float]:
         """Return the counts and the false alarms per line-hour, rounded for a manifest."""
@@ -194,13 +196,13 @@ class EventScore:
 def score_events(
     faults: Sequence[InjectedFault], episodes: Sequence[Episode], spec: SignalSpec, line_hours: float = 0.0
 ) -> EventScore:
-    """Score episodes against the faults that were there.
+    """Score episodes against the true faults.
 
     Args:
-        faults: from ``injected_faults`` or ``Truth.faults``.
-        episodes: from ``detect_episodes`` or ``published_episodes``, with times of the same unit.
-        spec: gives the grace, the period, names, types and the classes that score as one.
-        line_hours: length of all records together; 0 where no rate is asked for.
+        faults: faults from ``injected_faults`` or ``Truth.faults``.
+        episodes: episodes from ``detect_episodes`` or ``published_episodes``, with times in the same unit.
+        spec: signal spec, which gives the grace period, the signal's period, names, types and equivalent classes.
+        line_hours: length of all records together in hours; 0 if no rate is needed.
     """
     score = EventScore(line_hours, injected=len(faults), onsets=len(episodes))
     known = [episode.onset_class for episode in episodes if episode.onset_class != UNKNOWN_CLASS]
@@ -241,7 +243,7 @@ def _count_fault(score: EventScore, fault: InjectedFault, episodes: Sequence[Epi
 
 
 def belongs(episode: Episode, fault: InjectedFault, spec: SignalSpec) -> bool:
-    """Return True where an episode opened during a fault, the grace included."""
+    """Return True if an episode opened during a fault or its grace period."""
     return episode.line == fault.line and fault.begin < episode.at <= fault.end + _grace(fault, spec)
 
 

@@ -1,6 +1,6 @@
-"""Labels → the faults that were there, which events are scored against. Pure.
+"""Derive the true faults from labels, to score events against them. Pure.
 
-Times are samples of a record where every sample has a label, and Unix ns where every window has one.
+Times are sample numbers if every sample of a record has a label, and Unix ns if every window has one.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from model.spec import SignalSpec
 from stream.contract import NS_PER_S
 
 LASTING_CYCLES = 2
-"""A stage that lasts so long should be reported by itself, and a shorter fault may be cut off."""
+"""Periods. A stage of at least this length should be reported by itself; a shorter fault may be cut off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Part of a fault with one class: from ``begin`` up to ``end``, exclusive."""
+    """Part of a fault with one class, from ``begin`` to ``end`` (exclusive)."""
 
     fault_class: int
     begin: int
@@ -30,7 +30,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class InjectedFault:
-    """A fault of one line, as the labels say."""
+    """Fault of one line according to the labels."""
 
     line: str | int
     """Id of the line, or number of the record."""
@@ -38,26 +38,26 @@ class InjectedFault:
     sample: float = 1.0
     """Length of a sample in the unit of the times."""
     uncertain: int = 0
-    """Samples by which the fault may have ended after ``end``."""
+    """Number of samples after ``end`` within which the fault may have ended."""
 
     @property
     def begin(self) -> int:
-        """Earliest possible inception."""
+        """Return the earliest possible inception."""
         return self.stages[0].begin
 
     @property
     def end(self) -> int:
-        """End of the last stage."""
+        """Return the end of the last stage."""
         return self.stages[-1].end
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Class of every stage."""
+        """Return the class of every stage."""
         return tuple(stage.fault_class for stage in self.stages)
 
 
 def injected_faults(labels: NDArray[np.int8], none_index: int = 0) -> list[InjectedFault]:
-    """Return the faults in labels (records, t): runs of faulty samples; a change of class begins another stage."""
+    """Return the faults in labels (records, t): runs of faulty samples, where a change of class begins a new stage."""
     found = []
     for record, row in enumerate(labels):
         faulty = np.concatenate([[False], row != none_index, [False]])
@@ -73,7 +73,7 @@ def injected_faults(labels: NDArray[np.int8], none_index: int = 0) -> list[Injec
 
 @dataclass(slots=True)
 class _Line:
-    """Runs of equal labels: class, end of the first and of the last window."""
+    """Line with its runs of equal labels: class, end of the first and of the last window."""
 
     sample_ns: float
     period_ns: int
@@ -83,13 +83,14 @@ class _Line:
 
 
 class Truth:
-    """Gathers the labels of windows as they pass, and makes faults of them.
+    """Collector of the labels of windows, which derives faults from them.
 
     A fault is a run of windows of one line whose labels are not none. A change between fault classes without none in
-    between makes it one fault with several stages; a change between classes that the spec calls equivalent is no
-    change. A window's label is its last sample's, so a fault begins within one hop before the end of its first window,
-    and ends within one hop after that of its last. A fault that the recording cuts off within two periods of its
-    beginning is not counted: nobody could confirm it. A period is the signal's own, or a window where it has none.
+    between makes one fault with several stages; a change between equivalent classes of the spec is no change. A
+    window's label is that of its last sample, so a fault begins within one hop before the end of its first window, and
+    ends within one hop after the end of its last. A fault that the recording cuts off within two periods of its
+    beginning is not counted, since no model could confirm it. A period is the signal's own, or the length of a window
+    if the signal has none.
 
     Example:
         >>> from model.spec import load_spec
@@ -106,13 +107,13 @@ class Truth:
 
     @property
     def lines(self) -> int:
-        """Number of lines seen."""
+        """Return the number of lines."""
         return len(self._lines)
 
     def add(self, line: str, start_ns: int, rate_hz: float, labels: Sequence[int]) -> None:
-        """Take the labels of consecutive windows, the first of which starts at ``start_ns``.
+        """Add the labels of consecutive windows, the first of which starts at ``start_ns``.
 
-        Windows that do not start after the line's last one are repeats and ignored.
+        Windows that do not start after the line's last one are repeats and are ignored.
         """
         known = self._lines.get(line)
         if known is None:
@@ -132,7 +133,7 @@ class Truth:
                 known.runs.append((label, end_ns, end_ns))
 
     def class_during(self, line: str, begin_ns: int, end_ns: int) -> int:
-        """Return the last fault class in ``begin_ns … end_ns``, or up to a period and a hop before; else none's."""
+        """Return the last fault class in ``begin_ns … end_ns`` or at most a period and a hop before; else none's."""
         none = self.spec.none_index
         known = self._lines.get(line)
         if known is None:
@@ -146,7 +147,7 @@ class Truth:
         return none
 
     def faults(self) -> list[InjectedFault]:
-        """Return all faults that count, in the order of their beginning."""
+        """Return all counted faults, in the order of their beginning."""
         found = [fault for line, known in self._lines.items() for fault in self._faults(line, known)]
         return sorted(found, key=lambda fault: (fault.begin, fault.line))
 

@@ -1,4 +1,4 @@
-"""The worker: a Faust agent that hands fetched batches to the pipeline, and its lifecycle: readiness, watchdogs."""
+"""Run the worker: a Faust agent that passes fetched batches to the pipeline, with readiness and watchdogs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def episode_policy(spec: SignalSpec, settings: Settings) -> EpisodePolicy:
     """Return the spec's episode policy with the overrides of the settings.
 
     Raises:
-        WorkerError: the policy asks for more faulty windows than it looks at.
+        WorkerError: the policy requires more faulty windows than it considers.
     """
     overrides = {
         "confirm": settings.episode_confirm,
@@ -62,9 +62,9 @@ class Worker:
     """One worker process.
 
     Args:
-        settings: of the worker.
-        spec: of the windows.
-        engine: verified, compiled and warmed.
+        settings: settings of the worker.
+        spec: signal spec of the windows.
+        engine: verified, compiled and warmed-up engine.
         models: follows the topic ``models`` and has chosen ``engine``; without it the engine is never swapped.
     """
 
@@ -131,15 +131,15 @@ class Worker:
         }
 
     def _dedicated_publisher(self) -> Publisher:
-        """Return a publisher with a producer of its own."""
+        """Return a publisher with its own producer."""
         producer = self.app.dedicated_producer()
         self._dedicated_producers.append(producer)
         return Publisher(lambda: producer, renew=producer.renew, **self._publisher_options())
 
     async def _publish_shadow(self, records: Sequence[Outgoing]) -> None:
-        """Publish once, without retries, on a producer of its own.
+        """Publish once, without retries, on the shadow's own producer.
 
-        A candidate's answers may be missing; its failures must not delay the events.
+        The classes of a shadow may be incomplete; its failures must not delay the events.
         """
         try:
             async with asyncio.timeout(self.settings.publish_timeout_s):
@@ -149,7 +149,7 @@ class Worker:
                 ]
                 await asyncio.gather(*sent)
         except (KafkaError, TimeoutError):
-            # aiokafka counts a record that it gave up on as sent; see Publisher.
+            # aiokafka counts a record that it gave up on as sent, see Publisher.
             await self._shadow_producer.stop()
             raise
 
@@ -186,12 +186,12 @@ class Worker:
             async with asyncio.timeout(self.settings.rebalance_timeout_s * 0.8):
                 await self.pipeline.drain()
         except TimeoutError:
-            log.warning("drain-timed-out", then="the rest is repeated by the partitions' next owner")
+            log.warning("drain-timed-out", then="the next owner of the partitions repeats the unfinished batches")
 
     # Health -------------------------------------------------------------------------------------------------------
 
     def readiness(self) -> Readiness:
-        """Return whether windows sent now would be classified, and if not, why."""
+        """Return the conditions of readiness: the worker is ready if windows sent now would be classified."""
         return Readiness(
             model=True,
             assigned=self._started and self._assigned is not None and not self.app.rebalancing,
@@ -224,7 +224,7 @@ class Worker:
     # Lifecycle ----------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Begin to stop: fetching ends, the batches in flight are completed and committed."""
+        """Begin to stop: fetching ends, and the batches in flight are completed and committed."""
         if not self._stopping.is_set():
             log.info("worker-stopping")
             self._stopping.set()
@@ -253,7 +253,7 @@ class Worker:
             stuck.stop()
             stop_watchdog.stop()
         if cause is not None:
-            log.error("worker-ended", cause=repr(cause), then="restart it; what was not committed is repeated")
+            log.error("worker-ended", cause=repr(cause), then="restart the worker; uncommitted records are repeated")
             return 1
         log.info("worker-ended", cause=None)
         return 0
@@ -265,7 +265,7 @@ class Worker:
             await self._models.follow(self.pipeline, self._shadow)
 
     async def _until_stopped(self, following: asyncio.Task[None]) -> BaseException | None:
-        """Return the cause of a failure, or None for an ordinary stop."""
+        """Wait for the end; return the cause of a failure, or None for an ordinary stop."""
         stop = asyncio.ensure_future(self._stopping.wait())
         crash = asyncio.ensure_future(self.app._crashed.wait())
         waits: set[asyncio.Future[Any]] = {stop, crash, following, self.pipeline.failure}
@@ -275,7 +275,7 @@ class Worker:
         if self.pipeline.failure.done():
             return self.pipeline.failure.result()
         if following.done() and not self._stopping.is_set():
-            return following.exception() or WorkerError("models are not followed any more")
+            return following.exception() or WorkerError("the worker no longer follows the topic models")
         if self.app.crashed:
             return self.app.crash_reason or WorkerError("Faust crashed without a reason")
         return None

@@ -1,4 +1,4 @@
-"""Adaptive micro-batching: fetched batches are decoded and gathered while the engine works on the batch before."""
+"""Build micro-batches adaptively: decode and collect fetched batches while the engine classifies the previous one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stream.worker.offsets import FetchedBatch
 
 @dataclass(slots=True)
 class _OpenBatch:
-    """A micro-batch that still takes fetched batches."""
+    """Micro-batch that still accepts fetched batches."""
 
     trace: BatchTrace | None
     fetched: list[FetchedBatch] = field(default_factory=list)
@@ -32,7 +32,7 @@ class _OpenBatch:
 
 
 class MicroBatcher:
-    """The queue between the agent (``put``) and the classify stage (``take``); ``run`` is a stage of the pipeline.
+    """Queue between the agent (``put``) and the classify stage (``take``); ``run`` is a stage of the pipeline.
 
     A micro-batch closes when it has enough windows, or when the engine is idle and waiting for more windows does not
     pay. Waiting pays while the engine has been idle for less time than its last call took. The engine therefore works
@@ -69,7 +69,7 @@ class MicroBatcher:
         self._rest_until_s = 2 * ended_s - began_s
 
     async def run(self) -> None:
-        """Gather micro-batches until cancelled."""
+        """Build micro-batches until cancelled."""
         while True:
             batch = await self._gather()
             await self._engine_idle.wait()
@@ -82,9 +82,9 @@ class MicroBatcher:
         while not batch.fetched:
             self._add(batch, await self._incoming.get())
         deadline_s = batch.fetched[0].arrived_s + self._settings.batch_deadline_ms / 1000
-        # Records count too: a flood of invalid records has no windows and must not be gathered without end.
+        # Records count too: a flood of invalid records has no windows and must not fill a batch without limit.
         while max(batch.windows, batch.records) < self._settings.batch_windows:
-            # Let the agent put the next batch before deciding that there is none: under load the deadline has passed.
+            # Let the agent put the next batch before concluding that there is none: under load the deadline has passed.
             await asyncio.sleep(0)
             with suppress(asyncio.QueueEmpty):
                 self._add(batch, self._incoming.get_nowait())
@@ -100,7 +100,7 @@ class MicroBatcher:
         return batch.close()
 
     def _worth_waiting_s(self, batch: _OpenBatch, deadline_s: float) -> float | None:
-        """Return for how long waiting for more windows pays; None (no limit) while the engine is busy."""
+        """Return the time for which waiting for more windows pays; None (no limit) while the engine is busy."""
         if not self._engine_idle.is_set():
             return None
         # Wait for the rest of the same fetch until the deadline, for anything else only while the engine rests.

@@ -1,4 +1,4 @@
-"""Run a worker: artefact → engine → worker. This is the only module of the worker that builds an engine."""
+"""Run a worker: load the artefact, build the engine, start the worker. No other worker module builds an engine."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def _build(settings: Settings) -> Build:
 
 
 def default_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact | None, str]:
-    """Return the artefact for a topic without a champion, and its origin; without one return None and the reason.
+    """Return the artefact to use without a champion on the topic, and its origin; or None and the reason.
 
     Raises:
-        ArtefactError: the artefact given by ``FAULTLINE_MODEL`` cannot be used.
+        ArtefactError: the artefact in ``FAULTLINE_MODEL`` cannot be used.
     """
     try:
         return choose_artefact(settings, spec)
@@ -50,7 +50,7 @@ def default_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact | N
 def _freeze_loaded_objects() -> None:
     """Exclude the objects that live as long as the process from garbage collection.
 
-    TensorFlow and Keras leave nearly half a million objects; a pass over them stops all threads for 0.2 s.
+    TensorFlow and Keras create nearly half a million objects; a collection of them stops all threads for 0.2 s.
     """
     gc.collect()
     gc.freeze()

@@ -1,10 +1,10 @@
-"""A micro-batch in four forms, one for each stage of the pipeline: a form has only the fields that are valid.
+"""Define a micro-batch in four forms, one per pipeline stage; each form has only the fields that are valid there.
 
 ``MicroBatch`` (gathered, decoded) → ``ClassifiedBatch`` → ``TrackedBatch`` → ``PublishedBatch``, which the broker
-confirms. The confirmed batch is the ``TrackedBatch`` again, since confirmation adds nothing to it. Each form drops what
-no later stage reads: no windows and no probabilities are in memory while a batch waits for the broker.
+confirms. The confirmed batch is the ``TrackedBatch`` again, since confirmation adds nothing to it. Each form drops the
+fields that no later stage reads, so no windows and no probabilities are in memory while a batch waits for the broker.
 
-Three forms are named tuples: a frozen dataclass takes 1 µs longer to make, for every micro-batch of one record.
+Three forms are named tuples: creating a frozen dataclass takes 1 µs longer, for every micro-batch of one record.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def stage_span(trace: BatchTrace | None, name: str) -> AbstractContextManager[No
 
 
 class MicroBatch(NamedTuple):
-    """Fetched batches that go through the stages together and are classified by one model.
+    """Fetched batches that pass the stages together and are classified by one model.
 
     Attributes:
         fetched: the fetched batches.
@@ -60,7 +60,7 @@ class ClassifiedBatch(NamedTuple):
         batch: the windows that were classified.
         model_id: the model that classified them.
         probabilities: float32 (n, classes) for each decoded batch, calibrated.
-        outcomes: number of windows without a usable answer, by the reason; the tracking stage takes it over.
+        outcomes: number of windows without a usable answer, by reason; the tracking stage adds its own.
     """
 
     batch: MicroBatch
@@ -71,7 +71,7 @@ class ClassifiedBatch(NamedTuple):
 
 @dataclass(slots=True)
 class TrackedBatch:
-    """Everything that a micro-batch causes. Only the tracking stage fills it; no later stage changes it.
+    """All results of a micro-batch. The tracking stage fills it; no later stage changes it.
 
     Attributes:
         fetched: the fetched batches, for acknowledgement.
@@ -94,7 +94,7 @@ class TrackedBatch:
     states: list[Outgoing] = field(default_factory=list)
 
     def add_outgoing(self, outgoing: list[Outgoing], record: IncomingRecord) -> None:
-        """Add records to publish that ``record`` caused; they carry on its trace."""
+        """Add records to publish that result from ``record``; they continue its trace."""
         self.outgoing += outgoing if self.trace is None else self.trace.carried(outgoing, record)
 
 
@@ -131,7 +131,7 @@ def record_published(batch: TrackedBatch, metrics: WorkerMetrics) -> None:
             **({} if batch.trace is None else batch.trace.ids(event.source.partition, event.source.offset)),
         )
     if batch.dead:
-        # One log line however many they are: a misconfigured gateway must not fill the disk.
+        # One log line for all of them, so that a misconfigured gateway does not fill the disk.
         reasons = Counter(dead.reason for dead in batch.dead)
         for reason, times in reasons.items():
             metrics.dead_letters.labels(reason).inc(times)

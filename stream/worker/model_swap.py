@@ -1,7 +1,7 @@
-"""The worker's model: chosen from the topic ``models`` before the first window, and swapped as records come.
+"""Choose the worker's model from the topic ``models`` before the first window, and swap it when a record arrives.
 
-A record is verified, built and tried on a thread of its own; only an engine that passed all three is swapped in,
-between two micro-batches. A record that fails changes only a counter and writes a line to the log.
+A record is verified, built and tried on a separate thread; only an engine that passed all three steps is swapped in,
+between two micro-batches. A record that fails increases a counter and is logged, and has no other effect.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ T = TypeVar("T")
 
 
 class Build(Protocol):
-    """Builds an engine that is ready to classify; called on a thread of its own, so it may take long."""
+    """Function that builds an engine ready to classify; it is called on a separate thread and may take long."""
 
     def __call__(self, artefact: Artefact, like: ClosableClassifier | None, *, shadow: bool) -> ClosableClassifier:
         """Build an engine; ``like`` is the engine in use, whose compiled functions may be shared."""
 
 
 class ModelSwap:
-    """Choose the initial model and follow the topic.
+    """Choice of the initial model, and swaps to later models of the topic.
 
     Args:
-        reader: of the topic.
-        spec: of the windows; a model for another spec is refused.
-        default: the artefact used while the topic has no champion; None when the worker comes with none.
-        origin: of the default artefact, for the log: a path or "shipped"; without one, the reason.
+        reader: reader of the topic.
+        spec: signal spec of the windows; a model for another spec is refused.
+        default: artefact used while the topic has no champion; None if there is none.
+        origin: origin of the default artefact for the log, a path or "shipped"; without one, the reason.
         build: builds an engine from an artefact.
-        keys: public keys whose signatures are accepted; without any, every model is accepted.
-        max_bytes: a larger artefact is refused unread.
+        keys: public keys whose signatures are accepted; without keys every model is accepted.
+        max_bytes: largest artefact in bytes; a larger one is refused unread.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class ModelSwap:
     async def choose_initial(self) -> ClosableClassifier:
         """Read the topic to its end and return the initial engine.
 
-        It is the champion. If the champion's record is refused, it is the latest promoted model that is not refused,
-        since a bad record must not take a restarted worker further back than a running one. Without a champion it is
-        the default artefact.
+        The initial engine is the champion. If the champion's record is refused, it is the latest promoted model that
+        is not refused, so that after a bad record a restarted worker uses no older model than a running one. Without
+        a champion it is the default artefact.
 
         Raises:
             BrokerError: the topic cannot be read.
@@ -108,24 +108,24 @@ class ModelSwap:
     async def _build_initial(self, records: Mapping[str, ModelRecord]) -> tuple[ClosableClassifier, str]:
         champion = records.get(champion_key(self._spec.name))
         if champion is not None and champion.value is None:
-            with self._refusals_counted(champion, then="the latest promoted model is looked for"):
+            with self._refusals_counted(champion, then="the latest promoted model is used"):
                 check_signature(champion, self._keys)
                 champion = None
         if champion is not None:
             for record in (champion, *archived(records, self._spec.name)):
                 if record.value is not None:
-                    with self._refusals_counted(record, then="the next best is tried"):
+                    with self._refusals_counted(record, then="the next latest promoted model is tried"):
                         artefact = await self._verify(record)
                         return await self._build_and_try(artefact, shadow=False), f"models: {record.key}"
         if (default := self._default) is None:
             raise WorkerError(
                 f"no model for spec {self._spec.name!r} on the topic, and {self._origin} "
-                "Then: faultline models promote FILE, or set FAULTLINE_MODEL"
+                "Then run faultline models promote FILE, or set FAULTLINE_MODEL"
             )
         return await self._on_thread(lambda: self._build(default, None, shadow=False)), self._origin
 
     async def follow(self, pipeline: Pipeline, shadow: Shadow) -> None:
-        """Swap models as records come, until cancelled."""
+        """Swap models as records arrive, until cancelled."""
         champion, candidate = champion_key(self._spec.name), shadow_key(self._spec.name)
         newest = {} if self._shadow_record is None else {candidate: self._shadow_record}
         while True:
@@ -135,7 +135,7 @@ class ModelSwap:
                         await self._use_champion(record, pipeline)
                     elif key == candidate:
                         await self._use_shadow(record, shadow)
-            # Of several records of a key that came in the meantime only the newest counts.
+            # If several records of a key have arrived meanwhile, only the newest is used.
             newest = {record.key: record for record in await self._reader.next()}
 
     async def _use_champion(self, record: ModelRecord, pipeline: Pipeline) -> None:
@@ -144,7 +144,7 @@ class ModelSwap:
         old = self._engine
         assert old is not None, "choose_initial comes first"
         if artefact.model_id == old.model_id:
-            log.info("model-in-use-already", model_id=old.model_id, origin=origin)
+            log.info("model-already-in-use", model_id=old.model_id, origin=origin)
             return
         self._engine = await self._build_and_try(artefact, shadow=False)
         pipeline.swap(self._engine)
@@ -168,21 +168,21 @@ class ModelSwap:
         if record.value is None:
             check_signature(record, self._keys)
             if shadow.model_id is not None:
-                log.info("shadow-ended", model_id=shadow.model_id)
+                log.info("shadow-stopped", model_id=shadow.model_id)
             shadow.use(None)
             return
         artefact = await self._verify(record)
         if artefact.model_id == shadow.model_id:
             return
         shadow.use(await self._build_and_try(artefact, shadow=True))
-        log.info("shadow-begun", model_id=artefact.model_id, by=record.header(HEADER_BY))
+        log.info("shadow-started", model_id=artefact.model_id, by=record.header(HEADER_BY))
 
     async def _verify_or_default(self, record: ModelRecord) -> tuple[Artefact, str]:
         if record.value is not None:
             return await self._verify(record), f"models: {record.key}"
         check_signature(record, self._keys)
         if self._default is None:
-            raise ModelRefusedError("none", "it takes the champion back and this worker came with no other model")
+            raise ModelRefusedError("none", "the record withdraws the champion, and this worker has no default model")
         return self._default, self._origin
 
     async def _verify(self, record: ModelRecord) -> Artefact:
@@ -196,7 +196,9 @@ class ModelSwap:
             answer = engine.classify(np.zeros((1, *self._spec.window_shape), np.float32))
             if not np.isfinite(answer).all():
                 engine.close()
-                raise ModelRefusedError("not-finite", "its answer to a window of zeros is not finite: train it again")
+                raise ModelRefusedError(
+                    "not-finite", "its probabilities for a window of zeros are not finite: train the model again"
+                )
             return engine
 
         try:
@@ -206,11 +208,11 @@ class ModelSwap:
         except ArtefactError as error:
             raise ModelRefusedError(error.reason, str(error)) from error
         except Exception as error:
-            raise ModelRefusedError("failed", f"no engine can be made of it: {error!r}") from error
+            raise ModelRefusedError("failed", f"no engine can be built from it: {error!r}") from error
 
     @contextmanager
     def _refusals_counted(self, record: ModelRecord, *, then: str) -> Iterator[None]:
-        """Catch the refusal of a record: count it, log it, and continue without the record."""
+        """Catch the refusal of a record, count and log it, and continue without the record."""
         try:
             yield
         except ModelRefusedError as error:

@@ -1,4 +1,4 @@
-"""The offsets that may be committed: a pure account of batches handed out and acknowledged, per partition."""
+"""Keep account of the batches handed out and acknowledged per partition, and so of the offsets to commit. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from stream.kafka.reading.partition import Partition
 
 
 class FetchedBatch:
-    """Records of one partition as one fetch returned them; the unit of acknowledgement.
+    """Records of one partition from one fetch; the unit of acknowledgement.
 
     ``first`` is the first record's offset, ``next`` the offset to commit when the batch is acknowledged. Two batches of
     the same offsets are different batches: the acknowledgement of the original must not count for its repeat after a
-    rebalance.
-    ``last`` is False when batches of other partitions follow that came with the same fetch.
+    rebalance. ``last`` is False if batches of other partitions from the same fetch follow.
     """
 
     __slots__ = ("arrived_s", "first", "last", "next", "partition", "records")
@@ -30,7 +29,7 @@ class FetchedBatch:
 
 
 class OffsetLedger:
-    """The offsets that may be committed. A partition's position never passes its lowest unacknowledged batch.
+    """Account of the offsets that may be committed. A position never passes the lowest unacknowledged batch.
 
     The ledger holds strong references to outstanding batches (Faust holds weak ones). Gaps in offsets, from compaction
     and transaction markers, lie inside or between batches and need no account of their own.
@@ -54,19 +53,18 @@ class OffsetLedger:
         self.acknowledged_batches = 0
 
     def hand_out(self, batch: FetchedBatch) -> None:
-        """Record a batch as outstanding; call it before anything else can see the batch."""
+        """Record a batch as outstanding; call this before any other code gets the batch."""
         self._outstanding.setdefault(batch.partition, OrderedDict())[id(batch)] = (batch, False)
 
     def is_current(self, batch: FetchedBatch) -> bool:
-        """Return True when the batch was handed out under the present assignment."""
+        """Return True if the batch was handed out under the current assignment."""
         return id(batch) in self._outstanding.get(batch.partition, ())
 
     def acknowledge(self, batch: FetchedBatch) -> bool:
-        """Acknowledge a batch: the broker has confirmed everything that it caused. Nothing else commits it.
+        """Acknowledge a batch whose results the broker has all confirmed. Nothing else commits it.
 
         Returns:
-            False when its partition was revoked meanwhile (the batch will be repeated) or when it was acknowledged
-            before.
+            False if its partition was revoked meanwhile (the batch will be repeated) or if it was acknowledged before.
         """
         outstanding = self._outstanding.get(batch.partition)
         if outstanding is None or id(batch) not in outstanding or outstanding[id(batch)][1]:

@@ -1,16 +1,16 @@
-"""The pipeline of a micro-batch: decode → classify → track → publish → confirm → acknowledge, in one direction.
+"""Run the pipeline of a micro-batch: decode → classify → track → publish → confirm → acknowledge.
 
 Five stages run concurrently on successive micro-batches, each stage in order, so that fetching, decoding, the engine
-and the broker's acknowledgements overlap. The last two stages confirm and acknowledge in this order and in no other:
+and the broker's acknowledgements overlap. The last two stages confirm and acknowledge in exactly this order:
 
-1. the broker confirms the events (and the classes of every window, where switched on);
+1. the broker confirms the events (and the classes of every window, if switched on);
 2. the broker confirms the dead letters;
 3. the changed line states are written and confirmed;
 4. only then is the batch acknowledged, and its offsets may be committed.
 
-Steps 3 and 4 gate only the next commit, so confirmed micro-batches are coalesced before them: of a line that changed in
-several of them only the last state is written. A crash in between repeats work under the same event ids and never loses
-any.
+Only the next commit waits for steps 3 and 4, so confirmed micro-batches are coalesced before them: of a line that
+changed in several of them only the last state is written. A crash in between repeats work under the same event ids and
+loses no event.
 """
 
 from __future__ import annotations
@@ -54,30 +54,30 @@ from stream.worker.tracking import WindowTracker
 log = structlog.get_logger(__name__)
 
 QUEUED_MICRO_BATCHES = 2
-"""Between stages: enough for the stages to overlap, few enough that memory and the wait of a revocation stay small."""
+"""Queue size between stages: the stages overlap, and memory and the wait at a revocation stay small."""
 PUBLISHED_MICRO_BATCHES = 8
-"""Waiting for the broker's acknowledgement: under light load they are small, and no event must wait behind them."""
+"""Micro-batches that await acknowledgement. Under light load they are small, and no event must wait behind them."""
 CONFIRMED_MICRO_BATCHES = 32
-"""Coalesced before their line states are written: bounds the memory should the broker not take the states."""
+"""Most micro-batches coalesced before their line states are written; limits memory if the broker rejects states."""
 ACKNOWLEDGE_FRACTION = 0.25
 """Confirmed micro-batches are coalesced for this fraction of the commit interval."""
 INLINE_WINDOWS = 64
-"""So few windows are classified in the event loop: a millisecond or two, less than two changes of thread take."""
+"""Up to this many windows are classified in the event loop: 1 or 2 ms, less than two thread switches take."""
 
 
 class Ledger(Protocol):
     """The pipeline's view of ``OffsetLedger``."""
 
     def is_current(self, batch: FetchedBatch) -> bool:
-        """Return True when the batch belongs to the present assignment."""
+        """Return True if the batch belongs to the current assignment."""
 
     def acknowledge(self, batch: FetchedBatch) -> bool:
-        """Acknowledge a batch; return False when that has no effect."""
+        """Acknowledge a batch; return False if that has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publishers:
-    """Confirmed publishing to three kinds of topics, on a producer each: no topic's failures delay another's records.
+    """Publishers for three kinds of topics, each with its own producer, so that failures of one topic delay no other.
 
     Attributes:
         events: publishes events and window classes.
@@ -96,18 +96,18 @@ class Publishers:
 
 
 class Pipeline:
-    """Run the five stages.
+    """Pipeline of five stages.
 
     Args:
-        settings: sizes of batches, topics, intervals.
+        settings: batch sizes, topics and intervals.
         engine: the model in use; ``swap`` replaces it between two micro-batches.
         tracker: turns classes into episodes.
-        publishers: of events, dead letters and line states.
-        states: state of the lines of the assigned partitions.
-        ledger: knows which batches are current and takes their acknowledgement.
-        metrics: of the worker.
-        shadow: a candidate that classifies the same windows; no stage waits for it.
-        tracing: makes spans; None makes none.
+        publishers: publishers of events, dead letters and line states.
+        states: states of the lines of the assigned partitions.
+        ledger: records which batches are current and acknowledged.
+        metrics: metrics of the worker.
+        shadow: candidate that classifies the same windows; no stage waits for it.
+        tracing: creates spans; None disables them.
     """
 
     def __init__(
@@ -139,15 +139,15 @@ class Pipeline:
         self._published: asyncio.Queue[PublishedBatch] = asyncio.Queue(PUBLISHED_MICRO_BATCHES)
         self._confirmed: asyncio.Queue[TrackedBatch] = asyncio.Queue(CONFIRMED_MICRO_BATCHES)
         self._flush = asyncio.Event()
-        """Set when confirmed micro-batches are to be acknowledged at once."""
+        """Set to acknowledge confirmed micro-batches at once."""
         self._drains = 0
         self._in_flight = 0
-        """Fetched batches that were submitted and have not left the pipeline."""
+        """Number of fetched batches in the pipeline."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._tasks: list[asyncio.Task[None]] = []
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        """Set with the cause when a stage failed; nothing is acknowledged after it."""
+        """Set with the cause when a stage has failed; nothing is acknowledged afterwards."""
         self.progress = 0
         """Number of micro-batches that left the pipeline, for the watchdog."""
 
@@ -175,11 +175,11 @@ class Pipeline:
         self._engine = engine
 
     async def engine_idle(self) -> None:
-        """Return when no engine is busy: an engine that was swapped out before has then given its last answer."""
+        """Return when no engine is busy, so that an engine swapped out before can be closed."""
         await self._engine_idle.wait()
 
     async def submit(self, batch: FetchedBatch) -> None:
-        """Take a fetched batch; wait while the stages are busy. Return before the batch is acknowledged."""
+        """Accept a fetched batch; wait while the stages are busy. Return before the batch is acknowledged."""
         if self.failure.done():
             raise RuntimeError("the pipeline has failed") from self.failure.result()
         self._in_flight += 1
@@ -196,7 +196,7 @@ class Pipeline:
             self._idle.set()
 
     async def drain(self) -> None:
-        """Return when no batch is in flight any more, or the pipeline has failed."""
+        """Return when no batch is in flight or the pipeline has failed."""
         idle = asyncio.ensure_future(self._idle.wait())
         either: set[asyncio.Future[Any]] = {idle, self.failure}
         self._drains += 1
@@ -223,11 +223,11 @@ class Pipeline:
 
     async def _classify_stage(self) -> None:
         while True:
-            # No local variable: it would hold the windows of a batch while the stage waits for the next one.
+            # No local variable, since it would keep the windows of a batch while the stage waits for the next one.
             await self._classified.put(await self._classify(await self._batcher.take()))
 
     async def _classify(self, batch: MicroBatch) -> ClassifiedBatch:
-        # One model for the whole micro-batch, whichever is swapped in meanwhile.
+        # One model for the whole micro-batch, even if another is swapped in meanwhile.
         engine = self._engine
         self._metrics.batch_windows.observe(batch.windows)
         if not batch.windows:
@@ -250,7 +250,12 @@ class Pipeline:
         self._batcher.record_call(began_s, ended_s)
         self._metrics.inference_seconds.observe(ended_s - began_s)
         if outcomes["unanswered"]:
-            log.warning("answers-not-finite", windows=outcomes["unanswered"], model_id=engine.model_id, then="no fault")
+            log.warning(
+                "probabilities-not-finite",
+                windows=outcomes["unanswered"],
+                model_id=engine.model_id,
+                then="these windows count as no fault",
+            )
         if self._shadow is not None:
             self._shadow.offer(batch.decoded, windows, answer, behind=self._batcher.has_backlog)
         probabilities = np.split(answer, np.cumsum([len(part) for part in blocks])[:-1])
@@ -289,9 +294,9 @@ class Pipeline:
     async def _confirm(self, published: PublishedBatch) -> TrackedBatch:
         batch = published.batch
         with stage_span(batch.trace, "publish"):
-            # 1.: events and classes.
+            # Step 1: events and classes.
             await self._publishers.events.confirm(batch.outgoing, published.sent)
-            # 2.: dead letters.
+            # Step 2: dead letters.
             dead = [dead_letter(dead, self._settings.topic_dead_letters) for dead in batch.dead]
             await self._publishers.dead_letters.publish(dead)
         record_published(batch, self._metrics)
@@ -315,11 +320,11 @@ class Pipeline:
         with ExitStack() as spans:
             for batch in batches:
                 spans.enter_context(stage_span(batch.trace, "commit"))
-            # 3.: line states, only of partitions still assigned to this worker: another may own the rest by now.
+            # Step 3: line states, only of partitions still assigned to this worker; another may own the rest by now.
             owned = chain.from_iterable(self._owned_states(batch) for batch in batches)
             states = {(state.partition, state.key): state for state in owned}
             await self._publishers.line_states.publish(list(states.values()))
-            # 4.: acknowledgement.
+            # Step 4: acknowledgement.
             acknowledge = self._ledger.acknowledge
             records = [sum(len(one.records) for one in batch.fetched if acknowledge(one)) for batch in batches]
         self._metrics.states_written.inc(len(states))

@@ -1,8 +1,8 @@
-"""The live shadow: a candidate classifies the champion's windows too, and its answers are only compared.
+"""Run a shadow: a candidate classifies the champion's windows as well, and its answers are only compared.
 
-It never delays the champion's answers and never publishes faults. Its cost is bounded: it makes one call at a time on a
-thread of its own, and none while the worker has windows waiting; the windows it misses count as skipped. Its failures
-are counted and have no other effect.
+The shadow never delays the champion's answers and never publishes fault events. Its cost is bounded: it makes one call
+at a time on its own thread, and none while the worker has windows waiting; windows left out count as skipped. Its
+failures are counted and have no other effect.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ log = structlog.get_logger(__name__)
 
 
 class Shadow:
-    """Run a candidate beside the champion.
+    """Candidate that runs beside the champion.
 
     Args:
-        spec: of the windows.
+        spec: signal spec of the windows.
         metrics: counts same, different, skipped and failed windows.
         topic: receives the candidate's classes, marked as shadow; None leaves them unpublished.
         publish: sends records and returns when the broker has confirmed them, or raises.
@@ -65,7 +65,7 @@ class Shadow:
         if old is None:
             return
         if self._busy is not None and not self._busy.done():
-            # Do not wait: publishing its answers may hang on a topic that cannot be written.
+            # Do not wait: publishing its answers may block on a topic that cannot be written.
             self._busy.add_done_callback(lambda _: old.close())
         else:
             old.close()
@@ -81,7 +81,7 @@ class Shadow:
         """Let the candidate classify a micro-batch, unless it is still busy or the worker is ``behind``.
 
         Args:
-            decoded: the records of the micro-batch.
+            decoded: the decoded batches of the micro-batch.
             windows: float32 (n, samples, channels), all windows of the micro-batch.
             probabilities: float32 (n, classes), the champion's answers.
             behind: True when windows wait for the champion.
@@ -110,9 +110,11 @@ class Shadow:
             if self._topic is not None:
                 await self._publish(self._classes(engine.model_id, records, candidate))
         except Exception as error:
-            # Any failure here is the candidate's; it does not touch the champion's batch.
+            # Any failure here is the candidate's and must not affect the champion's batch.
             self._metrics.shadow_windows.labels("failed").inc(len(windows))
-            log.warning("shadow-failed", model_id=engine.model_id, error=repr(error), then="the model in use goes on")
+            log.warning(
+                "shadow-failed", model_id=engine.model_id, error=repr(error), then="the model in use is not affected"
+            )
             return
         self._metrics.shadow_windows.labels("different").inc(int(differ.sum()))
         self._metrics.shadow_windows.labels("same").inc(int((~differ).sum()))

@@ -1,9 +1,9 @@
-"""The state of each line of the assigned partitions: restored from a compacted topic, written when lines change.
+"""Restore the states of the assigned partitions' lines from a compacted topic, and write them when lines change.
 
-It is not a Faust table: a table's recovery has open races (FAUST issue 596) and relies on Faust's own acknowledgements.
+This is not a Faust table, whose recovery has open races (FAUST issue 596) and relies on Faust's own acknowledgements.
 ``line-states`` is co-partitioned with ``sensor-windows``: a line's state is written to the partition that its window
-came from, whichever partitioner the gateway uses. The key is the consumer group and the line: a second group, for
-example one that tries another model on the same windows, has states of its own.
+came from, whichever partitioner the gateway uses. The key is the consumer group and the line, so that a second group,
+for example one that tries another model on the same windows, has its own states.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from stream.settings import Settings
 log = structlog.get_logger(__name__)
 
 KEY_SEPARATOR = "\x1f"
-"""Separates group and line in a key. No group's name contains it (see ``Settings``), a line's id may."""
+"""Separates group and line in a key. A group's name cannot contain it (see ``Settings``), a line's id may."""
 MAX_LINES = 50_000
-"""Lines kept of a partition, see ``Settings.max_lines_per_partition``."""
+"""Most lines kept per partition, see ``Settings.max_lines_per_partition``."""
 EVICTION_PARTS = 10
-"""A tenth of the lines is evicted at once, so that a full partition is not searched at every new line."""
+"""A tenth of the lines is evicted at once, so that not every new line searches a full partition."""
 FETCH_WAIT_MS = 20
 """Longest wait of one fetch at the broker: short, since other requests on that connection wait behind it."""
 RETRY_S = 1.0
@@ -49,7 +49,7 @@ class TopicStateReader:
     """``StateReader`` on Kafka.
 
     Args:
-        settings: broker, name of the state topic.
+        settings: broker and name of the state topic.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -58,13 +58,13 @@ class TopicStateReader:
         self._lock = asyncio.Lock()
 
     async def read(self, partition: int) -> list[tuple[bytes, bytes | None]]:
-        """Read a partition as ``StateReader`` says; retry failed reads until one succeeds."""
+        """Read a partition as ``StateReader`` specifies; retry failed reads until one succeeds."""
         async with self._lock:
             while True:
                 try:
                     return await self._read(partition)
                 except KafkaError as error:
-                    log.warning("line-states-not-read", partition=partition, error=repr(error), then="tried again")
+                    log.warning("line-states-not-read", partition=partition, error=repr(error), then="retried")
                     await self.close()
                     await asyncio.sleep(RETRY_S)
 
@@ -78,7 +78,7 @@ class TopicStateReader:
             for record in fetched.get(tp, ())
             if record.key
         ]
-        # Else it would go on fetching, and the next partition's first request would wait behind that fetch.
+        # Otherwise it would keep fetching, and the next partition's first request would wait behind that fetch.
         reader.release()
         return rows
 
@@ -91,7 +91,7 @@ class PartitionStates:
     """States of the lines of one partition.
 
     Args:
-        group: consumer group whose states these are.
+        group: consumer group that the states belong to.
         rows: key and value of the records of the topic, oldest first; those of other groups are skipped.
         max_lines: beyond this number idle lines are forgotten, those without a window for longest first.
     """
@@ -122,10 +122,10 @@ class PartitionStates:
         except (ContractError, UnicodeDecodeError) as error:
             log.warning("line-state-ignored", error=str(error))
             return
-        # Even a row that loses is the last one that the topic holds of the line.
+        # Even an outdated row is the last one of the line on the topic.
         (self._busy.discard if state.idle else self._busy.add)(line)
         known = self.lines.get(line)
-        # A worker that lost its partition may have written last: a state behind in both sequence and time loses.
+        # A worker that has lost its partition may have written last: a state behind in sequence and time is outdated.
         if known is None or state.sequence >= known.sequence or state.start_ns >= known.start_ns:
             self.lines[line] = state
 
@@ -133,8 +133,8 @@ class PartitionStates:
         """Return the records that bring the topic up to date with the states of the touched lines.
 
         A line that is idle, and was idle when last written, is left out: forgetting its windows since then changes no
-        later event, and nearly all lines are idle nearly all the time. For the same reason this method forgets the
-        idle lines without a window for longest when there are too many lines.
+        later event, and nearly all lines are idle nearly all the time. For the same reason idle lines are forgotten
+        if there are too many lines, those without a window for longest first.
         """
         records: list[Outgoing] = []
         for line in touched:
@@ -147,9 +147,9 @@ class PartitionStates:
         return records
 
     def _evict(self) -> None:
-        """Forget the idle lines without a window for longest, until there is room or only busy lines are left.
+        """Forget the idle lines without a window for longest, until there is room or only busy lines remain.
 
-        A restart forgets the same: the sequence number of the last quiet window.
+        A restart forgets the same data: the sequence number of the last quiet window.
         """
         if len(self.lines) <= self._evict_at:
             return
@@ -157,7 +157,7 @@ class PartitionStates:
         idle = (line for line, state in self.lines.items() if state.idle and line not in self._busy)
         for line in list(itertools.islice(idle, excess)):
             del self.lines[line]
-        # Busy lines are kept beyond the limit; they are not searched again at the very next line.
+        # Busy lines are kept beyond the limit; raise the threshold so that the next new line does not search again.
         self._evict_at = max(self._max_lines, len(self.lines) + self._max_lines // EVICTION_PARTS)
 
 
@@ -165,9 +165,9 @@ class LineStates:
     """States of all assigned partitions, restored before the first window of each partition.
 
     Args:
-        reader: of the state topic.
-        group: consumer group whose states these are.
-        max_lines: of one partition, see ``PartitionStates``.
+        reader: reader of the state topic.
+        group: consumer group that the states belong to.
+        max_lines: most lines per partition, see ``PartitionStates``.
     """
 
     def __init__(self, reader: StateReader, group: str, *, max_lines: int = MAX_LINES) -> None:
@@ -188,7 +188,7 @@ class LineStates:
             assignment = self._assignment
             rows = await self._reader.read(partition.partition)
             restored = PartitionStates(self._group, rows, max_lines=self._max_lines)
-            # States read before a rebalance may be older than those of a worker in between.
+            # States read before a rebalance may be older than those that another worker wrote in between.
             if assignment == self._assignment:
                 self._partitions[partition] = restored
                 log.info("line-states-restored", partition=partition.partition, lines=len(restored.lines))

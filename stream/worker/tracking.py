@@ -1,4 +1,4 @@
-"""Probabilities of a fetched batch → states of its lines, events, and answers: the records to be published of it."""
+"""Track the lines of a fetched batch by its probabilities, and build the records to publish."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from stream.worker.state_store import PartitionStates
 
 
 class WindowTracker:
-    """Pure: neither Kafka nor a clock.
+    """Tracker of the windows of fetched batches. Pure: it uses neither Kafka nor a clock.
 
     Args:
-        settings: topics, and whether every window's classes are published.
+        settings: topics, and the switch for publishing every window's classes.
         tracker: turns classes into episodes.
     """
 
@@ -38,13 +38,13 @@ class WindowTracker:
         decoded: DecodedBatch,
         probabilities: NDArray[np.float32],
     ) -> None:
-        """Track the windows of one fetched batch, which is part of ``batch``, and note what is to be published.
+        """Track the windows of one fetched batch, a part of ``batch``, and add the records to publish.
 
         Args:
-            batch: gets the events, the answers where switched on, the dead letters, and the line states.
-            states: of the partition's lines; they are changed.
-            fetched: where the windows come from.
-            decoded: its windows.
+            batch: receives the events, the window classes if switched on, the dead letters and the line states.
+            states: states of the partition's lines; they are changed.
+            fetched: the fetched batch.
+            decoded: the windows of the fetched batch.
             probabilities: float32 (n, classes), calibrated.
         """
         settings, spec = self._settings, self._spec

@@ -1,10 +1,10 @@
-"""The micro-batch transport: Faust's own consumer and producer, handing out whole fetched batches.
+"""Adapt Faust's consumer and producer so that they hand out whole fetched batches.
 
-Stock Faust builds four tasks for every record; one message per fetched partition batch removes nearly all of it.
-The transport keeps what Faust promises: flow control, rebalance, generation checks, offset commit. Faust's own
-bookkeeping loses records: it acknowledges skipped and failed messages, drops acknowledged offsets on revocation and
-commits past unacknowledged offsets. This transport replaces it: only ``OffsetLedger.acknowledge`` moves a partition's
-position, see ``stream.worker.offsets``.
+Stock Faust creates four tasks per record; one message per fetched partition batch avoids nearly all of them. The
+transport keeps Faust's flow control, rebalance, generation checks and offset commits. Faust's own bookkeeping loses
+records: it acknowledges skipped and failed messages, drops acknowledged offsets on revocation and commits past
+unacknowledged offsets. This transport replaces it: only ``OffsetLedger.acknowledge`` moves a partition's position, see
+``stream.worker.offsets``.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from stream.worker.offsets import FetchedBatch, OffsetLedger
 log = structlog.get_logger(__name__)
 
 FAUST_LOGGER = logging.getLogger("faust")
-"""Services log under their module's name; the subclasses here are still Faust's services."""
+"""Logger of the subclasses here: a service logs under its module's name, and these are still Faust's services."""
 
 RETRY_FETCH_S = 0.01
-"""A partition that was left out of a fetch because its buffer was full is asked for again after this pause."""
+"""Pause before a partition that was left out of a fetch because of its full buffer is fetched again."""
 
 
 class BatchSchema(Schema):  # type: ignore[misc]
-    """Pass the fetched batch through undecoded: the pipeline decodes, where an invalid record can be singled out."""
+    """Schema that decodes nothing: the pipeline decodes and can separate invalid records."""
 
     def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Any]]:
-        """Return the function from message to event; it decodes nothing."""
+        """Return the function that makes an event of a message without decoding it."""
         create_event = app.create_event
 
         async def decode(message: Any, *, propagate: bool = False) -> Any:
@@ -55,22 +55,37 @@ class BatchSchema(Schema):  # type: ignore[misc]
 
 
 class QuietMonitor(Monitor):  # type: ignore[misc]
-    """A monitor whose hot methods do nothing: the worker counts its own metrics, per batch."""
+    """Monitor whose frequently called methods do nothing: the worker updates its own metrics, per batch."""
 
     logger = FAUST_LOGGER
 
-    def on_message_in(self, tp: TP, offset: int, message: Any) -> None: ...
-    def on_stream_event_in(self, tp: TP, offset: int, stream: Any, event: Any) -> None: ...
-    def on_stream_event_out(self, tp: TP, offset: int, stream: Any, event: Any, state: Any = None) -> None: ...
-    def on_message_out(self, tp: TP, offset: int, message: Any) -> None: ...
-    def on_commit_initiated(self, consumer: Any) -> None: ...
-    def on_commit_completed(self, consumer: Any, state: Any) -> None: ...
-    def on_send_initiated(self, *args: Any, **kwargs: Any) -> None: ...
-    def on_send_completed(self, *args: Any, **kwargs: Any) -> None: ...
+    def on_message_in(self, tp: TP, offset: int, message: Any) -> None:
+        """Do nothing."""
+
+    def on_stream_event_in(self, tp: TP, offset: int, stream: Any, event: Any) -> None:
+        """Do nothing."""
+
+    def on_stream_event_out(self, tp: TP, offset: int, stream: Any, event: Any, state: Any = None) -> None:
+        """Do nothing."""
+
+    def on_message_out(self, tp: TP, offset: int, message: Any) -> None:
+        """Do nothing."""
+
+    def on_commit_initiated(self, consumer: Any) -> None:
+        """Do nothing."""
+
+    def on_commit_completed(self, consumer: Any, state: Any) -> None:
+        """Do nothing."""
+
+    def on_send_initiated(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def on_send_completed(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing."""
 
 
 class _NoReadOffsets(dict[TP, None]):
-    """Ignore every read offset that Faust stores, so that no record counts as read before."""
+    """Mapping that ignores the read offsets which Faust stores, so that no record counts as already read."""
 
     def __missing__(self, tp: TP) -> None:
         return None
@@ -81,7 +96,7 @@ class _NoReadOffsets(dict[TP, None]):
 
 
 class AssignedRecords(dict[TP, list[Any]]):
-    """The records of a fetch by partition, with the assignment whose positions the fetch moved."""
+    """Records of a fetch by partition, with the assignment whose positions the fetch moved."""
 
     assignment: object = None
 
@@ -89,9 +104,9 @@ class AssignedRecords(dict[TP, list[Any]]):
 class FetchService(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust's consumer thread as a service in the app's event loop.
 
-    With a thread, two event loops woke each other for every fetch and waited for the interpreter's lock: the median
-    event came 6 ms later. In one loop the consumer's heartbeats are also honest: a worker whose loop is blocked loses
-    its partitions to other workers.
+    With a thread, two event loops woke each other for every fetch and competed for the interpreter lock: the median
+    event came 6 ms later. In one loop the consumer's heartbeats also reflect the state of the worker: a worker whose
+    loop is blocked loses its partitions to other workers.
     """
 
     logger = FAUST_LOGGER
@@ -104,46 +119,46 @@ class FetchService(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._thread_started.set()
         self._thread_running = self.parent_loop.create_future()
         serving = self.parent_loop.create_task(self._serve(), name="fetch")
-        # The service has reported a crash to the app by then; nobody awaits the task.
+        # By then the service has reported a crash to the app. No code awaits the task, so its exception is read here.
         serving.add_done_callback(lambda task: task.cancelled() or task.exception())
-        self._serving = serving  # the loop itself keeps tasks weakly
+        self._serving = serving  # the event loop keeps only weak references to tasks
         try:
             await self._thread_running
         finally:
             self._thread_running = None
 
     async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call ``fun`` in this loop: there is no thread to hand it to."""
+        """Call ``fun`` in this loop, since there is no thread."""
         return await maybe_async(fun(*args, **kwargs))
 
     async def _gather_remaining_tasks(self) -> None:
-        """Cancel nothing: the tasks of this loop are not all the service's own."""
+        """Cancel nothing: other tasks than the service's own run in this loop."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         patch_aiokafka_parser()
         consumer = super()._create_worker_consumer(transport)
-        # Faust fixes it at 1.5 s.
+        # Faust sets 1.5 s and has no setting for it.
         consumer._fetch_max_wait_ms = self.app.settings.fetch_max_wait_ms
         return consumer
 
     def assignment_token(self) -> object:
-        """Return the identity of the present assignment; every rebalance makes another and reads positions anew."""
+        """Return the identity of the current assignment; every rebalance makes a new one and reads positions again."""
         subscription = self._ensure_consumer()._subscription.subscription
         return None if subscription is None else subscription.assignment
 
     async def _fetch_records(self, *args: Any, **kwargs: Any) -> AssignedRecords:
-        # No await lies between aiokafka's moving the positions and the note of the assignment.
+        # There is no await between aiokafka's update of the positions and this read of the assignment.
         records = AssignedRecords(await super()._fetch_records(*args, **kwargs))
         records.assignment = self.assignment_token()
         return records
 
     def seek_back(self, tp: TP, offset: int, assignment: object) -> None:
-        """Fetch again from ``offset``, unless the assignment has changed and the position with it."""
+        """Fetch again from ``offset``, unless the assignment, and so the position, has changed."""
         if self.assignment_token() is assignment:
             self._ensure_consumer().seek(TopicPartition(tp.topic, tp.partition), offset)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit; do not crash when the broker is away for a while, the ledger offers the offsets again."""
+        """Commit offsets; on a failure return False, and the ledger offers the offsets again at the next commit."""
         wanted = {
             TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
             for tp, offset in offsets.items()
@@ -154,16 +169,18 @@ class FetchService(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         try:
             await self._ensure_consumer().commit(wanted)
         except (CommitFailedError, IllegalStateError) as error:
-            log.info("commit-after-rebalance", error=str(error), then="the records are repeated under the same ids")
+            log.info(
+                "commit-after-rebalance", error=str(error), then="the records are repeated; their events keep their ids"
+            )
             return False
         except KafkaError as error:
-            log.warning("commit-failed", error=repr(error), then="tried again at the next interval")
+            log.warning("commit-failed", error=repr(error), then="retried at the next commit interval")
             return False
         return True
 
 
 class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
-    """Faust's consumer with one message per fetched partition batch; it commits from the app's ``OffsetLedger``."""
+    """Faust's consumer with one message per fetched partition batch, which commits from the app's ``OffsetLedger``."""
 
     logger = FAUST_LOGGER
 
@@ -171,7 +188,7 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Faust drops records below what it has read; after a seek back those would be records not yet classified.
+        # Faust drops records below its read offset; after a seek back these are records not yet classified.
         self._read_offset = _NoReadOffsets()
 
     def _new_consumer_thread(self) -> FetchService:
@@ -201,12 +218,12 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 – Faust's signature
         """Wait for a fetch as Faust does, but only briefly while a partition is left out because its buffer was full.
 
-        Faust asks for such a partition again only when the fetch returns that was begun without it, and with no
-        partition to ask for it sleeps for a second: a stall of a moment became one of a second.
+        Faust fetches such a partition again only after the fetch that was started without it has returned; without any
+        other partition it sleeps for a second. A short stall then became one of a second.
         """
         if self.flow_active and self._buffered_partitions:
             active = self._get_active_partitions()
-            # Faust does not forget a full buffer when its partition is revoked.
+            # Faust keeps a buffer marked as full when its partition is revoked.
             if left_out := (self._buffered_partitions - active) & self.assignment():
                 timeout = RETRY_FETCH_S
             if left_out and not active:
@@ -233,9 +250,10 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
         )
 
     def ack(self, message: Any) -> bool:
-        """Move no position: Faust's streams also call it for messages that they skipped or that failed.
+        """Accept Faust's acknowledgement of a message, without moving a position.
 
-        This is Faust's acknowledgement of a message. A batch is acknowledged by ``OffsetLedger.acknowledge`` alone.
+        Faust's streams also acknowledge messages that they skipped or that failed. Only ``OffsetLedger.acknowledge``
+        acknowledges a batch.
         """
         message.acked = True
         self._unacked_messages.discard(message)
@@ -264,22 +282,22 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
         return bool(committed)
 
     async def wait_empty(self) -> None:
-        """Acknowledge and commit all batches in flight before partitions go; Faust calls it on every revocation."""
+        """Complete and commit all batches in flight; Faust calls this on every revocation."""
         await self.app.drain()
         await self.commit()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Start the ledger over: Faust reads positions anew from the committed offsets."""
+        """Reset the ledger, since Faust now reads the positions from the committed offsets."""
         self.app.ledger.forget()
         self.app.on_new_assignment({Partition(tp.topic, tp.partition) for tp in assigned})
         await super().on_partitions_assigned(assigned, generation_id)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Check nothing: Faust's check never fires, and ``stream.telemetry.watchdog`` does this work."""
+        """Check nothing: Faust's check never triggers, and ``stream.telemetry.watchdog`` replaces it."""
 
 
 class IdempotentProducer(driver.Producer):  # type: ignore[misc]
-    """Faust's producer with ``acks=all`` and idempotence, which Faust reserves for exactly-once; it can be renewed."""
+    """Faust's producer with ``acks=all`` and idempotence, which Faust offers only for exactly-once, and a ``renew``."""
 
     logger = FAUST_LOGGER
 
@@ -294,10 +312,10 @@ class IdempotentProducer(driver.Producer):  # type: ignore[misc]
         return {"acks": "all", "enable_idempotence": True}
 
     async def renew(self) -> None:
-        """Continue with a new producer id; the old producer delivers what it still can and stops.
+        """Replace the producer; the old one delivers its remaining records if it can, and stops.
 
         Raises:
-            KafkaError: there is no broker to start on; the old producer stays.
+            KafkaError: the new producer cannot connect to a broker; the old producer stays.
         """
         fresh = self._new_producer()
         await fresh.start()
@@ -307,23 +325,23 @@ class IdempotentProducer(driver.Producer):  # type: ignore[misc]
             retiring = asyncio.create_task(stopping, name="retire-producer")
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
-        log.info("producer-renewed")
+        log.info("producer-replaced")
 
 
 class MicroBatchTransport(driver.Transport):  # type: ignore[misc]
-    """Faust's aiokafka transport with the consumer and the producer above."""
+    """Faust's aiokafka transport with ``MicroBatchConsumer`` and ``IdempotentProducer``."""
 
     Consumer: ClassVar[Any] = MicroBatchConsumer
     Producer: ClassVar[Any] = IdempotentProducer
 
 
 class BatchApp(faust.App):  # type: ignore[misc]
-    """A Faust app on the micro-batch transport.
+    """Faust app on the micro-batch transport.
 
     ``ledger`` holds the batches handed out and decides which offsets are committed.
 
     Args:
-        settings: Faultline's settings; ``faust_settings`` derives Faust's from them, each with its reason.
+        settings: Faultline's settings; ``faust_settings`` derives Faust's settings from them.
         drain: awaited on revocation; returns when every batch in flight is acknowledged.
         on_new_assignment: called with the partitions of every new assignment, before their first batch.
         faust_options: further Faust settings, e.g. ``broker_credentials``.
@@ -352,26 +370,26 @@ class BatchApp(faust.App):  # type: ignore[misc]
         return MicroBatchTransport(self.conf.broker_producer, self)
 
     def _create_directories(self) -> None:
-        """Create none: the worker keeps nothing on disk, the state of lines is in its topic."""
+        """Create no directory: the worker stores nothing on disk, and the line states are on a topic."""
 
     async def renew_producer(self) -> None:
         """Replace the producer of events, see ``IdempotentProducer.renew``."""
         await cast(IdempotentProducer, self.producer).renew()
 
     def dedicated_producer(self) -> DedicatedProducer:
-        """Return a further producer with the settings of the events' producer."""
+        """Return another producer with the settings of the events' producer."""
         return DedicatedProducer(
             lambda: cast(IdempotentProducer, self.producer)._new_producer(), self.settings.request_timeout_s
         )
 
     def initial_offset(self, partition: Partition) -> int | None:
-        """Return the offset that was committed when the partition was assigned; None when none ever was."""
+        """Return the committed offset at the time of the partition's assignment; None if there was none."""
         offset = self.consumer._committed_offset.get(TP(*partition))
         return None if offset is None else int(offset)
 
 
 def faust_settings(settings: Settings) -> dict[str, Any]:
-    """Return Faust's settings for Faultline's."""
+    """Return the settings of Faust that follow from Faultline's."""
     return {
         "id": settings.group,
         "broker": [f"aiokafka://{server}" for server in settings.bootstrap_servers],
@@ -381,23 +399,23 @@ def faust_settings(settings: Settings) -> dict[str, Any]:
         "env_prefix": "FAULTLINE_FAUST_",
         "autodiscover": False,
         "Monitor": QuietMonitor,
-        # The worker has its own health and metrics pages; Faust's always answer OK, on 0.0.0.0.
+        # The worker serves its own health and metrics; Faust's pages always answer OK, on 0.0.0.0.
         "web_enabled": False,
         # Workers run without the right to create topics.
         "topic_allow_declare": False,
         "topic_disable_leader": True,
-        # Exactly-once sends outside its transaction and swallows errors; ids are deterministic instead.
+        # Faust's exactly-once mode sends outside its transaction and hides errors; deterministic ids replace it.
         "processing_guarantee": "at_least_once",
-        # No tables, so no standbys: Kafka's own round-robin assignor.
+        # Without tables no standbys are needed, and Kafka's own round-robin assignor is used.
         "table_standby_replicas": 0,
         "stream_recovery_delay": 0,
-        # Batches, not records: 64 of at most a megabyte each (a full queue blocks all partitions).
+        # The unit is batches, not records: 64 of at most a megabyte each (a full queue blocks all partitions).
         "stream_buffer_maxsize": 64,
         "stream_wait_empty": True,
         "consumer_auto_offset_reset": settings.offset_reset,
         "broker_max_poll_records": settings.max_poll_records,
         "broker_commit_interval": settings.commit_interval_s,
-        # The count is of messages, which are batches here: the interval alone decides.
+        # Faust counts messages, which are batches here; only the interval triggers a commit.
         "broker_commit_every": 1_000_000,
         "broker_session_timeout": settings.session_timeout_s,
         "broker_heartbeat_interval": settings.heartbeat_interval_s,
@@ -405,7 +423,7 @@ def faust_settings(settings: Settings) -> dict[str, Any]:
         "broker_request_timeout": settings.request_timeout_s,
         "producer_linger": settings.linger_ms / 1000,
         "producer_compression_type": None if settings.compression == "none" else settings.compression,
-        # Faust's default is below what a topic takes, and a dead letter is a little larger than its record.
+        # Faust's default is below the size that a topic accepts, and a dead letter is slightly larger than its record.
         "producer_max_request_size": 1_048_576,
         "producer_request_timeout": settings.request_timeout_s,
     }

@@ -69,7 +69,7 @@ def test_a_letter_of_an_oversize_record_says_that_its_value_stands_elsewhere() -
 
 
 def test_a_record_that_tells_no_cause_is_no_letter() -> None:
-    with pytest.raises(ContractError, match=r"1:3 is no dead letter of ours: faultline\.error\.topic"):
+    with pytest.raises(ContractError, match=r"1:3 is not a dead letter of Faultline: faultline\.error\.topic"):
         read_letter(Record("sensor-windows.dlq", 1, 3, 0, b"k", b"v", [("x", b"y")]))
 
 

@@ -44,7 +44,7 @@ def test_bytes_that_are_no_state_are_refused(value: bytes) -> None:
 
 
 def test_a_state_of_another_version_is_refused() -> None:
-    with pytest.raises(ContractError, match="version 2; this worker knows 1"):
+    with pytest.raises(ContractError, match="version 2, but this worker reads version 1"):
         decode_state(encode_state(LineState(version=2)))
 
 

@@ -189,7 +189,7 @@ async def test_with_a_key_only_signed_records_count_at_the_beginning() -> None:
 
 
 async def test_a_worker_that_came_with_no_model_needs_one_on_the_topic() -> None:
-    with pytest.raises(WorkerError, match=r"none ships\. Then: faultline models promote"):
+    with pytest.raises(WorkerError, match=r"none ships\. Then run faultline models promote"):
         await Bench(Topic(), default=None).swap.choose_initial()
     async with working(model_record(CHAMPION, ONE), default=None) as bench:
         await bench.put(model_record(CHAMPION, None))
