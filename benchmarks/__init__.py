@@ -1,1 +1,1 @@
-"""Benchmarks of a checkout, not installed: Faultline beside what one would otherwise write, on the same bytes."""
+"""Benchmarks that compare Faultline with other ways to do the same job on the same bytes; part of a checkout only."""

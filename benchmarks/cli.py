@@ -1,4 +1,4 @@
-"""Options and printing of ``python -m benchmarks``."""
+"""Command line of ``python -m benchmarks``."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from benchmarks.throughput.harness import BenchOptions
 
 app = typer.Typer(
-    help="Measure Faultline beside what one would otherwise write: one broker, one model, the same bytes.",
+    help="Compare Faultline with other ways to do the same job: one broker, one model, the same bytes.",
     rich_markup_mode="markdown",
 )
 
 QUICK_S = 4.0
 
-Partitions = Annotated[int, typer.Option(help="Partitions of the topic of windows.", min=1, max=64)]
+Partitions = Annotated[int, typer.Option(help="Number of partitions of the input topic.", min=1, max=64)]
 Model = Annotated[Path | None, typer.Option(help="Artefact to use instead of the shipped one.", show_default=False)]
 Out = Annotated[Path | None, typer.Option(help="Write the results as JSON to this file.", show_default=False)]
-Duration = Annotated[float, typer.Option(help="Seconds that one run is to take, about.", min=1.0, max=3600.0)]
+Duration = Annotated[float, typer.Option(help="Approximate duration of one run in seconds.", min=1.0, max=3600.0)]
 
 
 class MissingPackageError(FaultlineError):
-    """A package that only the benchmark needs is not installed."""
+    """A package that only the benchmarks need is not installed."""
 
 
 def _numbers(text: str, most: int = 512) -> tuple[int, ...]:
@@ -43,7 +43,7 @@ def _numbers(text: str, most: int = 512) -> tuple[int, ...]:
 
 @contextmanager
 def _told() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
-    """Two ways to tell a person on standard error: what is being done, and what was measured."""
+    """Yield two functions that print on standard error: the current step, and a measured result."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -65,22 +65,25 @@ def _require_packages(*names: str, extra: str = "dev") -> None:
 @app.callback(invoke_without_command=True)
 def bench(
     context: typer.Context,
-    only: Annotated[str, typer.Option(help="Contenders, separated by commas; Faultline always runs.")] = "",
+    only: Annotated[str, typer.Option(help="Contenders to run, separated by commas; Faultline always runs.")] = "",
     quick: Annotated[
-        bool, typer.Option("--quick", help="Seconds per run, one window per message, no answers.")
+        bool, typer.Option("--quick", help="Short runs of 4 s, with one window per message and without answers.")
     ] = False,
-    windows_per_message: Annotated[str, typer.Option(help="One backlog for each.")] = "1,16,64",
+    windows_per_message: Annotated[
+        str, typer.Option(help="Windows per message; one backlog is measured for each.")
+    ] = "1,16,64",
     duration: Duration = 20.0,
-    answers: Annotated[bool, typer.Option(help="Also with one answer per message.")] = True,
-    latency: Annotated[bool, typer.Option(help="Also latencies under load.")] = True,
+    answers: Annotated[bool, typer.Option(help="Measure also with one answer per message.")] = True,
+    latency: Annotated[bool, typer.Option(help="Measure also the latency under load.")] = True,
     partitions: Partitions = 4,
     model: Model = None,
     out: Out = None,
 ) -> None:
-    """Throughput, latency, CPU and memory of every contender, in both orders, and the ratios.
+    """Measure throughput, latency, CPU time and memory of every contender, and the ratios to Faultline.
 
-    Starts Apache Kafka by itself (Java, and Maven the first time). Every contender takes the same backlog; a figure
-    is from the first to the last output that the broker appended. How to read it: docs/benchmarks.md.
+    The command starts Apache Kafka itself (it needs Java and, the first time, Maven). All contenders process the same
+    backlog, in both orders. Throughput counts from the first to the last output that the broker appended.
+    docs/benchmarks.md explains the figures.
 
     Example: `python -m benchmarks --only aiokafka_bare --windows-per-message 1,64 --out bench.json`
     """
@@ -132,12 +135,14 @@ def _finish(results: dict[str, object], out: Path | None) -> None:
 
 @app.command("hot-partition")
 def hot_partition(
-    rate: Annotated[float, typer.Option(help="Messages per second on the hot partition.", min=1.0)] = 1000.0,
+    rate: Annotated[float, typer.Option(help="Messages per second to the hot partition.", min=1.0)] = 1000.0,
     duration: Duration = 20.0,
     model: Model = None,
     out: Out = None,
 ) -> None:
-    """Latency of a hot partition beside idle ones, over that of the hot one alone; both twice, in both orders.
+    """Compare the latency of a hot partition beside idle ones with that of the hot one alone.
+
+    Both are measured twice, in both orders.
 
     Example: `python -m benchmarks hot-partition --rate 2000`
     """
@@ -167,16 +172,16 @@ def hot_partition(
 @app.command()
 def overload(
     rate: Annotated[
-        float | None, typer.Option(help="Messages per second; twice what a first run takes when unset.")
+        float | None, typer.Option(help="Messages per second; when unset, twice the throughput of a first run.")
     ] = None,
     duration: Annotated[float, typer.Option(help="Seconds of overload.", min=1.0, max=3600.0)] = 60.0,
     partitions: Partitions = 4,
     model: Model = None,
     out: Out = None,
 ) -> None:
-    """Send twice what a worker can take, then account for every record: memory, rebalances, lag, lost.
+    """Send twice what a worker can process, and report memory, rebalances, lag and lost records.
 
-    The exit status is 1 when memory grew, the group was rebalanced, or a record was lost.
+    The exit status is 1 if memory grew, the group was rebalanced, or a record was lost.
 
     Example: `python -m benchmarks overload --duration 60`
     """
@@ -193,7 +198,7 @@ def overload(
         if rate is None:
             filled = environment.filled(BY_NAME[OURS], 10 * EXPECTED_PER_S[1], 1)
             capacity = measure_throughput(environment, BY_NAME[OURS], filled, 1, "answers", broker_pid).records_per_s
-            note(f"takes {capacity:,.0f} messages/s")
+            note(f"capacity: {capacity:,.0f} messages/s")
             rate = 2 * capacity
         found = endurance.overload(environment, messages_per_s=rate, seconds=duration)
     _finish({"overload": found.as_dict(), "passed": found.passed}, out)
@@ -203,12 +208,14 @@ def overload(
 @app.command("two-workers")
 def two_workers(
     duration: Duration = 20.0,
-    windows_per_message: Annotated[int, typer.Option(help="In every message.", min=1, max=512)] = 16,
+    windows_per_message: Annotated[int, typer.Option(help="Windows in every message.", min=1, max=512)] = 16,
     partitions: Partitions = 4,
     model: Model = None,
     out: Out = None,
 ) -> None:
-    """Windows/s of two workers of one group over one, each with one thread of inference, on the same backlog.
+    """Compare the throughput of two workers of one group with that of one, on the same backlog.
+
+    Each worker has one inference thread.
 
     Example: `python -m benchmarks two-workers --windows-per-message 16`
     """
@@ -229,16 +236,19 @@ def two_workers(
 
 @app.command()
 def engine(
-    batches: Annotated[str, typer.Option(help="Windows in a call.")] = "1,16,64,256,1024,4096",
+    batches: Annotated[str, typer.Option(help="Numbers of windows per call.")] = "1,16,64,256,1024,4096",
     turns: Annotated[int, typer.Option(help="Runs of every contender, in alternating order.", min=1)] = 6,
-    seconds: Annotated[float, typer.Option(help="Of one run.", min=0.05, max=60.0)] = 0.4,
-    only: Annotated[str, typer.Option(help="onnxruntime, openvino, keras; all when unset.")] = "",
+    seconds: Annotated[float, typer.Option(help="Duration of one run in seconds.", min=0.05, max=60.0)] = 0.4,
+    only: Annotated[
+        str, typer.Option(help="Runtimes to run (onnxruntime, openvino, keras), separated by commas; all when unset.")
+    ] = "",
     model: Model = None,
     out: Out = None,
 ) -> None:
-    """The engine without a broker, beside keras, ONNX Runtime and OpenVINO, and beside bare matrix products.
+    """Compare the engine, without a broker, with keras, ONNX Runtime, OpenVINO and bare matrix products.
 
-    Twice: the model as it is, and its GRU alone without the phasors. A contender that answers otherwise ends it.
+    The comparison runs twice: with the whole model, and with its GRU alone, without the phasors. It ends with an error
+    if a runtime gives other probabilities than the engine.
 
     Example: `python -m benchmarks engine --batches 64,1024 --out engine.json`
     """
@@ -263,16 +273,22 @@ def _path(model: Path | None) -> str | None:
 
 @app.command()
 def sizing(
-    unit_costs: Annotated[Path, typer.Option(help="JSON of `python -m benchmarks`, or of unit costs.", exists=True)],
-    lines: Annotated[str, typer.Option(help="Numbers of lines.")] = "100,1000,10000,100000,1000000",
-    rates: Annotated[str, typer.Option(help="Windows per second of a line.")] = "200,50,1",
+    unit_costs: Annotated[
+        Path, typer.Option(help="JSON result of `python -m benchmarks`, or a JSON file of unit costs.", exists=True)
+    ],
+    lines: Annotated[str, typer.Option(help="Numbers of power lines.")] = "100,1000,10000,100000,1000000",
+    rates: Annotated[str, typer.Option(help="Windows per second of one line.")] = "200,50,1",
     assume: Annotated[
-        list[str] | None, typer.Option(help="An assumption, e.g. windows_per_message=16; may be repeated.")
+        list[str] | None, typer.Option(help="Change an assumption, e.g. windows_per_message=16; may be repeated.")
     ] = None,
-    into: Annotated[Path | None, typer.Option(help="Document whose tables are replaced.", exists=True)] = None,
-    costs_out: Annotated[Path | None, typer.Option(help="Write the unit costs alone as JSON to this file.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Markdown document whose tables are replaced; printed when unset.", exists=True)
+    ] = None,
+    costs_out: Annotated[Path | None, typer.Option(help="Write only the unit costs as JSON to this file.")] = None,
 ) -> None:
-    """What so many lines need: partitions, workers, brokers, GPUs, and what is full first, from measured unit costs.
+    """Compute the partitions, workers, brokers and GPUs that a number of lines needs, and the first bottlenecks.
+
+    The figures follow from measured unit costs.
 
     Example: `python -m benchmarks sizing --unit-costs bench.json --lines 5000 --rates 200`
     """
@@ -287,7 +303,7 @@ def sizing(
     try:
         document = json.loads(unit_costs.read_text("utf-8"))
     except ValueError:
-        raise SizingError(f"{unit_costs} is no JSON") from None
+        raise SizingError(f"{unit_costs} is not JSON; give a file written by python -m benchmarks --out") from None
     costs = UnitCosts.from_bench(document)
     try:
         given = Assumptions.model_validate(dict(one.split("=", 1) for one in assume or ()))
@@ -298,7 +314,7 @@ def sizing(
         first = error.errors()[0]
         raise SizingError(f"--assume {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except ValueError as error:
-        raise SizingError(f"--lines, --rates and --assume want numbers: {error}") from None
+        raise SizingError(f"--lines, --rates and --assume must be numbers: {error}") from None
     if costs_out is not None:
         costs_out.write_text(costs.model_dump_json(indent=2) + "\n")
     if into is None:

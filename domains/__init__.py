@@ -1,1 +1,1 @@
-"""Signal domains: each knows its channels, classes, data and evaluation; the core finds them by entry points."""
+"""Signal domains. Each defines its channels, classes, data and evaluation; the core finds them by entry points."""

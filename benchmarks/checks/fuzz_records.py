@@ -1,6 +1,8 @@
-"""Reads a corpus of broken records and prints crashes, hangs and peak memory. Exit status 1 if there were any.
+"""Read a corpus of broken waveform files, and print crashes, hangs and peak memory.
 
 python -m benchmarks.checks.fuzz_records --files 10000
+
+The exit status is 1 if a file caused a crash or a hang, or if memory grew without bound.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from tests.domains.powerline.waveforms.mutations import seeds, write_mutated
 
 HANG_S = 5.0
 MEMORY_MIB = 300.0
-"""More than this over the start is unbounded: the files have kilobytes."""
+"""Growth of memory from which it counts as unbounded: the files have kilobytes."""
 
 
 def main() -> int:
-    """Run; return the exit status."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=1)
+    """Run the check; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=10_000, help="number of broken files")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the mutations")
     chosen = parser.parse_args()
     rng = random.Random(chosen.seed)
     spec = load_spec("line")
@@ -48,9 +50,9 @@ def main() -> int:
             slowest = max(slowest, taken)
     grown = _peak_mib() - start_mib
     print(
-        f"{chosen.files:,} broken files in {time.monotonic() - began:.0f} s: {outcomes['read']:,} still read, "
+        f"{chosen.files:,} broken files in {time.monotonic() - began:.0f} s: {outcomes['read']:,} readable, "
         f"{outcomes['error']:,} clear errors, {outcomes['crash']} crashes, {outcomes['hang']} hangs over {HANG_S:g} s; "
-        f"slowest {1000 * slowest:.0f} ms, peak memory {_peak_mib():.0f} MiB (+{grown:.0f} MiB)"
+        f"slowest file {1000 * slowest:.0f} ms, peak memory {_peak_mib():.0f} MiB (+{grown:.0f} MiB)"
     )
     return int(outcomes["crash"] + outcomes["hang"] > 0 or grown > MEMORY_MIB)
 
@@ -62,7 +64,7 @@ def _read(path: Path, number: int, spec: object) -> str:
             windows_of(line, spec)  # type: ignore[arg-type]
     except RecordError as error:
         if "\n" in str(error) or path.stem not in str(error):
-            print(f"file {number}: an error that is not one clear line: {error!r}", file=sys.stderr)
+            print(f"file {number}: the error is not one line that names the file: {error!r}", file=sys.stderr)
             return "crash"
         return "error"
     except BaseException:

@@ -1,9 +1,9 @@
-"""A systematic mistake of the shipped model, repaired by operators' verdicts: figures before and after.
+"""Repair a systematic error of the shipped model by operators' labels, and print figures before and after.
 
-``python -m benchmarks.checks.repair`` simulates a railway (tests/training/sidecar/traction_scenario.py), has the
-champion raise its false events, labels each "none" through the store, and trains on from the champion: once with the
-labelled windows, once without any. It prints what both do on held-out windows, on other trains of the same lines, on
-another railway, and on a mixed scenario of faults and non-faults.
+``python -m benchmarks.checks.repair`` simulates a railway (tests/training/sidecar/traction_scenario.py) on which the
+champion raises false events. It labels each of them "none" through the store, and retrains from the champion, once with
+the labelled windows and once without any. It prints the results of both models on held-out windows, on other trains of
+the same lines, on another railway, and on a mixed scenario of faults and non-faults.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ TRAINS = 48
 
 
 def main() -> None:
-    """Print the figures."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--episodes", type=int, default=6000)
-    options.add_argument("--epochs", type=int, default=4)
-    options.add_argument("--seed", type=int, default=5)
+    """Run the check and print its figures."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--episodes", type=int, default=6000, help="simulated episodes of each training")
+    options.add_argument("--epochs", type=int, default=4, help="epochs of each training")
+    options.add_argument("--seed", type=int, default=5, help="seed of the trainings")
     given = options.parse_args()
     champion = shipped("line")
     passing, others, elsewhere = railway(TRAINS, 1000), railway(TRAINS, 1500), railway(TRAINS, 7000)
@@ -49,20 +49,23 @@ def main() -> None:
     for name, windows in (("after, without labels", None), ("after", field)):
         begun, begun_cpu = time.perf_counter(), time.process_time()
         candidate = train_line(how, windows, warm_start=champion)
-        print(f"trained in {time.perf_counter() - begun:.0f} s, {time.process_time() - begun_cpu:.0f} s of processor")
+        print(
+            f"trained in {time.perf_counter() - begun:.0f} s, with {time.process_time() - begun_cpu:.0f} s of CPU time"
+        )
         show(name, candidate, hold_out, others, elsewhere)
 
 
 def show(name: str, artefact: Artefact, hold_out: Windows, others: Railway, elsewhere: Railway) -> None:
-    """Print one model's figures."""
+    """Print the figures of one model."""
     classify = classifier_of(build_model(artefact), artefact.manifest.temperature)
     scores: dict[str, Any] = evaluate_line(classify, SPEC, 123, 20)
     found = {key: scores["events"][key] for key in ("injected", "found", "correct", "missed", "false_alarms")}
     print(f"{name}: held-out windows {feedback_scores(classify, hold_out, SPEC)}")
     print(f"  false events: {len(events_of(others, artefact, SPEC))} on {TRAINS} other trains,", end=" ")
-    print(f"{len(events_of(elsewhere, artefact, SPEC))} on {TRAINS} of another railway")
+    print(f"{len(events_of(elsewhere, artefact, SPEC))} on {TRAINS} trains of another railway")
     merged = scores["windows_fully_after_inception"]["merged_macro_f1"]
-    print(f"  mixed scenario: {found}, merged macro-F1 {merged}, of non-faults {scores['non_faults']['false_alarms']}")
+    alarms = scores["non_faults"]["false_alarms"]
+    print(f"  mixed scenario: {found}, merged macro-F1 {merged}; scenario of non-faults: {alarms} false alarms")
 
 
 if __name__ == "__main__":

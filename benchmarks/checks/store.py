@@ -1,7 +1,8 @@
-"""Windows per second and bytes of the labelled store.
+"""Measure the windows per second and the bytes per window of the labelled store.
 
-``python -m benchmarks.checks.store`` adds simulated lines, message by message as a topic interleaves them, with events
-and operators' labels on some of them, and flushes as the sidecar does. It prints figures for several message sizes.
+``python -m benchmarks.checks.store`` adds the windows of simulated lines message by message, interleaved as in a topic,
+with events and operators' labels on some of them, and flushes as the sidecar does. It prints figures for several sizes
+of messages.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ LABELLED_SHARE = 0.02
 
 
 def main() -> None:
-    """Print the figures."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--lines", type=int, default=50)
-    options.add_argument("--windows", type=int, default=2048, help="of every line")
-    options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--per-message", type=int, nargs="+", default=[16, 4, 1])
-    options.add_argument("--labelled", action="store_true", help="the source gives all labels")
+    """Run the check and print its figures."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--lines", type=int, default=50, help="number of lines")
+    options.add_argument("--windows", type=int, default=2048, help="windows of every line")
+    options.add_argument("--seed", type=int, default=1, help="seed of the lines")
+    options.add_argument("--per-message", type=int, nargs="+", default=[16, 4, 1], help="windows per message")
+    options.add_argument("--labelled", action="store_true", help="use messages that already contain labels")
     given = options.parse_args()
     episodes = simulate(
         given.lines, given.seed, length_cycles=given.windows * SPEC.hop // (SPEC.period_samples or 1) + 2
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def measure(lines: list[np.ndarray], per_message: int, labelled: bool, rng: np.random.Generator, folder: Path) -> None:
-    """Fill a store and print what that took."""
+    """Fill a store and print time and size."""
     count, waiting = 0, 0
     hop_ns = round(SPEC.hop / SPEC.rate_hz * 1e9)
     begun, begun_cpu = time.perf_counter(), time.process_time()
@@ -80,14 +81,15 @@ def measure(lines: list[np.ndarray], per_message: int, labelled: bool, rng: np.r
         store.windows(SPEC)
         reading_s = time.perf_counter() - begun
     print(
-        f"{per_message} windows a message: {count / took_cpu:,.0f} windows per second of processor, "
-        f"{count / took:,.0f} by the clock; {size / count:.0f} bytes a window (samples {lines[0][0].nbytes}); {tiers}; "
-        f"snapshot {snapshot_s * 1e3:.0f} ms, read {reading_s * 1e3:.0f} ms, opened {opening_s * 1e3:.0f} ms"
+        f"{per_message} windows per message: {count / took_cpu:,.0f} windows per second of CPU time, "
+        f"{count / took:,.0f} per second of wall time; {size / count:.0f} bytes per window "
+        f"(its samples: {lines[0][0].nbytes}); {tiers}; snapshot {snapshot_s * 1e3:.0f} ms, "
+        f"reading {reading_s * 1e3:.0f} ms, opening {opening_s * 1e3:.0f} ms"
     )
 
 
 def messages(lines: list[np.ndarray], per_message: int) -> Iterator[tuple[int, int]]:
-    """Return line and first window of every message, the lines in turns."""
+    """Yield line and first window of every message, with the lines in turns."""
     for first in range(0, len(lines[0]), per_message):
         for line in range(len(lines)):
             yield line, first

@@ -1,12 +1,12 @@
-"""Seconds of training by the reference protocol: our compiled loop against ``keras.fit``, in one run.
+"""Compare the training time of our compiled loop with that of ``keras.fit`` by the reference protocol, in one run.
 
 python -m benchmarks.checks.training --data classData.csv [--epochs 50] [--architecture gru] [--variants plain,ours]
 
-Every variant trains the same network on the same split, 50 epochs of batches of 32 with the validation part scored
-after each, and keeps its best epoch's weights. ``plain`` is what the reference report did: Keras' defaults, Adam at
-1e-3, no XLA, recurrent layers not unrolled. ``steps`` is the same with a whole epoch per execution. ``ours`` is
-``training.fitting.fit``, and ``xla`` that with its loop compiled by XLA. Every variant has a process of its own, since
-the number of threads is a process's. Times include tracing and compiling, not imports.
+Every variant trains the same network on the same split for 50 epochs of batches of 32, evaluates the validation part
+after each epoch, and keeps the weights of its best epoch. ``plain`` is the reference report's way: Keras' defaults,
+Adam at 1e-3, no XLA, recurrent layers not unrolled. ``steps`` is the same with a whole epoch per execution. ``ours`` is
+``training.fitting.fit``, and ``xla`` is ``ours`` with its loop compiled by XLA. Every variant runs in a separate
+process, since the number of threads is set per process. Times include tracing and compiling, but not imports.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ def plain(architecture: str, spec: SignalSpec, parts: Parts, options: FitOptions
 
 
 class _BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keras callback that keeps the weights of the epoch with the best validation accuracy."""
+
     def __init__(self) -> None:
         super().__init__()
         self.accuracy = -1.0
@@ -77,10 +79,12 @@ class _BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def epoch_per_execution(architecture: str, spec: SignalSpec, parts: Parts, options: FitOptions) -> Fitted:
+    """Train by ``keras.fit`` with a whole epoch per execution."""
     return plain(architecture, spec, parts, options, steps_per_execution=-(-len(parts[0]) // options.batch))
 
 
 def ours(architecture: str, spec: SignalSpec, parts: Parts, options: FitOptions) -> Fitted:
+    """Train by ``training.fitting.fit``."""
     stay_on_one_core()
     network, _, history = fit_reference(architecture, spec, parts[0], parts[1], options)
     return network, history.scores[history.best_epoch - 1]["accuracy"]
@@ -96,6 +100,7 @@ class _StepsByXla(Steps):
 
 
 def ours_by_xla(architecture: str, spec: SignalSpec, parts: Parts, options: FitOptions) -> Fitted:
+    """Train by ``training.fitting.fit`` with its loop compiled by XLA."""
     fitting.Steps = _StepsByXla  # type: ignore[attr-defined]
     try:
         return ours(architecture, spec, parts, options)
@@ -112,12 +117,17 @@ VARIANTS: dict[str, Callable[[str, SignalSpec, Parts, FitOptions], Fitted]] = {
 
 
 def main() -> None:
+    """Run the check and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="path of classData.csv")
-    parser.add_argument("--epochs", type=int, default=REFERENCE.epochs)
-    parser.add_argument("--architecture", default="gru")
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--variants", default="plain,ours,plain,ours", help=f"in this order, of {', '.join(VARIANTS)}")
+    parser.add_argument("--epochs", type=int, default=REFERENCE.epochs, help="epochs of every training")
+    parser.add_argument("--architecture", default="gru", help="architecture of the network")
+    parser.add_argument("--seed", type=int, default=42, help="seed of split and weights")
+    parser.add_argument(
+        "--variants",
+        default="plain,ours,plain,ours",
+        help=f"variants in the order of their runs, separated by commas; choose from {', '.join(VARIANTS)}",
+    )
     given = parser.parse_args()
     seconds: dict[str, list[tuple[float, float]]] = {}
     context = multiprocessing.get_context("spawn")
@@ -126,15 +136,15 @@ def main() -> None:
             wall, cpu, scores = child.apply(timed, (name, given.data, given.architecture, given.epochs, given.seed))
         seconds.setdefault(name, []).append((wall, cpu))
         shown = "  ".join(f"{score} {value:.4f}" for score, value in scores.items())
-        print(f"{name:6} {wall:6.1f} s  ({cpu:.1f} s of CPU)  {shown}", flush=True)
+        print(f"{name:6} {wall:6.1f} s  ({cpu:.1f} s of CPU time)  {shown}", flush=True)
     for name in seconds.keys() - {"plain"}:
         if "plain" in seconds:
             wall, cpu = np.mean(seconds[name], axis=0) / np.mean(seconds["plain"], axis=0)
-            print(f"{name} takes {wall:.3f} of the time of plain keras.fit, and {cpu:.3f} of its CPU time")
+            print(f"{name} takes {wall:.3f} of the wall time of plain keras.fit, and {cpu:.3f} of its CPU time")
 
 
 def timed(name: str, data: Path, architecture: str, epochs: int, seed: int) -> tuple[float, float, dict[str, float]]:
-    """Return the seconds, and the seconds of CPU, that a variant took, and the scores of the network it made."""
+    """Return the wall time and the CPU time of a variant in seconds, and the scores of its network."""
     spec = load_spec("instant")
     parts = split_classdata(read_classdata(data, spec), "random", seed)
     options = replace(REFERENCE, epochs=epochs, seed=seed, show_progress=False)

@@ -1,5 +1,7 @@
-"""Who is compared. Each contender is a module run as a process of its own (see ``settings``), each written as its
-library's documentation recommends, doing the same job by the pieces of ``task``.
+"""The contenders of the comparison.
+
+Each contender is a module that runs as a separate process (see ``settings``). It is written as its library's
+documentation recommends, and does the same job with the functions of ``task``.
 """
 
 from __future__ import annotations
@@ -12,14 +14,14 @@ class Contender:
     """One contender.
 
     Attributes:
-        name: the module's.
-        title: in tables.
-        promises: what it does about failures, in a few words.
-        share: part of the input that it is given in throughput runs; a slow one would take all day over all of it.
-        json: whether its windows are JSON instead of MessagePack.
-        serious: False for one that is there for the record only.
-        backlog_deadline_ms: how long a batch may fill in throughput runs, where it helps; in latency runs the deadline
-            is the same for all.
+        name: name of its module.
+        title: name in tables.
+        promises: its delivery guarantee, in a few words.
+        share: share of the input that it gets in throughput runs; a slow one would take a day for all of it.
+        json: True if its windows are JSON instead of MessagePack.
+        serious: False for a contender that is listed only for comparison.
+        backlog_deadline_ms: longest time to fill a batch in throughput runs, longer where it helps; in latency runs the
+            deadline is the same for all.
     """
 
     name: str
@@ -43,7 +45,7 @@ CONTENDERS: tuple[Contender, ...] = (
         "Faust take + our engine",
         "acknowledges batches that failed",
         share=0.25,
-        # Stock Faust's take is polled: in 5 ms it gathers a few dozen windows, in 500 ms it does twice the windows/s.
+        # Stock Faust polls in take: with 5 ms it collects a few dozen windows, with 500 ms it reaches twice the rate.
         backlog_deadline_ms=500.0,
     ),
     Contender(

@@ -1,7 +1,7 @@
-"""A bare aiokafka loop: what one writes by hand, and the limit of Python.
+"""A bare aiokafka loop, as one would write it by hand; it shows the limit of Python.
 
-As aiokafka's documentation has it for at-least-once delivery: ``getmany``, manual commit after the producer's delivery
-reports, idempotent producer. Decode and engine run off the event loop, so that fetching goes on meanwhile.
+It follows aiokafka's documentation for at-least-once delivery: ``getmany``, manual commit after the producer's delivery
+reports, idempotent producer. Decoding and engine run outside the event loop, so that fetching continues meanwhile.
 """
 
 from __future__ import annotations

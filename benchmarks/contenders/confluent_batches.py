@@ -1,14 +1,14 @@
-"""confluent-kafka in batches: the C library's consumer and producer, our decode and our engine.
+"""confluent-kafka in batches: the consumer and producer of the C library with our decoding and our engine.
 
-As its documentation has it for at-least-once delivery: ``Consumer.consume`` for many messages per call, automatic
-commits off, ``flush`` and a look at every delivery report before ``commit``, an idempotent producer. The reviewed
-settings:
+It follows the documentation for at-least-once delivery: ``Consumer.consume`` for many messages per call, no automatic
+commits, ``flush`` and a check of every delivery report before ``commit``, an idempotent producer. The reviewed settings
+are:
 
-- A batch is the first message that is there and then all that librdkafka has fetched meanwhile, as aiokafka's
-  ``getmany`` does. One ``consume(n, timeout)`` would wait out its timeout whenever fewer than n messages are there.
-- Prefetching stays at librdkafka's default of 100,000 messages, and goes on in its own threads during a batch.
-- ``flush`` sends what is buffered whatever ``linger.ms`` says, so lingering costs no time.
-- Offsets are committed by time, synchronously, and before partitions are given away.
+- A batch is the first available message and all that librdkafka has fetched by then, as in aiokafka's ``getmany``. A
+  single ``consume(n, timeout)`` would wait for its timeout whenever fewer than n messages are available.
+- Prefetching stays at librdkafka's default of 100,000 messages, and continues in its own threads during a batch.
+- ``flush`` sends buffered messages regardless of ``linger.ms``, so lingering costs no time.
+- Offsets are committed at an interval, synchronously, and before partitions are revoked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FLUSH_S = 30.0
 
 
 def record_of(message: Message) -> Record:
-    """A message in the attributes that ``decode`` reads."""
+    """Convert a message to a record with the attributes that ``decode`` reads."""
     if message.error() is not None:
         raise KafkaException(message.error())
     return Record(
@@ -42,7 +42,7 @@ def record_of(message: Message) -> Record:
 
 
 def commit(consumer: Consumer) -> None:
-    """Commit all that was consumed; that there is nothing new is no error."""
+    """Commit all consumed messages; it is not an error if there are no new ones."""
     try:
         consumer.commit(asynchronous=False)
     except KafkaException as error:
@@ -51,20 +51,21 @@ def commit(consumer: Consumer) -> None:
 
 
 class ConfirmingProducer:
-    """A producer that knows whether all that it was given has been delivered.
+    """A producer that checks the delivery of all its records.
 
     Args:
-        producer: of confluent-kafka, or one with its methods.
-        topic: where everything goes.
+        producer: a producer of confluent-kafka, or one with its methods.
+        topic: output topic of all records.
     """
 
     def __init__(self, producer: Any, topic: str) -> None:
+        """Wrap ``producer``."""
         self._producer = producer
         self._topic = topic
         self._failed: str | None = None
 
     def produce(self, outputs: Any) -> None:
-        """Buffer records (``task.Output``); their delivery goes on in the background."""
+        """Buffer records (``task.Output``); they are delivered in the background."""
         for output in outputs:
             self._producer.produce(
                 self._topic,
@@ -79,10 +80,15 @@ class ConfirmingProducer:
             self._failed = str(error)
 
     def confirm(self) -> None:
-        """Return when the broker has confirmed everything; raises TaskError if it has not."""
+        """Wait until the broker has acknowledged everything.
+
+        Raises:
+            TaskError: a record was not acknowledged.
+        """
         left = self._producer.flush(FLUSH_S)
         if left or self._failed:
-            raise TaskError(f"the broker did not confirm: {self._failed or f'{left} records after {FLUSH_S:.0f} s'}")
+            reason = self._failed or f"{left} records are outstanding after {FLUSH_S:.0f} s"
+            raise TaskError(f"the broker did not acknowledge all records: {reason}")
 
 
 def run(settings: ContenderSettings, task: Task) -> None:
@@ -105,7 +111,7 @@ def run(settings: ContenderSettings, task: Task) -> None:
                 "enable.idempotence": True,
                 "acks": "all",
                 "linger.ms": 1,
-                # As Kafka's own clients choose it, so that a line keeps its partition.
+                # The partitioner of Kafka's Java clients, so that a line keeps its partition.
                 "partitioner": "murmur2_random",
             }
         ),

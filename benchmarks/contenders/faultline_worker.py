@@ -1,4 +1,4 @@
-"""Faultline: the command ``faultline worker`` as it is, with all its guarantees, its settings from the environment."""
+"""Faultline: the unchanged command ``faultline worker`` with all its guarantees, configured by the environment."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ POLL_S = 0.02
 
 
 def fault_topics(output_topic: str) -> list[str]:
-    """Topics of the events."""
+    """Return the topics of the events."""
     return [f"{output_topic}.faults.{name}" for name in load_spec("line").fault_types]
 
 
 def environment(settings: ContenderSettings, web_port: int) -> dict[str, str]:
-    """The worker's settings; what is not named here stays as it is by default."""
+    """Return the worker's settings; all others keep their defaults."""
     out = settings.output_topic
     variables = {
         "FAULTLINE_BROKER": settings.bootstrap,
@@ -72,7 +72,7 @@ def main() -> None:
     port = _free_port()
     os.environ |= environment(settings, port)
     threading.Thread(target=_say_when_ready, args=(port,), daemon=True).start()
-    # As the command does.
+    # The command sets these, too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from stream.settings import load_settings

@@ -1,8 +1,8 @@
-"""What the three Faust contenders share: an app as Faust's documentation makes one, and how it is run.
+"""The app that the three Faust contenders share, created and run as in Faust's documentation.
 
-Everything about throughput stays as Faust has it by default (at-least-once, ``stream_buffer_maxsize`` 4096), but for
-the interval of commits, which is the benchmark's, and ``producer_acks``, which is Faust's default and stands here
-because it matters. The leader topic, the web server and tables are off, as in most deployments of a plain agent.
+All settings that affect throughput keep Faust's defaults (at-least-once, ``stream_buffer_maxsize`` 4096), except for
+the interval of commits, which is the benchmark's. ``producer_acks`` is Faust's default, too, and is set here because it
+matters. Leader topic, web server and tables are disabled, as in most deployments of a plain agent.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from benchmarks.contenders.settings import ContenderSettings, say_ready
 
 
 def new_app(settings: ContenderSettings) -> faust.App:
-    """An app that consumes as ``settings.group`` and says ``ready`` once partitions are assigned."""
+    """Create an app that consumes as ``settings.group`` and prints ``ready`` once partitions are assigned."""
     app = faust.App(
         settings.group,
         broker=f"kafka://{settings.bootstrap}",
-        # Else variables of the environment such as BROKER_URL override what is given here.
+        # Without a prefix, environment variables such as BROKER_URL would override these arguments.
         env_prefix="BENCH_FAUST_",
         datadir=tempfile.mkdtemp(prefix="bench-faust-"),
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=settings.commit_interval_s,
         producer_acks=-1,
-        # Waiting for streams to be empty can keep a worker from ever stopping; what it leaves is repeated.
+        # Waiting for streams to be empty can prevent a worker from stopping; unfinished records are repeated.
         stream_wait_empty=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
@@ -43,7 +43,7 @@ def new_app(settings: ContenderSettings) -> faust.App:
 
 
 def run_app(app: faust.App) -> None:
-    """Work until SIGTERM, as the command ``faust worker`` does."""
-    # Standard output is for the harness: Faust would draw on it, and turn what is printed into its log.
+    """Run until SIGTERM, like the command ``faust worker``."""
+    # Standard output is reserved for the harness: Faust would draw on it and redirect prints into its log.
     worker = faust.Worker(app, loglevel="WARNING", quiet=True, stdout=sys.stderr, redirect_stdouts=False)
     worker.execute_from_commandline()

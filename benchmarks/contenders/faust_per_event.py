@@ -1,7 +1,7 @@
-"""Stock Faust as tutorials show it: JSON records, one event at a time, one ``model.predict`` per event.
+"""Stock Faust as in tutorials: JSON records, one event at a time, one ``model.predict`` per event.
 
-For the record only. Tutorials await ``send`` once, which returns when the record is buffered; Faust flushes its
-producer before it commits.
+It is listed only for comparison. Tutorials await ``send`` once, which returns when the record is buffered; Faust
+flushes its producer before it commits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stream.detection.decode import DecodedBatch, LineWindows
 
 
 class Window(faust.Record, serializer="json"):  # type: ignore[misc, call-arg]
-    """A window message (``contract.WindowMessage``) in Faust's own terms."""
+    """A window message (``contract.WindowMessage``) as a Faust record."""
 
     spec: str
     sequence: int
@@ -30,7 +30,7 @@ class Window(faust.Record, serializer="json"):  # type: ignore[misc, call-arg]
 
 
 def outputs_of(event: Any, task: Task, predict: KerasPredict) -> list[Output]:
-    """What is published for one event."""
+    """Return the outputs for one event."""
     body = event.value
     windows = np.asarray(body.data, np.float32)
     entry = LineWindows(

@@ -1,13 +1,13 @@
-"""Stock Faust in batches: ``take_events``, one inference call per batch, the batch's outputs confirmed.
+"""Stock Faust in batches: ``take_events``, one inference call per batch, acknowledged outputs.
 
-``take`` in its form that keeps the events, since an output names the record it answers. Faust acknowledges a batch
-when its body is left. The body leaves after the broker has confirmed the outputs: the second ``await``, without which
-a failed send is only logged. It leaves also by an exception, after which the batch is acknowledged all the same; that
-is stock Faust, and stands in the table.
+``take_events`` keeps the events, since an output names the record that it answers. Faust acknowledges a batch when the
+loop's body ends. The body ends after the broker has acknowledged the outputs, by the second ``await``; without that a
+failed send would only be logged. If the body raises, Faust acknowledges the batch, too. This is the behaviour of stock
+Faust, and the table of contenders states it.
 
-``within`` is not counted from the first event: the stream looks at its buffer whenever so much time has passed, and
-in between hands out nothing but a full one. So it is the time that suits what is measured: 500 ms where throughput is
-(5 ms gave half of it, 50 ms two thirds), and the deadline of all others where latency is.
+``within`` does not count from the first event. The stream checks its buffer after each such interval, and in between
+it delivers only full batches. The value therefore suits the measurement: 500 ms for throughput (5 ms gave half of it,
+50 ms two thirds), and the deadline of all contenders for latency.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def run_take(settings: ContenderSettings, answer: Callable[[Sequence[Any]], list
     """Consume until SIGTERM.
 
     Args:
-        settings: of the run.
-        answer: messages → outputs; called on a thread, so that heartbeats and fetches go on.
+        settings: settings of the run.
+        answer: converts messages to outputs; called on a thread, so that heartbeats and fetches continue.
     """
     app = new_app(settings)
     windows = app.topic(settings.input_topic, key_serializer="raw", value_serializer="raw")

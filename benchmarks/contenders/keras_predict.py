@@ -1,4 +1,4 @@
-"""The model by Keras's ``predict``, as one does without an engine."""
+"""Inference by Keras's ``predict``, as one would do it without our engine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from model.artefact import build_model
 
 
 class KerasPredict:
-    """Calibrated probabilities of the very artefact that the engine serves.
+    """Calibrated probabilities of the same artefact that the engine uses.
 
-    ``predict`` gets the whole batch in one step: with its default of 32 rows per step it would be slower still.
+    ``predict`` gets the whole batch in one step: with its default of 32 rows per step it would be even slower.
     """
 
     def __init__(self, settings: ContenderSettings) -> None:
+        """Build the model and run it once."""
         artefact = open_artefact(settings)
         temperature = artefact.manifest.temperature
         self._model = keras.Sequential(
@@ -27,6 +28,6 @@ class KerasPredict:
         self(np.zeros((1, *artefact.manifest.spec.window_shape), np.float32))
 
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 (n, samples, channels) → float32 (n, classes)."""
+        """Return the probabilities float32 (n, classes) of windows float32 (n, samples, channels)."""
         probabilities: NDArray[np.float32] = self._model.predict(windows, batch_size=self._rows, verbose=0)
         return probabilities

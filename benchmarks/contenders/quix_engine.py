@@ -1,22 +1,22 @@
 """Quix Streams with our engine: a ``StreamingDataFrame`` of raw bytes into a sink that answers in batches.
 
-Of what its documentation offers for work in batches this was chosen:
+Its documentation offers several ways to work in batches. ``BaseSink`` was chosen among them:
 
-- Windows of a dataframe (``tumbling_count_window(n).collect()``) gather per key and write every value to RocksDB: made
-  for aggregates per line, not for batches over lines.
-- ``BatchingSink`` gathers per partition from one checkpoint to the next, so that a batch would cost a flush, a
-  synchronous commit and their round trips, and would end with its partition.
-- ``BaseSink`` says that ``add`` may send in a streaming manner and ``flush`` confirm. So ``EngineSink`` batches over
-  all partitions by size and deadline, as Faultline does, and a checkpoint comes only once per ``commit_interval``:
+- Windows of a dataframe (``tumbling_count_window(n).collect()``) collect per key and write every value to RocksDB. They
+  are made for aggregates per line, not for batches over lines.
+- ``BatchingSink`` collects per partition from one checkpoint to the next. A batch would cost a flush, a synchronous
+  commit and their round trips, and would be limited to one partition.
+- ``BaseSink`` allows ``add`` to send in a streaming manner, with ``flush`` to confirm. ``EngineSink`` therefore batches
+  over all partitions by size and deadline, like Faultline. A checkpoint comes only once per ``commit_interval``, and
   offsets are committed when ``flush`` has returned.
-- ``Application.get_consumer`` stands outside of stream processing and is confluent-kafka's ``poll``: without its
-  batches that would be the contender ``confluent_batches``, but slower.
+- ``Application.get_consumer`` bypasses stream processing and equals confluent-kafka's ``poll``. Without batches, it
+  would be the contender ``confluent_batches``, but slower.
 
-Quix hands over one message at a time on the main thread; decode, engine and producer work on another meanwhile, as
-Quix's own time-series sink does with a thread. Reviewed settings: raw bytes (no deserialiser's cost), the idempotent
-producer that Quix makes by default, no changelog topics as there is no state, logging off; ``consumer_poll_timeout``
-0.1 s instead of 1 s only lets an idle application look more often whether a checkpoint is due. The rest is as Quix has
-it by default.
+Quix delivers one message at a time on the main thread. Decoding, engine and producer run on another thread meanwhile,
+like Quix's own time-series sink. The reviewed settings are: raw bytes (no cost of a deserialiser), the idempotent
+producer that Quix creates by default, no changelog topics since there is no state, no logging. A
+``consumer_poll_timeout`` of 0.1 s instead of 1 s only makes an idle application check more often if a checkpoint is
+due. All other settings keep Quix's defaults.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from typing import Any
 from benchmarks.kafka.jars import REPOSITORY
 
 FOLDER = REPOSITORY / ".quix"
-"""Where ``make quix`` installs it."""
+"""Folder into which ``make quix`` installs Quix Streams."""
 LOOK_S = 0.05
 
 
 def ensure_quix() -> None:
-    """Go on with Quix Streams' folder before ``.venv``; ends the process with one line where it is not installed."""
+    """Restart the process with Quix Streams' folder before ``.venv``, or exit with a message if it is not installed."""
     if importlib.util.find_spec("quixstreams") is not None:
         return
     if not FOLDER.is_dir() or str(FOLDER) in sys.path:
-        sys.exit("Quix Streams is not installed: make quix")
+        sys.exit("Quix Streams is not installed: run make quix")
     path = os.pathsep.join(filter(None, (str(FOLDER), os.environ.get("PYTHONPATH"))))
-    # The same process begins again: what was imported so far came from .venv.
+    # Start the process again, since modules imported so far came from .venv.
     os.execve(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]], os.environ | {"PYTHONPATH": path})
 
 
 def engine_sink(settings: Any, producer: Any) -> Any:
-    """The sink; made here since its base class is there only once ``ensure_quix`` has returned."""
+    """Create the sink; its class is defined here since its base class is importable only after ``ensure_quix``."""
     from quixstreams.sinks.base import BaseSink
 
     from benchmarks.contenders.confluent_batches import ConfirmingProducer
@@ -57,9 +57,10 @@ def engine_sink(settings: Any, producer: Any) -> Any:
     deadline_s: float = settings.batch_deadline_ms / 1000
 
     class EngineSink(BaseSink):  # type: ignore[misc]
-        """Gathers records, answers them on a thread, confirms on ``flush``."""
+        """A sink that collects records, answers them in batches on a thread, and confirms them in ``flush``."""
 
         def __init__(self) -> None:
+            """Compile the engine and start the thread."""
             super().__init__(on_client_connect_success=lambda: None)
             self._task = Task(settings).with_engine()
             self._producer = ConfirmingProducer(producer, settings.output_topic)
@@ -71,24 +72,27 @@ def engine_sink(settings: Any, producer: Any) -> Any:
             threading.Thread(target=self._work, daemon=True).start()
 
         def setup(self) -> None:
-            # Quix connects a producer with its first call: now, not with the first answers.
+            """Connect the producer."""
+            # Quix connects a producer at its first call: connect now instead of with the first answers.
             producer.poll(0)
 
         def add(
             self, value: Any, key: Any, timestamp: int, headers: Any, topic: str, partition: int, offset: int
         ) -> None:
+            """Add a record to the next batch; block while a full batch waits for the one in work."""
             with self._changed:
                 if not self._gathered:
                     self._oldest_s = time.monotonic()
                 self._gathered.append(Record(topic, partition, offset, timestamp, key, value, headers or ()))
                 if len(self._gathered) in (1, settings.batch_records):
                     self._changed.notify_all()
-                # One batch is worked on, one may wait.
+                # One batch is processed while another may wait.
                 while len(self._gathered) >= settings.batch_records and self._busy:
                     self._check()
                     self._changed.wait()
 
         def flush(self) -> None:
+            """Process all collected records, and wait until the broker has acknowledged their outputs."""
             with self._changed:
                 self._hurry = True
                 self._changed.notify_all()
@@ -113,7 +117,7 @@ def engine_sink(settings: Any, producer: Any) -> Any:
                     self._changed.notify_all()
 
         def _next(self) -> list[Record]:
-            """A batch that is full, or old enough, or asked for by ``flush``."""
+            """Wait for a batch that is full, older than the deadline, or requested by ``flush``, and return it."""
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
@@ -136,7 +140,7 @@ def engine_sink(settings: Any, producer: Any) -> Any:
 
 
 def say_ready_when_joined(bootstrap: str, group: str) -> None:
-    """Quix tells nobody that partitions are assigned; the group's coordinator does."""
+    """Print ``ready`` once the group's coordinator shows assigned partitions, since Quix reports no assignment."""
     from confluent_kafka import ConsumerGroupState
     from confluent_kafka.admin import AdminClient
 
@@ -168,7 +172,7 @@ def main() -> None:
         consumer_poll_timeout=0.1,
         auto_create_topics=False,
         use_changelog_topics=False,
-        # As the others: the default of 5 ms would only make answers wait.
+        # Like the other contenders: the default of 5 ms would only delay answers.
         producer_extra_config={"linger.ms": 1},
         state_dir=tempfile.mkdtemp(prefix="bench-quix-"),
         loglevel=None,

@@ -1,4 +1,4 @@
-"""The job that all contenders but Faultline's own worker do by the same pieces: decode → engine → what is published."""
+"""The job of all contenders except Faultline's own worker, in shared functions: decode, classify, build outputs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 class TaskError(FaultlineError):
-    """The load holds a message that is no window message: the benchmark itself is wrong."""
+    """The job failed: an input was invalid, which is an error of the benchmark, or an output was not delivered."""
 
 
 @dataclass(slots=True)
 class Record:
-    """A consumed record for libraries whose own has other attributes than aiokafka's."""
+    """A consumed record, for libraries whose records have other attributes than aiokafka's."""
 
     topic: str
     partition: int
@@ -44,7 +44,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What is to be published on ``ContenderSettings.output_topic``."""
+    """A record to be published to ``ContenderSettings.output_topic``."""
 
     key: bytes | None
     value: bytes
@@ -52,12 +52,12 @@ class Output:
 
 
 def open_artefact(settings: ContenderSettings) -> Artefact:
-    """The model of the run, verified."""
+    """Load and verify the model of the run."""
     return shipped("line") if settings.artefact is None else Artefact.load(Path(settings.artefact))
 
 
 class Task:
-    """Answers batches of records.
+    """The job on batches of records.
 
     Example:
         >>> task = Task(settings)  # doctest: +SKIP
@@ -65,7 +65,8 @@ class Task:
     """
 
     def __init__(self, settings: ContenderSettings) -> None:
-        # As `faultline worker` does: two lines of TensorFlow's that no log level hides.
+        """Load the model; see ``with_engine`` for the engine."""
+        # Like `faultline worker`: this avoids two lines of TensorFlow that no log level hides.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         self.settings = settings
         self._artefact = open_artefact(settings)
@@ -73,24 +74,28 @@ class Task:
         self._engine: Engine | None = None
 
     def with_engine(self) -> Task:
-        """Compile and warm our engine; contenders that predict by Keras do without."""
+        """Compile and warm our engine; contenders that use Keras do not need it."""
         self._engine = Engine(self._artefact, threads=self.settings.engine_threads).warm()
         return self
 
     def decode(self, records: Sequence[IncomingRecord]) -> DecodedBatch:
-        """Records → windows float32 (n, samples, channels); any invalid one is the benchmark's mistake."""
+        """Decode records to windows float32 (n, samples, channels).
+
+        Raises:
+            TaskError: a record is invalid, which is an error of the benchmark.
+        """
         decoded = decode_batch(records, self.spec, max_bytes=MAX_MESSAGE_BYTES)
         if decoded.dead:
-            raise TaskError(f"the load holds a wrong message: {decoded.dead[0].message}")
+            raise TaskError(f"the load holds an invalid message: {decoded.dead[0].message}")
         return decoded
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities float32 (n, classes) by our engine; call it off an event loop."""
-        assert self._engine is not None, "with_engine() comes first"
+        """Return the probabilities float32 (n, classes) by our engine; do not call it on an event loop."""
+        assert self._engine is not None, "call with_engine() first"
         return self._engine.classify(windows)
 
     def outputs(self, decoded: DecodedBatch, probabilities: NDArray[np.float32]) -> list[Output]:
-        """What is published for a batch, in the order of its records."""
+        """Return the outputs for a batch, in the order of its records."""
         classes = probabilities.argmax(axis=1)
         if self.settings.publish == "answers":
             return [output for entry in decoded.records for output in self._answers(entry, classes, probabilities)]
@@ -102,7 +107,7 @@ class Task:
         return [self._event(decoded.records[at], classes, probabilities) for at in with_fault]
 
     def answer(self, records: Sequence[IncomingRecord]) -> list[Output]:
-        """``decode``, ``classify`` and ``outputs`` in one."""
+        """Decode and classify records, and return their outputs."""
         decoded = self.decode(records)
         return self.outputs(decoded, self.classify(decoded.windows)) if decoded.records else []
 

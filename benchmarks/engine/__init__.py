@@ -1,1 +1,1 @@
-"""Measure the compiled engine alone, beside other runtimes."""
+"""Compare the compiled engine alone with other runtimes."""

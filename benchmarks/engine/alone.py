@@ -1,6 +1,6 @@
-"""What the engine alone does on all cores, without a broker: the bound of any stream around it.
+"""Measure the engine alone on all cores, without a broker, which is the upper bound of any stream processing.
 
-python -m benchmarks.engine.alone FILE      # prints windows/s and CPU s per million
+python -m benchmarks.engine.alone FILE      # prints windows/s and CPU s per million windows
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from model.frozen import FrozenModel
 
 
 class EngineRun(FrozenModel):
-    """What is run."""
+    """Settings of a run."""
 
     samples: str
     artefact: str | None = None
@@ -24,8 +24,8 @@ class EngineRun(FrozenModel):
 
 
 def windows_per_s(run: EngineRun) -> tuple[float, float]:
-    """Classify the same batch again and again; also the CPU seconds of a million windows."""
-    # Here, so that the harness, which imports this module, need not load TensorFlow.
+    """Classify the same batch repeatedly; return windows/s and CPU seconds per million windows."""
+    # Imported here, so that the harness, which imports this module, does not load TensorFlow.
     from model.engine import Engine
 
     artefact = shipped("line") if run.artefact is None else Artefact.load(Path(run.artefact))

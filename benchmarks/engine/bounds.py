@@ -1,8 +1,9 @@
-"""What could be had under a condition at all: a network trained on nothing else, beside the shipped model.
+"""Estimate the best possible score under a condition, by a network that is trained only on this condition.
 
-``python -m benchmarks.engine.bounds`` simulates records under one severity of a condition, trains a network on them
-alone, and scores it, like the shipped model, on records that the robustness report scores. Where such a specialist,
-who knows every parameter's distribution, stays below a limit, no general model need be sought that keeps it.
+``python -m benchmarks.engine.bounds`` simulates records under one severity of a condition, and trains a network on them
+only. It scores this network and the shipped model on the records of the robustness report. If the specialised network,
+trained on the exact distribution of every parameter, stays below a threshold, no general model can be expected to reach
+it.
 
 Example: python -m benchmarks.engine.bounds --cell phase_loss:5 --cell noise:5
 """
@@ -28,15 +29,17 @@ from training.metrics import window_scores
 SPEC = load_spec("line")
 CELLS = ("fault_resistance:5", "phase_loss:5", "noise:5")
 SEED = 77
-QUIET_SHARE = 0.3  # of the windows without a fault, which are nine of ten
+QUIET_SHARE = 0.3  # share of the windows without a fault that are used; these are nine in ten
 
 
 def main() -> None:
-    """Print the figures."""
+    """Run the comparison and print its figures."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--cell", action="append", help=f"condition:level [default: {' '.join(CELLS)}]")
-    options.add_argument("--records", type=int, default=6000)
-    options.add_argument("--epochs", type=int, default=10)
+    options.add_argument(
+        "--cell", action="append", help=f"condition:level, may be repeated [default: {' '.join(CELLS)}]"
+    )
+    options.add_argument("--records", type=int, default=6000, help="simulated records for the training")
+    options.add_argument("--epochs", type=int, default=10, help="epochs of the training")
     given = options.parse_args()
     general = build_model(shipped("line"))
     for cell in given.cell or CELLS:
@@ -45,11 +48,15 @@ def main() -> None:
         quiet = (known.labels == SPEC.none_index) & (np.random.default_rng(SEED).random(len(known)) > QUIET_SHARE)
         asked = windows(name, int(level), robustness.EPISODES, robustness.SEED)
         scores = [merged(network, asked) for network in (general, specialist(known.take(~quiet), given.epochs))]
-        print("{} {}: merged macro-F1 {:.4f} shipped, {:.4f} trained for it alone".format(name, level, *scores))
+        print(
+            "{} {}: merged macro-F1 {:.4f} of the shipped model, {:.4f} of the specialised network".format(
+                name, level, *scores
+            )
+        )
 
 
 def windows(name: str, level: int, records: int, seed: int) -> Windows:
-    """Return the windows under a condition that one state fills."""
+    """Return the windows under a condition that lie fully in one state."""
     trial = CONDITIONS[name].trial(resimulated(records, seed), level, seed)
     scored = scored_windows(trial, SPEC)
     data = scored.windows(trial.episodes.samples, SPEC.samples)
@@ -57,7 +64,7 @@ def windows(name: str, level: int, records: int, seed: int) -> Windows:
 
 
 def specialist(known: Windows, epochs: int) -> object:
-    """Return a network of the recipe's form that has learned from ``known`` alone."""
+    """Train a network with the recipe's structure on ``known`` only."""
     make_repeatable(SEED)
     network = build("gru", SPEC, LINE_NORMALISATION, SEED)
     train, validation = split_by_episode(known, (0.94, 0.06), SEED)

@@ -1,7 +1,7 @@
-"""Who computes the classes of windows: our engine and what one would use in its place, each set up to be fast.
+"""The contenders of the engine table: our engine and other runtimes, each configured to be fast.
 
-A contender has several arrangements of threads, calls and shapes, because which is fastest depends on the batch; the
-table takes the fastest that each has for a batch.
+Each contender has several arrangements of threads, calls and shapes, since the fastest one depends on the batch. The
+table uses each contender's fastest arrangement for a batch.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ TITLES = {
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "keras": "keras predict",
-    BOUND: "bound: recurrent products",
+    BOUND: "bound: recurrent matrix products",
 }
 
 Array = NDArray[np.float32]
 Classify = Callable[[Array], Array]
-# Settings in words, and what makes the function for batches of one size.
+# Description of the settings, and the factory of the function for batches of one size.
 Arrangement = tuple[str, Callable[[int], Classify]]
 
-# Beside whole shares: pieces whose arrays stay in a core's cache.
+# Windows per call in arrangements that divide each core's share, so that arrays stay in the core's cache.
 _PIECE = 256
-# What one core is not given less of.
+# Smallest number of windows for one core.
 _SMALLEST_SHARE = 16
 
 
@@ -51,7 +51,7 @@ def _whatever_the_batch(classify: Classify, _: int) -> Classify:
 def _side_by_side(
     call_of: Callable[[int, int], Classify], cores: int, largest: int | None
 ) -> Callable[[int], Classify]:
-    """One caller per core, each with a call of its own (``call_of(core, size)``), on equal pieces of a batch."""
+    """Divide a batch into equal pieces, with one caller per core and its own function (``call_of(core, size)``)."""
 
     def prepare(count: int) -> Classify:
         callers = min(cores, max(1, count // _SMALLEST_SHARE))
@@ -115,9 +115,9 @@ def _onnxruntime(artefact: Artefact) -> Iterator[Arrangement]:
 
     cores = _cores()
     whole, single = session(cores), [session(1) for _ in range(cores)]
-    yield f"{cores} threads in a call", partial(_whatever_the_batch, whole)
-    yield "a call per core", _side_by_side(lambda core, _: single[core], cores, None)
-    yield f"a call per core, {_PIECE} windows", _side_by_side(lambda core, _: single[core], cores, _PIECE)
+    yield f"one call with {cores} threads", partial(_whatever_the_batch, whole)
+    yield "one call per core", _side_by_side(lambda core, _: single[core], cores, None)
+    yield f"calls of {_PIECE} windows, one caller per core", _side_by_side(lambda core, _: single[core], cores, _PIECE)
 
 
 def _openvino(artefact: Artefact) -> Iterator[Arrangement]:
@@ -132,7 +132,7 @@ def _openvino(artefact: Artefact) -> Iterator[Arrangement]:
         if (size, hint) not in compiled:
             model = core.read_model(serialised, b"")
             model.reshape([size, *artefact.manifest.spec.window_shape])
-            # Without f32 it may take bfloat16 where the processor has it.
+            # Without f32, OpenVINO may use bfloat16 if the processor supports it.
             options = {
                 "INFERENCE_PRECISION_HINT": "f32",
                 "PERFORMANCE_HINT": hint,
@@ -149,17 +149,17 @@ def _openvino(artefact: Artefact) -> Iterator[Arrangement]:
         return call
 
     cores = _cores()
-    yield f"LATENCY, {cores} threads in a call", lambda count: request(count, "LATENCY", 1, cores)
+    yield f"LATENCY, one call with {cores} threads", lambda count: request(count, "LATENCY", 1, cores)
 
     def stream(_: int, size: int) -> Classify:
         return request(size, "THROUGHPUT", cores, cores)
 
-    yield "THROUGHPUT, a stream per core", _side_by_side(stream, cores, None)
-    yield f"THROUGHPUT, a stream per core, {_PIECE} windows", _side_by_side(stream, cores, _PIECE)
+    yield "THROUGHPUT, one stream per core", _side_by_side(stream, cores, None)
+    yield f"THROUGHPUT, one stream per core, calls of {_PIECE} windows", _side_by_side(stream, cores, _PIECE)
 
 
 def _bound(artefact: Artefact) -> Iterator[Arrangement]:
-    """Only (n, 64) @ (64, 192) once per sample of the window; inputs, gates and all other layers are left out."""
+    """Compute only (n, 64) @ (64, 192) once per sample of the window, without inputs, gates and all other layers."""
     from keras import ops
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -197,9 +197,9 @@ def _bound(artefact: Artefact) -> Iterator[Arrangement]:
 
     cores = _cores()
     for largest in (None, _PIECE):
-        blocks = "a share" if largest is None else f"{largest} windows"
-        yield f"NumPy's BLAS, a caller per core, {blocks}", _side_by_side(numpy_products, cores, largest)
-        yield f"XLA's, a caller per core, {blocks}", _side_by_side(xla_products, cores, largest)
+        blocks = "whole shares" if largest is None else f"blocks of {largest} windows"
+        yield f"NumPy's BLAS, one caller per core, {blocks}", _side_by_side(numpy_products, cores, largest)
+        yield f"XLA, one caller per core, {blocks}", _side_by_side(xla_products, cores, largest)
 
 
 ARRANGEMENTS: dict[str, Callable[[Artefact], Iterator[Arrangement]]] = {

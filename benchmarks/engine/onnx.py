@@ -1,6 +1,6 @@
-"""The network as an ONNX graph, in the form that ONNX's runtimes are fastest with: their own GRU, whole batches.
+"""Export the network as an ONNX graph in the form that is fastest in ONNX runtimes: their own GRU, whole batches.
 
-Keras' exporter lays a GRU out as a loop of small operators; ONNX's own operator is what a user would want measured.
+Keras' exporter converts a GRU to a loop of small operators. A fair comparison needs ONNX's own GRU operator.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OPSET = 17
 
 
 class _Graph:
-    """Operators in the order of their making, and constants by their name."""
+    """Operators in the order of their creation, and constants."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -32,7 +32,7 @@ class _Graph:
         return name
 
     def add(self, operator: str, *inputs: str, outputs: int = 1, **options: object) -> str:
-        """The name of its last output; those before are not named."""
+        """Add an operator, and return the name of its last output; earlier outputs get no name."""
         name = f"n{len(self.nodes)}"
         names = [""] * (outputs - 1) + [name]
         self.nodes.append(helper.make_node(operator, list(inputs), names, **options))
@@ -49,14 +49,16 @@ class _Graph:
 
 
 def onnx_model(artefact: Artefact) -> bytes:
-    """A serialised ONNX model, "windows" float32 (n, samples, channels) → "probabilities" (n, classes).
+    """Return a serialised ONNX model from "windows" float32 (n, samples, channels) to "probabilities" (n, classes).
 
     Raises:
-        EngineError: an architecture other than "gru" over the samples of a window.
+        EngineError: the architecture is not "gru" over the samples of a window.
     """
     manifest = artefact.manifest
     if manifest.architecture != "gru" or manifest.spec.sequence == "channels":
-        raise EngineError("the table is for GRUs over the samples of a window, e.g. the shipped model 'line'")
+        raise EngineError(
+            "the engine table supports only GRUs over the samples of a window: use e.g. the shipped model 'line'"
+        )
     graph = _Graph()
     flow = graph.dense(_gru(graph, artefact), _layer(artefact, "hidden"))
     if manifest.normalisation.feature_layer == "phasors":
@@ -65,7 +67,7 @@ def onnx_model(artefact: Artefact) -> bytes:
             measured = graph.dense(measured, _layer(artefact, name.removesuffix("/kernel")))
         flow = graph.dense(graph.add("Concat", flow, measured, axis=1), _layer(artefact, "merged"))
     kernel, bias = _layer(artefact, "logits")
-    # The temperature divides the logits, so it can divide what makes them.
+    # The temperature divides the logits, so divide the last layer's weights by it.
     logits = graph.dense(flow, (kernel / manifest.temperature, bias / manifest.temperature), relu=False)
     graph.nodes.append(helper.make_node("Softmax", [logits], ["probabilities"], axis=1))
     windows = helper.make_tensor_value_info("windows", TensorProto.FLOAT, ["n", *manifest.spec.window_shape])
@@ -93,7 +95,7 @@ def _gru(graph: _Graph, artefact: Artefact) -> str:
     kernel, recurrent, bias = (
         artefact.weights[f"gru/gru_cell/{name}"] for name in ("kernel", "recurrent_kernel", "bias")
     )
-    # Keras and ONNX both order the gates z, r, h; ONNX keeps the matrices transposed and both biases in a row.
+    # Keras and ONNX both order the gates z, r, h; ONNX stores the matrices transposed and both biases in one row.
     state = graph.add(
         "GRU",
         graph.add("Transpose", scaled, perm=[1, 0, 2]),
@@ -108,7 +110,7 @@ def _gru(graph: _Graph, artefact: Artefact) -> str:
 
 
 def _phasors(graph: _Graph, samples: int) -> str:
-    """``domains.powerline.phasors.Phasors``, operator by operator."""
+    """Add the operators of ``domains.powerline.phasors.Phasors``, and return the name of their output."""
     add, constant, columns = graph.add, graph.constant, graph.columns
     least = constant(phasors.LEAST_POWER)
 

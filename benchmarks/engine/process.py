@@ -1,4 +1,4 @@
-"""One contender of the engine table in a process of its own, so that none runs with another's threads and settings."""
+"""Run each contender of the engine table in a separate process, so that threads and settings do not interfere."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from model.errors import EngineError
 
 __all__ = ["Contender"]
 
-# How long a try of an arrangement is, and how many there are, interleaved; the fastest try counts.
+# Duration of one trial of an arrangement, and number of trials, which are interleaved; the fastest trial counts.
 _TRY_S, _TRIES = 0.15, 4
 
 
 class Contender:
-    """A contender's process, idle until it is told what to do. Use as a context.
+    """The process of a contender, idle until it gets a command. Use it as a context manager.
 
     Args:
         name: one of ``ARRANGEMENTS``.
-        artefact: the model; sent as its bytes.
-        windows: float32 (n, samples, channels); a batch is the first of them.
+        artefact: the model; sent as bytes.
+        windows: float32 (n, samples, channels); a batch consists of the first of them.
     """
 
     def __init__(self, name: str, artefact: Artefact, windows: NDArray[np.float32]) -> None:
+        """Start the process."""
         # A forked process would inherit this one's TensorFlow.
         context = multiprocessing.get_context("spawn")
         self.name = name
@@ -42,23 +43,24 @@ class Contender:
         theirs.close()
 
     def arrange(self, batch: int) -> str:
-        """Try all arrangements on a batch, keep the fastest for it, and say which it is."""
+        """Try all arrangements on a batch, keep the fastest one for it, and return its description."""
         return str(self._ask("arrange", batch))
 
     def answers(self, batch: int) -> NDArray[np.float32]:
-        """Probabilities (batch, classes)."""
+        """Return the probabilities (batch, classes)."""
         found: NDArray[np.float32] = self._ask("answers", batch)
         return found
 
     def windows_per_s(self, batch: int, seconds: float) -> float:
-        """Classify the batch again and again for so long."""
+        """Classify the batch repeatedly for ``seconds``, and return the windows/s."""
         return float(self._ask("time", batch, seconds))
 
     def __enter__(self) -> Self:
+        """Return the contender."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        # It is idle and keeps nothing.
+        """Terminate the process, which is idle and holds no state."""
         self._pipe.close()
         self._process.terminate()
         self._process.join()
@@ -68,7 +70,7 @@ class Contender:
             self._pipe.send(question)
             good, answer = self._pipe.recv()
         except (EOFError, OSError) as error:
-            raise EngineError(f"{self.name}: its process ended, exit status {self._process.exitcode}") from error
+            raise EngineError(f"{self.name}: the process ended with status {self._process.exitcode}") from error
         if not good:
             raise EngineError(f"{self.name}: {answer}")
         return answer

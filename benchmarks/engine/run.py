@@ -1,4 +1,4 @@
-"""The whole engine table: both models, as tables for a person and as JSON with versions and machine."""
+"""Measure the whole engine table for both models; return tables for a person, and JSON with versions and machine."""
 
 from __future__ import annotations
 
@@ -33,20 +33,23 @@ def run(
     """Measure the model and its GRU without phasors.
 
     Args:
-        artefact: path of one, or the shipped one.
-        only: contenders beside ours and the bound; all when empty.
-        batches, turns, seconds, say: see ``benchmarks.engine.table.measure``.
+        artefact: path of the model; the shipped one if None.
+        only: contenders in addition to our engine and the bound; all if empty.
+        batches: numbers of windows per call.
+        turns: runs of every contender for every batch.
+        seconds: duration of one run.
+        say: called with a description of the current step.
 
     Returns:
         The JSON document, and a table for each model.
 
     Raises:
-        EngineError: an unknown contender, or one whose answers differ from ours.
+        EngineError: a contender is unknown, or its probabilities differ from ours.
         ArtefactError: the artefact cannot be read.
     """
     for name in only:
         if name not in _OTHERS:
-            raise EngineError(f"no contender {name!r}; there are {', '.join(_OTHERS)}")
+            raise EngineError(f"unknown contender {name!r}; choose from {', '.join(_OTHERS)}")
     used = shipped("line") if artefact is None else Artefact.load(Path(artefact))
     spec = used.manifest.spec
     lifelike = sample_windows(spec).lifelike

@@ -1,8 +1,8 @@
-"""Our engine beside keras, ONNX Runtime and OpenVINO, and beside the least that a GRU's recurrence costs here.
+"""Compare our engine with keras, ONNX Runtime and OpenVINO, and with the lower bound of a GRU's computing time.
 
-The bound is the time of the bare recurrent products: float32 (batch, 64) @ (64, 192) once per sample of a window, by
-the fastest of NumPy's BLAS and XLA's, a caller per core, in whole shares or in cache-sized blocks. The products with
-the inputs, the gates and every other layer are left out of it.
+The bound is the time of the bare recurrent matrix products: float32 (batch, 64) @ (64, 192) once per sample of a
+window, by the faster of NumPy's BLAS and XLA, with one caller per core, in whole shares or in cache-sized blocks. It
+excludes the products with the inputs, the gates and every other layer.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["AGREEMENT", "BATCHES", "Found", "engine_table", "measure", "without_
 
 BATCHES = (1, 16, 64, 256, 1024, 4096)
 AGREEMENT = 1e-4
-"""Probabilities of two contenders may differ by this much."""
+"""Largest tolerated difference between the probabilities of two contenders."""
 
 
 @dataclass
 class Found:
-    """What was measured of one model: windows/s by contender and batch, one per turn."""
+    """Results for one model: windows/s by contender and batch, one per turn."""
 
     model: str
     contenders: tuple[str, ...]
@@ -42,16 +42,16 @@ class Found:
     rates: dict[tuple[str, int], list[float]] = field(default_factory=dict)
 
     def rate(self, contender: str, batch: int) -> float:
-        """Median windows/s."""
+        """Return the median windows/s."""
         return statistics.median(self.rates[contender, batch])
 
     def ratio(self, contender: str, other: str, batch: int) -> float:
-        """Median over the turns of one's rate over another's, which ran just before or after."""
+        """Return the median over the turns of the ratio of two contenders' rates."""
         pairs = zip(self.rates[contender, batch], self.rates[other, batch], strict=True)
         return statistics.median(one / two for one, two in pairs)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the values for JSON."""
         rows = [
             {
                 "batch": batch,
@@ -70,9 +70,10 @@ class Found:
 
 
 def without_phasors(artefact: Artefact, seed: int = 7) -> Artefact:
-    """The same trained GRU and hidden layer, then logits: the network without what a relay measures.
+    """Return the network without the phasors: the same trained GRU and hidden layer, then the logits.
 
-    Its output layer is freshly drawn, because in the artefact it reads more; what a window costs depends on shapes.
+    The output layer has random weights, since that of the artefact has more inputs. The cost of a window depends only
+    on shapes.
     """
     manifest = artefact.manifest
     normalisation = manifest.normalisation.model_copy(update={"phasors": False})
@@ -97,17 +98,17 @@ def measure(
     """Run all contenders on the same windows, in turns of alternating order.
 
     Args:
-        model: what the table calls it.
-        artefact: of a GRU over the samples of a window.
+        model: name of the model in the table.
+        artefact: a GRU over the samples of a window.
         windows: float32 (n, samples, channels), at least as many as the largest batch.
-        contenders: names; ours and the bound always run.
-        batches: how many windows a call is given.
+        contenders: names of contenders; our engine and the bound always run.
+        batches: numbers of windows per call.
         turns: runs of every contender for every batch.
-        seconds: of one run.
-        say: told what is being done.
+        seconds: duration of one run.
+        say: called with a description of the current step.
 
     Raises:
-        EngineError: a contender answers otherwise than ours, or fails.
+        EngineError: a contender's probabilities differ from ours, or it fails.
     """
     names = tuple(dict.fromkeys((OURS, *contenders, BOUND)))
     found = Found(model, names, tuple(batches))
@@ -135,19 +136,22 @@ def measure(
 def _agreed(name: str, answers: NDArray[np.float32], ours: NDArray[np.float32]) -> float:
     difference = float(np.abs(answers - ours).max()) if answers.shape == ours.shape else float("inf")
     if not difference <= AGREEMENT:
-        raise EngineError(f"{TITLES[name]} answers {len(ours)} windows otherwise than ours, by up to {difference:.1e}")
+        raise EngineError(
+            f"{TITLES[name]}: the probabilities of {len(ours)} windows differ from Faultline's by up to "
+            f"{difference:.1e}, more than {AGREEMENT:g}"
+        )
     return difference
 
 
 def engine_table(found: Found) -> Table:
-    """One row per batch and contender."""
+    """Return a table with one row per batch and contender."""
     table = Table(title=f"Engine alone, {found.model}: windows/s", title_justify="left")
     for name, side in (
         ("batch", "right"),
         ("contender", "left"),
         ("windows/s", "right"),
-        ("of the bound", "right"),
-        ("of ours", "right"),
+        ("ratio to the bound", "right"),
+        ("ratio to Faultline", "right"),
         ("arrangement", "left"),
     ):
         table.add_column(name, justify="right" if side == "right" else "left")

@@ -1,1 +1,1 @@
-"""Run a contender on a broker: load, processes, machine, broker side of the figures."""
+"""Run contenders on a broker: load, processes, description of the machine, figures of the broker."""

@@ -1,4 +1,4 @@
-"""The broker of a benchmark, and what is asked of it: topics, what is left of a group's work, when records came."""
+"""The broker of a benchmark: topics, committed offsets, records and their append times."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from model.errors import FaultlineError
 
 TIMEOUT_S = 30.0
 PROPERTIES = {
-    # The broker's own timestamp says when a record came, for all topics.
+    # Records carry the broker's time of appending, in all topics.
     "log.message.timestamp.type": "LogAppendTime",
     "auto.create.topics.enable": "false",
 }
 
 
 class BenchError(FaultlineError):
-    """A run of the benchmark went wrong, so it has no figures."""
+    """A run of a benchmark failed and has no figures."""
 
 
 def new_server(folder: Path) -> KafkaServer:
-    """Apache Kafka whose records bear the time of their appending."""
+    """Return an Apache Kafka server whose records carry the time at which they were appended."""
     return KafkaServer(folder, properties=PROPERTIES)
 
 
 @dataclass(frozen=True)
 class Appended:
-    """Records of a topic: of which input record each is the answer, and when it was appended (Unix ms)."""
+    """Output records: position of the input record that each one answers, and its append time (Unix ms)."""
 
     partition: NDArray[np.int64]
     offset: NDArray[np.int64]
@@ -49,14 +49,15 @@ class Appended:
 
 
 class Broker:
-    """Admin work on one broker."""
+    """Administration client of one broker."""
 
     def __init__(self, bootstrap: str) -> None:
+        """Create the client; ``bootstrap`` is the broker's address."""
         self.bootstrap = bootstrap
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def create(self, name: str, partitions: int, *, compacted: bool = False) -> None:
-        """Create a topic and return when it has leaders."""
+        """Create a topic, and wait until its partitions have leaders."""
         config = {"cleanup.policy": "compact"} if compacted else {}
         self._admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(TIMEOUT_S)
         end = time.monotonic() + TIMEOUT_S
@@ -65,10 +66,10 @@ class Broker:
             if len(seen) == partitions and all(one.leader >= 0 for one in seen.values()):
                 return
             time.sleep(0.02)
-        raise BenchError(f"the topic {name} has no leaders after {TIMEOUT_S:.0f} s: look into the broker's log")
+        raise BenchError(f"the topic {name} has no leaders after {TIMEOUT_S:.0f} s: read the broker's log")
 
     def create_outputs(self, output_topic: str, partitions: int, *, ours: bool) -> list[str]:
-        """Create what a contender publishes to; returns the topics that hold answers or events."""
+        """Create the output topics of a contender, and return those that hold answers or events."""
         self.create(output_topic, partitions)
         if not ours:
             return [output_topic]
@@ -80,27 +81,27 @@ class Broker:
         return [output_topic, *fault_topics(output_topic)]
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete topics, so that one run's records do not fill the disk of the next."""
+        """Delete topics, so that records of one run do not fill the disk of the next."""
         for future in self._admin.delete_topics(list(names)).values():
             future.result(TIMEOUT_S)
 
     def ends(self, topic: str, partitions: int) -> int:
-        """Records appended to a topic, all partitions together."""
+        """Return the number of records appended to a topic, over all partitions."""
         wanted = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}
         futures = self._admin.list_offsets(wanted).values()
         return sum(int(future.result(TIMEOUT_S).offset) for future in futures)
 
     def committed(self, group: str, topic: str, partitions: int) -> int:
-        """Records of a topic that a group has committed, all partitions together."""
+        """Return the number of a topic's records that a group has committed, over all partitions."""
         request = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in range(partitions)])
         try:
             answer = self._admin.list_consumer_group_offsets([request])[group].result(TIMEOUT_S)
         except KafkaException:
-            return 0  # the group is not there yet, or its coordinator is moving
+            return 0  # the group does not exist yet, or its coordinator is moving
         return sum(max(0, one.offset) for one in answer.topic_partitions)
 
     def read(self, topics: Iterable[str]) -> list[Any]:
-        """Every record of some topics, up to their present ends."""
+        """Read all records of some topics up to their present ends."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
@@ -130,13 +131,13 @@ class Broker:
                         unread.discard((record.topic(), record.partition()))
                 if time.monotonic() - last_s > TIMEOUT_S:
                     missing = ", ".join(f"{topic} [{number}]" for topic, number in sorted(unread))
-                    raise BenchError(f"{missing} cannot be read to the end: look into the broker's log")
+                    raise BenchError(f"{missing} cannot be read to the end: read the broker's log")
             return records
         finally:
             consumer.close()
 
     def appended(self, topics: Iterable[str]) -> Appended:
-        """What was published to some topics, and when."""
+        """Read the output records of some topics with their append times."""
         places, times = [], []
         for record in self.read(topics):
             source = _source(record.value())
@@ -146,7 +147,7 @@ class Broker:
         return Appended(table[:, 0], table[:, 1], np.array(times, np.int64))
 
     def append_times(self, topic: str, partitions: int) -> list[NDArray[np.int64]]:
-        """When the records of a topic came (Unix ms), by partition and offset."""
+        """Read the append times of a topic's records (Unix ms), by partition and offset."""
         times: list[dict[int, int]] = [{} for _ in range(partitions)]
         for record in self.read([topic]):
             times[record.partition()][record.offset()] = record.timestamp()[1]

@@ -1,4 +1,4 @@
-"""What all runs share: a broker, the windows to send, topics filled once, and names that no two runs have in common."""
+"""The environment that all runs share: a broker, the windows to send, topics filled once, and unique names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOAD_DEADLINE_S = 300.0
 
 @dataclass(frozen=True)
 class Filled:
-    """A topic with everything that a throughput run takes from it."""
+    """A topic filled with the backlog of a throughput run."""
 
     topic: str
     records: int
@@ -29,14 +29,14 @@ class Filled:
 
 @dataclass
 class Environment:
-    """Where runs take place.
+    """The environment of runs.
 
     Args:
-        bootstrap: of the broker.
-        folder: for settings, logs and the windows to send.
-        partitions: of every topic of windows.
-        artefact: path of the model; None is the shipped one.
-        say: told what is being done, for people.
+        bootstrap: address of the broker.
+        folder: folder for settings, logs and the windows to send.
+        partitions: number of partitions of every input topic.
+        artefact: path of the model; None uses the shipped one.
+        say: called with a description of the current step.
     """
 
     bootstrap: str
@@ -54,11 +54,11 @@ class Environment:
         sample_windows(self.spec).save(self.samples)
 
     def name(self, what: str) -> str:
-        """A name that no other run has."""
+        """Return a name that no other run has."""
         return f"{what}-{next(self._numbers)}"
 
     def plan(self, topic: str, messages: int, windows_per_message: int, **more: object) -> LoadPlan:
-        """A load of so many messages per partition, beside the first and the last ones."""
+        """Return the plan of a load of ``messages`` per partition, in addition to the first and last ones."""
         given: dict[str, object] = {
             "bootstrap": self.bootstrap,
             "topic": topic,
@@ -70,11 +70,11 @@ class Environment:
         return LoadPlan.model_validate(given | more)
 
     def records_of(self, plan: LoadPlan) -> int:
-        """Messages of a load, all partitions together."""
+        """Return the number of messages of a load, over all partitions."""
         return plan.partitions * (plan.messages + 2 * edge_messages(self.spec, plan.windows_per_message))
 
     def filled(self, contender: Contender, windows: int, windows_per_message: int) -> Filled:
-        """A topic with the contender's share of so many windows; the same one for all that have the same share."""
+        """Return a topic filled with the contender's share of the windows; equal shares use the same topic."""
         messages = max(1, round(windows * contender.share / windows_per_message / self.partitions))
         key = (messages, windows_per_message, contender.json)
         if key not in self._filled:
@@ -89,13 +89,13 @@ class Environment:
         return self._filled[key]
 
     def load(self, plan: LoadPlan) -> Measured:
-        """Start sending."""
+        """Start the process that sends a load."""
         return Measured("benchmarks.harness.load", plan, self.folder, self.name("load"))
 
     def contender(
         self, contender: Contender, settings: ContenderSettings, *, cores: list[int] | None = None
     ) -> Measured:
-        """Start a contender; its topics are there already."""
+        """Start a contender; its topics must exist."""
         module = f"benchmarks.contenders.{contender.name}"
         return Measured(module, settings, self.folder, self.name(contender.name), cores=cores)
 
@@ -108,9 +108,9 @@ class Environment:
         partitions: int | None = None,
         **more: object,
     ) -> tuple[ContenderSettings, list[str]]:
-        """Settings of a run with a group and output topics of its own, which are created and returned as well.
+        """Return the settings of a run, with its own group and output topics, which are created and returned, too.
 
-        Line states are on as many partitions as the windows: the environment's unless ``partitions`` says otherwise.
+        The topic of line states has as many partitions as that of windows: the environment's, or ``partitions``.
         """
         name = self.name(f"run-{contender.name}")
         given: dict[str, object] = {

@@ -1,4 +1,6 @@
-"""The load: the same bytes for all, sent by a process of its own, as fast as it can or when each message is due.
+"""Send the load: the same bytes for all contenders, at full speed or each message when it is due.
+
+It runs as a separate process:
 
 python -m benchmarks.harness.load FILE      # FILE holds a LoadPlan as JSON
 """
@@ -25,38 +27,38 @@ from model.spec import SignalSpec, load_spec
 from stream.contract import HEADER_CONTENT_TYPE, JSON, NS_PER_S
 from stream.windowing import MSGPACK_HEADERS, encode_windows
 
-EPOCH_NS = 1_767_225_600 * NS_PER_S  # 2026-01-01: what windows say of their time is the same in every run
+EPOCH_NS = 1_767_225_600 * NS_PER_S  # 2026-01-01: the times of windows are the same in every run
 LINES_PER_PARTITION = 64
 OFTEN, OFTEN_FAULTY = 50, 5
-"""Of so many windows of a line so many are faulty, where every moment needs its events."""
+"""Of the first number of windows of a line, the second is faulty, in loads that need events at all times."""
 CATCH_UP_S = 0.0005
-"""An open loop looks this often for what is due."""
+"""Interval in which the open loop checks for due messages."""
 
 
 class LoadError(FaultlineError):
-    """The load could not be sent, so nothing measured by it means anything."""
+    """The load could not be sent, so its measurements are not valid."""
 
 
 class LoadPlan(FrozenModel):
-    """What is sent."""
+    """The messages to send, and when to send them."""
 
     bootstrap: str
     topic: str
     partitions: int = 4
-    """Partitions of the topic that get messages."""
+    """Number of partitions that get messages."""
     messages: int = Field(ge=1)
-    """Per partition, beside its first and last ones (see ``messages_of``)."""
+    """Messages per partition, in addition to the first and last ones (see ``messages_of``)."""
     windows_per_message: int = 1
     samples: str
     """File of ``SampleWindows``."""
     faults: Literal["lifelike", "often"] = "lifelike"
     json_windows: bool = False
     messages_per_s: float | None = None
-    """Of all partitions together; None sends as fast as it can."""
+    """Rate over all partitions; None sends at full speed."""
     due: str | None = None
-    """File for the due times: int64 (partitions, messages), Unix ns, by offset; 0 for what was sent before."""
+    """File for the due times: int64 (partitions, messages), Unix ns, by offset; 0 for messages sent beforehand."""
     begin: str | None = None
-    """The first messages are sent at once, then the process prints ``ready``; the others when this file appears."""
+    """The process sends the first messages, prints ``ready``, and sends the others once this file exists."""
 
 
 class LoadMessage(NamedTuple):
@@ -67,15 +69,15 @@ class LoadMessage(NamedTuple):
 
 
 def edge_messages(spec: SignalSpec, windows_per_message: int) -> int:
-    """Messages at each end of a partition that confirm a fault for certain."""
+    """Return the number of messages at each end of a partition that suffice to confirm a fault."""
     return -(-spec.episode.of // windows_per_message)
 
 
 def messages_of(plan: LoadPlan, spec: SignalSpec, samples: SampleWindows, partition: int) -> Iterator[LoadMessage]:
-    """All messages of one partition.
+    """Yield all messages of one partition.
 
-    The first and the last ones tell of a fault that nobody misses, each on a line of its own, so that the first and
-    the last of what a contender publishes tell when it began and when it was through.
+    The first and the last ones contain a fault that every contender finds, each on a separate line. A contender's first
+    and last outputs therefore mark when it began and when it finished.
     """
     edge = edge_messages(spec, plan.windows_per_message)
     yield from _fault(plan, spec, samples, f"head-{partition}", edge)
@@ -89,7 +91,7 @@ def messages_of(plan: LoadPlan, spec: SignalSpec, samples: SampleWindows, partit
 
 
 def _windows(plan: LoadPlan, samples: SampleWindows, line: int, first: int) -> NDArray[np.float32]:
-    """Windows of a line, float32 (windows_per_message, samples, channels); lines are shifted against one another."""
+    """Return windows of a line, float32 (windows_per_message, samples, channels); each line has its own time shift."""
     source = samples.lifelike if plan.faults == "lifelike" else samples.quiet
     waveform: NDArray[np.float32] = source[line % len(source)]
     at = (first + 53 * line + np.arange(plan.windows_per_message)) % len(waveform)
@@ -125,7 +127,7 @@ def _message(plan: LoadPlan, spec: SignalSpec, line: str, sequence: int, windows
 
 
 class _Sender:
-    """Sends to partitions in turn; every record counts, and one that fails ends the run."""
+    """Producer of the load; a record that cannot be delivered ends the run."""
 
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
@@ -135,7 +137,7 @@ class _Sender:
             settings |= {"linger.ms": 20, "batch.size": 900_000, "queue.buffering.max.messages": 200_000}
         else:
             settings |= {"linger.ms": 0}
-        # Idempotent: the offset of a record is its place in the plan.
+        # Idempotent, so that the offset of a record equals its position in the plan.
         self._producer = Producer({**settings, "enable.idempotence": True})
         self._failed: str | None = None
 
@@ -164,11 +166,11 @@ class _Sender:
     def flush(self) -> None:
         left = self._producer.flush(120)
         if left or self._failed:
-            raise LoadError(f"the load was not sent: {self._failed or f'{left} messages are left'}")
+            raise LoadError(f"the load was not sent: {self._failed or f'{left} messages were not delivered in 120 s'}")
 
 
 def fill(plan: LoadPlan) -> None:
-    """Send everything as fast as it goes."""
+    """Send everything at full speed."""
     spec, samples, sender = load_spec("line"), SampleWindows.load(Path(plan.samples)), _Sender(plan)
     streams = [messages_of(plan, spec, samples, partition) for partition in range(plan.partitions)]
     for number, row in enumerate(zip(*streams, strict=True)):
@@ -180,9 +182,9 @@ def fill(plan: LoadPlan) -> None:
 
 
 def open_loop(plan: LoadPlan) -> None:
-    """Send every message when it is due, whatever has become of those before, and note when each was due.
+    """Send every message when it is due, regardless of earlier ones, and write the due times.
 
-    The first messages are sent beforehand: a contender that has taken them has started.
+    The first messages are sent beforehand: a contender that has committed them has started.
     """
     assert plan.messages_per_s is not None
     spec, samples, sender = load_spec("line"), SampleWindows.load(Path(plan.samples)), _Sender(plan)

@@ -1,4 +1,4 @@
-"""On what it was measured: without that, figures mean nothing to anybody else."""
+"""Describe the machine and the versions, which a reader needs to interpret the figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Cores, processor, memory, system."""
+    """Return cores, processor, memory, system and load average."""
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "processor": _processor(),
@@ -38,14 +38,14 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what the contenders are made of, where installed."""
+    """Return the versions of Python and of the contenders' packages that are installed."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    # Quix Streams brings its own confluent-kafka; see contenders.quix_engine.
+    # Quix Streams has its own version of confluent-kafka; see contenders.quix_engine.
     for one in distributions(path=[str(QUIX_FOLDER)]):
         if one.name in ("quixstreams", "confluent-kafka"):
             found[one.name if one.name == "quixstreams" else f"{one.name} of quixstreams"] = one.version

@@ -1,4 +1,4 @@
-"""Contenders and loads as processes, and what they cost: CPU seconds and memory of the process and its children."""
+"""Run contenders and loads as processes, and measure the CPU seconds and memory of the process and its children."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ TAIL_LINES = 8
 
 
 class Measured:
-    """One of our own modules in a process of its own, started with a settings file.
+    """A process that runs one of our modules with a settings file.
 
     Args:
-        module: run by ``python -m``.
-        settings: written to a file that is its only argument.
-        folder: for the file and the log.
-        name: of both.
-        cores: CPUs that it may use; all when None.
+        module: name of the module, run by ``python -m``.
+        settings: settings, written to the file that is the module's only argument.
+        folder: folder of the settings file and the log.
+        name: name of both files, without suffix.
+        cores: CPUs that the process may use; all if None.
     """
 
     def __init__(
         self, module: str, settings: BaseModel, folder: Path, name: str, *, cores: Sequence[int] | None = None
     ) -> None:
+        """Start the process and two threads that watch it."""
         path, self.log = folder / f"{name}.json", folder / f"{name}.log"
         path.write_text(settings.model_dump_json())
         self.name = name
@@ -50,7 +51,7 @@ class Measured:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                # Also when the harness is killed, none goes on.
+                # The kernel ends the process if the harness is killed.
                 preexec_fn=with_parent(),
             )
         self._tree = psutil.Process(self.process.pid)
@@ -60,7 +61,7 @@ class Measured:
         self._over = threading.Event()
         self.peak_rss = 0
         self.rss: list[tuple[float, int]] = []
-        """Seconds (monotonic) and bytes."""
+        """Resident memory over time: seconds (monotonic) and bytes."""
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -88,7 +89,7 @@ class Measured:
             return []
 
     def cpu_s(self) -> float:
-        """User and system seconds that it and its children have used so far."""
+        """Return the user and system seconds that the process and its children have used so far."""
         total = 0.0
         for process in self._processes():
             try:
@@ -100,11 +101,15 @@ class Measured:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """True until the process has ended."""
         return self.process.poll() is None
 
     def check(self) -> None:
-        """Raise BenchError if it has ended."""
+        """Check that the process still runs.
+
+        Raises:
+            BenchError: it has ended; the message holds the end of its log.
+        """
         if not self.running:
             raise BenchError(
                 f"{self.name} ended with status {self.process.returncode}; the end of its log:\n{self._tail()}"
@@ -115,7 +120,11 @@ class Measured:
         return "\n".join(f"  | {line[:300]}" for line in lines)
 
     def wait_ready(self, deadline_s: float = START_DEADLINE_S) -> Self:
-        """Return when it says that it is ready."""
+        """Wait until the process prints ``ready``.
+
+        Raises:
+            BenchError: it ended, or was not ready within ``deadline_s``.
+        """
         end = time.monotonic() + deadline_s
         while not self._ready.wait(0.02):
             self.check()
@@ -124,16 +133,20 @@ class Measured:
         return self
 
     def wait_ended(self, deadline_s: float) -> None:
-        """Return when it has ended by itself, without an error."""
+        """Wait until the process has ended by itself.
+
+        Raises:
+            BenchError: it failed, or did not end within ``deadline_s``.
+        """
         try:
             status = self.process.wait(deadline_s)
         except subprocess.TimeoutExpired:
-            raise BenchError(f"{self.name} did not end within {deadline_s:.0f} s") from None
+            raise BenchError(f"{self.name} did not end within {deadline_s:.0f} s: read {self.log}") from None
         if status:
             self.check()
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL when that takes too long."""
+        """Stop the process by SIGTERM, or by SIGKILL if it does not end within the deadline."""
         self._over.set()
         if self.running:
             self.process.terminate()
@@ -144,9 +157,11 @@ class Measured:
                 self.process.wait()
 
     def __enter__(self) -> Self:
+        """Return the process."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Stop the process."""
         self.stop()

@@ -1,4 +1,4 @@
-"""The windows that are sent: simulated lines as they are nearly all the time, and one fault that nobody misses."""
+"""Windows of the load: simulated lines in typical operation, and one fault that every contender finds."""
 
 from __future__ import annotations
 
@@ -14,33 +14,41 @@ from stream.windowing import cut_windows
 
 LINES, SECONDS, SEED = 24, 6.4, 7
 FAULT_SHARE = 0.1
-"""Of what happens on a line every three seconds; most is switching and swings. About one window in 300 is faulty."""
+"""Share of faults among the events, one every three seconds; most are switching and swings.
+
+About one window in 300 is faulty.
+"""
 QUIET_S = 1.0
-"""A scenario's first second is quiet on all lines."""
+"""Quiet time at the beginning of a scenario on all lines, in seconds."""
 
 
 @dataclass(frozen=True)
 class SampleWindows:
-    """Windows per unit: ``lifelike`` float32 (lines, n, samples, channels), ``quiet`` the same without occurrences,
-    ``fault`` float32 (k, samples, channels), k successive windows within a fault."""
+    """Windows of the load, per unit.
+
+    Attributes:
+        lifelike: float32 (lines, n, samples, channels), lines with events.
+        quiet: float32 (lines, m, samples, channels), lines without events.
+        fault: float32 (k, samples, channels), k successive windows within one fault.
+    """
 
     lifelike: NDArray[np.float32]
     quiet: NDArray[np.float32]
     fault: NDArray[np.float32]
 
     def save(self, path: Path) -> None:
-        """Write to an ``.npz`` file."""
+        """Write the windows to an ``.npz`` file."""
         np.savez(path, lifelike=self.lifelike, quiet=self.quiet, fault=self.fault)
 
     @staticmethod
     def load(path: Path) -> SampleWindows:
-        """Read what ``save`` wrote."""
+        """Read a file of ``save``."""
         with np.load(path) as arrays:
             return SampleWindows(arrays["lifelike"], arrays["quiet"], arrays["fault"])
 
 
 def sample_windows(spec: SignalSpec | None = None) -> SampleWindows:
-    """Simulate it; the same every time."""
+    """Simulate the windows; the result is the same every time."""
     spec = spec or load_spec("line")
     record = scenario(LINES, SECONDS, seed=SEED, fault_share=FAULT_SHARE)
     lifelike = np.stack([cut_windows(samples, spec) for samples in record.samples])
@@ -49,7 +57,7 @@ def sample_windows(spec: SignalSpec | None = None) -> SampleWindows:
 
 
 def _heaviest_fault(spec: SignalSpec) -> NDArray[np.float32]:
-    """Windows that lie wholly within the fault with the largest current, of a scenario with many."""
+    """Return windows that lie wholly within the fault with the largest current in a scenario of faults."""
     record = scenario(LINES, SECONDS, seed=SEED, fault_share=1.0)
     found: tuple[float, NDArray[np.float32]] | None = None
     for samples, labels, settled in zip(record.samples, record.labels, record.settled, strict=True):
@@ -62,11 +70,11 @@ def _heaviest_fault(spec: SignalSpec) -> NDArray[np.float32]:
             current = float(np.abs(windows[first:stop, :, :3]).max())
             if stop - first >= spec.episode.of and (found is None or current > found[0]):
                 found = current, windows[first : first + spec.episode.of]
-    assert found is not None, "a scenario of nothing but faults has one that lasts"
+    assert found is not None, "a scenario of faults contains one that lasts long enough"
     return np.ascontiguousarray(found[1])
 
 
 def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and last+1 index of every run of True."""
+    """Return first index and end of every run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]

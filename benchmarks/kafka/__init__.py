@@ -1,1 +1,1 @@
-"""Run Apache Kafka from Maven jars for tests and benchmarks of a checkout."""
+"""Run Apache Kafka from Maven jars, for tests and benchmarks of a checkout."""

@@ -22,7 +22,7 @@ app = typer.Typer(
 DEFAULT_PORT = 9092  # where FAULTLINE_BROKER looks when unset
 
 DataDir = Annotated[
-    Path | None, typer.Option(help="Where log segments, kafka.log and the pid file are; .kafka/data when unset.")
+    Path | None, typer.Option(help="Folder for log segments, kafka.log and the pid file; .kafka/data when unset.")
 ]
 
 
@@ -30,14 +30,16 @@ DataDir = Annotated[
 def start(
     port: Annotated[
         int | None,
-        typer.Option(help="Port on loopback; 9092, or a free one where 9092 is taken.", min=1, max=65535),
+        typer.Option(help="Port on loopback; when unset, 9092, or a free one if 9092 is taken.", min=1, max=65535),
     ] = None,
     data_dir: DataDir = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return when it answers; end it by 'stop'.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once Kafka answers, and leave it running; 'stop' ends it.")
+    ] = False,
 ) -> None:
-    """Start Apache Kafka on loopback and print its address. Data are kept from one start to the next.
+    """Start Apache Kafka on loopback, and print its address.
 
-    Without --detach it runs until Ctrl-C.
+    Data are kept from one start to the next. Without --detach it runs until Ctrl-C.
 
     Example: python -m benchmarks.kafka start --detach && faultline topics create && faultline worker
     """
@@ -46,12 +48,12 @@ def start(
     from stream.settings import load_settings
     from stream.telemetry.logs import configure_logs
 
-    configure_logs(load_settings())  # the address is the one line on standard output
+    configure_logs(load_settings())  # only the address is printed on standard output
     folder = _folder(data_dir)
     running = _running(folder)
     if running is not None:
         raise KafkaServerError(
-            f"already running at {running[1]} (process {running[0]}): use it, or end it by:"
+            f"Apache Kafka is already running at {running[1]} (process {running[0]}): use it, or stop it by:"
             " python -m benchmarks.kafka stop"
         )
     server = KafkaServer(folder, port=port or (DEFAULT_PORT if _is_free(DEFAULT_PORT) else None))
@@ -78,7 +80,7 @@ def stop(data_dir: DataDir = None) -> None:
     folder = _folder(data_dir)
     running = _running(folder)
     if running is None:
-        raise KafkaServerError(f"no Apache Kafka of ours runs on {folder}: nothing to stop")
+        raise KafkaServerError(f"no Apache Kafka of this command is running on {folder}, so there is nothing to stop")
     stop_process(running[0])
     _pid_file(folder).unlink(missing_ok=True)
     typer.echo(f"stopped {running[1]}")
@@ -86,7 +88,7 @@ def stop(data_dir: DataDir = None) -> None:
 
 @app.command()
 def status(data_dir: DataDir = None) -> None:
-    """Print the address of the Apache Kafka of ours; the exit status is 1 when none answers.
+    """Print the address of the running Apache Kafka; the exit status is 1 if none answers.
 
     Example: FAULTLINE_BROKER=$(python -m benchmarks.kafka status) faultline worker
     """
@@ -96,9 +98,11 @@ def status(data_dir: DataDir = None) -> None:
     folder = _folder(data_dir)
     running = _running(folder)
     if running is None:
-        raise KafkaServerError(f"no Apache Kafka of ours runs on {folder}: python -m benchmarks.kafka start")
+        raise KafkaServerError(
+            f"no Apache Kafka of this command is running on {folder}: start it by: python -m benchmarks.kafka start"
+        )
     if not answers_clients(running[1], timeout_s=5.0):
-        raise KafkaServerError(f"process {running[0]} does not answer at {running[1]}: see {folder / 'kafka.log'}")
+        raise KafkaServerError(f"process {running[0]} does not answer at {running[1]}: read {folder / 'kafka.log'}")
     typer.echo(running[1])
 
 
@@ -113,7 +117,7 @@ def _pid_file(folder: Path) -> Path:
 
 
 def _running(folder: Path) -> tuple[int, str] | None:
-    """Process id and address of a live broker of ours; a pid that another program now has does not count."""
+    """Return process id and address of a broker started by this command; None if the pid belongs to another program."""
     try:
         number, address = _pid_file(folder).read_text().split()
         pid = int(number)
@@ -137,7 +141,7 @@ def _is_free(port: int) -> bool:
 
 
 def _wait_for_the_end(server: KafkaServer) -> None:
-    """Until Ctrl-C, SIGTERM, or until the broker ends by itself."""
+    """Wait for Ctrl-C, SIGTERM, or the end of the broker."""
     asked = threading.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, lambda number, frame: asked.set())

@@ -1,4 +1,4 @@
-"""Apache Kafka's jars, fetched once by Maven from ``deploy/kafka/pom.xml`` and found again without a network."""
+"""Fetch Apache Kafka's jars once by Maven from ``deploy/kafka/pom.xml``, and find them later without a network."""
 
 from __future__ import annotations
 
@@ -18,46 +18,50 @@ POM = REPOSITORY / "deploy" / "kafka" / "pom.xml"
 LOG_CONFIGURATION = POM.with_name("log4j2.properties")
 STATE_FOLDER = REPOSITORY / ".kafka"  # jars, and the data of `python -m benchmarks.kafka start`; never committed
 
-MAVEN_DEADLINE_S = 600.0  # about 45 MB on a first run over a slow line
+MAVEN_DEADLINE_S = 600.0  # enough for about 45 MB over a slow connection
 
 log = structlog.get_logger(__name__)
 
 
 def java_command() -> str:
-    """Path of ``java``.
+    """Return the path of ``java``.
 
     Raises:
-        KafkaServerError: there is none.
+        KafkaServerError: no ``java`` was found.
     """
     java = shutil.which("java")
     if java is None:
         raise KafkaServerError(
-            "Apache Kafka needs Java 17 or newer and no 'java' was found: install a JRE (Debian: "
+            "Apache Kafka needs Java 17 or newer, but no 'java' was found: install a JRE (Debian: "
             "apt-get install openjdk-17-jre-headless), or use the embedded broker: faultline broker"
         )
     return java
 
 
 def jar_folder() -> Path:
-    """Folder of the jars that ``pom.xml`` names now, whether it was filled already or not."""
+    """Return the folder of the jars that ``pom.xml`` names now, which may not exist yet.
+
+    Raises:
+        KafkaServerError: this is not a checkout.
+    """
     if not POM.is_file():
         raise KafkaServerError(
             "this command needs a checkout of Faultline (deploy/kafka/pom.xml is not part of the installed "
-            "package): run it there, point FAULTLINE_BROKER at a broker of yours, or use: faultline broker"
+            "package): run it there, set FAULTLINE_BROKER to an existing broker, or use: faultline broker"
         )
     stamp = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
     return STATE_FOLDER / "libs" / stamp
 
 
 def prepare_jars() -> Path:
-    """Folder with Apache Kafka's jars; runs Maven only when ``pom.xml`` is new to this checkout.
+    """Return the folder with Apache Kafka's jars; run Maven only if ``pom.xml`` is new to this checkout.
 
-    The folder is named by the hash of ``pom.xml`` and appears by one rename, so a filled folder is a complete
-    one, and a later start needs neither Maven nor a network. Of two processes one waits for the other: Maven's own
-    cache is not made for two.
+    The folder is named by the hash of ``pom.xml`` and is created by one rename, so an existing folder is complete, and
+    a later start needs neither Maven nor a network. A lock makes concurrent processes wait, since Maven's own cache
+    does not support two.
 
     Raises:
-        KafkaServerError: no checkout, no Maven, or Maven failed; the message ends with Maven's last error.
+        KafkaServerError: this is not a checkout, Maven is missing, or Maven failed; the message holds Maven's error.
     """
     folder = jar_folder()
     if folder.is_dir():
@@ -65,7 +69,7 @@ def prepare_jars() -> Path:
     maven = shutil.which("mvn")
     if maven is None:
         raise KafkaServerError(
-            "Apache Kafka's jars are fetched by Maven and no 'mvn' was found: install it (Debian: "
+            "Maven fetches Apache Kafka's jars, but no 'mvn' was found: install it (Debian: "
             "apt-get install maven), or use the embedded broker: faultline broker"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""``server.properties`` of our single Apache Kafka node: listeners, users, rights."""
+"""Create ``server.properties`` of a single Apache Kafka node: listeners, users, access rights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Ports:
-    """Ports on loopback; 0 where a listener is not wanted."""
+    """Ports on loopback; 0 disables a listener."""
 
     plain: int
     controller: int
@@ -19,13 +19,13 @@ class Ports:
 
 @dataclass(frozen=True)
 class Security:
-    """Further listeners, and who may do what. The plain listener stays, and stays all-powerful.
+    """Further listeners, users and access rights. The plain listener always exists, with all rights.
 
     Attributes:
-        users: name → password, for PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 on ``sasl_bootstrap``. With users
-            present OAUTHBEARER is on as well and takes unsigned tokens: for tests only.
-        tls_keystore: PEM file with an unencrypted PKCS#8 key and its certificate; serves ``tls_bootstrap``.
-        authorizer: users other than the anonymous one of the plain listener need ACLs for everything.
+        users: passwords by name, for PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 on ``sasl_bootstrap``. With users,
+            OAUTHBEARER is enabled, too, and accepts unsigned tokens, which is for tests only.
+        tls_keystore: PEM file with an unencrypted PKCS#8 key and its certificate, for ``tls_bootstrap``.
+        authorizer: True if all users except the anonymous one of the plain listener need ACLs.
     """
 
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -34,7 +34,7 @@ class Security:
 
 
 def server_properties(log_dir: Path, ports: Ports, security: Security) -> dict[str, str]:
-    """All properties of one node that is broker and controller, listening on loopback only."""
+    """Return all properties of one node that is broker and controller, and listens on loopback only."""
     return {
         "process.roles": "broker,controller",
         "node.id": "1",
@@ -42,9 +42,9 @@ def server_properties(log_dir: Path, ports: Ports, security: Security) -> dict[s
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAIN",
         "log.dirs": str(log_dir),
-        # A missing topic is an error to show, not to paper over with default settings.
+        # A missing topic must cause an error, instead of being created with default settings.
         "auto.create.topics.enable": "false",
-        # One node: no copies elsewhere, and few partitions so that a start is quick.
+        # A single node has no replicas; few partitions make it start quickly.
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.replication.factor": "1",
@@ -52,9 +52,9 @@ def server_properties(log_dir: Path, ports: Ports, security: Security) -> dict[s
         "transaction.state.log.num.partitions": "4",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
-        # Nobody else joins while a first worker waits.
+        # The first worker of a group need not wait for others.
         "group.initial.rebalance.delay.ms": "0",
-        # A killed node is taken back only when its old session has ended: 4 s instead of 9.
+        # A killed node can rejoin only when its old session has ended: after 4 s instead of 9.
         "broker.session.timeout.ms": "4000",
         "broker.heartbeat.interval.ms": "500",
         "num.network.threads": "2",

@@ -1,4 +1,4 @@
-"""Apache Kafka as a child process: one KRaft node on loopback, for development and for tests on the real thing."""
+"""Run Apache Kafka as a child process: one KRaft node on loopback, for development and for tests with real Kafka."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from benchmarks.kafka.jars import LOG_CONFIGURATION, java_command, prepare_jars
 from benchmarks.kafka.properties import Ports, Security, server_properties
 from stream.errors import KafkaServerError
 
-START_DEADLINE_S = 90.0  # two seconds alone, many more beside a training run
+START_DEADLINE_S = 90.0  # it takes two seconds on an idle machine, and many more during a training run
 STOP_DEADLINE_S = 30.0
 FORMAT_DEADLINE_S = 60.0
 START_ATTEMPTS = 3  # a port that was free may be taken before the broker binds it
-CLUSTER_ID = "RmF1bHRsaW5lLUthZmthLTE"  # any 16 bytes in base64; one node needs no other
+CLUSTER_ID = "RmF1bHRsaW5lLUthZmthLTE"  # any 16 bytes in base64
 
 log = structlog.get_logger(__name__)
 
 
 class KafkaServer:
-    """A single Apache Kafka node (broker and controller in one) that keeps its data and port over restarts.
+    """A single Apache Kafka node (broker and controller in one) that keeps its data and port across restarts.
 
     Example:
         >>> with KafkaServer(Path("/tmp/kafka")) as kafka:  # doctest: +SKIP
@@ -50,14 +50,14 @@ class KafkaServer:
         security: Security | None = None,
         heap_mb: int = 512,
     ) -> None:
-        """Nothing is started yet.
+        """Create the server without starting it.
 
         Args:
-            data_dir: log segments, ``server.properties`` and ``kafka.log``; created if absent.
-            port: of the plain listener; a free one when None, kept over restarts of this object.
-            properties: server properties that win over ours.
-            security: further listeners, users and rights.
-            heap_mb: Java heap; 512 MB carries what a laptop produces.
+            data_dir: folder for log segments, ``server.properties`` and ``kafka.log``; created if absent.
+            port: port of the plain listener; if None, a free one that is kept across restarts of this object.
+            properties: server properties that override ours.
+            security: further listeners, users and access rights.
+            heap_mb: Java heap in MB; 512 MB are enough for the load of a laptop.
         """
         self.data_dir = data_dir
         self._given_port = port
@@ -84,23 +84,23 @@ class KafkaServer:
 
     @property
     def log_file(self) -> Path:
-        """What Kafka says, appended over restarts."""
+        """Kafka's log, to which restarts append."""
         return self.data_dir / "kafka.log"
 
     @property
     def pid(self) -> int | None:
-        """Process id while the broker runs."""
+        """Process id while the broker runs, else None."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self, *, detached: bool = False, deadline_s: float = START_DEADLINE_S) -> None:
-        """Start and return when clients are answered.
+        """Start the broker, and wait until it answers clients.
 
         Args:
-            detached: let it outlive this process; else it ends with this process.
-            deadline_s: seconds until clients must be answered.
+            detached: True to let the broker outlive this process; else it ends with this process.
+            deadline_s: seconds within which the broker must answer clients.
 
         Raises:
-            KafkaServerError: Java or the jars are missing, the port is taken, or the deadline passed.
+            KafkaServerError: Java or the jars are missing, the port is taken, or the deadline has passed.
         """
         if self.pid is not None:
             return
@@ -124,7 +124,7 @@ class KafkaServer:
                 return
 
     def stop(self, *, deadline_s: float = STOP_DEADLINE_S) -> None:
-        """Controlled shutdown; killed when it takes longer than ``deadline_s``."""
+        """Shut the broker down; kill it if that takes longer than ``deadline_s``."""
         if self._process is None:
             return
         self._process.terminate()
@@ -136,7 +136,7 @@ class KafkaServer:
         self._forget()
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would. Data and port are kept for the next start."""
+        """Kill the broker by SIGKILL, like a crash. Data and port are kept for the next start."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -151,12 +151,14 @@ class KafkaServer:
         self.start()
 
     def __enter__(self) -> Self:
+        """Start the broker."""
         self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Stop the broker."""
         self.stop()
 
     def _forget(self) -> None:
@@ -164,7 +166,7 @@ class KafkaServer:
         atexit.unregister(self.kill)
 
     def _choose_ports(self) -> None:
-        """Ports of clients are chosen once and kept; the controller's may change at every start."""
+        """Choose ports: those of clients once, that of the controller at every start."""
         free = _free_ports(4)
         kept, security = self._ports, self._security
         self._ports = Ports(
@@ -177,7 +179,7 @@ class KafkaServer:
     def _write_properties(self) -> Path:
         path = self.data_dir / "server.properties"
         lines = server_properties(self.data_dir / "log", self._ports, self._security) | self._properties
-        path.touch(mode=0o600)  # passwords of the SASL listener may be inside
+        path.touch(mode=0o600)  # the file may contain passwords of the SASL listener
         path.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         return path
 
@@ -198,7 +200,7 @@ class KafkaServer:
         command += [f"-Dlog4j2.configurationFile={LOG_CONFIGURATION}", "-cp", classpath]
         command += ["kafka.Kafka", str(settings)]
         setpriv = shutil.which("setpriv")
-        # The kernel ends the broker with its parent *thread*, so only the main thread may ask for it.
+        # The kernel kills the broker with its parent *thread*, so only the main thread may request that.
         if not detached and setpriv and threading.current_thread() is threading.main_thread():
             command = [setpriv, "--pdeathsig", "KILL", *command]
         with self.log_file.open("ab") as output:
@@ -219,24 +221,24 @@ class KafkaServer:
             if answers_clients(self.bootstrap, timeout_s=1.0):
                 return
         self.kill()
-        raise KafkaServerError(f"Apache Kafka did not answer within {deadline_s:.0f} s: look into {self.log_file}")
+        raise KafkaServerError(f"Apache Kafka did not answer within {deadline_s:.0f} s: read {self.log_file}")
 
     def _raise_from_log(self) -> None:
         with self.log_file.open("rb") as written:
             written.seek(self._log_start)
             text = written.read().decode(errors="replace")
         if "Address already in use" in text:
-            raise _PortTakenError(f"a port is taken: free {self.bootstrap}, or start without --port")
+            raise _PortTakenError(f"a port is in use: free {self.bootstrap}, or start without --port")
         reason = next((line for line in reversed(text.splitlines()) if "ERROR" in line), "no error logged")
-        raise KafkaServerError(f"Apache Kafka ended while starting ({reason.strip()}): see {self.log_file}")
+        raise KafkaServerError(f"Apache Kafka ended while starting ({reason.strip()}): read {self.log_file}")
 
 
 class _PortTakenError(KafkaServerError):
-    """The broker could not bind."""
+    """The broker could not bind to a port."""
 
 
 def answers_clients(bootstrap: str, *, timeout_s: float) -> bool:
-    """Whether a broker answers a metadata request within ``timeout_s`` seconds."""
+    """Return True if a broker answers a metadata request within ``timeout_s`` seconds."""
     client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda error: None})
     try:
         return bool(client.list_topics(timeout=timeout_s).brokers)
@@ -245,7 +247,7 @@ def answers_clients(bootstrap: str, *, timeout_s: float) -> bool:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports of loopback that were free a moment ago, all different."""
+    """Return different ports of loopback that are currently free."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
@@ -257,7 +259,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def stop_process(pid: int, *, deadline_s: float = STOP_DEADLINE_S) -> None:
-    """End a broker that another process started: SIGTERM, and SIGKILL after ``deadline_s``."""
+    """Stop a broker that another process started, by SIGTERM, or by SIGKILL after ``deadline_s``."""
     for sent in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.kill(pid, sent)
@@ -271,13 +273,13 @@ def stop_process(pid: int, *, deadline_s: float = STOP_DEADLINE_S) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that no parent has collected does not."""
+    """Return True if a process runs; a zombie does not count."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:  # no /proc on this system, or gone in between
+    except OSError:  # the system has no /proc, or the process has just ended
         return not Path("/proc/self").exists()
     return state != "Z"

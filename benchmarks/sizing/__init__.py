@@ -1,1 +1,1 @@
-"""Compute what a deployment needs from measured unit costs."""
+"""Compute the size of a deployment from measured unit costs."""

@@ -1,4 +1,4 @@
-"""The sizing tables as Markdown, and the document that they stand in."""
+"""Write the sizing tables as Markdown, and insert them into a document."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from benchmarks.sizing.unit_costs import SizingError, UnitCosts
 
 LINES = (100, 1_000, 10_000, 100_000, 1_000_000)
 RATES = (200.0, 50.0, 1.0)
-"""Windows per second of a line: one every quarter cycle at 50 Hz, one every cycle, one every second."""
+"""Windows per second of a line: one per quarter cycle at 50 Hz, one per cycle, one per second."""
 BEGIN, END = "<!-- sizing: begin -->", "<!-- sizing: end -->"
 
 
 def sizing_markdown(costs: UnitCosts, given: Assumptions, lines: Sequence[int], rates: Sequence[float]) -> str:
-    """Unit costs, a table for every rate, and the assumptions."""
+    """Return the unit costs, the tables of every rate, and the assumptions as Markdown."""
     parts = [_costs(costs)]
     for rate in rates:
         plans = [plan(count, rate, costs, given) for count in lines]
@@ -24,16 +24,16 @@ def sizing_markdown(costs: UnitCosts, given: Assumptions, lines: Sequence[int], 
 
 
 def replace_in(path: Path, markdown: str) -> None:
-    """Put the tables between the two marks of a document.
+    """Replace the text between the two marks of a document by the tables.
 
     Raises:
-        SizingError: it has no marks.
+        SizingError: the document has no marks.
     """
     text = path.read_text("utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise SizingError(f"{path} has no lines {BEGIN} and {END} to put the tables between")
+        raise SizingError(f"{path} has no lines {BEGIN} and {END}: add them where the tables belong")
     path.write_text(f"{before}{BEGIN}\n\n{markdown}\n\n{END}{after}", "utf-8")
 
 
@@ -45,7 +45,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _needs(plans: Sequence[Plan], given: Assumptions) -> str:
     head = (
         *("lines", "windows/s", "messages/s", "into Kafka", "partitions", f"workers of {given.worker_cores} cores"),
-        *("brokers", "out of one broker", "disk", "GPU share", "worker cores beside GPUs", "largest part of the bill"),
+        *("brokers", "sent by one broker", "disk", "GPU use", "worker cores with GPUs", "largest cost"),
     )
     rows = (
         (
@@ -69,21 +69,21 @@ def _needs(plans: Sequence[Plan], given: Assumptions) -> str:
 
 def _limits(found: Sequence[Limit]) -> str:
     rows = ((f"{one.lines:,}", one.resource, one.remedy) for one in found)
-    return _table(("lines", "full from there on", "then"), rows)
+    return _table(("lines", "resource that is exhausted", "remedy"), rows)
 
 
 def _costs(costs: UnitCosts) -> str:
     rows = (
-        ("worker, per message", f"{costs.worker_cpu_s_per_message * 1e6:.1f} µs of CPU"),
-        ("worker, per window", f"{costs.worker_cpu_s_per_window * 1e6:.1f} µs of CPU"),
-        ("of that the engine", f"{costs.engine_cpu_s_per_window * 1e6:.1f} µs of CPU"),
-        ("broker, per message", f"{costs.broker_cpu_s_per_message * 1e6:.1f} µs of CPU"),
-        ("broker, per window", f"{costs.broker_cpu_s_per_window * 1e6:.1f} µs of CPU"),
-        ("messages/s of one worker, one window each", f"{costs.messages_per_s_per_worker:,.0f}"),
+        ("worker, per message", f"{costs.worker_cpu_s_per_message * 1e6:.1f} µs of CPU time"),
+        ("worker, per window", f"{costs.worker_cpu_s_per_window * 1e6:.1f} µs of CPU time"),
+        ("engine's share of it", f"{costs.engine_cpu_s_per_window * 1e6:.1f} µs of CPU time"),
+        ("broker, per message", f"{costs.broker_cpu_s_per_message * 1e6:.1f} µs of CPU time"),
+        ("broker, per window", f"{costs.broker_cpu_s_per_window * 1e6:.1f} µs of CPU time"),
+        ("messages/s of one worker, with one window each", f"{costs.messages_per_s_per_worker:,.0f}"),
         ("memory of one worker", f"{costs.worker_mb:,.0f} MB"),
     )
     told = f"Measured on {costs.measured_on}, load average before {costs.load_before:g}"
-    hint = " (other work ran beside it: too high rather than too low)" if costs.load_before > 1 else ""
+    hint = " (other programs were running: the costs are rather too high than too low)" if costs.load_before > 1 else ""
     return f"{told}{hint}:\n\n{_table(('cost', 'measured'), rows)}"
 
 

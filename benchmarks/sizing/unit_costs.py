@@ -1,7 +1,8 @@
-"""What a message and a window cost, from the JSON of ``python -m benchmarks``. Pure.
+"""Compute the costs of a message and of a window from the JSON of ``python -m benchmarks``, by pure functions.
 
-CPU per message and per window by a straight line through runs with different numbers of windows per message, so that
-1, 16 and 64 give what any other number costs. CPU time hardly depends on what else the machine does; rates do.
+The CPU time per message and per window is a straight line through runs with different numbers of windows per message,
+so that runs with 1, 16 and 64 give the cost of any other number. CPU time hardly depends on other programs on the
+machine, in contrast to rates.
 """
 
 from __future__ import annotations
@@ -21,32 +22,32 @@ __all__ = ["SizingError", "UnitCosts"]
 
 
 class SizingError(FaultlineError):
-    """Unit costs or assumptions from which nothing can be computed."""
+    """Unit costs or assumptions are invalid."""
 
 
 class UnitCosts(FrozenModel):
-    """What was measured, on one machine."""
+    """Costs measured on one machine."""
 
     measured_on: str
-    """Processor, cores and day, for people."""
+    """Processor, cores and date, for a person."""
     load_before: float = Field(ge=0)
-    """Load average of the machine when it began: above 1 the figures are no more than a hint."""
+    """Load average of the machine at the start; above 1 the figures are only an estimate."""
     worker_cpu_s_per_message: float = Field(ge=0)
     worker_cpu_s_per_window: float = Field(gt=0)
     engine_cpu_s_per_window: float = Field(gt=0)
-    """The part of it that a GPU would take over."""
+    """Share of ``worker_cpu_s_per_window`` that a GPU would take over."""
     broker_cpu_s_per_message: float = Field(ge=0)
     broker_cpu_s_per_window: float = Field(ge=0)
     messages_per_s_per_worker: float = Field(gt=0)
-    """One window per message: beyond it a worker's event loop, one thread, is what is full."""
+    """Rate with one window per message, limited by the worker's event loop, which is one thread."""
     worker_mb: float = Field(gt=0)
 
     @classmethod
     def from_bench(cls, document: Mapping[str, Any]) -> Self:
-        """From the JSON of ``python -m benchmarks``, or from a JSON of these fields.
+        """Create unit costs from the JSON of ``python -m benchmarks``, or from a JSON of these fields.
 
         Raises:
-            SizingError: it holds no run of Faultline with one window per message and one with more.
+            SizingError: the document lacks a run of Faultline with one window per message, or one with more.
         """
         try:
             if "throughput" not in document:
@@ -54,7 +55,7 @@ class UnitCosts(FrozenModel):
             return cls.model_validate(_costs_of(document))
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             raise SizingError(
-                f"no unit costs in it ({error}): make them by"
+                f"the file holds no unit costs ({error}): measure them by"
                 f" python -m benchmarks --only {OURS} --windows-per-message 1,16,64 --out bench.json"
             ) from None
 
@@ -63,7 +64,7 @@ def _costs_of(document: Mapping[str, Any]) -> dict[str, Any]:
     runs = [run for run in document["throughput"] if run["contender"] == OURS and run["publish"] == "events"]
     per_message = np.array([run["windows_per_message"] for run in runs], float)
     if len(set(per_message)) < 2 or per_message.min() != 1:
-        raise ValueError("runs of Faultline with one window per message and with more are needed")
+        raise ValueError("it needs runs of Faultline with one window per message and with more")
     machine = document["machine"]
     worker = _line(per_message, [run["cpu_s_per_million"] for run in runs])
     broker = _line(per_message, [run["broker_cpu_s_per_million"] for run in runs])
@@ -83,7 +84,7 @@ def _costs_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _line(per_message: NDArray[np.float64], per_million: Sequence[float]) -> tuple[float, float]:
-    """CPU seconds per message and per window, by least squares over runs; neither is below nothing."""
+    """Fit CPU seconds per message and per window by least squares over runs; neither is negative."""
     seconds = np.asarray(per_million) / 1e6
     columns = np.stack([1 / per_message, np.ones_like(per_message)], axis=1)
     a, b = np.linalg.lstsq(columns, seconds, rcond=None)[0]

@@ -1,1 +1,1 @@
-"""Run the worker and the sidecar under kills, swaps and retrainings on Apache Kafka, with figures."""
+"""Stress tests on Apache Kafka: kill the worker and the sidecar, swap models, retrain, and report figures."""

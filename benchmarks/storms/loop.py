@@ -1,11 +1,12 @@
-"""The loop closed with nothing stood in for, on Apache Kafka: worker, trainer, replay, training, gate, swap.
+"""Run one whole retraining with real components on Apache Kafka: worker, trainer, replay, training, gate, model swap.
 
     python -m benchmarks.storms.loop
 
-``faultline worker`` and ``faultline trainer`` run, lines are replayed all the time, and ``faultline retrain --wait
---from-champion`` asks for a retraining of few episodes. The gate judges by its default limits, on fewer records per
-condition than a trainer has by default. Whatever its verdict, every window must be answered once, by one model. The
-last line is JSON; the exit status is 0 when the account is right and the verdict was passed on (promoted or refused).
+``faultline worker`` and ``faultline trainer`` run while lines are replayed without pause. ``faultline retrain --wait
+--from-champion`` requests a retraining with few episodes. The gate uses its default thresholds, on fewer records per
+condition than a trainer's default. Regardless of the gate's verdict, every window must be answered once, by one model.
+The last line is JSON. The exit status is 0 if all windows were answered correctly and the verdict took effect (promoted
+or refused).
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ READY_DEADLINE_S = 300.0
 
 
 def say(text: str) -> None:
+    """Print a line of progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def strict(options: argparse.Namespace) -> dict[str, str | None]:
-    """A trainer's settings: the gate's own limits, instead of those that other tests pass."""
+    """Return a trainer's settings with the gate's default thresholds, instead of the lenient ones of other tests."""
     return {
         **dict.fromkeys(TINY | LENIENT),
         "FAULTLINE_RETRAIN_ON_DRIFT": "false",
@@ -45,7 +47,7 @@ def strict(options: argparse.Namespace) -> dict[str, str | None]:
 
 
 def answers(topics: TrainerTopics) -> tuple[int, dict[tuple[int, int], list[str]]]:
-    """Windows answered, and the models that answered each record."""
+    """Return the number of answered windows, and the models that answered each record."""
     windows = 0
     models: dict[tuple[int, int], list[str]] = defaultdict(list)
     for message in read_all(topics.bootstrap, [topics.classes]):
@@ -56,7 +58,7 @@ def answers(topics: TrainerTopics) -> tuple[int, dict[tuple[int, int], list[str]
 
 
 def loop(topics: TrainerTopics, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Run them all, ask, wait for the verdict and, where it was promoted, for events of the new model."""
+    """Run all components, request a retraining, and wait for its verdict and, if promoted, events of the new model."""
     recording = simulated(folder, 6, 30, options.seed)
     worker = WorkerProcess(topics, folder / "worker.log", command=(*FAULTLINE, "worker"))
     trainer = TrainerProcess(topics, folder, None, **strict(options))
@@ -102,12 +104,12 @@ def loop(topics: TrainerTopics, folder: Path, options: argparse.Namespace) -> di
 
 
 def by_model(topics: TrainerTopics) -> Counter[str]:
-    """Number of events by the model that they name."""
+    """Return the number of events by model."""
     return Counter(event["model_id"] for event in account(topics).events)
 
 
 def right(result: dict[str, Any]) -> bool:
-    """Return True where every window was answered once and the verdict was acted on."""
+    """Return True if every window was answered once and the verdict took effect."""
     promoted = result["verdict"] == "promoted"
     return (
         result["verdict"] in ("promoted", "refused")
@@ -121,12 +123,18 @@ def right(result: dict[str, Any]) -> bool:
 
 
 def main() -> int:
+    """Run the stress test; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=12_000, help="simulated; of 2000 it forgets, and is refused")
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--records", type=int, default=24, help="per condition and level, for the gate")
-    parser.add_argument("--lines", type=int, default=30, help="of the hold-out, 64 s each")
-    parser.add_argument("--seed", type=int, default=7, help="of the lines that are replayed")
+    parser.add_argument(
+        "--episodes",
+        type=int,
+        default=12_000,
+        help="simulated episodes of the training; with 2000 the model loses accuracy, and the gate refuses it",
+    )
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of the training")
+    parser.add_argument("--records", type=int, default=24, help="records per condition and level, for the gate")
+    parser.add_argument("--lines", type=int, default=30, help="lines of the hold-out, 64 s each")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the lines that are replayed")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, KafkaServer(Path(name) / "kafka") as kafka:
         topics = TrainerTopics(kafka.bootstrap, "loop", partitions=2).create()

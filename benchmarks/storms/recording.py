@@ -1,10 +1,10 @@
-"""Records windows from Apache Kafka while they flow, replays them into a fresh topic, and compares record by record.
+"""Record a stream of windows from Apache Kafka, replay it into a new topic, and compare record by record.
 
     python -m benchmarks.storms.recording --windows 100000
 
-Also kills a recorder (SIGKILL) in the middle of the flow and reads what it left. The last line is JSON; the exit
-status is 0 only if both topics hold the same keys, values, headers, times and order, and nothing was missing between
-the records of the killed recording.
+A second recorder is killed (SIGKILL) while windows arrive, and its file is read. The last line is JSON. The exit status
+is 0 only if both topics hold the same keys, values, headers, times and order, and no record is missing between the
+records of the killed recording.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ PARTITIONS = 4
 
 
 def say(text: str) -> None:
+    """Print a line of progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def recorded_and_replayed(bootstrap: str, source: str, copy: str, path: Path, windows: int) -> dict[str, Any]:
-    """Record ``windows`` windows while they flow into ``source``, replay them into ``copy``, compare the two."""
+    """Record ``windows`` windows while they are sent to ``source``, replay them into ``copy``, and compare both."""
     count = sum(1 for _ in windows_flow(windows))
     recorder = start_recording(bootstrap, source, path, "--count", str(count))
     began_s = time.monotonic()
@@ -62,7 +63,7 @@ def recorded_and_replayed(bootstrap: str, source: str, copy: str, path: Path, wi
 
 
 def killed(bootstrap: str, topic: str, path: Path, windows: int) -> dict[str, Any]:
-    """Kill a recorder in mid-flow; what its file holds must be the beginning of every partition, without a hole."""
+    """Kill a recorder while windows arrive; its file must hold the beginning of every partition without a gap."""
     count = sum(1 for _ in windows_flow(windows))
     recorder = start_recording(bootstrap, topic, path, "--flush-seconds", "0.5")
 
@@ -83,8 +84,9 @@ def killed(bootstrap: str, topic: str, path: Path, windows: int) -> dict[str, An
 
 
 def main() -> int:
+    """Run the stress test; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", type=int, default=100_000)
+    parser.add_argument("--windows", type=int, default=100_000, help="number of windows to record")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, KafkaServer(Path(folder) / "kafka") as server:
         names = ("windows", "copy", "killed")
@@ -94,7 +96,7 @@ def main() -> int:
         path = Path(folder) / "recording.parquet"
         result = recorded_and_replayed(server.bootstrap, "windows", "copy", path, options.windows)
         result["killed"] = killed(server.bootstrap, "killed", Path(folder) / "killed.parquet", options.windows // 2)
-    say(f"killed in mid-flow: {result['killed']['kept']:,} of {result['killed']['of']:,} records kept")
+    say(f"killed recorder: {result['killed']['kept']:,} of {result['killed']['of']:,} records are in its file")
     print(json.dumps(result))
     fine = not result["differences"] and result["killed"]["without_a_hole"] and result["killed"]["kept"]
     return 0 if fine else 1

@@ -1,11 +1,11 @@
-"""Kills under a schedule on Apache Kafka: the real sidecar retrains every minute and on demand while it dies.
+"""Kill the real sidecar on Apache Kafka at random times, while it retrains every minute and on request.
 
     python -m benchmarks.storms.retraining_storm --kills 8
 
-SIGKILL hits the trainer, the training's process or both at random moments; the trainer is started again at once. The
-training itself is a double that takes a few seconds (``tests.delivery.processes.fast_job``), so that kills hit every
-step. At the end every request has its final report, every retraining published one model at most, and nothing
-half-written is left. The last line is JSON; the exit status is 0 only if the account is right.
+SIGKILL hits the trainer, the process of the training, or both; the trainer is restarted at once. The training itself is
+a test double that takes a few seconds (``tests.delivery.processes.fast_job``), so that kills hit every step. At the end
+every request must have a final report, every retraining must have published at most one model, and no partial file may
+remain. The last line is JSON. The exit status is 0 only if all this holds.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ SETTINGS = {
 
 
 def say(text: str) -> None:
+    """Print a line of progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def running(topics: TrainerTopics, folder: Path) -> Iterator[list[TrainerProcess]]:
-    """A trainer that is started again whenever ``again`` is called; the last of the list is alive."""
+    """Yield a list with one trainer, to which the caller appends restarted ones; the last one is killed at the end."""
     trainers = [TrainerProcess(topics, folder, "tests.delivery.processes.fast_job", **SETTINGS)]
     try:
         yield trainers
@@ -49,7 +50,7 @@ def running(topics: TrainerTopics, folder: Path) -> Iterator[list[TrainerProcess
 
 
 def kill_something(trainers: list[TrainerProcess], topics: TrainerTopics, folder: Path, chance: random.Random) -> str:
-    """Kill the trainer, its child or both, and start what is needed again; returns what was killed."""
+    """Kill the trainer, its child or both, restart the trainer if needed, and return what was killed."""
     trainer = trainers[-1]
     child = trainer.child()
     victim = chance.choice(["trainer", "both", "child"] if child is not None else ["trainer"])
@@ -65,7 +66,7 @@ def kill_something(trainers: list[TrainerProcess], topics: TrainerTopics, folder
 
 
 def storm(topics: TrainerTopics, folder: Path, kills: int, chance: random.Random) -> dict[str, object]:
-    """Ask, kill, ask again; then let it come to rest and account."""
+    """Alternate requests and kills, let the trainer finish, and count reports and models."""
     asked: set[str] = set()
     killed: Counter[str] = Counter()
     begun_s = time.monotonic()
@@ -107,20 +108,21 @@ def storm(topics: TrainerTopics, folder: Path, kills: int, chance: random.Random
 
 
 def served(topics: TrainerTopics) -> set[str]:
-    """Return the ids of requests that a final report names."""
+    """Return the ids of the requests in final reports."""
     return {name for one in topics.final_reports() for name in one.request_ids}
 
 
 def right(account: dict[str, object]) -> bool:
-    """Return True where nothing is lost, doubled or half-written."""
+    """Return True if nothing is lost, duplicated or partially written."""
     none = ("failures", "served_twice", "not_served", "published_twice", "promoted_and_not_published", "half_written")
     return not any(account[name] for name in none) and len(account["schedule_fired"]) >= 2  # type: ignore[arg-type]
 
 
 def main() -> int:
+    """Run the stress test; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--kills", type=int, default=8, help="number of kills")
+    parser.add_argument("--seed", type=int, default=2026, help="seed of times and victims")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, KafkaServer(Path(name) / "kafka") as server:
         folder = Path(name) / "storm"

@@ -1,10 +1,11 @@
-"""Ten SIGKILLs of the real worker — shipped model, real engine — under load on Apache Kafka, then the account.
+"""Kill the real worker (shipped model, real engine) ten times under load on Apache Kafka, and check its events.
 
     python -m benchmarks.storms.storm --rounds 10
 
-Simulated lines are replayed without pause while one worker after another is killed. Afterwards the same windows go
-once through a worker that nobody kills, on topics of its own: both must have published the same events by id. The
-last line is JSON; the exit status is 0 only if nothing was lost, repeats kept their ids and the events agree.
+Simulated lines are replayed without pause while one worker after another is killed by SIGKILL. Afterwards an
+undisturbed worker processes the same windows with separate output topics: both must have published the same event ids.
+The last line is JSON. The exit status is 0 only if nothing was lost, repeated events kept their ids and the events
+agree.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ FAULTLINE = (sys.executable, "-m", "faultline")
 
 
 def say(text: str) -> None:
+    """Print a line of progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def storm(topics: Topics, recording: Path, folder: Path, rounds: int, seed: int) -> None:
-    """Kill ``rounds`` workers while the recording is replayed in a loop, then let one finish the work."""
+    """Kill ``rounds`` workers, one after another, while the recording is replayed in a loop."""
     chance = random.Random(seed)
     environment = {**os.environ, **topics.environment()}
     replay = [*FAULTLINE, "replay", str(recording), "--topic", topics.windows, "--pace", "1", "--loop", "--restamp"]
@@ -49,8 +51,8 @@ def storm(topics: Topics, recording: Path, folder: Path, rounds: int, seed: int)
         load.wait(60)
 
 
-def judged_by_one_worker(topics: Topics, log: Path, deadline_s: float) -> Account:
-    """What a worker makes of all windows that are in the topic, begun where its group stands."""
+def finished_by_one_worker(topics: Topics, log: Path, deadline_s: float) -> Account:
+    """Let a worker process all remaining windows of the topic, from its group's offsets, and return the account."""
     worker = WorkerProcess(topics, log, command=(*FAULTLINE, "worker")).wait_ready()
     try:
         return wait_answered(topics, deadline_s)
@@ -59,18 +61,20 @@ def judged_by_one_worker(topics: Topics, log: Path, deadline_s: float) -> Accoun
 
 
 class Undisturbed(Topics):
-    """Topics of their own for a second reading of the same windows."""
+    """Separate output topics for a second pass over the same windows."""
 
     @property
     def windows(self) -> str:
+        """The input topic of the first pass."""
         return "storm-windows"
 
 
 def main() -> int:
+    """Run the stress test; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--lines", type=int, default=24)
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=10, help="number of kills")
+    parser.add_argument("--lines", type=int, default=24, help="number of simulated lines")
+    parser.add_argument("--seed", type=int, default=7, help="seed of lines and times")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, KafkaServer(Path(name) / "kafka") as kafka:
         folder = Path(name)
@@ -79,11 +83,11 @@ def main() -> int:
         subprocess.run([*simulate, "--seed", str(options.seed)], cwd=REPOSITORY, check=True, stdout=sys.stderr)
         topics = Topics(kafka.bootstrap, "storm").create()
         storm(topics, recording, folder, options.rounds, options.seed)
-        found = judged_by_one_worker(topics, folder / "last.log", 180)
+        found = finished_by_one_worker(topics, folder / "last.log", 180)
         say(found.summary())
         calm = Undisturbed(kafka.bootstrap, "calm")
         calm.create_outputs()
-        reference = judged_by_one_worker(calm, folder / "calm.log", 180)
+        reference = finished_by_one_worker(calm, folder / "calm.log", 180)
         say(reference.summary())
     ids = {event["event_id"] for event in found.events}
     expected = {event["event_id"] for event in reference.events}

@@ -1,11 +1,11 @@
-"""A hundred swaps of the model under load on Apache Kafka — the real worker and engine — then the account.
+"""Swap the model of the real worker and engine a hundred times under load on Apache Kafka, and check its answers.
 
     python -m benchmarks.storms.swaps --swaps 100
 
-Simulated lines are replayed without pause; before, between and after a time of steady state, models are put on the
-topic one after another. Every answer is then computed again with the model that it names: an answer of another
-model, or of two, is a mixed one. Latencies are from a window record's timestamp to the time that the broker appended
-what it caused. The last line is JSON; the exit status is 0 only if nothing is mixed, lost or answered twice.
+Simulated lines are replayed without pause. Models are published one after another between two periods of steady state.
+Every answer is then computed again with the model that it names: an answer of another model, or of two models, counts
+as mixed. Latencies count from the timestamp of a window record to the time at which the broker appended its output. The
+last line is JSON. The exit status is 0 only if no answer is mixed, lost or repeated.
 """
 
 from __future__ import annotations
@@ -42,28 +42,30 @@ from tests.stream.doubles import record as consumed
 
 FAULTLINE = (sys.executable, "-m", "faultline")
 SETTLED_S = 3.0
-"""After the worker is ready, and after the last swap, before steady state begins."""
+"""Time before steady state begins: after the worker is ready, and after the last swap."""
 SWAPS = "faultline_model_swaps_total"
 SAME = 3e-5
-"""Answers that differ by less are of one model: cutting a batch otherwise rounds below 1e-5."""
+"""Answers of one model differ by less than this: another division into batches changes them by less than 1e-5."""
 
 
 def say(text: str) -> None:
+    """Print a line of progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 class TimedTopics(Topics):
-    """Topics whose outputs carry the time at which the broker appended them."""
+    """Topics whose output records carry the time at which the broker appended them."""
 
     def config(self, name: str) -> dict[str, str]:
+        """Return the configuration of a topic."""
         timed = {"message.timestamp.type": "LogAppendTime"} if name in (self.classes, *self.faults) else {}
         return super().config(name) | timed
 
 
 def variants(count: int, *, recompile: bool = False) -> list[Artefact]:
-    """Models of the shipped one's architecture that give nearly its classes, neighbours told apart by confidence.
+    """Create models with the shipped model's architecture and nearly its classes; neighbours differ in confidence.
 
-    With ``recompile`` each has a normalisation of its own, so that none can share what is compiled.
+    With ``recompile``, each model has its own normalisation, so that no two can share compiled code.
     """
     champion = shipped("line")
     manifest = champion.manifest
@@ -91,7 +93,7 @@ def variants(count: int, *, recompile: bool = False) -> list[Artefact]:
 
 @dataclass
 class Storm:
-    """What happened when, in Unix ms."""
+    """Times of the test in Unix ms, and its models."""
 
     models: dict[str, Artefact]
     steady_from: float = 0.0
@@ -100,18 +102,20 @@ class Storm:
     end: float = 0.0
     swaps: int = 0
     took_ms: list[float] = field(default_factory=list)
-    """From reading a record to the model's use, by the worker's log."""
+    """Times from reading a model's record to its use, from the worker's log."""
 
     def swapping(self, at_ms: float) -> bool:
+        """Return True if a time lies between the first and the last swap."""
         return self.first_swap <= at_ms <= self.last_swap
 
     def steady(self, at_ms: float) -> bool:
+        """Return True if a time lies in steady state."""
         return self.steady_from <= at_ms < self.first_swap or self.last_swap + SETTLED_S * 1000 < at_ms <= self.end
 
 
 @contextmanager
 def replaying(topics: Topics, recording: Path, log: Path) -> Iterator[None]:
-    """Replay a recording in a loop, at the pace of the lines."""
+    """Replay a recording in a loop in real time."""
     command = [*FAULTLINE, "replay", str(recording), "--topic", topics.windows, "--pace", "1", "--loop", "--restamp"]
     environment = {**os.environ, **topics.environment()}
     with log.open("wb") as output:
@@ -124,13 +128,13 @@ def replaying(topics: Topics, recording: Path, log: Path) -> Iterator[None]:
 
 
 def put(topics: Topics, producer: Producer, key: str, value: bytes | None, headers: Any = None) -> None:
-    """Put a record on the topic of models, as anybody may who has the right."""
+    """Write a record to the topic of models, as any authorised client may."""
     producer.produce(topics.models, value, key, headers=headers or [])
     assert producer.flush(20) == 0
 
 
 def metric(worker: WorkerProcess, name: str) -> float:
-    """Value of one metric of a worker, labels in its name; 0 where there is none."""
+    """Return the value of one metric of a worker, with labels in its name; 0 if it does not exist."""
     with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
     found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
@@ -140,7 +144,7 @@ def metric(worker: WorkerProcess, name: str) -> float:
 def storm(
     topics: Topics, recording: Path, folder: Path, made: Sequence[Artefact], *, steady_s: float, pause_s: float
 ) -> Storm:
-    """Steady state, swaps, steady state, under one load by one worker."""
+    """Run one worker under one load through steady state, swaps and steady state."""
     swaps = len(made)
     found = Storm({artefact.model_id: artefact for artefact in (shipped("line"), *made)})
     producer = Producer({"bootstrap.servers": topics.bootstrap, "linger.ms": 0, "log_level": 0})
@@ -156,7 +160,7 @@ def storm(
             for number, value in enumerate(values, start=1):
                 put(topics, producer, "line", value)
                 time.sleep(pause_s)
-                # Of models that come faster than they are swapped in only the newest is used.
+                # If models arrive faster than swaps are made, only the newest is used.
                 wait_until(lambda number=number: metric(worker, SWAPS) >= number, "the swap")
                 if number % 10 == 0:
                     say(f"{number} of {swaps} models in use")
@@ -175,7 +179,7 @@ def storm(
 
 @dataclass
 class Answers:
-    """What the topics hold, joined by the record that was answered."""
+    """Content of the topics, by the position of the input record."""
 
     sent_ms: dict[tuple[int, int], int]
     windows: dict[tuple[int, int], Any]
@@ -187,7 +191,7 @@ class Answers:
 
 
 def gather(topics: Topics, artefact: Artefact) -> Answers:
-    """Read all topics to their ends."""
+    """Read all topics to their ends and join their records."""
     found = Answers({}, {}, defaultdict(list), {}, {}, [])
     for message in read_all(topics.bootstrap, [topics.windows]):
         place = (message.partition(), message.offset())
@@ -208,10 +212,10 @@ def gather(topics: Topics, artefact: Artefact) -> Answers:
 
 
 def mixed_answers(found: Answers, models: dict[str, Artefact]) -> tuple[int, float]:
-    """Records whose answer is not the one that the model it names gives, and how many two neighbours would tell apart.
+    """Count the records whose answer is not that of the model it names, and the share where this would be detected.
 
-    Every answer is computed again, and those of one model also with the next one: only where these two differ would
-    a mixed answer be seen.
+    Every answer is computed again with its model and with the next one. A mixed answer is detectable only if the two
+    differ.
     """
     order = list(models)
     by_model: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -243,7 +247,7 @@ def _windows(found: Answers, places: list[tuple[int, int]], artefact: Artefact) 
 
 
 def out_of_order(found: Answers, models: dict[str, Artefact]) -> int:
-    """How often a partition's answers go back to a model that was swapped out before."""
+    """Count the answers of a partition by a model that had been replaced before."""
     order = {model_id: number for number, model_id in enumerate(models)}
     latest: dict[int, int] = {}
     wrong = 0
@@ -255,11 +259,12 @@ def out_of_order(found: Answers, models: dict[str, Artefact]) -> int:
 
 
 def percentile(latencies: list[int], share: float) -> float | None:
+    """Return a percentile; None of no values."""
     return round(float(np.percentile(latencies, share)), 1) if latencies else None
 
 
 def result_of(found: Answers, happened: Storm) -> dict[str, Any]:
-    """The figures."""
+    """Return the figures of the test."""
     mixed, told_apart = mixed_answers(found, happened.models)
     times = Counter(len(named) for named in found.models.values())
     event_ids = Counter(event["event_id"] for event, _ in found.events)
@@ -297,7 +302,7 @@ def _source(event: dict[str, Any]) -> tuple[int, int]:
 
 
 def simulated(folder: Path, lines: int, seconds: int, seed: int) -> Path:
-    """A recording of simulated lines."""
+    """Simulate lines, and return the path of their recording."""
     recording = folder / "swaps.parquet"
     command = [*FAULTLINE, "simulate", "--lines", str(lines), "--seconds", str(seconds), "--out", str(recording)]
     subprocess.run([*command, "--seed", str(seed)], cwd=REPOSITORY, check=True, stdout=sys.stderr)
@@ -305,19 +310,20 @@ def simulated(folder: Path, lines: int, seconds: int, seed: int) -> Path:
 
 
 def right(result: dict[str, Any], swaps: int) -> bool:
-    """Whether nothing was mixed, lost or answered twice, and every model was in use."""
+    """Return True if no answer was mixed, lost or repeated, and every model was in use."""
     wrong = (result["mixed"], result["lost"], result["answered_twice"], result["out_of_order"])
     return not any(wrong) and result["swaps"] == swaps and result["mixed_would_be_seen"] > 0.7
 
 
 def main() -> int:
+    """Run the stress test; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--swaps", type=int, default=100)
-    parser.add_argument("--lines", type=int, default=24)
-    parser.add_argument("--steady", type=float, default=25.0, help="seconds of steady state before and after")
-    parser.add_argument("--pause", type=float, default=0.5, help="seconds from swap to swap")
-    parser.add_argument("--recompile", action="store_true", help="models that share nothing compiled")
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--swaps", type=int, default=100, help="number of swaps")
+    parser.add_argument("--lines", type=int, default=24, help="number of simulated lines")
+    parser.add_argument("--steady", type=float, default=25.0, help="seconds of steady state before and after the swaps")
+    parser.add_argument("--pause", type=float, default=0.5, help="seconds between two swaps")
+    parser.add_argument("--recompile", action="store_true", help="use models that share no compiled code")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the lines")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, KafkaServer(Path(name) / "kafka") as kafka:
         folder = Path(name)

@@ -1,1 +1,1 @@
-"""Measure windows per second and latency of the worker beside other consumers."""
+"""Measure windows per second and latency of the worker and of other consumers."""

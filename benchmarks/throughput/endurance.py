@@ -1,4 +1,4 @@
-"""Faultline where it hurts: twice the load that it can take, and a second worker beside the first."""
+"""Measure Faultline under twice the load that it can process, and with a second worker."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ from benchmarks.throughput.throughput import until_committed
 ASSIGNED = "partitions-assigned"
 FIRST_THIRD = 1 / 3
 QUICK_COMMITS_S = 0.2
-"""Offsets tell how far workers are, so they are committed often here."""
+"""Interval of commits in these runs, short since committed offsets show the progress of workers."""
 DRAIN_DEADLINE_S = 600.0
 
 
 @dataclass(frozen=True)
 class Overload:
-    """Attributes:
-    rss_mb_early: the most memory in the first third of the overload; beside ``rss_mb`` it tells growth.
-    rss_mb: the most memory of all.
-    lag: records uncommitted when the sender ended.
-    assignments: how often partitions were assigned; one is the start's.
-    drained_s: until nothing was uncommitted, once the sender had ended.
-    lost: records without an answer.
-    repeated: answers beyond the first.
+    """Result of an overload.
+
+    Attributes:
+        messages_per_s: rate of the sender.
+        seconds: duration of the overload.
+        records: number of records sent.
+        rss_mb_early: largest memory in the first third of the overload; compared with ``rss_mb`` it shows growth.
+        rss_mb: largest memory in the whole run.
+        lag: uncommitted records when the sender ended.
+        assignments: number of assignments of partitions; one belongs to the start.
+        drained_s: seconds from the end of the sender until everything was committed.
+        lost: records without an answer.
+        repeated: answers beyond the first one of a record.
     """
 
     messages_per_s: float
@@ -44,19 +49,19 @@ class Overload:
     repeated: int
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the values for JSON."""
         return asdict(self)
 
     @property
     def passed(self) -> bool:
-        """RSS bounded, no rebalance, lag drained, nothing lost."""
+        """True if memory was bounded, no rebalance occurred and nothing was lost."""
         return self.rss_mb < 1.25 * self.rss_mb_early and self.assignments == 1 and self.lost == 0
 
 
 def overload(
     environment: Environment, *, messages_per_s: float, seconds: float, windows_per_message: int = 1
 ) -> Overload:
-    """Send more than a worker can take, then let it catch up, and account for every record by its answer."""
+    """Send more than a worker can process, let it catch up, and check every record by its answer."""
     contender, topic = BY_NAME[OURS], environment.name("windows")
     environment.broker.create(topic, environment.partitions)
     begin = environment.folder / f"{topic}.begin"
@@ -102,7 +107,7 @@ def overload(
 
 @dataclass(frozen=True)
 class Scaling:
-    """Windows/s of one worker and of two in one group, each with one thread of inference."""
+    """Windows/s of one worker and of two workers in one group, each with one inference thread."""
 
     windows_per_message: int
     one_per_s: list[float]
@@ -110,18 +115,18 @@ class Scaling:
 
     @property
     def ratio(self) -> float:
-        """Two over one, medians."""
+        """Median windows/s of two workers over that of one."""
         return float(np.median(self.two_per_s) / np.median(self.one_per_s))
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the values for JSON."""
         return {**asdict(self), "ratio": self.ratio}
 
 
 def two_workers(environment: Environment, *, windows: int, windows_per_message: int) -> Scaling:
-    """Let one worker and then two take the same backlog, in both orders.
+    """Let one worker and two workers process the same backlog, in both orders.
 
-    The clock starts when all have their partitions, and only what is left then counts.
+    The time starts when all workers have their partitions, and only the remaining records count.
     """
     filled = environment.filled(BY_NAME[OURS], windows, windows_per_message)
     rates: dict[int, list[float]] = {1: [], 2: []}
@@ -138,7 +143,7 @@ def _drain_together(environment: Environment, filled: Filled, windows_per_messag
     )
     children: list[Measured] = []
     try:
-        # What is taken before all have joined is not counted.
+        # Records processed before all workers have joined are not counted.
         for _ in range(workers):
             children.append(environment.contender(contender, settings))  # noqa: PERF401 - those started are stopped
         for child in children:

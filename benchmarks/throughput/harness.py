@@ -1,4 +1,4 @@
-"""The order of runs: every contender in turn, and again in reverse order, then the latencies."""
+"""Run all contenders in order, then in reverse order, then measure latencies."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from benchmarks.throughput.throughput import Drained, measure_throughput
 
 LOADS = (0.25, 0.5, 0.8)
 EXPECTED_PER_S = {1: 20_000, 8: 45_000}
-"""Windows/s of the fastest, by windows per message: sizes the backlog."""
+"""Expected windows/s of the fastest contender by windows per message, which determine the size of the backlog."""
 ENGINE_DEADLINE_S = 180.0
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What to measure.
+    """Options of a benchmark.
 
     Attributes:
-        only: names of contenders; all when empty. Faultline is always among them.
-        windows_per_message: one backlog for each.
-        duration_s: about how long the fastest contender is to take for a backlog, and each latency run.
-        answers: also with one answer per message instead of events only.
-        latency: also latencies, with one window per message.
-        partitions: of every topic.
-        artefact: path of the model; the shipped one when None.
+        only: names of contenders; all if empty. Faultline always runs.
+        windows_per_message: numbers of windows per message, with one backlog for each.
+        duration_s: approximate time of the fastest contender for a backlog, and of each latency run.
+        answers: measure also with one answer per message instead of events only.
+        latency: measure also latencies, with one window per message.
+        partitions: number of partitions of every topic.
+        artefact: path of the model; the shipped one if None.
     """
 
     only: tuple[str, ...] = ()
@@ -51,38 +51,39 @@ class BenchOptions:
     artefact: str | None = None
 
     def __post_init__(self) -> None:
+        """Check the names of contenders."""
         if unknown := sorted(set(self.only) - BY_NAME.keys()):
-            raise BenchError(f"no contender {', '.join(unknown)}: there are {', '.join(BY_NAME)}")
+            raise BenchError(f"unknown contender {', '.join(unknown)}: choose from {', '.join(BY_NAME)}")
 
     @property
     def contenders(self) -> list[Contender]:
-        """Those to be run, ours first."""
+        """Contenders to run, Faultline first."""
         return [one for one in CONTENDERS if one.name == OURS or not self.only or one.name in self.only]
 
 
 @dataclass
 class Results:
-    """What was measured, in the order of the runs."""
+    """Results in the order of the runs."""
 
     drained: list[Drained] = field(default_factory=list)
     latencies: list[Latency] = field(default_factory=list)
     engine_per_s: list[float] = field(default_factory=list)
     engine_cpu_s_per_million: list[float] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    """Contenders that could not be measured, and why."""
+    """Contenders that could not be measured, with the reason."""
 
     def runs(self, contender: str, windows_per_message: int, publish: str) -> list[Drained]:
-        """Runs of one kind."""
+        """Return the runs of one kind."""
         key = (contender, windows_per_message, publish)
         return [one for one in self.drained if (one.contender, one.windows_per_message, one.publish) == key]
 
     def per_s(self, contender: str, windows_per_message: int, publish: str) -> float | None:
-        """Median of windows/s."""
+        """Return the median windows/s; None without runs."""
         found = self.runs(contender, windows_per_message, publish)
         return statistics.median(one.windows_per_s for one in found) if found else None
 
     def ratio(self, contender: str, windows_per_message: int, publish: str) -> float | None:
-        """Ours over theirs, in the same turn each; the median."""
+        """Return the median ratio of Faultline's windows/s to the contender's in the same turn; None without runs."""
         ours = self.runs(OURS, windows_per_message, publish)
         theirs = self.runs(contender, windows_per_message, publish)
         ratios = [a.windows_per_s / b.windows_per_s for a, b in zip(ours, theirs, strict=False)]
@@ -93,7 +94,7 @@ class Results:
 def open_environment(
     *, partitions: int, artefact: str | None, say: Callable[[str], None]
 ) -> Iterator[tuple[Environment, int | None]]:
-    """Open an environment on a fresh broker, and the broker's process id; both are gone afterwards.
+    """Yield an environment on a new broker, and the broker's process id; both are removed afterwards.
 
     Raises:
         KafkaServerError: Java or Maven is missing; the message says what to install.
@@ -108,9 +109,9 @@ def run_bench(options: BenchOptions, say: Callable[[str], None], note: Callable[
     """Measure everything that the options ask for.
 
     Args:
-        options: what.
-        say: told what is being done.
-        note: told what was measured, once per run.
+        options: options of the benchmark.
+        say: called with a description of the current step.
+        note: called with the result of each run.
     """
     results = Results()
     with open_environment(partitions=options.partitions, artefact=options.artefact, say=say) as (
@@ -142,7 +143,7 @@ def _throughput(
         for contender in options.contenders
         for publish in ("events", "answers")
         if (publish == "events" or (options.answers and contender.serious))
-        # Predicting every event takes a second for what others do in a millisecond: once is enough.
+        # A contender that predicts each event takes a second where others take a millisecond: one run is enough.
         and (contender.serious or windows_per_message == options.windows_per_message[0])
     ]
     for contender, publish in [*order, *reversed(order)]:
@@ -165,7 +166,7 @@ def _throughput(
 
 
 def _engine_alone(results: Results, environment: Environment) -> None:
-    environment.say("the engine alone")
+    environment.say("measuring the engine alone")
     path = environment.folder / "engine-alone.json"
     path.write_text(EngineRun(samples=str(environment.samples), artefact=environment.artefact).model_dump_json())
     command = [sys.executable, "-m", "benchmarks.engine.alone", str(path)]
@@ -178,7 +179,7 @@ def _engine_alone(results: Results, environment: Environment) -> None:
 
 
 def _latencies(results: Results, environment: Environment, options: BenchOptions, note: Callable[[str], None]) -> None:
-    """Each at parts of its own maximum, and all at one rate that the slowest serious one can take."""
+    """Measure each contender at shares of its maximum, and all at a rate that the slowest serious one sustains."""
     first = options.windows_per_message[0]
     maxima = {
         contender.name: rate / first
@@ -206,7 +207,7 @@ def _latencies(results: Results, environment: Environment, options: BenchOptions
 
 
 def as_json(options: BenchOptions, results: Results) -> str:
-    """Everything, with what it was measured on."""
+    """Return all results as JSON, with machine and versions."""
     document: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),

@@ -1,4 +1,4 @@
-"""Latency under an open-loop load: messages are sent when they are due, whatever has become of those before."""
+"""Measure latency under an open-loop load: messages are sent when they are due, regardless of earlier ones."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ from benchmarks.throughput.throughput import until_committed
 from stream.contract import NS_PER_MS
 
 WARM_SHARE = 0.2
-"""The first part of a run is not counted, though the contender has started: caches and branch predictors are cold."""
+"""First share of a run that is not counted: the contender has started, but caches and branch predictors are cold."""
 PERCENTILES = (50.0, 99.0, 99.9)
 OVERTIME_S = 120.0
 
 
 @dataclass(frozen=True)
 class Latency:
-    """One contender at one rate. Milliseconds are p50, p99 and p99.9.
+    """Latencies of one contender at one rate, as p50, p99 and p99.9 in milliseconds.
 
     Attributes:
-        load: what the rate is, e.g. "50 %" of the contender's own maximum.
-        appended_ms: window appended → output appended, both by the broker's clock.
-        due_ms: window due → output appended: what a sender that could not keep up would hide.
-        late_ms: how late the sender itself was (due → appended), p99.
-        drained_s: from the last message's being due until nothing was uncommitted.
+        contender: name of the contender.
+        windows_per_message: windows in every message.
+        load: name of the rate, e.g. "50 %" of the contender's own maximum.
+        messages_per_s: rate over all partitions.
+        outputs: number of outputs that were counted.
+        appended_ms: from appending the window to appending the output, both by the broker's clock.
+        due_ms: from the window's due time to appending the output; this includes delays of the sender.
+        late_ms: delay of the sender (due to appended), p99.
+        drained_s: seconds from the last due message until everything was committed.
     """
 
     contender: str
@@ -45,7 +49,7 @@ class Latency:
     drained_s: float
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the values for JSON."""
         return asdict(self)
 
 
@@ -60,17 +64,17 @@ def measure_latency(
     topic_partitions: int | None = None,
     loaded_partitions: int | None = None,
 ) -> Latency:
-    """Run a contender under a steady load.
+    """Run a contender under a constant load.
 
     Args:
-        environment: where.
-        contender: who.
-        messages_per_s: of all partitions together.
-        seconds: how long.
-        load: a name for the rate.
-        windows_per_message: grouped by the gateway.
-        topic_partitions: of the topic of windows; the environment's when None.
-        loaded_partitions: those that get messages; all when None, the others stay idle.
+        environment: environment of the run.
+        contender: contender to measure.
+        messages_per_s: rate over all partitions.
+        seconds: duration of the load.
+        load: name of the rate.
+        windows_per_message: windows in every message.
+        topic_partitions: partitions of the input topic; the environment's if None.
+        loaded_partitions: number of partitions that get messages, the others stay idle; all if None.
     """
     partitions = topic_partitions or environment.partitions
     loaded = loaded_partitions or partitions
@@ -120,15 +124,20 @@ def latency_of(
     out: Appended,
     drained_s: float,
 ) -> Latency:
-    """Join outputs with the messages that they are the answers to.
+    """Compute latencies by joining outputs with the messages that they answer.
 
     Args:
-        due_ns: int64 (partitions, messages), when each was due; 0 for what was sent before the load began.
-        came_ms: by partition, when each was appended.
-        out: what was published.
+        contender: the contender.
+        load: name of the rate.
+        messages_per_s: rate over all partitions.
+        windows_per_message: windows in every message.
+        due_ns: due times, int64 (partitions, messages); 0 for messages sent before the load began.
+        came_ms: append times of the messages, by partition.
+        out: outputs with their append times.
+        drained_s: seconds from the last due message until everything was committed.
 
     Raises:
-        BenchError: nothing was published once the run was warm.
+        BenchError: nothing was published after the warm-up.
     """
     regular = due_ns > 0
     began_ns = due_ns[regular].min()
@@ -137,7 +146,7 @@ def latency_of(
     came = np.stack(came_ms[: len(due_ns)])[out.partition, out.offset]
     counted = due >= warm_ns
     if not counted.any():
-        raise BenchError(f"{contender.title} published nothing under {load} load: let it run for longer")
+        raise BenchError(f"{contender.title} published nothing at load {load}: use a longer --duration")
     late_ms = (np.stack(came_ms[: len(due_ns)]) - due_ns / NS_PER_MS)[regular]
     return Latency(
         contender=contender.name,
@@ -146,7 +155,7 @@ def latency_of(
         messages_per_s=messages_per_s,
         outputs=int(counted.sum()),
         appended_ms=_percentiles((out.appended_ms - came)[counted]),
-        # Whole milliseconds, as record timestamps are: an output is never sooner after its due time than after it came.
+        # Whole milliseconds like record timestamps, so that due_ms is never below appended_ms.
         due_ms=_percentiles((out.appended_ms - due // NS_PER_MS)[counted]),
         late_ms=round(float(np.percentile(late_ms, 99)), 2),
         drained_s=drained_s,

@@ -1,4 +1,4 @@
-"""Results as tables for a terminal."""
+"""Format results as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.throughput.harness import Results
 
 BARE = "aiokafka_bare"
 AT_LEAST = (
-    # contender, windows per message, ratio that is promised
+    # contender, windows per message, lowest ratio that is guaranteed
     ("faust_take_engine", 1, 8.0),
     ("quix_engine", 1, 3.0),
     (BARE, 1, 0.9),
@@ -21,8 +21,8 @@ P99_MS = 20.0
 
 
 def throughput_table(results: Results) -> Table:
-    """One row per contender and kind of run: medians, and how many times faster Faultline was in the same turns."""
-    table = Table(title="Throughput: a backlog taken from beginning to end", title_justify="left")
+    """Return a table with one row per contender and kind of run: medians, and Faultline's speed-up in equal turns."""
+    table = Table(title="Throughput: a backlog processed from beginning to end", title_justify="left")
     table.add_column("contender")
     for name in (
         "windows per message",
@@ -58,8 +58,8 @@ def throughput_table(results: Results) -> Table:
 
 
 def latency_table(results: Results) -> Table:
-    """One row per contender and rate."""
-    table = Table(title="Latency in ms: window appended → output appended", title_justify="left")
+    """Return a table with one row per contender and rate."""
+    table = Table(title="Latency in ms, from appending the window to appending the output", title_justify="left")
     for name in ("contender", "load", "messages/s", "p50", "p99", "p99.9", "due → output p99", "outputs"):
         table.add_column(name, justify="left" if name == "contender" else "right")
     for one in results.latencies:
@@ -76,7 +76,7 @@ def latency_table(results: Results) -> Table:
 
 
 def guarantees(results: Results) -> list[str]:
-    """What is promised, what was measured, and whether it was kept; only what these runs can tell."""
+    """Return one line per guaranteed figure that these runs measured: kept or missed, value and limit."""
     lines = []
     for name, per_message, least in AT_LEAST:
         ratio = results.ratio(name, per_message, "events")

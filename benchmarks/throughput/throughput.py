@@ -1,4 +1,4 @@
-"""Throughput: how fast a contender takes a backlog that is there before it starts."""
+"""Measure throughput: the speed at which a contender processes a backlog that exists before it starts."""
 
 from __future__ import annotations
 
@@ -20,16 +20,22 @@ STUCK_S = 60.0
 
 @dataclass(frozen=True)
 class Drained:
-    """One contender's run over a backlog.
+    """Result of one contender's run over a backlog.
 
     Attributes:
-        windows_per_s: from the first to the last output that the broker appended.
-        by_commits_per_s: the same from offsets: from the start of consuming until nothing is left uncommitted.
-            Coarse by the interval of commits, and comparable where outputs are few.
-        cpu_s_per_million: CPU seconds of the contender's processes per million windows, start-up left out.
-        broker_cpu_s_per_million: the broker's meanwhile.
-        peak_rss_mb: the largest sum over the contender's processes.
-        cold_start_s: from the start of the process to the first output.
+        contender: name of the contender.
+        windows_per_message: windows in every message.
+        publish: "events" or "answers".
+        windows: number of windows in the backlog.
+        outputs: number of published records.
+        windows_per_s: windows/s from the first to the last output that the broker appended.
+        records_per_s: messages/s over the same time.
+        by_commits_per_s: windows/s from the start of consuming until everything is committed. It is accurate to the
+            interval of commits, and comparable if there are few outputs.
+        cpu_s_per_million: CPU seconds of the contender's processes per million windows, without start-up.
+        broker_cpu_s_per_million: CPU seconds of the broker in the same time per million windows.
+        peak_rss_mb: largest resident memory of the contender's processes together.
+        cold_start_s: seconds from the start of the process to the first output.
     """
 
     contender: str
@@ -46,7 +52,7 @@ class Drained:
     cold_start_s: float
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the values for JSON."""
         return asdict(self)
 
 
@@ -58,10 +64,10 @@ def measure_throughput(
     publish: str,
     broker_pid: int | None,
 ) -> Drained:
-    """Let a contender take a backlog from beginning to end.
+    """Let a contender process a backlog from beginning to end.
 
     Raises:
-        BenchError: it ended, got stuck, or left records without an output that all must give.
+        BenchError: the contender ended, stopped committing, or did not publish an output that is required of all.
     """
     settings, topics = environment.settings(
         contender,
@@ -106,10 +112,10 @@ def _cpu_s(pid: int | None) -> float:
 
 
 def until_committed(environment: Environment, child: Measured, group: str, filled: Filled, partitions: int) -> None:
-    """Return when a group has committed all of a topic.
+    """Wait until a group has committed all records of a topic.
 
     Raises:
-        BenchError: the process has ended, or commits nothing any more.
+        BenchError: the process has ended, or has stopped committing.
     """
     moved_s, before = time.monotonic(), -1
     while True:
@@ -121,15 +127,18 @@ def until_committed(environment: Environment, child: Measured, group: str, fille
             moved_s, before = time.monotonic(), committed
             environment.say(f"{child.name}: {committed:,} of {filled.records:,} records")
         if time.monotonic() - moved_s > STUCK_S:
-            raise BenchError(f"{child.name} committed nothing for {STUCK_S:.0f} s with {committed} of {filled.records}")
+            raise BenchError(
+                f"{child.name} committed nothing for {STUCK_S:.0f} s after {committed} of {filled.records} records: "
+                f"read {child.log}"
+            )
         time.sleep(POLL_S)
 
 
 def _check(appended: Appended, environment: Environment, filled: Filled, edge: int, child: Measured) -> None:
-    """Every partition's last messages tell of a sure fault, which every contender must have published."""
+    """Check that the fault in every partition's last messages was published, which every contender must find."""
     last = filled.records // environment.partitions - edge
     for partition in range(environment.partitions):
         if not (appended.offset[appended.partition == partition] >= last).any():
             raise BenchError(
-                f"{child.name} published nothing of the last messages of partition {partition}: {child.log}"
+                f"{child.name} published nothing for the last messages of partition {partition}: read {child.log}"
             )

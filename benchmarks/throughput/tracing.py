@@ -1,10 +1,10 @@
-"""What traces cost the record path: processor time of a message with tracing off, on, and on with traced messages.
+"""Measure the CPU time per message that tracing costs: with tracing off, on, and on with traced messages.
 
     python -m benchmarks.throughput.tracing --rounds 12
 
-The pipeline is the real one between an engine and a broker that answer at once, so that nothing hides the cost: a
-message has four windows, for which a real engine takes some 40 µs. Processor time, since other processes do not count
-in it. All ways take turns within one process, the order turned round every other time. The last line is JSON.
+The pipeline is the real one, between an engine and a broker that respond immediately, so that nothing hides the cost. A
+message has four windows, for which a real engine takes about 40 µs. CPU time is measured, since other processes do not
+affect it. All modes run in turns within one process, in alternating order. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ LINES, BATCHES, PER_BATCH = 64, 40, 512
 
 
 class Nowhere(SpanExporter):
-    """Takes every span and keeps none."""
+    """An exporter that discards every span."""
 
     def export(self, spans: Any) -> SpanExportResult:
+        """Discard the spans."""
         return SpanExportResult.SUCCESS
 
 
 def tracing(ratio: float) -> Tracing:
+    """Return tracing with a sample ratio, whose spans are discarded."""
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider(shutdown_on_exit=False)
@@ -48,7 +50,7 @@ def tracing(ratio: float) -> Tracing:
 
 
 def load(sampled: float) -> list[list[Any]]:
-    """Batches of records; of ``sampled`` of them the sender asks for a trace. Every eighth line has a fault."""
+    """Return batches of records; the sender requests a trace for the share ``sampled``. Every eighth line is faulty."""
     batches, number = [], 0
     every = round(1 / sampled) if sampled else 0
     for _ in range(BATCHES):
@@ -68,15 +70,15 @@ def load(sampled: float) -> list[list[Any]]:
 
 WAYS: dict[str, tuple[float | None, float]] = {
     "off": (None, 0.0),
-    "on, nobody asks": (0.01, 0.0),
+    "on, no trace requested": (0.01, 0.0),
     "on, every hundredth message": (0.01, 0.01),
     "on, every message": (0.01, 1.0),
 }
-"""Sample ratio (None: off) and the part of the messages whose sender asks."""
+"""Sample ratio (None: off), and the share of messages for which the sender requests a trace."""
 
 
 async def cost(batches: list[list[Any]], made_tracing: Tracing | None) -> float:
-    """Processor time per message on its way through the pipeline, µs."""
+    """Return the CPU time per message in the pipeline, in µs."""
     options: dict[str, Any] = {} if made_tracing is None else {"tracing": made_tracing}
     async with rig(Silent(), FakeClassifier(SPEC), batch_windows=2048, **options) as made:
         began = time.process_time()
@@ -87,16 +89,17 @@ async def cost(batches: list[list[Any]], made_tracing: Tracing | None) -> float:
 
 
 class Silent(PromptBroker):
-    """Confirms at once and keeps nothing: the list of ten thousand answers would be what is measured."""
+    """A broker that confirms at once and keeps nothing: keeping ten thousand answers would dominate the measurement."""
 
     def confirmed(self) -> list[Any]:
+        """Return nothing, since nothing is kept."""
         return []
 
 
 def main() -> None:
-    """See the module's text."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=12, help="runs of every mode")
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     loads = {part: load(part) for _, part in WAYS.values()}
@@ -114,7 +117,7 @@ def main() -> None:
         for way, values in found.items()
     }
     for way in WAYS:
-        print(f"{way:28} {costs[way]:>6.2f} µs a message   {more[way]:+.2f} beside off")
+        print(f"{way:28} {costs[way]:>6.2f} µs per message   {more[way]:+.2f} against off")
     print(json.dumps({"us_per_message": costs, "more_than_off": more, "rounds": given.rounds}))
 
 

@@ -1,9 +1,9 @@
-"""Records/s of a Faust agent on our transport over bare aiokafka ``getmany``: same topic, same run, Apache Kafka.
+"""Compare the records/s of a Faust agent on our transport with bare aiokafka ``getmany``, on Apache Kafka.
 
     python -m benchmarks.throughput.transport --records 400000
 
-Each contender runs in a process of its own and is timed from its first record to its last; the order is turned
-round in the second half, so that neither always has the warm cache. The last line is JSON.
+Both read the same topic in the same run. Each contender runs in a separate process and is timed from its first record
+to its last. The order alternates, so that neither always has the warm cache. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ TOPIC, PARTITIONS = "records", 4
 
 
 class Watch:
-    """Counts records and notes when the first and the last came."""
+    """Counter of records that measures the rate from the first to the last one."""
 
     def __init__(self, expected: int) -> None:
+        """Create the counter; ``expected`` is the number of records."""
         self._left = expected
         self._expected = expected
         self._began: float | None = None
@@ -48,9 +49,10 @@ class Watch:
         self.done = asyncio.Event()
 
     def count(self, records: int) -> None:
+        """Count records; the last one sets ``done`` and ``rate``."""
         if self._began is None:
             self._began = time.perf_counter()
-            # The first fetch came for nothing.
+            # The first fetch starts the clock and is not counted.
             self._expected -= records
         self._left -= records
         if self._left <= 0:
@@ -59,7 +61,7 @@ class Watch:
 
 
 async def bare(settings: Settings, records: int) -> float:
-    """aiokafka alone: ``getmany`` in a loop, offsets committed now and then as a careful loop would."""
+    """Measure aiokafka alone: ``getmany`` in a loop, with offsets committed at the worker's interval."""
     watch = Watch(records)
     consumer = aiokafka.AIOKafkaConsumer(TOPIC, **consumer_kwargs(settings, group=settings.group))
     await consumer.start()
@@ -75,7 +77,7 @@ async def bare(settings: Settings, records: int) -> float:
 
 
 async def agent(settings: Settings, records: int) -> float:
-    """The worker's transport: a Faust agent that finishes every batch it is given."""
+    """Measure the worker's transport: a Faust agent that acknowledges every batch it receives."""
     watch = Watch(records)
 
     async def nothing_begun() -> None: ...
@@ -98,7 +100,7 @@ CONTENDERS: dict[str, Callable[[Settings, int], Coroutine[Any, Any, float]]] = {
 
 
 def fill(bootstrap: str, records: int) -> None:
-    """Write the topic: one 32×6 window a record."""
+    """Fill the topic with records of one 32×6 window each."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(20)
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "batch.size": 500_000, "log_level": 0})
@@ -118,7 +120,7 @@ def fill(bootstrap: str, records: int) -> None:
 
 
 def run_one(name: str, bootstrap: str, records: int, number: int) -> float:
-    """One contender in a process of its own."""
+    """Run one contender in a separate process, and return its records/s."""
     environment = {**os.environ, "FAULTLINE_BROKER": bootstrap, "FAULTLINE_GROUP": f"bench-{name}-{number}"}
     command = [sys.executable, "-m", "benchmarks.throughput.transport", "--contender", name, "--records", str(records)]
     answer = subprocess.run(
@@ -130,9 +132,10 @@ def run_one(name: str, bootstrap: str, records: int, number: int) -> float:
 
 
 def main() -> None:
+    """Run the benchmark, or a single contender."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=400_000)
-    parser.add_argument("--rounds", type=int, default=3, help="pairs of runs, each in both orders")
+    parser.add_argument("--records", type=int, default=400_000, help="number of records in the topic")
+    parser.add_argument("--rounds", type=int, default=3, help="pairs of runs, in alternating order")
     parser.add_argument("--contender", choices=sorted(CONTENDERS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contender:

@@ -1,1 +1,1 @@
-"""Power lines: phases, ground and mains cycles; waveform files, simulator, conditions, recipes."""
+"""The domain of power lines: phases, ground and mains cycles, waveform files, simulator, conditions and recipes."""

@@ -1,4 +1,4 @@
-"""Power lines as a domain: the one object of this package that the generic machine sees."""
+"""The domain object of power lines, which is the only object of this package that the generic core sees."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PowerLine(Domain):
     signal = PowerLineSignal()
 
     def specs(self) -> Mapping[str, Traversable]:
-        """Return ``line`` and ``instant``, in the order in which messages name them."""
+        """Return the specs ``line`` and ``instant``, in the order in which messages list them."""
         files = _files("specs", ".toml")
         return {name: files[name] for name in ("line", "instant")}
 
@@ -43,25 +43,28 @@ class PowerLine(Domain):
         return {"phasors": Phasors}
 
     def sources(self, spec: SignalSpec, read: Any = None) -> Sequence[Any]:
-        """Return ``classData.csv`` and records of waveforms, which ``waveforms.ReadOptions`` tell more of."""
+        """Return the kinds of file that can be replayed: ``classData.csv`` and waveform records.
+
+        ``read`` are ``waveforms.ReadOptions`` for the waveform records.
+        """
         from domains.powerline.replay import source_kinds
 
         return source_kinds(spec, read)
 
     def fan_out(self, source: Any, copies: int, spec: SignalSpec) -> Any:
-        """Return a source whose every line is sent as lines with rotated phases, one some cycles after the other."""
+        """Return a source that sends each line several times, with rotated phases and some cycles apart."""
         from domains.powerline.fan_out import FanOut
 
         return FanOut(source, copies, spec)
 
     def event_model(self) -> Any:
-        """Return the event with phases, ground and cycles."""
+        """Return the class of events with phases, ground and cycles."""
         from domains.powerline.events import PowerLineFaultEvent
 
         return PowerLineFaultEvent
 
     def recipe(self, spec: SignalSpec) -> Any:
-        """Return the recipe of `line` or `instant`, or of windows like those of `line`."""
+        """Return the recipe of `line` or `instant`; specs with windows like those of `line` get that of `line`."""
         from domains.powerline.recipes.recipe import recipe
 
         return recipe(spec)

@@ -1,4 +1,4 @@
-"""Features of windows of power lines that drift detection compares, and how far each may move before it matters."""
+"""Features of power-line windows for drift detection, each with the change from which it matters."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from model.spec import SignalSpec
 
 __all__ = ["FEATURES", "measure"]
 
-# Added before a logarithm, per unit: smaller values are silence, whose relative changes mean nothing.
+# Added before taking a logarithm, per unit. Smaller values count as zero: their relative changes mean nothing.
 LEAST_LEVEL, LEAST_NOISE = 0.005, 0.003
 
-# Voltages have a known base and stay within some per cent. Loads change by a factor of three through a day, and with
-# them the currents, their noise where it follows the signal, and what unbalance noise feigns: only more is drift.
+# Voltages have a known base and vary by a few per cent. Loads vary by a factor of three during a day. Currents vary
+# with them, as do the current noise where it follows the signal, and the unbalance that noise mimics. Only larger
+# changes of these are drift.
 FEATURES: tuple[SignalFeature, ...] = (
     SignalFeature("voltage level (p.u.)", float(np.log(1.08)), logarithmic=True),
     SignalFeature("current level (p.u.)", float(np.log(4.0)), logarithmic=True),
@@ -30,7 +31,7 @@ FEATURES: tuple[SignalFeature, ...] = (
 
 
 def measure(windows: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float64]:
-    """Return the features (n, ``len(FEATURES)``) of windows float32 (n, samples, channels); NaN where not known."""
+    """Return the features (n, ``len(FEATURES)``) of windows float32 (n, samples, channels); NaN for unknown ones."""
     found = np.full((len(windows), len(FEATURES)), np.nan)
     levels, noise = _levels_and_noise(windows, spec)
     voltage = np.array([name.startswith("v") for name in spec.channels])

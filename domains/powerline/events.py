@@ -1,4 +1,4 @@
-"""Fault events of power lines: what the generic event says, and phases, ground and cycles."""
+"""Fault events of power lines: the generic event with phases, ground and the duration in cycles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["PowerLineFaultEvent"]
 
 
 class PowerLineFaultEvent(FaultEvent):
-    """One step in the life of a fault on a power line."""
+    """Onset, update or clearing of a fault on a power line."""
 
     fault_class: str = Field(description="Class of the spec, e.g. AG.")
     phases: str = Field(description="Phases involved, e.g. AB; empty where the spec does not resolve them.")
@@ -49,18 +49,18 @@ class PowerLineFaultEvent(FaultEvent):
         return (f"phases {self.phases}" if self.phases else "phases ?") + (" to ground" if self.ground else "")
 
     def duration(self) -> str:
-        """Return how long it lasted, in ms and cycles."""
+        """Return the fault's duration as text, in ms and cycles."""
         return f"{super().duration()}, {self.duration_cycles or 0:.1f} cycles"
 
     def sampling_hz(self, spec: SignalSpec) -> float:
-        """Return the line's own rate where the event tells it, else the nominal one."""
+        """Return the line's own sampling rate if it follows from the event, else the nominal one."""
         if not self.duration_cycles or not self.duration_s:
             return super().sampling_hz(spec)
         return self.duration_cycles / self.duration_s * power_line_spec(spec).samples_per_cycle
 
 
 def _in_order_of_the_wire() -> None:
-    """Put the own fields where events on the wire have always had them: after the type, and after the duration."""
+    """Order the domain's fields as in published events: after the fault type, and after the duration."""
     fields = PowerLineFaultEvent.__pydantic_fields__
     follow = {"fault_type": ("phases", "ground", "ground_probability"), "duration_s": ("duration_cycles",)}
     moved = {name: fields.pop(name) for names in follow.values() for name in names}

@@ -1,4 +1,4 @@
-"""One record as many lines: every copy's phases rotated and its time moved, so that no two lines are alike."""
+"""Send one record as many lines. Each copy has rotated phases and shifted times, so that no two lines are equal."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from stream.recordings.retime import is_json, window_head
 from stream.recordings.sources import ReplayRecord, Source
 
 STAGGER_NS = 50_000_000
-"""Between copies: some cycles, so that a fault reaches the lines one after another and not at once."""
+"""Time between copies: some cycles, so that a fault reaches the lines one after another instead of all at once."""
 PHASES = "abc"
 
 
 class FanOut:
-    """A source whose every line is sent ``copies`` times, under a name of its own.
+    """A source that sends every line ``copies`` times, each under its own name.
 
-    The first copy is the line itself. Copy k is named ``<line>-<k>``, has its phases rotated k − 1 times (what was a
-    becomes b, b becomes c, c becomes a; labels follow), and comes (k − 1) · 50 ms later. Records that are no windows
-    are sent once, as they are.
+    The first copy is the line itself. Copy k is named ``<line>-<k>``, has its phases rotated k − 1 times (a becomes b,
+    b becomes c, c becomes a, and labels follow), and comes (k − 1) · 50 ms later. Records that are not windows are sent
+    once, unchanged.
 
     Args:
-        source: what to multiply.
-        copies: lines made of each line.
-        spec: of the windows; tells which channel is which phase.
+        source: the source to multiply.
+        copies: number of lines made from each line.
+        spec: spec of the windows; its channel names give the phases.
 
     Raises:
-        RecordingError: the spec's channels are not three phases each (``records``: windows of another spec).
+        RecordingError: a quantity of the spec lacks a phase; from ``records``: windows are of another spec.
     """
 
     def __init__(self, source: Source, copies: int, spec: SignalSpec) -> None:
@@ -50,16 +50,16 @@ class FanOut:
 
     @property
     def total(self) -> int | None:
-        """Number of records, if all are windows."""
+        """Number of records, provided that all are windows; None if unknown."""
         return None if self._source.total is None else self._source.total * self._copies
 
     def records(self) -> Iterator[ReplayRecord]:
-        """Records of all lines in time order, as far as the source's are."""
-        # A source record is held once, whatever the number of its copies that are still to come.
+        """Yield the records of all lines in time order, provided that the source's are in time order."""
+        # Each source record is held once, however many of its copies are still to come.
         waiting: list[tuple[int, int, int, int, ReplayRecord]] = []
         latest_ns = self.begin_ns
         for number, record in enumerate(self._source.records()):
-            # A recording's times may go back; a line's order must not change for it.
+            # The times of a recording may go back, but the order of a line's records must not change.
             latest_ns = max(latest_ns, record.due_ns)
             while waiting and waiting[0][0] < latest_ns:
                 yield self._next(waiting)
@@ -89,24 +89,24 @@ class FanOut:
 
 
 def phase_columns(spec: SignalSpec) -> tuple[int, ...]:
-    """For every channel the one whose values it takes when phases are rotated once.
+    """Return for every channel the index of the channel whose values it takes when phases are rotated once.
 
     Raises:
-        RecordingError: a channel is of no phase, or its quantity lacks one.
+        RecordingError: a channel belongs to no phase, or its quantity lacks a phase.
     """
     names = spec.channels
     try:
         return tuple(names.index(name[:-1] + PHASES[PHASES.index(name[-1]) - 1]) for name in names)
     except ValueError:
         raise RecordingError(
-            f"spec {spec.name!r} has the channels {', '.join(names)}: --lines rotates phases, so each must end in "
-            "a, b or c and be there for all three"
+            f"spec {spec.name!r} has the channels {', '.join(names)}: --lines rotates phases, so every channel name "
+            "must end in a, b or c and exist for all three; leave --lines out"
         ) from None
 
 
 @lru_cache(maxsize=16)
 def rotated_classes(spec: SignalSpec, times: int) -> tuple[int | None, ...]:
-    """For every class the one that it is after rotating; None where the spec has no such class.
+    """Return for every class the class after rotation; None if the spec has no such class.
 
     Example:
         >>> from model.spec import load_spec
@@ -126,12 +126,19 @@ def rotated_classes(spec: SignalSpec, times: int) -> tuple[int | None, ...]:
 
 
 def rotated(value: bytes, times: int, spec: SignalSpec, columns: Sequence[int], *, by_ns: int = 0) -> bytes:
-    """A window message with its phases rotated and its time moved; its other fields, unknown ones included, are kept.
+    """Return a window message with rotated phases and shifted time; all other fields, also unknown ones, are kept.
 
-    Labels are left out where one of them has no counterpart.
+    If one of its labels has no counterpart, the labels are dropped.
+
+    Args:
+        value: the message, in JSON or MessagePack.
+        times: number of rotations.
+        spec: spec of the windows.
+        columns: result of ``phase_columns``.
+        by_ns: shift of the time in ns.
 
     Raises:
-        RecordingError: its windows are not of the spec.
+        RecordingError: the windows are of another spec.
     """
     as_json = is_json(value)
     body: dict[Any, Any] = msgspec.json.decode(value) if as_json else msgspec.msgpack.decode(value)
@@ -151,7 +158,8 @@ def _rotated_data(body: dict[Any, Any], order: NDArray[np.intp], spec: SignalSpe
     data = body["data"]
     if body.get("spec") != spec.name:
         raise RecordingError(
-            f"windows of spec {body.get('spec')!r} cannot be made many lines by spec {spec.name!r}: set FAULTLINE_SPEC"
+            f"--lines cannot copy windows of spec {body.get('spec')!r} by spec {spec.name!r}: "
+            f"set FAULTLINE_SPEC to the spec of the windows"
         )
     try:
         if isinstance(data, list):
@@ -160,5 +168,8 @@ def _rotated_data(body: dict[Any, Any], order: NDArray[np.intp], spec: SignalSpe
         raw = base64.b64decode(data) if isinstance(data, str) else data
         block = np.frombuffer(raw, "<f4").reshape(-1, *spec.window_shape)[..., order].tobytes()
     except (ValueError, IndexError, TypeError) as error:
-        raise RecordingError(f"windows that are not of spec {spec.name!r} cannot be made many lines: {error}") from None
+        raise RecordingError(
+            f"--lines cannot copy windows whose shape is not that of spec {spec.name!r}: {error}; "
+            f"set FAULTLINE_SPEC to the spec of the windows"
+        ) from None
     return base64.b64encode(block).decode() if isinstance(data, str) else block

@@ -12,24 +12,27 @@ __all__ = ["PowerLineNormalisation"]
 
 
 class PowerLineNormalisation(Normalisation):
-    """Per-channel conditioning, and whether phasors are measured beside.
+    """Conditioning of each channel, and the choice of phasors as additional input.
 
-    ``"asinh"`` suits lines because a fault current of thirty times the rating must not drown everything else.
+    ``"asinh"`` suits power lines: without compression, a fault current of thirty times the rating would hide all
+    smaller values.
     """
 
     phasors: bool = Field(
         False,
-        description="Whether the network is also given what a relay measures of a window of one cycle of three "
-        "currents and three voltages: see domains.powerline.phasors.",
+        description="Also give the network what a relay measures in a window of one cycle of three currents and three "
+        "voltages: see domains.powerline.phasors.",
     )
 
     @model_validator(mode="after")
     def _has_phasors_of_six_channels(self) -> Self:
         if self.phasors and len(self.scale) != 6:
-            raise ValueError("phasors are those of three currents and three voltages: six channels")
+            raise ValueError(
+                f"phasors need three currents and three voltages: give 6 channels instead of {len(self.scale)}"
+            )
         return self
 
     @property
     def feature_layer(self) -> str | None:
-        """Return ``phasors`` where they are measured."""
+        """Return ``phasors`` if they are measured, else None."""
         return "phasors" if self.phasors else None

@@ -1,9 +1,10 @@
-"""What a protection relay measures of one cycle, as a layer without weights: a network need not learn Fourier.
+"""Measure what a protection relay measures in one cycle, in a layer without weights.
 
-The classic full-cycle algorithms (A. G. Phadke and J. S. Thorp, "Computer Relaying for Power Systems", 2nd ed., 2009):
-Fourier phasors of the fundamental, symmetrical components, the second harmonic that restrains a relay during inrush,
-the constant part, and what is left. A phasor averages over the cycle, so noise of single samples hardly touches it.
-Everything is independent of the moment within the cycle, and nearly all of the current transformers' rating.
+With these inputs a network need not learn the Fourier transform. The layer applies the classic full-cycle algorithms
+(A. G. Phadke and J. S. Thorp, "Computer Relaying for Power Systems", 2nd ed., 2009): Fourier phasors of the
+fundamental, symmetrical components, the second harmonic that restrains a relay during inrush, the DC component, and the
+remainder. A phasor averages over the cycle, so noise of single samples hardly affects it. All features are independent
+of the window's position within the cycle, and nearly all are independent of the CT rating.
 """
 
 from __future__ import annotations
@@ -30,38 +31,39 @@ __all__ = [
 
 FEATURES = 41
 
-# Per unit. Quotients stay finite on a dead line.
+# Per unit. They keep quotients finite on a de-energised line.
 LEAST_VOLTAGE, LEAST_CURRENT, LEAST_POWER = 1e-3, 1e-2, 1e-12
-# A reference for angles that exists in either phase sequence, and in every fault that leaves some voltage.
+# Weight of the negative sequence in the angle reference, which thus exists in either phase sequence, and in every fault
+# that leaves some voltage.
 NEGATIVE_PART = 0.4
-# Artefacts rely on these numbers: others would need a layer of another name.
-# Where the compression by asinh begins to be felt. Per unit: sizes of currents, constant and remaining voltage.
+# Artefacts rely on these numbers: different ones would need a layer of another name.
+# Knees of the compression by asinh, per unit: magnitudes of currents; DC component and remainder of voltages.
 _CURRENT, _VOLTAGE = 0.2, 0.1
-# In parts: unbalance, the second harmonic and the constant part of currents, what remains of them.
+# Knees as shares: unbalance; second harmonic and DC component of currents; remainder of currents.
 _UNBALANCE, _HARMONIC, _REMAINDER = 0.05, 0.2, 0.1
 
 _THIRD = 2 * np.pi / 3
 # Rows: phases; columns: positive, negative, zero sequence.
 _ROTATIONS = np.exp(1j * np.array([[0, 0, 0], [_THIRD, -_THIRD, 0], [-_THIRD, _THIRD, 0]])) / 3
 
-# Columns of the phasors of a window: each phase, or each sequence.
+# Columns of the phasors of a window, one per phase or per sequence component.
 _PHASORS = 18
 _CURRENTS, _CURRENT_SEQUENCES, _VOLTAGES, _VOLTAGE_SEQUENCES = range(3), range(3, 6), range(6, 9), range(9, 12)
 _SECOND = range(12, 18)  # of currents, of voltages
 _UNBALANCED = slice(1, 3)  # negative and zero sequence
 
-# All that is measured, in the order in which it is cheap: the columns where each kind begins.
+# First column of each kind of measured value, in the order that is cheapest to compute.
 _REAL, _IMAGINARY, _SIZE, _CONSTANT, _REMAINING, _UNEQUAL = 0, 18, 36, 54, 60, 66
 _MEASURED = 67
 
 
 class _Feature(NamedTuple):
-    """Consecutive features: where they are measured, and from which value on they are compressed, if at all."""
+    """Consecutive features: their columns among the measured values, and the knee of their compression, if any."""
 
     columns: list[int]
     knee: float = np.inf
     relative: bool = False
-    """To the common size of the currents."""
+    """True if the features are divided by the common magnitude of the currents."""
 
 
 def _both(columns: range) -> list[int]:
@@ -72,7 +74,7 @@ def _from(start: int, columns: range) -> list[int]:
     return [start + column for column in columns]
 
 
-# In the order that artefacts rely on.
+# Artefacts rely on this order.
 _ORDER = (
     _Feature(_both(_CURRENTS), relative=True),
     _Feature(_both(_VOLTAGES)),
@@ -89,7 +91,7 @@ _ORDER = (
 )
 KNEES = np.repeat([feature.knee for feature in _ORDER], [len(feature.columns) for feature in _ORDER])
 RELATIVE = np.isin(np.arange(_MEASURED), np.concatenate([f.columns for f in _ORDER if f.relative]))
-# Takes the features out of what is measured, in their order, divided by their knee.
+# Selects the features from the measured values, in their order, and divides them by their knee.
 SELECTION = (np.arange(_MEASURED)[:, None] == np.concatenate([feature.columns for feature in _ORDER])) / np.where(
     np.isinf(KNEES), 1, KNEES
 )
@@ -97,19 +99,25 @@ SELECTION = (np.arange(_MEASURED)[:, None] == np.concatenate([feature.columns fo
 
 @keras.saving.register_keras_serializable(package="faultline")
 class Phasors(layers.Layer):  # type: ignore[misc]
-    """Measures float32 (n, samples, 6) of one cycle: ia ib ic va vb vc per unit → float32 (n, FEATURES).
+    """Layer that maps one cycle float32 (n, samples, 6), ia ib ic va vb vc per unit, to float32 (n, FEATURES).
 
-    Currents relative to their common size, and voltages, as phasors (12); the size of each current (3); negative and
-    zero sequence of currents and voltages, compressed (8), and the currents' positive sequence (2); of each current the
-    second harmonic and the constant part (6), of each voltage the constant part (3); what remains of each channel (6);
-    and how unequal the halves of the cycle are, as they are not in a steady state (1).
+    The features are
+
+    - the phasors of currents, relative to their common magnitude, and of voltages (12),
+    - the magnitude of each current (3),
+    - negative and zero sequence of currents and voltages, compressed (8), and positive sequence of the currents (2),
+    - second harmonic and DC component of each current (6), DC component of each voltage (3),
+    - the remainder of each channel (6),
+    - the inequality of the cycle's two halves, which vanishes in a steady state (1).
     """
 
     def __init__(self, **kwargs: Any) -> None:
+        """Create the layer; it has nothing to train."""
         super().__init__(trainable=False, **kwargs)
 
     def call(self, windows: Any) -> Any:
-        # Whole rows at a time: every other small formula is a function more that a compiler makes for each shape.
+        """Return the features of windows."""
+        # Work on whole rows: the compiler makes one more function for each small formula and each shape.
         re, im, constant = _linear(windows)
         power = ops.square(re) + ops.square(im) + LEAST_POWER
         common = ops.sqrt(ops.mean(power[:, : _CURRENTS.stop], axis=1, keepdims=True)) + LEAST_CURRENT
@@ -127,9 +135,11 @@ class Phasors(layers.Layer):  # type: ignore[misc]
         return ops.where(ops.convert_to_tensor(np.isinf(KNEES)), selected, ops.arcsinh(selected))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of the features for a shape of windows."""
         return (input_shape[0], FEATURES)
 
     def get_config(self) -> dict[str, Any]:
+        """Return the configuration that Keras stores; ``trainable`` is fixed and left out."""
         config: dict[str, Any] = super().get_config()
         config.pop("trainable", None)
         return config
@@ -140,14 +150,14 @@ def _tensor(values: NDArray[Any]) -> Any:
 
 
 def _basic(samples: int) -> NDArray[np.float64]:
-    """What each channel is multiplied by: mean, and real and imaginary parts of two harmonics; (samples, 5)."""
+    """Return each channel's weights (samples, 5): mean, and real and imaginary parts of the first two harmonics."""
     turns = 2 / samples * np.exp(-2j * np.pi * np.outer(np.arange(samples), [1, 2]) / samples)
     mean = np.full((samples, 1), 1 / samples)
     return np.concatenate([mean, turns.real, turns.imag], axis=1)
 
 
 def _rows() -> NDArray[np.float64]:
-    """From those of all channels (5 * 6) to 18 real parts, 18 imaginary parts and 6 means."""
+    """Return the map from the products of all channels (5 * 6) to 18 real parts, 18 imaginary parts and 6 means."""
     mean, first, second, first_im, second_im = (np.kron(np.eye(5)[:, [k]], np.eye(6)) for k in range(5))
     fundamental, double = first + 1j * first_im, second + 1j * second_im
     currents, voltages = fundamental[:, :3], fundamental[:, 3:]
@@ -159,22 +169,22 @@ ROWS = _rows()
 
 
 def waves(samples: int) -> NDArray[np.float64]:
-    """All of it as one product of a window laid flat: (samples * 6, 42)."""
+    """Return the linear part as one matrix for flattened windows, (samples * 6, 42)."""
     return np.kron(_basic(samples), np.eye(6)) @ ROWS
 
 
 def _linear(windows: Any) -> tuple[Any, Any, Any]:
-    """Real and imaginary parts (n, 18) of peak values, and the mean of each channel (n, 6)."""
+    """Return real and imaginary parts (n, 18) of peak values, and the mean of each channel (n, 6)."""
     samples = windows.shape[1]
-    # A sum, and no product of matrices: that rounds otherwise in a batch of another size, and what remains of a
-    # channel is the small difference of large numbers. The second product takes the phases over as they are.
+    # Use a sum instead of a matrix product. A product rounds differently in a batch of another size, and a channel's
+    # remainder is the small difference of large numbers. The second product copies the phases unchanged.
     each = ops.sum(windows[:, :, None, :] * _tensor(_basic(samples))[None, :, :, None], axis=1)
     found = ops.matmul(ops.reshape(each, (-1, len(ROWS))), _tensor(ROWS))
     return found[:, :_PHASORS], found[:, _PHASORS : 2 * _PHASORS], found[:, 2 * _PHASORS :]
 
 
 def _to_reference(re: Any, im: Any) -> tuple[Any, Any]:
-    """The rotation, two of (n, 1), that makes angles relative to the voltages'."""
+    """Return the rotation, as two arrays (n, 1), that makes angles relative to that of the voltages."""
     positive, negative = _VOLTAGE_SEQUENCES[0], _VOLTAGE_SEQUENCES[1]
     along, across = (
         part[:, positive : positive + 1] + NEGATIVE_PART * part[:, negative : negative + 1] for part in (re, im)
@@ -184,16 +194,16 @@ def _to_reference(re: Any, im: Any) -> tuple[Any, Any]:
 
 
 def _remainder(windows: Any, constant: Any, power: Any) -> Any:
-    """RMS (n, channels) of what is neither constant nor fundamental nor second harmonic."""
+    """Return the RMS (n, channels) of the part that is neither DC, fundamental nor second harmonic."""
     fundamental = ops.concatenate([power[:, : _CURRENTS.stop], power[:, _VOLTAGES.start : _VOLTAGES.stop]], axis=1)
     explained = ops.square(constant) + (fundamental + power[:, _SECOND.start :]) / 2
     return ops.sqrt(ops.maximum(ops.mean(ops.square(windows), axis=1) - explained, LEAST_POWER))
 
 
 def _inequality(windows: Any, constant: Any) -> Any:
-    """RMS (n, 1) of how the currents' second half differs from the first with its sign changed, constants aside.
+    """Return the RMS (n, 1) of the sum of the currents' two half cycles, without their DC components.
 
-    A steady state of odd harmonics repeats with its sign changed after half a cycle.
+    In a steady state of odd harmonics the second half cycle is the first one with its sign changed, so the sum is zero.
     """
     half = windows.shape[1] // 2
     change = windows[:, :half, :3] + windows[:, half:, :3] - 2 * constant[:, None, :3]

@@ -1,6 +1,7 @@
-"""Which windows of power lines are unlike anything that a model was trained on.
+"""Detect windows of power lines that are out of distribution, i.e. unlike a model's training data.
 
-Four measures, each with a bound that was chosen on data. Pure numpy, about a microsecond per window.
+Four measures have a bound each, which was chosen on data. The code is pure numpy and takes about a microsecond per
+window.
 """
 
 from __future__ import annotations
@@ -19,17 +20,23 @@ from model.spec import SignalSpec
 
 __all__ = ["FEWEST_SAMPLES", "Measures", "PowerLineRejection", "measure"]
 
-# Of one channel per unit, RMS: what lies below counts as silence, whose noise says nothing about the line. Voltages
-# have a known base; a line's currents may be shown on any, and are never this small while noise is loud.
+# RMS of one channel, per unit. A channel below this counts as de-energised, and its noise says nothing about the line.
+# Voltages have a known base. Currents may have any base, but are never this small while the noise is large.
 SILENT_VOLTAGE, SILENT_CURRENT = 0.1, 0.005
-FEWEST_SAMPLES = 8  # in a shorter window a wave cannot be told from noise
+FEWEST_SAMPLES = 8  # in a shorter window a wave cannot be distinguished from noise
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Of windows, each (n,): highest ``current`` and ``voltage`` per unit; ``change``, the largest difference of two
-    values of one channel; ``roughness``, the part of the energy (0…1) that is no direct component, drift or
-    fundamental, in the currents or in the voltages, whichever is smoother."""
+    """The measures of n windows, each (n,).
+
+    Attributes:
+        current: highest current, per unit.
+        voltage: highest voltage, per unit.
+        change: largest difference between two values of one channel.
+        roughness: share of the energy (0…1) that is neither DC component, linear drift nor fundamental, in the
+            currents or in the voltages, whichever share is smaller.
+    """
 
     current: NDArray[np.float32]
     voltage: NDArray[np.float32]
@@ -38,10 +45,10 @@ class Measures:
 
 
 class PowerLineRejection(Rejection):
-    """Bounds of what is like training. It travels in the artefact's manifest.
+    """Bounds of windows that are like the training data. The artefact's manifest holds them.
 
-    ``currents`` and ``voltages`` are the positions of the channels. ``most_roughness`` is ``None`` where windows are
-    too short to have any.
+    ``currents`` and ``voltages`` are the positions of the channels. ``most_roughness`` is ``None`` if windows are too
+    short to measure it.
 
     Example:
         >>> from model.spec import load_spec
@@ -63,7 +70,7 @@ class PowerLineRejection(Rejection):
     @model_validator(mode="after")
     def _channels_are_positions(self) -> Self:
         if min(self.positions) < 0 or len(set(self.positions)) != len(self.positions):
-            raise ValueError("currents and voltages must be different positions of channels, from 0")
+            raise ValueError("currents and voltages must be different channel positions, counted from 0")
         return self
 
     @classmethod
@@ -76,7 +83,7 @@ class PowerLineRejection(Rejection):
         least_change: float,
         most_roughness: float | None,
     ) -> Self:
-        """Bounds for windows of ``spec``; channels whose name begins with v are voltages."""
+        """Return bounds for windows of ``spec``; channels whose name begins with v are voltages."""
         return cls(
             currents=tuple(k for k, name in enumerate(spec.channels) if not name.lower().startswith("v")),
             voltages=tuple(k for k, name in enumerate(spec.channels) if name.lower().startswith("v")),
@@ -93,9 +100,9 @@ class PowerLineRejection(Rejection):
         return (*self.currents, *self.voltages)
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return which windows lie outside a bound, or hold a value that is not finite: see ``Rejection.is_ood``."""
+        """Mark windows outside a bound, or with a value that is not finite: see ``Rejection.is_ood``."""
         found = measure(windows, self.currents, self.voltages, self.samples_per_cycle)
-        # Asked the right way round, what is not a number is unlike.
+        # Compare this way round so that NaN counts as out of bounds.
         like = (found.current <= self.most_current) & (found.voltage <= self.most_voltage)
         like &= found.change >= self.least_change
         if self.most_roughness is not None:
@@ -120,7 +127,7 @@ def measure(
 
 
 def _over_time(extreme: np.ufunc, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Reduce (n, samples, channels) to (n, channels) by halves: many times quicker than a reduction of short rows."""
+    """Reduce (n, samples, channels) to (n, channels) by halves, which is many times faster than reducing short rows."""
     while windows.shape[1] > 1:
         half = windows.shape[1] // 2
         first = extreme(windows[:, :half], windows[:, half : 2 * half])
@@ -149,8 +156,11 @@ def _roughness(
 def _smooth_waves(
     samples: int, channels: int, samples_per_cycle: int, group: tuple[int, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """For windows flattened to (samples · channels): an orthonormal basis (…, 4 · len(group)) of a constant, a drift
-    and the fundamental in every channel of ``group``, and which values belong to the group."""
+    """Return the smooth waves of a group of channels, for windows flattened to (samples · channels).
+
+    The first array is an orthonormal basis (samples · channels, 4 · len(group)) of a constant, a linear drift and the
+    fundamental in every channel of ``group``. The second one (samples · channels,) marks the group's values by 1.
+    """
     t = np.arange(samples)
     turned = 2 * np.pi * t / samples_per_cycle
     one = np.linalg.qr(np.stack([np.ones(samples), t - t.mean(), np.cos(turned), np.sin(turned)], axis=1))[0]

@@ -1,8 +1,8 @@
-"""Files of power lines as something to replay: windows as a gateway would have sent them.
+"""Replay files of power lines as the windows that a gateway would have sent.
 
-Records of waveforms (COMTRADE, CSV, tables) become windows of the spec in use, ``classData.csv`` labelled ``instant``
-windows in the file's own units: the ``instant`` artefact is trained on these (ampere and per unit), so nothing is
-scaled there.
+Waveform records (COMTRADE, CSV, tables) become windows of the spec in use. ``classData.csv`` becomes labelled
+``instant`` windows in the file's own units (ampere and per unit): the ``instant`` artefact is trained on these, so
+nothing is scaled.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from stream.windowing import MSGPACK_HEADERS
 log = structlog.get_logger(__name__)
 
 WINDOWS_PER_MESSAGE = 4
-"""A cycle of a line: at a pace of 1 a window is then sent at most a cycle after its last sample."""
+"""One mains cycle of a line: at a pace of 1, a window is then sent at most one cycle after its last sample."""
 
 
 class RecordSource:
-    """Lines of a record side by side; every message is due when its last sample was taken.
+    """A source of all lines of a waveform record in time order. A message is due at the time of its last sample.
 
     Args:
-        record: what was read.
-        spec: of the windows.
-        windows_per_message: grouped in one message.
+        record: the waveform record.
+        spec: spec of the windows.
+        windows_per_message: number of windows in one message.
 
     Raises:
-        RecordingError: no line of it was found for certain, or none is as long as a window.
+        RecordingError: no line was identified without doubt, or no line is as long as a window.
     """
 
     def __init__(self, record: Record, spec: SignalSpec, windows_per_message: int = WINDOWS_PER_MESSAGE) -> None:
         if not record.lines:
-            raise RecordingError(f"{record.path}: {record.findings[-1]} (faultline inspect {record.path} shows more)")
+            raise RecordingError(f"{record.path}: {record.findings[-1]} (details: faultline inspect {record.path})")
         self._record = record
         self._spec = spec
         self._per_message = windows_per_message
@@ -53,11 +53,13 @@ class RecordSource:
             self.total = (self.total or 0) + 1
             dues.append(message.due_ns)
         if not dues:
-            raise RecordingError(f"{record.path}: no line of it is as long as a window of spec {spec.name!r}")
+            raise RecordingError(
+                f"{record.path}: every line is shorter than a window of spec {spec.name!r}; give a longer record"
+            )
         self.begin_ns = min(dues)
 
     def records(self) -> Iterator[ReplayRecord]:
-        """Messages of all lines in time order."""
+        """Yield the messages of all lines in time order."""
         return self._messages()
 
     def _messages(self) -> Iterator[ReplayRecord]:
@@ -75,17 +77,17 @@ class RecordSource:
 
 
 def record_kind(spec: SignalSpec, read: ReadOptions | None = None) -> SourceKind:
-    """Records of waveforms as a kind of source.
+    """Return waveform records as a kind of source.
 
     Args:
-        spec: of the windows that are sent.
-        read: what is known better than the file tells.
+        spec: spec of the windows that are sent.
+        read: values that replace what the file states.
     """
     return SourceKind(
         "COMTRADE, CSV or Parquet table",
         is_record,
         partial(_open, spec=spec, read=read),
-        # A COMTRADE pair is named by either file, or by neither's ending.
+        # A COMTRADE pair can be named by either file, or without a suffix.
         endings=(".cfg", ".CFG", ".cff", ".CFF"),
     )
 
@@ -101,21 +103,21 @@ def _open(path: Path, options: SourceOptions, *, spec: SignalSpec, read: ReadOpt
 
 
 CLASS_DATA_RATE_HZ = 20_000.0
-"""About 400 samples a cycle of 50 Hz; the file itself has no times."""
+"""Sampling rate of about 400 samples per cycle at 50 Hz; the file itself has no times."""
 
 
 def is_class_data(path: Path) -> bool:
-    """Whether a file begins with the header of ``classData.csv``."""
+    """Return True if a file begins with the header of ``classData.csv``."""
     with path.open("rb") as file:
         first = file.readline(256).decode("utf-8-sig", "replace")
     return tuple(cell.strip() for cell in first.split(",")) == HEADER
 
 
 def open_class_data(path: Path, options: SourceOptions) -> Source:
-    """The rows as one line per contiguous run of a class, or cut into ``options.lines`` equal parts.
+    """Read the rows as one line per contiguous run of a class, or as ``options.lines`` equal parts.
 
     Raises:
-        DataSetError: a row is not as it should be; it says which.
+        DataSetError: a row is invalid; the message names it.
     """
     spec = load_spec("instant")
     windows = read_classdata(path, spec)
@@ -136,5 +138,5 @@ CLASS_DATA = SourceKind("classData.csv", is_class_data, open_class_data, cuts_li
 
 def source_kinds(spec: SignalSpec, read: ReadOptions | None = None) -> tuple[SourceKind, ...]:
     """Return the kinds of file that can be replayed as power lines."""
-    # The header of classData.csv is known, so it comes before tables of whatever columns.
+    # classData.csv has a known header, so it is tried before tables with any columns.
     return CLASS_DATA, record_kind(spec, read)

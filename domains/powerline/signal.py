@@ -1,4 +1,4 @@
-"""What power lines tell of a window by itself, as the generic machine asks for it."""
+"""Measures of single windows of a power line, through the interface of the generic core."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["PowerLineSignal"]
 
 
 class PowerLineSignal(Signal):
-    """Inception, quality and drift of currents and voltages."""
+    """Inception sample, quality flags and drift features of currents and voltages."""
 
     features = drift.FEATURES
 
@@ -23,9 +23,9 @@ class PowerLineSignal(Signal):
         return inception_sample(window, spec)
 
     def quality_flags(self, window: NDArray[np.float32], spec: SignalSpec) -> set[str]:
-        """Return ``missing-channel`` and ``saturation`` where they are seen."""
+        """Return ``missing-channel`` and ``saturation`` if the window shows them."""
         return set(waveform_flags(window, spec))
 
     def measure(self, windows: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float64]:
-        """Return the features of ``features``."""
+        """Return the values of ``features`` for each window."""
         return drift.measure(windows, spec)

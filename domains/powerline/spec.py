@@ -1,4 +1,4 @@
-"""Specs of power lines: phases and ground of a class, windows in mains cycles, currents and voltages."""
+"""Specs of power lines: phases and ground of each class, windows sized in mains cycles, currents and voltages."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from model.spec import MAX_CLASSES, FaultClass, SignalSpec, load_spec
 
 __all__ = ["PowerLineClass", "PowerLineSpec", "load_line_spec", "power_line_spec"]
 
-# Phases in fault, and whether ground takes part, as the type's own letters say. Of other types nothing is known.
+# Number of faulted phases, and involvement of ground, by the letters of the fault type. Other types are not checked.
 _PHASES = {"none": 0, "lg": 1, "ll": 2, "llg": 2, "lll": 3, "lllg": 3}
 _GROUND = {name: name.endswith("g") for name in _PHASES}
 
 
 class PowerLineClass(FaultClass):
-    """What a class means on the line.
+    """Phases and ground of a fault class.
 
-    ``phases`` are the faulted ones, in the order of the class's usual name (``"CA"``); empty where the class
-    does not tell them, as ``LG`` of the spec ``instant``.
+    ``phases`` are the faulted phases, in the order of the class's usual name (``"CA"``); empty if the class does not
+    name them, as ``LG`` of the spec ``instant``.
     """
 
     phases: str = Field(default="", pattern=r"^[ABC]{0,3}$")
@@ -31,14 +31,14 @@ class PowerLineClass(FaultClass):
     @model_validator(mode="after")
     def _agrees_with_its_type(self) -> Self:
         if len(set(self.phases)) != len(self.phases):
-            raise ValueError(f"class {self.name!r}: phases {self.phases!r} repeats a phase")
+            raise ValueError(f"class {self.name!r}: phases {self.phases!r} repeats a phase; name each phase once")
         if self.type not in _PHASES:
             return self
         expected = _PHASES[self.type]
         if self.phases and len(self.phases) != expected:
             raise ValueError(
                 f"class {self.name!r}: type {self.type!r} has {expected} phase(s), not {self.phases!r};"
-                " leave phases empty if the class does not tell them"
+                " leave phases empty if the class does not name them"
             )
         if self.ground is not _GROUND[self.type]:
             raise ValueError(
@@ -48,7 +48,7 @@ class PowerLineClass(FaultClass):
 
 
 class PowerLineSpec(SignalSpec):
-    """A spec whose windows are sized in mains cycles: the same windows serve 50 and 60 Hz.
+    """A spec whose windows are sized in mains cycles, so that the same windows serve 50 and 60 Hz.
 
     Example:
         >>> spec = load_line_spec("line")
@@ -57,7 +57,7 @@ class PowerLineSpec(SignalSpec):
     """
 
     rate_hz: float = Field(default=0.0, exclude=True)
-    """Samples per second at nominal frequency; follows from the two below."""
+    """Sampling rate at nominal frequency, which follows from ``samples_per_cycle`` and ``nominal_hz``."""
     classes: tuple[PowerLineClass, ...] = Field(min_length=2, max_length=MAX_CLASSES)
     samples_per_cycle: int = Field(ge=1, le=100_000)
     nominal_hz: float = Field(gt=0, le=1000)
@@ -66,7 +66,7 @@ class PowerLineSpec(SignalSpec):
     @classmethod
     def _rate_follows(cls, value: Any) -> Any:
         if isinstance(value, Mapping) and "rate_hz" in value:
-            raise ValueError("rate_hz: follows from samples_per_cycle and nominal_hz, leave it out")
+            raise ValueError("rate_hz follows from samples_per_cycle and nominal_hz; leave it out")
         return value
 
     @model_validator(mode="after")
@@ -79,7 +79,7 @@ class PowerLineSpec(SignalSpec):
     def _three_phase(self) -> tuple[tuple[str, ...], ...]:
         """Return the group of three-phase faults with and without ground.
 
-        The two cannot be told apart on a balanced line: no current reaches ground.
+        They cannot be distinguished on a balanced line, since no current flows to ground.
         """
         alike = tuple(fault.name for fault in self.classes if fault.type in ("lll", "lllg"))
         return (alike,) if len(alike) > 1 else ()
@@ -89,14 +89,14 @@ class PowerLineSpec(SignalSpec):
         if self.equivalent == self._three_phase():
             del kept["equivalent"]
         cycles = {name: kept.pop(name) for name in ("samples_per_cycle", "nominal_hz")}
-        # In their old place: the text of a spec in a store stays.
+        # Keep the former order, so that the text of a spec in an existing store does not change.
         fields = list(kept.items())
         place = [name for name, _ in fields].index("hop") + 1
         return dict(fields[:place]) | cycles | dict(fields[place:])
 
     @property
     def period_samples(self) -> int:
-        """Samples of a mains cycle."""
+        """Samples per mains cycle."""
         return self.samples_per_cycle
 
     @property
@@ -116,13 +116,15 @@ class PowerLineSpec(SignalSpec):
 
 
 def power_line_spec(spec: SignalSpec) -> PowerLineSpec:
-    """Return a spec as one of power lines, which its type says to nobody but the loader.
+    """Return a spec with the type of power-line specs.
 
     Raises:
-        SpecError: it is of another domain.
+        SpecError: the spec belongs to another domain.
     """
     if not isinstance(spec, PowerLineSpec):
-        raise SpecError(f"spec {spec.name!r} is of the domain {spec.domain!r}, not of power lines")
+        raise SpecError(
+            f"spec {spec.name!r} belongs to the domain {spec.domain!r}; choose a spec of power lines, e.g. 'line'"
+        )
     return spec
 
 

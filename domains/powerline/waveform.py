@@ -1,4 +1,4 @@
-"""What an event says about the waveform itself: where the fault began in a window, and what is wrong with it."""
+"""Measures of the waveform that events report: the inception sample in a window, and its quality flags."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ from domains.powerline.spec import power_line_spec
 from model.spec import SignalSpec
 
 INCEPTION_SHARE = 0.3
-"""The inception is where the kink first reaches this share of its maximum: above noise, before the maximum."""
+"""Share of the kink's maximum at whose first sample the inception lies: above the noise, and before the maximum."""
 INCEPTION_OVER_NOISE = 3.5
-"""…and so many times what the filter leaves of noise: its median over the window, since a kink is short."""
+"""Multiple of the residual noise that the kink also has to reach.
+
+The noise is the median of the filter's output over the window, since a kink is short.
+"""
 FLAT_SAMPLES = 4
-"""So many equal samples at a current's extreme are a clipped converter: a sine at 32 samples a cycle has two."""
+"""Equal samples at a current's extreme that indicate clipping: a sine at 32 samples per cycle has two."""
 DEAD_SHARE = 1e-4
-"""A channel whose swing is below this share of its group's is missing."""
+"""Peak-to-peak value, as a share of its group's largest, below which a channel counts as missing."""
 
 
 def inception_sample(window: NDArray[np.float32], spec: SignalSpec) -> int:
-    """Sample of a window at which the waveform left its steady state.
+    """Return the sample of a window at which the waveform left its steady state.
 
     A sampled sine obeys x[t] − 2·cos(ω)·x[t−1] + x[t−2] = 0 (the second-order annihilating filter of Prony's
-    method), so what this filter leaves is the kink at the inception, whatever amplitude and phase were before.
+    method). This filter therefore leaves only the kink at the inception, at any previous amplitude and phase.
 
     Args:
         window: float32 (samples, channels), per unit; the first window of a suspected fault.
-        spec: gives samples per cycle and which channels are currents and voltages.
+        spec: gives the samples per cycle and the channels that are currents and voltages.
 
     Returns:
-        Index in 0 … samples − 1; 0 where the window is too short to tell.
+        Index in 0 … samples − 1; 0 if the window is too short.
     """
     if len(window) < 4:
         return 0
@@ -48,7 +51,7 @@ def inception_sample(window: NDArray[np.float32], spec: SignalSpec) -> int:
     peak = float(total.max(initial=0.0))
     if peak <= 0.0:
         return 0
-    # Of a few dozen numbers np.median takes several times as long to find the same.
+    # np.median takes several times as long for a few dozen numbers.
     ranked = np.sort(total)
     median = (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2
     above = max(INCEPTION_SHARE * peak, INCEPTION_OVER_NOISE * float(median))
@@ -56,12 +59,12 @@ def inception_sample(window: NDArray[np.float32], spec: SignalSpec) -> int:
 
 
 def waveform_flags(samples: NDArray[np.float32], spec: SignalSpec) -> set[Literal["missing-channel", "saturation"]]:
-    """Quality flags of one window, float32 (samples, channels), per unit."""
+    """Return the quality flags of one window, float32 (samples, channels), per unit."""
     flags: set[Literal["missing-channel", "saturation"]] = set()
     if len(samples) < FLAT_SAMPLES:
         return flags
     line = power_line_spec(spec)
-    # The swing of extreme float32 values is beyond float32.
+    # The peak-to-peak value of extreme float32 values exceeds the range of float32.
     window = samples.astype(np.float64)
     swing = np.ptp(window, axis=0)
     for group in (line.currents, line.voltages):

@@ -84,7 +84,7 @@ def test_a_contender_that_answers_otherwise_ends_the_run(
     honest = Contender.answers
     shift = {"keras": 2 * AGREEMENT}
     monkeypatch.setattr(Contender, "answers", lambda self, batch: honest(self, batch) + shift.get(self.name, 0))
-    with pytest.raises(EngineError, match="keras predict answers 4 windows otherwise than ours"):
+    with pytest.raises(EngineError, match="keras predict: the probabilities of 4 windows differ from Faultline"):
         measure("line", artefact, windows, contenders=("keras",), batches=(4,), turns=1, seconds=0.05)
 
 

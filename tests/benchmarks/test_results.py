@@ -85,5 +85,5 @@ def test_results_are_json_with_machine_and_versions() -> None:
 
 
 def test_a_contender_that_is_not_there_is_named() -> None:
-    with pytest.raises(BenchError, match="no contender kafka_streams: there are faultline_worker"):
+    with pytest.raises(BenchError, match="unknown contender kafka_streams: choose from faultline_worker"):
         BenchOptions(only=("kafka_streams",))

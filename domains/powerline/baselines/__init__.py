@@ -1,7 +1,7 @@
-"""Fixed baselines: what a network must beat to be worth its trouble. They never change with the data under test.
+"""Fixed baselines, which a network must beat to be worth its cost. They do not depend on the data under test.
 
-A baseline is a function of windows float32 (k, samples, channels) and, for each, the first cycle of its record,
-of the same shape, which is before anything happens. It returns the class indices (k,).
+A baseline is a function of windows float32 (k, samples, channels) and of the first cycle of each window's record, of
+the same shape, which precedes every event. It returns the class indices (k,).
 """
 
 from domains.powerline.baselines.logistic import logistic

@@ -1,6 +1,6 @@
-"""A fixed logistic regression on a few features of a window: what a linear view of phasors achieves.
+"""Fixed logistic regression on a few features of a window, which shows what a linear model of phasors achieves.
 
-It is fitted at first use on a small simulated set with a fixed seed, so that it is the same everywhere.
+It is fitted at first use to a small simulated set with a fixed seed, so that it is the same everywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 from model.spec import load_spec
 from training.data.windows import select
 
-SEED = 20_190  # of the training set; far from those of recipes and of conditions
+SEED = 20_190  # seed of the training set, far from the seeds of recipes and conditions
 EPISODES, LENGTH_CYCLES, FAULT_SHARE = 900, 10, 0.75
 MOST_WINDOWS = 12_000
 ROTATE = np.exp(2j * np.pi / 3)
@@ -26,7 +26,7 @@ CURRENT_SCALE, FLOOR = 0.2, 1e-3  # per unit
 
 
 def logistic(windows: NDArray[np.float32], first_cycle: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return the classes (k,) of ``windows`` (k, samples, 6). The records' first cycles are not looked at."""
+    """Return the classes (k,) of ``windows`` (k, samples, 6). The records' first cycles are not used."""
     del first_cycle
     return np.asarray(_fitted().predict(features(windows)), np.intp)
 
@@ -34,8 +34,8 @@ def logistic(windows: NDArray[np.float32], first_cycle: NDArray[np.float32]) -> 
 def features(windows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the features (k, 23) of ``windows`` (k, samples, 6).
 
-    Magnitudes of the six phasors and of the sequence components, the unbalance of the currents, and the angle
-    between their negative and zero sequence, by which relays select the phase.
+    The features are the magnitudes of the six phasors and of the sequence components, the unbalance of the currents,
+    and the angle between their negative and zero sequence, by which relays select the faulted phase.
     """
     t = np.arange(windows.shape[1])
     kernel = np.exp(-2j * np.pi * t / SAMPLES_PER_CYCLE) * 2 / windows.shape[1]

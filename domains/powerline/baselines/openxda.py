@@ -1,9 +1,9 @@
 """openXDA's rule, from its published description (the Grid Protection Alliance's documentation of its settings).
 
 ``FaultLocation.PrefaultTrigger``, 5 by default, is "the threshold at which the ratio between RMS current and prefault
-RMS current indicates faulted conditions": each phase's RMS over one cycle is divided by the same phase's at the
-record's beginning, after ``PrefaultTriggerAdjustment`` (50 A by default) has been taken off. The phases beyond the
-threshold are the faulted ones; earlier versions compared the residual current with a trigger of its own.
+RMS current indicates faulted conditions". The rule subtracts ``PrefaultTriggerAdjustment`` (50 A by default) from each
+phase's RMS over one cycle, and divides by the same phase's RMS at the record's beginning. The phases above the
+threshold are the faulted ones. Earlier versions compared the residual current with a separate trigger.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from domains.powerline.simulator.faults import CLASS_OF
 
 PREFAULT_TRIGGER = 5.0
-# 50 A of a line rated at some 600 A; the RMS of one per unit is 0.71. Ampere are unknown here.
+# 50 A on a line rated at about 600 A; the RMS of one per unit is 0.71. The current in ampere is unknown here.
 ADJUSTMENT = 0.08 * np.sqrt(0.5)
-# The description gives ampere for the residual trigger; a part of the greatest phase current needs no rating.
+# The description gives the residual trigger in ampere; a share of the largest phase current needs no rating.
 RESIDUAL_PART = 0.2
-LEAST_RMS = 1e-3  # of a dead channel: no division by zero
+LEAST_RMS = 1e-3  # prevents division by zero on a dead channel
 
 
 def openxda(windows: NDArray[np.float32], first_cycle: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return the classes (k,) of ``windows`` (k, samples, 6), given each record's first cycle.
 
-    A lone phase is a fault to ground, as there is no other way.
+    A single faulted phase is classified as a fault to ground, since its current has no other path.
     """
     now, before = _rms(windows[:, :, :3]), _rms(first_cycle[:, :, :3])
     phases = (now - ADJUSTMENT) / np.maximum(before, LEAST_RMS) > PREFAULT_TRIGGER

@@ -1,4 +1,4 @@
-"""What conditions do to records beyond the simulator's own imperfections; pure functions of arrays.
+"""Alterations of records by conditions, beyond the simulator's own imperfections, as pure functions of arrays.
 
 Samples are float32 (n, t, 6): ia ib ic va vb vc of n records, ``SAMPLES_PER_CYCLE`` samples per nominal cycle.
 """
@@ -13,7 +13,7 @@ from scipy.signal import bilinear, lfilter
 from domains.powerline.simulator.imperfections import HARMONICS, PHASE_LAG, Samples
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Array
 
-SILENT_RMS = 0.01  # per unit: noise does not vanish with the signal
+SILENT_RMS = 0.01  # per unit: lowest level that noise refers to, since noise does not vanish with the signal
 CVT_DECAY_CYCLES = 1.0
 
 
@@ -24,13 +24,13 @@ def cycle_rms(samples: Samples) -> Samples:
 
 
 def noisy(samples: Samples, snr_db: float, rng: np.random.Generator) -> Samples:
-    """Add white noise ``snr_db`` below the cycle around it, as measured per channel."""
+    """Add white noise ``snr_db`` below the RMS value of the surrounding cycle, per channel."""
     deviation = np.maximum(cycle_rms(samples), SILENT_RMS) * np.float32(10 ** (-snr_db / 20))
     return np.asarray(samples + rng.standard_normal(samples.shape, dtype=np.float32) * deviation)
 
 
 def distorted(samples: Samples, total: float, rng: np.random.Generator) -> Samples:
-    """Add the harmonics 3, 5, 7, together ``total`` parts of the cycle around them, each record with its own mix."""
+    """Add the harmonics 3, 5, 7 in a mix drawn per record; together they are the share ``total`` of the cycle's RMS."""
     n, length = samples.shape[:2]
     shares = np.sqrt(rng.dirichlet(np.ones(len(HARMONICS)), n)) * total * np.sqrt(2)
     angles = rng.uniform(0, 2 * np.pi, (n, len(HARMONICS)))
@@ -42,14 +42,14 @@ def distorted(samples: Samples, total: float, rng: np.random.Generator) -> Sampl
 
 
 def subsiding(samples: Samples, part: float) -> Samples:
-    """Let the voltages pass capacitive voltage transformers.
+    """Return the records as measured by capacitive voltage transformers.
 
-    ``part`` of the voltage comes through the loop of coupling capacitor and compensating reactor, tuned to the
-    nominal frequency, which rings for a cycle or so after every change (the subsidence of IEC 61869-5).
+    The share ``part`` of the voltage passes the loop of coupling capacitor and compensating reactor. The loop is tuned
+    to the nominal frequency and rings for about a cycle after every change (the subsidence of IEC 61869-5).
     """
-    # Bandwidth in radians per sample: the envelope of the ringing decays with half of it.
+    # Bandwidth in radians per sample; the envelope of the ringing decays with half of it.
     bandwidth = 2 / (CVT_DECAY_CYCLES * SAMPLES_PER_CYCLE)
-    omega = 2 * np.tan(np.pi / SAMPLES_PER_CYCLE)  # warped, so that the discrete loop is tuned to the cycle
+    omega = 2 * np.tan(np.pi / SAMPLES_PER_CYCLE)  # prewarped, so that the discrete loop is tuned to the cycle
     numerator, denominator = bilinear([bandwidth, 0], [1, bandwidth, omega**2], fs=1.0)
     settling = int(8 * CVT_DECAY_CYCLES) * SAMPLES_PER_CYCLE
     voltage = samples[:, :, 3:].astype(np.float64)
@@ -71,7 +71,7 @@ def resampled(samples: Samples, positions: Array) -> Samples:
 
 
 def coarser(samples: Samples, per_cycle: float) -> Samples:
-    """Sample ``per_cycle`` times a cycle only, and draw straight lines between, as a gateway does that resamples."""
+    """Sample only ``per_cycle`` times per cycle, and interpolate linearly, as a gateway does that resamples."""
     length = samples.shape[1]
     ratio = SAMPLES_PER_CYCLE / per_cycle
     kept = resampled(samples, np.arange(0, length - 1 + ratio, ratio))
@@ -82,13 +82,13 @@ def coarser(samples: Samples, per_cycle: float) -> Samples:
 
 
 def one_of_three(n: int, currents: int, voltages: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Mark ``currents`` current and ``voltages`` voltage channels of every record at random, bool (n, 6)."""
+    """Mark ``currents`` of the currents and ``voltages`` of the voltages of every record at random, bool (n, 6)."""
     ranks = np.concatenate([rng.random((n, 3)).argsort(axis=1), rng.random((n, 3)).argsort(axis=1)], axis=1)
     return np.asarray(ranks < np.array([currents] * 3 + [voltages] * 3))
 
 
 def absent(samples: Samples, channels: NDArray[np.bool_], start: NDArray[np.intp], length: int) -> Samples:
-    """Let ``channels`` (n, 6) read zero for ``length`` samples from sample ``start`` (n,) on."""
+    """Set ``channels`` (n, 6) to zero for ``length`` samples from sample ``start`` (n,) on."""
     t = np.arange(samples.shape[1])[None, :]
     while_gone = (t >= start[:, None]) & (t < (start + length)[:, None])
     return np.where(while_gone[:, :, None] & channels[:, None, :], np.float32(0), samples)

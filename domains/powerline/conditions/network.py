@@ -1,4 +1,4 @@
-"""Conditions of the network: lines, faults and disturbances other than those of training, simulated afresh."""
+"""Conditions of the network: newly simulated lines, faults and disturbances that differ from those of training."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ Simulation = Callable[[int, int, Value], Episodes]
 
 
 class Resimulated(Condition):
-    """Records of other lines, or of other things that happen, as many as the clean ones."""
+    """A condition with as many records as the clean ones, but of other lines or other events."""
 
     def __init__(self, name: str, unit: str, values: Sequence[Value], says: str, simulation: Simulation) -> None:
+        """Create the condition; ``simulation`` gets number of records, seed and severity."""
         super().__init__(name, unit, values, says)
         self._simulation = simulation
 
@@ -38,10 +39,10 @@ class Resimulated(Condition):
 
 
 class WindowPosition(Condition):
-    """The clean records, scored at windows of which the fault covers a given part, and just before inception."""
+    """A condition that scores clean records at windows partly covered by the fault, and just before inception."""
 
     def trial(self, clean: Episodes, level: int, seed: int) -> Trial:
-        """Name the windows to be scored: of every record one that ends at the inception, and one with the fault."""
+        """Return the clean records and two windows of each: one that ends at the inception, and one with the fault."""
         faulty = clean.labels != NONE
         part = float(self.value(level)) / 100
         inside = max(1, round(part * SAMPLES_PER_CYCLE))
@@ -62,19 +63,26 @@ CONDITIONS.register(
         "window_position",
         "%",
         (100, 75, 50, 25, 10),
-        "Part of the window that the fault covers, right after inception.",
+        "Share of the window that the fault covers, right after inception.",
     )
 )
 
 
-@_condition("fault_resistance", "ohm", (15, 20, 35, 50, 100), "Beyond the 10 ohm of training, on lines from 66 kV on.")
+@_condition(
+    "fault_resistance", "ohm", (15, 20, 35, 50, 100), "Fault resistance above the 10 ohm of training, from 66 kV."
+)
 def _fault_resistance(n: int, seed: int, value: Value) -> Episodes:
     return resimulated(n, seed, mix=_resistive(value), sweep=ParameterSweep(kilovolt=TRANSMISSION_KV))
 
 
-@_condition("high_impedance", "ohm", (15, 20, 35, 50, 100), "The same on feeders of 10 and 20 kV, where it is a load.")
+@_condition(
+    "high_impedance", "ohm", (15, 20, 35, 50, 100), "The same on feeders of 10 and 20 kV, where it equals a load."
+)
 def _high_impedance(n: int, seed: int, value: Value) -> Episodes:
-    """Against a rated impedance of some 20 to 50 ohm: a discipline of its own, named as one."""
+    """Simulate faults whose resistance compares with a rated impedance of 20 to 50 ohm.
+
+    Detecting these is a separate task, so the condition has a name of its own.
+    """
     return resimulated(n, seed, mix=_resistive(value), sweep=ParameterSweep(kilovolt=DISTRIBUTION_KV))
 
 
@@ -82,7 +90,9 @@ def _resistive(value: Value) -> ScenarioMix:
     return replace(USUAL_MIX, resistance_ohm=(float(value), float(value) * 1.001))
 
 
-@_condition("fault_position", "%", (4, 3, 2, 1, 0.5), "So near one end or the other; training keeps 5 % away.")
+@_condition(
+    "fault_position", "%", (4, 3, 2, 1, 0.5), "Distance of the fault from either end; at least 5 % in training."
+)
 def _fault_position(n: int, seed: int, value: Value) -> Episodes:
     near = float(value) / 100
     parts = zip(_halves(n), (seed, seed + 1), ((near, near), (1 - near, 1 - near)), strict=True)
@@ -91,28 +101,32 @@ def _fault_position(n: int, seed: int, value: Value) -> Episodes:
     )
 
 
-@_condition("source_strength", "x rated", (3.5, 3, 2.5, 2, 1.5), "Both sources weaker than the 4 of training.")
+@_condition(
+    "source_strength", "x rated", (3.5, 3, 2.5, 2, 1.5), "Fault level of both sources, below the 4 of training."
+)
 def _source_strength(n: int, seed: int, value: Value) -> Episodes:
     return resimulated(n, seed, sweep=ParameterSweep(strength=(float(value), float(value))))
 
 
-@_condition("load_angle", "degrees", (35, 40, 45, 50, 60), "At most, with 1 to 2.5 times the rated load.")
+@_condition("load_angle", "degrees", (35, 40, 45, 50, 60), "Largest load angle, at 1 to 2.5 times rated load.")
 def _load_angle(n: int, seed: int, value: Value) -> Episodes:
     return resimulated(n, seed, sweep=ParameterSweep(load=(1.0, 2.5), load_angle_deg=float(value)))
 
 
-@_condition("untransposed", "%", (6, 8, 12, 16, 20), "Deviation of the line's impedances, at most; 4 in training.")
+@_condition("untransposed", "%", (6, 8, 12, 16, 20), "Largest deviation of the line's impedances; 4 in training.")
 def _untransposed(n: int, seed: int, value: Value) -> Episodes:
     return resimulated(n, seed, sweep=ParameterSweep(untransposed=float(value) / 100))
 
 
-@_condition("unbalanced_load", "p.u.", (0.1, 0.2, 0.3, 0.4, 0.5), "Loads of one phase draw up to so much all the time.")
+@_condition(
+    "unbalanced_load", "p.u.", (0.1, 0.2, 0.3, 0.4, 0.5), "Permanent single-phase loads draw up to this current."
+)
 def _unbalanced_load(n: int, seed: int, value: Value) -> Episodes:
     most = float(value)
     return resimulated(n, seed, sweep=ParameterSweep(unbalanced_share=1.0, unbalance=(most, most)))
 
 
-@_condition("frequency", "Hz", (1.5, 2, 3, 4, 5), "Off the nominal frequency, above or below; 1 at most in training.")
+@_condition("frequency", "Hz", (1.5, 2, 3, 4, 5), "Deviation from nominal frequency, up or down; up to 1 in training.")
 def _frequency(n: int, seed: int, value: Value) -> Episodes:
     off = float(value)
     parts = zip(_halves(n), (seed, seed + 1), (off, -off), strict=True)
@@ -121,9 +135,9 @@ def _frequency(n: int, seed: int, value: Value) -> Episodes:
     )
 
 
-@_condition("sixty_hz", "Hz", (60, 57.5, 55, 52.5, 50), "A 60 Hz line, sampled for cycles of this frequency.")
+@_condition("sixty_hz", "Hz", (60, 57.5, 55, 52.5, 50), "A 60 Hz line, sampled as if it had this frequency.")
 def _sixty_hz(n: int, seed: int, value: Value) -> Episodes:
-    """At 60 the samples are those of every 60 Hz line; at 50 a meter for 50 Hz is used there unchanged."""
+    """Simulate 60 Hz lines: severity 60 samples them correctly, severity 50 with an instrument made for 50 Hz."""
     episodes = resimulated(n, seed, nominal_hz=60)
     ratio = 60 / float(value)
     if ratio == 1:
@@ -138,7 +152,7 @@ def _sixty_hz(n: int, seed: int, value: Value) -> Episodes:
     )
 
 
-@_condition("evolving", "cycles", (3, 2, 1.5, 1, 0.5), "Every fault spreads to a further phase after so long.")
+@_condition("evolving", "cycles", (3, 2, 1.5, 1, 0.5), "Every fault spreads to another phase after this time.")
 def _evolving(n: int, seed: int, value: Value) -> Episodes:
     rng = np.random.default_rng(seed)
     network = draw_networks(n, rng)
@@ -152,7 +166,7 @@ def _evolving(n: int, seed: int, value: Value) -> Episodes:
 
 
 def _spreading(line: LineContext, rng: np.random.Generator, after: int) -> PlannedEvent:
-    """Plan a fault that spreads ``after`` so many samples and goes out by itself."""
+    """Plan a fault that spreads after ``after`` samples and extinguishes by itself."""
     first = str(rng.choice(list(SPREADS)))
     second = str(rng.choice(SPREADS[first]))
     start = int(rng.integers(SAMPLES_PER_CYCLE, 6 * SAMPLES_PER_CYCLE))
@@ -173,7 +187,7 @@ def _spreading(line: LineContext, rng: np.random.Generator, after: int) -> Plann
     "non_faults",
     "",
     ("load_step motor_start", "capacitor", "inrush", "pole_open energising", "sag swing"),
-    "No faults at all: what must stay silent. The score is that of `none`.",
+    "Disturbances without any fault, which must raise no event. The score is that of class `none`.",
 )
 def _non_faults(n: int, seed: int, value: Value) -> Episodes:
     return resimulated(n, seed, mix=ScenarioMix(fault_share=0.0, non_faults=tuple(str(value).split())))

@@ -1,4 +1,4 @@
-"""The registry that the conditions of power lines are added to."""
+"""The registry of the conditions of power lines."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reader of ``classData.csv``, the public set of six waveforms of one line, and its two splits.
+"""Read ``classData.csv``, the public set of six waveforms of one line, and split it in two ways.
 
-The first four columns are bits (G, C, B, A: which conductors take part), the others one instant of Ia, Ib, Ic in
-ampere and Va, Vb, Vc per unit. Rows are neighbouring instants of one waveform per code.
+The first four columns are bits for the faulted conductors (G, C, B, A). The others are one instant of Ia, Ib, Ic in
+ampere and Va, Vb, Vc per unit. The rows of one code are consecutive instants of one waveform.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEADER = ("G", "C", "B", "A", "Ia", "Ib", "Ic", "Va", "Vb", "Vc")
 SHARES = (0.6, 0.2, 0.2)
 Split = Literal["random", "blocks"]
 
-# By (G, C, B, A). The set names the fault's type only, except for the two phase-to-phase faults it distinguishes.
+# Class by the bits (G, C, B, A). The set gives only the type of fault, except for two phase-to-phase faults.
 _CLASS_OF_BITS = {
     (0, 0, 0, 0): "None",
     (0, 0, 1, 1): "LL AB",
@@ -35,14 +35,14 @@ _CLASS_OF_BITS = {
 
 
 def read_classdata(path: Path, spec: SignalSpec) -> Windows:
-    """Read the file as windows float32 (n, 1, 6), raw units; ``episode`` counts the runs of equal bits.
+    """Read the file as windows float32 (n, 1, 6) in raw units; ``episode`` numbers the runs of equal bits.
 
     Args:
         path: the CSV file.
-        spec: `instant`, or one with the same channels and class names.
+        spec: `instant`, or a spec with the same channels and class names.
 
     Raises:
-        DataSetError: not such a file; it says in which line.
+        DataSetError: the file is not a valid ``classData.csv``; the message names the line.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -52,7 +52,7 @@ def read_classdata(path: Path, spec: SignalSpec) -> Windows:
     if not rows or tuple(cell.strip() for cell in rows[0]) != HEADER:
         raise DataSetError(f"{path}, line 1: expected the columns {','.join(HEADER)}; is it classData.csv?")
     if len(rows) < 2:
-        raise DataSetError(f"{path}: no rows after the header")
+        raise DataSetError(f"{path}: there are no rows after the header; download the file again")
     labels, values = np.empty(len(rows) - 1, np.int32), np.empty((len(rows) - 1, 6), np.float32)
     for k, row in enumerate(rows[1:]):
         try:
@@ -71,7 +71,7 @@ def _parsed(row: Sequence[str], spec: SignalSpec) -> tuple[int, NDArray[np.float
         raise ValueError(f"the bits G,C,B,A must be 0 or 1, not {','.join(bits)}")
     name = _CLASS_OF_BITS.get((int(bits[0]), int(bits[1]), int(bits[2]), int(bits[3])))
     if name is None:
-        raise ValueError(f"no class for the bits G,C,B,A = {','.join(bits)}")
+        raise ValueError(f"the bits G,C,B,A = {','.join(bits)} stand for no class")
     values = np.array([float(cell) for cell in row[4:]], np.float32)
     if not np.isfinite(values).all():
         raise ValueError("a value is not finite")
@@ -79,20 +79,24 @@ def _parsed(row: Sequence[str], spec: SignalSpec) -> tuple[int, NDArray[np.float
 
 
 def split_classdata(windows: Windows, split: Split, seed: int) -> tuple[Windows, Windows, Windows]:
-    """Return training, validation and test part (60, 20, 20 %).
+    """Return the training, validation and test part (60, 20, 20 %).
 
     Args:
-        windows: as read.
-        split: "random" shuffles rows and so puts neighbouring instants of one waveform on both sides: only to
-            compare with published figures. "blocks" cuts every run into three stretches of time: the honest one.
-        seed: of the shuffle.
+        windows: result of ``read_classdata``.
+        split: "random" shuffles rows, so that neighbouring instants of one waveform are in training and test; use it
+            only to compare with published figures. "blocks" cuts every run into three stretches of time, so that the
+            test part is unseen.
+        seed: seed of the shuffle.
+
+    Raises:
+        TrainingError: the name of the split is unknown.
     """
     if split == "random":
         order = np.random.default_rng(seed).permutation(len(windows))
         first, second = (round(float(b) * len(order)) for b in np.cumsum(SHARES)[:2])
         return windows.take(order[:first]), windows.take(order[first:second]), windows.take(order[second:])
     if split != "blocks":
-        raise TrainingError(f"no split {split!r}; choose random or blocks")
+        raise TrainingError(f"unknown split {split!r}; choose random or blocks")
     part = np.empty(len(windows), int)
     for run in np.unique(windows.episode):
         where = np.flatnonzero(windows.episode == run)

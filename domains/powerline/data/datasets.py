@@ -1,7 +1,7 @@
-"""Data sets: simulated episodes in Parquet, one row each.
+"""Data sets of simulated episodes in Parquet, one row per episode.
 
-Samples, class and whether the class is settled are lists as long as the record; what was drawn stands beside them,
-one column per parameter. The schema's version and how the set was made are in the file's metadata.
+Samples, classes and the marks of settled classes are lists as long as the record. The simulated parameters are in
+separate columns. The file's metadata holds the version of the schema and the recipe of the set.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from training.data.episodes import Episodes, Event
 from training.errors import DataSetError
 
 METADATA = b"faultline-dataset"
-PART = 256  # episodes in a row group: some ten megabytes of long records
+PART = 256  # episodes per row group: about ten megabytes of long records
 LINE_PARAMETERS: tuple[str, ...] = ("nominal_hz", "frequency_hz", "kilovolt", "base_ohm", "position", "load_angle_deg")
 LINE_PARAMETERS += ("strength_local", "strength_remote")
 INSTRUMENT_PARAMETERS = ("current_base", "noise_db", "knee_cycles", "harmonic_part", "jitter_samples", "gap_samples")
 WIRING = ("lost", "stuck", "reversed", "connected")
-BEYOND_OHM = (20.0, 100.0)  # never trained on
+BEYOND_OHM = (20.0, 100.0)  # fault resistances that training never uses
 
 
 class DataSetRecipe(FrozenModel):
-    """How a set was made; the same recipe makes the same set. It travels in the file's metadata."""
+    """Parameters from which a set is simulated; the same recipe gives the same set. The file's metadata holds it."""
 
     schema_version: Literal[1] = 1
     episodes: int = Field(ge=1)
@@ -47,7 +47,7 @@ class DataSetRecipe(FrozenModel):
     length_cycles: float = Field(default=40.0, ge=3)
     fault_share: float = Field(default=0.5, ge=0, le=1)
     beyond_share: float = Field(default=0.1, ge=0, le=1)
-    """Of the episodes: faults of 20 to 100 ohm, for the held-out band."""
+    """Share of the episodes with faults of 20 to 100 ohm, for the held-out band."""
     nominal_hz: Literal[50, 60] | None = None
     instruments: Literal["usual", "harsh", "none"] = "usual"
     samples_per_cycle: Literal[32] = 32
@@ -56,10 +56,10 @@ class DataSetRecipe(FrozenModel):
 
 
 def write_dataset(path: Path, recipe: DataSetRecipe) -> None:
-    """Simulate the episodes of ``recipe`` and write them; a file appears under its name only when complete.
+    """Simulate the episodes of ``recipe`` and write them; the file gets its name only when it is complete.
 
     Raises:
-        DataSetError: it cannot be written.
+        DataSetError: the file cannot be written.
     """
     schema = _schema(recipe)
     try:
@@ -73,7 +73,7 @@ def write_dataset(path: Path, recipe: DataSetRecipe) -> None:
 
 
 def simulated(recipe: DataSetRecipe) -> Iterator[Episodes]:
-    """Yield the episodes of ``recipe`` in parts of at most ``PART``, in the order of their numbers."""
+    """Simulate the episodes of ``recipe``; yield them in parts of at most ``PART``, in the order of their numbers."""
     beyond = round(recipe.beyond_share * recipe.episodes)
     plans = (
         (recipe.episodes - beyond, ScenarioMix(fault_share=recipe.fault_share)),
@@ -100,11 +100,11 @@ def _schema(recipe: DataSetRecipe) -> pa.Schema:
             ("kind", pa.string()),
             ("classes", pa.list_(pa.string())),
             ("inception", pa.int32()),  # first faulty sample; null without a fault
-            ("clearing", pa.int32()),  # first sample without the fault; null where it outlasts the record
+            ("clearing", pa.int32()),  # first sample without the fault; null if the fault outlasts the record
             ("resistance_ohm", pa.float64()),
             *((name, pa.float64()) for name in (*LINE_PARAMETERS, *INSTRUMENT_PARAMETERS)),
             *((name, pa.string()) for name in WIRING),
-            ("occurrences", pa.string()),  # JSON: all that was planned
+            ("occurrences", pa.string()),  # JSON of the planned events
             ("samples", pa.list_(pa.float32(), length * len(recipe.channels))),
             ("labels", pa.list_(pa.int8(), length)),
             ("settled", pa.list_(pa.bool_(), length)),
@@ -137,11 +137,11 @@ def _table(episodes: Episodes, first: int, schema: pa.Schema) -> pa.Table:
 
 
 def _as_json(events: Sequence[Event]) -> str:
-    """Return what was planned, modulations by their name and numbers; an open branch's resistance is null."""
+    """Return the planned events as JSON, modulations by name and parameters; an open branch's resistance is null."""
     plain = []
     for o in events:
         if not isinstance(o, PlannedEvent):
-            raise DataSetError(f"only simulated episodes can be written, not an event {o.kind!r} without its plan")
+            raise DataSetError(f"an event {o.kind!r} has no plan: write simulated episodes only")
         commands = [[c.sample, c.action, [float(v) if np.isfinite(v) else None for v in c.value]] for c in o.commands]
         modulations = [{"name": type(m).__name__, **asdict(m)} for m in o.modulations]  # type: ignore[call-overload]
         entry = {"kind": o.kind, "start": o.start, "stop": o.stop, "classes": o.stages, "parameters": o.parameters}
@@ -168,7 +168,7 @@ def _from_json(text: str) -> tuple[PlannedEvent, ...]:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A set of episodes in a file. ``index`` holds every column but the records themselves, one entry per episode."""
+    """A set of episodes in a file. ``index`` holds all columns but the records, with one entry per episode."""
 
     path: Path
     recipe: DataSetRecipe
@@ -178,9 +178,9 @@ class DataSet:
         return len(self.index["episode"])
 
     def episodes(self, numbers: NDArray[np.int64] | None = None) -> Iterator[tuple[NDArray[np.int64], Episodes]]:
-        """Yield the numbers and the episodes ``numbers`` (all by default) in parts, in the order of the file.
+        """Yield the episodes ``numbers`` (all by default) in parts with their numbers, in the order of the file.
 
-        Modulations of sources are not read back: they have done their work.
+        Modulations of sources are not read back: the samples already contain their effect.
         """
         with _opened(self.path) as file:
             for group in range(file.num_row_groups):
@@ -209,19 +209,21 @@ def open_dataset(path: Path) -> DataSet:
     """Open a set and read its index.
 
     Raises:
-        DataSetError: not such a file, or of another schema version.
+        DataSetError: the file is not a data set, or has another version of the schema.
     """
     with _opened(path) as file:
         raw = (file.schema_arrow.metadata or {}).get(METADATA)
         if raw is None:
-            raise DataSetError(f"{path}: not a data set of ours; make one with `faultline simulate --dataset`")
+            raise DataSetError(f"{path} is not a Faultline data set; make one with `faultline simulate --dataset`")
         try:
             recipe = DataSetRecipe.model_validate_json(raw)
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise DataSetError(f"{path}: made by another version ({wrong}); simulate it again") from error
+            raise DataSetError(f"{path} was made by another version ({wrong}); simulate it again") from error
         if not file.schema_arrow.equals(_schema(recipe)):
-            raise DataSetError(f"{path}: its columns are not those of schema version {recipe.schema_version}")
+            raise DataSetError(
+                f"{path}: the columns are not those of schema version {recipe.schema_version}; simulate it again"
+            )
         table = file.read(columns=[n for n in file.schema_arrow.names if n not in ("samples", "labels", "settled")])
     return DataSet(
         path, recipe, {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}

@@ -1,4 +1,4 @@
-"""The windows that the `line` model learns from, and the hard ones that are added once a first model has learned."""
+"""Training windows of the `line` model, and the hard windows that are added after the first round of training."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ from training.data.classifier import Classifier
 from training.data.episodes import Episodes
 from training.data.windows import Windows, select
 
-PART = 1024  # episodes simulated and cut at a time, so that whole records never pile up in memory
+PART = 1024  # episodes simulated and cut at a time, so that memory never holds all records
 MIXED_CYCLES, BRIEF_CYCLES = 40.0, 8.0
 MIXED = ScenarioMix(fault_share=0.5)
-FAULTS_ONLY = ScenarioMix(fault_share=1.0)  # short records around the inception, where classes are hardest to tell
+FAULTS_ONLY = ScenarioMix(fault_share=1.0)  # short records around inception, where classes are hardest to distinguish
 NON_FAULTS_ONLY = ScenarioMix(fault_share=0.0)
-# Ten ohms weigh the more, the lower the voltage: on lines of 3 and 6 kV, and on lines like those of transmission at a
-# fraction of their voltage, a network learns what a hundred are.
-# On feeders with loads of one phase it learns that some unbalance is no fault.
+# The effect of ten ohms grows as the voltage falls. On lines of 3 and 6 kV, and on transmission lines scaled to a
+# fraction of their voltage, a network therefore learns the effect of a hundred ohms.
+# On feeders with single-phase loads it learns that some unbalance is not a fault.
 TRAINING_SWEEP = ParameterSweep(kilovolt=(LOWEST_KV, np.inf), unbalanced_share=0.4)
-# In turns, part by part: of noise and imprecision alone a network learns to doubt what usual instruments show clearly,
-# such as a fault of fifty ohm. What is broken or wired wrongly is so in both, as often.
+# Parts of the training set alternate between these. Trained only on noisy and inaccurate instruments, a network becomes
+# unsure about faults that usual instruments show clearly, such as a fault of fifty ohms. Broken and miswired
+# instruments are equally frequent in both.
 INSTRUMENTS = (HARSH, replace(USUAL, faulty=HARSH.faulty))
 RESISTIVE_SWEEP, RESISTIVE_SHARE = ParameterSweep(kilovolt=(66.0, np.inf), scale=(0.05, 0.5)), 0.5
-# Of so many episodes all instructive windows are kept, of more as many windows, so that memory and an epoch's time are
-# bounded: windows of further lines teach what further windows of one line do not. The recipe keeps some 3.6 million,
-# 2.8 GB, and at its height a training takes 9.
+# Up to this number of episodes all instructive windows are kept. Of more episodes the same number of windows is kept,
+# which bounds memory and the time of an epoch: windows of more lines teach more than more windows of the same lines.
+# The recipe keeps about 3.6 million windows, 2.8 GB, and a training takes up to 9 GB.
 WHOLLY_KEPT = 250_000
-DOUBTFUL = 0.75  # a window whose right class has less probability than this is hard
+DOUBTFUL = 0.75  # a window is hard if its true class has a lower probability than this
 MOST_MINED = 40_000
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Numbers of episodes: mixed long ones, brief ones around a fault, fresh ones to be searched for hard windows."""
+    """Numbers of episodes: long mixed ones, brief ones around a fault, new ones that are searched for hard windows."""
 
     mixed: int
     brief: int
-    mined: int  # in every round
+    mined: int  # per round
 
     @classmethod
     def of(cls, episodes: int) -> Batches:
-        """Share ``episodes`` out."""
+        """Divide a number of episodes among the kinds."""
         return cls(mixed=int(0.06 * episodes), brief=int(0.89 * episodes), mined=int(0.025 * episodes))
 
 
@@ -55,10 +56,11 @@ def training_windows(batches: Batches, spec: SignalSpec, seed: int, parts: int =
     """Simulate episodes and keep their instructive windows.
 
     Args:
-        batches: how many episodes of each kind.
-        spec: of the windows.
-        seed: of the episodes.
-        parts: of a training set that these episodes are one of; all are thinned as the whole is.
+        batches: number of episodes of each kind.
+        spec: spec of the windows.
+        seed: seed of the episodes.
+        parts: number of parts of the training set, of which these episodes are one; each part is thinned like the whole
+            set.
     """
     mixed = _parts(batches.mixed, seed, MIXED_CYCLES, MIXED)
     resistive = int(RESISTIVE_SHARE * batches.brief)
@@ -74,14 +76,14 @@ def training_windows(batches: Batches, spec: SignalSpec, seed: int, parts: int =
 
 
 def hard_windows(count: int, spec: SignalSpec, seed: int, classify: Classifier, first_episode: int) -> Windows:
-    """Simulate fresh episodes, mostly without a fault, and keep the windows that ``classify`` doubts.
+    """Simulate new episodes, mostly without a fault, and keep the windows that are hard for ``classify``.
 
     Args:
-        count: of episodes.
-        spec: of the windows.
-        seed: other than that of the training windows.
-        classify: probabilities (n, classes) of windows.
-        first_episode: number of the first of the episodes.
+        count: number of episodes.
+        spec: spec of the windows.
+        seed: seed of the episodes, other than that of the training windows.
+        classify: gives the probabilities (n, classes) of windows.
+        first_episode: number of the first episode.
     """
     quiet = _parts(count - count // 4, seed, MIXED_CYCLES, NON_FAULTS_ONLY)
     faulty = _parts(count // 4, seed + 1, MIXED_CYCLES, FAULTS_ONLY)
@@ -96,15 +98,15 @@ def hard_windows(count: int, spec: SignalSpec, seed: int, classify: Classifier, 
 
 
 def doubtful(parts: Iterable[Windows], spec: SignalSpec, seed: int, classify: Classifier) -> Windows:
-    """Keep the windows that ``classify`` doubts, at most ``MOST_MINED`` of them at random.
+    """Keep the windows that are hard for ``classify``: a random choice of at most ``MOST_MINED``.
 
-    They weigh what others do. Nine in ten are no fault: the more they weigh, the rarer a quiet window is taken for a
-    fault, and the more often a three-phase fault far out for the start of a motor.
+    They have the weight of other windows. Nine in ten contain no fault. With a higher weight, fewer quiet windows would
+    be classified as faults, but more distant three-phase faults would be classified as motor starts.
     """
     merged = np.array(spec.equivalent_indices())
     kept = [Windows.empty(spec)]
     for windows in parts:
-        # The two three-phase faults cannot be told apart: doubt between them is no fault of the model.
+        # The two three-phase faults cannot be distinguished, so a window is not hard because of doubt between them.
         right = (classify(windows.data) * (merged == merged[windows.labels][:, None])).sum(axis=1)
         kept.append(windows.take((right < DOUBTFUL) & (windows.weights >= 0.5)))
     hard = Windows.joined(kept)

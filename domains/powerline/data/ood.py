@@ -1,7 +1,8 @@
-"""Choosing, on data, the bounds beyond which a window is called unknown, and evaluating them.
+"""Choose on data the bounds beyond which a window counts as out of distribution, and evaluate them.
 
-Peaks and change are bounded by what simulated lines show, with room beyond: the strongest fault is the last window
-to be refused. Roughness has a bound as high as white noise allows, since there good windows and strange ones meet.
+The bounds of peaks and change follow from simulated lines, with a margin, so that even the strongest fault is accepted.
+The bound of roughness is as high as white noise allows, since there the measures of in-distribution and
+out-of-distribution windows overlap.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from training.data.windows import Windows, select
 from training.errors import TrainingError
 
 MOST_GOOD_REJECTED = 0.005
-NOISE_ACCEPTED = 0.01  # of the noise that the bound on roughness is chosen by
-ROOM = 2.0  # between the highest peak seen and the bound, and between the smallest change and its bound
-# Standard deviation per unit: what is quieter cannot be told from a dead line's noise, nor need it be.
+NOISE_ACCEPTED = 0.01  # share of the white noise that the bound of roughness accepts
+ROOM = 2.0  # factor between the highest peak seen and the bound, and between the smallest change and its bound
+# Standard deviation per unit. Quieter noise cannot be, and need not be, distinguished from that of a de-energised line.
 NOISE_PER_UNIT = (0.3, 10.0)
 CONSTANT_PER_UNIT = 2.0
 CLASSDATA_SCALE = 1000.0
 
 
 def ood_windows(spec: SignalSpec, seed: int, count: int = 4000) -> dict[str, NDArray[np.float32]]:
-    """Return windows that no line sends, each float32 (count, samples, channels): white noise and constants."""
+    """Return windows that no line produces by kind, float32 (count, samples, channels): white noise and constants."""
     rng = np.random.default_rng(seed)
     shape = (count, *spec.window_shape)
     quietest, loudest = np.log(NOISE_PER_UNIT)
@@ -44,7 +45,7 @@ def ood_windows(spec: SignalSpec, seed: int, count: int = 4000) -> dict[str, NDA
 
 
 def scaled_classdata(path: Path, spec: SignalSpec) -> NDArray[np.float32]:
-    """Return ``classData.csv`` times 1000, in ampere and per unit, as windows of ``spec`` within each of its runs.
+    """Return ``classData.csv`` in ampere and per unit, times 1000, as windows of ``spec`` within each of its runs.
 
     Raises:
         DataSetError: the file is not ``classData.csv``.
@@ -56,7 +57,7 @@ def scaled_classdata(path: Path, spec: SignalSpec) -> NDArray[np.float32]:
 
 
 def in_distribution_windows(spec: SignalSpec, seed: int, episodes: int = 200, *, harsh: bool = False) -> Windows:
-    """Simulate every window, faulty and quiet, of ``episodes`` mixed lines with usual or with faulty instruments."""
+    """Simulate ``episodes`` mixed lines with usual or with harsh instruments, and return all their windows."""
     drawn = simulate(episodes, seed, length_cycles=40.0, instruments=HARSH if harsh else USUAL)
     return select(drawn, spec)
 
@@ -65,12 +66,12 @@ def fit_rejection(good: NDArray[np.float32], spec: SignalSpec, seed: int) -> Pow
     """Choose the bounds.
 
     Args:
-        good: windows float32 (n, samples, channels) of lines as training knows them.
-        spec: of the windows.
-        seed: of the noise.
+        good: windows float32 (n, samples, channels) of lines like those of training.
+        spec: spec of the windows.
+        seed: seed of the white noise.
 
     Raises:
-        TrainingError: bounds that refuse noise would refuse more than 0.5 % of ``good``.
+        TrainingError: bounds that reject noise would reject more than 0.5 % of ``good``.
     """
     seen = _measures(good, spec)
     noise = _measures(ood_windows(spec, seed)["white noise"], spec)
@@ -86,28 +87,31 @@ def fit_rejection(good: NDArray[np.float32], spec: SignalSpec, seed: int) -> Pow
     refused = float(chosen.is_ood(good).mean())
     if refused > MOST_GOOD_REJECTED:
         raise TrainingError(
-            f"bounds that refuse white noise refuse {refused:.2%} of the good windows too (at most"
-            f" {MOST_GOOD_REJECTED:.1%}): are these windows per unit, {spec.period_samples} samples a cycle?"
+            f"the bounds that reject white noise also reject {refused:.2%} of the in-distribution windows, more than"
+            f" {MOST_GOOD_REJECTED:.1%}: check that windows are per unit, with {spec.period_samples} samples per cycle"
         )
     return chosen
 
 
 def line_rejection(spec: SignalSpec, seed: int) -> PowerLineRejection:
-    """Simulate lines with usual and with faulty instruments, and choose the bounds for both."""
+    """Simulate lines with usual and with harsh instruments, and choose the bounds for both."""
     both = [in_distribution_windows(spec, seed + harsh, harsh=bool(harsh)).data for harsh in (0, 1)]
     return fit_rejection(np.concatenate(both), spec, seed)
 
 
 @dataclass(frozen=True)
 class RejectionScores:
-    """Which part of the windows is refused: of good ones, of those with a fault, and of strange ones by kind."""
+    """Shares of rejected windows: of in-distribution ones, of those with a fault, of out-of-distribution ones by kind.
+
+    The names ``good`` and ``strange`` of the two kinds of windows are those of the manifest.
+    """
 
     good: float
     faulty: float
     strange: dict[str, float]
 
     def as_metrics(self) -> dict[str, float]:
-        """Return the parts by name, rounded for a manifest."""
+        """Return the shares by name, rounded for a manifest."""
         parts = {"good": self.good, "faulty": self.faulty, **self.strange}
         return {name: round(part, 5) for name, part in parts.items()}
 
@@ -115,7 +119,7 @@ class RejectionScores:
 def score_rejection(
     rejection: PowerLineRejection, good: Windows, strange: dict[str, NDArray[np.float32]], spec: SignalSpec
 ) -> RejectionScores:
-    """Evaluate bounds by windows that they were not chosen on."""
+    """Evaluate bounds on windows other than those on which they were chosen."""
     refused = rejection.is_ood(good.data)
     faulty = good.labels != spec.none_index
     return RejectionScores(
@@ -131,5 +135,5 @@ def _measures(windows: NDArray[np.float32], spec: SignalSpec) -> Measures:
 
 
 def _plain(value: float) -> float:
-    """Three digits are enough for a bound, and readable in a manifest."""
+    """Round to three digits, which are enough for a bound and readable in a manifest."""
     return float(f"{value:.3g}")

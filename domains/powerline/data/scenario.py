@@ -1,7 +1,7 @@
-"""Scenarios: hours of a day in the life of several lines, squeezed into seconds, to be replayed.
+"""Simulate scenarios for replay: several lines with more events in seconds than a real line has in hours.
 
-A line's record is made of stretches of equal length that begin and end in the same steady state, so they are
-solved side by side and joined. Each holds one event, and at least a second of quiet before it.
+A line's record consists of stretches of equal length that begin and end in the same steady state, so that they can be
+solved in parallel and joined. Each stretch holds one event, after at least a second of quiet.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from training.data.episodes import Event, Scenario
 from training.errors import TrainingError
 
 STRETCH_S = 3.2
-QUIET_S = 1.05  # before every event; the record's first second is quiet, too
+QUIET_S = 1.05  # seconds before every event; the first second of a record is quiet, too
 TAIL_S = 0.1
 FAULT_SHARE = 0.55
 GOOD_INSTRUMENTS = Instruments(noise_db=(40.0, 60.0), knee=(8.0, 60.0))
@@ -33,18 +33,18 @@ GOOD_INSTRUMENTS = Instruments(noise_db=(40.0, 60.0), knee=(8.0, 60.0))
 def scenario(lines: int, seconds: float, seed: int, hz: float = 50, *, fault_share: float = FAULT_SHARE) -> Scenario:
     """Simulate ``lines`` lines for ``seconds`` each.
 
-    Every combination of phases and every kind of non-fault occurs as soon as there is room for all. Samples are
-    float32 (lines, t, 6), ia ib ic va vb vc per unit; labels are classes of `line`.
+    If the record is long enough, every combination of phases and every kind of non-fault occurs. Samples are float32
+    (lines, t, 6), ia ib ic va vb vc per unit; labels are classes of `line`.
 
     Args:
-        lines: how many.
+        lines: number of lines.
         seconds: length of the record.
-        seed: the same seed gives the same record.
+        seed: seed of the record; the same seed gives the same record.
         hz: nominal frequency, 50 or 60.
-        fault_share: part of the events that are faults.
+        fault_share: share of faults among the events.
 
     Raises:
-        TrainingError: nothing to simulate.
+        TrainingError: lines, seconds or frequency are out of range.
 
     Example:
         >>> record = scenario(2, 6, seed=1)
@@ -52,7 +52,7 @@ def scenario(lines: int, seconds: float, seed: int, hz: float = 50, *, fault_sha
         ((2, 9600, 6), 1600.0)
     """
     if lines < 1 or seconds <= 0 or hz not in (50, 60):
-        raise TrainingError("a scenario needs at least one line, more than 0 seconds, and 50 or 60 Hz")
+        raise TrainingError("a scenario needs at least one line, more than 0 seconds, and a frequency of 50 or 60 Hz")
     rng = np.random.default_rng(seed)
     rate = hz * SAMPLES_PER_CYCLE
     total, stretch = round(seconds * rate), round(STRETCH_S * rate)
@@ -69,7 +69,7 @@ def scenario(lines: int, seconds: float, seed: int, hz: float = 50, *, fault_sha
 def _stretches(
     network: Network, per_line: int, stretch: int, fault_share: float, rng: np.random.Generator
 ) -> tuple[list[PlannedEvent | None], Network]:
-    """Draw one event per stretch, lines first, and the network as it is at each stretch's beginning."""
+    """Draw one event per stretch, ordered by line, and return them with the network at each stretch's beginning."""
     lines = len(network)
     count = lines * per_line
     faults = round(fault_share * count)
@@ -86,13 +86,13 @@ def _stretches(
 
 
 def _dealt(names: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
-    """Deal ``count`` names, each as often as the others."""
+    """Draw ``count`` names, each equally often."""
     rounds = -(-count // len(names))
     return [str(name) for _ in range(rounds) for name in rng.permutation(names)][:count]
 
 
 def _fitting(line: LineContext, kind: str, rng: np.random.Generator, stretch: int, rate: float) -> PlannedEvent | None:
-    """Draw an event that ends in time for the next stretch to begin in steady state."""
+    """Draw an event that ends early enough for the next stretch to begin in steady state; None if none fits."""
     for _ in range(20):
         start = round((QUIET_S + rng.uniform(0, 0.4)) * rate)
         if kind in NON_FAULTS:
@@ -107,7 +107,7 @@ def _fitting(line: LineContext, kind: str, rng: np.random.Generator, stretch: in
 def _joined(
     network: Network, solved: Network, planned: list[PlannedEvent | None], per_line: int, stretch: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.bool_]]:
-    """Solve all stretches, each one cycle longer than needed, and fade each into the next over that cycle."""
+    """Solve all stretches one cycle longer than needed, and cross-fade each into the next over that cycle."""
     plans = [plan_of([event] if event else []) for event in planned]
     waves = solve(solved, plans, stretch + SAMPLES_PER_CYCLE)
     shape = (len(network), per_line, stretch + SAMPLES_PER_CYCLE)
@@ -129,7 +129,7 @@ def _events(
     per_line: int,
     stretch: int,
 ) -> list[Event]:
-    """Return the record of events; a fault's own times are those that its labels show."""
+    """Return the events of the record; the labels give the times of faults."""
     runs = {(f.line, f.begin // stretch): f for f in injected_faults(labels)}
     events = []
     for n, what in enumerate(planned):
@@ -155,6 +155,6 @@ def _events(
 
 
 def _inception_deg(solved: Network, n: int, sample: int) -> float:
-    """Return the angle of the local source's phase A voltage at a sample of stretch ``n`` from its positive maximum."""
+    """Return the angle of the local source's phase A voltage from its positive peak, at a sample of stretch ``n``."""
     turned = 2 * np.pi * solved.frequency_hz[n] * sample / (solved.nominal_hz[n] * SAMPLES_PER_CYCLE)
     return float(np.degrees(solved.angle[n] + turned) % 360)

@@ -1,7 +1,7 @@
-"""The forms in which a window of a three-phase line is as true as it is.
+"""Symmetries of a three-phase line for data augmentation.
 
-A line is the same when its phases are named one further, and half a cycle later everything has the other sign. A
-network that is shown windows in all these forms learns from six times as many.
+Rotating the names of the phases gives an equally valid window, and so does changing all signs, since half a cycle later
+every value has the opposite sign. With all combinations a network learns from six times as many windows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["LINE_SYMMETRIES"]
 
 
 def _of_three_phases() -> Symmetries:
-    # Which phase is shown as A, B and C: in turn, so that their sequence stays positive.
+    # Phases shown as A, B and C. Only rotations are used, so that the phase sequence stays positive.
     orders = [((0 - turn) % 3, (1 - turn) % 3, (2 - turn) % 3) for turn in range(3)] * 2
     return Symmetries(
         channels=tuple((*order, *(3 + phase for phase in order)) for order in orders),

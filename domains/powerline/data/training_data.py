@@ -1,4 +1,4 @@
-"""The data that a `line` model learns from and is scored on: episodes simulated for it, or those of a data set."""
+"""Training and evaluation data of a `line` model: episodes simulated for it, or those of a data set."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from training.errors import DataSetError
 log = structlog.get_logger(__name__)
 
 LINE_SHARES = (0.94, 0.06)  # training, validation
-# Rounds of fitting that simulate hard windows after them, at most.
+# Most rounds of fitting that are followed by a search for hard windows.
 MOST_SEARCHES = 2
-# Episodes of a data set that a part is evaluated by: all their windows are kept, some 150 of each.
+# Most episodes of a data set's part that are evaluated: all their windows are kept, about 150 per episode.
 MOST_EVALUATED = 400
 EVALUATED = ("calibration", "test", *(f"held-out-{band}" for band in HELD_OUT))
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """The seeds of everything that a training draws, from the one that it was given.
+    """Seeds of all random parts of a training, derived from the given one.
 
-    What is simulated apart from the training set has a seed apart; any number beyond the training set's own range of
-    seeds will do.
+    Every simulation beside the training set has a seed of its own. Any number outside the training set's range of
+    seeds is suitable.
     """
 
     training: int
 
     def search(self, number: int) -> int:
-        """Return the seed of the search for hard windows after a round, counted from 1."""
+        """Return the seed of the search for hard windows after round ``number``, counted from 1."""
         return self.training + 500_000 * number
 
     @property
@@ -52,16 +52,16 @@ class Seeds:
 
     @property
     def rejection(self) -> int:
-        """Return the seed of what the bounds of rejection are chosen on."""
+        """Return the seed of the windows on which the bounds of rejection are chosen."""
         return self.training + 8_000_000
 
     @property
     def test(self) -> int:
-        """Return the seed of the training's own test."""
+        """Return the seed of the test that is part of the training."""
         return self.training + 9_000_000
 
     def used(self) -> set[int]:
-        """Return every seed that a training draws from; each of them draws from the next one too."""
+        """Return every seed that a training uses; each use also takes the seed after it."""
         searches = (self.search(number) for number in range(1, MOST_SEARCHES + 1))
         apart = (self.training, *searches, self.calibration, self.rejection, self.test)
         return {seed + extra for seed in apart for extra in (0, 1)}
@@ -69,9 +69,17 @@ class Seeds:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """``train`` and ``validation`` hold instructive windows, ``calibration`` and ``test`` all windows of other
-    episodes, as often as they occur; ``held_out`` all windows by band that none of them touches; ``source`` tells a
-    manifest where they come from."""
+    """The windows of a training.
+
+    Attributes:
+        train: instructive windows to learn from.
+        validation: instructive windows of other episodes.
+        calibration: all windows of further episodes, as often as they occur.
+        test: all windows of further episodes, as often as they occur.
+        search: finds hard windows between two rounds.
+        held_out: all windows of each held-out band, which none of the other parts contains.
+        source: origin of the data for the manifest; None if simulated.
+    """
 
     train: Windows
     validation: Windows
@@ -83,7 +91,7 @@ class TrainingData:
 
 
 def simulate_training_data(batches: Batches, spec: SignalSpec, seeds: Seeds) -> TrainingData:
-    """Simulate what a model learns from, what it is evaluated by, and, in every round, what it may find hard."""
+    """Simulate the windows of training and evaluation, and prepare the simulation of hard windows in every round."""
     windows = training_windows(batches, spec, seeds.training)
     known = batches.mixed + batches.brief
     train, validation = split_by_episode(windows, LINE_SHARES, seeds.training)
@@ -94,7 +102,7 @@ def simulate_training_data(batches: Batches, spec: SignalSpec, seeds: Seeds) -> 
 
 
 def simulated_search(count: int, spec: SignalSpec, seeds: Seeds, first_episode: int) -> Search:
-    """Return a search of ``count`` fresh episodes in every round, numbered from ``first_episode`` on."""
+    """Return a search through ``count`` new episodes per round, numbered from ``first_episode`` on."""
 
     def search(done: int, _: int, classify: Classifier) -> Windows:
         number = first_episode + (done - 1) * count
@@ -106,13 +114,13 @@ def simulated_search(count: int, spec: SignalSpec, seeds: Seeds, first_episode: 
 
 
 def read_training_data(path: Path, spec: SignalSpec, seed: int) -> TrainingData:
-    """Read a data set's parts: no episode is in two of them, and the held-out bands are in none that is learned from.
+    """Read a data set's parts, which share no episode; the held-out bands are in none of the other parts.
 
-    Hard windows are searched among all windows of the training episodes, of which few are learned from in the first
-    place; every round searches episodes of its own.
+    Hard windows are searched among all windows of the training episodes, since the first round learns from few of them.
+    Every round searches other episodes.
 
     Raises:
-        DataSetError: not a data set, one of other windows than ``spec``'s, or too few episodes.
+        DataSetError: the file is not a data set, its windows do not fit ``spec``, or it has too few episodes.
     """
     dataset = open_dataset(path)
     _fits(dataset, spec)
@@ -148,18 +156,20 @@ def _fits(dataset: DataSet, spec: SignalSpec) -> None:
     wanted = tuple(spec.channels), tuple(spec.class_names), spec.period_samples
     for what, has, needs in zip(("channels", "classes", "samples per cycle"), held, wanted, strict=True):
         if has != needs:
-            raise DataSetError(f"{dataset.path}: its {what} are {has}, spec {spec.name} has {needs}; simulate it again")
+            raise DataSetError(
+                f"{dataset.path}: its {what} are {has}, but spec {spec.name} has {needs}; simulate it again"
+            )
 
 
 def _too_few(dataset: DataSet, why: str) -> DataSetError:
     return DataSetError(
-        f"{dataset.path}: too few: its {len(dataset)} episodes {why};"
+        f"{dataset.path}: too few episodes: its {len(dataset)} episodes {why};"
         f" make more with `faultline simulate --dataset FILE --episodes 4096`"
     )
 
 
 def _windows(dataset: DataSet, numbers: NDArray[np.int64], spec: SignalSpec, seed: int | None = None) -> Windows:
-    """Return the windows of episodes: the instructive ones where a seed is given, else all."""
+    """Return the windows of episodes: the instructive ones if a seed is given, else all."""
     return Windows.joined([Windows.empty(spec), *_parts(dataset, numbers, spec, seed)])
 
 

@@ -1,1 +1,1 @@
-"""Evaluate models of power lines for the gate and the report."""
+"""Evaluation of power-line models for the gate and the report."""

@@ -1,4 +1,4 @@
-"""Score a classifier of power lines on scenarios that it has never seen: per window, and per event."""
+"""Score a classifier of power lines on unseen scenarios, per window and per event."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from training.report.records import event_at
 
 TEST_SECONDS = 64.0
 DISTURBANCES_PER_HOUR = 60
-SETTLING_S = 0.5  # after a disturbance, what is called a fault is still its doing
-LINES_AT_ONCE = 10  # so that whole records never pile up in memory
+SETTLING_S = 0.5  # seconds after a disturbance in which a false alarm still counts as caused by it
+LINES_AT_ONCE = 10  # lines simulated at a time, so that memory never holds all records
 
 
 def evaluate_line(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> dict[str, Any]:
     """Score a classifier on a mixed scenario and on one of non-faults only, both of ``lines`` lines.
 
     Args:
-        classify: probabilities (n, classes) of windows (n, samples, channels).
-        spec: of the windows.
-        seed: of the two scenarios.
-        lines: in each; every line is recorded for 64 s with an occurrence in every 3.2 s.
+        classify: gives the probabilities (n, classes) of windows (n, samples, channels).
+        spec: spec of the windows.
+        seed: seed of the two scenarios.
+        lines: number of lines in each; every line is recorded for 64 s with one event in every 3.2 s.
 
     Returns:
-        Scores of windows lying fully in one state, of events, and the false alarms among non-faults.
+        Scores of windows that lie fully in one state, scores of events, and false alarms among non-faults.
     """
     mixed = scenario(lines, TEST_SECONDS, seed)
     probabilities = classify_record(classify, mixed.samples, spec)
@@ -50,7 +50,7 @@ def evaluate_line(classify: Classifier, spec: SignalSpec, seed: int, lines: int)
 
 
 def evaluate_silence(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> dict[str, Any]:
-    """Count the false alarms, in all and by kind, that a scenario without any fault causes."""
+    """Count the false alarms in a scenario without faults, in total and by kind of event."""
     quiet = scenario(lines, TEST_SECONDS, seed, fault_share=0.0)
     probabilities = classify_record(classify, quiet.samples, spec)
     found = detect_episodes(probabilities, quiet.samples, spec)
@@ -71,7 +71,7 @@ def evaluate_silence(classify: Classifier, spec: SignalSpec, seed: int, lines: i
 
 
 def score_faults(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> Faults:
-    """Count what becomes of the faults on ``lines`` fresh lines, 64 s each with an occurrence in every 3.2 s."""
+    """Count found, missed and misclassified faults on ``lines`` new lines, 64 s each with one event in every 3.2 s."""
     record = scenario(lines, TEST_SECONDS, seed)
     episodes = detect_episodes(classify_record(classify, record.samples, spec), record.samples, spec)
     injected = injected_faults(record.labels, spec.none_index)
@@ -86,10 +86,10 @@ def score_faults(classify: Classifier, spec: SignalSpec, seed: int, lines: int) 
 
 
 def score_disturbances(classify: Classifier, spec: SignalSpec, seed: int, lines: int) -> Disturbances:
-    """Count the false alarms of ``lines`` fresh lines with a disturbance in every 3.2 s and no fault.
+    """Count the false alarms on ``lines`` new lines with a disturbance in every 3.2 s and no fault.
 
-    A disturbance stands for a minute. Of the quiet that such a minute has besides, the simulated quiet is a sample:
-    alarms in it count as often as an hour has more of it.
+    Each disturbance stands for one minute. The simulated quiet time is a sample of the quiet rest of these minutes, so
+    the rate of alarms in it is scaled up to the quiet time of an hour.
     """
     dealt: Counter[str] = Counter()
     alarms: Counter[str] = Counter()

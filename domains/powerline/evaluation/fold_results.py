@@ -1,4 +1,4 @@
-"""What cross-validation found: per fold, and over the folds."""
+"""Results of cross-validation: per fold, and over all folds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Disturbances", "Faults", "Fold", "Folds", "Spread", "WindowScores"]
 
 
 class WindowScores(FrozenModel):
-    """Of windows that one state fills; merged: with the two three-phase faults as one class."""
+    """Scores of windows that lie fully in one state; merged scores count the two three-phase faults as one class."""
 
     windows: int
     accuracy: float
@@ -24,7 +24,7 @@ class WindowScores(FrozenModel):
 
 
 class Faults(FrozenModel):
-    """Of faults on fresh lines, after confirmation; delay from inception to confirmation."""
+    """Results for faults on new lines, after confirmation; the delay counts from inception to confirmation."""
 
     injected: int
     missed: int
@@ -34,19 +34,19 @@ class Faults(FrozenModel):
 
 
 class Disturbances(FrozenModel):
-    """Of disturbances that are no faults, after confirmation."""
+    """Results for disturbances without a fault, after confirmation."""
 
-    dealt: dict[str, int] = Field(description="Disturbances by kind.")
-    line_hours: float = Field(description="The disturbances as hours of sixty.")
+    dealt: dict[str, int] = Field(description="Number of disturbances by kind.")
+    line_hours: float = Field(description="Line-hours that the disturbances stand for, at sixty per hour.")
     quiet_hours: float = Field(description="Simulated line-hours without a disturbance.")
-    alarms: dict[str, int] = Field(description="False alarms by kind of disturbance; quiet: during none.")
+    alarms: dict[str, int] = Field(description="False alarms by kind of disturbance; quiet: outside disturbances.")
     alarms_per_line_hour: float = Field(
-        description="Alarms at disturbances over line_hours, and alarms in the quiet as often as an hour has of it."
+        description="Alarms at disturbances per line_hours, plus alarms in quiet time scaled to that of an hour."
     )
 
 
 class Fold(FrozenModel):
-    """One fold: what its model learned from, and how it was evaluated."""
+    """Result of one fold: the size of its training data, and its scores."""
 
     schema_version: Literal[1] = 1
     fingerprint: str
@@ -61,7 +61,7 @@ class Fold(FrozenModel):
     seconds: float
 
     def figures(self) -> dict[str, float | None]:
-        """Return what is compared between folds, by the heading it has in a table."""
+        """Return the figures that are compared between folds, by their table heading."""
         return {
             "held out, faults: merged macro-F1": self.held_out_faults.merged_macro_f1,
             "held out, faults: macro-F1": self.held_out_faults.macro_f1,
@@ -79,7 +79,7 @@ class Fold(FrozenModel):
 
 
 class Spread(FrozenModel):
-    """Mean, standard deviation (n − 1), least and most over the folds."""
+    """Mean, standard deviation (n − 1), minimum and maximum over the folds."""
 
     mean: float
     deviation: float
@@ -88,7 +88,7 @@ class Spread(FrozenModel):
 
 
 class Folds(FrozenModel):
-    """All folds, and the spread of every figure that all of them have."""
+    """Results of all folds, with the spread of every figure that all folds have."""
 
     schema_version: Literal[1] = 1
     fingerprint: str
@@ -97,7 +97,7 @@ class Folds(FrozenModel):
 
     @classmethod
     def of(cls, fingerprint: str, folds: Sequence[Fold]) -> Self:
-        """Sum up two folds or more."""
+        """Summarise two or more folds."""
         spread = {}
         for name in folds[0].figures():
             values = [value for fold in folds if (value := fold.figures()[name]) is not None]

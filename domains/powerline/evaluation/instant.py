@@ -1,4 +1,4 @@
-"""Evaluate an `instant` model on ``classData.csv``: the test part of the split that it was trained with."""
+"""Evaluate an `instant` model on ``classData.csv``, by the test part of the split of its training."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from training.fitting.defaults import DEFAULT_SEED
 from training.report.failures import axes, waveform
 from training.report.scores import merged_macro_f1
 
-# Neighbouring rows are no independent trials: rows of a tenth of a cycle are drawn as one.
+# Neighbouring rows are not independent samples, so the bootstrap draws blocks of a tenth of a cycle.
 BLOCK_ROWS = 40
 AROUND_ROWS = 200
 QUARTERS = ("lowest", "second", "third", "highest")
 
 
 def evaluate_instant_model(classify: Classifier, artefact: Artefact, data: Path, step: Progress) -> Evaluation:
-    """Evaluate an `instant` classifier on the rows that its training set apart.
+    """Evaluate an `instant` classifier on the rows that its training held out.
 
     Args:
-        classify: probabilities of windows.
-        artefact: tells the split and the seed it was trained with.
-        data: ``classData.csv``.
-        step: told what is being done.
+        classify: gives the probabilities of windows.
+        artefact: gives the split and the seed of its training.
+        data: path of ``classData.csv``.
+        step: called with a description of each step.
 
     Raises:
         DataSetError: the file is not ``classData.csv``.
@@ -76,13 +76,13 @@ def evaluate_instant_model(classify: Classifier, artefact: Artefact, data: Path,
         failures=tuple(_failures(predictions, test_rows, windows, spec)),
         elsewhere=elsewhere,
         holdout=honest,
-        holdout_is_predicted=False,  # the gate's hold-out is another split than the one that two models are compared on
+        holdout_is_predicted=False,  # the gate's hold-out score is from another split than the predictions
     )
 
 
 def _rows(windows: Windows, split: Split, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of the training and the test part, carried through the split as weights."""
-    # float32 counts exactly to 16 million; the file has 7,861 rows.
+    """Return the row numbers of the training and the test part, by passing them through the split as weights."""
+    # float32 represents integers exactly up to 16 million; the file has 7,861 rows.
     numbered = replace(windows, weights=np.arange(len(windows), dtype=np.float32))
     train, _, test = split_classdata(numbered, split, seed)
     return train.weights.astype(np.int64), test.weights.astype(np.int64)
@@ -102,9 +102,10 @@ def _elsewhere(metrics: dict[str, Any], split: Split) -> Elsewhere | None:
 
 
 def _leakage(windows: Windows, train: np.ndarray, test: np.ndarray, split: Split) -> tuple[LeakageCheck, ...]:
-    """Equal rows on both sides, and rows whose neighbour in time was learned."""
+    """Count equal rows in training and test, and test rows whose neighbour in time is a training row."""
     learned = {windows.data[row].tobytes() for row in train}
-    # What the random split cannot avoid is told, not failed: the report names the honest split beside it.
+    # The random split cannot avoid neighbours. They are reported without failing: the report shows the score of the
+    # split by blocks beside them.
     allowed = None if split == "random" else 0
     inside = np.zeros(len(windows) + 2, bool)
     inside[train + 1] = True
@@ -143,7 +144,7 @@ def _slices(predictions: Predictions, test: Windows, spec: SignalSpec) -> Iterat
 
 
 def _failures(predictions: Predictions, test_rows: np.ndarray, windows: Windows, spec: SignalSpec) -> Iterator[Failure]:
-    """The surest of the wrong rows, one of each confusion, with the rows around them."""
+    """Yield the most confidently misclassified rows, one for each confusion, with the rows around them."""
     merged = np.array(spec.equivalent_indices())
     sure = predictions.probabilities.max(axis=1) * (merged[predictions.y_pred] != merged[predictions.labels])
     peak = np.abs(windows.data[:, 0, :]).max(axis=0)

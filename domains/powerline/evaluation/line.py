@@ -1,4 +1,4 @@
-"""Evaluate a `line` model on lines that it has never seen: a mixed scenario, and one of non-faults only."""
+"""Evaluate a `line` model on unseen lines, by a mixed scenario and one of non-faults only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from training.report.failures import scenario_failures
 from training.report.records import ClassifiedScenario, classified, event_at
 from training.report.scores import merged_macro_f1
 
-CHECKED_EPISODES = 1024  # one part of the training set, which is simulated part by part
+CHECKED_EPISODES = 1024  # episodes checked for leakage: the first part of the training set, simulated again
 
 _BANDS: dict[str, tuple[str, tuple[float, ...], str]] = {
     "resistance_ohm": ("fault resistance", (0.1, 1.0, 10.0), "Ω"),
@@ -55,11 +55,11 @@ def evaluate_line_model(
     """Evaluate a `line` classifier.
 
     Args:
-        classify: probabilities of windows.
-        artefact: tells what it was trained on.
-        scenarios: from ``line_scenarios``.
-        seed: of the scenarios.
-        step: told what is being done.
+        classify: gives the probabilities of windows.
+        artefact: gives the data of its training.
+        scenarios: result of ``line_scenarios``.
+        seed: seed of the scenarios.
+        step: called with a description of each step.
     """
     spec = artefact.manifest.spec
     step("classifying the mixed scenario")
@@ -91,7 +91,7 @@ def evaluate_line_model(
 
 
 def line_predictions(record: ClassifiedScenario, spec: SignalSpec) -> Predictions:
-    """Return the windows lying fully in one state; an episode is one stretch of one line, with one event."""
+    """Return the windows that lie fully in one state; an episode is one stretch of one line, with one event."""
     stretch = round(STRETCH_S * record.scenario.rate_hz)
     ends = window_ends(record.scenario.labels.shape[1], spec)
     place = np.arange(len(record.scenario.labels))[:, None] * 10_000 + (ends // stretch)[None, :]
@@ -110,7 +110,7 @@ def _parts(artefact: Artefact, evaluated: int) -> dict[str, int]:
 
 
 def _leakage(artefact: Artefact, mixed: ClassifiedScenario, seed: int) -> tuple[LeakageCheck, ...]:
-    """Compare seeds; and windows with those of a part of the training or data set, simulated again from its seed."""
+    """Compare seeds with those of training, and windows with a part of the training data simulated again."""
     trained = artefact.manifest.provenance.get("seed")
     if not isinstance(trained, int):
         return ()
@@ -159,7 +159,7 @@ def _events(mixed: ClassifiedScenario, quiet: ClassifiedScenario, spec: SignalSp
 
 
 def _fault_slices(record: ClassifiedScenario, spec: SignalSpec) -> Iterator[Slice]:
-    """Windows of faults, by what was drawn for the fault."""
+    """Yield the accuracy in windows of faults, by the simulated parameters of the fault."""
     merged = np.array(spec.equivalent_indices())
     right = merged[record.probabilities.argmax(axis=2)] == merged[record.labels]
     ends = window_ends(record.scenario.labels.shape[1], spec)
@@ -196,7 +196,7 @@ def _band(value: float, bounds: tuple[float, ...]) -> str:
 
 
 def _silence_slices(records: tuple[ClassifiedScenario, ...], spec: SignalSpec) -> Iterator[Slice]:
-    """Windows of non-faults, by kind: right is silence."""
+    """Yield the accuracy in windows of non-faults by kind; class none is correct."""
     counted: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for record in records:
         silent = record.probabilities.argmax(axis=2) == spec.none_index

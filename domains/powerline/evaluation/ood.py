@@ -1,4 +1,4 @@
-"""Measure what a `line` model refuses: inputs that no line sends, and good ones."""
+"""Measure how often a `line` model rejects windows: in-distribution ones, and inputs that no line produces."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from model.artefact import Artefact
 from training.evaluation.documents import Rejection, RejectionRow
 
 GOOD_EPISODES = 400
-APART = 10  # between the seeds of scenarios and those used here
+APART = 10  # distance of the seeds used here from those of scenarios
 
 
 def measured_rejection(artefact: Artefact, seed: int, data: Path | None) -> Rejection | None:
-    """Return how much of good and of foreign input the artefact's bounds refuse; None where it has none.
+    """Return the shares of in-distribution and out-of-distribution input that the artefact's bounds reject.
 
     Args:
-        artefact: of spec `line`.
-        seed: of the scenarios; windows are drawn from another.
-        data: ``classData.csv``, which is foreign to this spec; left out where not given.
+        artefact: an artefact of spec `line`.
+        seed: seed of the scenarios; the windows are drawn from another one.
+        data: path of ``classData.csv``, which is out of distribution for this spec; skipped if None.
+
+    Returns:
+        The shares by kind of input; None if the artefact has no bounds.
     """
     bounds, spec = artefact.manifest.rejection, artefact.manifest.spec
     if bounds is None:

@@ -1,1 +1,1 @@
-"""Train the models of power lines."""
+"""Recipes that train and compare models of power lines."""

@@ -1,4 +1,4 @@
-"""All architectures on ``classData.csv`` by the protocol of the reference report, and on the honest split beside it."""
+"""Compare all architectures on ``classData.csv``, by the reference report's protocol and by a split without leakage."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from training.data.windows import Windows
 from training.fitting.fit import FitHistory, logits_of, stay_on_one_core
 from training.metrics import window_scores
 
-# Single windows classified to time the engine; the median of so many does not move with one hiccup.
+# Single windows classified to time the engine; one delay does not shift the median of this many.
 TIMED_WINDOWS = 300
 
 
 class SplitScores(FrozenModel):
-    """Of the best epoch by validation accuracy. ``merged``: the two three-phase classes as one."""
+    """Scores of the epoch with the best validation accuracy; ``merged`` counts the two three-phase classes as one."""
 
     validation_accuracy: float
     last_validation_accuracy: float
@@ -39,7 +39,10 @@ class SplitScores(FrozenModel):
 
 
 class Outcome(FrozenModel):
-    """One architecture. ``random`` puts neighbouring instants on both sides, ``blocks`` parts them in time."""
+    """Result of one architecture.
+
+    The split ``random`` puts neighbouring instants into training and test; ``blocks`` separates them in time.
+    """
 
     architecture: str
     parameters: int
@@ -49,7 +52,7 @@ class Outcome(FrozenModel):
 
 
 class Comparison(FrozenModel):
-    """What ``faultline compare`` found. ``rows``: windows for training, validation and test, by split."""
+    """Result of ``faultline compare``. ``rows`` are the windows for training, validation and test, by split."""
 
     schema_version: int = 1
     seed: int
@@ -69,10 +72,10 @@ def compare(
 
     Args:
         data: path of ``classData.csv``.
-        seed: of the split, the weights, dropout and the order of windows.
-        epochs: of every training.
-        architectures: which; see ``model.architectures``.
-        on_epoch: called after every epoch, with what is being trained.
+        seed: seed of the split, the weights, dropout and the order of windows.
+        epochs: number of epochs of every training.
+        architectures: names of the architectures; see ``model.architectures``.
+        on_epoch: called after every epoch with the names of architecture and split.
 
     Raises:
         DataSetError: the file is not ``classData.csv``.
@@ -129,7 +132,7 @@ def _scores(network: Any, history: FitHistory, test: Windows, spec: SignalSpec) 
 def prediction_ms(
     network: Any, architecture: str, spec: SignalSpec, normalisation: Normalisation, windows: Windows
 ) -> float:
-    """Return the median time, in ms, in which the worker's engine classifies a single window."""
+    """Return the median time in ms that the worker's engine takes to classify a single window."""
     artefact = Artefact.from_model(network, spec, normalisation=normalisation, architecture=architecture)
     took = []
     with Engine(artefact, threads=1, buckets=(1,)).warm() as engine:

@@ -1,15 +1,15 @@
-"""Episode-grouped cross-validation of the `line` recipe: every episode is evaluated by a model that never saw it.
+"""Cross-validate the `line` recipe by groups of episodes: the model that evaluates an episode has never seen it.
 
-As many groups of episodes as there are folds are simulated, each from seeds of its own. A fold's model learns from
-all groups but one, by the recipe's rounds, normalisation and calibration, and is evaluated
+The number of simulated groups of episodes equals the number of folds, and each group has seeds of its own. A fold's
+model learns from all groups but one, by the recipe's rounds, normalisation and calibration. It is evaluated by
 
-- by the windows of its own group that one state fills, with instruments as bad as in training, and by those of fresh
-  lines with usual instruments, where every window counts that one state fills, as often as it occurs;
-- by faults on fresh lines: found, missed, delay;
-- by disturbances of every kind on fresh lines. One hour has sixty: each stands for a minute, of which the
-  seconds around it are simulated, and the quiet between disturbances is evaluated by the quiet that was simulated.
+- windows that lie fully in one state: those of the group left out, with instruments as bad as in training, and those of
+  new lines with usual instruments, where each such window counts as often as it occurs;
+- faults on new lines: found faults, missed faults and delay;
+- disturbances of every kind on new lines. One hour has sixty of them. Each stands for a minute, of which the seconds
+  around it are simulated; the simulated quiet time stands for the quiet time between disturbances.
 
-Windows unlike training are answered as a worker answers them, with no fault.
+Windows that are out of distribution count as no fault, as in a worker.
 """
 
 from __future__ import annotations
@@ -52,15 +52,16 @@ __all__ = ["FoldOptions", "cross_validate", "epochs_per_fold", "run_fold"]
 
 log = structlog.get_logger(__name__)
 
-GROUP_SEED = 10_000  # between the seeds of two groups: a training set takes two seeds
+GROUP_SEED = 10_000  # distance between the seeds of two groups; a training set takes two seeds
 Epoch = Callable[[int, FitHistory], None]
 
 
 @dataclass(frozen=True)
 class FoldOptions:
-    """What ``faultline folds`` was asked for. ``lines`` are fresh ones, 64 s each, once with faults, once without.
+    """Options of ``faultline folds``.
 
-    ``usual_episodes`` have one fault each at most: of 400 one that is wrong moves macro-F1 by half a point.
+    ``lines`` is the number of new lines of 64 s each, simulated once with faults and once without. ``usual_episodes``
+    have at most one fault each: with 400 of them, one wrong episode changes macro-F1 by half a point.
     """
 
     folds: int = 5
@@ -79,22 +80,22 @@ class FoldOptions:
 
     @property
     def batches(self) -> Batches:
-        """Of one group."""
+        """Numbers of episodes of one group."""
         return Batches.of(self.episodes // self.folds)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what decides the outcome: a result with another one is another recipe's."""
+        """Hash of all that determines the result; a result with another fingerprint comes from another recipe."""
         return hashlib.sha256(repr((self, self.batches, *decisive())).encode()).hexdigest()[:16]
 
 
 def epochs_per_fold(options: FoldOptions) -> int:
-    """Return how many epochs a fold is fitted for."""
+    """Return the number of epochs for which a fold is fitted."""
     return epochs_of_line(options.epochs)
 
 
 def cross_validate(options: FoldOptions, work_dir: Path, on_epoch: Epoch | None = None) -> Folds:
-    """Run every fold that ``work_dir`` does not hold the result of, one after the other.
+    """Run one after the other all folds whose result ``work_dir`` does not hold yet.
 
     Raises:
         TrainingError: ``work_dir`` holds results of other options or of another recipe, or cannot be written.
@@ -105,17 +106,23 @@ def cross_validate(options: FoldOptions, work_dir: Path, on_epoch: Epoch | None 
 
 
 def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch | None = None) -> Fold:
-    """Train and score one fold, or read its result where it is already there.
+    """Train and score one fold, or read its result if it exists already.
 
     Args:
-        options: of the whole cross-validation.
-        number: of the fold, from 1.
-        work_dir: of a result and a checkpoint per fold, and of the groups' windows until all folds are done; a killed
-            fold goes on after its last epoch.
-        on_epoch: told the fold's number and its round's history after every epoch.
+        options: options of the whole cross-validation.
+        number: number of the fold, from 1.
+        work_dir: folder for a result and a checkpoint per fold, and for the groups' windows until all folds are done; a
+            killed fold resumes after its last epoch.
+        on_epoch: called after every epoch with the fold's number and the history of its round.
+
+    Returns:
+        The result of the fold.
+
+    Raises:
+        TrainingError: the fold does not exist, or ``work_dir`` holds a result of other options or cannot be written.
     """
     if not 1 <= number <= options.folds:
-        raise TrainingError(f"there is no fold {number}; there are 1 to {options.folds}")
+        raise TrainingError(f"there is no fold {number}; choose 1 to {options.folds}")
     path = work_dir / f"fold-{number}.json"
     if (known := _read(path, options.fingerprint)) is not None:
         log.info("fold-already-done", fold=number, of=options.folds)
@@ -138,7 +145,7 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
 
 
 def _group(options: FoldOptions, number: int, spec: SignalSpec, work_dir: Path) -> Windows:
-    """The windows of group ``number``; its episodes have numbers that no other group's have."""
+    """Return the windows of group ``number``; the numbers of its episodes are unique among all groups."""
     windows = kept_group(
         work_dir / f"group-{number}.npz",
         options.fingerprint,
@@ -162,7 +169,7 @@ def _fitted(
     windows = Windows.joined([_group(options, k, spec, work_dir) for k in others])
     train, validation = split_by_episode(windows, LINE_SHARES, seed)
     mined = Batches.of(options.episodes * len(others) // options.folds).mined
-    first_episode = options.folds * (options.batches.mixed + options.batches.brief)  # beyond those of every group
+    first_episode = options.folds * (options.batches.mixed + options.batches.brief)  # after the episodes of all groups
     fitted = fit_line(
         network,
         train,
@@ -213,10 +220,10 @@ def _read(path: Path, fingerprint: str) -> Fold | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        raise TrainingError(f"{path}: not the result of a fold; remove it to run the fold again") from error
+        raise TrainingError(f"{path} is not the result of a fold; remove it to run the fold again") from error
     if fold.fingerprint != fingerprint:
         raise TrainingError(
-            f"{path}: the result of other options or of another recipe; give another --work-dir, or remove it"
+            f"{path} is the result of other options or of another recipe; give another --work-dir, or remove it"
         )
     return fold
 

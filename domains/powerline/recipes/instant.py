@@ -1,4 +1,4 @@
-"""From ``classData.csv`` to an artefact: the recipe behind ``faultline train --spec instant``."""
+"""The recipe of ``faultline train --spec instant``, which trains an artefact on ``classData.csv``."""
 
 from __future__ import annotations
 
@@ -33,28 +33,27 @@ from training.fitting.manifests import (
 )
 from training.metrics import window_scores
 
-# The reference report's protocol: batches of 32, 50 epochs. Learning rate and clipping are ours, chosen on the
-# validation part.
+# The reference report's protocol: batches of 32, 50 epochs. We chose learning rate and clipping on the validation part.
 REFERENCE = FitOptions(epochs=50, batch=32, learning_rate=1e-2, final_rate=0.003, select_by="accuracy")
 
 
 @dataclass(frozen=True)
 class InstantOptions:
-    """What ``faultline train --spec instant`` was asked for."""
+    """Options of ``faultline train --spec instant``."""
 
     data: Path
     seed: int = DEFAULT_SEED
     epochs: int = REFERENCE.epochs
     split: Split = "random"
     architecture: str = DEFAULT_ARCHITECTURE
-    patience: int | None = None  # epochs without a better one after which training ends
-    work_dir: Path | None = None  # of checkpoints: a killed training goes on from there
+    patience: int | None = None  # epochs without improvement after which training ends
+    work_dir: Path | None = None  # folder of checkpoints, from which a killed training resumes
     show_progress: bool = True
-    on_epoch: Callable[[FitHistory], None] | None = None  # told after every epoch, of a fit's epochs so far
+    on_epoch: Callable[[FitHistory], None] | None = None  # called after every epoch with the epochs of the fit so far
 
     @property
     def command(self) -> str:
-        """The command that makes the same model again."""
+        """The command that trains the same model again."""
         given = f"--data {self.data.name} --split {self.split} --seed {self.seed} --epochs {self.epochs}"
         asked = chosen(self.architecture, self.patience)
         return f"faultline train --spec instant{asked} --out instant.safetensors {given}"
@@ -64,7 +63,7 @@ def train_instant(options: InstantOptions) -> Artefact:
     """Fit the reference report's network to ``classData.csv`` on both splits, and score both.
 
     Returns:
-        The artefact of the split that was asked for. Its manifest holds both splits' scores.
+        The artefact of the chosen split. Its manifest holds the scores of both splits.
 
     Raises:
         DataSetError: the file is not ``classData.csv``.
@@ -124,7 +123,7 @@ def fit_reference(
     """Fit a network by the protocol of the reference report, scaled by the training part's statistics alone.
 
     Returns:
-        The network with its best epoch's weights, the normalisation inside it, and how training went.
+        The network with the weights of its best epoch, its normalisation, and the history of the training.
     """
     make_repeatable(options.seed)
     normalisation = Normalisation.fitted(train.data)

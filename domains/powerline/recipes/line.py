@@ -1,4 +1,4 @@
-"""From a seed, or from a data set, to an artefact: the recipe behind ``faultline train --spec line``."""
+"""The recipe of ``faultline train --spec line``, which trains an artefact on simulated episodes or a data set."""
 
 from __future__ import annotations
 
@@ -46,58 +46,58 @@ from training.fitting.manifests import (
 from training.fitting.rounds import Fitted, Round, classifier_of, epochs_of, fit_rounds
 from training.metrics import window_scores
 
-# A line's rating is often unknown: currents are compressed from a fifth of the rated one on, voltages, whose base
-# is known, hardly at all.
+# A line's rating is often unknown, so currents are compressed from a fifth of rated current on. Voltages have a known
+# base and are hardly compressed.
 LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
     kind="asinh", centre=(0.0,) * 6, scale=(0.2,) * 3 + (0.5,) * 3, phasors=True
 )
 
-# After every round but the last, the windows that the model still gets wrong are searched. One epoch is enough to know
-# which they are; most epochs are spent with all of them.
+# After every round but the last, a search adds windows that the model still misclassifies. One epoch is enough to find
+# them; most epochs train with all of them.
 ROUNDS = (Round(0.15, 5e-3, 0.3), Round(0.15, 4e-3, 0.3), Round(0.7, 4e-3, 0.01))
-# From a model that is good already: small steps, so that it does not forget what it knows.
+# Rounds that start from a trained model: small steps keep what it has learned.
 WARM_ROUNDS = (Round(0.5, 1e-3, 0.3), Round(0.5, 1e-3, 0.01))
-# Windows are classified by how rare faults are, but not wholly: a missed fault costs more than a doubtful window.
-# At half of it noise of 10 and 20 dB made faults of quiet windows (macro-F1 .976 and .989; .978 and .990 here), at four
-# fifths fewer usual faults were found (.9976; .9979 here, .9983 at half).
+# Share of the shift of the logits that accounts for the rarity of faults. It is not 1, since a missed fault costs more
+# than a doubtful window. At 0.5, quiet windows with noise of 10 and 20 dB were classified as faults (macro-F1 .976 and
+# .989; here .978 and .990). At 0.8, fewer usual faults were found (.9976; here .9979, at 0.5 .9983).
 PRIOR_PART = 0.65
 LINE_FIT = FitOptions(batch=512, optimiser="muon", symmetries=LINE_SYMMETRIES)
 
 
 @dataclass(frozen=True)
 class LineOptions:
-    """What ``faultline train --spec line`` was asked for."""
+    """Options of ``faultline train --spec line``."""
 
     seed: int = DEFAULT_SEED
     epochs: int = 6
     episodes: int = LINE_EPISODES
     test_lines: int = 30
     architecture: str = DEFAULT_ARCHITECTURE
-    data: Path | None = None  # a data set to learn from, instead of ``episodes`` simulated ones
-    patience: int | None = None  # epochs of a round without a better one after which it ends
-    work_dir: Path | None = None  # of checkpoints: a killed training goes on from there
+    data: Path | None = None  # data set to learn from, instead of ``episodes`` simulated ones
+    patience: int | None = None  # epochs without improvement after which a round ends
+    work_dir: Path | None = None  # folder of checkpoints, from which a killed training resumes
     show_progress: bool = True
-    on_epoch: Callable[[FitHistory], None] | None = None  # told after every epoch, of a fit's epochs so far
+    on_epoch: Callable[[FitHistory], None] | None = None  # called after every epoch with the epochs of the fit so far
 
     @property
     def command(self) -> str:
-        """The command that makes the same model again."""
+        """The command that trains the same model again."""
         learned_from = f"--episodes {self.episodes}" if self.data is None else f"--data {self.data.name}"
         given = f"--seed {self.seed} --epochs {self.epochs} {learned_from}"
         return f"faultline train --spec line{chosen(self.architecture, self.patience)} --out line.safetensors {given}"
 
 
 def train_line(options: LineOptions, feedback: Windows | None = None, warm_start: Artefact | None = None) -> Artefact:
-    """Simulate or read, fit, search hard windows, fit on with them, calibrate, score on fresh scenarios.
+    """Train a `line` model: get the data, fit with searches for hard windows, calibrate, score on new scenarios.
 
     Args:
         options: see LineOptions.
         feedback: labelled windows of production; a quarter of their episodes is held out (``training.data.feedback``).
-        warm_start: a model of this spec to go on from, instead of random weights.
+        warm_start: a model of this spec to start from, instead of random weights.
 
     Returns:
-        The artefact; its manifest holds the command, the seed, package versions and the scores, and, of a data set,
-        those of its test part and of every held-out band.
+        The artefact. Its manifest holds the command, the seed, package versions and the scores; for a data set, also
+        the scores of its test part and of every held-out band.
 
     Raises:
         DataSetError: the data set cannot be read, does not fit the spec or has too few episodes.
@@ -119,7 +119,7 @@ def train_line(options: LineOptions, feedback: Windows | None = None, warm_start
     if parts is not None:
         train = Windows.joined([train, weighted_feedback(parts.train, train, options.seed)])
     fitted = fit_line(network, train, data.validation, data.search, spec, options, warm=warm_start is not None)
-    # Windows as often as they occur: of instructive ones alone the model would learn to doubt itself.
+    # Calibrate on windows as often as they occur: on instructive windows alone the model would become underconfident.
     done = calibrate_line(network, data.calibration, data.test, spec, seeds.rejection)
     refused = score_rejection(done.rejection, data.test, ood_windows(spec, options.seed), spec)
     metrics = {
@@ -152,7 +152,7 @@ def train_line(options: LineOptions, feedback: Windows | None = None, warm_start
 
 
 def new_network(architecture: str, spec: SignalSpec, seed: int) -> Any:
-    """Return an untrained network of this recipe."""
+    """Build an untrained network of this recipe."""
     return build(architecture, spec, LINE_NORMALISATION, seed)
 
 
@@ -166,16 +166,19 @@ def fit_line(
     *,
     warm: bool = False,
 ) -> Fitted:
-    """Fit a network in place by the rounds of this recipe, or by those for a model that is good already.
+    """Fit a network in place by the rounds of this recipe, or by those for a model that is already trained.
 
     Args:
         network: a Keras model from windows to logits.
         train: windows to learn from.
         validation: windows of other episodes.
         search: finds hard windows between two rounds.
-        spec: of the windows.
-        options: epochs, seed, patience, checkpoints and progress are taken.
-        warm: whether the network is good already.
+        spec: spec of the windows.
+        options: gives epochs, seed, patience, checkpoints and progress.
+        warm: True if the network is already trained.
+
+    Returns:
+        The histories of the rounds, and the hard windows.
     """
     return fit_rounds(
         network,
@@ -197,14 +200,16 @@ def fit_line(
 
 
 def epochs_of_line(epochs: int, *, warm: bool = False) -> int:
-    """Return how many epochs ``fit_line`` fits for ``epochs`` asked for."""
+    """Return the number of epochs that ``fit_line`` fits in all rounds if ``epochs`` are asked for."""
     return sum(epochs_of(WARM_ROUNDS if warm else ROUNDS, epochs))
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A fitted network with its temperature and bounds. ``classify`` answers as a worker does, ``unguarded`` without
-    the bounds."""
+    """The calibration of a fitted network, its bounds and its classifiers.
+
+    ``classify`` rejects out-of-distribution windows, as a worker does; ``unguarded`` ignores the bounds.
+    """
 
     calibration: Calibration
     rejection: PowerLineRejection
@@ -215,14 +220,14 @@ class Calibrated:
 def calibrate_line(
     network: Any, calibration: Windows, test: Windows, spec: SignalSpec, rejection_seed: int
 ) -> Calibrated:
-    """Calibrate a fitted network in place, and choose the bounds beyond which a window is unlike training.
+    """Calibrate a fitted network in place, and choose the bounds beyond which a window is out of distribution.
 
     Args:
-        network: whose last bias is changed.
-        calibration: windows as often as they occur; those that one state fills are taken.
-        test: others, by which the temperature is evaluated.
-        spec: of the windows.
-        rejection_seed: of the lines that the bounds are chosen on.
+        network: the network; its last bias is changed.
+        calibration: windows as often as they occur; only those that lie fully in one state are used.
+        test: other windows, on which the temperature is evaluated.
+        spec: spec of the windows.
+        rejection_seed: seed of the lines on which the bounds are chosen.
     """
     calibrated = calibrate_for_prior(network, _whole(calibration), _whole(test), spec)
     rejection = line_rejection(spec, rejection_seed)
@@ -231,13 +236,13 @@ def calibrate_line(
 
 
 def calibrate_for_prior(network: Any, calibration: Windows, test: Windows, spec: SignalSpec) -> Calibration:
-    """Shift a fitted network to how rare faults are, then find its temperature.
+    """Adapt a fitted network to the rarity of faults, then find its temperature.
 
     Args:
-        network: whose last bias is changed.
-        calibration: windows as often as they occur, from which both are found.
-        test: others, by which the temperature is evaluated.
-        spec: of the windows.
+        network: the network; its last bias is changed.
+        calibration: windows as often as they occur, from which shift and temperature are found.
+        test: other windows, on which the temperature is evaluated.
+        spec: spec of the windows.
     """
     offset = prior_offset(logits_of(network, calibration.data), calibration.labels, spec.none_index)
     shift_logit(network, PRIOR_PART * offset, spec.none_index)
@@ -254,20 +259,20 @@ def shift_logit(network: Any, offset: float, class_index: int) -> None:
 
 
 def decisive() -> tuple[object, ...]:
-    """Return what decides the outcome of a training besides its options."""
+    """Return the constants that determine the result of a training, besides its options."""
     lines = (TRAINING_SWEEP, RESISTIVE_SWEEP, RESISTIVE_SHARE, INSTRUMENTS, WHOLLY_KEPT, QUIET_WEIGHT)
     return (*lines, LINE_NORMALISATION, LINE_SHARES, ROUNDS, LINE_FIT, PRIOR_PART)
 
 
 def _whole(windows: Windows) -> Windows:
-    """Return those that lie fully in one state."""
+    """Return the windows that lie fully in one state."""
     return windows.take(windows.weights >= 1.0)
 
 
 def _by_part(
     classify: Classifier, parts: Mapping[str, Windows], spec: SignalSpec
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the scores of the windows fully in one state, by part of a data set; none of a part without episodes."""
+    """Yield the scores of windows fully in one state by part of a data set; a part without episodes has no scores."""
     for name, windows in parts.items():
         whole = _whole(windows)
         counts = {"episodes": len(np.unique(windows.episode)), "windows": len(whole)}

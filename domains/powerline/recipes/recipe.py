@@ -1,4 +1,4 @@
-"""The recipes of power lines as the generic machine sees them: one for `line`, one for `instant`."""
+"""The recipes of power lines behind the generic interface: one for `line`, one for `instant`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.gate.thresholds import GateThresholds
 from training.memory_need import MemoryNeed
 from training.recipe import EvaluationOptions, Recipe, TrainOptions
 
-if TYPE_CHECKING:  # these load TensorFlow or the report's machinery, which a process that only asks need not
+if TYPE_CHECKING:  # importing these would load TensorFlow or the report, which many processes do not need
     from training.evaluation.documents import Events, Rejection
     from training.evaluation.evaluation import Evaluation, Progress
 
@@ -27,7 +27,7 @@ __all__ = ["InstantRecipe", "LineRecipe", "PowerLineRecipe", "recipe"]
 
 
 def recipe(spec: SignalSpec) -> PowerLineRecipe:
-    """Return the recipe of a spec by its name, or that of `line` for windows like those of `line`.
+    """Return the recipe of a spec by its name; specs with windows like those of `line` get the recipe of `line`.
 
     Raises:
         SpecError: the simulator's records cannot be cut into windows of the spec.
@@ -39,16 +39,16 @@ def recipe(spec: SignalSpec) -> PowerLineRecipe:
 
 
 class PowerLineRecipe(Recipe):
-    """Words that all models of power lines share."""
+    """A recipe with the texts that all models of power lines share."""
 
     def window_words(self) -> str:
-        """Return how many cycles a window has, and how they are sampled."""
+        """Return a text with the number of cycles of a window and their sampling."""
         per_cycle = power_line_spec(self.spec).samples_per_cycle
         cycles = self.spec.samples / per_cycle
         return f"{cycles:g} {'cycle' if cycles == 1 else 'cycles'} at {per_cycle} samples a cycle"
 
     def limits(self, events: Events | None, source: str) -> tuple[str, ...]:
-        """Return that a model is no trip relay, and that no recording of a real line is in its evaluation."""
+        """Return the limits: a model is not a trip relay, and its evaluation contains no recording of a real line."""
         if events is None:
             told = "Not a trip relay, and not an event detector: 0 events were scored, only single windows."
         else:
@@ -63,7 +63,7 @@ class PowerLineRecipe(Recipe):
 
 
 class LineRecipe(PowerLineRecipe):
-    """Simulates lines, or reads a data set of them; evaluates on fresh ones and under conditions."""
+    """Recipe that trains on simulated lines or a data set, and evaluates on new lines and under conditions."""
 
     rule = "openxda"
     preparing = "simulating"
@@ -85,7 +85,7 @@ class LineRecipe(PowerLineRecipe):
     def train(
         self, options: TrainOptions, feedback: Windows | None = None, champion: Artefact | None = None
     ) -> Artefact:
-        """Train by simulated episodes, or by those of the data set ``options.data``.
+        """Train on simulated episodes, or on those of the data set ``options.data``.
 
         Raises:
             TrainingError: both a data set and a number of episodes are given.
@@ -94,7 +94,9 @@ class LineRecipe(PowerLineRecipe):
         from domains.powerline.recipes.line import LineOptions, train_line
 
         if options.data is not None and options.episodes is not None:
-            raise TrainingError("--episodes are those to simulate; with --data, all of the data set are used")
+            raise TrainingError(
+                "--data uses all episodes of the data set; leave out --episodes, the number of episodes to simulate"
+            )
         default = LineOptions()
         lines = options.most_test_lines or default.test_lines
         asked = LineOptions(
@@ -112,13 +114,13 @@ class LineRecipe(PowerLineRecipe):
         return train_line(asked, feedback, champion)
 
     def epochs(self, options: TrainOptions, *, warm: bool) -> int:
-        """Return the epochs of all rounds."""
+        """Return the number of epochs of all rounds."""
         from domains.powerline.recipes.line import LineOptions, epochs_of_line
 
         return epochs_of_line(options.epochs or LineOptions.epochs, warm=warm)
 
     def evaluation(self, options: EvaluationOptions, step: Progress) -> Callable[[Classifier, Artefact], Evaluation]:
-        """Simulate the scenarios that models are evaluated on."""
+        """Simulate the scenarios, and return the evaluation of models on them."""
         from domains.powerline.evaluation.line import evaluate_line_model, line_scenarios
 
         step(f"simulating {options.lines} lines")
@@ -132,7 +134,7 @@ class LineRecipe(PowerLineRecipe):
         return line_memory(evaluation_lines)
 
     def clean_records(self, n: int, seed: int) -> Episodes:
-        """Simulate records as good instruments have them."""
+        """Simulate records of good instruments."""
         from domains.powerline.conditions.records import resimulated
 
         return resimulated(n, seed)
@@ -144,25 +146,25 @@ class LineRecipe(PowerLineRecipe):
         return LineThresholds()
 
     def rejection(self, artefact: Artefact, options: EvaluationOptions) -> Rejection | None:
-        """Measure how much of good windows and of input that no line sends the bounds refuse."""
+        """Measure how often the bounds reject in-distribution windows, and inputs that no line produces."""
         from domains.powerline.evaluation.ood import measured_rejection
 
         return measured_rejection(artefact, options.seed, options.data)
 
 
 class InstantRecipe(PowerLineRecipe):
-    """Learns single instants of ``classData.csv``, and evaluates on the part of it that was not learned."""
+    """Recipe that trains on single instants of ``classData.csv``, and evaluates on its test part."""
 
     needs_data = "classData.csv"
 
     def train(
         self, options: TrainOptions, feedback: Windows | None = None, champion: Artefact | None = None
     ) -> Artefact:
-        """Train on both splits; the split asked for, or the blocks in time, gives the model.
+        """Train on both splits, and return the model of the chosen split, by default that of the blocks in time.
 
         Raises:
-            TrainingError: the data are not given.
-            DataSetError: they are not ``classData.csv``.
+            TrainingError: ``options.data`` is missing.
+            DataSetError: the file is not ``classData.csv``.
         """
         from domains.powerline.recipes.instant import InstantOptions, train_instant
 
@@ -172,7 +174,7 @@ class InstantRecipe(PowerLineRecipe):
             options.data,
             seed=DEFAULT_SEED if options.seed is None else options.seed,
             epochs=options.epochs or InstantOptions.epochs,
-            # What the gate judges by, where nothing was asked for.
+            # By default the split that the gate evaluates.
             split="random" if options.split == "random" else "blocks",
             architecture=options.architecture or DEFAULT_ARCHITECTURE,
             patience=options.patience,
@@ -183,13 +185,13 @@ class InstantRecipe(PowerLineRecipe):
         return train_instant(asked)
 
     def epochs(self, options: TrainOptions, *, warm: bool) -> int:
-        """Return the epochs of both splits."""
+        """Return the number of epochs of both splits together."""
         from domains.powerline.recipes.instant import InstantOptions
 
         return 2 * (options.epochs or InstantOptions.epochs)
 
     def evaluation(self, options: EvaluationOptions, step: Progress) -> Callable[[Classifier, Artefact], Evaluation]:
-        """Evaluate on the test part of the split that a model was trained with."""
+        """Return the evaluation of models on the test part of the split of their training."""
         from domains.powerline.evaluation.instant import evaluate_instant_model
 
         data = options.data
@@ -204,30 +206,41 @@ class InstantRecipe(PowerLineRecipe):
         return InstantThresholds()
 
     def check_comparable(self, artefact: Artefact, champion: Artefact) -> None:
-        """Raise TrainingError where the two learned other rows: each would be evaluated on the other's."""
+        """Check that both models were trained on the same rows.
+
+        Raises:
+            TrainingError: they were not, so each would be evaluated on training rows of the other.
+        """
         if _rows(artefact) != _rows(champion):
             raise TrainingError(
-                f"the model was trained on the split {_rows(artefact)}, the champion on {_rows(champion)}: train both"
-                " with the same --split and --seed to compare them"
+                f"the model was trained on the split {_rows(artefact)}, the champion on {_rows(champion)}: to compare"
+                " them, train both with the same --split and --seed"
             )
 
 
 def _rows(artefact: Artefact) -> str:
-    """Return which rows of ``classData.csv`` an `instant` model has learned: its split and the seed of that."""
+    """Return the split of an `instant` model and its seed, which determine its training rows of ``classData.csv``."""
     manifest = artefact.manifest
     return f"{manifest.metrics.get('split')}, seed {manifest.provenance.get('seed')}"
 
 
 def _check_simulated(spec: SignalSpec) -> None:
-    """Raise SpecError where the simulator's records cannot be cut into windows of ``spec``."""
+    """Check that the simulator's records can be cut into windows of ``spec``.
+
+    Raises:
+        SpecError: they cannot.
+    """
     from domains.powerline.simulator.faults import CLASSES
     from domains.powerline.simulator.measurement import CHANNELS
     from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 
     if spec.channels != CHANNELS or spec.class_names != CLASSES or spec.period_samples != SAMPLES_PER_CYCLE:
         raise SpecError(
-            f"lines are simulated for windows like those of spec 'line', which {spec.name!r} has not:"
-            f" channels {' '.join(CHANNELS)}, {SAMPLES_PER_CYCLE} samples a cycle, twelve classes"
+            f"the simulator cannot produce windows of spec {spec.name!r}: like 'line', the spec needs the"
+            f" channels {' '.join(CHANNELS)}, {SAMPLES_PER_CYCLE} samples per cycle and the twelve classes of 'line'"
         )
     if spec.samples > SAMPLES_PER_CYCLE:
-        raise SpecError(f"spec {spec.name!r}: windows longer than the first cycle, which is before any fault")
+        raise SpecError(
+            f"spec {spec.name!r} has windows of {spec.samples} samples: reduce them to {SAMPLES_PER_CYCLE}, one cycle,"
+            " since simulated faults may begin after the first cycle"
+        )

@@ -1,4 +1,4 @@
-"""Limits of the gate for models of power lines."""
+"""Thresholds of the gate for models of power lines."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ __all__ = ["InstantThresholds", "LineThresholds"]
 
 
 class LineThresholds(GateThresholds):
-    """Limits of `line`, which are the defaults of the gate."""
+    """Thresholds for `line`, which are the defaults of the gate."""
 
     rule_name: ClassVar[str] = "openXDA's rule"
 
 
 class InstantThresholds(LineThresholds):
-    """Limits of `instant`, evaluated on the time-blocked split of one line's record, where single instants repeat."""
+    """Thresholds for `instant`, which is evaluated on blocks in time of one line's record, where instants repeat."""
 
     holdout_floor: float = Field(
-        0.80, ge=0, le=1, description="Merged, on time blocks: stretches of the waveforms unseen."
+        0.80, ge=0, le=1, description="Lowest merged macro-F1 on blocks in time, i.e. on unseen stretches of waveform."
     )
-    holdout_margin: float = Field(0.01, ge=0, description="About 1,570 rows: one point is twice their standard error.")
+    holdout_margin: float = Field(
+        0.01, ge=0, description="One point is twice the standard error of the test part's 1,570 rows."
+    )
     ece: float = Field(
-        0.05, ge=0, le=1, description="1,570 rows in ten bins are themselves off by two to three points."
+        0.05, ge=0, le=1, description="The error of 1,570 rows in ten bins is itself two to three points."
     )

@@ -1,6 +1,6 @@
 """The line simulator: a small electromagnetic-transient model of a line between two sources.
 
-`network` draws lines, `solver` steps their state equations, `faults` and `disturbances` plan what happens
-to them, `drive` is what the sources do, `measurement` is what an instrument makes of it, `episodes` puts
-them together. Every function is pure: the same seed gives the same arrays.
+`network` draws lines at random. `fault_plans` and `disturbances` plan events. `drive` describes sources and loads over
+time. `solver` integrates the state equations. `measurement` applies the measurement chain. `episodes` combines them.
+Every function is pure: the same seed gives the same arrays.
 """

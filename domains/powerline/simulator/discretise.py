@@ -1,13 +1,14 @@
-"""From a network and the state of its switches to the matrices of one time step.
+"""Compute the matrices of one time step from a network and the state of its switches.
 
-State x (9): local currents into the fault node, remote currents into it, the node's voltages. Input u (9): local
-and remote source voltages, currents that loads draw from the node. With R, L of each side, C and G of the node
+The state x (9) holds the local and remote currents into the fault node, and the node's voltages. The input u (9) holds
+the local and remote source voltages, and the currents that loads draw from the node. With R, L of each side, and C and
+G of the node,
 
     L₁ i₁' = e₁ − R₁ i₁ − v,   L₂ i₂' = e₂ − R₂ i₂ − v,   C v' = i₁ + i₂ − G v − j.
 
-An open pole carries no current: its row and column leave L, whose inverse is taken over the closed poles. Exact
-for inputs that are linear within a step (first-order hold), by the φ functions of exponential integrators
-(Hochbruck and Ostermann, Acta Numerica 19, 2010).
+An open pole carries no current, so its row and column are removed from L before the inversion. The step is exact for
+inputs that are linear within it (first-order hold), by the φ functions of exponential integrators (Hochbruck and
+Ostermann, Acta Numerica 19, 2010).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ STATES, INPUTS, OUTPUTS = 9, 9, 3
 
 @dataclass
 class Switches:
-    """What is connected: poles bool (n, 3), fault star in ohm (n, 4), capacitor banks per unit (n, 3)."""
+    """State of the switches: closed poles (n, 3), fault star in ohm (n, 4), capacitor banks per unit (n, 3)."""
 
     local: Array
     remote: Array
@@ -58,7 +59,7 @@ def state_space(network: Network, switches: Switches) -> tuple[Array, Array, Arr
 
     C, D = np.zeros((n, OUTPUTS, STATES)), np.zeros((n, OUTPUTS, INPUTS))
     on_line = network.line_vt[:, None, None]
-    # From the line side the voltage is the node's plus the drop up to it, from the bus the source's minus its drop.
+    # A VT on the line measures the node's voltage plus the drop up to it; one on the bus the source's minus its drop.
     inductance = np.where(on_line, m * network.l_line, -network.l_local)
     resistance = np.where(on_line, m * network.r_line, -network.r_local)
     C[:, :, 6:9] = np.where(on_line, eye, 0.0)
@@ -89,7 +90,7 @@ def _phi(z: Array) -> tuple[Array, Array, Array]:
     squarings = max(0, int(np.ceil(np.log2(max(norm, 1e-12)))) + 2)
     z = z / 2.0**squarings
     eye = np.eye(z.shape[1])
-    # φ₂ by its Taylor series; at ‖z‖ ≤ 1/4 the eleventh term is below 1e-16. φ₁ and e^z follow from it.
+    # Compute φ₂ by its Taylor series: at ‖z‖ ≤ 1/4 the eleventh term is below 1e-16. φ₁ and e^z follow from it.
     phi2 = np.broadcast_to(eye / 12.0, z.shape)
     phi2 = eye + z @ phi2
     for k in range(11, 2, -1):
@@ -97,7 +98,7 @@ def _phi(z: Array) -> tuple[Array, Array, Array]:
     phi2 = phi2 / 2.0
     phi1 = eye + z @ phi2
     e = eye + z @ phi1
-    for _ in range(squarings):  # e^z is squared on its own: 1 + z φ₁ would lose all digits where z is stiff
+    for _ in range(squarings):  # e^z is squared by itself: 1 + z φ₁ would lose all digits if z is stiff
         phi2 = 0.25 * (phi1 @ phi1) + 0.5 * phi2
         phi1 = 0.5 * (phi1 @ (e + eye))
         e = e @ e
@@ -105,7 +106,7 @@ def _phi(z: Array) -> tuple[Array, Array, Array]:
 
 
 def steady_state(network: Network, switches: Switches, phasors: Array) -> Array:
-    """Return the state phasors, complex (n, 9), under input phasors complex (n, 9) at the networks' frequency."""
+    """Return the state phasors, complex (n, 9), for input phasors complex (n, 9) at the networks' frequency."""
     A, B, _, _ = state_space(network, switches)
     omega = (2 * np.pi * network.frequency_hz)[:, None, None]
     system = 1j * omega * np.eye(STATES) - A

@@ -1,4 +1,7 @@
-"""Plans of what is no fault and must stay silent. One function per kind, found by name in ``NON_FAULTS``."""
+"""Plans of disturbances that are not faults, for which a detector must raise no event.
+
+``NON_FAULTS`` holds one function per kind, by name.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from domains.powerline.simulator.events import ALL, Builder, LineContext, Planne
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 from domains.powerline.simulator.solver import Command
 
-# Beyond it one cycle of a swing and one cycle of a lasting three-phase fault through an arc are the same picture.
+# Largest angle of a swing: above it, one cycle of a swing looks like one cycle of a lasting three-phase arcing fault.
 MOST_SWING_RAD = np.radians(105)
 
 
 def pole_open(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
-    """One pole opens at both ends without a fault, and closes again after a dead time."""
+    """Plan one pole that opens at both ends without a fault, and closes again after a dead time."""
     phase = int(rng.integers(3))
     poles = tuple(float(p == phase) for p in range(3))
     second = start + int(rng.integers(0, 2 * SAMPLES_PER_CYCLE))
@@ -31,7 +34,7 @@ def pole_open(line: LineContext, rng: np.random.Generator, start: int) -> Planne
 
 
 def energising(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
-    """The line is switched out, lies dead, is energised from one end with pole scatter, then loaded again."""
+    """Plan a line that is switched out, then energised from one end with pole scatter, then loaded again."""
     second = start + int(rng.integers(0, 3 * SAMPLES_PER_CYCLE))
     close = second + SAMPLES_PER_CYCLE + line.dead_samples(rng)
     last = close + cycles(rng.uniform(1, 10))
@@ -47,7 +50,7 @@ def energising(line: LineContext, rng: np.random.Generator, start: int) -> Plann
 
 
 def load_step(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
-    """Load is connected and disconnected, in three phases or partly in one, or the load flow changes."""
+    """Plan a load, of three phases or partly of one, that is connected and disconnected, or a change of load flow."""
     stop = start + line.lasting_samples(rng)
     rise = line.seconds(rng.uniform(1, 1.5 * SAMPLES_PER_CYCLE))
     if rng.random() < 0.35:
@@ -55,7 +58,7 @@ def load_step(line: LineContext, rng: np.random.Generator, start: int) -> Planne
         step = AngleStep(line.seconds(start), line.seconds(stop), rng.uniform(-most, most), rise)
         return PlannedEvent("load_step", start, stop, modulations=(step,))
     current = np.full(3, rng.uniform(0.05, 0.6))
-    if rng.random() < 0.4:  # loads of one phase are small beside those already there
+    if rng.random() < 0.4:  # single-phase loads are small compared with the existing load
         most = 0.03 + min(0.2, 0.5 * line.load_current)
         current = rng.uniform(0.2, 1, 3) * most * (rng.random(3) < 0.5)
         current[rng.integers(3)] += 0.3 * most
@@ -64,10 +67,10 @@ def load_step(line: LineContext, rng: np.random.Generator, start: int) -> Planne
 
 
 def capacitor(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
-    """A capacitor bank is switched in, pole by pole, and rings with the grid."""
+    """Plan a capacitor bank that is switched in pole by pole, and oscillates with the grid."""
     omega = 2 * np.pi * line.nominal_hz
     power = rng.uniform(0.03, 0.4)  # reactive power per unit
-    # The bank shall not tune the grid's reactance near the mains frequency.
+    # The bank must not resonate with the grid's reactance near the mains frequency.
     farad = min(power / omega, 0.06 / (omega**2 * line.l_node))
     bank = np.zeros(3)
     commands = []
@@ -81,7 +84,7 @@ def capacitor(line: LineContext, rng: np.random.Generator, start: int) -> Planne
 
 
 def inrush(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
-    """A transformer is energised on the line: unipolar current, rich in second harmonic, slowly decaying."""
+    """Plan the energising of a transformer: a slowly decaying unipolar current with much second harmonic."""
     stop = start + max(line.lasting_samples(rng), cycles(6))
     remanence = rng.uniform(-0.8, 0.8)
     modulation = Inrush(
@@ -97,7 +100,7 @@ def inrush(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEv
 
 
 def swing(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
-    """The two grids swing against each other, up to a load angle of 105°, and recover."""
+    """Plan a power swing between the two grids, up to a load angle of 105°, from which they recover."""
     rate = rng.uniform(0.4, 2.5) if line.timing.lasting[1] < 20 else rng.uniform(0.8, 2.5)
     turns = 1 if rate < 1.6 else int(rng.integers(1, 3))
     stop = start + cycles(turns * line.nominal_hz / rate)
@@ -110,12 +113,12 @@ def swing(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEve
 
 
 def sag(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
-    """The voltage of the whole region drops in some phases, at both ends nearly alike."""
+    """Plan a voltage sag of the whole region in some phases, nearly equal at both ends."""
     stop = start + max(line.lasting_samples(rng), cycles(2))
     phases = np.zeros(3)
     phases[rng.permutation(3)[: rng.integers(1, 4)]] = 1.0
     depth = phases * rng.uniform(0.08, 0.5) * rng.uniform(0.8, 1.0, 3)
-    # The ends differ so little that what it drives through the line is small beside the load.
+    # The ends differ little, so that the current driven through the line is small compared with the load.
     driven = 0.02 + 0.2 * line.load_current
     apart = min(0.3, driven * line.total_x / max(float(depth.max()), 1e-6))
     local, remote = depth * rng.uniform(1 - apart, 1), depth * rng.uniform(1 - apart, 1)
@@ -125,7 +128,7 @@ def sag(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent
 
 
 def motor_start(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
-    """A motor starts: several times its rated current, inductive and balanced, falling as it runs up."""
+    """Plan a motor start: several times rated current, inductive and balanced, decreasing as the motor runs up."""
     run_up = line.lasting_samples(rng)
     stop = start + run_up + line.lasting_samples(rng) // 2
     modulation = MotorStart(

@@ -1,7 +1,7 @@
-"""What drives a network: its two sources and the currents that loads draw, and how both change over time.
+"""Inputs of a network over time: the voltages of its two sources, and the currents that loads draw.
 
-A modulation changes the drive of one episode between two times. It is evaluated on whatever stretch of time the
-solver asks for, so a record may be of any length.
+A modulation changes the inputs of one episode between two times. It is evaluated for any stretch of time that the
+solver asks for, so a record may have any length.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ PHASE_LAG = np.array([0.0, -2 * np.pi / 3, 2 * np.pi / 3])
 
 @dataclass
 class Drive:
-    """One episode's drive at the times ``t`` (k,) in seconds; ``theta`` (k, 3) are the local source's angles."""
+    """Inputs of one episode at the times ``t`` (k,) in seconds; ``theta`` (k, 3) are the local source's angles."""
 
     t: Array
     theta: Array
     omega: float
     swing: Array  # (k,) rad, added to the remote source's angle
-    local: Array  # (k, 3) factors on the source voltages
+    local: Array  # (k, 3) factors of the source voltages
     remote: Array
     drawn: Array  # (k, 3) current per unit that loads draw from the node
 
 
 class Modulation(Protocol):
-    """A change of the drive; bounded in time."""
+    """A change of the inputs that is limited in time."""
 
     @property
     def start_s(self) -> float:
-        """Before it there is no change."""
+        """Time in seconds before which there is no change."""
 
     @property
     def stop_s(self) -> float:
-        """From it on there is no change."""
+        """Time in seconds from which there is no change any more."""
 
     def apply(self, drive: Drive) -> None:
         """Change ``drive`` in place."""
@@ -57,7 +57,7 @@ def _during(t: Array, start: float, stop: float, rise: float) -> Array:
 
 @dataclass(frozen=True)
 class Swing:
-    """The remote source's angle goes out by ``amplitude`` rad and back, ``rate_hz`` times a second."""
+    """A swing of the remote source's angle by ``amplitude`` rad and back, ``rate_hz`` times per second."""
 
     start_s: float
     stop_s: float
@@ -65,13 +65,14 @@ class Swing:
     rate_hz: float
 
     def apply(self, drive: Drive) -> None:
+        """Add the swing to the remote source's angle."""
         inside = np.clip(drive.t, self.start_s, self.stop_s) - self.start_s
         drive.swing += self.amplitude * 0.5 * (1 - np.cos(2 * np.pi * self.rate_hz * inside))
 
 
 @dataclass(frozen=True)
 class AngleStep:
-    """Load flow changes: the remote source's angle moves by ``amplitude`` rad, and back at the end."""
+    """A change of load flow: the remote source's angle changes by ``amplitude`` rad, and back at the end."""
 
     start_s: float
     stop_s: float
@@ -79,12 +80,13 @@ class AngleStep:
     rise_s: float
 
     def apply(self, drive: Drive) -> None:
+        """Add the step to the remote source's angle."""
         drive.swing += self.amplitude * _during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)
 
 
 @dataclass(frozen=True)
 class Sag:
-    """Source voltages drop by fractions per phase, because of a fault elsewhere in the grid."""
+    """A sag of the source voltages by a fraction per phase, due to a fault elsewhere in the grid."""
 
     start_s: float
     stop_s: float
@@ -93,6 +95,7 @@ class Sag:
     rise_s: float
 
     def apply(self, drive: Drive) -> None:
+        """Reduce the source voltages."""
         course = _during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)[:, None]
         drive.local *= 1 - course * np.array(self.local)
         drive.remote *= 1 - course * np.array(self.remote)
@@ -100,7 +103,7 @@ class Sag:
 
 @dataclass(frozen=True)
 class Load:
-    """Loads of per-phase currents (per unit) behind the angle ``lag`` (rad) are connected for a while."""
+    """A temporary load with a current per phase (per unit) that lags the voltage by ``lag`` rad."""
 
     start_s: float
     stop_s: float
@@ -109,13 +112,14 @@ class Load:
     rise_s: float
 
     def apply(self, drive: Drive) -> None:
+        """Add the load's current."""
         course = _during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)[:, None]
         drive.drawn += course * np.array(self.current) * np.cos(drive.theta - self.lag)
 
 
 @dataclass(frozen=True)
 class MotorStart:
-    """A motor draws ``current`` per unit far behind the voltage while it runs up, then a running current."""
+    """The current of a motor: ``current`` per unit with a large lag while it runs up, then its running current."""
 
     start_s: float
     stop_s: float
@@ -125,10 +129,13 @@ class MotorStart:
     offset_s: float
 
     def apply(self, drive: Drive) -> None:
+        """Add the motor's current."""
         since = drive.t - self.start_s
         on = (since >= 0) & (drive.t < self.stop_s)
         running = _ramp(drive.t, self.start_s + 0.7 * self.run_up_s, 0.3 * self.run_up_s)
-        leaving = _ramp(drive.t, self.stop_s - 0.02, 0.02)  # it slows down as its supply fades, in about a cycle
+        leaving = _ramp(
+            drive.t, self.stop_s - 0.02, 0.02
+        )  # the current decays in about a cycle as the motor slows down
         level = (self.current * (1 - 0.85 * running) * (1 - leaving) * on)[:, None]
         lag = (self.lag * (1 - 0.6 * running))[:, None]
         theta0 = drive.theta - (drive.omega * since)[:, None]
@@ -138,9 +145,9 @@ class MotorStart:
 
 @dataclass(frozen=True)
 class Inrush:
-    """A transformer is energised: its flux carries an offset, and the current is what exceeds saturation.
+    """The inrush current of a transformer, which flows while its offset flux exceeds saturation.
 
-    ``remanence`` (3) per unit of nominal flux; ``air_core`` per unit current per unit flux above ``knee``.
+    ``remanence`` (3) is per unit of nominal flux; ``air_core`` is current per flux above ``knee``, both per unit.
     """
 
     start_s: float
@@ -152,20 +159,21 @@ class Inrush:
     delta: bool
 
     def apply(self, drive: Drive) -> None:
+        """Add the inrush current."""
         since = drive.t - self.start_s
         on = ((since >= 0) & (drive.t < self.stop_s))[:, None]
         theta0 = drive.theta - (drive.omega * since)[:, None]
         offset = (np.array(self.remanence) - np.sin(theta0)) * np.exp(-np.clip(since, 0, None) / self.decay_s)[:, None]
         flux = np.sin(drive.theta) + offset
         over = np.sign(flux) * np.clip(np.abs(flux) - self.knee, 0, None) * self.air_core
-        if self.delta:  # no path for the zero sequence
+        if self.delta:  # a delta winding carries no zero sequence current to the line
             over = over - over.mean(axis=1, keepdims=True)
         drive.drawn += over * on * (1 - _ramp(drive.t, self.stop_s - 0.04, 0.04))[:, None]
 
 
 @dataclass
 class Sources:
-    """The drive of a batch of networks. ``modulations[n]`` belong to network n."""
+    """Inputs of a batch of networks. ``modulations[n]`` belong to network n."""
 
     network: Network
     modulations: Sequence[Sequence[Modulation]] = field(default_factory=list)
@@ -179,7 +187,7 @@ class Sources:
         return np.concatenate([local, remote, np.zeros_like(local)], axis=1)
 
     def inputs(self, first: int, count: int) -> Array:
-        """Return the inputs (count, n, 9) at the steps ``first`` … ``first + count - 1``."""
+        """Return the inputs (count, n, 9) at steps ``first`` to ``first + count - 1``."""
         net = self.network
         t = np.arange(first, first + count)[:, None] * net.step_s  # (count, n)
         turned = 2 * np.pi * net.frequency_hz * t

@@ -1,4 +1,4 @@
-"""Simulated episodes: many lines, one event each, as measured."""
+"""Simulate episodes: many lines with one event each, as instruments measure them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, Para
 from domains.powerline.simulator.solver import Plan, solve
 from training.data.episodes import Episodes
 
-CHUNK = 1024  # lines solved together: enough to amortise a step's overhead, few enough to stay in the cache
+CHUNK = 1024  # lines solved together: enough to amortise the overhead of a step, few enough to stay in the cache
 EVOLVING_SHARE = 0.15
-SWITCHED_OUT_SHARE = 0.02  # of the episodes without a fault: a dead line
+SWITCHED_OUT_SHARE = 0.02  # share of de-energised lines among the episodes without a fault
 
 
 @dataclass(frozen=True)
 class ScenarioMix:
-    """What episodes hold: the share of faults, which classes, and which non-faults with which weights."""
+    """Mix of events in episodes: share of faults, their classes and resistance, and the kinds of non-faults."""
 
     fault_share: float = 0.5
     classes: tuple[str, ...] = FAULT_CLASSES
     non_faults: tuple[str, ...] = tuple(NON_FAULTS)
-    disturbed_share: float = 0.15  # of the faults: something else goes on at the same time
+    disturbed_share: float = 0.15  # share of faults during another disturbance
     resistance_ohm: tuple[float, float] = RESISTANCE_OHM
 
 
 def draw_events(line: LineContext, rng: np.random.Generator, mix: ScenarioMix, start: int) -> tuple[PlannedEvent, ...]:
-    """Draw what happens on one line from output sample ``start`` on."""
+    """Draw the events of one line from output sample ``start`` on."""
     if rng.random() >= mix.fault_share:
         return (NON_FAULTS[str(rng.choice(mix.non_faults))](line, rng, start),)
     name = str(rng.choice(mix.classes))
@@ -41,7 +41,7 @@ def draw_events(line: LineContext, rng: np.random.Generator, mix: ScenarioMix, s
         return (fault(line, rng, start, name, evolving=evolving, resistance_ohm=mix.resistance_ohm),)
     earlier = max(0, start - int(rng.integers(0, 4 * SAMPLES_PER_CYCLE)))
     kind = str(rng.choice(["load_step", "swing", "motor_start"]))
-    # A load is a current that is drawn whatever happens: it must not be cut off by a trip.
+    # The simulator draws a load's current under all conditions, so a trip must not disconnect it.
     clearing = None if kind == "swing" else "arc"
     return (
         NON_FAULTS[kind](line, rng, earlier),
@@ -50,7 +50,7 @@ def draw_events(line: LineContext, rng: np.random.Generator, mix: ScenarioMix, s
 
 
 def plan_of(events: Sequence[PlannedEvent], *, energised: bool = True) -> Plan:
-    """Put the commands and modulations of all ``events`` of one line together."""
+    """Combine the commands and modulations of all ``events`` of one line."""
     return Plan(
         tuple(command for event in events for command in event.commands),
         tuple(modulation for event in events for modulation in event.modulations),
@@ -69,19 +69,19 @@ def simulate(
     instruments: Instruments | None = USUAL,
     sweep: ParameterSweep | None = None,
 ) -> Episodes:
-    """Simulate ``n`` episodes, each of another line, with one event each.
+    """Simulate ``n`` episodes of different lines, with one event each.
 
     Samples are float32 (n, t, 6), ia ib ic va vb vc per unit; labels are classes of `line`.
 
     Args:
-        n: how many.
-        seed: the same seed gives the same arrays.
-        length_cycles: length of each in nominal cycles.
-        mix: what happens; half faults by default.
+        n: number of episodes.
+        seed: seed of the episodes; the same seed gives the same arrays.
+        length_cycles: length of each episode in nominal cycles.
+        mix: mix of events; half of them are faults by default.
         nominal_hz: 50 or 60; both by default.
-        timing: how long poles stay open and disturbances last.
-        instruments: from which every line's are drawn; ``None`` measures truly.
-        sweep: bounds of the lines other than DESIGN's.
+        timing: bounds of dead times and of durations of disturbances.
+        instruments: distribution from which each line's instruments are drawn; ``None`` measures without error.
+        sweep: bounds of the lines' parameters; those of ``ParameterSweep`` by default.
 
     Example:
         >>> simulate(4, seed=1).samples.shape
@@ -125,7 +125,7 @@ def _chunks(
 
 
 def describe(network: Network, line: int) -> dict[str, float | str]:
-    """Return what characterises a line, for the record of an event."""
+    """Return the characteristic parameters of a line, for the record of an event."""
     return {
         "nominal_hz": float(network.nominal_hz[line]),
         "frequency_hz": float(network.frequency_hz[line]),

@@ -1,4 +1,4 @@
-"""Events as the simulator plans them, faults or not, and the line on which they happen."""
+"""Planned events of the simulator, faults and others, and the line on which they happen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from training.data.episodes import Event
 
 @dataclass(frozen=True)
 class Timing:
-    """How long things last, in cycles: short where many episodes are wanted, as in life where records are."""
+    """Bounds of durations in cycles: dead time of a pole, and duration of a disturbance.
+
+    ``BRISK`` is short, for many episodes; ``LIFELIKE`` has realistic durations, for records.
+    """
 
     dead: tuple[float, float]
     lasting: tuple[float, float]
@@ -27,14 +30,14 @@ LIFELIKE = Timing(dead=(12, 28), lasting=(8, 45))
 
 @dataclass(frozen=True)
 class LineContext:
-    """What a plan needs to know of its line. Impedance and current per unit, times in output samples."""
+    """Properties of a line that a plan needs. Impedance and current are per unit, times are in output samples."""
 
     nominal_hz: float
     base_ohm: float
     load_angle: float
     total_x: float  # reactance between the two sources
     c_line: float
-    l_node: float  # inductance seen from the fault node
+    l_node: float  # source inductance at the fault node
     timing: Timing
 
     @classmethod
@@ -59,26 +62,25 @@ class LineContext:
 
     @property
     def load_current(self) -> float:
-        """Current per unit that flows before anything happens."""
+        """Load current before the event, per unit."""
         return float(2 * np.sin(abs(self.load_angle) / 2) / self.total_x)
 
     def seconds(self, sample: float) -> float:
-        """Time of an output sample."""
+        """Return the time of an output sample, in seconds."""
         return sample / (self.nominal_hz * SAMPLES_PER_CYCLE)
 
     def dead_samples(self, rng: np.random.Generator) -> int:
-        """Draw how long a pole stays open."""
+        """Draw the dead time of a pole, in samples."""
         return cycles(rng.uniform(*self.timing.dead))
 
     def lasting_samples(self, rng: np.random.Generator) -> int:
-        """Draw how long a disturbance lasts."""
+        """Draw the duration of a disturbance, in samples."""
         return cycles(rng.uniform(*self.timing.lasting))
 
 
 @dataclass(frozen=True)
 class PlannedEvent(Event):
-    """An event in output samples, with what the solver is to do: ``commands`` to switches, ``modulations`` of
-    sources."""
+    """An event in output samples, with ``commands`` to switches and ``modulations`` of sources for the solver."""
 
     commands: tuple[Command, ...] = ()
     modulations: tuple[Modulation, ...] = ()
@@ -93,7 +95,7 @@ Builder = Callable[[LineContext, np.random.Generator, int], PlannedEvent]
 
 
 def cycles(count: float) -> int:
-    """Return how many output samples ``count`` cycles are."""
+    """Return the number of output samples of ``count`` cycles."""
     return round(count * SAMPLES_PER_CYCLE)
 
 

@@ -1,4 +1,4 @@
-"""Plans of faults: how they begin, whether they spread to other phases, and how they are cleared."""
+"""Plans of faults: inception, spread to other phases, and clearing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from domains.powerline.simulator.solver import Command
 FAULT_CLASSES = CLASSES[1:]
 RESISTANCE_OHM = (0.01, 10.0)
 RESISTIVE_SHARE = 0.4
-# An arc between phases is short, whatever the earth's resistance: on a line of low voltage ten ohms in each phase would
-# be a load, not a fault. By the number of phases, per unit of the line's nominal impedance. By Warrington's formula
-# (28,700 V/m · length / current^1.4) arcs of a few metres at some kiloampere have about 0.01.
+# Highest resistance of an arc by the number of phases, per unit of the line's nominal impedance. An arc between phases
+# is short at any earth resistance; on a line of low voltage, ten ohms in each phase would be a load, not a fault. By
+# Warrington's formula (28,700 V/m · length / current^1.4), arcs of a few metres at some kiloampere have about 0.01.
 ARC_PER_UNIT = {1: np.inf, 2: 0.2, 3: 0.05}
 
-# What a fault may spread to; the ground joins or stays.
+# Classes to which a fault may spread; ground may join, but never leaves.
 SPREADS = {
     "AG": ("ABG", "CAG", "ABCG"),
     "BG": ("ABG", "BCG", "ABCG"),
@@ -34,17 +34,17 @@ SPREADS = {
 def draw_star(
     line: LineContext, rng: np.random.Generator, name: str, resistance_ohm: tuple[float, float] = RESISTANCE_OHM
 ) -> tuple[np.ndarray, float]:
-    """Draw the fault star (4,) of a class in ohm, and the resistance that characterises it."""
+    """Draw the fault star (4,) of a class in ohm, and return it with its characteristic resistance."""
     count = int(phases_of(name).sum())
     longest = ARC_PER_UNIT[count] * line.base_ohm
     low, high = resistance_ohm
     if count == 1 or name.endswith("G"):
-        # Metallic and resistive ones alike: on a logarithmic scale alone ten ohms would be as rare as ten milliohms.
+        # Draw metallic and resistive faults: on a logarithmic scale alone, ten ohms would be as rare as ten milliohms.
         resistive = rng.random() < RESISTIVE_SHARE
         ohm = float(rng.uniform(low, high) if resistive else np.exp(rng.uniform(np.log(low), np.log(high))))
         if count == 1:
             return star(name, np.full(3, ohm), 0.0), ohm
-        # Short arcs between the phases, the drawn resistance to ground.
+        # Short arcs between the phases, and the drawn resistance to ground.
         shortest = min(low, RESISTANCE_OHM[0])
         arcs = np.exp(rng.uniform(np.log(shortest), np.log(max(min(longest, 2.0), 2 * shortest)), 3))
         return star(name, arcs, ohm), ohm
@@ -65,10 +65,14 @@ def fault(
     """Plan a fault of class ``name`` at ``start``.
 
     Args:
-        evolving: whether it spreads to a further phase while it lasts.
-        clearing: "arc" (it goes out by itself), "single_pole" (of a fault of one phase to ground) or
-            "three_pole" trip with reclosing; drawn if not given.
-        resistance_ohm: bounds of the resistance; an arc between phases is shorter where the line's voltage is low.
+        line: line of the fault.
+        rng: source of randomness.
+        start: output sample of the inception.
+        name: class of the fault.
+        evolving: True if the fault spreads to another phase before it is cleared.
+        clearing: "arc" (the arc extinguishes by itself), or a trip with reclosing: "single_pole" (only for a fault of
+            one phase to ground) or "three_pole"; drawn if None.
+        resistance_ohm: bounds of the resistance; on a line of low voltage, arcs between phases have less.
     """
     ohms, resistance = draw_star(line, rng, name, resistance_ohm)
     commands = [Command(start, "fault", tuple(ohms))]
@@ -98,7 +102,7 @@ def fault(
 def _trip_and_reclose(
     line: LineContext, rng: np.random.Generator, trip: int, poles: tuple[float, ...]
 ) -> tuple[list[Command], int]:
-    """Open ``poles`` at both ends, let the arc go out in the dead time, close again; return also the end."""
+    """Open ``poles`` at both ends, extinguish the arc in the dead time and close again; return commands and end."""
     remote = trip + int(rng.integers(-SAMPLES_PER_CYCLE, 2 * SAMPLES_PER_CYCLE))
     dead_from = max(trip, remote) + SAMPLES_PER_CYCLE
     quench = dead_from + cycles(rng.uniform(0.5, 3))

@@ -1,4 +1,4 @@
-"""The eleven faults: their classes in the order of the `line` spec and their conductance matrices."""
+"""The eleven shunt faults: their classes in the order of the `line` spec, and their conductance matrices."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ NONE = 0
 
 
 def phases_of(name: str) -> NDArray[np.bool_]:
-    """Return which of A, B, C the class ``name`` involves, bool (3,)."""
+    """Mark the phases A, B, C that the class ``name`` involves, bool (3,)."""
     return np.array([name != "none" and p in name for p in "ABC"])
 
 
 def _class_table() -> NDArray[np.int8]:
-    """Index of the class by (phase A, phase B, phase C, ground); a lone phase without ground is no fault."""
+    """Return the index of the class by (phase A, phase B, phase C, ground); one phase without ground is no fault."""
     table = np.zeros((2, 2, 2, 2), dtype=np.int8)
     for index, name in enumerate(CLASSES):
         if name != "none":
@@ -34,7 +34,7 @@ def classes_of(resistance: NDArray[np.float64]) -> NDArray[np.int8]:
 
 
 def star(name: str, phase_ohm: NDArray[np.float64], ground_ohm: float) -> NDArray[np.float64]:
-    """Return the star (4,) of a class: ``phase_ohm`` (3,) on its phases, ``ground_ohm`` if it touches ground."""
+    """Return the fault star (4,) of a class: ``phase_ohm`` (3,) on its phases, ``ground_ohm`` if it involves ground."""
     ohm = np.full(4, np.inf)
     ohm[:3] = np.where(phases_of(name), phase_ohm, np.inf)
     ohm[3] = ground_ohm if name.endswith("G") else np.inf
@@ -42,9 +42,9 @@ def star(name: str, phase_ohm: NDArray[np.float64], ground_ohm: float) -> NDArra
 
 
 def conductance(resistance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the 3×3 conductance matrices (n, 3, 3) of fault stars (n, 4), the star point Kron-reduced.
+    """Return the conductance matrices (n, 3, 3) of fault stars (n, 4), after Kron reduction of the star point.
 
-    Between phases p, q the reduced star conducts g_p·δ_pq − g_p·g_q / (Σg + g_ground).
+    The reduced star has the conductances g_p·δ_pq − g_p·g_q / (Σg + g_ground) between phases p and q.
     """
     with np.errstate(divide="ignore"):
         g = 1.0 / resistance

@@ -1,7 +1,7 @@
-"""What goes wrong between a line and its record, each as a function of arrays.
+"""Imperfections of measurements, each as a function of arrays.
 
 Samples are float32 (n, t, 6): ia ib ic va vb vc of n records, ``SAMPLES_PER_CYCLE`` samples per nominal cycle. No
-function changes its argument. What is random comes in as numbers or as a generator.
+function changes its arguments. Random quantities are passed as numbers or drawn from a given generator.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ PHASE_LAG = 2 * np.pi / 3 * np.array([0, 1, 2, 0, 1, 2])
 
 
 def with_harmonics(samples: Samples, parts: NDArray[np.complex128], frequency: Array | float = 1.0) -> Samples:
-    """Add the harmonics ``HARMONICS`` to all channels, each phase's following its own fundamental.
+    """Add the harmonics ``HARMONICS`` to all channels, in a fixed relation to the fundamental of each phase.
 
     Args:
-        samples: of the records.
-        parts: complex (n, 3), of the record's own fundamental, at most; its angle is the harmonic's.
-        frequency: of the fundamental (n,) in parts of the nominal one.
+        samples: samples of the records.
+        parts: amplitudes as shares of the record's own fundamental, complex (n, 3); the angle is that of the harmonic.
+        frequency: frequency of the fundamental (n,) relative to nominal.
     """
     t = np.arange(samples.shape[1])
     turned = 2 * np.pi / SAMPLES_PER_CYCLE * np.broadcast_to(frequency, len(samples))[:, None] * t
@@ -37,15 +37,16 @@ def with_harmonics(samples: Samples, parts: NDArray[np.complex128], frequency: A
 
 
 def saturate(current: Samples, knee: Array, remanence: Array) -> Samples:
-    """Return the secondary current (n, t, 3) of current transformers with a resistive burden.
+    """Return the secondary current (n, t, 3) of CTs with a resistive burden.
 
-    The flux integrates the secondary current; what exceeds ``knee`` (n,) is taken by the magnetising branch, whose
-    slope beyond the knee makes it carry nearly all. Implicit Euler, which is stable whatever that slope.
+    The flux is the integral of the secondary current. Above the knee point ``knee`` (n,) the steep slope of the
+    magnetising branch makes it carry nearly all current. The integration is by implicit Euler, which is stable for any
+    slope.
     """
     step = 2 * np.pi / SAMPLES_PER_CYCLE
     limit = knee[:, None] * np.ones(3)
     flux = remanence * limit
-    slope = 60.0  # per radian: some nine tenths of the current beyond the knee is lost
+    slope = 60.0  # per radian: about nine tenths of the current above the knee point are lost
     seen = np.empty_like(current)
     for k in range(current.shape[1]):
         now = current[:, k]
@@ -58,20 +59,20 @@ def saturate(current: Samples, knee: Array, remanence: Array) -> Samples:
 
 
 def permuted(samples: Samples, currents: NDArray[np.intp], voltages: NDArray[np.intp] | None = None) -> Samples:
-    """Connect the phase ``currents[:, k]`` (n, 3) as the k-th; the voltages as the currents, unless told otherwise."""
+    """Connect phase ``currents[:, k]`` (n, 3) to the k-th current input; voltages likewise, or by ``voltages``."""
     channels = np.concatenate([currents, (currents if voltages is None else voltages) + 3], axis=1)
     return np.take_along_axis(samples, channels[:, None, :], axis=2)
 
 
 def reversed_polarity(samples: Samples, channels: Channels) -> Samples:
-    """Turn ``channels`` (n, 6) round."""
+    """Reverse the polarity of ``channels`` (n, 6)."""
     return np.where(channels[:, None, :], -samples, samples)
 
 
 def jittered(samples: Samples, deviation: Array, rng: np.random.Generator) -> Samples:
-    """Sample all channels at instants that deviate by ``deviation`` (n,) samples, standard deviation.
+    """Sample all channels at instants with jitter of standard deviation ``deviation`` (n,), in samples.
 
-    The waveform between the samples is a parabola through the three nearest.
+    Between samples the waveform is a parabola through the three nearest samples.
     """
     late = (rng.standard_normal(samples.shape[:2]) * deviation[:, None]).clip(-1, 1)[:, :, None]
     padded = np.pad(samples, ((0, 0), (1, 1), (0, 0)), mode="edge")
@@ -87,19 +88,19 @@ def quantised(samples: Samples, lsb: Array) -> Samples:
 
 
 def lost(samples: Samples, channels: Channels) -> Samples:
-    """Let ``channels`` (n, 6) read zero."""
+    """Set ``channels`` (n, 6) to zero."""
     return np.where(channels[:, None, :], np.float32(0), samples)
 
 
 def stuck(samples: Samples, channels: Channels, since: NDArray[np.intp]) -> Samples:
-    """Let ``channels`` (n, 6) stay at what they read at sample ``since`` (n,)."""
+    """Hold ``channels`` (n, 6) at their value of sample ``since`` (n,)."""
     held = samples[np.arange(len(samples)), since][:, None, :]
     after = np.arange(samples.shape[1])[None, :, None] >= since[:, None, None]
     return np.where(channels[:, None, :] & after, held, samples)
 
 
 def with_gaps(samples: Samples, start: NDArray[np.intp], length: NDArray[np.intp]) -> Samples:
-    """Let all channels stay at their last value for ``length`` (n,) samples from sample ``start`` (n,) on."""
+    """Hold all channels at their last value for ``length`` (n,) samples from sample ``start`` (n,) on."""
     t = np.arange(samples.shape[1])[None, :]
     missing = (t >= start[:, None]) & (t < (start + length)[:, None])
     last = np.where(missing, np.maximum(start - 1, 0)[:, None], t)

@@ -1,7 +1,7 @@
-"""What an instrument makes of a line's currents and voltages: the measurement chain, drawn per record.
+"""The measurement chain from a line's currents and voltages to a record, drawn at random per record.
 
-From the line on: harmonics of the grid, saturation, wiring, sampling, noise, gain, quantisation, transmission. What
-each step does to arrays is in ``imperfections``.
+From the line on, the chain consists of harmonics of the grid, CT saturation, wiring, sampling, noise, gain,
+quantisation and transmission. ``imperfections`` holds the function of each step.
 """
 
 from __future__ import annotations
@@ -33,45 +33,45 @@ __all__ = ["HARSH", "USUAL", "Chain", "Faulty", "Instruments", "draw_chains", "m
 
 @dataclass(frozen=True)
 class Faulty:
-    """Shares of the records in which something is wrong with the instruments rather than merely imprecise."""
+    """Shares of records with faulty or miswired instruments, in contrast to merely inaccurate ones."""
 
     harmonics: float = 0.0
     jitter: float = 0.0
     lost: float = 0.0  # one channel reads zero
     lost_phase: float = 0.0  # current and voltage of one phase read zero
-    lost_voltages: float = 0.0  # all three do, as when a fuse or the miniature breaker of the transformers opens
-    lost_currents: float = 0.0  # two currents do
-    stuck: float = 0.0  # one channel stays at a value
-    reversed: float = 0.0  # all three current transformers face the other way
-    turned: float = 0.0  # one of the six transformers alone does
-    swapped: float = 0.0  # two phases are connected as one another, currents and voltages alike
-    crossed: float = 0.0  # the voltages are connected in another order than the currents
-    gaps: float = 0.0  # all channels stay at their last value for a while
+    lost_voltages: float = 0.0  # all three voltages read zero, as when a VT fuse or miniature circuit breaker opens
+    lost_currents: float = 0.0  # two currents read zero
+    stuck: float = 0.0  # one channel keeps a constant value
+    reversed: float = 0.0  # all three CTs have reversed polarity
+    turned: float = 0.0  # a single one of the six CTs and VTs has reversed polarity
+    swapped: float = 0.0  # two phases are exchanged, in currents and voltages alike
+    crossed: float = 0.0  # the voltages are connected in another phase order than the currents
+    gaps: float = 0.0  # all channels keep their last value for some samples
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """From what chains are drawn.
+    """Distribution from which measurement chains are drawn.
 
-    ``noise_db``: how far the noise lies below the nominal value or the record's own level. ``knee``: current, in
-    multiples of the rated one, at which saturable transformers begin to saturate.
+    ``noise_db`` is the distance of the noise below nominal or below the record's own level. ``knee`` is the current, in
+    multiples of rated current, at which saturable CTs begin to saturate.
     """
 
     noise_db: tuple[float, float] = (20.0, 60.0)
     knee: tuple[float, float] = (3.0, 40.0)
-    saturable: float = 0.2  # share of records whose current transformers may saturate
-    gain_error: tuple[float, float] = (0.01, 0.01)  # standard deviation in a record; none beyond three of it
-    current_base: tuple[float, float] = (0.2, 5.0)  # what one per unit is shown as: ratings are often unknown
-    harmonic_part: float = 0.06  # of the fundamental, at most, in all harmonics together
-    jitter_samples: float = 0.15  # standard deviation at most
+    saturable: float = 0.2  # share of records whose CTs may saturate
+    gain_error: tuple[float, float] = (0.01, 0.01)  # standard deviation within a record, clipped at three times it
+    current_base: tuple[float, float] = (0.2, 5.0)  # factor on the currents, since ratings are often unknown
+    harmonic_part: float = 0.06  # largest sum of all harmonics, as a share of the fundamental
+    jitter_samples: float = 0.15  # largest standard deviation
     gap_samples: tuple[int, int] = (2, 32)
     faulty: Faulty = field(default_factory=Faulty)
 
 
-ORDERS = np.array(list(permutations(range(3))))  # the first is the one that phases have
+ORDERS = np.array(list(permutations(range(3))))  # the first one is the correct phase order
 CHANNELS = ("ia", "ib", "ic", "va", "vb", "vc")
 USUAL = Instruments()
-# All of DESIGN's measurement chain at once.
+# All imperfections of the measurement chain at once.
 HARSH = Instruments(
     noise_db=(8.0, 45.0),
     knee=(1.5, 40.0),
@@ -97,25 +97,25 @@ HARSH = Instruments(
 
 @dataclass(frozen=True)
 class Chain:
-    """Instruments of ``n`` records; per channel where the shape is (n, 6)."""
+    """Instruments of ``n`` records; arrays of shape (n, 6) have one value per channel."""
 
-    current_base: Array  # (n,) what one per unit of current is shown as
+    current_base: Array  # (n,) factor on the currents, due to an unknown rating
     gain: Array  # (n, 6)
     offset: Array  # (n, 6) per unit
     noise: Array  # (n, 6) standard deviation per unit
     lsb: Array  # (n, 6) per unit
-    knee_cycles: Array  # (n,) flux at which a current transformer saturates, in rated current · radians
-    remanence: Array  # (n, 3) part of the knee
-    harmonics: NDArray[np.complex128]  # (n, 3) parts of the fundamental, of the orders HARMONICS
+    knee_cycles: Array  # (n,) flux at which a CT saturates, in rated current · radians
+    remanence: Array  # (n, 3) as a share of the knee
+    harmonics: NDArray[np.complex128]  # (n, 3) shares of the fundamental, for the orders HARMONICS
     jitter: Array  # (n,) standard deviation in samples
     lost: NDArray[np.bool_]  # (n, 6)
     stuck: NDArray[np.bool_]  # (n, 6)
-    order: NDArray[np.intp]  # (n, 3) which phase's current is connected as A, B, C
-    voltage_order: NDArray[np.intp]  # (n, 3) which phase's voltage is
+    order: NDArray[np.intp]  # (n, 3) phases whose currents are connected as A, B, C
+    voltage_order: NDArray[np.intp]  # (n, 3) phases whose voltages are connected as A, B, C
     gap: NDArray[np.intp]  # (n,) length in samples, 0 for none
 
     def describe(self, record: int) -> dict[str, float | str]:
-        """Return what characterises the instruments of a record."""
+        """Return the parameters of the instruments of one record."""
 
         def channels(marked: NDArray[np.bool_]) -> str:
             return " ".join(name for name, is_marked in zip(CHANNELS, marked[record], strict=True) if is_marked)
@@ -154,7 +154,7 @@ def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USU
     knee = np.where(saturable, _log_uniform(instruments.knee, n, rng), np.inf)
     remanence = rng.uniform(-0.6, 0.6, (n, 3))
 
-    # A generator of its own: records whose instruments are in order are the same whatever else may be wrong.
+    # Faults of instruments use a separate generator, so that records of healthy instruments do not depend on them.
     (own,) = rng.spawn(1)
     parts = own.dirichlet(np.ones(len(HARMONICS)), n) * own.uniform(0, instruments.harmonic_part, (n, 1))
     turned = np.exp(1j * own.uniform(0, 2 * np.pi, parts.shape))
@@ -205,13 +205,13 @@ def _log_uniform(bounds: tuple[float, float], n: int, rng: np.random.Generator) 
 
 
 def measure(samples: Samples, chain: Chain, rng: np.random.Generator, frequency: Array | None = None) -> Samples:
-    """Return what ``chain`` reports of the true ``samples`` float32 (n, t, 6).
+    """Return the true ``samples`` float32 (n, t, 6) as measured by ``chain``.
 
     Args:
-        samples: per unit.
-        chain: of every record.
-        rng: of the noise.
-        frequency: of every record's fundamental (n,), in parts of the nominal one, for the harmonics.
+        samples: true samples, per unit.
+        chain: measurement chain of every record.
+        rng: source of the noise.
+        frequency: frequency of every record's fundamental (n,) relative to nominal, for the harmonics.
     """
     n, length = samples.shape[:2]
     (own,) = rng.spawn(1)
@@ -228,7 +228,7 @@ def measure(samples: Samples, chain: Chain, rng: np.random.Generator, frequency:
     seen = permuted(seen, chain.order, chain.voltage_order)
     if chain.jitter.any():
         seen = jittered(seen, chain.jitter, own)
-    # Half of the records carry the instrument's own noise, relative to nominal, half one that follows the signal.
+    # Half of the records have a constant instrument noise, relative to nominal; in the others it follows the signal.
     level = np.sqrt(np.square(seen, dtype=np.float64).mean(axis=1))
     nominal = np.where(np.arange(6) < 3, 0.35, 0.7)
     follows = rng.random((n, 1)) < 0.5
@@ -246,14 +246,14 @@ def measure(samples: Samples, chain: Chain, rng: np.random.Generator, frequency:
 
 
 def renamed(labels: NDArray[np.int8], chain: Chain) -> NDArray[np.int8]:
-    """Return labels (n, t) by `line` class as they read where phases are connected as one another."""
+    """Return labels (n, t) of `line` classes after the exchange of phases in the wiring."""
     orders, which = np.unique(chain.order, axis=0, return_inverse=True)
     table = np.array([[CLASSES.index(renamed_class(name, order)) for name in CLASSES] for order in orders], np.int8)
     return np.asarray(table[which.reshape(-1)[:, None], labels])
 
 
 def renamed_class(name: str, order: Sequence[int] | NDArray[np.intp]) -> str:
-    """Name of a class where the phase ``order[k]`` is connected as the k-th. Phase pairs are AB, BC, CA."""
+    """Return the name of a class if phase ``order[k]`` is connected as the k-th; pairs are named AB, BC, CA."""
     if name == "none":
         return name
     connected = {"ABC"[k] for k in range(3) if "ABC"[order[k]] in name}

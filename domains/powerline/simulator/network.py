@@ -1,7 +1,7 @@
-"""Lines and the grids behind their two ends, drawn at random within the sweep of DESIGN "Signals".
+"""Lines and the grids behind their two ends, drawn at random within the bounds of a parameter sweep.
 
-Everything is per unit of the line's nominal phase voltage and rated current (both peak), so that impedances are
-per unit of their ratio, while time stays in seconds: an inductance is a reactance per unit over 2π·50 or 2π·60.
+All quantities are per unit of the line's nominal phase voltage and rated current (both peak); impedances are per unit
+of the ratio of these. Time is in seconds, so an inductance is a reactance per unit divided by 2π·50 or 2π·60.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOWEST_KV = 3.0
 
 @dataclass(frozen=True)
 class Level:
-    """What is usual at one voltage level: length in km, rated current in A, X/R of the line."""
+    """Typical ranges at one voltage level: length in km, rated current in A, X/R of the line."""
 
     kilovolt: float
     length_km: tuple[float, float]
@@ -32,18 +32,18 @@ class Level:
 
 @dataclass(frozen=True)
 class ParameterSweep:
-    """Between which bounds lines are drawn; the defaults are DESIGN's sweep."""
+    """Bounds within which lines are drawn."""
 
     position: tuple[float, float] = (0.05, 0.95)
-    strength: tuple[float, float] = (4.0, 40.0)  # short-circuit current of an end, in multiples of the rated one
+    strength: tuple[float, float] = (4.0, 40.0)  # short-circuit current of an end, in multiples of rated current
     load: tuple[float, float] = (0.05, 1.1)  # current before the fault
-    load_angle_deg: float = 30.0  # at most, whatever the load
-    frequency_hz: tuple[float, float] = (-1.0, 1.0)  # deviation from the nominal
-    untransposed: float = 0.04  # relative deviation of the line's mutual and own impedances
-    kilovolt: tuple[float, float] = (10.0, 400.0)  # voltage levels that take part
-    scale: tuple[float, float] = (1.0, 1.0)  # of the voltage: the same line per unit, at which an ohm weighs more
-    unbalanced_share: float = 0.0  # of the lines: loads of one phase are connected all the time
-    unbalance: tuple[float, float] = (0.05, 0.5)  # current per unit that each of them draws at most
+    load_angle_deg: float = 30.0  # largest load angle, at any load
+    frequency_hz: tuple[float, float] = (-1.0, 1.0)  # deviation from nominal
+    untransposed: float = 0.04  # relative deviation of the line's mutual and self impedances
+    kilovolt: tuple[float, float] = (10.0, 400.0)  # voltage levels in use
+    scale: tuple[float, float] = (1.0, 1.0)  # factor on the voltage: the line stays the same per unit, an ohm is more
+    unbalanced_share: float = 0.0  # share of lines with permanent single-phase loads
+    unbalance: tuple[float, float] = (0.05, 0.5)  # largest current per unit of each of these loads
 
 
 LEVELS = (
@@ -60,16 +60,16 @@ LEVELS = (
 
 @dataclass(frozen=True)
 class Network:
-    """``n`` lines. Vectors have shape (n,) unless told otherwise, matrices (n, 3, 3); see the module for units.
+    """Parameters of ``n`` lines. Vectors have shape (n,) if not stated otherwise, matrices (n, 3, 3).
 
-    ``position`` is where along the line (0…1 from the measured end) the fault node lies; the line's capacitance
-    is lumped there. ``line_vt`` says that the voltage transformers sit on the line's side of the breaker.
+    The module states the units. ``position`` is the place of the fault node along the line (0…1 from the measured end),
+    where the line's capacitance is lumped. ``line_vt`` is True if the VTs are on the line side of the circuit breaker.
     """
 
     nominal_hz: Array
     frequency_hz: Array
     angle: Array  # rad, of the local source's phase A at time zero
-    load_angle: Array  # rad, by which the remote source leads
+    load_angle: Array  # rad by which the remote source leads
     emf_local: Array
     emf_remote: Array
     position: Array
@@ -83,14 +83,14 @@ class Network:
     r_line: Array
     l_line: Array
     c_line: Array
-    shunt: Array  # (n, 3) conductance to ground: insulation, voltage transformers, loads of one phase
+    shunt: Array  # (n, 3) conductance to ground: insulation, VTs, single-phase loads
 
     def __len__(self) -> int:
         return len(self.frequency_hz)
 
     @property
     def step_s(self) -> Array:
-        """The solver's time step in seconds, (n,)."""
+        """Time step of the solver in seconds, (n,)."""
         return np.asarray(1.0 / (self.nominal_hz * SAMPLES_PER_CYCLE * OVERSAMPLING))
 
     def strength(self, end: Literal["local", "remote"]) -> Array:
@@ -101,11 +101,11 @@ class Network:
         return np.asarray(1 / np.abs(impedance[:, 0]))
 
     def take(self, index: NDArray[np.intp]) -> Network:
-        """Return the lines at ``index``, in that order and as often as named."""
+        """Return the lines at ``index``, in this order and with repetitions."""
         return Network(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def moved(self, *, position: Array, angle: Array) -> Network:
-        """Return the same lines with other fault positions and another phase at time zero."""
+        """Return the same lines with other fault positions and another phase angle at time zero."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Network(**{**values, "position": position, "angle": angle})
 
@@ -117,7 +117,7 @@ def sequence_matrix(positive: Array, zero: Array) -> Array:
 
 
 def _untransposed(matrix: Array, spread: Array) -> Array:
-    """Unbalance symmetric matrices by relative deviations ``spread`` (n, 3, 3), kept symmetric."""
+    """Unbalance symmetric matrices by relative deviations ``spread`` (n, 3, 3), and keep them symmetric."""
     return np.asarray(matrix * (1.0 + 0.5 * (spread + spread.transpose(0, 2, 1))))
 
 
@@ -131,10 +131,10 @@ def draw_networks(
     """Draw ``n`` lines of all voltage levels.
 
     Args:
-        n: how many.
-        rng: the source of randomness.
+        n: number of lines.
+        rng: source of randomness.
         nominal_hz: 50 or 60; ``None`` draws both.
-        sweep: bounds other than DESIGN's.
+        sweep: bounds of the parameters; those of ``ParameterSweep`` by default.
     """
     sweep = sweep or ParameterSweep()
     levels = [v for v in LEVELS if sweep.kilovolt[0] <= v.kilovolt <= sweep.kilovolt[1]]
@@ -152,16 +152,16 @@ def draw_networks(
     c1 = rng.uniform(8e-9, 14e-9, n)
     per_unit = length / base_ohm
 
-    # Short-circuit current of each end in multiples of the rated one; a sixth of the lines feed hardly any load
-    # that could feed back, as radial feeders do.
+    # Short-circuit current of each end in multiples of rated current. A sixth of the lines have a weak remote end with
+    # hardly any infeed, as radial feeders do.
     strength_local = _log_uniform(rng, *sweep.strength, n)
     radial = rng.random(n) < 1 / 6
     strength_remote = np.where(radial, _log_uniform(rng, 1.0, 3.0, n), _log_uniform(rng, *sweep.strength, n))
     r_local, l_local = _source(rng, strength_local, omega)
     r_remote, l_remote = _source(rng, strength_remote, omega)
 
-    # Short lines have cables and other feeders on their buses, whose capacitance counts here too: without it the
-    # node would ring above what the solver's step resolves.
+    # This includes the capacitance of cables and other feeders on the buses of short lines. Without it the node would
+    # oscillate faster than the solver's step resolves.
     x_near, x_far = 1 / strength_local + x1 * per_unit / 2, 1 / strength_remote + x1 * per_unit / 2
     loop_l = x_near * x_far / (x_near + x_far) / omega
     c1_line = np.maximum(c1 * length * base_ohm, 1 / ((2 * np.pi * HIGHEST_RESONANCE_HZ) ** 2 * loop_l))
@@ -195,13 +195,13 @@ def draw_networks(
         r_line=sequence_matrix(r1 * per_unit, r0 * per_unit),
         l_line=l_line,
         c_line=c_line,
-        # Without loads trapped charge decays in 10–500 ms.
+        # Without loads, trapped charge decays in 10–500 ms.
         shunt=(c1_line / _log_uniform(rng, 0.01, 0.5, n))[:, None] + most[:, None] * own.random((n, 3)),
     )
 
 
 def _source(rng: np.random.Generator, strength: Array, omega: Array) -> tuple[Array, Array]:
-    """Resistance and inductance matrices behind an end whose short-circuit current is ``strength`` per unit."""
+    """Draw the source resistance and inductance matrices of an end with short-circuit current ``strength`` per unit."""
     n = len(strength)
     phi = np.arctan(rng.uniform(5, 25, n))
     r1, x1 = np.cos(phi) / strength, np.sin(phi) / strength

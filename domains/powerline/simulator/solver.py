@@ -1,4 +1,4 @@
-"""Steps a batch of networks through their switchings and returns what their measured ends see."""
+"""Integrate a batch of networks through their switching operations, and return the waveforms at the measured ends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from domains.powerline.simulator.drive import Modulation, Sources
 from domains.powerline.simulator.faults import NONE, classes_of
 from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Array, Network
 
-BLOCK_SAMPLES = 128  # inputs are evaluated and outputs filtered in stretches of this many output samples
-CHOPPED = 2e-3  # per unit: below this an arc does not live, so a pole opens without waiting for a zero
-# The instrument's anti-aliasing filter: its corner in parts of the output's Nyquist frequency.
+BLOCK_SAMPLES = 128  # number of output samples for which inputs are evaluated and outputs filtered at a time
+CHOPPED = 2e-3  # per unit: no arc burns below this current, so a pole opens without waiting for a current zero
+# Corner of the instrument's anti-aliasing filter, relative to the output's Nyquist frequency.
 FILTER_CORNER = 0.7
 
 Action = Literal["fault", "extinguish", "open_local", "open_remote", "close_local", "close_remote", "bank"]
@@ -25,10 +25,10 @@ Action = Literal["fault", "extinguish", "open_local", "open_remote", "close_loca
 
 @dataclass(frozen=True)
 class Command:
-    """At output sample ``sample`` do ``action``.
+    """A switching operation ``action`` at output sample ``sample``.
 
-    ``value``: the fault star (4,) in ohm for "fault", capacitance per phase (3,) for "bank", the phases
-    (3, 0 or 1) for poles; unused for "extinguish". Poles and arcs open at their current's next zero.
+    ``value`` is the fault star (4,) in ohm for "fault", the capacitance per phase (3,) for "bank", and the phases (3, 0
+    or 1) for poles; it is unused for "extinguish". Poles open and arcs extinguish at the next zero of their current.
     """
 
     sample: int
@@ -38,7 +38,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to one line: commands, modulations of its sources, and whether it starts connected."""
+    """Plan of one line: commands, modulations of its sources, and its initial state (energised or not)."""
 
     commands: tuple[Command, ...] = ()
     modulations: tuple[Modulation, ...] = ()
@@ -47,8 +47,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Waveforms:
-    """``samples`` float32 (n, t, 6), ia ib ic va vb vc per unit; ``labels`` int8 (n, t), what the measured end
-    feeds; ``settled`` bool (n, t), False while a fault is half interrupted and its class no longer decidable."""
+    """Waveforms of n lines with their labels.
+
+    Attributes:
+        samples: float32 (n, t, 6), ia ib ic va vb vc per unit.
+        labels: int8 (n, t), class of the fault that the measured end feeds.
+        settled: bool (n, t), False while a fault is interrupted in some of its phases, so that its class is undefined.
+    """
 
     samples: NDArray[np.float32]
     labels: NDArray[np.int8]
@@ -58,7 +63,7 @@ class Waveforms:
 def solve(network: Network, plans: Sequence[Plan], samples: int) -> Waveforms:
     """Return the waveforms of ``network`` (n lines) under ``plans`` (n) for ``samples`` output samples.
 
-    It starts in the steady state of the plans' first configuration.
+    The waveforms start in the steady state of the plans' first configuration.
     """
     return _Run(network, plans).run(samples)
 
@@ -75,7 +80,7 @@ class _Run:
         closed = np.repeat(np.array([[float(p.energised)] for p in plans]), 3, axis=1)
         self.switches = Switches(closed, closed.copy(), np.full((n, 4), np.inf), np.zeros((n, 3)))
         self.opening = {"local": np.zeros((n, 3), bool), "remote": np.zeros((n, 3), bool)}
-        self.arcs = np.zeros((n, 3), bool)  # fault phases that go out at their next zero
+        self.arcs = np.zeros((n, 3), bool)  # fault phases whose arc extinguishes at its next current zero
         self.waiting = False
         self.fault_class = np.zeros(n, np.int8)
         self.label, self.settled = np.zeros(n, np.int8), np.ones(n, bool)
@@ -102,13 +107,13 @@ class _Run:
         return out
 
     def _settled_filter(self, sos: Array, raw: Array) -> Array:
-        """Filter state after one cycle of the past, which repeats the first cycle of the future."""
+        """Return the filter's state after one cycle before the record, taken to equal the record's first cycle."""
         cycle = raw[: SAMPLES_PER_CYCLE * OVERSAMPLING]
         memory = np.zeros((sosfilt_zi(sos).shape[0], 2, *raw.shape[1:]))
         return np.asarray(sosfilt(sos, cycle, axis=0, zi=memory)[1])
 
     def _block(self, first: int, count: int, out: Waveforms) -> Array:
-        """Step ``count`` output samples; return the unfiltered currents and voltages (steps, n, 6)."""
+        """Integrate ``count`` output samples, and return the unfiltered currents and voltages (steps, n, 6)."""
         steps = count * OVERSAMPLING
         u = self.sources.inputs(first * OVERSAMPLING, steps + 1)
         raw = np.empty((steps, self.n, 6))
@@ -155,7 +160,7 @@ class _Run:
         self.opening[end][line] &= ~(poles > 0)
 
     def _connect_bank(self, line: int, value: Array) -> None:
-        """Connect uncharged capacitors: the node's charge spreads over both at once."""
+        """Connect uncharged capacitors; the node's charge distributes over both immediately."""
         before = self.network.c_line[line] + np.diag(self.switches.bank[line])
         added = np.maximum(value - self.switches.bank[line], 0.0)
         voltage = self.state[line, 6:9, 0]
@@ -163,7 +168,7 @@ class _Run:
         self.switches.bank[line] = value
 
     def _interrupt(self, before: Array, after: Array) -> None:
-        """Open the poles and put out the arcs whose current passed through zero in this step."""
+        """Open the poles and extinguish the arcs whose current passed through zero in this step."""
         changed = np.zeros(self.n, bool)
         for end, at, closed in (("local", 0, self.switches.local), ("remote", 3, self.switches.remote)):
             was, now = before[:, at : at + 3], after[:, at : at + 3]
@@ -178,10 +183,10 @@ class _Run:
             self._changed(np.flatnonzero(changed))
 
     def _extinguish(self, before: Array, after: Array) -> NDArray[np.bool_]:
-        # What flows into the node and does not charge it, or return to it, flows through the fault.
+        # Current that flows into the node, and neither charges it nor returns to it, flows through the fault.
         was, now = before[:, 0:3] + before[:, 3:6], after[:, 0:3] + after[:, 3:6]
         out = self.arcs & ((was * now <= 0) | (np.abs(now) < CHOPPED))
-        # An arc between two phases without ground has one current: it goes out as a whole.
+        # An arc between two phases without ground has a single current, so it extinguishes as a whole.
         pair = ~np.isfinite(self.switches.fault_ohm[:, 3]) & (self.arcs.sum(axis=1) == 2)
         out |= self.arcs & (pair & out.any(axis=1))[:, None]
         self.switches.fault_ohm[:, :3][out] = np.inf
@@ -189,7 +194,7 @@ class _Run:
         return np.asarray(out.any(axis=1))
 
     def _changed(self, lines: NDArray[np.intp]) -> None:
-        """Renew matrices and labels of ``lines`` after their switches changed."""
+        """Update matrices and labels of ``lines`` after a change of their switches."""
         s = self.switches
         part = Switches(s.local[lines], s.remote[lines], s.fault_ohm[lines], s.bank[lines])
         self.matrices[lines] = step_matrices(self.network.take(lines), part)
@@ -202,7 +207,7 @@ class _Run:
 
 
 def _classes_of_part(phases: NDArray[np.bool_], fault_ohm: Array) -> NDArray[np.int8]:
-    """Return the classes (n,) of the faults ``fault_ohm`` (n, 4) when only ``phases`` (n, 3) take part."""
+    """Return the classes (n,) of the faults ``fault_ohm`` (n, 4) restricted to ``phases`` (n, 3)."""
     kept = fault_ohm.copy()
     kept[:, :3][~phases] = np.inf
     return classes_of(kept)

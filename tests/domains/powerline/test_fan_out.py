@@ -131,7 +131,7 @@ def test_order_within_a_line_is_kept_though_its_times_go_back(tmp_path: Path) ->
 def test_windows_that_cannot_be_rotated_are_clear_errors() -> None:
     with pytest.raises(RecordingError, match="set FAULTLINE_SPEC"):
         rotated(msgspec.msgpack.encode({"spec": "other", "data": b"", "start_ns": 0}), 1, SPEC, phase_columns(SPEC))
-    with pytest.raises(RecordingError, match="not of spec 'line'"):
+    with pytest.raises(RecordingError, match="not that of spec 'line'"):
         rotated(msgspec.msgpack.encode({"spec": "line", "data": b"123", "start_ns": 0}), 1, SPEC, phase_columns(SPEC))
     two = SignalSpec.model_validate(SPEC.model_dump() | {"channels": ("ia", "ib")})
     with pytest.raises(RecordingError, match="each must end in a, b or c"):

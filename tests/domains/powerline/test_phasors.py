@@ -93,7 +93,7 @@ def test_a_network_with_phasors_has_the_same_input_and_output() -> None:
 
 
 def test_phasors_need_three_currents_and_three_voltages() -> None:
-    with pytest.raises(ValueError, match="six channels"):
+    with pytest.raises(ValueError, match="give 6 channels instead of 4"):
         PowerLineNormalisation(centre=(0.0,) * 4, scale=(1.0,) * 4, phasors=True)
 
 

@@ -128,7 +128,7 @@ def test_bounds_of_channels_that_do_not_exist_are_refused() -> None:
             normalisation=plain.manifest.normalisation,
             rejection=beyond,
         )
-    with pytest.raises(ValidationError, match="different positions"):
+    with pytest.raises(ValidationError, match="different channel positions"):
         PowerLineRejection(
             currents=(0, 1), voltages=(1, 2), samples_per_cycle=32, most_current=1, most_voltage=1, least_change=0
         )

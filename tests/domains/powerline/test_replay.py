@@ -88,5 +88,5 @@ def test_a_record_without_a_certain_line_says_what_to_do(tmp_path: Path) -> None
 def test_a_record_shorter_than_a_window_is_a_clear_error(csv: Path) -> None:
     record = open_waveforms(csv, options=ReadOptions(start_ns=START_NS))
     long = SPEC.model_copy(update={"samples": 4096})
-    with pytest.raises(RecordingError, match="no line of it is as long as a window"):
+    with pytest.raises(RecordingError, match="every line is shorter than a window"):
         RecordSource(record, long)

@@ -54,7 +54,7 @@ def test_bits_are_read_as_ground_c_b_a(tmp_path: Path, bits: str, name: str) -> 
         (HEADER, "no rows"),
         (HEADER + "0,0,0,0" + VALUES + "1,0,0,1,5\n", "line 3: expected 10 values, found 5"),
         (HEADER + "0,0,0,2" + VALUES, "line 2: the bits"),
-        (HEADER + "0,0,0,1" + VALUES, "line 2: no class for the bits G,C,B,A = 0,0,0,1"),
+        (HEADER + "0,0,0,1" + VALUES, "line 2: the bits G,C,B,A = 0,0,0,1 stand for no class"),
         (HEADER + "0,0,0,0,x,1,1,1,1,1\n", "line 2: could not convert"),
         (HEADER + "0,0,0,0,nan,1,1,1,1,1\n", "line 2: a value is not finite"),
     ],

@@ -123,7 +123,9 @@ def test_the_searches_of_a_simulated_training_number_their_episodes_beyond_all_o
 def test_a_data_set_of_too_few_episodes_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "few.parquet"
     write_dataset(path, DataSetRecipe(episodes=3, seed=1, length_cycles=6))
-    with pytest.raises(DataSetError, match=r"few\.parquet: too few: its 3 episodes .* `faultline simulate --dataset"):
+    with pytest.raises(
+        DataSetError, match=r"few\.parquet: too few episodes: its 3 episodes .* `faultline simulate --dataset"
+    ):
         read_training_data(path, SPEC, seed=1)
     write_dataset(path, DataSetRecipe(episodes=40, seed=1, length_cycles=6))
     with pytest.raises(DataSetError, match="to learn from, without any"):

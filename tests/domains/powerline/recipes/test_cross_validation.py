@@ -109,7 +109,7 @@ def test_results_of_other_options_are_not_taken_for_ones_own(tmp_path: Path) -> 
     (tmp_path / "fold-1.json").write_text("{}")
     with pytest.raises(TrainingError, match="not the result of a fold; remove it"):
         run_fold(TINY, 1, tmp_path)
-    with pytest.raises(TrainingError, match="no fold 3; there are 1 to 2"):
+    with pytest.raises(TrainingError, match="no fold 3; choose 1 to 2"):
         run_fold(TINY, 3, tmp_path)
     with pytest.raises(TrainingError, match="use more --episodes"):
         FoldOptions(folds=5, episodes=20)
