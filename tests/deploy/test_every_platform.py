@@ -1,0 +1,77 @@
+"""All dependencies have a wheel of the pinned version on every platform and Python that we name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.platforms import PLATFORMS, PROJECT, REPOSITORY, pythons
+from tests.deploy.resolution import UNREACHABLE
+
+TARGETS = [f"{platform}:{python}" for platform in PLATFORMS for python in pythons()]
+DEADLINE_S = 840  # 30 s of one core; a busy machine takes far longer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def resolve(extras: str, constraints: Path, *targets: str) -> dict[str, dict[str, Any]]:
+    """Return what pip finds for each target; skip the test where no index can be reached."""
+    command = [sys.executable, "-m", "tests.deploy.resolution", "pyproject.toml", str(constraints), extras, *targets]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=DEADLINE_S)
+    if done.returncode == UNREACHABLE:
+        pytest.skip("no package index can be reached")
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"platform"')]
+    assert len(lines) == len(targets), done.stderr
+    return {f"{line['platform']}:{line['python']}": line for line in lines}
+
+
+@cache
+def everything() -> dict[str, dict[str, Any]]:
+    """Resolve what `make setup` installs and the extra bench, once for all tests."""
+    return resolve("dev,bench", REPOSITORY / "constraints.txt", *TARGETS)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_all_dependencies_resolve_to_wheels(target: str) -> None:
+    found = everything()[target]
+    assert found["error"] == ""
+    machine = target.partition(":")[0]
+    tensorflow = {"tensorflow", "tensorflow-cpu"} & set(found["packages"])
+    assert tensorflow == {"tensorflow-cpu" if machine == "linux_x86_64" else "tensorflow"}
+    assert found["compiled"] == (["faust-streaming==0.15.3"] if machine == "linux_aarch64" else [])
+    assert {"keras", "aiokafka", "opendssdirect-py", "openvino", "mkdocs-material"} <= set(found["packages"])
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS if target.startswith("linux")])
+def test_everything_that_is_installed_is_pinned(target: str) -> None:
+    pinned = (REPOSITORY / "constraints.txt").read_text("utf-8").lower().replace("_", "-").replace(".", "-")
+    loose = [name for name in everything()[target]["packages"] if f"{name.replace('.', '-')}==" not in pinned]
+    assert loose == []
+
+
+def test_the_extra_gpu_resolves_on_linux() -> None:
+    targets = [target for target in TARGETS if target.startswith("linux")]
+    for target, found in resolve("gpu", REPOSITORY / "constraints.txt", *targets).items():
+        assert found["error"] == "", target
+        assert "nvidia-cudnn-cu12" in found["packages"]
+        assert "tensorflow-cpu" not in found["packages"]
+
+
+def test_a_pin_without_a_wheel_for_one_platform_would_be_found(tmp_path: Path) -> None:
+    constraints = tmp_path / "constraints.txt"
+    text = (REPOSITORY / "constraints.txt").read_text("utf-8")
+    # It had no wheel for Linux on aarch64 and for macOS before 0.15.
+    constraints.write_text(text.replace("faust-streaming==0.15.3", "faust-streaming==0.0.1"))
+    (found,) = resolve("otel", constraints, "macos_arm64:3.11").values()
+    assert "faust-streaming" in found["error"]
+
+
+def test_the_project_names_the_pythons_once() -> None:
+    assert pythons() == ("3.11", "3.12", "3.13")
+    assert PROJECT["requires-python"] == ">=3.11,<3.14"
