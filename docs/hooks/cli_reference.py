@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from markup import paragraph, table  # noqa: E402
-from mkdocs.structure.files import File, Files  # noqa: E402
+from markup import paragraph, table
+from mkdocs.structure.files import File, Files
 
 PAGE = "reference/cli.md"
 KINDS = {"bool": "", "str": "text", "int": "integer", "float": "number", "Path": "path"}

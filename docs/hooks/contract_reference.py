@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from markup import paragraph, table  # noqa: E402
-from mkdocs.structure.files import File, Files  # noqa: E402
-from schema_tables import fields_table  # noqa: E402
+from markup import paragraph, table
+from mkdocs.structure.files import File, Files
+from schema_tables import fields_table
 
 PAGE = "reference/contract.md"
 HOUR_MS = 3_600_000

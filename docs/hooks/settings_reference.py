@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from markup import paragraph, table  # noqa: E402
-from mkdocs.structure.files import File, Files  # noqa: E402
-from pydantic import SecretStr  # noqa: E402
-from pydantic.fields import FieldInfo  # noqa: E402
+from markup import paragraph, table
+from mkdocs.structure.files import File, Files
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
 PAGE = "reference/settings.md"
 UNITS = {
