@@ -8,18 +8,19 @@ from mkdocs.structure.files import File, Files
 
 PAGE = "reference/api.md"
 GROUPS = {
-    "Find faults": (
-        "detect",
-        "FaultEpisode",
-        "FileResult",
-        "load_artefact",
-        "compare",
-        "Detector",
-        "Engine",
-        "Artefact",
+    "Find faults": ("detect", "FaultEpisode", "FileResult", "load_artefact", "compare"),
+    "Classify and track windows": ("Detector", "WindowRecord", "Engine", "Artefact"),
+    "Read waveforms and cut windows": (
+        "open_waveforms",
+        "ReadOptions",
+        "windows_of",
+        "cut_windows",
+        "window_messages",
+        "OutgoingWindows",
+        "MSGPACK_HEADERS",
+        "WindowMessage",
     ),
-    "Read waveforms and cut windows": ("open_waveforms", "ReadOptions", "windows_of", "window_messages"),
-    "Follow events": ("EventFeed", "EventFilter", "Received", "FaultEvent", "WindowMessage"),
+    "Follow events": ("EventFeed", "StartAt", "fault_topics", "EventFilter", "Received", "FaultEvent"),
     "Record and replay": (
         "RecordingWriter",
         "Recording",
@@ -29,6 +30,7 @@ GROUPS = {
         "repair",
         "open_replay",
     ),
+    "Simulate and train": ("scenario", "Scenario", "Windows", "WindowRecipe"),
     "Specs, settings, errors": (
         "SignalSpec",
         "EpisodePolicy",
@@ -56,7 +58,7 @@ MORE = """## Test your own code: `faultline.testing`
 ## Bring a domain: `model.domain`
 
 A domain teaches the machine a kind of signal. The [architecture](../architecture.md#the-seam) says what it gives, and
-`tests/domains/toy` of the repository is a complete small one.
+`examples/own_domain` is a complete small one.
 
 ::: model.domain
     options:
