@@ -28,7 +28,7 @@ def paragraph(text: str) -> str:
     coded = [
         part
         if part.startswith("`")
-        else re.sub(r"\bFAULTLINE_[A-Z_]+…?", lambda found: f"`{found[0]}`", part.replace("<", "&lt;"))
+        else re.sub(r"\bFAULTLINE_(?:[A-Z][A-Z_]*|(?=…))…?", lambda found: f"`{found[0]}`", part.replace("<", "&lt;"))
         for part in parts
     ]
     return "".join(coded)

@@ -96,14 +96,16 @@ def _type(annotation: Any) -> str:
 
 
 def _bounds(field: FieldInfo) -> str:
-    words = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    bounds = [
-        f"{sign} {getattr(part, name):g}"
+    bounds = {
+        name: f"{getattr(part, name):,}"
         for part in field.metadata
-        for name, sign in words.items()
+        for name in ("ge", "gt", "le", "lt")
         if getattr(part, name, None) is not None
-    ]
-    return ", ".join(bounds)
+    }
+    if {"ge", "le"} <= set(bounds):
+        return f"{bounds['ge']} to {bounds['le']}"
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    return ", ".join(f"{words[name]} {bound}" for name, bound in bounds.items())
 
 
 def _default(field: FieldInfo) -> str:
