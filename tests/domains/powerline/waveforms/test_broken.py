@@ -1,4 +1,4 @@
-"""Whatever is done to a file, the result is a record or one clear line, quickly and in bounded memory."""
+"""A file gives a record or one clear line of error, quickly and in bounded memory, whatever was done to it."""
 
 from __future__ import annotations
 
