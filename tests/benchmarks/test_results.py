@@ -65,7 +65,7 @@ def test_no_output_is_an_error_and_no_figure() -> None:
         latency_of(BY_NAME[OURS], "50%", 200.0, 1, due_ns, [due_ns[0]], nothing, 0.1)
 
 
-def test_promises_say_what_was_kept() -> None:
+def test_guarantees_are_reported_as_kept_or_broken() -> None:
     results = Results(
         [_drained(OURS, 95), _drained("aiokafka_bare", 100), _drained(OURS, 400, 64)], engine_per_s=[1000]
     )

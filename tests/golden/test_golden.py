@@ -37,7 +37,7 @@ def test_the_episodes_of_a_file_are_what_they_were() -> None:
     assert_as_before("file_episodes")
 
 
-def test_both_ways_of_scoring_events_say_what_they_said() -> None:
+def test_both_ways_of_scoring_events_give_their_former_scores() -> None:
     assert_as_before("scores")
 
 

@@ -106,7 +106,7 @@ def test_its_report_has_scores_and_a_gate_but_no_conditions_and_no_cycles(
     assert "20 ms at 1600 samples a second" in text
 
 
-def test_a_window_learned_from_is_found_as_a_leak(
+def test_a_training_window_in_the_evaluation_is_found_as_a_leak(
     model: Artefact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reporting, "recipe_of", lambda spec, wanted="": RECIPE)

@@ -67,7 +67,7 @@ def test_a_parquet_table_is_a_record_and_not_a_recording(tmp_path: Path, csv: Pa
     assert len(list(opened(path).records())) == len(list(opened(csv).records()))
 
 
-def test_a_stretch_of_a_record_and_as_many_lines(csv: Path) -> None:
+def test_a_part_of_a_record_and_as_many_lines(csv: Path) -> None:
     whole = list(opened(csv).records())
     part = opened(csv, SourceOptions(clip=Clip(Moment(seconds=0.1), Moment(seconds=0.2))))
     inside = [found for found in whole if 100 <= (found.due_ns - whole[0].due_ns) / 1e6 < 200]

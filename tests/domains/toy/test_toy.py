@@ -27,7 +27,7 @@ POWER_LINES = re.compile(r"phase|\bground|cycle|\bmains|voltage|classData", re.I
 """Words that must not appear in texts about machines."""
 
 
-def test_it_trains_and_tells_machines_apart_that_it_never_learned_from(spec: SignalSpec, artefact: Artefact) -> None:
+def test_it_trains_and_classifies_machines_unseen_in_training(spec: SignalSpec, artefact: Artefact) -> None:
     fresh = labelled_windows(spec, seed=77, machines=300)
     with Engine(artefact) as engine:
         scores = window_scores(fresh.labels, engine.classify(fresh.data).argmax(axis=1), spec)

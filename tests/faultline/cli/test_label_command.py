@@ -148,7 +148,7 @@ def test_the_line_s_own_frequency_decides_how_long_a_window_is() -> None:
     assert INCEPTION_NS - first_ns == pytest.approx(31 * NS_PER_S / (60 * 32), abs=1)
 
 
-def test_what_cannot_be_labelled_is_said_and_nothing_is_published(published: Settings) -> None:
+def test_what_cannot_be_labelled_is_reported_and_nothing_is_published(published: Settings) -> None:
     with pytest.raises(EventNotFoundError, match="no event nowhere on faults"):
         label_event(published, "nowhere", OperatorLabel("AG"), days=1)
     with pytest.raises(TrainingError, match=r"no class 'XYZ': use none, AG, BG, .*ABCG"):

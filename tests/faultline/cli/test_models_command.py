@@ -115,7 +115,7 @@ def test_show_tells_what_is_known_of_a_model_by_id_role_or_file(
     assert "faultline models list" in str(models.fails("show", "line-000000000000"))
 
 
-def test_diff_shows_what_two_models_say_differently(models: Command, files: list[tuple[str, Path]]) -> None:
+def test_diff_shows_where_two_models_disagree(models: Command, files: list[tuple[str, Path]]) -> None:
     models("promote", files[0][1])
     rows = json.loads(models("diff", "champion", files[1][1], "--json"))
     names = {row["name"]: row for row in rows}
@@ -152,7 +152,7 @@ def test_what_workers_would_refuse_is_not_promoted(
     assert models.listed() == []
 
 
-def test_with_keys_every_promotion_is_signed_and_a_missing_key_is_said(
+def test_with_keys_every_promotion_is_signed_and_a_missing_key_is_reported(
     models: Command, files: list[tuple[str, Path]], tmp_path: Path
 ) -> None:
     models("promote", files[0][1])

@@ -84,7 +84,7 @@ def test_a_replay_prints_the_exact_count(embedded_broker: EmbeddedBroker, record
     assert (count["windows"], count["confirmed_windows"]) == (100, 100)
 
 
-def test_a_paced_replay_of_a_stretch_tells_how_well_the_pace_was_kept(
+def test_a_paced_replay_of_a_part_reports_how_well_the_pace_was_kept(
     embedded_broker: EmbeddedBroker, recording: Path
 ) -> None:
     # 25 messages, 20 ms apart.

@@ -211,7 +211,7 @@ def test_a_batch_is_spread_over_the_cores() -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_network_with_two_branches_computed_in_stages_says_what_keras_says(architecture: str) -> None:
+def test_a_network_with_two_branches_computed_in_stages_gives_keras_probabilities(architecture: str) -> None:
     artefact = artefact_of(load_spec("line"), architecture=architecture, phasors=True)
     windows = windows_of(artefact.manifest.spec, 40)
     logits = np.asarray(build_model(artefact)(windows), np.float64)

@@ -259,7 +259,7 @@ def facts(steps: Sequence[EpisodeStep]) -> list[Any]:
 
 @settings(max_examples=60)
 @given(classes=CLASSES, data=st.data())
-def test_however_the_stream_is_cut_it_says_the_same(classes: list[int], data: Any) -> None:
+def test_however_the_stream_is_cut_the_events_are_the_same(classes: list[int], data: Any) -> None:
     whole = judged(classes, size=len(classes))
     cut = Line()
     while cut.sequence < len(classes):

@@ -46,7 +46,7 @@ def event(**changes: object) -> FaultEvent:
     return fault_event(step(**changes), SPEC, "model-a", SOURCE)
 
 
-def test_an_event_says_what_the_class_is_and_how_sure_it_is() -> None:
+def test_an_event_states_its_class_and_its_confidence() -> None:
     told = event()
     assert (told.fault_class, told.fault_type) == ("AG", "lg")
     assert told.confidence == pytest.approx(0.9)

@@ -35,7 +35,7 @@ def test_a_topic_appears_with_four_partitions_when_it_is_asked_for(embedded_brok
     assert len(admin.list_topics("sensor-windows", timeout=10).topics["sensor-windows"].partitions) == PARTITIONS
 
 
-def test_its_cluster_id_tells_it_apart(embedded_broker: EmbeddedBroker) -> None:
+def test_its_cluster_id_identifies_it(embedded_broker: EmbeddedBroker) -> None:
     admin = AdminClient({"bootstrap.servers": embedded_broker.bootstrap})
     assert is_embedded(admin.list_topics(timeout=10).cluster_id)
     assert not is_embedded("RmF1bHRsaW5lLUthZmthLTE")

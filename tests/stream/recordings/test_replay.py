@@ -401,7 +401,7 @@ def test_a_part_of_a_recording_is_given_by_seconds_or_by_the_clock(tmp_path: Pat
         assert source.total == len(inside)
 
 
-def test_the_rest_of_a_recording_is_what_is_not_in_its_first_stretch(tmp_path: Path) -> None:
+def test_the_rest_of_a_recording_is_what_is_not_in_its_first_part(tmp_path: Path) -> None:
     recorded = write_recording(tmp_path / "r.parquet")
     cut = Moment(seconds=0.25)
     first = open_source(tmp_path / "r.parquet", SourceOptions(clip=Clip(end=cut)))
@@ -410,7 +410,7 @@ def test_the_rest_of_a_recording_is_what_is_not_in_its_first_stretch(tmp_path: P
     assert first.begin_ns == rest.begin_ns == recorded[0].timestamp_ms * 10**6
 
 
-def test_a_stretch_of_samples_is_by_when_they_are_due() -> None:
+def test_a_part_of_the_samples_is_selected_by_when_they_are_due() -> None:
     samples = np.zeros((1600, 6), np.float32)
     options = SourceOptions(windows_per_message=4, start_ns=START_NS)
     whole = SamplesSource([("a", samples, np.zeros(1600, int))], SPEC, RATE_HZ, options)

@@ -159,7 +159,7 @@ async def test_after_a_break_reading_goes_on_where_it_ended(settings: Settings, 
     assert found == {archive_key("line", TWO.model_id): TWO.to_bytes(), CHAMPION: TWO.to_bytes()}
 
 
-async def test_records_that_nobody_of_ours_wrote_are_read_past(settings: Settings, reader: ModelsReader) -> None:
+async def test_records_that_faultline_did_not_write_are_skipped(settings: Settings, reader: ModelsReader) -> None:
     producer = Producer({"bootstrap.servers": settings.broker})
     for key, value, headers in (
         (None, b"no key", []),
@@ -179,7 +179,7 @@ async def test_a_missing_topic_is_named_with_what_makes_it(kafka: Kafka) -> None
             await act
 
 
-async def test_a_record_that_the_topic_does_not_take_is_said_with_the_setting(kafka: Kafka) -> None:
+async def test_a_record_that_the_topic_does_not_take_is_reported_with_the_setting(kafka: Kafka) -> None:
     topic = f"models-small-{os.getpid()}"
     kafka.create_topic(topic, 1, {"cleanup.policy": "compact", "max.message.bytes": "3000"})
     settings = Settings(_env_file=None, broker=kafka.bootstrap, topic_models=topic)

@@ -93,14 +93,14 @@ async def test_a_state_that_was_left_out_because_it_changed_again_is_written_as_
         assert state.idle
 
 
-async def test_without_a_drain_what_gathers_is_acknowledged_within_the_interval_of_commits() -> None:
+async def test_without_a_drain_coalesced_micro_batches_are_acknowledged_within_the_interval_of_commits() -> None:
     async with rig(commit_interval_s=0.2) as ours:
         await ours.submit(marked_record("l", ONSET, SPEC))
         await until(lambda: ours.acknowledged)
         assert _topics(ours) == ["faults.lg", "line-states"]
 
 
-async def test_after_a_drain_micro_batches_gather_again() -> None:
+async def test_after_a_drain_micro_batches_are_coalesced_again() -> None:
     async with rig(commit_interval_s=LONG_S) as ours:
         await ours.submit(marked_record("l", ONSET, SPEC))
         await ours.pipeline.drain()
@@ -110,7 +110,7 @@ async def test_after_a_drain_micro_batches_gather_again() -> None:
         assert len(ours.acknowledged) == 1
 
 
-async def test_what_gathers_is_bounded() -> None:
+async def test_the_number_of_coalesced_micro_batches_is_bounded() -> None:
     async with rig(commit_interval_s=LONG_S) as ours:
         for offset in range(CONFIRMED_MICRO_BATCHES + 2):
             await ours.submit(marked_record(f"l{offset}", [0], SPEC, offset=offset))

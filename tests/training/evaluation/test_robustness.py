@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_result(result: RobustnessResult) -> None:
     assert again.clean == result.clean
 
 
-def test_a_classifier_that_says_nothing_misses_every_fault_and_raises_no_alarm() -> None:
+def test_a_classifier_that_predicts_no_fault_misses_every_fault_and_raises_no_alarm() -> None:
     told: list[tuple[str, int]] = []
 
     def progress(name: str, level: int) -> None:
@@ -126,7 +126,7 @@ def test_the_interval_is_of_records_and_narrows_with_their_number() -> None:
     assert 0 < width(300) < width(30)
 
 
-def test_flips_are_counted_between_neighbours_of_one_truth() -> None:
+def test_flips_are_counted_between_neighbours_with_one_label() -> None:
     trial = Trial(resimulated(6, seed=3))
     windows = (trial.episodes.samples.shape[1] - SPEC.samples) // SPEC.hop + 1
     constant = np.zeros((6, windows), int)

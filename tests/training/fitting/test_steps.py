@@ -28,7 +28,7 @@ def _random() -> Windows:
     )
 
 
-def test_windows_are_forgotten_with_the_steps_that_learned_from_them() -> None:
+def test_the_memory_of_windows_is_freed_with_their_steps() -> None:
     count = 100
     windows = Windows(
         np.zeros((count, *SPEC.window_shape), np.float32),
@@ -46,7 +46,7 @@ def test_windows_are_forgotten_with_the_steps_that_learned_from_them() -> None:
     assert [tensor() for tensor in held] == [None] * 3
 
 
-def test_parts_are_learned_from_as_if_they_were_joined() -> None:
+def test_parts_are_trained_on_as_if_they_were_joined() -> None:
     windows = _random()
 
     def learned(*bounds: int) -> list[np.ndarray]:

@@ -160,7 +160,7 @@ def test_what_is_none_of_ours_is_counted_and_passed_over(bench: Bench) -> None:
     assert bench.counted("faultline_trainer_skipped_records_total") == 6
 
 
-async def test_a_store_that_cannot_be_written_is_said_until_it_can(
+async def test_a_store_that_cannot_be_written_is_reported_until_it_can(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full() -> None:

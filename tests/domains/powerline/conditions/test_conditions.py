@@ -165,7 +165,7 @@ def test_a_lost_phase_is_lost_in_current_and_voltage_for_as_long_as_it_says(clea
     assert CONDITIONS["phase_loss"].value(3) == 4
 
 
-def test_swapping_phases_renames_the_truth_as_the_meter_sees_it(clean: Episodes) -> None:
+def test_swapping_phases_renames_the_labels_as_the_meter_sees_them(clean: Episodes) -> None:
     for level in range(1, LEVELS + 1):
         swapped = altered("swapped_phases", clean, level)
         assert ((swapped.labels == 0) == (clean.labels == 0)).all()
@@ -175,7 +175,7 @@ def test_swapping_phases_renames_the_truth_as_the_meter_sees_it(clean: Episodes)
     assert [CLASSES[index] for index in named[0]] == ["none", "BG", "CA", "BCG", "ABCG"]
 
 
-def test_only_wiring_changes_the_truth(clean: Episodes) -> None:
+def test_only_wiring_changes_the_labels(clean: Episodes) -> None:
     for name in ALTERATIONS:
         if name != "swapped_phases":
             np.testing.assert_array_equal(altered(name, clean, 5).labels, clean.labels)

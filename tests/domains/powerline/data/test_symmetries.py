@@ -30,7 +30,7 @@ def _shown(windows: np.ndarray, form: int) -> np.ndarray:
     return LINE_SYMMETRIES.signs[form] * windows[:, :, LINE_SYMMETRIES.channels[form]]
 
 
-def test_a_rule_that_knows_no_training_says_of_a_form_what_it_is_called() -> None:
+def test_a_rule_without_training_finds_the_class_of_every_transformed_window() -> None:
     episodes = _faults(*(name for name in CLASSES if name != "none"), count=200)
     cycle = SPEC.samples
     first, last = episodes.samples[:, :cycle], episodes.samples[:, -cycle:]
@@ -49,7 +49,7 @@ def test_phases_keep_their_sequence(form: int) -> None:
     assert np.isclose(abs(shown @ [1, turn, turn**2]), 3)
 
 
-def test_what_is_seen_in_one_phase_alone_is_learned_for_all() -> None:
+def test_a_fault_seen_in_one_phase_alone_is_learned_for_all_phases() -> None:
     known = select(_faults("AG", count=300), SPEC)
     keras.utils.set_random_seed(1)
     network = build("fnn", SPEC, Normalisation(kind="asinh", centre=(0.0,) * 6, scale=(0.5,) * 6), 1)

@@ -43,7 +43,7 @@ def sure_of_none(data: np.ndarray) -> np.ndarray:
     return np.tile(np.eye(len(SPEC.classes), dtype=np.float32)[SPEC.none_index], (len(data), 1))
 
 
-def test_no_window_that_is_learned_from_or_tuned_on_is_of_a_held_out_band(path: Path, material: TrainingData) -> None:
+def test_no_window_for_training_or_tuning_is_of_a_held_out_band(path: Path, material: TrainingData) -> None:
     index = open_dataset(path).index
     beyond = {band: index["episode"][held_out(index, band)] for band in HELD_OUT}
     parts = (material.train, material.validation, material.calibration, material.test)

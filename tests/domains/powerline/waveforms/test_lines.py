@@ -176,7 +176,7 @@ def test_derived_and_neutral_channels_are_no_lines(tmp_path: Path) -> None:
     assert [channel.role for channel in record.channels[6:]] == ["(current)"] * 6
 
 
-def test_a_missing_phase_is_zero_and_said(tmp_path: Path) -> None:
+def test_a_missing_phase_is_zero_and_reported(tmp_path: Path) -> None:
     names = ["IA", "IC", "VA", "VB", "VC"]
     record = open_waveforms(station(tmp_path, names, [""] * 5, [0, 2, 3, 4, 5]))
     assert record.lines[0].missing == ("ib",)

@@ -39,7 +39,7 @@ def test_primary_and_secondary_values_are_the_same_per_unit(tmp_path: Path, side
     assert line.voltage_base == pytest.approx(RATED_VOLT * np.sqrt(2 / 3))
 
 
-def test_secondary_values_that_claim_to_be_primary_are_seen_and_said(tmp_path: Path) -> None:
+def test_secondary_values_that_claim_to_be_primary_are_detected_and_reported(tmp_path: Path) -> None:
     shape = Shape(side="P")
     waves = load_waves(shape)
     record = open_waveforms(
@@ -71,7 +71,7 @@ def test_units_with_prefixes_are_understood(tmp_path: Path, units: tuple[str, st
     )
 
 
-def test_currents_far_beyond_the_rating_are_said(tmp_path: Path) -> None:
+def test_currents_far_beyond_the_rating_are_reported(tmp_path: Path) -> None:
     shape = Shape(side="S")
     waves = load_waves(shape)
     waves[:, 3:] /= RATED_VOLT / 100
@@ -98,7 +98,7 @@ def test_given_bases_are_used(tmp_path: Path) -> None:
     assert (line.current_base, line.voltage_base) == (100, 1000)
 
 
-def test_reversed_currents_are_said_and_turned_only_when_asked(tmp_path: Path) -> None:
+def test_reversed_currents_are_reported_and_turned_only_when_asked(tmp_path: Path) -> None:
     shape = Shape()
     waves = load_waves(shape, fault_s=0.12)
     waves[:, :3] *= -1
@@ -170,7 +170,7 @@ def test_a_skewed_channel_is_moved_to_its_place(tmp_path: Path) -> None:
     assert samples[5:-5] == pytest.approx(load_waves(shape)[5:-5] / PEAK, abs=2e-3)
 
 
-def test_a_clipped_channel_is_said(tmp_path: Path) -> None:
+def test_a_clipped_channel_is_reported(tmp_path: Path) -> None:
     shape = Shape()
     waves = load_waves(shape, fault_s=0.1)
     waves[:, 1] = waves[:, 1].clip(-3 * PEAK[1], 3 * PEAK[1])

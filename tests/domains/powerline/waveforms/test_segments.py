@@ -64,7 +64,7 @@ def test_sample_numbers_that_do_not_count_are_passed_over() -> None:
     assert "sample-numbers" in {finding.code for finding in findings}
 
 
-def test_a_time_column_that_contradicts_the_rate_is_said(tmp_path: Path) -> None:
+def test_a_time_column_that_contradicts_the_rate_is_reported(tmp_path: Path) -> None:
     written = healthy(tmp_path)
     written.path.write_text(written.path.read_text().replace("4800,960", "2400,960"))
     record = open_waveforms(written.path)
@@ -86,7 +86,7 @@ def test_times_that_run_over_32_bits_go_on(tmp_path: Path) -> None:
     assert segments[0].rate_hz == pytest.approx(RATE, rel=1e-5)
 
 
-def test_a_time_that_goes_back_begins_a_new_stretch_and_is_said() -> None:
+def test_a_time_that_goes_back_begins_a_new_segment_and_is_reported() -> None:
     stamps = np.concatenate([np.arange(300), np.arange(200, 500)]) * 1000
     segments, findings = find_segments(clock(stamps, rate=1000.0))
     assert [len(part) for part in segments] == [300, 300]

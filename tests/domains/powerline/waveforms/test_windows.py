@@ -88,7 +88,7 @@ def test_the_shortest_gap_skips_a_number_so_that_a_worker_sees_it(tmp_path: Path
     assert second.sequence >= len(first.windows) + 1
 
 
-def test_a_segment_without_waveform_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_segment_without_waveform_is_left_out_and_reported(tmp_path: Path) -> None:
     shape = Shape(segments=((4800.0, 960), (100.0, 300)))
     record = open_waveforms(write_record(tmp_path, shape, load_waves(shape)).path)
     assert "segment-too-slow" in {finding.code for finding in record.findings}

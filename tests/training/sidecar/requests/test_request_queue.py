@@ -67,7 +67,7 @@ def test_a_repeated_request_changes_nothing_also_after_it_was_served() -> None:
     assert (again, run, answer) == (queue, None, "known")
 
 
-def test_a_desk_is_read_as_it_was_written() -> None:
+def test_a_queue_is_read_as_it_was_written() -> None:
     queue, _, _ = running().receive(request("second", epochs=2), "run-2")
     assert RetrainQueue.model_validate_json(queue.model_dump_json()) == queue
 

@@ -345,7 +345,7 @@ def test_a_snapshot_is_what_was_there_then(tmp_path: Path) -> None:
     assert (len(found), set(found.labels)) == (50, {AG})
 
 
-def test_a_snapshot_that_cannot_be_written_is_said_and_the_store_goes_on(tmp_path: Path) -> None:
+def test_a_snapshot_that_cannot_be_written_is_reported_and_the_store_goes_on(tmp_path: Path) -> None:
     with LabelledStore(tmp_path / "store", SMALL) as store:
         fill(store, "a", 10, AG)
         (tmp_path / "file").write_text("")
@@ -370,7 +370,7 @@ def test_windows_of_the_wrong_shape_or_class_are_refused(tmp_path: Path) -> None
             store.add("a", SPEC, times, numbers, data, [0, 1, 2, 12])
 
 
-def test_a_stretch_is_one_episode_and_no_split_parts_it(tmp_path: Path) -> None:
+def test_a_series_of_windows_is_one_episode_and_no_split_divides_it(tmp_path: Path) -> None:
     with LabelledStore(tmp_path, StoreLimits()) as store:
         for line in "abcd":
             fill(store, line, 100, AG)
@@ -381,7 +381,7 @@ def test_a_stretch_is_one_episode_and_no_split_parts_it(tmp_path: Path) -> None:
     assert not set(train.episode) & set(held.episode)
 
 
-def test_a_long_stretch_is_parted_in_quiet_and_no_sample_is_on_both_sides() -> None:
+def test_a_long_series_is_divided_in_quiet_and_no_sample_is_on_both_sides() -> None:
     count = 30_000  # 150 s
     times = BEGIN_NS + np.arange(count) * HOP_NS
     labels = np.zeros(count, np.int16)
