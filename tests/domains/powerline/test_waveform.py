@@ -81,7 +81,7 @@ def test_a_clipped_current_is_saturated_and_a_clipped_voltage_is_not_looked_at()
     assert waveform_flags(window, SPEC) == set()
 
 
-def test_an_instant_has_no_inception_and_no_quality_flags() -> None:
+def test_an_instant_has_no_quality_flags() -> None:
     assert waveform_flags(np.ones((1, 6), np.float32), INSTANT) == set()
 
 

@@ -30,7 +30,7 @@ def _shown(windows: np.ndarray, form: int) -> np.ndarray:
     return LINE_SYMMETRIES.signs[form] * windows[:, :, LINE_SYMMETRIES.channels[form]]
 
 
-def test_a_rule_without_training_finds_the_class_of_every_transformed_window() -> None:
+def test_a_rule_without_training_predicts_the_transformed_class_for_a_transformed_window() -> None:
     episodes = _faults(*(name for name in CLASSES if name != "none"), count=200)
     cycle = SPEC.samples
     first, last = episodes.samples[:, :cycle], episodes.samples[:, -cycle:]
