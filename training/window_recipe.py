@@ -110,7 +110,13 @@ class WindowRecipe(Recipe):
         from model.artefact import build_model
         from training.fitting.calibration import calibrate
         from training.fitting.fit import FitOptions, fit, logits_of, make_repeatable
-        from training.fitting.manifests import best, learned, recorded, rounded, trained_artefact
+        from training.fitting.manifests import (
+            history_record,
+            rounded,
+            trained_artefact,
+            training_scores,
+            validation_scores,
+        )
         from training.fitting.rounds import classifier_of
         from training.metrics import window_scores
 
@@ -155,9 +161,9 @@ class WindowRecipe(Recipe):
         metrics: dict[str, Any] = {
             "test": rounded(window_scores(test.labels, classify(test.data).argmax(axis=1), spec)),
             "calibration": calibrated.as_metrics(),
-            "validation": best(history),
-            "training": learned(network, train, spec),
-            "history": recorded([history]),
+            "validation": validation_scores(history),
+            "training": training_scores(network, train, spec),
+            "history": history_record([history]),
             "episodes": episodes,
             "windows": {"training": len(train), "validation": len(validation), "test": len(test)},
         }
@@ -179,11 +185,11 @@ class WindowRecipe(Recipe):
 
     def _command(self, options: TrainOptions, seed: int, episodes: int, architecture: str) -> str:
         """Return the command that reproduces the model."""
-        from training.fitting.manifests import chosen
+        from training.fitting.manifests import changed_options
 
         name, epochs = self.spec.name, self.epochs(options, warm=False)
         source = f"--episodes {episodes}" if options.data is None else f"--data {options.data.name}"
-        asked = chosen(architecture, options.patience)
+        asked = changed_options(architecture, options.patience)
         return f"faultline train --spec {name}{asked} --out {name}.safetensors --seed {seed} --epochs {epochs} {source}"
 
     def evaluation(self, options: EvaluationOptions, step: Progress) -> Callable[[Classifier, Artefact], Evaluation]:

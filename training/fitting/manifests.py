@@ -34,13 +34,13 @@ class Asked(Protocol):
         """The command that reproduces the model."""
 
 
-def chosen(architecture: str, patience: int | None) -> str:
+def changed_options(architecture: str, patience: int | None) -> str:
     """Return the command's options that differ from their defaults, with a space before each."""
     given = "" if architecture == DEFAULT_ARCHITECTURE else f" --architecture {architecture}"
     return given if patience is None else f"{given} --patience {patience}"
 
 
-def recorded(histories: Sequence[FitHistory]) -> dict[str, Any]:
+def history_record(histories: Sequence[FitHistory]) -> dict[str, Any]:
     """Return the manifest's record of successive fits: lists by epoch, and ``best_epoch`` counted from 1.
 
     The best epoch is that of the last fit, which the network's weights come from.
@@ -55,14 +55,14 @@ def recorded(histories: Sequence[FitHistory]) -> dict[str, Any]:
     }
 
 
-def learned(network: Any, train: Windows, spec: SignalSpec) -> dict[str, float]:
+def training_scores(network: Any, train: Windows, spec: SignalSpec) -> dict[str, float]:
     """Score the finished network on its training windows; the gap to the validation scores shows overfitting."""
     logits = logits_of(network, train.data)
     scores = window_scores(train.labels, logits.argmax(axis=1), spec)
     return rounded({**scores, "loss": cross_entropy(logits, train.labels, train.weights)})
 
 
-def best(history: FitHistory) -> dict[str, float]:
+def validation_scores(history: FitHistory) -> dict[str, float]:
     """Return the validation scores of the epoch whose weights were kept."""
     return rounded(history.scores[history.best_epoch - 1])
 

@@ -45,9 +45,9 @@ TURNED = {
 PAIRS = np.array([(1, 0, 2), (0, 2, 1), (2, 1, 0)])
 
 
-def _condition(name: str, unit: str, values: Sequence[Value], says: str) -> Callable[[Change], Change]:
+def _condition(name: str, unit: str, values: Sequence[Value], description: str) -> Callable[[Change], Change]:
     def registered(change: Change) -> Change:
-        CONDITIONS.register(Altered(name, unit, values, says, change))
+        CONDITIONS.register(Altered(name, unit, values, description, change))
         return change
 
     return registered

@@ -28,9 +28,9 @@ Simulation = Callable[[int, int, Value], Episodes]
 class Resimulated(Condition):
     """A condition with as many records as the clean ones, but of other lines or other events."""
 
-    def __init__(self, name: str, unit: str, values: Sequence[Value], says: str, simulation: Simulation) -> None:
+    def __init__(self, name: str, unit: str, values: Sequence[Value], description: str, simulation: Simulation) -> None:
         """Create the condition; ``simulation`` gets number of records, seed and severity."""
-        super().__init__(name, unit, values, says)
+        super().__init__(name, unit, values, description)
         self._simulation = simulation
 
     def trial(self, clean: Episodes, level: int, seed: int) -> Trial:
@@ -50,9 +50,9 @@ class WindowPosition(Condition):
         return Trial(clean, np.stack([inception - 1, inception + inside - 1], axis=1))
 
 
-def _condition(name: str, unit: str, values: Sequence[Value], says: str) -> Callable[[Simulation], Simulation]:
+def _condition(name: str, unit: str, values: Sequence[Value], description: str) -> Callable[[Simulation], Simulation]:
     def registered(simulation: Simulation) -> Simulation:
-        CONDITIONS.register(Resimulated(name, unit, values, says, simulation))
+        CONDITIONS.register(Resimulated(name, unit, values, description, simulation))
         return simulation
 
     return registered

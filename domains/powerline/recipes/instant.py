@@ -24,12 +24,12 @@ from training.fitting.fit import (
     stay_on_one_core,
 )
 from training.fitting.manifests import (
-    best,
-    chosen,
-    learned,
-    recorded,
+    changed_options,
+    history_record,
     rounded,
     trained_artefact,
+    training_scores,
+    validation_scores,
 )
 from training.metrics import window_scores
 
@@ -55,7 +55,7 @@ class InstantOptions:
     def command(self) -> str:
         """The command that trains the same model again."""
         given = f"--data {self.data.name} --split {self.split} --seed {self.seed} --epochs {self.epochs}"
-        asked = chosen(self.architecture, self.patience)
+        asked = changed_options(self.architecture, self.patience)
         return f"faultline train --spec instant{asked} --out instant.safetensors {given}"
 
 
@@ -90,9 +90,9 @@ def train_instant(options: InstantOptions) -> Artefact:
         temperature = fit_temperature(logits_of(network, validation.data), validation.labels)
         said = logits_of(network, test.data).argmax(axis=1)
         scores[split] = {
-            "training": learned(network, train, spec),
-            "validation": best(history),
-            "history": recorded([history]),
+            "training": training_scores(network, train, spec),
+            "validation": validation_scores(history),
+            "history": history_record([history]),
             "test": rounded(window_scores(test.labels, said, spec)),
             "rows": {"training": len(train), "validation": len(validation), "test": len(test)},
         }

@@ -36,12 +36,12 @@ from training.fitting.calibration import Calibration, calibrate, prior_offset
 from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
 from training.fitting.fit import FitHistory, FitOptions, logits_of, make_repeatable
 from training.fitting.manifests import (
-    best,
-    chosen,
-    learned,
-    recorded,
+    changed_options,
+    history_record,
     rounded,
     trained_artefact,
+    training_scores,
+    validation_scores,
 )
 from training.fitting.rounds import Fitted, Round, classifier_of, epochs_of, fit_rounds
 from training.metrics import window_scores
@@ -84,7 +84,8 @@ class LineOptions:
         """The command that trains the same model again."""
         learned_from = f"--episodes {self.episodes}" if self.data is None else f"--data {self.data.name}"
         given = f"--seed {self.seed} --epochs {self.epochs} {learned_from}"
-        return f"faultline train --spec line{chosen(self.architecture, self.patience)} --out line.safetensors {given}"
+        changed = changed_options(self.architecture, self.patience)
+        return f"faultline train --spec line{changed} --out line.safetensors {given}"
 
 
 def train_line(options: LineOptions, feedback: Windows | None = None, warm_start: Artefact | None = None) -> Artefact:
@@ -126,9 +127,9 @@ def train_line(options: LineOptions, feedback: Windows | None = None, warm_start
         **evaluate_line(done.classify, spec, seeds.test, options.test_lines),
         "calibration": done.calibration.as_metrics(),
         "rejection": refused.as_metrics(),
-        "validation": best(fitted.histories[-1]),
-        "training": learned(network, train, spec),
-        "history": recorded(fitted.histories),
+        "validation": validation_scores(fitted.histories[-1]),
+        "training": training_scores(network, train, spec),
+        "history": history_record(fitted.histories),
         "windows": {"training": len(train), "hard": len(fitted.hard), "validation": len(data.validation)},
     }
     if options.data is not None:

@@ -39,13 +39,13 @@ class Condition(ABC):
         name: name on the command line.
         unit: unit of ``values``; empty if these are names.
         values: values of the severities 1…5, the mildest first.
-        says: description in one line.
+        description: text in one line, for people.
     """
 
-    def __init__(self, name: str, unit: str, values: Sequence[Value], says: str) -> None:
+    def __init__(self, name: str, unit: str, values: Sequence[Value], description: str) -> None:
         if len(values) != LEVELS:
             raise TrainingError(f"condition {name!r} needs {LEVELS} severities, not {len(values)}")
-        self.name, self.unit, self.values, self.says = name, unit, tuple(values), says
+        self.name, self.unit, self.values, self.description = name, unit, tuple(values), description
 
     def value(self, level: int) -> Value:
         """Return the severity at ``level`` 1…5."""
@@ -72,8 +72,8 @@ Change = Callable[[Episodes, Value, np.random.Generator], Episodes]
 class Altered(Condition):
     """A condition that alters the clean records, for example as an inferior instrument would."""
 
-    def __init__(self, name: str, unit: str, values: Sequence[Value], says: str, change: Change) -> None:
-        super().__init__(name, unit, values, says)
+    def __init__(self, name: str, unit: str, values: Sequence[Value], description: str, change: Change) -> None:
+        super().__init__(name, unit, values, description)
         self._change = change
 
     def trial(self, clean: Episodes, level: int, seed: int) -> Trial:

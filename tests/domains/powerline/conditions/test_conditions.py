@@ -45,7 +45,7 @@ def test_the_registry_holds_every_condition_of_the_issue_with_five_severities() 
     assert set(CONDITIONS) == WANTED
     for condition in CONDITIONS.values():
         assert len(condition.values) == len(set(condition.values)) == LEVELS
-        assert condition.says
+        assert condition.description
 
 
 def test_an_unknown_condition_is_refused_with_the_names_there_are() -> None:
