@@ -91,13 +91,13 @@ def _options(parameters: list[Any]) -> str:
     rows = []
     for parameter in parameters:
         names = [f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts)]
-        again = getattr(parameter, "multiple", False) and "again" not in (parameter.help or "")
+        again = getattr(parameter, "multiple", False) and "repeated" not in (parameter.help or "")
         rows.append(
             (
                 ", ".join(names),
                 _value(parameter),
                 _default(parameter),
-                paragraph(parameter.help or "") + (" May be given again." if again else ""),
+                paragraph(parameter.help or "") + (" Can be repeated." if again else ""),
             )
         )
     return table(("Option", "Value", "Default", "Meaning"), rows)
@@ -119,11 +119,11 @@ def _arguments(parameters: list[Any]) -> str:
 def body(help_text: str) -> str:
     """Return a command's help as Markdown: paragraphs, and its examples as one block of shell."""
     paragraphs, examples = [], []
-    for part in help_text.split("\n\n"):
+    for part in re.sub(r"\n- ", "\n\n", help_text).split("\n\n"):
         text = " ".join(part.split())
-        example = re.fullmatch(r"(?:Example: )?`([^`]+)`", text) or re.fullmatch(r"Example: (.+)", text)
+        example = re.fullmatch(r"(?:Example: )?`([^`]+)`(?: \((.+)\))?", text)
         if example:
-            examples.append(example[1])
+            examples.append(example[1] + (f"  # {example[2]}" if example[2] else ""))
         elif text != "Examples:":
             paragraphs.append(paragraph(text))
     if examples:
