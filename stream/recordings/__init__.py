@@ -1,1 +1,1 @@
-"""Recording topics, and sending what was recorded again."""
+"""Record topics, and replay recordings and files."""

@@ -1,4 +1,4 @@
-"""A stretch of a source: from a moment to a moment, each given by the clock or in seconds from the beginning."""
+"""Select a time range of a source, by clock times or by seconds from its beginning."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ EARLIEST_NS, LATEST_NS = -(2**63), 2**63 - 1
 
 @dataclass(frozen=True)
 class Moment:
-    """Seconds from the beginning of a source, or a Unix time in ns."""
+    """Point in time: seconds from the beginning of a source, or a Unix time in ns."""
 
     seconds: float | None = None
     unix_ns: int | None = None
 
     def at_ns(self, begin_ns: int) -> int:
-        """Return the moment as Unix ns, for a source that begins at ``begin_ns``."""
+        """Return the time in Unix ns for a source that begins at ``begin_ns``."""
         return begin_ns + round((self.seconds or 0.0) * NS_PER_S) if self.unix_ns is None else self.unix_ns
 
 
 def parse_moment(option: str, text: str | None) -> Moment | None:
-    """Read seconds or an ISO time (of this machine's time zone where it names none).
+    """Parse seconds or an ISO time (in this machine's time zone if it names none).
 
     Raises:
-        SettingsError: neither.
+        SettingsError: the text is neither.
 
     Example:
         >>> parse_moment("--from", "2.5"), parse_moment("--to", "1970-01-01T00:00:01Z")
@@ -44,7 +44,7 @@ def parse_moment(option: str, text: str | None) -> Moment | None:
         if isfinite(seconds):
             return Moment(seconds=seconds)
     try:
-        # Milliseconds: a float does not hold the nanoseconds of today.
+        # Rounded to milliseconds, because a float cannot represent present Unix times in ns.
         return Moment(unix_ns=round(datetime.fromisoformat(text).timestamp() * 1000) * (NS_PER_S // 1000))
     except (ValueError, OverflowError):
         raise SettingsError(
@@ -54,7 +54,7 @@ def parse_moment(option: str, text: str | None) -> Moment | None:
 
 @dataclass(frozen=True)
 class Clip:
-    """From ``first`` on, up to but without ``end``."""
+    """Time range from ``first`` to ``end`` (exclusive)."""
 
     first: Moment | None = None
     end: Moment | None = None
@@ -63,6 +63,6 @@ class Clip:
         return self.first is not None or self.end is not None
 
     def bounds_ns(self, begin_ns: int) -> tuple[int, int]:
-        """Return first and end as Unix ns, for a source that begins at ``begin_ns``."""
+        """Return first and end in Unix ns for a source that begins at ``begin_ns``."""
         first = EARLIEST_NS if self.first is None else self.first.at_ns(begin_ns)
         return first, LATEST_NS if self.end is None else self.end.at_ns(begin_ns)

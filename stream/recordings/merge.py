@@ -1,4 +1,4 @@
-"""Partitions of a topic → one sequence in time. Pure."""
+"""Merge the partitions of a topic into one sequence in time. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Timed(Protocol):
-    """The part of a consumed record that is read."""
+    """Part of a consumed record that the merge reads."""
 
     @property
     def timestamp(self) -> int:
-        """Return Unix ms."""
+        """Return the Unix time in ms."""
 
     @property
     def value(self) -> bytes | None:
-        """Return the value, whose weight counts."""
+        """Return the value, whose size is counted."""
 
 
 K = TypeVar("K", bound=Hashable)
@@ -25,9 +25,9 @@ R = TypeVar("R", bound=Timed)
 
 
 class PartitionMerge(Generic[K, R]):
-    """Merges partitions by time; the order within a partition is never changed, whatever its times are.
+    """Merge of partitions by time that keeps the order within each partition.
 
-    A record whose time is before that of an earlier one of its partition counts as of the same time.
+    A record with an earlier time than a preceding one of its partition is given the time of that one.
 
     Example:
         >>> from types import SimpleNamespace as Record
@@ -44,10 +44,10 @@ class PartitionMerge(Generic[K, R]):
         self._heap: list[tuple[int, int, K]] = []
         self._order: dict[K, int] = {}
         self.held: dict[K, int] = {}
-        """Bytes of values that wait, per partition."""
+        """Bytes of the waiting values, per partition."""
 
     def add(self, partition: K, records: Iterable[R]) -> None:
-        """Take records of a partition, in its order."""
+        """Add records of a partition, in its order."""
         queue = self._queues.setdefault(partition, deque())
         self._order.setdefault(partition, len(self._order))
         was_empty = not queue
@@ -61,15 +61,15 @@ class PartitionMerge(Generic[K, R]):
         queue = self._queues[partition]
         if queue:
             time = self._latest[partition] = max(queue[0].timestamp, self._latest.get(partition, queue[0].timestamp))
-            # Of equal times the partition that was seen first goes first.
+            # With equal times the partition that was added first comes first.
             heapq.heappush(self._heap, (time, self._order[partition], partition))
 
     def ready(self, behind: Collection[K] = ()) -> Iterator[R]:
-        """Return the records that none can precede any more.
+        """Yield the records that no later record can precede.
 
         Args:
-            behind: partitions of which more is known to come; while one of them has nothing here, its next record
-                may be the earliest of all.
+            behind: partitions with more records to come. While one of them has no record here, its next record may be
+                the earliest of all.
         """
         while self._heap:
             if any(not self._queues.get(partition) for partition in behind):

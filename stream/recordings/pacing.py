@@ -1,4 +1,4 @@
-"""When a record of a replay is due, and how well that was kept."""
+"""Pace a replay: when a record is due, and how late records were sent."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from statistics import median
 from stream.contract import NS_PER_S
 
 FINE_MS = 0.01
-"""Lateness is counted in steps of this up to ``COARSE_FROM_MS``, beyond in whole milliseconds up to ``LATEST_MS``."""
+"""Step in which lateness is counted up to ``COARSE_FROM_MS``; beyond, the step is 1 ms up to ``LATEST_MS``."""
 COARSE_FROM_MS = 100.0
 LATEST_MS = 60_000.0
 DRIFT_OVER_S = 1.0
-"""Lateness of the first and of the last second is compared."""
+"""Length of the first and last periods whose lateness is compared."""
 
 
 class Pacer:
-    """When a record is due: the source's own rhythm, ``speed`` times as fast, counted from the first record.
+    """Pace of a replay: that of the source times ``speed``, counted from the first record.
 
     Example:
         >>> now = [100.0]
@@ -33,7 +33,7 @@ class Pacer:
         self._first: tuple[int, float] | None = None
 
     def wait_s(self, due_ns: int) -> float:
-        """Return seconds until a record is due; negative when it is late, 0 without a pace."""
+        """Return the seconds until a record is due; negative if it is late, 0 without a pace."""
         if self._speed is None:
             return 0.0
         if self._first is None:
@@ -60,7 +60,7 @@ class Punctuality:
     _began_s: float | None = None
 
     def note(self, due_s: float, late_s: float) -> None:
-        """Take a record that was due at ``due_s`` of any clock and sent ``late_s`` after (negative: before) that."""
+        """Add a record that was due at ``due_s`` (of any clock) and was sent ``late_s`` later (negative: earlier)."""
         late_ms = late_s * 1000
         step = FINE_MS if abs(late_ms) < COARSE_FROM_MS else 1.0
         self._steps[round(min(round(late_ms / step) * step, LATEST_MS), 2)] += 1
@@ -72,7 +72,7 @@ class Punctuality:
             self._last.popleft()
 
     def quantile_ms(self, share: float) -> float:
-        """Return the ms that this share of the records was late at most; 0 without any."""
+        """Return the lateness in ms that this share of the records did not exceed; 0 without records."""
         left = share * self._steps.total()
         for late_ms in sorted(self._steps):
             left -= self._steps[late_ms]
@@ -82,9 +82,9 @@ class Punctuality:
 
     @property
     def drift_ms(self) -> float:
-        """Return by how much later the last second's records were than the first second's, by the median of each.
+        """Return the median lateness of the last second minus that of the first, in ms.
 
-        A mean would show single stumbles instead.
+        A mean would show single delays instead of a drift.
         """
         if not self._first:
             return 0.0

@@ -1,4 +1,4 @@
-"""Record topics, in the order of time, up to a bound."""
+"""Record topics in the order of time, up to a bound."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from stream.recordings.retime import window_head
 from stream.settings import Settings
 
 REFRESH_S = 3.0
-"""New partitions are looked for this often."""
+"""Interval of the search for new partitions."""
 PATIENCE_S = 5.0
-"""A partition that is known to have more and gives nothing for so long is not waited for any more."""
+"""Longest wait for a partition that has more records but returns none."""
 HELD_BYTES = 8 << 20
-"""A partition that is ahead of the others is not fetched while so much of it waits."""
+"""A partition ahead of the others is not fetched while this many bytes of it wait."""
 
 
 class Reader(Protocol):
-    """The part of ``stream.kafka.reading.reader.TopicReader`` that is needed."""
+    """Part of ``stream.kafka.reading.reader.TopicReader`` that the recorder uses."""
 
     @property
     def topics(self) -> Sequence[str]:
@@ -40,50 +40,50 @@ class Reader(Protocol):
 
     @property
     def deleted(self) -> int:
-        """Return the number of records that were gone before they could be read."""
+        """Return the number of records that retention deleted before they could be read."""
 
     @property
     def final(self) -> bool:
-        """Return whether the ends are fixed, so that nothing is read that is not there yet."""
+        """Return True if the ends are fixed, so that no later records are read."""
 
     async def fetch(self, full: Collection[TopicPartition] = ()) -> Mapping[TopicPartition, list[Any]]:
-        """Return records per partition, the full ones left alone."""
+        """Fetch records per partition; leave out the full ones."""
 
     def behind(self) -> list[TopicPartition]:
-        """Return the partitions of which there is more to fetch."""
+        """Return the partitions with records still to fetch."""
 
     async def refresh(self) -> None:
-        """Look for new partitions."""
+        """Search for new partitions."""
 
     async def fix_ends(self, before_ms: int | None = None) -> None:
-        """End where the topics end now, or before a time."""
+        """Fix the ends: the current ends of the topics, or a time."""
 
 
 class Sink(Protocol):
-    """The part of ``RecordingWriter`` that is needed."""
+    """Part of ``RecordingWriter`` that the recorder uses."""
 
     @property
     def size(self) -> int:
-        """Return the bytes of the file so far."""
+        """Return the present size of the file in bytes."""
 
     def write(self, message: RecordedMessage) -> None:
-        """Take one record."""
+        """Append one record."""
 
     def flush(self) -> None:
-        """Make what was taken outlive a kill."""
+        """Write the appended records to the file, so that they survive a kill."""
 
 
 @dataclass(frozen=True)
 class RecordBounds:
-    """From where to where to record.
+    """Bounds of a recording.
 
     Attributes:
         start_ms: records before this time (Unix ms) are left out.
-        end_ms: records of this time and later are left out; recording ends when none can come any more.
-        until_end: end where the topics ended when recording began.
-        count: so many records, exactly.
-        seconds: so long by the clock.
-        flush_s: what was taken is safe from a kill after so long at the latest.
+        end_ms: records at or after this time are left out; recording ends when no earlier ones can follow.
+        until_end: True ends where the topics ended when the recording began.
+        count: exact number of records.
+        seconds: duration by the clock.
+        flush_s: longest time until a record is written to the file and survives a kill.
     """
 
     start_ms: int | None = None
@@ -96,14 +96,14 @@ class RecordBounds:
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """The topics, the file and the bounds of a recording.
+    """Topics, file and bounds of a recording.
 
     Attributes:
         topics: names, or patterns such as ``faults.*``.
-        path: of the recording.
-        start: where to begin on every partition.
-        bounds: where to begin and to end.
-        overwrite: replace a file of that name.
+        path: path of the recording.
+        start: start of reading on every partition.
+        bounds: bounds of the recording.
+        overwrite: True replaces an existing file.
     """
 
     topics: tuple[str, ...]
@@ -115,32 +115,32 @@ class RecordOptions:
 
 @dataclass(slots=True)
 class TopicCount:
-    """Records of one topic so far."""
+    """Counts of the records of one topic."""
 
     records: int = 0
     windows: int = 0
     bytes: int = 0
-    """Of keys and values."""
+    """Bytes of keys and values."""
 
 
 @dataclass(slots=True)
 class RecordCount:
-    """Records of all topics so far."""
+    """Counts of the records of all topics."""
 
     topics: dict[str, TopicCount] = field(default_factory=dict)
     deleted: int = 0
     """Records that the broker's retention had deleted before they could be read."""
     ended_by: str = ""
-    """count, seconds, end or stop."""
+    """Bound that ended the recording: count, seconds, end or stop."""
 
     @property
     def records(self) -> int:
-        """Return the records of all topics."""
+        """Return the number of records of all topics."""
         return sum(topic.records for topic in self.topics.values())
 
     @property
     def windows(self) -> int:
-        """Return the windows of all topics."""
+        """Return the number of windows of all topics."""
         return sum(topic.windows for topic in self.topics.values())
 
     @property
@@ -150,14 +150,14 @@ class RecordCount:
 
 
 class Recorder:
-    """Records what a reader reads into a sink.
+    """Recorder of a reader's records into a sink.
 
     Args:
-        reader: of the topics, begun where recording is to begin.
-        sink: takes the records.
-        bounds: up to where.
-        clock_s: monotonic.
-        now_ms: Unix time.
+        reader: reader of the topics, positioned at the start of the recording.
+        sink: receives the records.
+        bounds: bounds of the recording.
+        clock_s: returns monotonic seconds.
+        now_ms: returns the Unix time in ms.
 
     Example: ``await Recorder(reader, writer, RecordBounds(count=100)).run()``
     """
@@ -181,11 +181,11 @@ class Recorder:
         self.count = RecordCount({name: TopicCount() for name in reader.topics})
 
     def stop(self) -> None:
-        """End; ``run`` returns when what was fetched is written."""
+        """End the recording; ``run`` returns when the fetched records are written."""
         self._stopping = True
 
     async def run(self) -> RecordCount:
-        """Record until a bound is reached or ``stop``."""
+        """Record until a bound is reached or ``stop`` is called."""
         began_s = refreshed_s = flushed_s = heard_s = self._clock_s()
         if self._bounds.until_end:
             await self.reader.fix_ends()
@@ -217,7 +217,7 @@ class Recorder:
         return "end" if self.reader.final and not self.reader.behind() else ""
 
     async def _fetch(self) -> bool:
-        """Fetch once; return whether anything came."""
+        """Fetch once; return True if the fetch returned records."""
         full = [partition for partition, held in self._merge.held.items() if held >= HELD_BYTES]
         fetched = await self.reader.fetch(full)
         for partition, records in fetched.items():
@@ -242,7 +242,7 @@ class Recorder:
 
 
 def as_recorded(record: Any) -> RecordedMessage:
-    """Return the part of an aiokafka ``ConsumerRecord`` that is kept."""
+    """Return the recorded fields of an aiokafka ``ConsumerRecord``."""
     return RecordedMessage(
         topic=record.topic,
         partition=record.partition,
@@ -257,22 +257,22 @@ def as_recorded(record: Any) -> RecordedMessage:
 
 @asynccontextmanager
 async def open_recorder(settings: Settings, options: RecordOptions) -> AsyncIterator[Recorder]:
-    """Open topics and a file, and give the recorder of the one into the other; ``run`` is the caller's.
+    """Open topics and a file, and yield a recorder; the caller calls its ``run``.
 
     Args:
-        settings: broker and logins.
-        options: what to record.
+        settings: broker and credentials.
+        options: topics, file and bounds.
 
     Yields:
-        The recorder. Its ``count`` can be looked at while it runs, and ``stop`` may be called at any time. When the
-        block ends the file is finished as Parquet.
+        The recorder. Its ``count`` may be read while it runs, and ``stop`` may be called at any time. At the end of the
+        block the file is converted to Parquet.
 
     Raises:
         RecordingError: the file exists or cannot be written.
-        BrokerError: no broker, no right, or no such topic.
+        BrokerError: there is no broker, no right, or no such topic.
     """
     if options.path.exists() and not options.overwrite:
-        raise RecordingError(f"{options.path} exists: give --overwrite, or another name")
+        raise RecordingError(f"{options.path} exists: give --overwrite or another name")
     with broker_errors(settings):
         async with TopicReader(settings, options.topics, options.start) as reader:
             with RecordingWriter(options.path, keep=True) as writer:

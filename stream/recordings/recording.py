@@ -1,9 +1,9 @@
-"""Recordings: the records of any topic in Parquet, byte for byte, readable whatever ended them.
+"""Write and read recordings: the records of any topic in Parquet, byte for byte, readable even if cut off.
 
-Parquet keeps its table of contents at the end, so a file that grows has none. A recording therefore grows in Arrow's
-stream format, made for files that are written piece by piece: a file that was cut off anywhere, by SIGKILL or a full
-disk, is read up to its last whole batch. Closing writes the batches as Parquet, which takes the place of the stream;
-``repair`` does the same for a file that was cut off.
+Parquet stores its metadata at the end, so an unfinished file has none. A recording is therefore written in Arrow's
+stream format first, which is made for incremental writing: a file that was cut off anywhere, by SIGKILL or a full disk,
+is readable up to its last complete batch. Closing converts the batches to Parquet, which replaces the stream; ``repair``
+does the same for a file that was cut off.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 FORMAT = b"faultline-recording-2"
-"""Of what we write; 1 had no ``timestamp_type`` and is read as well."""
+"""Format of new recordings. Format 1 had no ``timestamp_type`` and can still be read."""
 SCHEMA = pa.schema(
     [
         ("topic", pa.string()),
@@ -50,32 +50,32 @@ SCHEMA = pa.schema(
 )
 HEADER = SCHEMA.field("headers").type.value_type
 LATER_COLUMNS = frozenset({"timestamp_type"})
-"""Not in recordings of format 1."""
+"""Columns that recordings of format 1 lack."""
 BATCH_BYTES = 8 * 1024 * 1024
-"""Values gathered before a batch, later a row group, is written: large enough to compress, small enough for memory."""
+"""Size of a batch, later a row group, in bytes of values: large enough to compress, small enough for memory."""
 RECORD_BYTES = 64
-"""What a record weighs beside its value, so that many small ones fill a batch too."""
+"""Bytes counted per record beside its value, so that many small records fill a batch too."""
 READ_ROWS = 256
-"""Turned into records at a time: more would make a paced replay stumble (10 µs each)."""
+"""Rows converted to records at a time; more would delay a paced replay (10 µs each)."""
 REPEATING = ["topic", "partition", "timestamp_type", "key", "headers.list.element.key", "headers.list.element.value"]
-"""Columns of which a dictionary is worth while; values are all different."""
+"""Columns for which a dictionary saves space; values are all different."""
 RISING = {"offset": "DELTA_BINARY_PACKED", "timestamp_ms": "DELTA_BINARY_PACKED"}
 
 PARQUET, STREAM = b"PAR1", b"\xff\xff\xff\xff"
-"""First bytes of a finished recording, and of one that is still being written."""
+"""First bytes of a finished recording, and of an unfinished one."""
 COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 RecordedHeaders = Sequence[tuple[str, bytes | None]]
-"""Names with bytes that are not UTF-8 as surrogates (PEP 383), as ``kafka.reading.tolerant_parser`` reads them."""
+"""Headers; bytes of a name that are not UTF-8 are surrogates (PEP 383), as in ``kafka.reading.tolerant_parser``."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedMessage:
-    """One record as it was on its topic.
+    """Record as it was on its topic.
 
     Attributes:
-        timestamp_ms: Unix ms; −1 where the broker had none.
-        timestamp_type: 0 set by the sender, 1 set by the broker when it was appended.
+        timestamp_ms: Unix time in ms; −1 if the broker had none.
+        timestamp_type: 0 if the sender set the timestamp, 1 if the broker set it at the append.
     """
 
     topic: str
@@ -89,12 +89,12 @@ class RecordedMessage:
 
 
 class RecordingWriter:
-    """Writes a recording.
+    """Writer of a recording.
 
     Args:
-        path: where; what is there is replaced.
-        keep: what is written is at ``path`` from the first batch on and stays there whatever happens; else the
-            file appears under its name only when complete, and an error leaves nothing.
+        path: path of the recording; an existing file is replaced.
+        keep: True writes every batch to ``path`` at once and keeps the file after an error; False gives the file its
+            name only when it is complete, and removes it after an error.
 
     Raises:
         RecordingError: the file cannot be written.
@@ -121,12 +121,12 @@ class RecordingWriter:
         self._rows: list[RecordedMessage] = []
         self._bytes = 0
         self.count = 0
-        """Records taken."""
+        """Number of records written."""
         self.size = 0
-        """Bytes of the file so far."""
+        """Present size of the file in bytes."""
 
     def write(self, message: RecordedMessage) -> None:
-        """Append one record; from time to time a batch goes to the file."""
+        """Append one record; a full batch is written to the file."""
         self._rows.append(message)
         self._bytes += len(message.value or b"") + RECORD_BYTES
         self.count += 1
@@ -134,7 +134,7 @@ class RecordingWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was gathered as a batch; from then on it outlives a kill."""
+        """Write the collected records as a batch, which then survives a kill."""
         if not self._rows:
             return
         self._stream.write_batch(_batch(self._rows))
@@ -144,10 +144,10 @@ class RecordingWriter:
         self._rows, self._bytes = [], 0
 
     def close(self) -> None:
-        """Write what is left, finish the file as Parquet, and give it its name.
+        """Write the remaining records, convert the file to Parquet, and give it its name.
 
         Raises:
-            RecordingError: there is no room; with ``keep`` the batches stay at ``path`` and are read from there.
+            RecordingError: the disk is full; with ``keep`` the batches stay at ``path`` and can be read there.
         """
         if self._file.closed:
             return
@@ -181,12 +181,12 @@ class RecordingWriter:
 
 
 class Recording:
-    """A recording that was opened.
+    """Opened recording.
 
     Attributes:
-        path: of the file.
-        count: records in it.
-        complete: whether it was closed; else it holds what was written up to the last whole batch.
+        path: path of the file.
+        count: number of records.
+        complete: True if the recording was closed; otherwise it contains the records up to the last complete batch.
     """
 
     def __init__(self, path: Path, complete: bool) -> None:
@@ -210,7 +210,7 @@ class Recording:
         return file
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield some columns, in the order of the file.
+        """Yield batches of some columns, in the order of the file.
 
         Raises:
             RecordingError: the file is damaged.
@@ -228,10 +228,12 @@ class Recording:
                 for batch in file.iter_batches(batch_size=READ_ROWS, columns=there):
                     yield batch.select(there).cast(schema)
         except (pa.ArrowException, OSError) as error:
-            raise RecordingError(f"{self.path} is damaged or no recording: {error}") from error
+            raise RecordingError(
+                f"{self.path} is damaged or not a recording: {error}; copy it again or record again"
+            ) from error
 
     def messages(self) -> Iterator[RecordedMessage]:
-        """Yield its records in their order, one row group in memory at a time. Raises as ``batches``."""
+        """Yield the records in order, with one row group in memory at a time. Raises the same errors as ``batches``."""
         for batch in self.batches(SCHEMA.names):
             for row in batch.to_pylist():
                 row["headers"] = [
@@ -242,10 +244,10 @@ class Recording:
 
 
 def open_recording(path: Path) -> Recording:
-    """Open a recording, also one whose writing was cut off.
+    """Open a recording, even one that was cut off.
 
     Raises:
-        RecordingError: no such file, not Parquet, or not a recording of ours.
+        RecordingError: there is no such file, it is not Parquet, or not a recording.
     """
     if not path.is_file():
         raise RecordingError(f"no such recording: {path}")
@@ -255,18 +257,18 @@ def open_recording(path: Path) -> Recording:
         recording = Recording(path, complete)
     except pa.ArrowException as error:
         raise RecordingError(
-            f"{path} is not a Parquet file, or its end is missing: copy it again; a recording that Faultline 0.1 was"
-            f" stopped in is repaired by that version's faultline record --repair ({error})"
+            f"{path} is not a Parquet file, or its end is missing: copy it again. A recording that Faultline 0.1 left"
+            f" unfinished can only be repaired by that version's faultline record --repair ({error})"
         ) from error
     except OSError as error:
         raise RecordingError(f"cannot read {path}: {error.strerror or error}") from error
     if not complete and not recording.count:
-        raise RecordingError(f"{path} was cut off before its first batch of records was whole")
+        raise RecordingError(f"{path} was cut off before its first batch of records was complete: record again")
     return recording
 
 
 def is_recording(path: Path) -> bool:
-    """Return whether a file is a recording, or was cut off and may be one."""
+    """Return True if a file is a recording, or may be one that was cut off."""
     with path.open("rb") as file:
         magic = file.read(len(PARQUET))
         if magic not in (PARQUET, STREAM):
@@ -280,21 +282,21 @@ def is_recording(path: Path) -> bool:
 
 
 def read_recording(path: Path) -> Iterator[RecordedMessage]:
-    """Yield the records of a recording in their order, one row group in memory at a time.
+    """Yield the records of a recording in order, with one row group in memory at a time.
 
     Raises:
-        RecordingError: see ``open_recording``; also when a row group is damaged.
+        RecordingError: see ``open_recording``; or a row group is damaged.
     """
     yield from open_recording(path).messages()
 
 
 def repair(path: Path) -> Recording:
-    """Make plain Parquet, which any tool reads, of a recording that was cut off; a whole one is left as it is.
+    """Convert a recording that was cut off to Parquet, which any tool reads; leave a complete one unchanged.
 
-    Nothing is lost by it: only the rest of a batch that was never whole is dropped.
+    Only an incomplete last batch is dropped.
 
     Raises:
-        RecordingError: as ``open_recording``, or the file cannot be written.
+        RecordingError: see ``open_recording``; or the file cannot be written.
     """
     recording = open_recording(path)
     if recording.complete:
@@ -304,7 +306,7 @@ def repair(path: Path) -> Recording:
 
 
 def _finish(stream: Path, path: Path) -> int:
-    """Write the whole batches of a stream as Parquet at ``path``, in place of the stream; return the file's bytes."""
+    """Replace a stream by a Parquet file at ``path`` with its complete batches; return the size of the file."""
     partial = path.with_name(path.name + ".finishing")
     try:
         with stream.open("rb") as source, partial.open("wb") as sink:
@@ -326,8 +328,8 @@ def _finish(stream: Path, path: Path) -> int:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise RecordingError(
-            f"cannot finish {path} as Parquet: {error.strerror or error}; what was recorded stays in {stream} and is"
-            f" replayed from there; make room, then: faultline record --repair {stream}"
+            f"cannot finish {path} as Parquet: {error.strerror or error}; the records stay in {stream}, which can"
+            f" be replayed; free disk space, then run: faultline record --repair {stream}"
         ) from error
     if stream != path:
         stream.unlink()
@@ -335,10 +337,11 @@ def _finish(stream: Path, path: Path) -> int:
 
 
 def _whole_batches(stream: BinaryIO) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a stream up to where it was cut off. An empty file has none.
+    """Yield the complete batches of a stream, up to the point where it was cut off. An empty file has none.
 
     Raises:
-        ArrowException, OSError: a batch before the end of the file is damaged.
+        ArrowException: a batch before the end of the file is damaged.
+        OSError: the same, as Arrow reports it for some kinds of damage.
     """
     try:
         yield from pa.ipc.open_stream(stream)

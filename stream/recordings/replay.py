@@ -1,4 +1,4 @@
-"""Replay a source on Kafka, paced, with every record confirmed or counted as not confirmed."""
+"""Replay a source on Kafka at a given pace; count every record as confirmed or not."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from stream.settings import Settings
 log = structlog.get_logger(__name__)
 
 SHORTEST_WAIT_S = 0.001
-"""Below this an event loop cannot sleep precisely; what is due earlier is sent at once."""
+"""Shortest precise sleep of an event loop; a record that is due earlier is sent at once."""
 LAG_POLL_S = 0.2
 PRODUCER_BATCH_BYTES = 256 * 1024
-"""A replay sends many records at once; aiokafka's 16 KiB would hold five of ours."""
+"""Batch size for a replay, which sends many records at once; aiokafka's default of 16 KiB holds five."""
 CLOSE_DEADLINE_S = 5.0
-"""For the producer's end: what is unconfirmed after the replayer gave up must not keep the process."""
+"""Time limit for stopping the producer: unconfirmed records after a failed replay must not keep the process alive."""
 READ_AHEAD = 256
-"""Records read by the thread at a time."""
+"""Records that the reading thread reads at a time."""
 YIELD_EVERY = 64
-"""Records between two turns for the producer's sender, when nothing else makes us wait."""
+"""Records after which the replay yields to the producer's sender task if it has not waited otherwise."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class ReplayOptions:
     """Options of a replay.
 
     Attributes:
-        topic: where to send; None sends every record to the topic that it names, else to ``default_topic``.
-        default_topic: for records that name no topic.
-        speed: times as fast as recorded; None as fast as possible.
-        loop: begin again at the end, until stopped; each pass moved on in time and sequence.
-        restamp: move the windows' times so that the replay begins now, and stamp records when they are sent.
-        keep_partitions: send every record to the partition where it was recorded, whatever its key says.
-        max_in_flight: unconfirmed records at any time.
-        max_lag: records that the workers may be behind; None for any number.
-        confirm_timeout_s: without any confirmation for so long the replay gives up.
+        topic: topic to send to; None sends every record to the topic that it names, or to ``default_topic``.
+        default_topic: topic for records that name none.
+        speed: factor of the recorded pace; None for as fast as possible.
+        loop: True repeats the source until stopped, with each pass shifted in time and sequence.
+        restamp: True shifts the windows' times so that the replay begins now, and stamps records when they are sent.
+        keep_partitions: True sends every record to the partition on which it was recorded, regardless of its key.
+        max_in_flight: most unconfirmed records at any time.
+        max_lag: largest lag of the workers in records; None for no limit.
+        confirm_timeout_s: time without any confirmation after which the replay fails.
     """
 
     topic: str | None = None
@@ -73,7 +73,7 @@ class ReplayOptions:
 
 @dataclass(slots=True)
 class ReplayCount:
-    """Records sent and confirmed so far."""
+    """Counts of records sent and confirmed."""
 
     records: int = 0
     windows: int = 0
@@ -82,20 +82,20 @@ class ReplayCount:
     passes: int = 0
     lag: int = 0
     late_s: float = 0.0
-    """How far behind its pace the replay is."""
+    """Present lateness of the replay in seconds."""
     punctuality: Punctuality | None = None
-    """How well the pace was kept; None without a pace."""
+    """Lateness of the sent records; None without a pace."""
     failure: str | None = None
-    """Why the replay ended early, or the first record that was refused."""
+    """Reason for which the replay ended early; None otherwise."""
 
     @property
     def complete(self) -> bool:
-        """Return whether everything sent was confirmed and nothing went wrong."""
+        """Return True if all sent records were confirmed and nothing failed."""
         return self.failure is None and self.records == self.confirmed_records
 
 
 async def read_ahead(records: Iterator[ReplayRecord]) -> AsyncGenerator[ReplayRecord, None]:
-    """Yield records read by a thread, some ahead, so that a paced replay waits for no file and no decompression."""
+    """Yield records that a thread reads ahead, so that a paced replay does not wait for the disk or decompression."""
     loop = asyncio.get_running_loop()
     chunk = loop.run_in_executor(None, _some, records)
     try:
@@ -104,7 +104,7 @@ async def read_ahead(records: Iterator[ReplayRecord]) -> AsyncGenerator[ReplayRe
             for record in some:
                 yield record
     finally:
-        # The thread must be done with the file before anybody closes it.
+        # The thread must finish with the file before the file is closed.
         await asyncio.wait([chunk])
 
 
@@ -116,12 +116,12 @@ class Replayer:
     """One replay.
 
     Args:
-        source: what to replay.
-        producer: idempotent, acks=all, so that a line's records stay in order.
-        options: how.
+        source: source to replay.
+        producer: idempotent producer with acks=all, so that a line's records stay in order.
+        options: options of the replay.
         lag: measures the workers' lag; needed for ``max_lag``.
-        clock_s: monotonic.
-        now_ns: Unix time.
+        clock_s: returns monotonic seconds.
+        now_ns: returns the Unix time in ns.
     """
 
     def __init__(
@@ -149,12 +149,12 @@ class Replayer:
         self.count = ReplayCount(punctuality=None if options.speed is None else Punctuality())
 
     def stop(self) -> None:
-        """Send nothing more; ``run`` returns when what is in flight is confirmed."""
+        """Send no more records; ``run`` returns when those in flight are confirmed."""
         self._stopping.set()
         self._changed.set()
 
     async def run(self) -> ReplayCount:
-        """Replay to the end, or until ``stop`` or the first failure; then wait for the last confirmations."""
+        """Replay to the end, or until ``stop`` or the first failure; then await the last confirmations."""
         restamp_ns: int | None = None
         while not self._stopping.is_set():
             pass_ns = self.count.passes * self._span.duration_ns
@@ -181,7 +181,7 @@ class Replayer:
         by_ns = restamp_ns + pass_ns
         timestamp_ms = record.timestamp_ms
         if timestamp_ms is not None:
-            # A restamped record carries the time at which it is sent, whatever the pace.
+            # A restamped record carries the time at which it is sent, at any pace.
             timestamp_ms = None if self._options.restamp else timestamp_ms + pass_ns // NS_PER_MS
         value = record.value
         if head is not None and value is not None and by_ns:
@@ -191,7 +191,7 @@ class Replayer:
     # Waiting ------------------------------------------------------------------------------------------------------
 
     async def _wait_for(self, due_ns: int) -> None:
-        """Wait for the pace, then for room in flight, then for the workers."""
+        """Wait until the record is due, and in-flight records and the workers' lag are within their limits."""
         wait_s = self._pacer.wait_s(due_ns)
         self.count.late_s = max(0.0, -wait_s)
         if wait_s > SHORTEST_WAIT_S:
@@ -220,11 +220,11 @@ class Replayer:
                 async with asyncio.timeout(self._options.confirm_timeout_s):
                     await self._changed.wait()
             except TimeoutError:
-                self._fail(f"no confirmation for {self._options.confirm_timeout_s:.0f} s: is the broker still there?")
+                self._fail(f"no confirmation for {self._options.confirm_timeout_s:.0f} s: check that the broker runs")
                 return
 
     async def _wait_for_workers(self, most: int, measure: Callable[[], Awaitable[int]]) -> None:
-        # Measured again after half of what is allowed was sent, so the lag never passes 1.5 times the limit.
+        # Measured again after half of the limit was sent, so the lag never exceeds 1.5 times the limit.
         if self._unchecked < max(1, most // 2):
             return
         while not self._stopping.is_set():
@@ -282,19 +282,19 @@ class Replayer:
 
 @contextlib.asynccontextmanager
 async def open_replayer(settings: Settings, source: Source, options: ReplayOptions) -> AsyncIterator[Replayer]:
-    """Check that the topics are there, and give a replayer with a producer of its own; ``run`` is the caller's.
+    """Check that the topics exist, and yield a replayer with its own producer; the caller calls its ``run``.
 
     Args:
-        settings: broker, logins, and the workers' group, whose lag counts for ``max_lag``.
-        source: what to replay.
-        options: how.
+        settings: broker, credentials, and the workers' group, whose lag counts for ``max_lag``.
+        source: source to replay.
+        options: options of the replay.
 
     Yields:
-        The replayer. Its ``count`` can be looked at while it runs, and ``stop`` may be called at any time.
+        The replayer. Its ``count`` may be read while it runs, and ``stop`` may be called at any time.
 
     Raises:
-        BrokerError: no broker, no right, or no such topic.
-        RecordingError: partitions are to be kept, and the source does not say where its records were.
+        BrokerError: there is no broker, no right, or no such topic.
+        RecordingError: ``keep_partitions`` is set, and the source is not a recording.
     """
     topics = _topics(source, options)
     broker = await check_reachable(settings)
@@ -327,13 +327,13 @@ async def _require(settings: Settings, topics: list[str], *, create: bool) -> No
             topics,
             create=create,
             operations=("Write", "Describe"),
-            alternative="choose one with --topic",
+            alternative="choose another one with --topic",
         )
 
 
 async def _require_partitions(settings: Settings, source: Source, options: ReplayOptions) -> None:
     if not isinstance(source, RecordingSource):
-        raise RecordingError("--keep-partitions is for a recording as it is: only that tells where records were")
+        raise RecordingError("--keep-partitions needs an unchanged recording, since other sources have no partitions")
     wanted = dict(source.partitions)
     if options.topic is not None:
         wanted = {options.topic: max(wanted.values(), default=0)}
@@ -342,7 +342,7 @@ async def _require_partitions(settings: Settings, source: Source, options: Repla
     for name, count in wanted.items():
         there = len(seen[name]["partitions"])
         if there < count:
-            raise TopicError(f"{name} has {there} partitions, the recording {count}: choose another with --topic")
+            raise TopicError(f"{name} has {there} partitions, the recording {count}: choose another topic with --topic")
 
 
 @contextlib.asynccontextmanager

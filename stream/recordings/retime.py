@@ -1,4 +1,4 @@
-"""Moves recorded windows to another time and sequence, so that a worker takes a replay for new windows."""
+"""Shift recorded windows in time and sequence, so that a worker treats a replay as new windows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stream.contract import NS_PER_S
 
 
 class WindowHead(msgspec.Struct, frozen=True, gc=False):
-    """The fields that place a message of windows on its line; the windows themselves are skipped."""
+    """Fields that give a window message its position on the line; the windows themselves are skipped."""
 
     sequence: int
     start_ns: int
@@ -24,12 +24,12 @@ _head_json = msgspec.json.Decoder(WindowHead).decode
 
 
 def is_json(value: bytes) -> bool:
-    """Return whether a message is JSON: a MessagePack map, the other choice, never starts with "{" or white space."""
+    """Return True if a message is JSON and not a MessagePack map, which never starts with "{" or white space."""
     return value[:1] in b"{ \t\r\n"
 
 
 def window_head(value: bytes | None) -> WindowHead | None:
-    """Return the head of a window message in MessagePack or JSON; None for whatever else a record holds.
+    """Return the head of a window message in MessagePack or JSON; None for any other value.
 
     Example:
         >>> window_head(b'{"sequence": 8, "start_ns": 5, "rate_hz": 1600, "count": 4, "data": ""}').count
@@ -46,7 +46,7 @@ def window_head(value: bytes | None) -> WindowHead | None:
 
 
 def moved(value: bytes, *, by_ns: int, by_windows: int) -> bytes:
-    """Return a window message with time and sequence moved and every other field kept, unknown ones included.
+    """Return a window message with shifted time and sequence; every other field is kept, including unknown ones.
 
     Example:
         >>> moved(b'{"sequence":8,"start_ns":5,"more":1}', by_ns=10, by_windows=4)
@@ -67,16 +67,16 @@ class _LineSpan:
 
 
 class PassSpan:
-    """Learns in the first pass of a looped replay how far every later pass must be moved.
+    """Measurement, in the first pass of a looped replay, of the shift that every later pass needs.
 
-    The hop is not in a message, so it is learned from two messages of a line: (Δ start) / (Δ sequence).
+    Messages do not contain the hop, so it is computed from two messages of a line: (Δ start) / (Δ sequence).
     """
 
     def __init__(self) -> None:
         self._lines: dict[bytes | None, _LineSpan] = {}
 
     def learn(self, key: bytes | None, head: WindowHead) -> None:
-        """Take the head of a message of the first pass."""
+        """Add the head of a message of the first pass."""
         span = self._lines.get(key)
         if span is None:
             self._lines[key] = _LineSpan(head, head)
@@ -86,18 +86,18 @@ class PassSpan:
             span.last = head
 
     def windows(self, key: bytes | None) -> int:
-        """Return the sequence numbers that one pass uses up on a line."""
+        """Return the number of sequence numbers that one pass uses on a line."""
         span = self._lines.get(key)
         return 0 if span is None else span.last.sequence + span.last.count - span.first.sequence
 
     @property
     def duration_ns(self) -> int:
-        """Return the time of one pass, from the earliest window to where the next one of the last line would start."""
+        """Return the duration of one pass: from the earliest window to the time at which the next one would start."""
         if not self._lines:
             return NS_PER_S
         spans = self._lines.values()
         longest = max(span.hop_ns for span in spans)
-        # Integers: a float holds Unix nanoseconds only to 256 ns.
+        # Integers, since a float represents Unix nanoseconds only to 256 ns.
         ends = [span.last.start_ns + round(span.last.count * (span.hop_ns or longest)) for span in spans]
         duration = max(ends) - min(span.first.start_ns for span in spans)
         return duration if duration > 0 else NS_PER_S

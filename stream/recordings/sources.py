@@ -1,4 +1,4 @@
-"""Sources of a replay: kinds of file, each known by its content."""
+"""Open the sources of a replay; each kind of file is recognised by its content."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ from stream.recordings.retime import window_head
 from stream.windowing import MSGPACK_HEADERS, cut_windows, window_messages
 
 DEFAULT_WINDOWS_PER_MESSAGE = 100
-"""Where we make the messages: 77 KB of windows of 32 samples of six channels, 5 ms of single samples at 20 kHz."""
+"""Default for messages that Faultline makes: 77 KB of windows of 32 samples of six channels, or 5 ms at 20 kHz of
+single-sample windows."""
 
 
 class ReplayRecord(msgspec.Struct, frozen=True, gc=False):
-    """One record to send. ``due_ns`` is when it was sent, by the source's clock; ``windows`` 0 if not countable."""
+    """Record to send. ``due_ns`` is its time by the source's clock; ``windows`` is 0 if they cannot be counted."""
 
     topic: str | None
     key: bytes | None
@@ -39,38 +40,38 @@ class ReplayRecord(msgspec.Struct, frozen=True, gc=False):
     due_ns: int
     windows: int
     partition: int | None = None
-    """Where it was recorded."""
+    """Partition on which it was recorded."""
 
 
 class Source(Protocol):
-    """Something that can be replayed, as often as wanted."""
+    """Source that can be replayed any number of times."""
 
     @property
     def total(self) -> int | None:
-        """Return the number of records, where it is known beforehand."""
+        """Return the number of records; None if it is not known beforehand."""
 
     @property
     def topics(self) -> frozenset[str]:
-        """Return the topics that the records name themselves; empty where they name none."""
+        """Return the topics that the records name; empty if they name none."""
 
     @property
     def begin_ns(self) -> int:
         """Return the earliest ``due_ns``."""
 
     def records(self) -> Iterator[ReplayRecord]:
-        """Yield the records in the order in which they are to be sent."""
+        """Yield the records in sending order."""
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Options of a source; an option that its kind does not have is an error.
+    """Options of a source; an option that its kind does not support is an error.
 
     Attributes:
-        windows_per_message: windows grouped in one message, where we make the messages.
-        lines: number of lines to make of it: a table without lines of its own is cut, of others the domain makes
-            many of one (``Domain.fan_out``).
-        start_ns: Unix time of the first sample, where the file has no times.
-        clip: which stretch of it.
+        windows_per_message: windows per message, for sources whose messages Faultline makes.
+        lines: number of lines to make of the source. A table without lines is cut into lines; for other sources the
+            domain makes many lines of one (``Domain.fan_out``).
+        start_ns: Unix time in ns of the first sample, for files without times.
+        clip: time range to replay.
     """
 
     windows_per_message: int | None = None
@@ -80,12 +81,12 @@ class SourceOptions:
 
 
 class RecordingSource:
-    """A Parquet recording of ours: its records byte for byte, those of ``options.clip`` by their Kafka time."""
+    """Recording: its records byte for byte, limited to ``options.clip`` by their Kafka timestamps."""
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
         if options.windows_per_message is not None:
             raise RecordingError(
-                f"{path} is a recording: its windows stay grouped as they are, without an option for it"
+                f"{path} is a recording, whose messages are sent unchanged: remove the option for windows per message"
             )
         self._recording = open_recording(path)
         self.begin_ns = self._begin_ms() * NS_PER_MS
@@ -93,7 +94,7 @@ class RecordingSource:
         self._first_ms, self._end_ms = -(-first_ns // NS_PER_MS), -(-end_ns // NS_PER_MS)
         self.total: int | None = 0
         self.partitions: dict[str, int] = {}
-        """Of every topic, how many partitions it has at least."""
+        """Least number of partitions of every topic, by the highest recorded one."""
         for batch in self._recording.batches(["topic", "partition", "timestamp_ms"]):
             self._survey(pa.table(batch.columns, schema=batch.schema))
         self.topics = frozenset(self.partitions)
@@ -130,13 +131,13 @@ class RecordingSource:
 
 
 class SamplesSource:
-    """Labelled samples without times of their own, sent as windows of lines that run side by side.
+    """Labelled samples without times, sent as windows of lines in parallel.
 
     Args:
-        lines: per line its id, samples float32 (n, channels), and class index of every sample (n,).
-        spec: of the windows.
+        lines: for every line its id, samples float32 (n, channels), and class index of every sample (n,).
+        spec: signal spec of the windows.
         rate_hz: samples per second.
-        options: windows per message, and when the first sample was.
+        options: windows per message, and the time of the first sample.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ class SamplesSource:
 
 
 class ClippedSource:
-    """A stretch of a source, by when its records are due."""
+    """Time range of a source, by the times at which its records are due."""
 
     def __init__(self, source: Source, clip: Clip) -> None:
         self._source = source
@@ -197,20 +198,20 @@ class ClippedSource:
         self.begin_ns = max(source.begin_ns, self._first_ns)
 
     def records(self) -> Iterator[ReplayRecord]:
-        """Yield those of the source that are due in the stretch."""
+        """Yield the records of the source that are due in the time range."""
         return (record for record in self._source.records() if self._first_ns <= record.due_ns < self._end_ns)
 
 
 @dataclass(frozen=True)
 class SourceKind:
-    """One kind of file.
+    """Kind of file.
 
     Attributes:
-        name: for people.
-        recognises: whether a file is of this kind, by its content.
-        open: makes a source of it.
-        cuts_lines: whether ``open`` itself makes ``SourceOptions.lines`` lines of it.
-        endings: what a path may lack to name a file, where several files belong together.
+        name: name for people.
+        recognises: returns True if a file is of this kind, by its content.
+        open: opens a file as a source.
+        cuts_lines: True if ``open`` itself makes ``SourceOptions.lines`` lines.
+        endings: suffixes that a given path may lack, for kinds that consist of several files.
     """
 
     name: str
@@ -224,15 +225,15 @@ RECORDING = SourceKind("Parquet recording", is_recording, RecordingSource)
 
 
 def open_source(path: Path, options: SourceOptions | None = None, kinds: Sequence[SourceKind] = (RECORDING,)) -> Source:
-    """Open a file by what it holds, whatever it is called.
+    """Open a file by its content, regardless of its name.
 
     Args:
-        path: the file.
-        options: for the source.
-        kinds: what it may be; the command line knows more kinds than this package.
+        path: path of the file.
+        options: options of the source.
+        kinds: possible kinds; a domain adds more kinds than this package has.
 
     Raises:
-        RecordingError: no such file, of no kind that we know, damaged, or an option that it does not have.
+        RecordingError: there is no such file, its kind is unknown, it is damaged, or it does not support an option.
     """
     kind = kind_of(path, kinds)
     options = options or SourceOptions()
@@ -242,17 +243,17 @@ def open_source(path: Path, options: SourceOptions | None = None, kinds: Sequenc
 
 
 def open_replay(path: Path, spec: SignalSpec, options: SourceOptions | None = None, read: Any = None) -> Source:
-    """Open a file for a replay, as many lines where that is asked for.
+    """Open a file for a replay, as several lines if requested.
 
     Args:
-        path: a recording, or a file of a kind that the spec's domain knows.
-        spec: of the windows that are made of the file, and that are made many lines.
-        options: which part of it and how.
-        read: what is known of the file better than it tells, as the domain wants it: see ``Domain.sources``.
+        path: a recording, or a file of a kind that the spec's domain supports.
+        spec: signal spec of the windows.
+        options: options of the source.
+        read: information that overrides the file's own, in the form that the domain defines: see ``Domain.sources``.
 
     Raises:
-        RecordingError: the file cannot be replayed, or not as many lines.
-        SpecError: the domain cannot make lines of a line.
+        RecordingError: the file cannot be replayed, or not as several lines.
+        SpecError: the domain cannot make several lines of one.
     """
     options = options or SourceOptions()
     domain = domain_of(spec)
@@ -266,7 +267,7 @@ def open_replay(path: Path, spec: SignalSpec, options: SourceOptions | None = No
 
 
 def located(path: Path, kinds: Sequence[SourceKind]) -> Path:
-    """Return the file that a path names, with one of the kinds' endings where it is none by itself."""
+    """Return the file of a path; if there is none, try the endings of the kinds."""
     if path.is_file():
         return path
     longer = (Path(f"{path}{ending}") for kind in kinds for ending in kind.endings)
@@ -274,10 +275,12 @@ def located(path: Path, kinds: Sequence[SourceKind]) -> Path:
 
 
 def kind_of(path: Path, kinds: Sequence[SourceKind]) -> SourceKind:
-    """Return the kind of a file. Raises RecordingError where it is missing or none of them."""
+    """Return the kind of a file. Raises RecordingError if the file is missing or of none of the kinds."""
     if not path.is_file():
         raise RecordingError(f"no such file to replay: {path}")
     for kind in kinds:
         if kind.recognises(path):
             return kind
-    raise RecordingError(f"{path} is nothing that can be replayed; known are: {', '.join(kind.name for kind in kinds)}")
+    raise RecordingError(
+        f"{path} cannot be replayed; supported kinds of file are: {', '.join(kind.name for kind in kinds)}"
+    )

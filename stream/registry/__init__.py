@@ -1,1 +1,1 @@
-"""Keep models on a topic: records, reading and publishing, promotion, the model a worker starts with."""
+"""Keep models on a topic: records, reading and publishing, promotion, the initial model of a worker."""

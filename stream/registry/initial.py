@@ -1,4 +1,4 @@
-"""The model that a process begins with while the topic ``models`` has none: the one it was given, else the shipped."""
+"""Choose the model for a topic ``models`` without a champion: the one in the settings, else the shipped one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from stream.settings import Settings
 
 
 def choose_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact, str]:
-    """Return the artefact to start with and where it is from.
+    """Return the artefact to start with and its origin, a path or "shipped".
 
     Raises:
-        ArtefactError: none ships for the spec, or the artefact is for another spec.
+        ArtefactError: no artefact is shipped for the spec, or the artefact is for another spec.
     """
     if settings.model is not None:
         artefact, origin = Artefact.load(Path(settings.model)), settings.model

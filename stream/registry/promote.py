@@ -1,4 +1,4 @@
-"""Promote models, go back to former ones, and look them up on the topic ``models``."""
+"""Promote models, roll back to earlier ones, and find them on the topic ``models``."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from stream.registry.topic import public_keys, publish_model, read_models
 from stream.settings import Settings
 
 OWN = "own"
-"""Instead of a model's id: the artefact that workers came with."""
-SEE_LIST = "faultline models list says which there are"
+"""Stands for the workers' default artefact in place of a model's id."""
+SEE_LIST = "run faultline models list, which shows all models"
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One model on the topic, as workers with these settings see it."""
+    """Model on the topic, as workers with the same settings evaluate it."""
 
     role: Role
     model_id: str
@@ -45,13 +45,13 @@ class Listed:
     promoted_by: str
     reason: str
     signature: str
-    """Id of the key that it claims, or "none"."""
+    """Id of the signing key according to the record, or "none"."""
     refused: str | None
-    """Why a worker would refuse it."""
+    """Reason for which a worker would refuse it; None if a worker would accept it."""
 
 
 async def listed(settings: Settings) -> list[Listed]:
-    """Return champion, shadow and archive of every spec on the topic, in this order, the latest archived first."""
+    """Return champion, shadow and archive of every spec on the topic, in this order; the archive is latest first."""
     records = await read_models(settings)
     rows = []
     for spec in sorted({record.spec for record in records.values() if record.role is not None}):
@@ -96,8 +96,8 @@ async def find(settings: Settings, name: str) -> Artefact:
     """Return a model by its id, its role ("champion", "shadow"), or the path of its file.
 
     Raises:
-        ModelsError: there is none, or a worker would refuse it.
-        ArtefactError: the file is no artefact.
+        ModelsError: there is no such model, or a worker would refuse it.
+        ArtefactError: the file is not an artefact.
     """
     if name.endswith(".safetensors") or "/" in name:
         return Artefact.load(name, max_bytes=settings.model_max_bytes)
@@ -113,7 +113,7 @@ def _found(records: Mapping[str, ModelRecord], settings: Settings, name: str) ->
     if not chosen:
         of_spec = f" of spec {spec}" if name in ("champion", "shadow") else ""
         raise ModelsError(f"no model {name!r}{of_spec} on the topic {settings.topic_models}: {SEE_LIST}")
-    # The same model may be champion and archived: one of the records may be broken.
+    # A model may be champion and archived, and only one of the two records may be damaged.
     refusals = []
     for record in chosen:
         try:
@@ -124,18 +124,18 @@ def _found(records: Mapping[str, ModelRecord], settings: Settings, name: str) ->
 
 
 def verified_file(settings: Settings, file: Path) -> Artefact:
-    """Return the artefact of a file that workers with these settings would take; building its network is tried.
+    """Return the artefact of a file that workers with these settings would accept, after a trial build of its network.
 
     Raises:
-        ArtefactError: damaged, too large, or of shapes that its architecture does not have.
-        ModelsError: for no spec that is known here.
+        ArtefactError: the artefact is damaged, too large, or its shapes do not fit its architecture.
+        ModelsError: the artefact is for a spec that is not known here.
     """
     artefact = Artefact.load(file, max_bytes=settings.model_max_bytes)
     theirs = artefact.manifest.spec
     ours = _spec_named(settings, theirs.name)
     if ours.digest != theirs.digest:
         raise ModelsError(
-            f"{file} is for another version of spec {theirs.name!r} than the one here, so workers would refuse it: "
+            f"{file} is for another version of spec {theirs.name!r} than the local one, so workers would refuse it: "
             "train it again, or set FAULTLINE_SPEC to the workers' spec"
         )
     build_model(artefact)
@@ -152,7 +152,7 @@ def _spec_named(settings: Settings, name: str) -> SignalSpec:
 
 
 async def promote(settings: Settings, artefact: Artefact, *, by: str | None, reason: str) -> str | None:
-    """Make an artefact the champion of its spec; returns the id of the former one, None when there was none."""
+    """Make an artefact the champion of its spec; return the id of the previous champion, None if there was none."""
     spec = artefact.manifest.spec.name
     former = (await read_models(settings)).get(champion_key(spec))
     await publish_model(settings, artefact, spec=spec, at=datetime.now(UTC), by=by or user(), reason=reason)
@@ -161,7 +161,7 @@ async def promote(settings: Settings, artefact: Artefact, *, by: str | None, rea
 
 @dataclass(frozen=True)
 class Rollback:
-    """From which model to which; None is the artefact that workers came with."""
+    """Result of a rollback: previous and present model; None is the workers' default artefact."""
 
     spec: str
     former: str | None
@@ -169,17 +169,17 @@ class Rollback:
 
 
 async def rollback(settings: Settings, *, to: str | None, by: str | None, reason: str) -> Rollback:
-    """Put a former champion into use again.
+    """Put an earlier champion into use again.
 
     Args:
-        settings: broker, spec, keys.
-        to: id of a model of the archive, or ``OWN``; the champion before the present one when not given, or ``OWN``
-            where there was none.
-        by: who does it; the user's name when not given.
-        reason: for people.
+        settings: broker, spec and keys.
+        to: id of an archived model, or ``OWN``. None stands for the champion before the present one, or for ``OWN`` if
+            there was none.
+        by: name of the person or program; the user's name when None.
+        reason: reason for people.
 
     Raises:
-        ModelsError: nothing to go back to, or it cannot be used.
+        ModelsError: there is no earlier model, or it cannot be used.
     """
     spec = load_spec(settings.spec).name
     records = await read_models(settings)
@@ -188,7 +188,10 @@ async def rollback(settings: Settings, *, to: str | None, by: str | None, reason
     if to is None:
         before = [record.model_id for record in archived(records, spec) if record.model_id != former]
         if not before and champion is None:
-            raise ModelsError(f"no model of spec {spec!r} was promoted: workers use the artefact they came with")
+            raise ModelsError(
+                f"no model of spec {spec!r} was promoted, so workers use their default artefact: there is nothing to "
+                "roll back"
+            )
         to = before[0] if before else OWN
     artefact = None if to == OWN else _found(records, settings, to)
     if artefact is not None and artefact.manifest.spec.name != spec:
@@ -198,7 +201,7 @@ async def rollback(settings: Settings, *, to: str | None, by: str | None, reason
 
 
 async def set_shadow(settings: Settings, artefact: Artefact | None, *, by: str | None, reason: str) -> None:
-    """Run an artefact beside the champion of its spec, or none any more."""
+    """Run an artefact as shadow of the champion of its spec; None ends the shadow."""
     spec = load_spec(settings.spec).name if artefact is None else artefact.manifest.spec.name
     await publish_model(
         settings, artefact, spec=spec, role="shadow", at=datetime.now(UTC), by=by or user(), reason=reason
@@ -206,7 +209,7 @@ async def set_shadow(settings: Settings, artefact: Artefact | None, *, by: str |
 
 
 def user() -> str:
-    """Return the name of the user that runs this; containers often have none."""
+    """Return the name of the current user, or "unknown", since containers often have none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

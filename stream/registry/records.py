@@ -1,15 +1,15 @@
-"""The records of the topic ``models``: keys, headers, and the check of what may be used. Pure: no Kafka, no clock.
+"""Define the records of the topic ``models``: keys, headers, and the check before use. Pure: no Kafka, no clock.
 
-One partition, compacted, so that the newest record of a key is what holds:
+The topic has one partition and is compacted, so the newest record of a key is in force:
 
 ==============================  =====================================================================
-``<spec>``                      the champion; null: workers go back to the artefact they came with
-``<spec>/shadow``               the candidate that runs beside it; null ends that
-``<spec>/archive/<model id>``   every model that was promoted, the newest so many, to go back to
+``<spec>``                      the champion; null: workers return to their default artefact
+``<spec>/shadow``               the candidate that runs beside it as shadow; null ends the shadow
+``<spec>/archive/<model id>``   promoted models for a rollback, limited to the newest ones
 ==============================  =====================================================================
 
-The value is the artefact. Signatures cover key and value, so that what was signed as a shadow, or long ago for the
-archive, is no champion elsewhere.
+The value is the artefact. A signature covers key and value, so that a record signed as shadow or for the archive
+cannot be used as champion.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ def champion_key(spec: str) -> str:
 
 
 def shadow_key(spec: str) -> str:
-    """Return the key of the candidate beside it."""
+    """Return the key of the shadow candidate for a spec."""
     return f"{spec}/{_SHADOW}"
 
 
 def archive_key(spec: str, model_id: str) -> str:
-    """Return the key of a model that was promoted."""
+    """Return the key of a promoted model in the archive."""
     return f"{spec}/{_ARCHIVE}/{model_id}"
 
 
 def signed_payload(key: str, value: bytes | None) -> bytes:
-    """Return what a signature covers. A tombstone is signed like an empty value."""
+    """Return the bytes that a signature covers. A tombstone is signed like an empty value."""
     return _SIGNED + key.encode() + b"\0" + (value or b"")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """One record of the topic; nothing in it is verified."""
+    """Record of the topic, not verified."""
 
     key: str
     value: bytes | None
@@ -71,12 +71,12 @@ class ModelRecord:
 
     @property
     def spec(self) -> str:
-        """Return the name of the spec, first part of the key."""
+        """Return the name of the spec, the first part of the key."""
         return self.key.partition("/")[0]
 
     @property
     def role(self) -> Role | None:
-        """Return the record's role; None for a key that is not ours."""
+        """Return the role of the record; None for an unknown form of key."""
         match self.key.split("/"):
             case [spec] if spec:
                 return "champion"
@@ -89,16 +89,16 @@ class ModelRecord:
 
     @property
     def model_id(self) -> str:
-        """Return the model's id as the key or a header claims it; for people and for looking up."""
+        """Return the model's id according to the key or a header, for display and search; it is not verified."""
         return self.key.rpartition("/")[2] if self.role == "archive" else self.header(HEADER_MODEL_ID)
 
     def header(self, name: str) -> str:
-        """Return a header's text in one printable line, or nothing."""
+        """Return a header's text in one printable line; empty without the header."""
         text = self.headers.get(name, b"").decode(errors="replace")
         return "".join(character if character.isprintable() else " " for character in text)[:500]
 
     def signed_by(self, keys: Iterable[Ed25519PublicKey]) -> bool:
-        """Return True if one of the keys signed it, under this key of the topic."""
+        """Return True if one of the public keys verifies the signature for this record key and value."""
         signature = self.headers.get(HEADER_SIGNATURE, b"")
         return verify(keys, signed_payload(self.key, self.value), signature)
 
@@ -113,7 +113,7 @@ def new_headers(
     reason: str,
     private_key: Ed25519PrivateKey | None,
 ) -> list[tuple[str, bytes]]:
-    """Return the headers of a record to publish, signed where there is a key."""
+    """Return the headers of a record to publish, signed if there is a private key."""
     headers = {HEADER_MODEL_ID: model_id, HEADER_AT: at.isoformat(), HEADER_BY: by, HEADER_REASON: reason}
     encoded = [(name, text.encode()) for name, text in headers.items() if text]
     if private_key is not None:
@@ -123,7 +123,7 @@ def new_headers(
 
 
 def check_signature(record: ModelRecord, keys: Sequence[Ed25519PublicKey]) -> None:
-    """Raise ModelRefusedError ("unsigned" or "signature") unless there are no keys, or one of them signed it."""
+    """Raise ModelRefusedError ("unsigned" or "signature") if there are keys and none of them signed the record."""
     if not keys:
         return
     if HEADER_SIGNATURE not in record.headers:
@@ -133,31 +133,31 @@ def check_signature(record: ModelRecord, keys: Sequence[Ed25519PublicKey]) -> No
     if not record.signed_by(keys):
         raise ModelRefusedError(
             "signature",
-            "its signature is by none of FAULTLINE_MODEL_PUBLIC_KEYS, or of another model or place: promote it again",
+            "none of FAULTLINE_MODEL_PUBLIC_KEYS verifies its signature for this model and key: promote it again",
         )
 
 
 def accepted(
     record: ModelRecord, *, keys: Sequence[Ed25519PublicKey] = (), max_bytes: int, spec: SignalSpec | None = None
 ) -> Artefact:
-    """Return the artefact of a record, verified: size, signature, hashes, shapes, spec and id, in this order.
+    """Return the artefact of a record after checking size, signature, hashes, shapes, spec and id, in this order.
 
     Args:
-        record: of the topic, not a tombstone.
-        keys: a signature by one of them is needed, where there are any.
-        max_bytes: longer values are not looked at.
-        spec: what the artefact must be for, to the digest; only the name in the key counts when not given.
+        record: record of the topic, not a tombstone.
+        keys: public keys, one of which must have signed the record; without keys no signature is required.
+        max_bytes: largest value in bytes; a larger one is not read.
+        spec: spec whose digest the artefact must have; when None, only the spec's name in the key must match.
 
     Raises:
-        ModelRefusedError: whose reason is oversize, unsigned, signature, truncated, corrupt, shape, invalid, spec
-            or id.
+        ModelRefusedError: the record is refused; its reason is oversize, unsigned, signature, truncated, corrupt,
+            shape, invalid, spec or id.
     """
     value = record.value or b""
     if len(value) > max_bytes:
         raise ModelRefusedError(
             "oversize", f"it is {len(value):,} bytes, FAULTLINE_MODEL_MAX_BYTES allows {max_bytes:,}"
         )
-    # Before anything of it is parsed: with keys set, nothing unsigned is.
+    # The signature is checked before parsing: with keys set, unsigned bytes are never parsed.
     check_signature(record, keys)
     try:
         artefact = Artefact.from_bytes(value, max_bytes=max_bytes)
@@ -173,6 +173,6 @@ def accepted(
 
 
 def archived(records: Mapping[str, ModelRecord], spec: str) -> list[ModelRecord]:
-    """Return the models of a spec that were promoted and can be gone back to, the latest first."""
+    """Return the archived models of a spec, to which workers can be rolled back, the latest first."""
     kept = (record for record in records.values() if record.spec == spec and record.role == "archive" and record.value)
     return sorted(kept, key=lambda record: -record.offset)

@@ -1,4 +1,4 @@
-"""The topic ``models``: read it to its end, follow it, and publish on it (by one function alone)."""
+"""Read the topic ``models`` to its end, follow it, and publish on it (only by ``publish_model``)."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from stream.settings import Settings
 log = structlog.get_logger(__name__)
 
 RETRY_S = 1.0
-"""Pause before a failed read is tried again; the model in use stays meanwhile."""
+"""Pause before a failed read is retried; the model in use stays meanwhile."""
 FOLLOW_WAIT_MS = 500
-"""Longest wait of one fetch while following. A new record ends the wait at once."""
+"""Longest wait of a fetch while following the topic. A new record ends the wait at once."""
 
 
 class ModelsReader:
-    """Read the topic in no group, from the beginning.
+    """Reader of the topic from its beginning, without a group.
 
     Args:
-        settings: broker, name of the topic.
+        settings: broker and name of the topic.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -42,10 +42,10 @@ class ModelsReader:
         self._reader = PartitionReader(settings, poll_ms=FOLLOW_WAIT_MS, fetch_max_wait_ms=FOLLOW_WAIT_MS)
 
     async def read_to_end(self) -> dict[str, ModelRecord]:
-        """Return the newest record of every key, tombstones included, up to the topic's present end.
+        """Return the newest record of every key up to the topic's current end, including tombstones.
 
         Raises:
-            BrokerError: no broker, or no right to read.
+            BrokerError: there is no broker, or no right to read.
         """
         newest: dict[str, ModelRecord] = {}
         with broker_errors(self._settings):
@@ -55,13 +55,13 @@ class ModelsReader:
         return newest
 
     async def next(self) -> list[ModelRecord]:
-        """Return records that came since, at least one, in their order; a failure is tried again until it passes."""
+        """Wait for new records and return them in order; failures are retried."""
         while True:
             try:
                 await self._start()
                 records = _model_records(await self._reader.fetch())
             except (KafkaError, OSError, TimeoutError) as error:
-                log.warning("models-not-read", error=repr(error), then="tried again; the model in use stays")
+                log.warning("models-not-read", error=repr(error), then="retried; the model in use stays")
                 await self.close()
                 await asyncio.sleep(RETRY_S)
                 continue
@@ -69,7 +69,7 @@ class ModelsReader:
                 return records
 
     async def close(self) -> None:
-        """Stop reading; the next read goes on where this one ended."""
+        """Stop reading; the next read resumes at the same position."""
         await self._reader.close()
 
     async def _start(self) -> None:
@@ -81,7 +81,7 @@ class ModelsReader:
 def _model_records(fetched: Fetched) -> list[ModelRecord]:
     return [
         ModelRecord(
-            # Undecodable keys are nobody's: they have no role.
+            # A key that cannot be decoded has no role.
             (record.key or b"").decode(errors="replace"),
             record.value,
             {name: value or b"" for name, value in record.headers},
@@ -93,11 +93,11 @@ def _model_records(fetched: Fetched) -> list[ModelRecord]:
 
 
 async def read_models(settings: Settings) -> dict[str, ModelRecord]:
-    """Return what holds at present: the newest record of every key that has a value. Nothing in it is verified.
+    """Return the newest record of every key unless it is a tombstone; nothing is verified.
 
     Raises:
         TopicError: the topic is missing.
-        BrokerError: no broker, no login, no right to read.
+        BrokerError: there is no broker, the login was refused, or there is no right to read.
     """
     await require_topics(settings, [settings.topic_models])
     reader = ModelsReader(settings)
@@ -109,30 +109,30 @@ async def read_models(settings: Settings) -> dict[str, ModelRecord]:
 
 
 def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
-    """Return the keys whose models are taken; none when every model is. Raises SigningError."""
+    """Return the public keys whose models are accepted; none if every model is accepted. Raises SigningError."""
     return tuple(public_key(file) for file in settings.model_public_key_files)
 
 
 def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
-    """Return the key to sign with; None when there is none and none is needed.
+    """Return the private key for signing; None if there is none and none is needed.
 
     Raises:
-        SettingsError: workers with these settings would refuse what is published.
+        SettingsError: workers with these settings would refuse the published model.
         SigningError: a key cannot be read.
     """
     trusted = public_keys(settings)
     if settings.model_private_key is None:
         if trusted:
             raise SettingsError(
-                "FAULTLINE_MODEL_PUBLIC_KEYS is set, so workers take signed models only: set "
+                "FAULTLINE_MODEL_PUBLIC_KEYS is set, so workers accept only signed models: set "
                 "FAULTLINE_MODEL_PRIVATE_KEY to the file of the private key"
             )
         return None
     key = private_key(settings.model_private_key)
     if trusted and key_id(key.public_key()) not in {key_id(one) for one in trusted}:
         raise SettingsError(
-            f"the public key of FAULTLINE_MODEL_PRIVATE_KEY ({key_id(key.public_key())}) is none of "
-            "FAULTLINE_MODEL_PUBLIC_KEYS, so workers would refuse the model: set keys that belong together"
+            f"the public key of FAULTLINE_MODEL_PRIVATE_KEY ({key_id(key.public_key())}) is not among "
+            "FAULTLINE_MODEL_PUBLIC_KEYS, so workers would refuse the model: set keys that match"
         )
     return key
 
@@ -147,24 +147,25 @@ async def publish_model(
     by: str,
     reason: str = "",
 ) -> None:
-    """Publish a model for all workers of a spec, confirmed by the broker when this returns.
+    """Publish a model for all workers of a spec; return after the broker's confirmation.
 
-    A champion goes into the archive first, then into use; beyond ``settings.model_archive`` the oldest of the archive
-    are taken off. A shadow that becomes champion ends as shadow.
+    A champion is first written to the archive, then put into use. Archived models beyond ``settings.model_archive`` are
+    removed, the oldest first. A shadow that becomes champion is no longer a shadow.
 
     Args:
-        settings: broker, topic, keys.
-        artefact: verified; None takes the champion back, so that workers use what they came with, or ends the shadow.
+        settings: broker, topic and keys.
+        artefact: verified artefact. None withdraws the champion, so that workers use their default artefact, or ends
+            the shadow.
         spec: name of the spec.
-        role: what the model is for.
-        at: now, with its zone.
-        by: who promotes, e.g. a user's name or "trainer".
-        reason: for people.
+        role: role of the model.
+        at: present time, with its time zone.
+        by: name of the person or program, e.g. a user's name or "trainer".
+        reason: reason for people.
 
     Raises:
-        SettingsError: workers would refuse it, see ``signing_key``.
-        TopicError: the topic is missing, or takes no record of this size.
-        BrokerError: no broker, no login, no right to write.
+        SettingsError: workers would refuse the model, see ``signing_key``.
+        TopicError: the topic is missing, or does not accept a record of this size.
+        BrokerError: there is no broker, the login was refused, or there is no right to write.
     """
     key = signing_key(settings)
     present = await read_models(settings)
@@ -188,7 +189,7 @@ async def publish_model(
 def _superseded(
     settings: Settings, present: Mapping[str, ModelRecord], spec: str, artefact: Artefact | None
 ) -> Iterable[str]:
-    """Yield the keys to take off: the oldest of the archive beyond its size, and a shadow that becomes champion."""
+    """Yield the keys to delete: the oldest archived models beyond the limit, and a shadow that becomes champion."""
     if artefact is None:
         return
     others = [record.key for record in archived(present, spec) if record.model_id != artefact.model_id]
@@ -200,19 +201,19 @@ def _superseded(
 
 async def _send(settings: Settings, records: Iterable[tuple[str, bytes | None, list[tuple[str, bytes]]]]) -> None:
     options = producer_kwargs(settings)
-    # The topic's own limit decides, and its answer says so.
+    # Set above the topic's own limit, so that the broker's answer decides.
     options["max_request_size"] = max(options["max_request_size"], 2 * settings.model_max_bytes)
     with broker_errors(settings):
         producer = AIOKafkaProducer(**options)
         try:
             await producer.start()
-            # One partition and an idempotent producer keep their order.
+            # One partition and an idempotent producer keep the records in order.
             for key, value, headers in records:
                 await producer.send_and_wait(settings.topic_models, value, key.encode(), 0, headers=headers)
         except MessageSizeTooLargeError:
             change = f"kafka-configs --bootstrap-server {settings.broker} --alter --topic {settings.topic_models}"
             raise TopicError(
-                f"the topic {settings.topic_models} takes no record of this size: {change} "
+                f"the topic {settings.topic_models} does not accept a record of this size: {change} "
                 f"--add-config max.message.bytes={2 * settings.model_max_bytes}"
             ) from None
         finally:

@@ -40,14 +40,14 @@ class RegistrySettings(BaseSettings):
         files = _files(value)
         for file in files:
             if not file.is_file():
-                raise ValueError(f"{str(file)!r} is not a file: create keys with: faultline keys new")
+                raise ValueError(f"{str(file)!r} is not a file: create keys with faultline keys new")
         return value if files else None
 
     @field_validator("model_private_key")
     @classmethod
     def _private_key_is_a_file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():
-            raise ValueError(f"{str(value)!r} is not a file: create keys with: faultline keys new")
+            raise ValueError(f"{str(value)!r} is not a file: create keys with faultline keys new")
         return value
 
     @property

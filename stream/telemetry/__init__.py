@@ -1,1 +1,1 @@
-"""Logs, traces, health and watchdogs."""
+"""Observe processes: logs, traces, health and watchdogs."""

@@ -1,4 +1,4 @@
-"""Health, readiness and metrics over HTTP, on loopback by default."""
+"""Serve health, readiness and metrics over HTTP, on loopback by default."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Why a worker is or is not ready."""
+    """Conditions of a worker's readiness."""
 
     model: bool
-    """The artefact is verified, compiled and warmed."""
+    """True if the artefact is verified, compiled and warmed up."""
     assigned: bool
-    """The group has given this worker its share (which may be none)."""
+    """True if the group has assigned partitions to this worker (possibly none)."""
     publishing: bool
-    """Nothing is waiting for a topic that cannot be written."""
+    """True if no publish is being retried."""
     failed: bool
-    """The pipeline has failed; the process is about to end."""
+    """True if the pipeline has failed or the worker is stopping; the process is about to end."""
 
     @property
     def ready(self) -> bool:
@@ -34,13 +34,14 @@ class Readiness:
 
 
 class HealthServer:
-    """Serve ``/healthz`` (the event loop answers), ``/readyz`` (windows are classified) and ``/metrics``.
+    """Server of ``/healthz`` (the event loop answers), ``/readyz`` (windows are classified) and ``/metrics``.
 
     Args:
-        host, port: where to listen; port 0 takes a free one, see ``port`` after ``start``.
-        readiness: asked on every ``/readyz``.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one, see ``port`` after ``start``.
+        readiness: called for every ``/readyz``.
         registry: metrics to expose.
-        refresh: called before metrics are rendered.
+        refresh: called before the metrics are rendered.
     """
 
     def __init__(
@@ -67,10 +68,10 @@ class HealthServer:
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> None:
-        """Listen.
+        """Start to listen.
 
         Raises:
-            WorkerError: the port is taken.
+            WorkerError: the address cannot be used, e.g. because another process uses the port.
         """
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self.port)
@@ -80,7 +81,7 @@ class HealthServer:
             await self._runner.cleanup()
             raise WorkerError(
                 f"cannot listen on {self._host}:{self.port} ({error.strerror or error}); "
-                "set FAULTLINE_WEB_PORT to a free port, or 0 to take any"
+                "set FAULTLINE_WEB_PORT to a free port, or to 0 to choose one"
             ) from error
         self.port = self._runner.addresses[0][1]
         log.info("web-listening", host=self._host, port=self.port)

@@ -1,12 +1,12 @@
-"""OpenTelemetry spans of the record path: window → micro-batch → event, by the trace context in records' headers.
+"""Make OpenTelemetry spans from window to micro-batch to event, by the trace context in the records' headers.
 
-A micro-batch is of many traces at once. It gets a trace of its own — a span ``micro-batch`` with one below it per
-stage — linked to the contexts of its sampled messages. What comes of a message (fault events, window classes) carries
-on that message's trace: one span per such message, below the sender's, whose context goes into the headers.
-With tracing off none of this is built; only this module imports OpenTelemetry, and only when it is switched on.
+A micro-batch belongs to many traces at once. It has its own trace: a span ``micro-batch`` with one child per stage,
+linked to the contexts of its sampled messages. The records that result from a message (fault events, window classes)
+continue the trace of that message: each such message has one span, a child of the sender's, whose context goes into the
+headers. With tracing off no such object exists; only this module imports OpenTelemetry, and only with tracing on.
 
-Contexts are read and written by OpenTelemetry's own propagator (https://www.w3.org/TR/trace-context/). A broken one
-counts as absent, never as an error: a trace is worth less than a window.
+OpenTelemetry's own propagator reads and writes the contexts (https://www.w3.org/TR/trace-context/). An invalid context
+is ignored and is never an error, since a trace matters less than a window.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ log = structlog.get_logger(__name__)
 
 TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 KNOWN_FLAGS = 0x03
-"""Sampled, and that the trace's id is random: others are unknown and must not be passed on."""
+"""Flags "sampled" and "random trace id"; other flags are unknown and must not be passed on."""
 STATE_BYTES = 512
-"""A longer tracestate is dropped: it is copied into every event that comes of the message."""
+"""Longest tracestate; a longer one is dropped, since it is copied into every event that results from the message."""
 EXPORT_TIMEOUT_S = 5.0
-"""Longest export, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
+"""Timeout of an export, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
 CLOSE_S = 3.0
-"""A collector that hangs must not hold up a stop, which has 25 s for everything."""
+"""Longest wait for the last export: a collector that hangs must not delay a shutdown, which may take 25 s in all."""
 MOST_LINKS = 128
-"""OpenTelemetry's own limit per span."""
+"""Most links per span, OpenTelemetry's own limit."""
 
 Header = tuple[str, bytes | None]
 
@@ -59,9 +59,9 @@ def _propagator() -> TraceContextTextMapPropagator:
 
 
 def read_context(headers: Sequence[Header]) -> SpanContext | None:
-    """Return the trace context of a record; None where it has none, or one that is broken. Needs OpenTelemetry.
+    """Return the trace context of a record; None if it has none or an invalid one. Needs OpenTelemetry.
 
-    Of several traceparents the last counts, as a record's last header of a name does in Kafka's own clients.
+    If there are several traceparents, the last one is used, as Kafka's own clients do for headers of equal names.
     """
     fields: dict[str, list[str]] = {}
     for name, value in headers:
@@ -85,19 +85,19 @@ def read_context(headers: Sequence[Header]) -> SpanContext | None:
 
 
 def trace_headers(context: SpanContext) -> list[tuple[str, bytes]]:
-    """Return the headers of a record that comes of a span."""
+    """Return the headers for a record that results from a span."""
     fields: dict[str, str] = {}
     _propagator().inject(fields, _below(context))
     return [(name, text.encode()) for name, text in fields.items()]
 
 
 class Tracing:
-    """Make and export the spans of one process.
+    """Factory of the spans of one process.
 
     Args:
-        provider: exports them; samples what it is given, since the choice is made here.
-        sample_ratio: of micro-batches without a sampled message, the part that is traced all the same.
-        chance: uniform in [0, 1).
+        provider: exports spans; it samples every span, since sampling is decided here.
+        sample_ratio: fraction of micro-batches that are traced without a sampled message.
+        chance: returns a random number, uniform in [0, 1).
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Tracing:
         self._tracer = provider.get_tracer("faultline")
 
     def batch(self) -> BatchTrace:
-        """Begin the trace of a micro-batch."""
+        """Return a new trace for a micro-batch."""
         return BatchTrace(self, chosen=self._chance() < self._ratio)
 
     def span(
@@ -122,7 +122,7 @@ class Tracing:
         attributes: dict[str, Any] | None = None,
         consumer: bool = False,
     ) -> Span:
-        """Start a span; of a trace of its own where it has no parent."""
+        """Start a span; without a parent it starts a new trace."""
         from opentelemetry.trace import SpanKind
 
         return self._tracer.start_span(
@@ -135,20 +135,20 @@ class Tracing:
         )
 
     def close(self) -> None:
-        """Export what is left, for as long as a stop may take."""
-        # A thread that may be left behind: the provider waits up to half a minute.
+        """Export the remaining spans, within ``CLOSE_S``."""
+        # On a daemon thread that may be abandoned, since the provider waits up to half a minute.
         thread = threading.Thread(target=self._provider.shutdown, name="tracing-close", daemon=True)
         thread.start()
         thread.join(CLOSE_S)
 
 
 def open_tracing(settings: Settings, service: str) -> Tracing | None:
-    """Return what makes spans as the settings say; None where they are off.
+    """Return the factory of spans; None with tracing off.
 
     OpenTelemetry reads its own variables: OTEL_EXPORTER_OTLP_*, OTEL_BSP_*, OTEL_SERVICE_NAME and so on.
 
     Args:
-        settings: the switch, and the group as the service's namespace.
+        settings: the switch, and the group, which is the service's namespace.
         service: worker or trainer.
     """
     if settings.tracing == "off":
@@ -160,7 +160,7 @@ def open_tracing(settings: Settings, service: str) -> Tracing | None:
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
     ours = {"service.name": f"faultline-{service}", "service.namespace": settings.group}
-    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
+    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence.
     resource = Resource.create({**ours, **OTELResourceDetector().detect().attributes})
     provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
     its_own = {"OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"} & os.environ.keys()
@@ -169,48 +169,48 @@ def open_tracing(settings: Settings, service: str) -> Tracing | None:
     endpoint, ratio = otel_endpoint(), otel_sample_ratio()
     if otel_headers() and endpoint.startswith("http://"):
         log.warning("tracing-headers-in-the-clear", advice="set OTEL_EXPORTER_OTLP_ENDPOINT to an https:// address")
-    log.info("tracing", endpoint=endpoint, sample_ratio=ratio)
+    log.info("tracing-enabled", endpoint=endpoint, sample_ratio=ratio)
     return Tracing(provider, ratio)
 
 
 def context_of(span: Span) -> SpanContext | None:
-    """Return what records that come of a span carry; None where OpenTelemetry is disabled (OTEL_SDK_DISABLED)."""
+    """Return the context of a span for records; None if OpenTelemetry is disabled (OTEL_SDK_DISABLED)."""
     context = span.get_span_context()
     return context if context.is_valid else None
 
 
 def links_to(contexts: Sequence[SpanContext]) -> list[Link]:
-    """Return links of a span to others, as many as it may have."""
+    """Return links to spans, at most ``MOST_LINKS``."""
     from opentelemetry.trace import Link
 
     return [Link(context) for context in contexts[:MOST_LINKS]]
 
 
 def fail(span: Span, reason: str) -> None:
-    """Mark what a span stands for as failed."""
+    """Set the status of a span to failed."""
     from opentelemetry.trace import Status, StatusCode
 
     span.set_status(Status(StatusCode.ERROR, reason))
 
 
 class BatchTrace:
-    """The trace of one micro-batch; no span of it exists unless it is sampled."""
+    """Trace of one micro-batch; its spans exist only if it is sampled."""
 
     def __init__(self, tracing: Tracing, *, chosen: bool) -> None:
         self._tracing = tracing
         self._chosen = chosen
         self._contexts: dict[tuple[int, int], SpanContext] = {}
-        """Contexts of messages, by partition and offset."""
+        """Context of every message that has one, by partition and offset."""
         self._root: Span | None = None
         self._links: list[Link] = []
         self._messages: dict[tuple[int, int], Span] = {}
-        """Spans of messages that led to an event or classes."""
+        """Spans of messages that resulted in an event or classes, by partition and offset."""
         self._stages: dict[str, tuple[int, int, int]] = {}
-        """First begin, last end, and time spent in between, ns."""
+        """Time of the first begin and of the last end, and the time spent, in ns, by stage."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure time spent on a stage. One that is entered again lasts from its first begin to its last end."""
+        """Measure the time spent in a stage. A stage entered again lasts from its first begin to its last end."""
         began = time.time_ns()
         try:
             yield
@@ -225,11 +225,11 @@ class BatchTrace:
         self._stages[name] = (first, ended, spent + ended - began)
 
     def gathered(self, decoded: Sequence[DecodedBatch], *, waited_s: float) -> None:
-        """Note that the micro-batch is closed: its messages decide whether it is traced.
+        """Record that the micro-batch is closed; its messages decide whether it is traced.
 
         Args:
-            decoded: its messages.
-            waited_s: since the oldest of them arrived.
+            decoded: messages of the micro-batch.
+            waited_s: time since the oldest of them arrived.
         """
         now = time.time_ns()
         began = now - round(waited_s * NS_PER_S)
@@ -251,7 +251,7 @@ class BatchTrace:
             self._root = self._tracing.span("micro-batch", links=self._links, start_ns=began, attributes=attributes)
 
     def carried(self, outgoing: list[Outgoing], record: IncomingRecord) -> list[Outgoing]:
-        """Return what comes of a message, with the context of its trace in the headers."""
+        """Return the records that result from a message, with the context of its trace in their headers."""
         context = self._context_beyond(record, outgoing)
         if context is None:
             return outgoing
@@ -275,7 +275,8 @@ class BatchTrace:
         assert self._root is not None
         batch = context_of(self._root)
         return self._tracing.span(
-            f"judge {record.topic}",
+            # OpenTelemetry's name for consumer spans: operation and destination.
+            f"process {record.topic}",
             self._root if known is None else known,
             links=[] if known is None or batch is None else links_to([batch]),
             start_ns=self._stages["gather"][0],
@@ -290,13 +291,13 @@ class BatchTrace:
         )
 
     def ids(self, partition: int, offset: int) -> dict[str, str]:
-        """Return ``trace_id`` for a line of the log about what came of a message; empty where it is not traced."""
+        """Return ``trace_id`` for the log line of an event that results from a message; empty without a trace."""
         span = self._messages.get((partition, offset))
         context = None if span is None else context_of(span)
         return {} if context is None else {"trace_id": f"{context.trace_id:032x}"}
 
     def end(self, model_id: str = "", error: Exception | None = None) -> None:
-        """End the spans: all stages are through, or one failed."""
+        """End the spans, after all stages or after a failure."""
         if self._root is None:
             return
         for name, (began, ended, spent) in self._stages.items():
@@ -320,6 +321,6 @@ def _below(parent: Span | SpanContext | None) -> Context:
     from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
     if parent is None:
-        # An empty one: whatever span the process may be in is not ours.
+        # An empty context, since the process's current span is unrelated.
         return Context()
     return set_span_in_context(NonRecordingSpan(parent) if isinstance(parent, SpanContext) else parent, Context())

@@ -1,7 +1,7 @@
-"""The two watchdogs: against a consumer that is stuck while lag waits, and against a stop that hangs.
+"""End a worker that has lag and makes no progress, and a shutdown that hangs.
 
-Both are threads, since what they watch may be the event loop itself, and both end the process at once
-(``os._exit``): nothing unconfirmed was committed, so the restart repeats and loses nothing.
+Both watchdogs are threads, since the event loop itself may be blocked. Both end the process at once (``os._exit``):
+nothing unconfirmed was committed, so the restarted process repeats work and loses nothing.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ CHECK_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """State of a worker at one moment, as the watchdog sees it."""
+    """State of a worker at one moment, as read by the watchdog."""
 
     progress: int
-    """Micro-batches that went through."""
+    """Number of micro-batches that left the pipeline."""
     lag: int
-    """Records appended and not finished."""
+    """Number of records appended and not acknowledged."""
     excused: bool
-    """In a rebalance, restoring, or waiting for a topic that cannot be written: waiting is right."""
+    """True if no progress is expected: in a rebalance, while restoring, or while a topic cannot be written."""
 
 
 class StuckDetector:
-    """Pure part: a worker is stuck when it has lag and has not moved for ``timeout_s`` without an excuse.
+    """Pure detector: a worker is stuck if it has lag and makes no progress for ``timeout_s`` without an excuse.
 
     Example:
         >>> detector = StuckDetector(timeout_s=10)
@@ -48,7 +48,7 @@ class StuckDetector:
         self._since_s = 0.0
 
     def stuck(self, vitals: Vitals, now_s: float) -> bool:
-        """Return True if these vitals, taken at ``now_s`` (monotonic seconds), are those of a stuck worker."""
+        """Return True if the worker is stuck, given its state at ``now_s`` (monotonic seconds)."""
         if vitals.progress != self._progress or vitals.lag <= 0 or vitals.excused:
             self._progress, self._since_s = vitals.progress, now_s
             return False
@@ -56,10 +56,12 @@ class StuckDetector:
 
 
 class StuckWatchdog:
-    """Ends the process when its worker is stuck.
+    """Watchdog that ends the process when its worker is stuck.
 
     Args:
-        vitals: called from the watchdog's thread; must not wait for the event loop.
+        vitals: returns the worker's state; called on the watchdog's thread, so it must not wait for the event loop.
+        timeout_s: time without progress after which the worker is stuck.
+        end: called with the exit status.
     """
 
     def __init__(
@@ -86,21 +88,21 @@ class StuckWatchdog:
             try:
                 vitals = self._vitals()
             except Exception as error:
-                # The last vitals stand, so that a worker whose vitals cannot be taken any more is ended too.
-                log.warning("vitals-unknown", error=repr(error))
+                # The last state is used again, so that a worker whose state can no longer be read is ended too.
+                log.warning("worker-state-unknown", error=repr(error))
             if self._detector.stuck(vitals, time.monotonic()):
                 log.critical(
                     "worker-stuck",
                     lag=vitals.lag,
                     for_s=self._timeout_s,
-                    then="the process ends; its restart repeats what was not committed",
+                    then="the process ends; after a restart uncommitted records are repeated",
                 )
                 self._end(EXIT_STUCK)
                 return
 
 
 class StopWatchdog:
-    """Ends the process when its stop takes longer than ``timeout_s``."""
+    """Watchdog that ends the process when its shutdown takes longer than ``timeout_s``."""
 
     def __init__(self, timeout_s: float, *, end: Callable[[int], None] = os._exit) -> None:
         self._timeout_s = timeout_s
@@ -109,14 +111,16 @@ class StopWatchdog:
         self._thread = threading.Thread(target=self._watch, name="stop-watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin when the stop begins."""
+        """Start the time limit; call this when the shutdown begins."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Note that the stop is through."""
+        """Stop watching, since the shutdown is complete."""
         self._done.set()
 
     def _watch(self) -> None:
         if not self._done.wait(self._timeout_s):
-            log.critical("stop-hangs", for_s=self._timeout_s, then="the process ends; nothing unconfirmed is committed")
+            log.critical(
+                "shutdown-timed-out", for_s=self._timeout_s, then="the process ends; nothing unconfirmed is committed"
+            )
             self._end(EXIT_STUCK)

@@ -67,7 +67,7 @@ def test_a_trace_goes_from_window_to_event_and_its_spans_to_the_collector(
 
         wait_until(lambda: collector.names(TRACE_ID), "the spans")
         assert worker.terminate() == 0
-        assert collector.names(TRACE_ID) == [f"judge {topics.windows}"]
+        assert collector.names(TRACE_ID) == [f"process {topics.windows}"]
         (judged,) = [span for _, span in collector.spans if span.trace_id.hex() == TRACE_ID]
         assert (judged.parent_span_id.hex(), judged.span_id.hex()) == (SPAN_ID, f"{carried.span_id:016x}")
         batch = judged.links[0].trace_id.hex()

@@ -114,7 +114,7 @@ def test_a_looped_replay_ends_at_ctrl_c_with_everything_confirmed(
     ("arguments", "status", "complaint"),
     [
         (["replay", "none.parquet"], 1, "no such file to replay: none.parquet"),
-        (["replay", "pyproject.toml"], 1, "nothing that can be replayed"),
+        (["replay", "pyproject.toml"], 1, "cannot be replayed; supported kinds"),
         (["replay", "pyproject.toml", "--pace", "fast"], 2, "--pace fast: give a number above 0"),
         (["replay", "pyproject.toml", "--from", "noon"], 2, "--from noon: give seconds from the beginning, or an ISO"),
         (["subscribe", "lgg"], 2, "no fault type lgg; there are lg, ll"),

@@ -166,7 +166,7 @@ def test_a_disk_too_full_to_finish_keeps_what_was_recorded(tmp_path: Path) -> No
     writer = RecordingWriter(path, keep=True)
     writer.write(rows(1)[0])
     (tmp_path / "r.parquet.finishing").symlink_to("/dev/full")
-    with pytest.raises(RecordingError, match=r"No space left on device; what was recorded stays in .*--repair"):
+    with pytest.raises(RecordingError, match=r"No space left on device; the records stay in .*--repair"):
         writer.close()
     assert list(read_recording(path)) == rows(1)
     assert repair(path).complete

@@ -368,8 +368,8 @@ def test_samples_are_sent_as_windows_of_lines_side_by_side() -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "nothing that can be replayed"),
-        (b"a,b,c\n1,2,3\n", "nothing that can be replayed"),
+        (b"", "cannot be replayed; supported kinds"),
+        (b"a,b,c\n1,2,3\n", "cannot be replayed; supported kinds"),
         (b"PAR1 but no more", "not a Parquet file"),
     ],
 )
@@ -384,7 +384,7 @@ def test_a_missing_file_and_an_option_of_another_kind_are_errors(tmp_path: Path)
     with pytest.raises(RecordingError, match="no such file"):
         open_source(tmp_path / "none")
     write_recording(tmp_path / "r.parquet")
-    with pytest.raises(RecordingError, match="its windows stay grouped as they are"):
+    with pytest.raises(RecordingError, match="whose messages are sent unchanged"):
         open_source(tmp_path / "r.parquet", SourceOptions(windows_per_message=3))
 
 

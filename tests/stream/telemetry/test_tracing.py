@@ -78,7 +78,7 @@ async def test_the_event_of_a_window_carries_on_its_trace() -> None:
         await through(made, onset("a", GATEWAY))
         (event,) = faults(made.broker)
         context = read_context(event.headers)
-        judged = spans.one("judge sensor-windows")
+        judged = spans.one("process sensor-windows")
         assert judged.parent is not None
         assert judged.parent.span_id == GATEWAY.span_id
         assert trace_id(judged) == GATEWAY.trace_id
@@ -95,7 +95,7 @@ async def test_a_micro_batch_has_a_span_for_each_stage_linked_to_its_sampled_mes
         await through(made, onset("a", GATEWAY), onset("b", OTHER, 1), onset("c", UNSAMPLED, 2), onset("d", None, 3))
         whole = spans.one("micro-batch")
         assert whole.parent is None
-        assert {span.name for span in spans.all} == {*STAGES, "micro-batch", "judge sensor-windows"}
+        assert {span.name for span in spans.all} == {*STAGES, "micro-batch", "process sensor-windows"}
         for stage in STAGES:
             span = spans.one(stage)
             assert span.parent is not None
@@ -105,7 +105,7 @@ async def test_a_micro_batch_has_a_span_for_each_stage_linked_to_its_sampled_mes
         assert whole.attributes is not None
         assert whole.attributes["faultline.model_id"] == "model-a"
         assert whole.attributes["messaging.batch.message_count"] == 4
-        assert all(links(span) == {trace_id(whole)} for span in spans.named("judge sensor-windows"))
+        assert all(links(span) == {trace_id(whole)} for span in spans.named("process sensor-windows"))
 
 
 async def test_each_event_of_a_micro_batch_carries_the_trace_of_its_own_window() -> None:
@@ -142,7 +142,7 @@ async def test_a_micro_batch_is_traced_by_the_sample_ratio_although_no_window_as
         context = read_context(event.headers)
         assert context is not None
         assert context.trace_id == trace_id(spans.one("micro-batch"))
-        assert {span.name for span in spans.all} == {*STAGES, "micro-batch", "judge sensor-windows"}
+        assert {span.name for span in spans.all} == {*STAGES, "micro-batch", "process sensor-windows"}
 
 
 async def test_the_classes_of_a_window_carry_on_its_trace_as_well() -> None:
@@ -201,7 +201,7 @@ def test_opentelemetrys_own_variables_name_the_service_and_the_collector(monkeyp
         tracing.close()
     assert [(service, span.name) for service, span in collector.spans] == [("substation-7", "one")]
     assert [headers["authorization"] for _, headers in collector.requests] == ["Bearer hunter2"]
-    assert [entry["event"] for entry in logged] == ["tracing-headers-in-the-clear", "tracing"]
+    assert [entry["event"] for entry in logged] == ["tracing-headers-in-the-clear", "tracing-enabled"]
     assert "hunter2" not in repr(logged)
 
 
