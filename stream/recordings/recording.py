@@ -2,8 +2,8 @@
 
 Parquet stores its metadata at the end, so an unfinished file has none. A recording is therefore written in Arrow's
 stream format first, which is made for incremental writing: a file that was cut off anywhere, by SIGKILL or a full disk,
-is readable up to its last complete batch. Closing converts the batches to Parquet, which replaces the stream; ``repair``
-does the same for a file that was cut off.
+is readable up to its last complete batch. Closing converts the batches to Parquet, which replaces the stream;
+``repair`` does the same for a file that was cut off.
 """
 
 from __future__ import annotations

@@ -32,5 +32,6 @@ def test_no_public_key_is_no_key(monkeypatch: pytest.MonkeyPatch, empty: str) ->
 @pytest.mark.parametrize("name", ["FAULTLINE_MODEL_PUBLIC_KEYS", "FAULTLINE_MODEL_PRIVATE_KEY"])
 def test_a_key_that_is_not_there_is_named_with_what_makes_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "nowhere.key")
-    with pytest.raises(SettingsError, match=f"{name}: 'nowhere.key' is not a file: create keys with faultline keys new"):
+    complaint = f"{name}: 'nowhere.key' is not a file: create keys with faultline keys new"
+    with pytest.raises(SettingsError, match=complaint):
         load_settings()
