@@ -1,9 +1,9 @@
-"""Health check of a container, for Docker: its image has no curl, and Kubernetes asks /readyz itself.
+"""Check the health of a container for Docker, since the image has no curl; Kubernetes requests /readyz itself.
 
-    python3 health.py           the worker's /readyz, on FAULTLINE_WEB_PORT or 8066
-    python3 health.py trainer   the trainer's, on FAULTLINE_TRAINER_WEB_PORT or 8067
+    python3 health.py           requests the worker's /readyz, on FAULTLINE_WEB_PORT or 8066
+    python3 health.py trainer   requests the trainer's, on FAULTLINE_TRAINER_WEB_PORT or 8067
 
-Prints what /readyz says, so that `docker inspect` tells why a container is not healthy.
+It prints the answer of /readyz, so that `docker inspect` shows why a container is unhealthy.
 """
 
 import os
@@ -15,7 +15,7 @@ PORTS = {"worker": ("FAULTLINE_WEB_PORT", "8066"), "trainer": ("FAULTLINE_TRAINE
 
 
 def main() -> int:
-    """Exit status: 0 when ready."""
+    """Print the answer of /readyz; return the exit status, 0 if ready."""
     variable, usual = PORTS[sys.argv[1] if len(sys.argv) > 1 else "worker"]
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{os.environ.get(variable, usual)}/readyz", timeout=4) as answer:

@@ -1,11 +1,11 @@
-"""Makes what the secure overlays need, for a trial: a CA, the broker's certificate, users, keys for models.
+r"""Create the files that the secure overlays need, for a trial: CA, broker certificate, users, keys for models.
 
-    docker run --rm -i --user "$(id -u):$(id -g)" -v "$PWD/secrets:/secrets" --entrypoint python3 \\
+    docker run --rm -i --user "$(id -u):$(id -g)" -v "$PWD/secrets:/secrets" --entrypoint python3 \
         faultline:0.2.0-cpu - /secrets < deploy/secure/prepare.py
 
-The folder must exist and be empty; nothing is ever overwritten. It becomes readable by its owner alone; the files in
-it by all, since the users of the containers, who see only those that are mounted, are others. A CA of your own, and
-passwords from a vault, take these files' places in production.
+The folder must exist and be empty; no file is overwritten. Only its owner can read the folder. All users can read the
+files in it, since the containers run as other users and see only the mounted files. In production, use a CA of your own
+and passwords from a vault instead.
 """
 
 import secrets
@@ -32,7 +32,7 @@ def certificate(
     issuer_key: ec.EllipticCurvePrivateKey,
     extensions: Iterable[tuple[x509.ExtensionType, bool]],
 ) -> x509.Certificate:
-    """A certificate of today."""
+    """Return a signed certificate that is valid from now on for ``VALID``."""
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
@@ -49,7 +49,7 @@ def certificate(
 
 
 def usage(**allowed: bool) -> x509.KeyUsage:
-    """Key usage with everything off that is not named."""
+    """Return a key usage extension with only the named usages."""
     names = (
         *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
         *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
@@ -58,21 +58,21 @@ def usage(**allowed: bool) -> x509.KeyUsage:
 
 
 def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A private key as Kafka reads it."""
+    """Return a private key in the PEM form that Kafka reads."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
 def write(path: Path, content: bytes | str, mode: int = 0o644) -> None:
-    """Write a file that is not there yet."""
+    """Write a new file; raise if it exists."""
     with path.open("xb") as file:
         path.chmod(mode)
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def make_certificates(folder: Path) -> None:
-    """``ca.pem`` for every client; ``broker.pem``, key and certificate, for the broker."""
+    """Write ``ca.pem`` for all clients and ``broker.pem``, key and certificate, for the broker."""
     ca_key, broker_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
     ca = certificate(
@@ -101,26 +101,26 @@ def make_certificates(folder: Path) -> None:
         ],
     )
     write(folder / "ca.pem", ca.public_bytes(serialization.Encoding.PEM))
-    # To issue further certificates; no container sees it.
+    # For issuing further certificates; it is mounted into no container.
     write(folder / "ca.key", pem(ca_key), 0o600)
     write(folder / "broker.pem", pem(broker_key) + broker.public_bytes(serialization.Encoding.PEM))
 
 
 def make_users(folder: Path) -> None:
-    """A password for each; ``users`` for the broker's first start, ``<user>.env`` for the containers."""
+    """Write passwords: ``users`` for the broker's first start, ``<user>.env`` for the containers."""
     passwords = {user: secrets.token_urlsafe(24) for user in USERS}
     write(folder / "users", "".join(f"{user}={password}\n" for user, password in passwords.items()))
     for user, password in passwords.items():
         login = f"FAULTLINE_SASL_USERNAME={user}\nFAULTLINE_SASL_PASSWORD={password}\n"
-        # The last two are for KEDA, which logs in as the worker.
+        # The last two variables are for KEDA, which logs in as the worker.
         write(folder / f"{user}.env", login + "KEDA_SASL=scram_sha512\nKEDA_TLS=enable\n")
 
 
 def main() -> int:
-    """See the module's text."""
+    """Create all files in the folder given as argument; return the exit status."""
     folder = Path(sys.argv[1])
     if not folder.is_dir() or any(folder.iterdir()):
-        print(f"{folder} must be an empty folder: mkdir it, or remove what an earlier trial left", file=sys.stderr)
+        print(f"{folder} must be an empty folder: create it, or remove the files of an earlier trial", file=sys.stderr)
         return 2
     from model.artefact.signing import new_keys
 

@@ -1,16 +1,16 @@
 #!/bin/bash
-# Formats the volume at the first start, then becomes Kafka. Needs only what the image has in /opt/kafka/bin, and
-# writes nothing but the volume and /tmp, so that the root can be read-only.
+# Formats the volume at the first start, then runs Kafka. It needs only the scripts in /opt/kafka/bin, and writes only
+# to the volume and /tmp, so that the root file system can be read-only.
 set -euo pipefail
 configuration=${BROKER_CONFIGURATION:-/faultline/broker.properties}
-# Any 16 bytes in base64; one node needs no other.
+# Any 16 bytes in base64 serve as cluster id of a single node.
 cluster=${CLUSTER_ID:-RmF1bHRsaW5lLUthZmthLTE}
 export LOG_DIR=/tmp/kafka-logs
 export KAFKA_LOG4J_OPTS="-Dlog4j2.configurationFile=/faultline-log/log4j2.properties"
-# Without -loggc, which would keep logs of the garbage collection on disk.
+# Without -loggc, which would write garbage collection logs to disk.
 export EXTRA_ARGS="-name kafkaServer"
 
-# Users of the secure overlay, as name=password, are written at the first start; kafka-configs.sh changes them later.
+# Users of the secure overlay (name=password) are created at the first start; change them later with kafka-configs.sh.
 scram=()
 if [ -n "${USERS:-}" ]; then
     while IFS='=' read -r name password; do
