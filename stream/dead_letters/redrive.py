@@ -53,7 +53,7 @@ class RedriveCount:
 
 
 async def read_letters(settings: Settings, start: StartAt, wanted: LetterFilter) -> AsyncGenerator[Letter | None]:
-    """Yield the present dead letters that match, and None for each record that states no cause."""
+    """Yield the matching dead letters up to the topic's current end, and None for each record that states no cause."""
     async with (
         TopicReader(settings, [settings.topic_dead_letters], start) as reader,
         aclosing(reader.read_to_end()) as parts,
@@ -161,5 +161,5 @@ async def _value(settings: Settings, letter: Letter) -> bytes | None:
 
 
 async def _send(producer: Any, letter: Letter, value: bytes | None, topic: str) -> Any:
-    # Stamped with the present time: a record older than the topic's retention would be deleted at once.
+    # Stamped with the current time, since a record older than the topic's retention would be deleted at once.
     return await send_any(producer, topic, value, letter.key, headers=redriven_headers(letter), timestamp_ms=None)

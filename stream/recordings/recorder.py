@@ -64,7 +64,7 @@ class Sink(Protocol):
 
     @property
     def size(self) -> int:
-        """Return the present size of the file in bytes."""
+        """Return the current size of the file in bytes."""
 
     def write(self, message: RecordedMessage) -> None:
         """Append one record."""

@@ -123,7 +123,7 @@ class RecordingWriter:
         self.count = 0
         """Number of records written."""
         self.size = 0
-        """Present size of the file in bytes."""
+        """Current size of the file in bytes."""
 
     def write(self, message: RecordedMessage) -> None:
         """Append one record; a full batch is written to the file."""

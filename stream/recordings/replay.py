@@ -82,7 +82,7 @@ class ReplayCount:
     passes: int = 0
     lag: int = 0
     late_s: float = 0.0
-    """Present lateness of the replay in seconds."""
+    """Current lateness of the replay in seconds."""
     punctuality: Punctuality | None = None
     """Lateness of the sent records; None without a pace."""
     failure: str | None = None
@@ -177,7 +177,7 @@ class Replayer:
     def _moved(self, record: ReplayRecord, restamp_ns: int, pass_ns: int) -> ReplayRecord:
         head = window_head(record.value) if self._options.loop or self._options.restamp else None
         if head is not None and self._options.loop and not self.count.passes:
-            self._span.learn(record.key, head)
+            self._span.add(record.key, head)
         by_ns = restamp_ns + pass_ns
         timestamp_ms = record.timestamp_ms
         if timestamp_ms is not None:

@@ -75,7 +75,7 @@ class PassSpan:
     def __init__(self) -> None:
         self._lines: dict[bytes | None, _LineSpan] = {}
 
-    def learn(self, key: bytes | None, head: WindowHead) -> None:
+    def add(self, key: bytes | None, head: WindowHead) -> None:
         """Add the head of a message of the first pass."""
         span = self._lines.get(key)
         if span is None:
@@ -92,7 +92,7 @@ class PassSpan:
 
     @property
     def duration_ns(self) -> int:
-        """Return the duration of one pass: from the earliest window to the time at which the next one would start."""
+        """Return the duration of one pass: from the earliest window to the start of the last line's next window."""
         if not self._lines:
             return NS_PER_S
         spans = self._lines.values()

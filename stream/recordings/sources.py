@@ -94,7 +94,7 @@ class RecordingSource:
         self._first_ms, self._end_ms = -(-first_ns // NS_PER_MS), -(-end_ns // NS_PER_MS)
         self.total: int | None = 0
         self.partitions: dict[str, int] = {}
-        """Least number of partitions of every topic, by the highest recorded one."""
+        """Minimum number of partitions of every topic, given the highest recorded partition."""
         for batch in self._recording.batches(["topic", "partition", "timestamp_ms"]):
             self._survey(pa.table(batch.columns, schema=batch.schema))
         self.topics = frozenset(self.partitions)

@@ -161,7 +161,7 @@ async def promote(settings: Settings, artefact: Artefact, *, by: str | None, rea
 
 @dataclass(frozen=True)
 class Rollback:
-    """Result of a rollback: previous and present model; None is the workers' default artefact."""
+    """Result of a rollback: previous and current model; None is the workers' default artefact."""
 
     spec: str
     former: str | None
@@ -173,7 +173,7 @@ async def rollback(settings: Settings, *, to: str | None, by: str | None, reason
 
     Args:
         settings: broker, spec and keys.
-        to: id of an archived model, or ``OWN``. None stands for the champion before the present one, or for ``OWN`` if
+        to: id of an archived model, or ``OWN``. None stands for the champion before the current one, or for ``OWN`` if
             there was none.
         by: name of the person or program; the user's name when None.
         reason: reason for people.

@@ -158,7 +158,7 @@ async def publish_model(
             the shadow.
         spec: name of the spec.
         role: role of the model.
-        at: present time, with its time zone.
+        at: current time, with its time zone.
         by: name of the person or program, e.g. a user's name or "trainer".
         reason: reason for people.
 

@@ -39,7 +39,7 @@ RETRY_S = 1.0
 
 
 class StateReader(Protocol):
-    """Read a partition of the state topic from its beginning to its present end."""
+    """Read a partition of the state topic from its beginning to its current end."""
 
     async def read(self, partition: int) -> Iterable[tuple[bytes, bytes | None]]:
         """Return key and value of every record, oldest first."""

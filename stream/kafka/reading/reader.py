@@ -183,7 +183,7 @@ class PartitionReader:
         return fetched
 
     async def read_to_end(self) -> AsyncGenerator[Fetched]:
-        """Yield the present records, fetch by fetch; the positions are then those ends of the partitions.
+        """Yield the records up to the current ends, fetch by fetch; the positions are then at these ends.
 
         Offsets have gaps, so the consumer's position decides when to end, not the number of records.
         """
