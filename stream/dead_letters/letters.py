@@ -60,8 +60,8 @@ def read_letter(record: IncomingRecord) -> Letter:
         ContractError: the headers state no cause, so no worker wrote the record.
     """
     # The worker's headers are the last ones: the record itself may have had headers with the same names.
-    ours = tuple(record.headers[-len(_NAMES) :])
-    given = {_NAMES[name]: (text or b"").decode("utf-8", "replace") for name, text in ours if name in _NAMES}
+    added = tuple(record.headers[-len(_NAMES) :])
+    given = {_NAMES[name]: (text or b"").decode("utf-8", "replace") for name, text in added if name in _NAMES}
     try:
         cause = DeadLetterHeaders.model_validate(given)
     except ValidationError as error:

@@ -290,13 +290,13 @@ def _partition_problems(topic: TopicSpec, seen: dict[str, dict[str, Any]]) -> It
         yield TopicFinding(topic.name, "fail", "a partition has no leader: check that all brokers run")
     other = seen[topic.follows] if topic.follows else None
     if topic.follows and other is not None and other["error_code"] == 0:
-        ours, theirs = len(seen[topic.name]["partitions"]), len(other["partitions"])
-        if ours != theirs:
+        count, wanted = len(seen[topic.name]["partitions"]), len(other["partitions"])
+        if count != wanted:
             yield TopicFinding(
                 topic.name,
                 "fail",
-                f"{ours} partitions but {topic.follows} has {theirs}: workers would not find a line's state; recreate "
-                f"{topic.name} with {theirs} partitions",
+                f"{count} partitions but {topic.follows} has {wanted}: workers would not find a line's state; recreate "
+                f"{topic.name} with {wanted} partitions",
             )
 
 

@@ -20,11 +20,11 @@ def choose_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact, str
         artefact, origin = Artefact.load(Path(settings.model)), settings.model
     else:
         artefact, origin = shipped(spec.name), "shipped"
-    theirs = artefact.manifest.spec
-    if theirs.digest != spec.digest:
+    artefact_spec = artefact.manifest.spec
+    if artefact_spec.digest != spec.digest:
         raise ArtefactError(
-            f"the artefact {origin} is for spec {theirs.name!r}"
-            + (", but in another version" if theirs.name == spec.name else f", not {spec.name!r}")
+            f"the artefact {origin} is for spec {artefact_spec.name!r}"
+            + (", but in another version" if artefact_spec.name == spec.name else f", not {spec.name!r}")
             + "; set FAULTLINE_SPEC to the artefact's spec or FAULTLINE_MODEL to an artefact of this spec"
         )
     return artefact, origin

@@ -131,12 +131,12 @@ def verified_file(settings: Settings, file: Path) -> Artefact:
         ModelsError: the artefact is for a spec that is not known here.
     """
     artefact = Artefact.load(file, max_bytes=settings.model_max_bytes)
-    theirs = artefact.manifest.spec
-    ours = _spec_named(settings, theirs.name)
-    if ours.digest != theirs.digest:
+    artefact_spec = artefact.manifest.spec
+    local_spec = _spec_named(settings, artefact_spec.name)
+    if local_spec.digest != artefact_spec.digest:
         raise ModelsError(
-            f"{file} is for another version of spec {theirs.name!r} than the local one, so workers would refuse it: "
-            "train it again, or set FAULTLINE_SPEC to the workers' spec"
+            f"{file} is for another version of spec {artefact_spec.name!r} than the local one, so workers would refuse "
+            "it: train it again, or set FAULTLINE_SPEC to the workers' spec"
         )
     build_model(artefact)
     return artefact

@@ -163,10 +163,10 @@ def accepted(
         artefact = Artefact.from_bytes(value, max_bytes=max_bytes)
     except ArtefactError as error:
         raise ModelRefusedError(error.reason, str(error)) from error
-    theirs = artefact.manifest.spec
-    if theirs.name != record.spec or (spec is not None and theirs.digest != spec.digest):
-        other = ", in another version" if spec is not None and theirs.name == spec.name else ""
-        raise ModelRefusedError("spec", f"it is for spec {theirs.name!r}{other}, under the key {record.key!r}")
+    artefact_spec = artefact.manifest.spec
+    if artefact_spec.name != record.spec or (spec is not None and artefact_spec.digest != spec.digest):
+        other = ", in another version" if spec is not None and artefact_spec.name == spec.name else ""
+        raise ModelRefusedError("spec", f"it is for spec {artefact_spec.name!r}{other}, under the key {record.key!r}")
     if record.role == "archive" and record.model_id != artefact.model_id:
         raise ModelRefusedError("id", f"it is {artefact.model_id}, under the key {record.key!r}")
     return artefact
