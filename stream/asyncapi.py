@@ -70,8 +70,8 @@ _CLOUD_EVENT_HEADERS: dict[str, dict[str, Any]] = {
 _ORIGIN_HEADER: dict[str, dict[str, Any]] = {
     HEADER_ORIGIN: {
         "const": SIMULATED.decode(),
-        "description": "The windows were made by a simulator: their fault events carry the mark on, and the trainer "
-        "does not store them. Absent for windows of a real line.",
+        "description": "Marks windows of a simulator. Their fault events carry the same header, and the trainer does "
+        "not store them. Absent for windows of a real line.",
     },
 }
 _TRACE_HEADERS: dict[str, dict[str, Any]] = {

@@ -26,10 +26,10 @@ HEADER_CONTENT_TYPE = "content-type"
 HEADER_PREFIX = "faultline."
 """Prefix of Faultline's own headers. Dead letters use the names of Kafka Connect's error headers behind it."""
 HEADER_ORIGIN = f"{HEADER_PREFIX}origin"
-"""Where windows come from, on their messages and on the fault events that follow from them; absent for a real line."""
+"""Header with the origin of windows, on their messages and on the resulting fault events; absent for a real line."""
 SIMULATED = b"simulated"
-"""Value of ``HEADER_ORIGIN`` for windows that a simulator made: they must not train a model as windows of production
-do. The mark travels with the message, so that a recording of it and a replay keep it."""
+"""Value of ``HEADER_ORIGIN`` for windows of a simulator, which must not train a model like windows of production. The
+header is part of the message, so recordings and replays keep it."""
 
 EpisodeState = Literal["onset", "update", "clear"]
 QualityFlag = Literal["missing-channel", "saturation", "gap", "late", "source-restart"]
@@ -43,7 +43,7 @@ MAX_LINE_BYTES = 255
 
 
 def is_simulated(headers: Sequence[tuple[str, bytes | None]]) -> bool:
-    """Return True for the headers of a record that says it comes from a simulator.
+    """Return True if the headers of a record mark it as simulated.
 
     Example:
         >>> is_simulated([("content-type", b"application/msgpack"), ("faultline.origin", b"simulated")])

@@ -101,7 +101,7 @@ def outgoing_events(
         step: step of the episode, with the previous class of an update.
         spec: signal spec, which gives the type of every class.
         topic_of: returns the topic of a fault type.
-        simulated: True if a simulator made the windows, which a header of the records then says.
+        simulated: True adds the header for windows of a simulator.
     """
     types = [event.fault_type]
     if step.previous_class is not None and spec.classes[step.previous_class].type not in types:

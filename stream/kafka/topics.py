@@ -30,7 +30,8 @@ DAY_MS = 24 * HOUR_MS
 FOR_EVER = NO_LIMIT = -1
 MIB = 1 << 20
 SEGMENTS_KEPT = 8
-"""A broker deletes whole segments: with so many in a partition's limit, the limit is exceeded by an eighth at most."""
+"""Segments per size limit of a partition. A broker deletes whole segments, so it exceeds the limit by an eighth at
+most."""
 LEAST_SEGMENT_BYTES = 2 * MIB
 MOST_SEGMENT_BYTES = 1 << 30
 """Kafka's own default."""
@@ -51,7 +52,7 @@ class TopicSpec:
         partitions: number of partitions at creation; an administrator may add some later.
         compacted: True if only the newest record of a key is kept, without a time limit.
         retention_ms: retention time of a topic that is not compacted; -1 for no limit.
-        retention_bytes: largest size of a partition of a topic that is not compacted; -1 for no limit.
+        retention_bytes: largest size in bytes of a partition of a topic that is not compacted; -1 for no limit.
         follows: name of a topic that must have the same number of partitions, since both are joined by key.
         optional: True if Faultline works without the topic.
         worker: True if a worker needs the topic from its start.

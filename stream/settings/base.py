@@ -85,8 +85,8 @@ class Settings(KafkaSettings, SidecarSettings, RegistrySettings, TracingSettings
         0,
         ge=0,
         le=1 << 40,
-        description="Largest size in MiB of a partition of sensor-windows when it is created: the oldest windows are "
-        "deleted beyond it, also within the day for which windows are kept. 0 sets no limit.",
+        description="Size limit in MiB per partition of sensor-windows, set when the topic is created. Beyond it the "
+        "oldest windows are deleted, even before the retention time of a day. 0 sets no limit.",
     )
     replication_factor: int = Field(
         1,
@@ -210,8 +210,8 @@ class Settings(KafkaSettings, SidecarSettings, RegistrySettings, TracingSettings
         10.0,
         ge=0,
         le=DAY_S,
-        description="Time in seconds between two log lines of the same warning or error. The next line has the number "
-        "of those left out; 0 writes every one.",
+        description="Time in seconds within which a repeated warning or error is not logged again. The next line gives "
+        "the number of omitted repeats as repeats_not_logged; 0 logs every repeat.",
     )
 
     @field_validator("topic_faults_prefix")

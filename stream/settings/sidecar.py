@@ -120,9 +120,10 @@ class SidecarSettings(BaseSettings):
     retrain_memory_mb: int | None = Field(
         None,
         ge=256,
-        description="Resident memory in MiB that the child process of a retraining may take; above it the child is "
-        "ended. When unset, it is what the container's limit or the machine has free when the retraining begins, less "
-        "a reserve. Where the recipe needs more, the retraining simulates fewer episodes and reports it.",
+        description="Resident memory in MiB above which the child process of a retraining is ended. When unset, the "
+        "limit "
+        "is the free memory of the container or the machine at the start of the retraining, less a reserve. If the "
+        "recipe needs more, the retraining simulates fewer episodes and reports this.",
     )
     retrain_time_limit_s: float = Field(
         3 * 3600.0, gt=0, le=7 * DAY_S, description="Time in seconds after which an attempt of a retraining is ended."
@@ -165,8 +166,9 @@ class SidecarSettings(BaseSettings):
     )
     store_simulated: bool = Field(
         False,
-        description="Store windows that a simulator made (the demo's, those of faultline simulate), so that they can "
-        "be labelled and train a model as windows of production do. For trials.",
+        description="Store windows of a simulator (of the demo and of faultline simulate), so that they can be "
+        "labelled "
+        "and train a model like windows of production. For trials only.",
     )
     keep_refused: int = Field(
         10,

@@ -1,4 +1,4 @@
-"""One log style: structlog with an event name and key-values; JSON in containers, readable on a terminal."""
+"""Configure logs: structlog events with key-values, as JSON in containers and as text on a terminal."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from stream.settings import Settings
 from stream.telemetry.repeats import RepeatFilter, add_count
 
 NOISY = {
-    # Faust and aiokafka announce at info what our own events already say.
+    # At level info Faust and aiokafka repeat what Faultline's own events report.
     "faust": logging.WARNING,
     "mode": logging.WARNING,
     "aiokafka": logging.WARNING,
-    # A partition without leader during a broker's restart is retried; said once a second otherwise.
+    # Otherwise logged every second during a broker's restart, while aiokafka retries partitions without a leader.
     "aiokafka.conn": logging.ERROR,
-    # A collector that is away is tried again several times for each export; the last try is said.
+    # Each export to an unreachable collector is retried several times; only the last failure is logged.
     "opentelemetry": logging.ERROR,
 }
 
 
-# Without the values of variables: where a login fails, the password is one.
+# Local variables are left out, since after a failed login one of them is the password.
 _tracebacks_as_dicts = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
 
 
 def configure_logs(settings: Settings) -> None:
-    """Send our events and the libraries' records through one renderer to standard error."""
+    """Write Faultline's events and the libraries' records to standard error in one format."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

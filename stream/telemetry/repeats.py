@@ -1,7 +1,7 @@
-"""Log a warning or an error that repeats once in an interval, with the number of repeats left out.
+"""Log a repeated warning or error once per interval, with the number of omitted repeats.
 
-aiokafka retries without a pause that grows: a worker whose broker is killed logs 12,000 lines a minute, nearly all of
-them five messages.
+aiokafka retries at a constant, short interval: a worker whose broker is killed logs 12,000 lines a minute, nearly all
+of them with one of five messages.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_MESSAGES = 1000
-"""Different messages remembered, some 300 kB; beyond, the one that was logged longest ago is forgotten."""
+"""Most messages remembered, about 300 kB; beyond this number the one logged longest ago is forgotten."""
 MOST_CHARACTERS = 300
-"""A message is compared by its beginning: the rest of a long one, such as a dump, rarely tells messages apart."""
+"""Compared length of a message; the rest of a long one, such as a dump, rarely distinguishes messages."""
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 """Messages that differ only in numbers (a node, a port, an attempt, an address in memory) are repeats."""
 COUNT = "repeats_not_logged"
@@ -31,15 +31,15 @@ class _Message:
 
 
 class RepeatFilter(logging.Filter):
-    """Drop records from warning on that repeat one logged less than ``interval_s`` ago; attach to a handler.
+    """Filter for a handler that drops a warning or error repeated within ``interval_s``.
 
-    The first record of a message is never dropped, and the next one that passes has the number of those dropped since
-    as the attribute ``repeats_not_logged``. Records below warning always pass: each of them, such as ``fault-event``,
-    says something of its own.
+    The first record of a message is never dropped. The next one that passes has the number of dropped records as the
+    attribute ``repeats_not_logged``. Records below the level warning always pass, since each of them, such as
+    ``fault-event``, has its own content.
 
     Args:
-        interval_s: seconds between two records of the same message; 0 lets all pass.
-        clock_s: monotonic.
+        interval_s: seconds between two records of the same message; 0 drops none.
+        clock_s: returns monotonic seconds.
     """
 
     def __init__(self, interval_s: float, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +49,7 @@ class RepeatFilter(logging.Filter):
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return False for a record that repeats one logged a moment ago."""
+        """Return False for a record that repeats one logged within the interval."""
         if record.levelno < logging.WARNING or self._interval_s <= 0:
             return True
         key = record.name, record.levelno, message_of(record)
@@ -69,15 +69,15 @@ class RepeatFilter(logging.Filter):
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """Return what two records of one message have in common: text, values and exception, without their numbers."""
-    if isinstance(record.msg, dict):  # one of structlog's
+    """Return the text that identifies a message: event, values and exception, with numbers replaced by #."""
+    if isinstance(record.msg, dict):  # from structlog
         apart = ("event", "timestamp", "exc_info")
         values = (f" {name}={value}" for name, value in record.msg.items() if name not in apart)
         text = f"{record.msg.get('event')}{''.join(values)}"
     else:
         try:
             text = record.getMessage()
-        except (TypeError, ValueError):  # arguments that do not fit; the handler reports it
+        except (TypeError, ValueError):  # arguments do not fit the format; the handler reports it
             text = str(record.msg)
     if isinstance(record.exc_info, tuple) and record.exc_info[0] is not None:
         text = f"{record.exc_info[0].__name__} {text}"
@@ -85,7 +85,7 @@ def message_of(record: logging.LogRecord) -> str:
 
 
 def add_count(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add the number of repeats that were left out before this record: a processor of ``ProcessorFormatter``."""
+    """Add the number of omitted repeats to a record; a processor for ``ProcessorFormatter``."""
     left_out = getattr(event.get("_record"), COUNT, 0)
     if left_out:
         event[COUNT] = left_out

@@ -41,7 +41,7 @@ async def test_a_refused_connection_says_how_to_get_a_broker() -> None:
     [
         ("docker", "127.0.0.1", r"refused.*start the stack on the host \(docker compose up -d\)"),
         ("docker", "no-such-host.invalid", r"unknown: start the stack on the host \(docker compose up -d\)"),
-        ("kubernetes", "127.0.0.1", "look at the broker's pods"),
+        ("kubernetes", "127.0.0.1", "check the broker's pods"),
     ],
 )
 async def test_in_a_container_no_embedded_broker_is_advised(
