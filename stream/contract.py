@@ -98,9 +98,9 @@ class WindowMessage(Message):
 class SourceRecord(Message):
     """Position of the record that a window came in."""
 
-    topic: str
-    partition: int = Field(ge=0)
-    offset: int = Field(ge=0)
+    topic: str = Field(description="Topic of the record.")
+    partition: int = Field(ge=0, description="Partition of the record.")
+    offset: int = Field(ge=0, description="Offset of the record.")
 
 
 class FaultEvent(Message):
@@ -111,8 +111,8 @@ class FaultEvent(Message):
         description="Deterministic id: the same input has the same id, also after a crash or in a replay."
     )
     episode_id: str = Field(description="Id of the episode; all its events carry it.")
-    line: str
-    state: EpisodeState
+    line: str = Field(description="Id of the line.")
+    state: EpisodeState = Field(description="State of the episode: onset, update or clear.")
     fault_class: str = Field(description="Fault class, by its name in the spec.")
     fault_type: str = Field(description="Fault type, by its name in the spec; it names the topic.")
     confidence: float = Field(
@@ -127,10 +127,10 @@ class FaultEvent(Message):
         description="Defects of the windows, if any: a missing channel, saturation, a gap, late windows, a restarted "
         "source.",
     )
-    spec: str
-    model_id: str
+    spec: str = Field(description="Name of the signal spec.")
+    model_id: str = Field(description="Id of the model that classified the windows.")
     sequence: int = Field(description="Sequence number of the window that completed the decision.")
-    source: SourceRecord
+    source: SourceRecord = Field(description="Record of the window that completed the decision.")
 
     @classmethod
     def own_fields(
@@ -168,22 +168,22 @@ class FaultEvent(Message):
 class WindowClasses(Message):
     """Value of ``window-classes`` (MessagePack): the classes of one record of ``sensor-windows`` or part of it."""
 
-    spec: str
-    model_id: str
+    spec: str = Field(description="Name of the signal spec.")
+    model_id: str = Field(description="Id of the model that classified the windows.")
     shadow: bool = Field(
         False,
         description="True for the answer of a shadow candidate: no event follows from it, and the candidate skips "
         "windows while the worker is busy.",
     )
-    sequence: int
-    start_ns: int
-    rate_hz: float
-    count: int
+    sequence: int = Field(description="Sequence number of the first window.")
+    start_ns: int = Field(description="Unix time in ns of the first sample of the first window.")
+    rate_hz: float = Field(description="Samples per second.")
+    count: int = Field(description="Number of windows.")
     classes: bytes = Field(description="uint8 (count,): index of the most probable class of every window.")
     probabilities: bytes = Field(
         description="float32 little-endian (count, classes): calibrated probability of every class."
     )
-    source: SourceRecord
+    source: SourceRecord = Field(description="Record of the windows.")
 
 
 DeadLetterReason = Literal[
@@ -221,8 +221,8 @@ class WindowLabel(Message):
     label_id: str = Field(
         min_length=1, max_length=200, description="Id of the label: a record with the same id is a repeat."
     )
-    line: str = Field(min_length=1, max_length=MAX_LINE_BYTES)
-    spec: str = Field(min_length=1, max_length=200)
+    line: str = Field(min_length=1, max_length=MAX_LINE_BYTES, description="Id of the line.")
+    spec: str = Field(min_length=1, max_length=200, description="Name of the signal spec.")
     fault_class: str = Field(
         min_length=1, max_length=32, description="Fault class, by its name in the spec; none for no fault."
     )
@@ -230,8 +230,8 @@ class WindowLabel(Message):
     first_ns: int = Field(ge=0, le=MAX_NS, description="Start of the first labelled window, Unix time in ns.")
     last_ns: int = Field(ge=0, le=MAX_NS, description="Start of the last labelled window, Unix time in ns.")
     by: str = Field(max_length=200, description="Name of the person who gave the label.")
-    at: AwareDatetime
-    note: str = Field("", max_length=2000)
+    at: AwareDatetime = Field(description="Time of the label.")
+    note: str = Field("", max_length=2000, description="Explanation for people.")
 
     @model_validator(mode="after")
     def _ends_after_it_begins(self) -> Self:
@@ -263,11 +263,11 @@ class RetrainRequest(Message):
     request_id: str = Field(
         min_length=1, max_length=200, description="Id of the request: a repeated request is served once."
     )
-    spec: str = Field(min_length=1, max_length=200)
-    reason: RetrainReason
+    spec: str = Field(min_length=1, max_length=200, description="Name of the signal spec.")
+    reason: RetrainReason = Field(description="Trigger of the request: the schedule, a person or drift.")
     by: str = Field(max_length=200, description="Name of the requester: a user, or the trainer itself.")
-    at: AwareDatetime
-    options: RetrainOptions = RetrainOptions()
+    at: AwareDatetime = Field(description="Time of the request.")
+    options: RetrainOptions = Field(RetrainOptions(), description="Options that override the trainer's settings.")
     note: str = Field("", max_length=2000, description="Explanation for people.")
 
 
@@ -276,13 +276,13 @@ class TrainingReport(Message):
 
     run_id: str = Field(description="Id of the retraining; all its reports carry it.")
     request_ids: list[str] = Field(description="Ids of the requests that the retraining serves, including merged ones.")
-    spec: str
-    reason: RetrainReason
+    spec: str = Field(description="Name of the signal spec.")
+    reason: RetrainReason = Field(description="Trigger of the first request: the schedule, a person or drift.")
     state: TrainingState = Field(description="State of the retraining; promoted, refused and failed are final.")
-    at: AwareDatetime
+    at: AwareDatetime = Field(description="Time of the report.")
     progress: float = Field(ge=0, le=1, description="Fraction of the work that is done.")
     stage: str = Field("", description="Current stage of the work, for people.")
-    model_id: str | None = None
+    model_id: str | None = Field(None, description="Id of the candidate; none before it is trained.")
     champion_id: str | None = Field(None, description="Id of the model in use, which the candidate is compared with.")
     failed_criteria: list[str] = Field(
         default_factory=list,

@@ -141,7 +141,7 @@ def test_the_type_unknown_is_published_where_the_spec_has_it(motor: SignalSpec) 
 def test_a_file_of_power_lines_is_nothing_that_another_domain_replays(motor: SignalSpec, tmp_path: Path) -> None:
     table = tmp_path / "record.csv"
     table.write_text("time,ia,ib,ic,va,vb,vc\n0.0,1,1,1,1,1,1\n")
-    with pytest.raises(RecordingError, match=r"known are: Parquet recording$"):
+    with pytest.raises(RecordingError, match=r"supported kinds of file are: Parquet recording$"):
         open_replay(table, motor, SourceOptions())
 
 
