@@ -5,11 +5,11 @@
 Prints one JSON object per line for each combination: ``{"platform", "python", "packages", "error", "seconds"}``.
 Exit status 0 when every combination resolves, 1 when one does not, 3 when no index can be reached.
 
-It calls ``pip install --dry-run --ignore-installed --only-binary=:all: --platform … --python-version …`` in this process
-and changes five things inside pip, none of which decides what fits:
+It calls ``pip install --dry-run --ignore-installed --only-binary=:all: --platform … --python-version …`` in this
+process and changes five things inside pip, none of which decides what fits:
 
-- Markers: ``--platform`` chooses wheels only; pip evaluates markers for the interpreter that runs it. They are evaluated
-  for the target here.
+- Markers: ``--platform`` chooses wheels only; pip evaluates markers for the interpreter that runs it. Here they are
+  evaluated for the target.
 - Index pages are read once for all combinations. Of a package that constraints.txt pins, only the files of that version
   are looked at; pip could choose no others.
 - Metadata is read once per package and version, from one wheel by ranges of bytes (``fast-deps``). The wheels of one
@@ -26,6 +26,7 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import itertools
 import json
 import sys
 import time
@@ -139,10 +140,8 @@ def environment_of(platform: str, python: str) -> dict[str, str]:
 def requirements_for(project: dict[str, Any], extras: Iterable[str], environment: dict[str, str]) -> Iterator[str]:
     """Yield what ``pip install faultline[extras]`` asks for in an environment, by the rule that pip has for extras."""
     contexts = [{**environment, "extra": extra} for extra in (*extras, *([] if extras else [""]))]
-    wanted = [(text, None) for text in project["dependencies"]]
-    for extra in extras:
-        wanted += [(text, extra) for text in project["optional-dependencies"][extra]]
-    for text, extra in wanted:
+    listed = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
+    for text in itertools.chain(*listed):
         one = Requirement(text)
         if one.marker is None or any(one.marker.evaluate(context) for context in contexts):
             if one.name == "faultline":

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.platforms import PLATFORMS, PROJECT, REPOSITORY, pythons
+from tests.deploy.platforms import PLATFORMS, REPOSITORY, pythons
 from tests.deploy.resolution import UNREACHABLE
 
 TARGETS = [f"{platform}:{python}" for platform in PLATFORMS for python in pythons()]
@@ -70,8 +70,3 @@ def test_a_pin_without_a_wheel_for_one_platform_would_be_found(tmp_path: Path) -
     constraints.write_text(text.replace("faust-streaming==0.15.3", "faust-streaming==0.0.1"))
     (found,) = resolve("otel", constraints, "macos_arm64:3.11").values()
     assert "faust-streaming" in found["error"]
-
-
-def test_the_project_names_the_pythons_once() -> None:
-    assert pythons() == ("3.11", "3.12", "3.13")
-    assert PROJECT["requires-python"] == ">=3.11,<3.14"

@@ -2,8 +2,8 @@
 
     python -m tests.deploy.without matplotlib,scipy MODULES worker --broker localhost:9092
 
-Imports of the packages raise ModuleNotFoundError, as if they were not installed. When the command ends, the file MODULES
-has the names of all top-level modules that it imported, one per line.
+Imports of the packages raise ModuleNotFoundError, as if they were not installed. When the command ends, the file
+MODULES has the names of all top-level modules that it imported, one per line.
 """
 
 from __future__ import annotations
