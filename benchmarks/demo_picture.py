@@ -18,7 +18,6 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.terminal_theme import MONOKAI
 
-import faultline.demo.run
 from faultline.demo.run import Demo, DemoOptions
 from faultline.demo.view import LiveView
 
@@ -78,10 +77,9 @@ def main() -> int:
     parser.add_argument("--lines", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=60.0)
     options = parser.parse_args()
-    faultline.demo.run.view_for = Still
     with tempfile.TemporaryDirectory() as folder:
         size = DemoOptions(lines=options.lines, seconds=options.seconds)
-        status = asyncio.run(Demo(size, Path(folder)).run())
+        status = asyncio.run(Demo(size, Path(folder), make_view=Still).run())
     if Still.shown is None:
         return status or 1
     options.out.write_text(picture(Still.shown), encoding="utf-8")

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from faultline.demo.audit import DemoWatch, SimulatedEvent, count_disturbances, read_simulated_events
 from faultline.demo.processes import Child, child_environment, is_ready, logged_port
-from faultline.demo.view import view_for
+from faultline.demo.view import ViewFactory, view_for
 from faultline.output import print_json
 from model.spec import load_spec
 from stream.detection.scoring import EventScore
@@ -64,6 +64,7 @@ class Demo:
     options: DemoOptions
     folder: Path
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    make_view: ViewFactory = view_for
     children: list[Child] = field(default_factory=list)
 
     async def run(self) -> int:
@@ -146,7 +147,7 @@ class Demo:
             async with _running(watch) as reading:
                 arguments = ["replay", str(recording), "--pace", "1", "--restamp", "--json"]
                 replay = self._child("replayer", [*arguments, "--max-lag", str(MAX_LAG_RECORDS)], environment)
-                view = view_for(self.console, watch, watch.spec, simulated, self.options.seconds)
+                view = self.make_view(self.console, watch, watch.spec, simulated, self.options.seconds)
                 with view:
                     await self._while_replaying(replay, reading, watch, view.update)
                 sent = json.loads(replay.out.read_text().splitlines()[-1])

@@ -171,6 +171,10 @@ class PlainView(_Base):
                 print(f"{at}  {line}  {state:<6}  {fault_class:<5} {confidence:>6}  injected {injected}", flush=True)
 
 
+ViewFactory = Callable[[Console, DemoWatch, SignalSpec, list[SimulatedEvent], float], View]
+"""Makes the view of a demo: from the console, the watch, the spec, the simulated events and the length in seconds."""
+
+
 def view_for(
     console: Console, watch: DemoWatch, spec: SignalSpec, simulated: list[SimulatedEvent], total_s: float
 ) -> View:
