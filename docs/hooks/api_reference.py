@@ -46,7 +46,13 @@ INTRODUCTION = """# Python API
 time and loads no TensorFlow. What is not on this page is not public and may change between versions.
 
 """
-MORE = """## Test your own code: `faultline.testing`
+MORE = """## Find an episode: `stream.subscribe`
+
+::: stream.subscribe.find_episode
+    options:
+      heading: stream.subscribe.find_episode
+
+## Test your own code: `faultline.testing`
 
 ::: faultline.testing
     options:
