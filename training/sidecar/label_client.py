@@ -71,9 +71,9 @@ async def label_event(
     event = events[0]
     if is_simulated(found[0].headers) and not settings.store_simulated:
         raise SettingsError(
-            f"event {event_id} on {event.line} is an event of simulated windows (the demo, faultline simulate). The "
-            "trainer does not store them, so that no model is trained on them as windows of production: for a trial, set "
-            "FAULTLINE_STORE_SIMULATED=true for the trainer and this command, and label a later event"
+            f"event {event_id} on {event.line} is an event of simulated windows (the demo, faultline simulate), which "
+            "the trainer does not store, so that no model is trained on them as windows of production: for a trial, "
+            "set FAULTLINE_STORE_SIMULATED=true for the trainer and this command, and label a later event"
         )
     if event.spec != spec.name:
         raise SettingsError(f"the event has spec {event.spec!r}, not {spec.name!r}: set FAULTLINE_SPEC={event.spec}")

@@ -1,7 +1,7 @@
-"""The memory that a retraining may take: what the container or the machine has free, whichever is less.
+"""Read how much memory a retraining may use: the free memory of the container or of the machine, whichever is less.
 
-A container's limit is read from its control group: version 2 (``memory.max``) or version 1
-(``memory.limit_in_bytes``). The page cache counts as free, since the kernel takes it back.
+The limit of a container is read from its control group: version 2 (``memory.max``) or version 1
+(``memory.limit_in_bytes``). The page cache counts as free, since the kernel reclaims it.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from pathlib import Path
 
 MIB = 1 << 20
 RESERVED_PART = 0.1
-"""Of the limit: what the trainer and, on a machine without limits, the workers may take beyond what they have now."""
+"""Share of the limit that is left to the trainer and, on a machine without limits, to the workers as they grow."""
 LEAST_RESERVE_BYTES = 384 * MIB
-"""The trainer itself grows by some 200 MB while it reads windows and serves requests."""
+"""Smallest reserve; the trainer itself grows by some 200 MB while it reads windows and serves requests."""
 UNLIMITED_BYTES = 1 << 60
-"""Version 1 writes the largest number of pages there is where no limit is set."""
+"""Limits from here on mean no limit: version 1 then reports the largest possible number of pages."""
 SYSTEM = Path("/")
 
 
 @dataclass(frozen=True)
 class Memory:
-    """A limit of memory and what of it is free.
+    """A memory limit and the free part of it.
 
     Attributes:
         source: "cgroup" or "machine".
-        limit_bytes: all of it.
-        free_bytes: not in use, the page cache included.
+        limit_bytes: the limit.
+        free_bytes: free part of the limit, including the page cache.
     """
 
     source: str
@@ -37,16 +37,16 @@ class Memory:
 
     @property
     def allowed_mb(self) -> int:
-        """Return the MiB that a child process may take, so that a reserve is left."""
+        """Return the memory that a child process may use, MiB: the free memory without the reserve."""
         reserve = max(LEAST_RESERVE_BYTES, RESERVED_PART * self.limit_bytes)
         return max(0, int(self.free_bytes - reserve) // MIB)
 
 
 def memory_here(root: Path = SYSTEM) -> Memory | None:
-    """Return the tightest of the limits that this process lives under; None where the system tells none.
+    """Return the tightest memory limit of this process; None if the system reports none.
 
     Args:
-        root: of the file system, for tests.
+        root: root of the file system, another one in tests.
     """
     found = [*_limits_v2(root), *_limits_v1(root)]
     machine = _machine(root)
@@ -56,7 +56,7 @@ def memory_here(root: Path = SYSTEM) -> Memory | None:
 
 
 def _limits_v2(root: Path) -> Iterator[Memory]:
-    """Yield the limits of this process's control group and of all above it, version 2."""
+    """Yield the limits of this process's control group and of all its ancestors, version 2."""
     for folder in _folders(root / "sys/fs/cgroup", _group(root, "")):
         limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
         if limit is not None and used is not None:
@@ -64,7 +64,7 @@ def _limits_v2(root: Path) -> Iterator[Memory]:
 
 
 def _limits_v1(root: Path) -> Iterator[Memory]:
-    """Yield the same of version 1."""
+    """Yield the limits of this process's control group and of all its ancestors, version 1."""
     for folder in _folders(root / "sys/fs/cgroup/memory", _group(root, "memory")):
         limit, used = _number(folder / "memory.limit_in_bytes"), _number(folder / "memory.usage_in_bytes")
         if limit is not None and limit < UNLIMITED_BYTES and used is not None:
@@ -81,7 +81,7 @@ def _machine(root: Path) -> Memory | None:
     free = _entry(root / "proc/meminfo", "MemAvailable:")
     if total is not None and free is not None:
         return Memory("machine", total * 1024, free * 1024)
-    try:  # not Linux: nothing says what is free
+    try:  # not Linux: the free memory is unknown, so half of the total counts as free
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return None
@@ -89,7 +89,7 @@ def _machine(root: Path) -> Memory | None:
 
 
 def _group(root: Path, controller: str) -> str:
-    """Return the path of this process's control group for a controller; "" is the only one of version 2."""
+    """Return the path of this process's control group for a controller; "" stands for the only one of version 2."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -102,9 +102,9 @@ def _group(root: Path, controller: str) -> str:
 
 
 def _folders(mount: Path, group: str) -> Iterator[Path]:
-    """Yield the folders of a group and of those above it that can be seen.
+    """Yield the visible folders of a group and of its ancestors.
 
-    A container often sees its own group as the root of the mount, while its path is the one outside.
+    A container often sees its own group as the root of the mount, while the path of the group is that on the host.
     """
     parts = [part for part in group.split("/") if part not in ("", ".", "..")]
     for depth in range(len(parts), -1, -1):
@@ -114,7 +114,7 @@ def _folders(mount: Path, group: str) -> Iterator[Path]:
 
 
 def _number(path: Path) -> int | None:
-    """Return the number in a file; None where there is no such file or it says "max"."""
+    """Return the number in a file; None if there is no such file or it contains "max"."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -122,7 +122,7 @@ def _number(path: Path) -> int | None:
 
 
 def _entry(path: Path, name: str) -> int | None:
-    """Return a named number of a file of names and numbers."""
+    """Return the number after a name in a file of names and numbers; None if there is none."""
     try:
         for line in path.read_text(encoding="ascii").splitlines():
             words = line.split()

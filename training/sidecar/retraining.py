@@ -1,7 +1,7 @@
-"""One retraining, from its request to the final report: a child process trains and evaluates, the result is published.
+"""Run a retraining from its request to the final report: train and evaluate in a child process, publish the result.
 
-Every step can be repeated: a sidecar that is killed anywhere resumes from the files in ``run/``. A candidate that was
-published is recognised by its id on ``models``, so that one retraining never publishes two models.
+Every step can be repeated: a sidecar that was killed at any point resumes from the files in ``run/``. A candidate that
+is already published is recognised by its id on ``models``, so that one retraining never publishes two models.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ from training.sidecar.workdir import WorkDir
 log = structlog.get_logger(__name__)
 
 JOB_COMMAND = (sys.executable, "-m", "training.sidecar.job.main")
-# Progress is for people who watch a bar: once a second is smooth enough.
+# Shortest interval between two reports of progress, seconds; smooth enough for a progress bar.
 PROGRESS_EVERY_S = 1.0
-# Someone who promotes by hand that often while a candidate is evaluated is at work on the same thing.
+# Evaluations of one candidate. If the champion is promoted by hand even more often, somebody is working on the same.
 MAX_EVALUATIONS = 3
-SAME_MODEL_NOTE = "the training made the champion again, so nothing is published: give labels or another --seed"
+SAME_MODEL_NOTE = "the training gave the champion again, so nothing is published: add labels or use another --seed"
 
 
 def check_spec(spec: str) -> None:
-    """Raise TrainingError where there is no recipe for a spec."""
+    """Raise TrainingError if there is no recipe for a spec."""
     names = trainable_specs()
     if spec not in names:
         raise TrainingError(f"there is no recipe for spec {spec!r}: set FAULTLINE_SPEC to {' or '.join(names)}")
 
 
 class Retrainer:
-    """Runs retrainings, one after another.
+    """Runner of retrainings, one after another.
 
     Args:
-        settings: of the sidecar.
-        workdir: holds the files of the retraining under way.
-        champions: where models come from and go to.
+        settings: settings of the sidecar.
+        workdir: working directory with the files of the running retraining.
+        champions: reads and publishes champions.
         reports: publishes progress.
-        job_command: command of the child process; the retraining's folder is added.
+        job_command: command of the child process; the folder of the retraining is appended.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Retrainer:
         self.progress = 0.0
 
     def job_spec(self, run: Run) -> JobSpec:
-        """Return the child's job for ``run``: the settings, overridden by the options of the requests."""
+        """Return the job of the child for ``run``: the settings, overridden by the options of the requests."""
         settings, options = self._settings, run.options
         return JobSpec.model_validate(
             {
@@ -102,7 +102,7 @@ class Retrainer:
         )
 
     def _memory_mb(self) -> int | None:
-        """Return the MiB that the child may take: the setting, else what is free here less a reserve."""
+        """Return the memory that the child may use, MiB: the setting, or else the free memory without the reserve."""
         given = self._settings.retrain_memory_mb
         if given is not None:
             return given
@@ -119,14 +119,14 @@ class Retrainer:
         return memory.allowed_mb
 
     async def retrain(self, run: Run, snapshot: Callable[[Path], Awaitable[None]]) -> TrainingReport:
-        """Do a retraining and return the final report on it, which is not published yet.
+        """Run a retraining and return its final report, which the caller publishes.
 
         A cancelled retraining can be resumed.
 
         Args:
             run: the requests to serve.
-            snapshot: puts the labelled windows into a folder. Taken once: the store goes on growing, and a training
-                that is resumed after a kill must see the same windows.
+            snapshot: copies the labelled windows to a folder. It is called once per retraining, since the store keeps
+                growing and a training that is resumed after a kill must see the same windows.
         """
         try:
             resumed = self._workdir.outcome() is not None
@@ -138,7 +138,7 @@ class Retrainer:
                 final = await self._train_and_publish(run)
                 if final is not None:
                     return final
-            reason = f"the champion was changed by others {MAX_EVALUATIONS} times meanwhile: ask again"
+            reason = f"the champion was changed by others {MAX_EVALUATIONS} times meanwhile: request a retraining again"
             return self._final_report(run, None, reason)
         except OSError as error:
             self._workdir.clear()
@@ -147,7 +147,7 @@ class Retrainer:
             return self._final_report(run, self._workdir.outcome(), str(error))
 
     async def _take_snapshot(self, snapshot: Callable[[Path], Awaitable[None]]) -> None:
-        """Copy the labelled windows collected so far into ``run/``, unless that is done."""
+        """Copy the labelled windows collected so far to ``run/``, unless that is done already."""
         feedback = self._workdir.run / FEEDBACK
         if not feedback.exists():
             partial = feedback.with_name(f".{FEEDBACK}.partial")
@@ -157,7 +157,7 @@ class Retrainer:
             partial.rename(feedback)
 
     async def _train_and_publish(self, run: Run) -> TrainingReport | None:
-        """Do what is left of training, evaluation and publishing; return None where the champion changed meanwhile."""
+        """Complete training, evaluation and publishing; return None if the champion has changed meanwhile."""
         champion = await self._champion()
         outcome = self._workdir.outcome()
         if outcome is None or not _is(champion, outcome.model_id):
@@ -168,42 +168,43 @@ class Retrainer:
                 outcome = self._workdir.outcome()
                 if failure is not None or outcome is None:
                     self._workdir.clear()
-                    return new_report(run, "failed", note=failure or "the training left no outcome")
+                    note = failure or "the training ended without an outcome: read the trainer's log"
+                    return new_report(run, "failed", note=note)
             if not outcome.passed or outcome.model_id == outcome.champion_id:
-                # The same windows and the same seed make the champion again.
+                # The ids are equal if the same windows and the same seed gave the champion again.
                 return self._final_report(run, outcome)
             champion = await self._champion()
             if not _is(champion, outcome.champion_id):
-                log.info("champion-changed", then="the candidate is evaluated again, beside the new one")
+                log.info("champion-changed", then="the candidate is evaluated again, against the new champion")
                 return None
             await self._publish(run, outcome)
         return self._final_report(run, outcome)
 
     async def _champion(self) -> Artefact | None:
-        """Return the model in use. Wait for a broker that is away: the training is done, publishing can wait."""
+        """Return the model in use; while the broker is not reachable, wait, since the training itself is done."""
         while True:
             try:
                 return await self._champions.current()
             except BrokerError as error:
-                log.warning("champion-unknown", error=str(error), then="asked again")
+                log.warning("champion-unknown", error=str(error), then="retried")
                 await asyncio.sleep(self._settings.publish_retry_s)
 
     async def _publish(self, run: Run, outcome: Outcome) -> None:
-        """Publish the candidate once: a record that a broker took without confirming it is not sent again."""
+        """Publish the candidate once: before a retry, check that the unacknowledged record is not on the topic."""
         candidate = Artefact.load(self._workdir.run / CANDIDATE)
         reason = f"{run.reason}: {run.requests[0].note}".removesuffix(": ")
         while True:
             try:
                 await self._champions.publish(candidate, reason)
             except BrokerError as error:
-                log.warning("candidate-not-published", model_id=outcome.model_id, error=str(error), then="tried again")
+                log.warning("candidate-not-published", model_id=outcome.model_id, error=str(error), then="retried")
                 await asyncio.sleep(self._settings.publish_retry_s)
                 if not _is(await self._champion(), outcome.model_id):
                     continue
             return
 
     def _place_champion(self, champion: Artefact | None, outcome: Outcome | None) -> None:
-        """Put the champion beside the candidate; discard an outcome that compares with another champion."""
+        """Copy the champion to ``run/``; discard an outcome that was compared with another champion."""
         run = self._workdir.run
         if outcome is not None and not _is(champion, outcome.champion_id):
             (run / OUTCOME).unlink()
@@ -214,10 +215,10 @@ class Retrainer:
             champion.save(run / CHAMPION)
 
     async def _run_attempts(self, run: Run) -> str | None:
-        """Run the child until it succeeds; return the reason where it does not."""
+        """Run the child until it succeeds or no attempt is left; return the reason of the failure, None for success."""
         settings = self._settings
         job = self._workdir.job_spec()
-        # Of the job and not of now: a retraining that is resumed keeps the size that it began with.
+        # The limit of the job, not one measured now: a resumed retraining keeps the size that it started with.
         limits = JobLimits(None if job is None else job.memory_mb, settings.retrain_time_limit_s)
         async with self._publishing_progress() as news:
             for number in range(1, settings.retrain_attempts + 1):
@@ -237,7 +238,7 @@ class Retrainer:
 
     @contextlib.asynccontextmanager
     async def _publishing_progress(self) -> AsyncIterator[asyncio.Event]:
-        """Publish the latest progress whenever the yielded event is set, once in ``PROGRESS_EVERY_S`` at most."""
+        """Publish the latest progress when the yielded event is set, at most once per ``PROGRESS_EVERY_S``."""
         news = asyncio.Event()
 
         async def publish() -> None:
@@ -257,7 +258,7 @@ class Retrainer:
             self.progress = 0.0
 
     def _final_report(self, run: Run, outcome: Outcome | None, failure: str = "") -> TrainingReport:
-        """Return the final report: promoted or refused by the gate's verdict, failed where something else came up."""
+        """Return the final report: promoted or refused by the gate's verdict, failed for any other reason."""
         passed = outcome is not None and outcome.passed
         values: dict[str, Any] = {"at": datetime.now(UTC), "progress": 1.0, "stage": "done", "note": failure}
         if outcome is not None:
@@ -275,7 +276,7 @@ class Retrainer:
 
 
 def _note(run: Run, outcome: Outcome) -> str:
-    """Return for people why a retraining was asked for, and what was done otherwise than configured."""
+    """Return the note of a final report: the reason of the request, and any deviation from the configuration."""
     why = SAME_MODEL_NOTE if outcome.model_id == outcome.champion_id else run.requests[0].note
     return "; ".join(text for text in (why, outcome.note) if text)
 

@@ -1,4 +1,4 @@
-"""The sidecar as a process: ingest, requests, retraining and drift wired together, readiness, shutdown."""
+"""Run the sidecar as a process: connect ingest, requests, retraining and drift; report readiness; shut down."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 REFRESH_EVERY_S = 60.0
-"""The champion is looked up this often, for drift and for the metrics."""
+"""Interval at which the champion is read, for drift detection and the metrics, seconds."""
 RETRY_JOURNAL_S = 5.0
-"""Pause after the journal could not be written."""
+"""Pause before the journal is written again after a failure, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class SidecarReadiness(Readiness):
-    """Parts of a sidecar's readiness."""
+    """Conditions for the readiness of a sidecar."""
 
     store: bool
-    """The store can be written."""
+    """True while the store can be written."""
 
     @property
     def ready(self) -> bool:
-        """True while windows are stored and requests served."""
+        """Return True while windows are stored and requests are served."""
         return self.assigned and self.publishing and self.store and not self.failed
 
 
@@ -70,15 +70,15 @@ class Sidecar:
     """One sidecar process.
 
     Args:
-        settings: of the sidecar.
-        spec: of the windows and models.
+        settings: settings of the sidecar.
+        spec: spec of the windows and models.
         workdir: the working directory, locked by this process.
-        champions: where models come from and go to.
+        champions: reads and publishes champions.
         job_command: command of the child process that trains.
 
     Raises:
-        WorkerError: the journal cannot be read.
-        StoreError: the store cannot be used.
+        WorkerError: if the journal cannot be read.
+        StoreError: if the store cannot be used.
     """
 
     def __init__(
@@ -116,12 +116,12 @@ class Sidecar:
         )
 
     def _drift_monitor(self) -> DriftMonitor:
-        # Only drift detection needs an engine, and with it TensorFlow.
+        # Imported here, since only drift detection needs an engine and therefore TensorFlow.
         from training.sidecar.drift.monitor import DriftMonitor, drift_policy
 
         return DriftMonitor(self._spec, drift_policy(self._settings), self._workdir.drift, self.metrics)
 
-    # Requests of its own ------------------------------------------------------------------------------------------
+    # The sidecar's own requests -----------------------------------------------------------------------------------
 
     @property
     def _name(self) -> str:
@@ -152,13 +152,13 @@ class Sidecar:
     # Retraining ---------------------------------------------------------------------------------------------------
 
     async def _run_retrainings(self) -> None:
-        """Serve the requests, one retraining after another, for ever."""
+        """Serve the requests, one retraining after another, until cancelled."""
         while True:
             await self._requests.pending.wait()
             try:
                 run = self._requests.begin()
             except OSError as error:
-                log.error("journal-not-written", error=str(error), then="tried again")
+                log.error("journal-not-written", error=str(error), then="retried")
                 await asyncio.sleep(RETRY_JOURNAL_S)
                 continue
             if run is not None:
@@ -166,7 +166,7 @@ class Sidecar:
                     await self._serve(run)
 
     async def _serve(self, run: Run) -> None:
-        """Do what is left of a retraining, each step after the one before:
+        """Do the remaining steps of a retraining, each one after the previous one is complete.
 
         1. Train, evaluate and publish the candidate.
         2. Write the final report to the journal, so that a restarted sidecar repeats nothing of step 1.
@@ -182,7 +182,7 @@ class Sidecar:
                 final = await self._retrainer.retrain(run, self._ingester.snapshot)
             finally:
                 self.metrics.running.set(0)
-            # Requests that were merged into it meanwhile are served as well.
+            # Include the requests that were merged into this retraining meanwhile.
             served = requests.journal.queue.running or run
             final = final.model_copy(update={"request_ids": served.request_ids})
             requests.end(final)
@@ -198,7 +198,7 @@ class Sidecar:
             await self._refresh_champion(new_reference=True)
 
     async def _refresh_champion(self, *, new_reference: bool = False) -> None:
-        """Look the champion up and hand it to drift detection."""
+        """Read the champion and pass it to drift detection."""
         try:
             champion = await self._champions.current()
         except BrokerError as error:
@@ -219,7 +219,7 @@ class Sidecar:
     # Health -------------------------------------------------------------------------------------------------------
 
     def readiness(self) -> SidecarReadiness:
-        """Return what is ready and what is not."""
+        """Return the conditions for readiness as they are now."""
         return SidecarReadiness(
             model=True,
             assigned=self._ingester.assigned and self._requests.assigned,
@@ -238,7 +238,7 @@ class Sidecar:
     # Lifecycle ----------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Begin to stop; the next sidecar resumes a retraining under way."""
+        """Stop ``run`` soon; the next sidecar resumes a running retraining."""
         if not self._stopping.is_set():
             log.info("trainer-stopping")
             self._stopping.set()
@@ -267,7 +267,7 @@ class Sidecar:
             watchdog.stop()
         if cause is not None:
             self._failed = True
-            log.error("trainer-ended", cause=repr(cause), then="restart it; it resumes where it was")
+            log.error("trainer-ended", cause=repr(cause), then="restart it; it resumes the running retraining")
             return 1
         log.info("trainer-ended", cause=None)
         return 0
@@ -327,17 +327,20 @@ def run_sidecar(settings: Settings, job_command: Sequence[str] = JOB_COMMAND) ->
     """Run a sidecar until it ends; return the exit status.
 
     Args:
-        settings: of the sidecar.
-        job_command: command of the child process that trains; the retraining's folder is added.
+        settings: settings of the sidecar.
+        job_command: command of the child process that trains; the folder of the retraining is appended.
 
     Raises:
-        FaultlineError: it cannot start.
+        FaultlineError: if the sidecar cannot start.
     """
     configure_logs(settings)
     spec = load_spec(settings.spec)
     check_spec(spec.name)
     if spec.digest != load_spec(spec.name).digest:
-        raise TrainingError(f"the recipe is for the shipped spec {spec.name!r}, not for another version of it")
+        raise TrainingError(
+            f"the recipe trains only the shipped spec {spec.name!r}, and FAULTLINE_SPEC is another version of it: set"
+            f" FAULTLINE_SPEC={spec.name}"
+        )
     recipe_of(spec).require_data(settings.retrain_data, "set FAULTLINE_RETRAIN_DATA to its path")
     champions = ChampionRegistry(settings, spec)
     workdir = WorkDir(settings.trainer_folder)

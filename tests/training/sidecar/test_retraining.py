@@ -92,7 +92,7 @@ async def test_a_child_that_is_killed_every_time_costs_the_retraining_and_nothin
     monkeypatch.setenv("FAULTLINE_TEST_DIE", "99")
     final = await bench.retrainer.retrain(run_of(), no_windows)
     assert (final.state, final.model_id) == ("failed", None)
-    assert "SIGKILL; was the machine out of memory? (attempt 3 of 3)" in final.note
+    assert "SIGKILL, probably because the machine ran out of memory (attempt 3 of 3)" in final.note
     assert not bench.workdir.run.exists(), "nothing half-done is left"
     monkeypatch.delenv("FAULTLINE_TEST_DIE")
     assert (await bench.retrainer.retrain(run_of("run-2"), no_windows)).state == "promoted"
@@ -157,7 +157,7 @@ async def test_the_champion_made_again_is_not_published_again(bench: Bench) -> N
     bench.champions.champion = bench.candidate
     final = await bench.retrainer.retrain(run_of(), no_windows)
     assert (final.state, bench.champions.published) == ("promoted", [])
-    assert "made the champion again" in final.note
+    assert "gave the champion again" in final.note
 
 
 async def test_the_first_model_of_a_spec_has_no_champion(bench: Bench) -> None:

@@ -1,1 +1,1 @@
-"""Run one retraining in a child process."""
+"""Run a retraining in a child process."""

@@ -1,8 +1,8 @@
-"""The child process of a retraining: ``python -m training.sidecar.job.main FOLDER``.
+"""Run the child process of a retraining: ``python -m training.sidecar.job.main FOLDER``.
 
-It trains the candidate that ``FOLDER/order.json`` describes, evaluates it beside ``champion.safetensors``, where there
-is one, and leaves the candidate, its report and ``outcome.json``. Killed at any moment and started again on the same
-folder it resumes from the files there. It ends when its parent ends: nobody else would use its result.
+The process trains the candidate described by ``FOLDER/order.json``, evaluates it against ``champion.safetensors``, if
+there is one, and writes the candidate, its report and ``outcome.json``. If it is killed and started again on the same
+folder, it resumes from the files there. It ends when its parent ends, since nobody else would use its result.
 """
 
 from __future__ import annotations
@@ -38,35 +38,35 @@ from training.sidecar.job.spec import (
 if TYPE_CHECKING:
     from training.gate.gate import Criterion
 
-# Imports inside functions bring TensorFlow: ``main`` redirects its output and sets its environment first.
+# TensorFlow is imported inside functions, after ``main`` has redirected its output and set its environment.
 
 TRAINED = 0.6
-"""Part of the progress bar that the training takes; the evaluation of two models is the rest."""
+"""Share of the training in the progress; the rest is the evaluation of two models."""
 
 OnProgress = Callable[[float, str, str | None], None]
-"""Called with the part that is done, 0…1, the stage, and the candidate's id once there is one."""
+"""Function that is called with the progress, 0 to 1, the stage, and the candidate's id once it is known."""
 OOM_SCORE = Path("/proc/self/oom_score_adj")
 FIRST_TO_DIE = 1000
-"""Highest value of ``oom_score_adj``: where memory runs out, Linux ends this process before any other."""
+"""Highest value of ``oom_score_adj``: if memory runs out, Linux kills this process before any other."""
 
 
 def run(folder: Path, on_progress: OnProgress) -> Outcome:
-    """Do what is left of the job in ``folder``.
+    """Complete the job in ``folder`` and return its outcome.
 
     Args:
-        folder: with ``order.json``, and the champion where there is one.
+        folder: folder with ``order.json`` and, if there is one, the champion.
         on_progress: called with progress, stage and the candidate's id.
 
     Raises:
-        FaultlineError: the job cannot be done.
-        OSError: the folder cannot be written.
+        FaultlineError: if the job cannot be done.
+        OSError: if the folder cannot be written.
     """
     from model.artefact import Artefact
     from training.sidecar.job.size import sized_job
     from training.sidecar.job.train import train_candidate
 
     job = JobSpec.model_validate_json((folder / JOB_FILE).read_text(encoding="utf-8"))
-    # Before TensorFlow is imported: a retraining that does not fit is refused at once.
+    # Before TensorFlow is imported, so that a retraining that does not fit into memory fails at once.
     job, note = sized_job(job, folder)
     if note:
         on_progress(0.0, note, None)
@@ -90,7 +90,7 @@ def run(folder: Path, on_progress: OnProgress) -> Outcome:
 def evaluate_candidate(
     job: JobSpec, folder: Path, model_id: str, champion_id: str | None, on_progress: Callable[[float, str], None]
 ) -> Outcome:
-    """Write the candidate's report, beside the champion where there is one, and return the gate's verdict."""
+    """Evaluate the candidate, and the champion if there is one; write the report and return the gate's verdict."""
     from model.spec import load_spec
     from training.gate.gate import Verdict
     from training.recipe import recipe_of
@@ -143,12 +143,12 @@ def evaluate_on_feedback(
     """Compare candidate and champion on the labelled windows that every training holds out.
 
     Args:
-        spec_name: of the models.
-        folder: of the retraining, with the models and the snapshot of the store.
-        with_champion: True where the folder holds a champion.
+        spec_name: name of the models' spec.
+        folder: folder of the retraining, with the models and the snapshot of the store.
+        with_champion: True if the folder holds a champion.
 
     Returns:
-        The gate's criterion, None where it has none; and the scores by name.
+        The gate's criterion, or None if there is none, and the scores by name.
     """
     from model.artefact import Artefact
     from model.engine import Engine
@@ -177,7 +177,7 @@ def evaluate_on_feedback(
 
 
 def put_report(folder: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a folder, then rename it to its place; remove a partial one of a killed attempt."""
+    """Have ``write`` fill a temporary folder, then rename it to its place; first remove one of a killed attempt."""
     partial = folder / f".{REPORT}.partial"
     for old in (partial, folder / REPORT):
         shutil.rmtree(old, ignore_errors=True)
@@ -188,14 +188,14 @@ def put_report(folder: Path, write: Callable[[Path], object]) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Wait until no other process works in ``folder``: a child whose sidecar was killed takes a moment to end."""
+    """Wait for exclusive use of ``folder``, since a child whose sidecar was killed takes a moment to end."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def end_with_parent() -> None:
-    """End this process when its standard input closes, i.e. when its parent ends or lets go of it."""
+    """End this process when its standard input closes, which happens when its parent ends or abandons it."""
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -206,15 +206,15 @@ def end_with_parent() -> None:
 
 
 def die_first() -> None:
-    """Have Linux end this process first where memory runs out: the sidecar can start it again, and not itself."""
-    with contextlib.suppress(OSError):  # another system, or one that forbids it
+    """Have Linux kill this process first if memory runs out: the sidecar can restart it, but not itself."""
+    with contextlib.suppress(OSError):  # another operating system, or no permission
         OOM_SCORE.write_text(f"{FIRST_TO_DIE}\n", encoding="ascii")
 
 
 def main(arguments: list[str]) -> int:
-    """Run as a process; return its exit status."""
+    """Run the process on its arguments; return its exit status."""
     die_first()
-    # The pipe gets our lines alone: what libraries print goes to standard error.
+    # Only our lines go to the pipe; the output of libraries goes to standard error.
     pipe = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -241,7 +241,7 @@ def main(arguments: list[str]) -> int:
         send(JobProgress(failed=f"{error.filename or folder}: {error.strerror or error}"))
         return 1
     except MemoryError:
-        send(JobProgress(failed="out of memory: give the machine more, or the retraining fewer episodes"))
+        send(JobProgress(failed="out of memory: add memory, or lower FAULTLINE_RETRAIN_EPISODES"))
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""Runs the child process of a retraining, and kills it when it takes too much memory or time."""
+"""Run the child process of a retraining, and kill it if it exceeds its limits of memory or time."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from training.sidecar.job.spec import JobProgress
 log = structlog.get_logger(__name__)
 
 CHECK_EVERY_S = 0.5
-"""Pause between two checks of the limits: a child that grows by a GiB a second exceeds them by half a GiB."""
+"""Interval of the checks, seconds; a child that grows by a GiB per second exceeds its limit by half a GiB."""
 MIB = 1 << 20
-# Settings that the child gets: logging and the gate's limits. It needs no broker and no secret.
+# Prefixes of the settings that the child gets: logging and the gate's limits. It needs no broker and no secret.
 CHILD_SETTINGS = ("FAULTLINE_GATE_", "FAULTLINE_LOG_", "FAULTLINE_TEST_")
 
 
 @dataclass(frozen=True)
 class JobLimits:
-    """Most resident memory and time of one attempt; no limit of memory where ``memory_mb`` is None."""
+    """Limits of one attempt: resident memory, MiB (None: no limit), and time, seconds."""
 
     memory_mb: int | None
     time_s: float
@@ -34,14 +34,14 @@ class JobLimits:
 
 @dataclass(frozen=True)
 class JobExit:
-    """End of an attempt: the reason of its ``failure``, None for success; ``retry`` where another may succeed."""
+    """End of an attempt: the reason of its ``failure``, None for success; ``retry`` if another attempt may succeed."""
 
     failure: str | None
     retry: bool = False
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that the child gets: all but our settings that it does not need, secrets among them."""
+    """Return the variables of the child: all except the Faultline settings that it does not need, such as secrets."""
     return {
         name: value
         for name, value in environment.items()
@@ -50,9 +50,9 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def resident_bytes(pid: int) -> int | None:
-    """Return the resident memory of a process; None where it has ended or the system has no such figure.
+    """Return the resident memory of a process, bytes; None if it has ended or the system does not report it.
 
-    Resident and not virtual memory, since TensorFlow reserves far more addresses than it uses.
+    Resident memory is compared with the limit, since TensorFlow reserves far more virtual memory than it uses.
     """
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -64,20 +64,21 @@ def resident_bytes(pid: int) -> int | None:
 async def run_job(
     command: Sequence[str], folder: Path, limits: JobLimits, on_progress: Callable[[JobProgress], None]
 ) -> JobExit:
-    """Run one attempt in a process of its own.
+    """Run one attempt in a child process; a cancellation kills the child, whose work so far stays in its folder.
 
     Args:
-        command: of the child; ``folder`` is added.
-        folder: of the retraining.
-        limits: beyond them the child is killed.
+        command: command of the child; ``folder`` is appended.
+        folder: folder of the retraining.
+        limits: limits beyond which the child is killed.
         on_progress: called with every progress line of the child.
 
-    Cancelling kills the child; its work so far is in its folder.
+    Returns:
+        The end of the attempt.
     """
     process = await asyncio.create_subprocess_exec(
         *command,
         str(folder),
-        stdin=asyncio.subprocess.PIPE,  # closes when we die, which ends the child
+        stdin=asyncio.subprocess.PIPE,  # closes when this process ends, which ends the child
         stdout=asyncio.subprocess.PIPE,
         env=child_environment(os.environ),
     )
@@ -117,9 +118,9 @@ def _exit(status: int, reason: str | None, exceeded: str | None) -> JobExit:
         return JobExit(None)
     if status < 0:
         name = signal.Signals(-status).name
-        hint = "; was the machine out of memory?" if -status == signal.SIGKILL else ""
-        return JobExit(f"the training's process was ended by {name}{hint}", retry=True)
-    return JobExit(f"the training's process ended with status {status}: its log says why", retry=True)
+        hint = ", probably because the machine ran out of memory" if -status == signal.SIGKILL else ""
+        return JobExit(f"the training process was ended by {name}{hint}", retry=True)
+    return JobExit(f"the training process ended with status {status}: read its log for the reason", retry=True)
 
 
 async def _enforce(process: asyncio.subprocess.Process, limits: JobLimits) -> str:
@@ -131,9 +132,9 @@ async def _enforce(process: asyncio.subprocess.Process, limits: JobLimits) -> st
         resident = resident_bytes(process.pid)
         if resident is not None and limits.memory_mb is not None and resident > limits.memory_mb * MIB:
             reason = (
-                f"the training took {resident // MIB} MiB, more than {limits.memory_mb}: raise "
-                "FAULTLINE_RETRAIN_MEMORY_MB or, where that is unset, the memory of the container or machine; or lower "
-                "FAULTLINE_RETRAIN_EPISODES"
+                f"the training used {resident // MIB} MiB of memory, more than its limit of {limits.memory_mb} MiB: "
+                "raise FAULTLINE_RETRAIN_MEMORY_MB or, if that is not set, the memory of the container or machine; or "
+                "lower FAULTLINE_RETRAIN_EPISODES"
             )
         elif loop.time() > end:
             reason = (

@@ -1,4 +1,4 @@
-"""The size of a retraining: as configured, or smaller where the memory does not allow it."""
+"""Reduce the size of a retraining if the memory does not allow the configured one."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ log = structlog.get_logger(__name__)
 
 
 def sized_job(job: JobSpec, folder: Path) -> tuple[JobSpec, str]:
-    """Return the job with as many episodes as its memory allows, and a note for people where these are fewer.
+    """Return the job with as many episodes as its memory allows, and a note if these are fewer than configured.
 
-    The same job and the same labelled windows give the same size, so that a retraining that is resumed goes on.
+    The same job and the same labelled windows give the same size, so that a retraining can be resumed.
 
     Args:
-        job: as the sidecar has written it.
-        folder: of the retraining, with the labelled windows.
+        job: job as written by the sidecar.
+        folder: folder of the retraining, with the labelled windows.
+
+    Returns:
+        The job, and the note, which is empty if the job is not changed.
 
     Raises:
-        TrainingError: the smallest sensible training does not fit.
+        TrainingError: if not even the smallest useful training fits into the memory.
     """
     need = recipe_of(load_spec(job.spec)).memory(job.evaluation_lines)
     if job.memory_mb is None or need is None or job.data is not None:
@@ -38,7 +41,7 @@ def sized_job(job: JobSpec, folder: Path) -> tuple[JobSpec, str]:
     if episodes < least:
         raise TrainingError(
             f"a retraining needs {need.needed_mb(least, windows):,} MiB of memory for {least:,} episodes{beside}, the "
-            f"fewest that make a usable model, and may take {job.memory_mb:,}: give the container or the machine more "
+            f"fewest for a usable model, and may use {job.memory_mb:,} MiB: give the container or the machine more "
             f"memory ({need.needed_mb(asked, windows):,} MiB for all {asked:,} episodes, and a reserve for the trainer)"
         )
     if episodes == asked:
@@ -47,13 +50,13 @@ def sized_job(job: JobSpec, folder: Path) -> tuple[JobSpec, str]:
     log.warning("retraining-shrunk", episodes=episodes, of=asked, memory_mb=job.memory_mb, needed_mb=needed)
     note = (
         f"smaller than configured: {episodes:,} of {asked:,} episodes{beside}, since {job.memory_mb:,} MiB of memory "
-        f"are there and all take {needed:,}"
+        f"are available and all episodes need {needed:,} MiB"
     )
     return job.model_copy(update={"episodes": episodes}), note
 
 
 def labelled_windows(folder: Path) -> int:
-    """Return the number of labelled windows in the snapshot that the sidecar took."""
+    """Return the number of labelled windows in the snapshot of the store."""
     if not (folder / FEEDBACK).is_dir():
         return 0
     with LabelledStore(folder / FEEDBACK) as store:

@@ -1,4 +1,4 @@
-"""Trains the candidate of a retraining on the data of its recipe and on labelled windows from production."""
+"""Train the candidate of a retraining on the data of its recipe and on labelled windows from production."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ from training.sidecar.store.store import LabelledStore
 log = structlog.get_logger(__name__)
 
 OnProgress = Callable[[float, str], None]
-"""Called with the part that is done, 0…1, and the stage."""
+"""Function that is called with the progress, 0 to 1, and the stage."""
 
 
 def train_candidate(job: JobSpec, folder: Path, on_progress: OnProgress) -> Artefact:
-    """Train the candidate of ``job``, from the checkpoints in ``folder`` where there are some.
+    """Train the candidate of ``job``, resuming from the checkpoints in ``folder`` if there are any.
 
     Args:
-        job: for a spec that has a recipe.
-        folder: of the retraining; holds the checkpoints and the labelled windows.
-        on_progress: called with the part that is done and the stage.
+        job: a job for a spec that has a recipe.
+        folder: folder of the retraining, with the checkpoints and the labelled windows.
+        on_progress: called with the progress and the stage.
+
+    Returns:
+        The candidate.
 
     Raises:
-        TrainingError: the job or its data do not allow a training.
-        OSError: the folder cannot be written.
+        TrainingError: if the job or its data do not allow a training.
+        OSError: if the folder cannot be written.
     """
     work = folder / WORK
     resumed = work.is_dir()
@@ -43,8 +46,8 @@ def train_candidate(job: JobSpec, folder: Path, on_progress: OnProgress) -> Arte
     except TrainingError as error:
         if not resumed:
             raise
-        # Checkpoints of another version, or damaged ones: the time they save is not worth failing for.
-        log.warning("checkpoints-not-used", error=str(error), then="the training starts over")
+        # The checkpoints are damaged or of another version: losing their work is better than failing.
+        log.warning("checkpoints-not-used", error=str(error), then="the training starts from the beginning")
         shutil.rmtree(work)
         return _train(job, folder, on_progress)
 
@@ -73,7 +76,7 @@ def _train(job: JobSpec, folder: Path, on_progress: OnProgress) -> Artefact:
 
 
 class _Epochs:
-    """Counts the epochs of successive fits. The epochs of a fit that ended before a kill are not reported."""
+    """Counter of the epochs of successive fits; it does not see the epochs of fits that ended before a kill."""
 
     def __init__(self, total: int, on_progress: OnProgress) -> None:
         self._total, self._on_progress = total, on_progress
@@ -88,7 +91,7 @@ class _Epochs:
 
 
 def feedback_windows(folder: Path, spec: SignalSpec) -> Windows | None:
-    """Return the labelled windows of the snapshot that the sidecar took; None where there are none."""
+    """Return the labelled windows in the snapshot of the store; None if there are none."""
     if not (folder / FEEDBACK).is_dir():
         return None
     with LabelledStore(folder / FEEDBACK) as store:

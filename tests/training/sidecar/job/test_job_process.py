@@ -55,7 +55,7 @@ async def test_too_much_resident_memory_ends_it(tmp_path: Path) -> None:
     code = "import time; block = bytearray(300 << 20); time.sleep(600)"
     failure, retry, _ = await run(code, tmp_path, JobLimits(memory_mb=150, time_s=600))
     assert failure is not None
-    assert "more than 150: raise FAULTLINE_RETRAIN_MEMORY_MB" in failure
+    assert "more than its limit of 150 MiB: raise FAULTLINE_RETRAIN_MEMORY_MB" in failure
     assert not retry
 
 
