@@ -15,7 +15,7 @@ from model.errors import FaultlineError
 
 app = typer.Typer(
     name="faultline",
-    help="Detect faults on power lines in streams of samples: Kafka topics of windows in, topics of fault events out."
+    help="Detect faults on power lines: read windows of samples from Kafka, classify them and publish fault events."
     "\n\nSettings are environment variables (FAULTLINE_…), also read from a .env file. `faultline doctor` checks the"
     " installation, the settings and the broker.",
     epilog="First run: `faultline demo`. Options and an example of each command: `faultline COMMAND --help`.",

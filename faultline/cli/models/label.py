@@ -42,7 +42,7 @@ def label(
     ] = None,
     note: Annotated[str, typer.Option(help="Reason, kept with the label.", show_default=False)] = "",
     by: Annotated[
-        str | None, typer.Option(help="Name of whoever labels [default: your login name].", show_default=False)
+        str | None, typer.Option(help="Name of the operator [default: your login name].", show_default=False)
     ] = None,
     days: Annotated[float, typer.Option(help="Look for the event this many days back.", min=0.01, max=3650)] = 30,
     broker: Annotated[

@@ -27,7 +27,7 @@ Broker = Annotated[
     str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
 ]
 Spec = Annotated[str | None, typer.Option(help="Signal spec: a name or a TOML file [default: FAULTLINE_SPEC].")]
-By = Annotated[str | None, typer.Option(help="Name of whoever makes the change [default: your user name].")]
+By = Annotated[str | None, typer.Option(help="Name of the person who makes the change [default: your user name].")]
 Reason = Annotated[str, typer.Option(help="Reason, shown by `faultline models list`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Model = Annotated[str, typer.Argument(help="Id of a model, champion, shadow, or the path of a .safetensors file.")]

@@ -25,7 +25,8 @@ def trainer(
         str | None, typer.Option(help="Cron expression in UTC, such as '0 3 * * 0' for Sundays at 03:00.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Champion while the topic has none: a path [default: the shipped artefact].")
+        str | None,
+        typer.Option(help="Path of the artefact to use while the topic has no champion [default: the shipped one]."),
     ] = None,
     web_port: Annotated[
         int | None, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 chooses a free port.")

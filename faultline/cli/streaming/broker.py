@@ -22,7 +22,7 @@ def broker(
     newest 5 MiB of each partition, and a second worker can join a group only within the group's first 3 seconds. For
     data that must not be lost use Apache Kafka (`docker compose up -d broker`, or your own cluster).
 
-    Example: `faultline broker --port-file broker.txt & sleep 1; FAULTLINE_BROKER=$(cat broker.txt) faultline worker`
+    Example: `faultline broker --port-file broker.txt & sleep 5; FAULTLINE_BROKER=$(cat broker.txt) faultline worker`
     """
     from stream.kafka.embedded import serve
 
