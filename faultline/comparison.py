@@ -202,8 +202,8 @@ class WindowLog:
             return "it has no windows of that time"
         names = np.array(spec.class_names)[np.concatenate(self._classes)[inside]]
         counts = ", ".join(f"{count} {name}" for name, count in Counter(names.tolist()).most_common(3))
-        sure = float(np.concatenate(self._faults)[inside].max())
-        text = f"its {int(inside.sum())} windows of that time: {counts}; highest fault probability {sure:.0%}"
+        highest = float(np.concatenate(self._faults)[inside].max())
+        text = f"its {int(inside.sum())} windows of that time: {counts}; highest fault probability {highest:.0%}"
         ood = int(np.concatenate(self._is_ood)[inside].sum())
         return text + (f"; {ood} out of distribution" if ood else "")
 

@@ -102,7 +102,7 @@ def _table(comparison: Comparison) -> Table:
         table.add_column(name, justify="right" if name == "time" else "left", overflow="fold")
     for pair in comparison.pairs:
         at_s = (pair.at_ns - comparison.begin_ns) / NS_PER_S
-        table.add_row(f"{at_s:.4f} s", pair.line, _cell(pair.first), _cell(pair.second), _verdict(pair))
+        table.add_row(f"{at_s:.4f} s", pair.line, _cell(pair.first), _cell(pair.second), _relation(pair))
     return table
 
 
@@ -113,5 +113,5 @@ def _cell(episode: ModelEpisode | None) -> str:
     return f"{episode.fault_class} {episode.confidence:.0%} {lasted}"
 
 
-def _verdict(pair: EpisodePair) -> str:
+def _relation(pair: EpisodePair) -> str:
     return "same" if pair.relation == "same" else "; ".join(pair.differences)

@@ -11,7 +11,7 @@ from model.domain import SignalFeature, domain_of
 from model.rejection import Rejection
 from model.spec import SignalSpec
 
-ANSWERS: tuple[SignalFeature, ...] = (
+MODEL_FEATURES: tuple[SignalFeature, ...] = (
     SignalFeature("share of windows unlike training", 0.2, share=True),
     SignalFeature("share of windows judged faulty", 0.2, share=True),
     SignalFeature("uncertainty of quiet windows", 0.05),
@@ -24,7 +24,7 @@ Their names are part of the state on disk.
 
 def watched_features(spec: SignalSpec) -> tuple[SignalFeature, ...]:
     """Return the descriptions of a spec's features in the order of ``drift_features``."""
-    return (*domain_of(spec).signal.features, *ANSWERS)
+    return (*domain_of(spec).signal.features, *MODEL_FEATURES)
 
 
 def drift_features(
@@ -39,8 +39,8 @@ def drift_features(
     classifies as faulty.
     """
     measured = domain_of(spec).signal.measure(windows, spec)
-    found = np.full((len(windows), measured.shape[1] + len(ANSWERS)), np.nan)
-    of_signal, ood_share, faulty_share, uncertainty = slice(measured.shape[1]), *range(-len(ANSWERS), 0)
+    found = np.full((len(windows), measured.shape[1] + len(MODEL_FEATURES)), np.nan)
+    of_signal, ood_share, faulty_share, uncertainty = slice(measured.shape[1]), *range(-len(MODEL_FEATURES), 0)
     found[:, of_signal] = measured
     if rejection is not None:
         found[:, ood_share] = rejection.is_ood(windows)

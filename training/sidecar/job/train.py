@@ -60,8 +60,8 @@ def _train(job: JobSpec, folder: Path, on_progress: OnProgress) -> Artefact:
     if recipe.preparing:
         and_feedback = f" and {len(feedback):,} labelled windows" if feedback is not None else ""
         on_progress(0.0, f"{recipe.preparing}{and_feedback}")
-    beside = folder / CHAMPION
-    champion = Artefact.load(beside) if job.warm_start and beside.exists() else None
+    champion_file = folder / CHAMPION
+    champion = Artefact.load(champion_file) if job.warm_start and champion_file.exists() else None
     options = TrainOptions(
         seed=job.seed,
         epochs=job.epochs,

@@ -309,7 +309,7 @@ class LabelledStore:
         tiered = self._by_spec[spec.name] = TieredStore(self._database, spec, self.limits)
         for label in self._labels.values():
             if label.spec == spec.name:
-                tiered.expect(label)
+                tiered.remember_label(label)
         return tiered
 
     def _summary(self, tiered: TieredStore) -> StoreSummary:

@@ -200,7 +200,7 @@ class TieredStore:
         pending = sum(first_ns <= start_ns <= last_ns for start_ns, _ in line.pending_keys())
         return pending + len(self._stored_keys(name, first_ns, last_ns))
 
-    def expect(self, label: WindowLabel) -> bool:
+    def remember_label(self, label: WindowLabel) -> bool:
         """Keep a label for windows that arrive later; log a warning and return False if the spec lacks its class."""
         try:
             class_index(label.fault_class, self.spec)
@@ -257,7 +257,7 @@ class TieredStore:
 
     def apply(self, label: WindowLabel) -> int:
         """Apply a label to the windows that it covers; return the number of those in the database."""
-        if not self.expect(label):
+        if not self.remember_label(label):
             return 0
         return self._promote(LABELLED, label.line, label.first_ns, label.last_ns, label)
 
