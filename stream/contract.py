@@ -69,7 +69,7 @@ class Message(FrozenModel):
 
 def _known_encoding(value: bytes | str | list[Any]) -> bytes | str | list[Any]:
     if isinstance(value, list) and not value:
-        raise ValueError("at least one window")
+        raise ValueError("data must contain at least one window")
     return value
 
 

@@ -1,10 +1,10 @@
-"""Errors of the stream: settings, brokers, topics, records. Every message says what to do next."""
+"""Define the errors of settings, brokers, topics and records. Every message says what to do next."""
 
 from model.errors import FaultlineError
 
 
 class SettingsError(FaultlineError):
-    """A setting is wrong; the message names it and what is allowed."""
+    """A setting is wrong; the message names it and the allowed values."""
 
     exit_status = 2
 

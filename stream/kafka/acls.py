@@ -42,7 +42,7 @@ ROLES: Mapping[str, str] = {
     "subscriber": "reads fault events and classes of windows",
     "operator": "labels windows, requests retrainings, reads dead letters, models and reports",
 }
-"""Role → its purpose."""
+"""Purpose of every role."""
 
 
 @dataclass(frozen=True, order=True)
@@ -181,8 +181,7 @@ def apply_grants(settings: Settings, grants: Iterable[Grant]) -> tuple[int, int]
             ) from None
         raise AccessDeniedError(
             f"rights cannot be changed ({reason.str()}): set authorizer.class.name on the broker, and grant this "
-            "client "
-            "Alter on the cluster or add it to super.users"
+            "client Alter on the cluster or add it to super.users"
         ) from None
     return len(new), len(old)
 

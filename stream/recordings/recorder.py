@@ -129,7 +129,7 @@ class RecordCount:
 
     topics: dict[str, TopicCount] = field(default_factory=dict)
     deleted: int = 0
-    """Records that the broker's retention had deleted before they could be read."""
+    """Number of records that the broker's retention deleted before they could be read."""
     ended_by: str = ""
     """Bound that ended the recording: count, seconds, end or stop."""
 

@@ -115,7 +115,7 @@ class RecordingWriter:
         try:
             self._file = self._target.open("wb", buffering=0)
         except OSError as error:
-            raise RecordingError(f"cannot write {path}: {error.strerror or error}") from error
+            raise RecordingError(f"cannot write {path}: {error.strerror or error}; choose another path") from error
         self._encoded = io.BytesIO()
         self._stream = pa.ipc.new_stream(self._encoded, SCHEMA, options=COMPRESSED)
         self._rows: list[RecordedMessage] = []
@@ -164,7 +164,9 @@ class RecordingWriter:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file.fileno(), self.size)
-            raise RecordingError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise RecordingError(
+                f"cannot write {self.path}: {error.strerror or error}; free disk space or choose another path"
+            ) from error
         self.size += len(data)
 
     def __enter__(self) -> Self:
@@ -205,7 +207,8 @@ class Recording:
         if missing:
             file.close()
             raise RecordingError(
-                f"{self.path} is Parquet but not a recording: it lacks the columns {', '.join(sorted(missing))}"
+                f"{self.path} is Parquet but not a recording: it lacks the columns "
+                f"{', '.join(sorted(missing))}; give a file written by faultline record"
             )
         return file
 
@@ -250,7 +253,7 @@ def open_recording(path: Path) -> Recording:
         RecordingError: there is no such file, it is not Parquet, or not a recording.
     """
     if not path.is_file():
-        raise RecordingError(f"no such recording: {path}")
+        raise RecordingError(f"no such recording: {path}; check the path")
     try:
         with path.open("rb") as file:
             complete = file.read(len(STREAM)) != STREAM
@@ -261,7 +264,7 @@ def open_recording(path: Path) -> Recording:
             f" unfinished can only be repaired by that version's faultline record --repair ({error})"
         ) from error
     except OSError as error:
-        raise RecordingError(f"cannot read {path}: {error.strerror or error}") from error
+        raise RecordingError(f"cannot read {path}: {error.strerror or error}; check its permissions") from error
     if not complete and not recording.count:
         raise RecordingError(f"{path} was cut off before its first batch of records was complete: record again")
     return recording

@@ -277,7 +277,7 @@ def located(path: Path, kinds: Sequence[SourceKind]) -> Path:
 def kind_of(path: Path, kinds: Sequence[SourceKind]) -> SourceKind:
     """Return the kind of a file. Raises RecordingError if the file is missing or of none of the kinds."""
     if not path.is_file():
-        raise RecordingError(f"no such file to replay: {path}")
+        raise RecordingError(f"no such file to replay: {path}; check the path")
     for kind in kinds:
         if kind.recognises(path):
             return kind

@@ -195,7 +195,7 @@ async def rollback(settings: Settings, *, to: str | None, by: str | None, reason
         to = before[0] if before else OWN
     artefact = None if to == OWN else _found(records, settings, to)
     if artefact is not None and artefact.manifest.spec.name != spec:
-        raise ModelsError(f"{to} is for spec {artefact.manifest.spec.name!r}: set FAULTLINE_SPEC to it")
+        raise ModelsError(f"{to} is for spec {artefact.manifest.spec.name!r}: set FAULTLINE_SPEC to that spec")
     await publish_model(settings, artefact, spec=spec, at=datetime.now(UTC), by=by or user(), reason=reason)
     return Rollback(spec, former, None if artefact is None else artefact.model_id)
 

@@ -155,7 +155,8 @@ def accepted(
     value = record.value or b""
     if len(value) > max_bytes:
         raise ModelRefusedError(
-            "oversize", f"it is {len(value):,} bytes, FAULTLINE_MODEL_MAX_BYTES allows {max_bytes:,}"
+            "oversize",
+            f"it has {len(value):,} bytes, FAULTLINE_MODEL_MAX_BYTES allows {max_bytes:,}: raise that setting",
         )
     # The signature is checked before parsing: with keys set, unsigned bytes are never parsed.
     check_signature(record, keys)
@@ -166,9 +167,11 @@ def accepted(
     artefact_spec = artefact.manifest.spec
     if artefact_spec.name != record.spec or (spec is not None and artefact_spec.digest != spec.digest):
         other = ", in another version" if spec is not None and artefact_spec.name == spec.name else ""
-        raise ModelRefusedError("spec", f"it is for spec {artefact_spec.name!r}{other}, under the key {record.key!r}")
+        raise ModelRefusedError(
+            "spec", f"it is for spec {artefact_spec.name!r}{other}, under the key {record.key!r}: promote it again"
+        )
     if record.role == "archive" and record.model_id != artefact.model_id:
-        raise ModelRefusedError("id", f"it is {artefact.model_id}, under the key {record.key!r}")
+        raise ModelRefusedError("id", f"its id is {artefact.model_id}, under the key {record.key!r}: promote it again")
     return artefact
 
 

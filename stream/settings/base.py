@@ -276,7 +276,7 @@ def load_settings(**overrides: object) -> Settings:
     except UnicodeDecodeError as error:
         raise SettingsError(f"wrong setting: .env is not UTF-8 at byte {error.start}: save it as UTF-8") from None
     except OSError as error:
-        raise SettingsError(f"wrong setting: .env cannot be read: {error.strerror}") from None
+        raise SettingsError(f"wrong setting: .env cannot be read: {error.strerror}; check its permissions") from None
     except ValidationError as error:
         for finding in error.errors(include_url=False, include_input=False):
             # The finding about a union also names the alternative of the union in ``loc``.

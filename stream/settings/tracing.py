@@ -23,7 +23,7 @@ OTEL_NAMES = {
     "FAULTLINE_TRACING_HEADERS": "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
     "FAULTLINE_TRACING_SAMPLE_RATIO": "OTEL_TRACES_SAMPLER_ARG",
 }
-"""Former settings → the variable of OpenTelemetry that takes the same value."""
+"""Former settings, each with the OpenTelemetry variable that takes the same value."""
 
 
 def _is_installed(module: str) -> bool:
@@ -107,8 +107,7 @@ def _check_sampler() -> None:
     if os.environ.get("OTEL_TRACES_SAMPLER", "") not in SAMPLERS:
         raise ValueError(
             "OTEL_TRACES_SAMPLER must be parentbased_traceidratio or unset: messages whose traceparent is sampled are "
-            "traced, "
-            "and the fraction OTEL_TRACES_SAMPLER_ARG of the micro-batches"
+            "traced, and the fraction OTEL_TRACES_SAMPLER_ARG of the micro-batches"
         )
     try:
         wrong = not 0 <= otel_sample_ratio() <= 1

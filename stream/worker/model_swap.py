@@ -182,7 +182,9 @@ class ModelSwap:
             return await self._verify(record), f"models: {record.key}"
         check_signature(record, self._keys)
         if self._default is None:
-            raise ModelRefusedError("none", "the record withdraws the champion, and this worker has no default model")
+            raise ModelRefusedError(
+                "none", "the record withdraws the champion, but this worker has no default model: set FAULTLINE_MODEL"
+            )
         return self._default, self._origin
 
     async def _verify(self, record: ModelRecord) -> Artefact:
@@ -208,7 +210,9 @@ class ModelSwap:
         except ArtefactError as error:
             raise ModelRefusedError(error.reason, str(error)) from error
         except Exception as error:
-            raise ModelRefusedError("failed", f"no engine can be built from it: {error!r}") from error
+            raise ModelRefusedError(
+                "failed", f"no engine can be built from it: {error!r}; promote another model"
+            ) from error
 
     @contextmanager
     def _refusals_counted(self, record: ModelRecord, *, then: str) -> Iterator[None]:

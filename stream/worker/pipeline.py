@@ -66,7 +66,7 @@ INLINE_WINDOWS = 64
 
 
 class Ledger(Protocol):
-    """The pipeline's view of ``OffsetLedger``."""
+    """Part of ``OffsetLedger`` that the pipeline uses."""
 
     def is_current(self, batch: FetchedBatch) -> bool:
         """Return True if the batch belongs to the current assignment."""
@@ -91,7 +91,7 @@ class Publishers:
 
     @property
     def waiting(self) -> int:
-        """Number of publishes that are being retried."""
+        """Return the number of publishes that are being retried."""
         return self.events.waiting + self.dead_letters.waiting + self.line_states.waiting
 
 

@@ -52,7 +52,7 @@ class Shadow:
 
     @property
     def model_id(self) -> str | None:
-        """Id of the candidate; None when there is none."""
+        """Return the id of the candidate; None if there is none."""
         return None if self._engine is None else self._engine.model_id
 
     def use(self, engine: ClosableClassifier | None) -> None:

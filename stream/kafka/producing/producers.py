@@ -47,7 +47,7 @@ class DedicatedProducer:
         timestamp: float | None,
         headers: Any,
     ) -> Awaitable[Any]:
-        """See ``stream.kafka.producing.publisher.Producer``."""
+        """Buffer a record as ``stream.kafka.producing.publisher.Producer`` specifies."""
         if self._producer is None:
             await self.renew()
         assert self._producer is not None
