@@ -58,8 +58,7 @@ class Settings(KafkaSettings, SidecarSettings, RegistrySettings, TracingSettings
     )
     topic_dead_letters: Topic = Field(
         "sensor-windows.dlq",
-        description="Topic for window records that cannot be classified. Each keeps its key and value; the reason is "
-        "in its headers.",
+        description="Topic for window records that cannot be classified, with the reason in their headers.",
     )
     topic_line_states: Topic = Field(
         "line-states",
@@ -186,8 +185,8 @@ class Settings(KafkaSettings, SidecarSettings, RegistrySettings, TracingSettings
         25.0,
         gt=0,
         le=DAY_S,
-        description="Time in seconds after which a shutdown that hangs is forced. The default is below the 30 s that "
-        "Kubernetes allows.",
+        description="Time in seconds after which a worker whose shutdown hangs ends itself. The default is below the "
+        "30 s that Kubernetes allows.",
     )
     web_host: Text = Field(
         "127.0.0.1",

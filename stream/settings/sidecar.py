@@ -92,7 +92,7 @@ class SidecarSettings(BaseSettings):
         None,
         ge=100,
         le=10_000_000,
-        description="Simulated episodes that a retraining adds to the stored windows; the recipe's number when unset.",
+        description="Episodes that a retraining simulates for its training; the recipe's number when unset.",
     )
     retrain_warm_start: bool = Field(
         False,
