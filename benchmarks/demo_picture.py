@@ -2,7 +2,7 @@
 
     python -m benchmarks.demo_picture docs/assets/demo.svg
 
-Run the demonstration as ``faultline demo`` does and draw the last table that it showed while no fault was waiting for
+The module runs the demonstration like ``faultline demo``, and draws the last table shown while no fault was waiting for
 its event. The exit status is that of the demonstration.
 """
 
@@ -48,16 +48,16 @@ FORMAT = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="htt
 </g>
 </svg>
 """
-"""rich's own format loads a font from another host."""
+"""SVG template; rich's own one loads a font from another host."""
 
 
 class Still(LiveView):
-    """A live view that keeps a table to draw."""
+    """A live view that keeps the last table on which every injected fault has its event."""
 
     shown: RenderableType | None = None
 
     def update(self, elapsed_s: float) -> None:
-        """Redraw, and keep the table if every fault so far has its event."""
+        """Redraw the view, and keep its table if every fault so far has its event."""
         super().update(elapsed_s)
         if elapsed_s < self._total_s and (Still.shown is None or not self._watch.score().missed):
             Still.shown = self._live.get_renderable()
@@ -73,9 +73,9 @@ def picture(shown: RenderableType) -> str:
 def main() -> int:
     """Run the demonstration and write the picture; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("out", type=Path, help="the picture to write (SVG)")
-    parser.add_argument("--lines", type=int, default=24)
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("out", type=Path, help="SVG file to write")
+    parser.add_argument("--lines", type=int, default=24, help="number of lines")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration of the replay in seconds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         size = DemoOptions(lines=options.lines, seconds=options.seconds)

@@ -1,4 +1,4 @@
-"""The memory that a training of `line` takes, as it was measured."""
+"""Measured memory of a training of `line`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from training.memory_need import MemoryNeed
 __all__ = ["LINE_EPISODES", "line_memory"]
 
 LINE_EPISODES = 400_000
-"""Episodes that the recipe simulates."""
+"""Number of episodes that the recipe simulates by default."""
 LEAST_EPISODES = 10_000
-"""With fewer, the rarer classes have hardly a hundred lines to learn from."""
+"""Fewest episodes of a training: with fewer, the rarer classes have hardly a hundred lines to learn from."""
 BASE_MB = 1060.0
 EPISODE_KB = 32.0
 WINDOW_KB = 2.4
@@ -19,12 +19,12 @@ EVALUATION_LINE_MB = 10.0
 
 
 def line_memory(evaluation_lines: int) -> MemoryNeed:
-    """Return the memory of a training of `line` whose model is evaluated on so many lines."""
+    """Return the memory of a training of `line` whose model is evaluated on ``evaluation_lines`` lines."""
     kept = Batches.of(LINE_EPISODES)
     return MemoryNeed(
         base_mb=BASE_MB,
         episode_kb=EPISODE_KB,
-        # Beyond WHOLLY_KEPT learned episodes the windows are thinned to as many.
+        # Above WHOLLY_KEPT training episodes the number of windows stays the same.
         most_episodes=round(WHOLLY_KEPT * LINE_EPISODES / (kept.mixed + kept.brief)),
         window_kb=WINDOW_KB,
         evaluation_mb=EVALUATION_MB + EVALUATION_LINE_MB * evaluation_lines,

@@ -128,7 +128,7 @@ class LineRecipe(PowerLineRecipe):
         return lambda classify, artefact: evaluate_line_model(classify, artefact, scenarios, options.seed, step)
 
     def memory(self, evaluation_lines: int) -> MemoryNeed:
-        """Return the memory that a training by simulated episodes takes."""
+        """Return the memory of a training on simulated episodes."""
         from domains.powerline.recipes.memory import line_memory
 
         return line_memory(evaluation_lines)
