@@ -134,5 +134,5 @@ def test_windows_that_cannot_be_rotated_are_clear_errors() -> None:
     with pytest.raises(RecordingError, match="not that of spec 'line'"):
         rotated(msgspec.msgpack.encode({"spec": "line", "data": b"123", "start_ns": 0}), 1, SPEC, phase_columns(SPEC))
     two = SignalSpec.model_validate(SPEC.model_dump() | {"channels": ("ia", "ib")})
-    with pytest.raises(RecordingError, match="each must end in a, b or c"):
+    with pytest.raises(RecordingError, match="every channel name must end in a, b or c"):
         phase_columns(two)
