@@ -2,9 +2,10 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
-# A Python that TensorFlow has wheels for.
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
+# A Python that TensorFlow has wheels for: the range is requires-python in pyproject.toml, and is written nowhere else.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do $$p -c 'import re, sys, tomllib; \
+	low, high = re.findall(r"3\.(\d+)", tomllib.load(open("pyproject.toml", "rb"))["project"]["requires-python"]); \
+	sys.exit(not int(low) <= sys.version_info.minor < int(high))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 PROCESSES ?= 2
 READY := .venv/.ready
@@ -20,7 +21,7 @@ help: ## list these targets
 
 # Runs again only when the dependencies change: later runs need no network.
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; install one or say make PYTHON=/path/to/python" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "no Python of $$(grep requires-python pyproject.toml) was found; install one or say make PYTHON=/path/to/python" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "creating .venv failed: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 	@echo "installing into .venv (TensorFlow is large; the first time takes a minute or two) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

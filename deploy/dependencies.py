@@ -75,7 +75,8 @@ def _name(requirement: str) -> str:
 def install(image: str, environment: Path) -> None:
     """Install the requirements of an image into a virtual environment and remove what no process opens."""
     command = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "install"]
-    subprocess.run([*command, "-c", "constraints.txt", *requirements(read_project(), image)], check=True)
+    wanted = requirements(read_project(), image)
+    subprocess.run([*command, "-c", "constraints.txt", *wanted], check=True)  # noqa: S603 - our own pip and text
     print(f"{prune(environment, image) / 1e6:.0f} MB removed")
 
 

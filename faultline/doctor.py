@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.machinery
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +14,10 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from model.domain import domain_of
 from model.errors import FaultlineError
@@ -32,6 +35,13 @@ import keras, tensorflow
 devices = [device.name.removeprefix("/physical_device:") for device in tensorflow.config.list_physical_devices()]
 print(f"TensorFlow {tensorflow.__version__}, Keras {keras.__version__} on {keras.backend.backend()}:", *devices)
 """
+PLATFORMS = (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"))
+"""System and machine of the platforms that tests/deploy/test_every_platform.py resolves the dependencies for."""
+TENSORFLOWS = ("tensorflow-cpu", "tensorflow")
+"""Distributions that hold the package ``tensorflow``; the first has wheels for Linux on x86_64 alone."""
+NOT_IN_WORKERS = ("jinja2", "matplotlib", "pyarrow", "river", "scikit-learn", "scipy")
+"""Requirements that the images of workers leave out, as deploy/dependencies.py does."""
+OTHER_IMAGES = "the images whose tags end in -cpu and -trainer-gpu have every command"
 
 
 @dataclass(frozen=True)
@@ -51,8 +61,10 @@ def diagnose(*, broker: str | None = None, spec: str | None = None, quick: bool 
         spec: signal spec that wins over the settings.
         quick: leave TensorFlow unimported, which takes seconds.
     """
+    yield check_platform()
     yield check_python()
     yield from check_packages()
+    yield check_faust()
     yield check_backend(quick)
     try:
         settings = load_settings(broker=broker, spec=spec)
@@ -65,77 +77,105 @@ def diagnose(*, broker: str | None = None, spec: str | None = None, quick: bool 
     yield check_disk()
 
 
+def check_platform() -> Check:
+    """Check that the operating system and the processor are ones that all dependencies have releases for."""
+    system, machine = platform.system(), platform.machine()
+    libc = " ".join(platform.libc_ver()) if system == "Linux" else platform.mac_ver()[0]
+    here = ", ".join(part for part in (f"{system} {machine}", libc, f"{os.cpu_count()} cores") if part)
+    if (system, machine) in PLATFORMS:
+        return Check("platform", "ok", here)
+    advice = "use WSL2 or docker compose" if system == "Windows" else "use docker compose"
+    tested = ", ".join(" ".join(one) for one in PLATFORMS)
+    return Check("platform", "warn", f"{here} is not tested (only {tested}): {advice}")
+
+
 def check_python() -> Check:
     """Check that Python is one that TensorFlow and Faust have releases for."""
-    here = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    if (3, 11) <= sys.version_info[:2] < (3, 14):
+    wanted = _requires_python()
+    here = f"Python {platform.python_version()}"
+    if SpecifierSet(wanted).contains(platform.python_version(), prereleases=True):
         return Check("python", "ok", here)
-    return Check("python", "fail", f"{here}: make the environment with Python 3.11, 3.12 or 3.13")
+    return Check("python", "fail", f"{here}: make the environment with a Python {wanted}")
 
 
 def check_packages() -> Iterator[Check]:
     """Check that every requirement is there, in a version that we accept."""
-    wrong = False
-    shown = []
+    wrong: list[str] = []
+    shown, missing = [], []
     for requirement in _requirements():
-        match = re.match(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?\s*(?:(==|>=)\s*([0-9.]+))?", requirement)
-        if match is None or "extra ==" in requirement:
-            continue
-        name, relation, wanted = match.groups()
-        try:
-            version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            if name == "tensorflow-cpu" and _installed("tensorflow"):
-                continue
-            wrong = True
-            yield Check("packages", "fail", f"{name} is missing: pip install '{requirement.partition(';')[0].strip()}'")
+        name, advice = requirement.name, f"pip install '{requirement.name}{requirement.specifier}'"
+        version = _version(name)
+        if version is None:
+            if name != "tensorflow-cpu" or _version("tensorflow") is None:
+                missing.append((name, advice))
             continue
         shown.append(f"{name} {version}")
-        differs = relation == "==" and version != wanted
-        if differs or (relation == ">=" and _numbers(version) < _numbers(wanted)):
-            wrong = True
-            advice = f"pip install '{name}{relation}{wanted}'"
-            yield Check("packages", "fail", f"{name} is {version}, which is not tested: {advice}")
-    if _installed("tensorflow") and _installed("tensorflow-cpu"):
-        wrong = True
-        yield Check(
-            "packages",
-            "fail",
-            "tensorflow and tensorflow-cpu overwrite each other's files: pip uninstall both, then install one",
-        )
+        if not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{name} is {version}, which is not tested: {advice}")
+    if {name for name, _ in missing} == set(NOT_IN_WORKERS):
+        shown.append(f"without {', '.join(NOT_IN_WORKERS)}, as an image of workers: {OTHER_IMAGES}")
+    else:
+        wrong += [f"{name} is missing: {advice}" for name, advice in missing]
+    if _version("tensorflow") is not None and _version("tensorflow-cpu") is not None:
+        wrong.append("tensorflow and tensorflow-cpu overwrite each other's files: pip uninstall both, then install one")
+    yield from (Check("packages", "fail", message) for message in wrong)
     if not wrong:
         yield Check("packages", "ok", ", ".join(shown))
 
 
-def _requirements() -> list[str]:
-    """Return requirements of the installed package, or of the checkout that runs without being installed."""
+def _requirements() -> list[Requirement]:
+    """Return the requirements of this machine: of the installed package, or of a checkout that is not installed."""
+    listed = importlib.metadata.requires("faultline") if _version("faultline") else _project()["dependencies"]
+    found = [Requirement(line) for line in listed or ()]
+    return [one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+def _requires_python() -> str:
+    if _version("faultline"):
+        return str(importlib.metadata.metadata("faultline")["Requires-Python"])
+    return str(_project()["requires-python"])
+
+
+def _project() -> dict[str, Any]:
+    text = (Path(__file__).resolve().parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+    project: dict[str, Any] = tomllib.loads(text)["project"]
+    return project
+
+
+def _version(name: str) -> str | None:
+    """Return the version of an installed distribution, None without one."""
     try:
-        return importlib.metadata.requires("faultline") or []
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        project = Path(__file__).resolve().parent.parent / "pyproject.toml"
-        listed: list[str] = tomllib.loads(project.read_text())["project"]["dependencies"]
-        return listed
+        return None
 
 
-def _installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+def check_faust() -> Check:
+    """Check that Faust runs with its compiled extensions. Without them it runs in pure Python, which is slower."""
+    version = _version("faust-streaming")
+    if version is None:
+        return Check("faust", "fail", "faust-streaming is missing, so no worker runs")
+    if os.environ.get("NO_CYTHON"):
+        return Check("faust", "warn", f"{version} in pure Python, since NO_CYTHON is set: unset it")
+    suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+    files = importlib.metadata.files("faust-streaming") or []
+    compiled = [file for file in files if file.parent.name == "_cython" and file.name.endswith(suffixes)]
+    if compiled:
+        return Check("faust", "ok", f"{version} with its C extensions")
+    # Compiled from its source distribution where it has no wheel, as on Linux aarch64; without a compiler it is built
+    # in pure Python.
+    again = f"pip install --force-reinstall --no-deps --no-binary faust-streaming faust-streaming=={version}"
+    return Check("faust", "warn", f"{version} in pure Python: install a C compiler (gcc or clang), then {again}")
 
 
 def check_backend(quick: bool) -> Check:
-    """Check that Keras runs on TensorFlow, and show the devices that it sees."""
+    """Check that Keras runs on TensorFlow, and show its distribution and the devices that it sees."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         return Check("tensorflow", "fail", f"KERAS_BACKEND is {backend}: unset it, the engine needs tensorflow")
+    installed = " and ".join(f"{name} {_version(name)}" for name in TENSORFLOWS if _version(name) is not None)
     if quick:
-        return Check("tensorflow", "ok", "not imported (--quick)")
+        return Check("tensorflow", "ok", f"{installed or 'no distribution of TensorFlow'}, not imported (--quick)")
     # In a process of its own: an import that crashes on this CPU must not take the doctor with it.
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and text
@@ -145,9 +185,10 @@ def check_backend(quick: bool) -> Check:
         return Check("tensorflow", "fail", f"not imported within {IMPORT_DEADLINE_S:.0f} s: is the disk that slow?")
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"it ended by signal {-done.returncode}"])[-1]
-        return Check("tensorflow", "fail", f"cannot be imported ({reason}): pip install tensorflow-cpu keras")
-    text = done.stdout.strip()
-    if shutil.which("nvidia-smi") is not None and "GPU" not in text:
+        wanted = next((one.name for one in _requirements() if one.name in TENSORFLOWS), TENSORFLOWS[0])
+        return Check("tensorflow", "fail", f"cannot be imported ({reason}): pip install {wanted} keras")
+    text = f"{installed}: {done.stdout.strip()}"
+    if "GPU" not in text and shutil.which("nvidia-smi") is not None:
         return Check("tensorflow", "warn", f"{text}; a GPU is there but not used: install the extra faultline[gpu]")
     return Check("tensorflow", "ok", text)
 

@@ -57,7 +57,9 @@ def test_the_images_of_workers_leave_out_what_no_worker_imports_and_the_others_n
     everything = {Requirement(line).name for line in PROJECT["dependencies"]} - {"tensorflow"}
     assert installed("cpu", "linux_x86_64") >= everything
     assert everything - installed("worker", "linux_x86_64") == set(DEPENDENCIES.NOT_IN_WORKERS)
-    assert installed("trainer-gpu", "linux_x86_64") - installed("gpu", "linux_x86_64") == set(DEPENDENCIES.NOT_IN_WORKERS)
+    assert installed("trainer-gpu", "linux_x86_64") - installed("gpu", "linux_x86_64") == set(
+        DEPENDENCIES.NOT_IN_WORKERS
+    )
 
 
 def test_the_doctor_knows_the_same_packages() -> None:

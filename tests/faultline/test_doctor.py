@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import json
 import os
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import typer
 from confluent_kafka.admin import AclOperation, ResourceType
+from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from benchmarks.kafka.properties import Security
@@ -205,7 +207,7 @@ def test_another_keras_backend_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_packages_of_other_versions_and_missing_ones_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = ["aiokafka==0.0.1", "numpy>=99.0", "no-such-package>=1", "msgspec>=0.1"]
-    monkeypatch.setattr(doctor, "_requirements", lambda: wanted)
+    monkeypatch.setattr(doctor, "_requirements", lambda: [Requirement(line) for line in wanted])
     found = list(doctor.check_packages())
     assert [line.level for line in found] == ["fail"] * 3
     for line, advice in zip(found, ("aiokafka==0.0.1", "numpy>=99.0", "no-such-package>=1"), strict=True):
@@ -214,6 +216,98 @@ def test_packages_of_other_versions_and_missing_ones_fail(monkeypatch: pytest.Mo
 
 def test_the_installed_packages_are_those_that_are_asked_for() -> None:
     assert [line.level for line in doctor.check_packages()] == ["ok"]
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the doctor see an environment in which some distributions are not installed."""
+    known = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in names else known(name))
+
+
+def test_an_image_of_workers_is_complete_without_what_no_worker_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, *doctor.NOT_IN_WORKERS)
+    (line,) = doctor.check_packages()
+    assert line.level == "ok"
+    assert "without jinja2, matplotlib, pyarrow, river, scikit-learn, scipy" in line.message
+    assert "-cpu and -trainer-gpu have every command" in line.message
+
+
+def test_one_of_them_missing_alone_is_no_image_but_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "scipy")
+    (line,) = doctor.check_packages()
+    assert (line.level, line.message) == ("fail", "scipy is missing: pip install 'scipy>=1.14'")
+
+
+def test_this_machine_needs_one_tensorflow_and_the_doctor_names_it_when_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (wanted,) = (one for one in doctor._requirements() if one.name in doctor.TENSORFLOWS)
+    without(monkeypatch, *doctor.TENSORFLOWS)
+    (line,) = doctor.check_packages()
+    assert (line.level, line.message) == ("fail", f"{wanted.name} is missing: pip install '{wanted.name}>=2.20'")
+    monkeypatch.setattr(doctor, "PROBE", "import a_package_that_is_not_there")
+    assert doctor.check_backend(quick=False).message.endswith(f"pip install {wanted.name} keras")
+
+
+def test_the_distribution_of_tensorflow_is_named_without_importing_it() -> None:
+    (name,) = (name for name in doctor.TENSORFLOWS if doctor._version(name))
+    line = doctor.check_backend(quick=True)
+    assert line.message == f"{name} {doctor._version(name)}, not imported (--quick)"
+
+
+def test_two_distributions_of_tensorflow_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: known(name) or "2.21.0")
+    (line,) = doctor.check_packages()
+    assert line.level == "fail"
+    assert "overwrite each other's files" in line.message
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "level", "advice"),
+    [
+        ("Linux", "x86_64", "ok", ""),
+        ("Linux", "aarch64", "ok", ""),
+        ("Darwin", "arm64", "ok", ""),
+        ("Darwin", "x86_64", "warn", "use docker compose"),
+        ("Windows", "AMD64", "warn", "use WSL2 or docker compose"),
+    ],
+)
+def test_the_platform_is_named_and_one_that_is_not_tested_gets_advice(
+    monkeypatch: pytest.MonkeyPatch, system: str, machine: str, level: str, advice: str
+) -> None:
+    monkeypatch.setattr(doctor.platform, "system", lambda: system)
+    monkeypatch.setattr(doctor.platform, "machine", lambda: machine)
+    line = doctor.check_platform()
+    assert line.level == level
+    assert line.message.startswith(f"{system} {machine}")
+    assert line.message.endswith(advice)
+
+
+@pytest.mark.parametrize(("version", "level"), [("3.10.14", "fail"), ("3.11.0", "ok"), ("3.13.9", "ok")])
+def test_python_is_compared_with_the_range_of_the_project(
+    monkeypatch: pytest.MonkeyPatch, version: str, level: str
+) -> None:
+    monkeypatch.setattr(doctor.platform, "python_version", lambda: version)
+    line = doctor.check_python()
+    assert line.level == level
+    assert (doctor._requires_python() in line.message) == (level == "fail")
+
+
+def test_faust_runs_with_its_c_extensions_or_the_doctor_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_CYTHON", raising=False)
+    files = importlib.metadata.files("faust-streaming") or []
+    compiled = [file for file in files if file.suffix in (".so", ".pyd")]
+    assert doctor.check_faust().level == ("ok" if compiled else "warn")
+    # As pip leaves it where there is neither a wheel nor a compiler.
+    pure = [file for file in files if file not in compiled]
+    monkeypatch.setattr(doctor.importlib.metadata, "files", lambda name: pure)
+    line = doctor.check_faust()
+    assert line.level == "warn"
+    assert "install a C compiler" in line.message
+    assert "--no-binary faust-streaming faust-streaming==" in line.message
+    monkeypatch.setenv("NO_CYTHON", "1")
+    assert doctor.check_faust().message.endswith("NO_CYTHON is set: unset it")
 
 
 @pytest.mark.parametrize(("free", "level"), [(100 << 20, "fail"), (1 << 30, "warn"), (9 << 30, "ok")])
