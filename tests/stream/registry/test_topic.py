@@ -129,7 +129,7 @@ async def test_nothing_is_published_that_workers_of_the_same_settings_would_refu
     _, other = new_keys(tmp_path / "other")
     for unfit, what in (
         (with_keys(settings, None, public), "PRIVATE_KEY"),
-        (with_keys(settings, private, other), "none of"),
+        (with_keys(settings, private, other), "is not among"),
     ):
         with pytest.raises(SettingsError, match=what):
             await publish(unfit, ONE)
