@@ -42,7 +42,7 @@ def _numbers(text: str, most: int = 512) -> tuple[int, ...]:
 
 
 @contextmanager
-def _told() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
+def _progress() -> Iterator[tuple[Callable[[str], None], Callable[[str], None]]]:
     """Yield two functions that print on standard error: the current step, and a measured result."""
     from rich.console import Console
 
@@ -110,7 +110,7 @@ def _run(options: BenchOptions, out: Path | None) -> None:
     from benchmarks.throughput.harness import as_json, run_bench
     from benchmarks.throughput.tables import guarantees, latency_table, throughput_table
 
-    with _told() as (say, note):
+    with _progress() as (say, note):
         results = run_bench(options, say, note)
     console = Console()
     console.print(throughput_table(results))
@@ -152,7 +152,7 @@ def hot_partition(
     from benchmarks.throughput.latency import measure_latency
 
     found: dict[int, list[float]] = {1: [], 4: []}
-    with _told() as (say, note), open_environment(partitions=4, artefact=_path(model), say=say) as (environment, _):
+    with _progress() as (say, note), open_environment(partitions=4, artefact=_path(model), say=say) as (environment, _):
         for partitions in (1, 4, 4, 1):
             one = measure_latency(
                 environment,
@@ -192,7 +192,7 @@ def overload(
     from benchmarks.throughput.throughput import measure_throughput
 
     with (
-        _told() as (say, note),
+        _progress() as (say, note),
         open_environment(partitions=partitions, artefact=_path(model), say=say) as (environment, broker_pid),
     ):
         if rate is None:
@@ -225,7 +225,7 @@ def two_workers(
 
     per_s = max(rate for least, rate in EXPECTED_PER_S.items() if windows_per_message >= least)
     with (
-        _told() as (say, _),
+        _progress() as (say, _),
         open_environment(partitions=partitions, artefact=_path(model), say=say) as (environment, _pid),
     ):
         found = endurance.two_workers(
@@ -258,7 +258,7 @@ def engine(
     from benchmarks.engine.run import run
 
     wanted = tuple(name for name in only.split(",") if name)
-    with _told() as (say, _):
+    with _progress() as (say, _):
         document, tables = run(_path(model), wanted, _numbers(batches, most=65536), turns, seconds, say)
     console = Console()
     for table in tables:

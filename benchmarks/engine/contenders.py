@@ -44,11 +44,11 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _whatever_the_batch(classify: Classify, _: int) -> Classify:
+def _for_any_batch(classify: Classify, _: int) -> Classify:
     return classify
 
 
-def _side_by_side(
+def _divided_over_cores(
     call_of: Callable[[int, int], Classify], cores: int, largest: int | None
 ) -> Callable[[int], Classify]:
     """Divide a batch into equal pieces, with one caller per core and its own function (``call_of(core, size)``)."""
@@ -80,7 +80,7 @@ def _faultline(artefact: Artefact) -> Iterator[Arrangement]:
     from model.engine import Engine
 
     engine = Engine(artefact).warm()
-    yield "as a worker uses it", partial(_whatever_the_batch, engine.classify)
+    yield "as a worker uses it", partial(_for_any_batch, engine.classify)
 
 
 def _keras(artefact: Artefact) -> Iterator[Arrangement]:
@@ -97,7 +97,7 @@ def _keras(artefact: Artefact) -> Iterator[Arrangement]:
         return lambda windows: model.predict(windows, batch_size=size, verbose=0)
 
     for size in (32, 256, 1024):
-        yield f"batch_size={size}", partial(_whatever_the_batch, predict(size))
+        yield f"batch_size={size}", partial(_for_any_batch, predict(size))
 
 
 def _onnxruntime(artefact: Artefact) -> Iterator[Arrangement]:
@@ -115,9 +115,12 @@ def _onnxruntime(artefact: Artefact) -> Iterator[Arrangement]:
 
     cores = _cores()
     whole, single = session(cores), [session(1) for _ in range(cores)]
-    yield f"one call with {cores} threads", partial(_whatever_the_batch, whole)
-    yield "one call per core", _side_by_side(lambda core, _: single[core], cores, None)
-    yield f"calls of {_PIECE} windows, one caller per core", _side_by_side(lambda core, _: single[core], cores, _PIECE)
+    yield f"one call with {cores} threads", partial(_for_any_batch, whole)
+    yield "one call per core", _divided_over_cores(lambda core, _: single[core], cores, None)
+    yield (
+        f"calls of {_PIECE} windows, one caller per core",
+        _divided_over_cores(lambda core, _: single[core], cores, _PIECE),
+    )
 
 
 def _openvino(artefact: Artefact) -> Iterator[Arrangement]:
@@ -154,8 +157,8 @@ def _openvino(artefact: Artefact) -> Iterator[Arrangement]:
     def stream(_: int, size: int) -> Classify:
         return request(size, "THROUGHPUT", cores, cores)
 
-    yield "THROUGHPUT, one stream per core", _side_by_side(stream, cores, None)
-    yield f"THROUGHPUT, one stream per core, calls of {_PIECE} windows", _side_by_side(stream, cores, _PIECE)
+    yield "THROUGHPUT, one stream per core", _divided_over_cores(stream, cores, None)
+    yield f"THROUGHPUT, one stream per core, calls of {_PIECE} windows", _divided_over_cores(stream, cores, _PIECE)
 
 
 def _bound(artefact: Artefact) -> Iterator[Arrangement]:
@@ -198,8 +201,8 @@ def _bound(artefact: Artefact) -> Iterator[Arrangement]:
     cores = _cores()
     for largest in (None, _PIECE):
         blocks = "whole shares" if largest is None else f"blocks of {largest} windows"
-        yield f"NumPy's BLAS, one caller per core, {blocks}", _side_by_side(numpy_products, cores, largest)
-        yield f"XLA, one caller per core, {blocks}", _side_by_side(xla_products, cores, largest)
+        yield f"NumPy's BLAS, one caller per core, {blocks}", _divided_over_cores(numpy_products, cores, largest)
+        yield f"XLA, one caller per core, {blocks}", _divided_over_cores(xla_products, cores, largest)
 
 
 ARRANGEMENTS: dict[str, Callable[[Artefact], Iterator[Arrangement]]] = {

@@ -123,7 +123,7 @@ def measure(
                     continue
                 answers = contender.answers(batch)
                 ours = answers if ours is None else ours
-                found.differences[name, batch] = _agreed(name, answers, ours)
+                found.differences[name, batch] = _largest_difference(name, answers, ours)
         for turn in range(turns):
             for batch in found.batches:
                 say(f"{model}: turn {turn + 1} of {turns}, batches of {batch}")
@@ -133,7 +133,7 @@ def measure(
     return found
 
 
-def _agreed(name: str, answers: NDArray[np.float32], ours: NDArray[np.float32]) -> float:
+def _largest_difference(name: str, answers: NDArray[np.float32], ours: NDArray[np.float32]) -> float:
     difference = float(np.abs(answers - ours).max()) if answers.shape == ours.shape else float("inf")
     if not difference <= AGREEMENT:
         raise EngineError(

@@ -191,8 +191,8 @@ class KafkaServer:
                 command += ["--add-scram", f"{mechanism}=[name={name},password={password}]"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_DEADLINE_S)
         if done.returncode != 0:
-            said = (done.stderr or done.stdout).splitlines()
-            reason = next((line for line in said if "Exception" in line), (said or ["no message"])[-1])
+            output_lines = (done.stderr or done.stdout).splitlines()
+            reason = next((line for line in output_lines if "Exception" in line), (output_lines or ["no message"])[-1])
             raise KafkaServerError(f"Apache Kafka could not format {self.data_dir}: {reason.strip()}")
 
     def _spawn(self, java: str, classpath: str, settings: Path, detached: bool) -> None:

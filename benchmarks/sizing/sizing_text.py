@@ -82,9 +82,9 @@ def _costs(costs: UnitCosts) -> str:
         ("messages/s of one worker, with one window each", f"{costs.messages_per_s_per_worker:,.0f}"),
         ("memory of one worker", f"{costs.worker_mb:,.0f} MB"),
     )
-    told = f"Measured on {costs.measured_on}, load average before {costs.load_before:g}"
+    measured = f"Measured on {costs.measured_on}, load average before {costs.load_before:g}"
     hint = " (other programs were running: the costs are rather too high than too low)" if costs.load_before > 1 else ""
-    return f"{told}{hint}:\n\n{_table(('cost', 'measured'), rows)}"
+    return f"{measured}{hint}:\n\n{_table(('cost', 'measured'), rows)}"
 
 
 def _assumptions(given: Assumptions) -> str:

@@ -118,10 +118,10 @@ def rotated_classes(spec: SignalSpec, times: int) -> tuple[int | None, ...]:
     classes = power_line_spec(spec).classes
     for fault in classes:
         phases = {PHASES[(PHASES.index(phase.lower()) + times) % len(PHASES)].upper() for phase in fault.phases}
-        alike = [
+        matches = [
             index for index, other in enumerate(classes) if other.type == fault.type and set(other.phases) == phases
         ]
-        found.append(alike[0] if alike else None)
+        found.append(matches[0] if matches else None)
     return tuple(found)
 
 

@@ -81,8 +81,8 @@ class PowerLineSpec(SignalSpec):
 
         They cannot be distinguished on a balanced line, since no current flows to ground.
         """
-        alike = tuple(fault.name for fault in self.classes if fault.type in ("lll", "lllg"))
-        return (alike,) if len(alike) > 1 else ()
+        names = tuple(fault.name for fault in self.classes if fault.type in ("lll", "lllg"))
+        return (names,) if len(names) > 1 else ()
 
     def _in_files(self, dumped: dict[str, Any]) -> dict[str, Any]:
         kept = super()._in_files(dumped)

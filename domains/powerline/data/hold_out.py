@@ -59,5 +59,5 @@ def splits(dataset: DataSet, seed: int, shares: Mapping[str, float] | None = Non
         left &= ~inside
     shuffled = np.random.default_rng(seed).permutation(numbers[left])
     bounds = np.round(np.cumsum(list(shares.values()))[:-1] * len(shuffled)).astype(int)
-    dealt = zip(shares, np.split(shuffled, bounds), strict=True)
-    return {**{name: np.sort(part) for name, part in dealt}, **parts}
+    divided = zip(shares, np.split(shuffled, bounds), strict=True)
+    return {**{name: np.sort(part) for name, part in divided}, **parts}

@@ -101,23 +101,26 @@ def line_rejection(spec: SignalSpec, seed: int) -> PowerLineRejection:
 
 @dataclass(frozen=True)
 class RejectionScores:
-    """Shares of rejected windows: of in-distribution ones, of those with a fault, of out-of-distribution ones by kind.
+    """Shares of rejected windows.
 
-    The names ``good`` and ``strange`` of the two kinds of windows are those of the manifest.
+    Attributes:
+        good: share of all in-distribution windows.
+        faulty: share of the in-distribution windows with a fault.
+        out_of_distribution: share of out-of-distribution windows, by kind.
     """
 
     good: float
     faulty: float
-    strange: dict[str, float]
+    out_of_distribution: dict[str, float]
 
     def as_metrics(self) -> dict[str, float]:
         """Return the shares by name, rounded for a manifest."""
-        parts = {"good": self.good, "faulty": self.faulty, **self.strange}
+        parts = {"good": self.good, "faulty": self.faulty, **self.out_of_distribution}
         return {name: round(part, 5) for name, part in parts.items()}
 
 
 def score_rejection(
-    rejection: PowerLineRejection, good: Windows, strange: dict[str, NDArray[np.float32]], spec: SignalSpec
+    rejection: PowerLineRejection, good: Windows, out_of_distribution: dict[str, NDArray[np.float32]], spec: SignalSpec
 ) -> RejectionScores:
     """Evaluate bounds on windows other than those on which they were chosen."""
     refused = rejection.is_ood(good.data)
@@ -125,7 +128,9 @@ def score_rejection(
     return RejectionScores(
         good=float(refused.mean()),
         faulty=float(refused[faulty].mean()) if faulty.any() else 0.0,
-        strange={name: float(rejection.is_ood(windows).mean()) for name, windows in strange.items()},
+        out_of_distribution={
+            name: float(rejection.is_ood(windows).mean()) for name, windows in out_of_distribution.items()
+        },
     )
 
 

@@ -73,7 +73,7 @@ def _stretches(
     lines = len(network)
     count = lines * per_line
     faults = round(fault_share * count)
-    kinds = _dealt(FAULT_CLASSES, faults, rng) + _dealt(tuple(NON_FAULTS), count - faults, rng)
+    kinds = _draw_evenly(FAULT_CLASSES, faults, rng) + _draw_evenly(tuple(NON_FAULTS), count - faults, rng)
     kinds = [kinds[k] for k in rng.permutation(count)]
     which = np.repeat(np.arange(lines), per_line)
     begins = np.tile(np.arange(per_line) * stretch, lines) / (network.nominal_hz[which] * SAMPLES_PER_CYCLE)
@@ -81,17 +81,21 @@ def _stretches(
     angle = every.angle + 2 * np.pi * every.frequency_hz * begins
     every = every.moved(position=rng.uniform(0.05, 0.95, count), angle=angle)
     rate = float(network.nominal_hz[0]) * SAMPLES_PER_CYCLE
-    planned = [_fitting(LineContext.of(every, n, LIFELIKE), kind, rng, stretch, rate) for n, kind in enumerate(kinds)]
+    planned = [
+        _draw_event(LineContext.of(every, n, LIFELIKE), kind, rng, stretch, rate) for n, kind in enumerate(kinds)
+    ]
     return planned, every
 
 
-def _dealt(names: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
+def _draw_evenly(names: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
     """Draw ``count`` names, each equally often."""
     rounds = -(-count // len(names))
     return [str(name) for _ in range(rounds) for name in rng.permutation(names)][:count]
 
 
-def _fitting(line: LineContext, kind: str, rng: np.random.Generator, stretch: int, rate: float) -> PlannedEvent | None:
+def _draw_event(
+    line: LineContext, kind: str, rng: np.random.Generator, stretch: int, rate: float
+) -> PlannedEvent | None:
     """Draw an event that ends early enough for the next stretch to begin in steady state; None if none fits."""
     for _ in range(20):
         start = round((QUIET_S + rng.uniform(0, 0.4)) * rate)

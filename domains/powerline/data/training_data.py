@@ -63,8 +63,8 @@ class Seeds:
     def used(self) -> set[int]:
         """Return every seed that a training uses; each use also takes the seed after it."""
         searches = (self.search(number) for number in range(1, MOST_SEARCHES + 1))
-        apart = (self.training, *searches, self.calibration, self.rejection, self.test)
-        return {seed + extra for seed in apart for extra in (0, 1)}
+        seeds = (self.training, *searches, self.calibration, self.rejection, self.test)
+        return {seed + extra for seed in seeds for extra in (0, 1)}
 
 
 @dataclass(frozen=True)

@@ -89,13 +89,13 @@ def _rows(windows: Windows, split: Split, seed: int) -> tuple[np.ndarray, np.nda
 
 
 def _elsewhere(metrics: dict[str, Any], split: Split) -> Elsewhere | None:
-    told = metrics.get(split)
-    if not told:
+    other = metrics.get(split)
+    if not other:
         return None
-    scores = told["test"]
+    scores = other["test"]
     return Elsewhere(
         split=split,
-        windows=int(told["rows"]["test"]),
+        windows=int(other["rows"]["test"]),
         macro_f1=scores["macro_f1"],
         merged_macro_f1=scores["merged_macro_f1"],
     )
@@ -103,7 +103,7 @@ def _elsewhere(metrics: dict[str, Any], split: Split) -> Elsewhere | None:
 
 def _leakage(windows: Windows, train: np.ndarray, test: np.ndarray, split: Split) -> tuple[LeakageCheck, ...]:
     """Count equal rows in training and test, and test rows whose neighbour in time is a training row."""
-    learned = {windows.data[row].tobytes() for row in train}
+    training_rows = {windows.data[row].tobytes() for row in train}
     # The random split cannot avoid neighbours. They are reported without failing: the report shows the score of the
     # split by blocks beside them.
     allowed = None if split == "random" else 0
@@ -114,7 +114,7 @@ def _leakage(windows: Windows, train: np.ndarray, test: np.ndarray, split: Split
         LeakageCheck(question="test rows that are training rows", found=int(np.isin(test, train).sum()), of=len(test)),
         LeakageCheck(
             question="test rows with the values of a training row",
-            found=sum(windows.data[row].tobytes() in learned for row in test),
+            found=sum(windows.data[row].tobytes() in training_rows for row in test),
             of=len(test),
             allowed=None,
         ),

@@ -104,8 +104,8 @@ def line_predictions(record: ClassifiedScenario, spec: SignalSpec) -> Prediction
 
 
 def _parts(artefact: Artefact, evaluated: int) -> dict[str, int]:
-    told: dict[str, Any] = dict(artefact.manifest.metrics)
-    counts = told.get("windows") or {}
+    metrics: dict[str, Any] = dict(artefact.manifest.metrics)
+    counts = metrics.get("windows") or {}
     return {**{str(name): int(count) for name, count in counts.items()}, "evaluation": evaluated}
 
 
@@ -118,11 +118,11 @@ def _leakage(artefact: Artefact, mixed: ClassifiedScenario, seed: int) -> tuple[
     spec = artefact.manifest.spec
     source: Any = artefact.manifest.provenance.get("data")
     if source is None:
-        learned = training_windows(Batches(CHECKED_EPISODES, 0, 0), spec, trained)
+        training = training_windows(Batches(CHECKED_EPISODES, 0, 0), spec, trained)
     else:
         recipe = DataSetRecipe.model_validate(source["recipe"])
         used.add(recipe.seed)
-        learned = select(next(simulated(recipe)), spec)
+        training = select(next(simulated(recipe)), spec)
     windows = np.concatenate([cut_windows(line, spec) for line in mixed.scenario.samples])
     return (
         LeakageCheck(
@@ -130,7 +130,7 @@ def _leakage(artefact: Artefact, mixed: ClassifiedScenario, seed: int) -> tuple[
             found=len(used & {seed, seed + 1}),
             of=2,
         ),
-        repeated_windows(windows, learned.data),
+        repeated_windows(windows, training.data),
     )
 
 

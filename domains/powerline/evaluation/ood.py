@@ -9,7 +9,7 @@ from model.artefact import Artefact
 from training.evaluation.documents import Rejection, RejectionRow
 
 GOOD_EPISODES = 400
-APART = 10  # distance of the seeds used here from those of scenarios
+SEED_STEP = 10  # distance of the seeds used here from those of scenarios
 
 
 def measured_rejection(artefact: Artefact, seed: int, data: Path | None) -> Rejection | None:
@@ -26,13 +26,13 @@ def measured_rejection(artefact: Artefact, seed: int, data: Path | None) -> Reje
     bounds, spec = artefact.manifest.rejection, artefact.manifest.spec
     if bounds is None:
         return None
-    good = in_distribution_windows(spec, seed + APART, GOOD_EPISODES)
+    good = in_distribution_windows(spec, seed + SEED_STEP, GOOD_EPISODES)
     refused = bounds.is_ood(good.data)
     faulty = good.labels != spec.none_index
-    strange = ood_windows(spec, seed + APART + 1)
+    out_of_distribution = ood_windows(spec, seed + SEED_STEP + 1)
     if data is not None:
-        strange["classData.csv times 1000"] = scaled_classdata(data, spec)
-    kinds = {"faults as in training": good.data[faulty], **strange}
+        out_of_distribution["classData.csv times 1000"] = scaled_classdata(data, spec)
+    kinds = {"faults as in training": good.data[faulty], **out_of_distribution}
     limits = bounds.model_dump(include={"most_current", "most_voltage", "least_change", "most_roughness"})
     return Rejection(
         bounds={name: value for name, value in limits.items() if value is not None},

@@ -130,8 +130,8 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
     begun = time.perf_counter()
     spec = load_spec("line")
     seed = options.seed + number * GROUP_SEED * (options.folds + 1)
-    tell = None if on_epoch is None else lambda history: on_epoch(number, history)
-    network, counts = _fitted(options, number, seed, spec, work_dir, tell)
+    report = None if on_epoch is None else lambda history: on_epoch(number, history)
+    network, counts = _fitted(options, number, seed, spec, work_dir, report)
     scores = _scores(network, options, number, seed, spec, work_dir)
     fold = Fold(
         fingerprint=options.fingerprint,
@@ -207,9 +207,9 @@ def _scores(
 
 
 def _scored(name: str, whole: Windows, classify: Classifier, spec: SignalSpec) -> Iterator[tuple[str, WindowScores]]:
-    said = classify(whole.data).argmax(axis=1)
+    y_pred = classify(whole.data).argmax(axis=1)
     for which, rows in (("faults", whole.labels != spec.none_index), ("all", np.ones(len(whole), bool))):
-        scores = window_scores(whole.labels[rows], said[rows], spec)
+        scores = window_scores(whole.labels[rows], y_pred[rows], spec)
         rounded = {key: round(value, 5) for key, value in scores.items()}
         yield f"{name}_{which}", WindowScores(windows=int(rows.sum()), **rounded)
 

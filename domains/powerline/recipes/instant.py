@@ -88,12 +88,12 @@ def train_instant(options: InstantOptions) -> Artefact:
             options.architecture, spec, train, validation, how, checkpoint, options.on_epoch
         )
         temperature = fit_temperature(logits_of(network, validation.data), validation.labels)
-        said = logits_of(network, test.data).argmax(axis=1)
+        y_pred = logits_of(network, test.data).argmax(axis=1)
         scores[split] = {
             "training": training_scores(network, train, spec),
             "validation": validation_scores(history),
             "history": history_record([history]),
-            "test": rounded(window_scores(test.labels, said, spec)),
+            "test": rounded(window_scores(test.labels, y_pred, spec)),
             "rows": {"training": len(train), "validation": len(validation), "test": len(test)},
         }
         if split == options.split:

@@ -135,7 +135,7 @@ def train_line(options: LineOptions, feedback: Windows | None = None, warm_start
     if options.data is not None:
         metrics["data"] = dict(_by_part(done.classify, {"test": data.test, **data.held_out}, spec))
     if parts is not None:
-        scores = feedback_scores(done.unguarded, parts.hold_out, spec)
+        scores = feedback_scores(done.without_rejection, parts.hold_out, spec)
         metrics["field"] = {"windows": len(parts.train), "hold_out": scores}
     if warm_start is not None:
         metrics["warm_start"] = warm_start.model_id
@@ -209,13 +209,13 @@ def epochs_of_line(epochs: int, *, warm: bool = False) -> int:
 class Calibrated:
     """The calibration of a fitted network, its bounds and its classifiers.
 
-    ``classify`` rejects out-of-distribution windows, as a worker does; ``unguarded`` ignores the bounds.
+    ``classify`` rejects out-of-distribution windows, as a worker does; ``without_rejection`` ignores the bounds.
     """
 
     calibration: Calibration
     rejection: PowerLineRejection
     classify: Classifier
-    unguarded: Classifier
+    without_rejection: Classifier
 
 
 def calibrate_line(

@@ -50,16 +50,16 @@ class PowerLineRecipe(Recipe):
     def limits(self, events: Events | None, source: str) -> tuple[str, ...]:
         """Return the limits: a model is not a trip relay, and its evaluation contains no recording of a real line."""
         if events is None:
-            told = "Not a trip relay, and not an event detector: 0 events were scored, only single windows."
+            limit = "Not a trip relay, and not an event detector: 0 events were scored, only single windows."
         else:
             cycles, _ = events.delay("p95")
             nominal_hz = power_line_spec(self.spec).nominal_hz
-            told = (
+            limit = (
                 f"Not a trip relay: an event is confirmed {cycles:.2f} cycles"
                 f" ({1000 * cycles / nominal_hz:.0f} ms at {nominal_hz:g} Hz) after inception in"
                 f" 95 % of the cases, before any message is sent."
             )
-        return told, f"0 recordings of real lines are in this evaluation; its source: {source}."
+        return limit, f"0 recordings of real lines are in this evaluation; its source: {source}."
 
 
 class LineRecipe(PowerLineRecipe):

@@ -120,8 +120,8 @@ def sag(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent
     depth = phases * rng.uniform(0.08, 0.5) * rng.uniform(0.8, 1.0, 3)
     # The ends differ little, so that the current driven through the line is small compared with the load.
     driven = 0.02 + 0.2 * line.load_current
-    apart = min(0.3, driven * line.total_x / max(float(depth.max()), 1e-6))
-    local, remote = depth * rng.uniform(1 - apart, 1), depth * rng.uniform(1 - apart, 1)
+    difference = min(0.3, driven * line.total_x / max(float(depth.max()), 1e-6))
+    local, remote = depth * rng.uniform(1 - difference, 1), depth * rng.uniform(1 - difference, 1)
     rise = line.seconds(rng.uniform(2, SAMPLES_PER_CYCLE))
     modulation = Sag(line.seconds(start), line.seconds(stop), _three(local), _three(remote), rise)
     return PlannedEvent("sag", start, stop, modulations=(modulation,), parameters={"depth": float(depth.max())})

@@ -122,7 +122,7 @@ class _Run:
             if k % OVERSAMPLING == 0:
                 sample = first + k // OVERSAMPLING
                 if sample in self.due:
-                    self._obey(self.due[sample])
+                    self._execute(self.due[sample])
                 out.labels[:, sample], out.settled[:, sample] = self.label, self.settled
             state[:, STATES : STATES + INPUTS, 0] = u[k]
             state[:, STATES + INPUTS :, 0] = u[k + 1]
@@ -133,7 +133,7 @@ class _Run:
             state[:, :STATES] = stepped[:, :STATES]
         return raw
 
-    def _obey(self, commands: list[tuple[int, Command]]) -> None:
+    def _execute(self, commands: list[tuple[int, Command]]) -> None:
         for line, command in commands:
             value = np.array(command.value)
             match command.action:

@@ -39,19 +39,19 @@ def find_bays(raw: RawRecord, options: ReadOptions) -> tuple[list[Bay], list[Fin
     Raises:
         RecordError: ``options`` name a channel that does not exist or is ambiguous.
     """
-    told = _told(raw, options)
-    if told is not None:
-        return told, []
-    if raw.in_order is not None:
-        return [Bay(raw.path.stem, raw.in_order)], []
+    given = _bays_of_user(raw, options)
+    if given is not None:
+        return given, []
+    if raw.line_channels is not None:
+        return [Bay(raw.path.stem, raw.line_channels)], []
     sets, _ = phase_sets(raw.channels)
     findings: list[Finding] = []
-    sets = _without_second_voltages(raw, sets, findings)
+    sets = _prefer_ground_voltages(raw, sets, findings)
     bays = [_bay(raw, current, voltage) for current, voltage in _paired(raw, sets, findings)]
     return _named(bays), findings
 
 
-def _without_second_voltages(raw: RawRecord, sets: list[PhaseSet], findings: list[Finding]) -> list[PhaseSet]:
+def _prefer_ground_voltages(raw: RawRecord, sets: list[PhaseSet], findings: list[Finding]) -> list[PhaseSet]:
     """Drop the phase-to-phase voltages if the record has phase-to-ground voltages."""
     if any(found.kind == "voltage" and not found.pairs for found in sets):
         return [found for found in sets if not found.pairs]
@@ -74,7 +74,7 @@ def _paired(
         return [(None, found) if not currents else (found, None) for found in present]
     if len(currents) == len(voltages) == 1:
         return [(currents[0], voltages[0])]
-    ties = {id(current): [_kinship(current, voltage) for voltage in voltages] for current in currents}
+    ties = {id(current): [_name_score(current, voltage) for voltage in voltages] for current in currents}
     if not any(any(scores) for scores in ties.values()):
         return _paired_without_names(raw, currents, voltages, findings)
     pairs: list[tuple[PhaseSet | None, PhaseSet | None]] = []
@@ -132,7 +132,7 @@ def _words(found: PhaseSet) -> set[str]:
     return set(re.findall(r"[^\W_]+", f"{found.label} {found.circuit}".casefold()))
 
 
-def _kinship(current: PhaseSet, voltage: PhaseSet) -> int:
+def _name_score(current: PhaseSet, voltage: PhaseSet) -> int:
     """Return a score of how much the names and circuits of two sets have in common."""
     circuit = bool(current.circuit) and current.circuit.casefold() == voltage.circuit.casefold()
     return 10 * circuit + len(_words(current) & _words(voltage))
@@ -199,7 +199,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise RecordError(f"{path}: not valid TOML: {error}") from error
 
 
-def _told(raw: RawRecord, options: ReadOptions) -> list[Bay] | None:
+def _bays_of_user(raw: RawRecord, options: ReadOptions) -> list[Bay] | None:
     lines: Mapping[str, Any] | None = parse_channels(options.channels) if options.channels else None
     if lines is None and options.mapping is not None:
         lines = read_mapping(options.mapping).get("lines")
@@ -221,24 +221,24 @@ def _told(raw: RawRecord, options: ReadOptions) -> list[Bay] | None:
     return _named(bays)
 
 
-def _position(channels: Sequence[RawChannel], said: str) -> int:
+def _position(channels: Sequence[RawChannel], wanted: str) -> int:
     """Return the index of the channel with a number or a name.
 
     Raises:
         RecordError: no channel matches, or several do; the message lists the channels.
     """
-    exact = [k for k, channel in enumerate(channels) if channel.name == said]
-    loose = [k for k, channel in enumerate(channels) if channel.name.split() == said.split()]
+    exact = [k for k, channel in enumerate(channels) if channel.name == wanted]
+    loose = [k for k, channel in enumerate(channels) if channel.name.split() == wanted.split()]
     if len(exact) == 1 or len(loose) == 1:
         return (exact if len(exact) == 1 else loose)[0]
-    if said.isdigit():
-        numbered = [k for k, channel in enumerate(channels) if channel.number == int(said)]
+    if wanted.isdigit():
+        numbered = [k for k, channel in enumerate(channels) if channel.number == int(wanted)]
         if len(numbered) == 1:
             return numbered[0]
     names = ", ".join(f"{channel.number} {channel.name}" for channel in channels[:MAX_LISTED])
     which = "several channels are" if len(exact) > 1 else "no channel is"
     more = " …" if len(channels) > MAX_LISTED else ""
-    raise RecordError(f"{which} called {said!r}; give the channel's number: {names}{more}")
+    raise RecordError(f"{which} called {wanted!r}; give the channel's number: {names}{more}")
 
 
 def unused_roles(raw: RawRecord, bays: Sequence[Bay]) -> dict[int, str]:

@@ -187,14 +187,14 @@ def _plain(text: str) -> str:
 def _readings(channel: RawChannel, alphabet: Alphabet) -> Iterator[tuple[int, str, int]]:
     """Yield phase, name pattern without the phase, and weight for every way to read a channel under an alphabet."""
     name = _plain(channel.name)
-    said = _phase_field(channel, alphabet)
+    stated = _phase_field(channel, alphabet)
     for phase, symbol in enumerate(alphabet.symbols):
-        if said is not None and said != phase:
+        if stated is not None and stated != phase:
             continue
         for pattern, weight in _patterns(name, symbol):
-            yield phase, pattern, weight + (2 if said is not None else 0)
-    if said is not None:
-        yield said, name.upper(), 2
+            yield phase, pattern, weight + (2 if stated is not None else 0)
+    if stated is not None:
+        yield stated, name.upper(), 2
 
 
 def _phase_field(channel: RawChannel, alphabet: Alphabet) -> int | None:

@@ -78,14 +78,14 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
     bays, findings = find_bays(raw, options)
     raw.findings += findings
     lines = [_line(raw, bay, options, alone=len(bays) == 1) for bay in bays]
-    if raw.apart:
+    if raw.segments_are_lines:
         lines = [
             replace(line, name=f"{line.name.lower()}-{number}", segments=(segment,))
             for line in lines
             for number, segment in enumerate(raw.segments, 1)
         ]
     if not lines:
-        _say_no_line(raw)
+        _report_no_line(raw)
     return Record(
         path=raw.path,
         format=raw.format,
@@ -103,27 +103,27 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
     )
 
 
-def _say_no_line(raw: RawRecord) -> None:
+def _report_no_line(raw: RawRecord) -> None:
     message = "no line with three currents and three voltages was identified; name the channels with --channels"
     raw.findings.append(Finding("warning", "no-line", message))
 
 
 def _line(raw: RawRecord, bay: Bay, options: ReadOptions, *, alone: bool) -> RecordLine:
-    samples = _gathered(raw, bay)
+    samples = _primary_samples(raw, bay)
     channels = tuple(None if index is None else raw.channels[index] for index in bay.channels)
     missing = tuple(name for name, index in zip(CHANNELS, bay.channels, strict=True) if index is None)
     frequency = _frequency(raw, samples, options, bay.name)
     if bay.pairs:
         _to_ground(samples)
     raw.findings += channel_findings(samples, missing, bay.name)
-    result = scaled(samples, channels, _telling(raw, samples), frequency, options, bay.name)
+    result = scaled(samples, channels, _prefault_segments(raw, samples), frequency, options, bay.name)
     raw.findings += result.findings
     raw.findings.append(Finding("note", "bases", result.source, bay.name))
     if options.flip and result.reversed_currents:
         samples[:, list(result.reversed_currents)] *= -1
         turned = ", ".join(CHANNELS[k] for k in result.reversed_currents)
         raw.findings.append(Finding("note", "flipped", f"polarity inverted by --flip: {turned}", bay.name))
-    _say_slow(raw, frequency)
+    _report_slow_segments(raw, frequency)
     return RecordLine(
         name=raw.path.stem if alone else f"{raw.path.stem}/{bay.name}",
         samples=samples,
@@ -142,14 +142,14 @@ def _line(raw: RawRecord, bay: Bay, options: ReadOptions, *, alone: bool) -> Rec
     )
 
 
-def _telling(raw: RawRecord, samples: NDArray[np.float32]) -> tuple[Segment, ...]:
+def _prefault_segments(raw: RawRecord, samples: NDArray[np.float32]) -> tuple[Segment, ...]:
     """Return the segments that start with the pre-fault state; of separate waveforms the one with most voltage."""
-    if not raw.apart:
+    if not raw.segments_are_lines:
         return raw.segments
     return (max(raw.segments, key=lambda segment: float(np.abs(samples[segment.first : segment.stop, 3:]).mean())),)
 
 
-def _gathered(raw: RawRecord, bay: Bay) -> NDArray[np.float32]:
+def _primary_samples(raw: RawRecord, bay: Bay) -> NDArray[np.float32]:
     """Return the six channels in A and V of the primary side, float32 (t, 6); zeros for a missing channel."""
     samples = np.zeros((raw.values.shape[1], len(CHANNELS)), np.float32)
     for column, index in enumerate(bay.channels):
@@ -198,7 +198,7 @@ def _frequency(raw: RawRecord, samples: NDArray[np.float32], options: ReadOption
     return found
 
 
-def _say_slow(raw: RawRecord, frequency: float) -> None:
+def _report_slow_segments(raw: RawRecord, frequency: float) -> None:
     for segment in raw.segments:
         if segment.rate_hz < FEWEST_PER_CYCLE * frequency:
             message = (

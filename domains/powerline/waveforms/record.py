@@ -122,9 +122,9 @@ class RawRecord:
     encoding: str = ""
     station: str = ""
     device: str = ""
-    in_order: tuple[int, ...] | None = None
+    line_channels: tuple[int, ...] | None = None
     """Indices of ia, ib, ic, va, vb, vc, if the format itself defines them for a single line."""
-    apart: bool = False
+    segments_are_lines: bool = False
     """True if every segment is a separate line."""
     missing: tuple[int, ...] = ()
     """Number of missing values of each channel."""

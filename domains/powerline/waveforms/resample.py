@@ -150,7 +150,7 @@ def resampled(samples: Samples, segments: Sequence[Segment], rate_hz: float) -> 
     Returns:
         Samples float32 (n, channels), and the time of the first one in seconds after the record's first sample.
     """
-    parts = [_thinned(samples[segment.first : segment.stop], segment, rate_hz) for segment in segments]
+    parts = [_averaged(samples[segment.first : segment.stop], segment, rate_hz) for segment in segments]
     start_s = segments[0].start_s
     end_s = segments[-1].start_s + (len(segments[-1]) - 1) / segments[-1].rate_hz
     count = int(np.floor((end_s - start_s) * rate_hz + 1e-6)) + 1
@@ -183,7 +183,7 @@ def _border_s(part: _Part, after: _Part) -> float:
     return after.start_s if part.rate_hz <= after.rate_hz else min(last_s, after.start_s)
 
 
-def _thinned(samples: Samples, segment: Segment, rate_hz: float) -> _Part:
+def _averaged(samples: Samples, segment: Segment, rate_hz: float) -> _Part:
     """Return a segment's samples, averaged in groups at a very high rate: the filter's length grows with the ratio."""
     group = int(segment.rate_hz / rate_hz / MOST_RATIO) + 1
     if group == 1 or len(samples) < group:
@@ -207,9 +207,9 @@ def _interpolated(
     half = int(np.ceil(HALF_WIDTH * stretch)) + 1
     padded = np.concatenate(
         [
-            _beyond(part, before, -half - OVERHANG, 0),
+            _extended(part, before, -half - OVERHANG, 0),
             samples,
-            _beyond(part, after, len(samples), len(samples) + half + OVERHANG),
+            _extended(part, after, len(samples), len(samples) + half + OVERHANG),
         ]
     )
     kernel = _kernel(stretch, half)
@@ -235,7 +235,7 @@ def _kernel(stretch: float, half: int) -> Samples:
     return np.asarray(taps / taps.sum(axis=1, keepdims=True), np.float32)
 
 
-def _beyond(part: _Part, other: _Part | None, first: int, stop: int) -> Samples:
+def _extended(part: _Part, other: _Part | None, first: int, stop: int) -> Samples:
     """Return values before or after a part at its own rate: the neighbour's where it has samples, else a reflection.
 
     The samples are reflected through the end point, as zero-phase filters do it: value and slope continue, and no step

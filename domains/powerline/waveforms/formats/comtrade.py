@@ -118,16 +118,18 @@ def _sibling(path: Path, suffix: str) -> Path:
     if path.suffix.lower() == suffix and path.is_file():
         return path
     try:
-        beside = sorted(path.parent.iterdir())
+        siblings = sorted(path.parent.iterdir())
     except OSError as error:
         raise RecordError(f"{path.parent}: cannot be read: {error.strerror or error}") from error
-    alike = [other for other in beside if other.suffix.lower() == suffix and other.stem == path.stem]
-    alike += [other for other in beside if other.suffix.lower() == suffix and other.stem.lower() == path.stem.lower()]
-    if not alike:
+    matches = [other for other in siblings if other.suffix.lower() == suffix and other.stem == path.stem]
+    matches += [
+        other for other in siblings if other.suffix.lower() == suffix and other.stem.lower() == path.stem.lower()
+    ]
+    if not matches:
         raise RecordError(
             f"{path.with_suffix(suffix)}: no such file: put the .cfg and the .dat of a COMTRADE record in one folder"
         )
-    return alike[0]
+    return matches[0]
 
 
 def _check_size(path: Path, limit: int, why: str) -> None:

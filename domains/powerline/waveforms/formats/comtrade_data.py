@@ -77,28 +77,30 @@ def _row_type(header: ComtradeHeader, name: str, order: str) -> np.dtype[Any]:
 
 def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> tuple[str, str]:
     """Return the format and byte order under which sample numbers count up by one, trying the header's first."""
-    said = (header.data_format, "<")
-    others = [(name, order) for order in "<>" for name in STORED if (name, order) != said]
-    for name, order in [said, *others]:
+    stated = (header.data_format, "<")
+    others = [(name, order) for order in "<>" for name in STORED if (name, order) != stated]
+    for name, order in [stated, *others]:
         row = _row_type(header, name, order)
         count = min(len(data) // row.itemsize, PROBED_ROWS)
         if count < 2:
             continue
         numbers = data[: count * row.itemsize].view(row)["number"].astype(np.int64)
         if (np.diff(numbers) == 1).mean() > 0.9:
-            if (name, order) != said:
+            if (name, order) != stated:
                 if name in ("BINARY32", "FLOAT32"):
-                    name = _four_bytes(data[: count * row.itemsize].view(_row_type(header, "FLOAT32", order))["values"])
+                    name = _format_of_words(
+                        data[: count * row.itemsize].view(_row_type(header, "FLOAT32", order))["values"]
+                    )
                 what = f"{name}{' in big-endian byte order' if order == '>' else ''}"
                 header.warn(
                     "format-contradicts-header",
-                    f"the header states {said[0]}, but the data are {what}: they are read as such",
+                    f"the header states {stated[0]}, but the data are {what}: they are read as such",
                 )
             return name, order
-    return said
+    return stated
 
 
-def _four_bytes(words: NDArray[np.float32]) -> str:
+def _format_of_words(words: NDArray[np.float32]) -> str:
     """Return the format of words of four bytes: floats or integers, whose rows have the same size.
 
     Integers below 2²⁴ are denormal when read as floats, and floats read as integers exceed the range of any converter.

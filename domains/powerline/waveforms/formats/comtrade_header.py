@@ -144,13 +144,15 @@ def _station(lines: _Lines, header: ComtradeHeader) -> None:
         raise lines.error("expected station, device and revision, separated by commas; is this a COMTRADE header?")
     revision = parts[-1] if re.fullmatch(r"\d{4}", parts[-1]) else None
     if len(parts) > 2 and (revision is not None or len(parts) == 3):
-        said = parts.pop()
-        if said in REVISIONS:
-            header.revision = said
+        stated = parts.pop()
+        if stated in REVISIONS:
+            header.revision = stated
         else:
-            year = int(said) if said.isdigit() else 1991
+            year = int(stated) if stated.isdigit() else 1991
             header.revision = max((known for known in REVISIONS if int(known) <= year), default="1991")
-            header.note("unknown-revision", f"revision {said[:20]!r} is unknown: the file is read as {header.revision}")
+            header.note(
+                "unknown-revision", f"revision {stated[:20]!r} is unknown: the file is read as {header.revision}"
+            )
     header.device = parts.pop() if len(parts) > 1 else ""
     header.station = ",".join(parts)
     if len(parts) > 1:
@@ -251,8 +253,8 @@ def _stamps(lines: _Lines, header: ComtradeHeader) -> None:
     stamps: list[int | None] = []
     for what in ("start", "trigger"):
         date, _, time = lines.take(f"time of the {what}").partition(",")
-        ns, fine, odd = stamp_ns(date, time, month_first=header.revision == "1991")
-        for message in odd:
+        ns, fine, messages = stamp_ns(date, time, month_first=header.revision == "1991")
+        for message in messages:
             header.warn(f"{what}-time", f"time of the {what}: {message}")
         if fine:
             header.stamp_unit_s = 1e-9

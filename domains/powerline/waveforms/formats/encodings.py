@@ -70,23 +70,23 @@ def _readings(data: bytes) -> list[tuple[float, str, str]]:
 
 def _plausibility(text: str, encoding: str) -> float:
     """Score how well the text fits the encoding's languages: known words weigh most, then usual letters."""
-    foreign = [char for char in text if ord(char) > 127]
+    non_ascii = [char for char in text if ord(char) > 127]
     if encoding == "gb18030":
         # GB 2312 lists the common hanzi first; Cyrillic text read as GBK gives rare hanzi from behind them.
-        common = sum(char in CHINESE_WORDS for char in foreign)
-        usual = sum(b"\xb0" <= char.encode("gb18030")[:1] <= b"\xd7" for char in foreign)
-        return 4.0 * common / len(foreign) + 0.5 * usual / len(foreign)
+        common = sum(char in CHINESE_WORDS for char in non_ascii)
+        usual = sum(b"\xb0" <= char.encode("gb18030")[:1] <= b"\xd7" for char in non_ascii)
+        return 4.0 * common / len(non_ascii) + 0.5 * usual / len(non_ascii)
     if encoding in ("cp1251", "cp866", "koi8-r"):
         words = re.findall(r"[^\W\d_]+", text)
         cyrillic = [word for word in words if re.fullmatch(r"[А-Яа-яЁё]+", word)]
         # In the wrong Cyrillic encoding, lower and upper case alternate within a word.
         cased = sum(len(word) for word in cyrillic if word.islower() or word.isupper() or word.istitle())
         known = sum(len(match) for match in RUSSIAN_WORDS.findall(" ".join(cyrillic)))
-        return (1.2 * cased + 3.0 * known) / len(foreign)
+        return (1.2 * cased + 3.0 * known) / len(non_ascii)
     usual_letters = CENTRAL if encoding == "cp1250" else WESTERN
-    share = sum(char in usual_letters for char in foreign) / len(foreign)
+    share = sum(char in usual_letters for char in non_ascii) / len(non_ascii)
     # Accented letters stand among plain ones; a word of nothing but accented letters belongs to another alphabet.
-    alone = sum(len(word) for word in re.findall(r"[^\x00-\x7f]{3,}", text)) / len(foreign)
+    alone = sum(len(word) for word in re.findall(r"[^\x00-\x7f]{3,}", text)) / len(non_ascii)
     return (
         {"cp1252": 1.0, "cp1250": 0.9, "latin-1": 0.1}[encoding] * share
         - alone

@@ -61,7 +61,7 @@ def find_segments(clock: SampleClock) -> tuple[tuple[Segment, ...], list[Finding
             pieces = pieces or _by_time(clock, first, stop, findings)
             segments += _placed(pieces, segments[-1] if segments else None)
         first = stop
-    _say_gaps(segments, findings)
+    _report_gaps(segments, findings)
     return tuple(segments), findings
 
 
@@ -206,7 +206,7 @@ def stretches(segments: Sequence[Segment]) -> list[list[Segment]]:
     return groups
 
 
-def _say_gaps(segments: Sequence[Segment], findings: list[Finding]) -> None:
+def _report_gaps(segments: Sequence[Segment], findings: list[Finding]) -> None:
     rates = list(dict.fromkeys(f"{segment.rate_hz:.6g}" for segment in segments))
     if len(rates) > 1:
         shown = ", ".join(rates[:6])

@@ -235,8 +235,8 @@ def _times(
     values = np.array(column.to_numpy(), np.float64)
     if not np.isfinite(values).all():
         return None, 0
-    said = mapping.get("time_unit") or _said_unit(name)
-    unit = TIME_UNITS.get(str(said).lower()) if said else _guessed_unit(values, findings)
+    unit_name = mapping.get("time_unit") or _unit_in_name(name)
+    unit = TIME_UNITS.get(str(unit_name).lower()) if unit_name else _guessed_unit(values, findings)
     if unit is None:
         return None, 0
     seconds = values * unit
@@ -248,7 +248,7 @@ def _times(
     return stamps, round(start * 1e9)
 
 
-def _said_unit(name: str) -> str | None:
+def _unit_in_name(name: str) -> str | None:
     found = re.search(r"[\[(_\s]\s*([mµμun]?s|sec|мс|с)\s*[\])]?\s*$", name)
     return found.group(1) if found else None
 
@@ -290,7 +290,7 @@ def _class_data(path: Path, columns: _Columns) -> RawRecord:
         segments=segments,
         header_hz=CLASS_DATA_HZ,
         encoding=columns.encoding,
-        in_order=(0, 1, 2, 3, 4, 5),
-        apart=True,
+        line_channels=(0, 1, 2, 3, 4, 5),
+        segments_are_lines=True,
         findings=[Finding("note", "class-data", message)],
     )

@@ -74,14 +74,14 @@ def csv_table(
             ),
         )
     except (pa.ArrowException, OSError) as error:
-        raise _in_line(path, error, wrong, first_line) from None
+        raise _converted(path, error, wrong, first_line) from None
 
 
-def _in_line(path: Path, error: Exception, wrong: Sequence[str], first_line: int) -> RecordError:
+def _converted(path: Path, error: Exception, wrong: Sequence[str], first_line: int) -> RecordError:
     """Convert an error of pyarrow, with the number of the line if pyarrow gives one."""
-    says = " ".join(str(error).split())[:200]
-    found = re.search(r"[Rr]ow #(\d+)\s*:?\s*(.*)", says)
+    message = " ".join(str(error).split())[:200]
+    found = re.search(r"[Rr]ow #(\d+)\s*:?\s*(.*)", message)
     if found is None:
-        return RecordError(f"{path}: {says}")
+        return RecordError(f"{path}: {message}")
     what = wrong[0] if wrong else found.group(2) or "cannot be read"
     return RecordError.in_line(path, first_line - 1 + int(found.group(1)), what)

@@ -30,7 +30,7 @@ def stamp_ns(date: str, time: str, *, month_first: bool) -> tuple[int | None, bo
     found_date, found_time = _DATE.match(date), _TIME.match(time)
     if found_date is None or found_time is None:
         return None, False, [f"the time stamp {date.strip()[:20]!r}, {time.strip()[:24]!r} cannot be read"]
-    odd: list[str] = []
+    messages: list[str] = []
     first, second, third = (int(part) for part in found_date.groups())
     if len(found_date.group(1)) == 4:
         year, month, day = first, second, third
@@ -38,20 +38,20 @@ def stamp_ns(date: str, time: str, *, month_first: bool) -> tuple[int | None, bo
         month, day, year = (first, second, third) if month_first else (second, first, third)
         if month > 12 and day <= 12:
             month, day = day, month
-            odd.append(f"day and month of the date {date.strip()} are exchanged")
+            messages.append(f"day and month of the date {date.strip()} are exchanged")
     if year < 100:
         year += 1900 if year >= CENTURY_BREAK else 2000
     hour, minute, seconds = (int(part) for part in found_time.groups()[:3])
     fraction = found_time.group(4) or ""
     leap = seconds == 60
     if leap:
-        odd.append("the time stamp lies in a leap second, which Unix time does not have: the next second is used")
+        messages.append("the time stamp lies in a leap second, which Unix time does not have: the next second is used")
     try:
         moment = datetime(year, month, day, hour, minute, 59 if leap else seconds, tzinfo=UTC)
     except ValueError:
         return None, False, [f"{date.strip()[:20]} {time.strip()[:24]} is not a valid date and time"]
     ns = (int(moment.timestamp()) + leap) * NS_PER_S + int(fraction[:9].ljust(9, "0"))
-    return (ns, len(fraction) > 6, odd) if ns >= 0 else (None, False, [f"{date.strip()} is before 1970"])
+    return (ns, len(fraction) > 6, messages) if ns >= 0 else (None, False, [f"{date.strip()} is before 1970"])
 
 
 def utc_offset_ns(code: str) -> int | None:

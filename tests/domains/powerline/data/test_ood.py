@@ -36,7 +36,7 @@ def test_noise_and_constants_are_refused_and_windows_of_lines_are_not(rejection:
     scores = score_rejection(
         rejection, in_distribution_windows(SPEC, seed=77, episodes=150), ood_windows(SPEC, 78), SPEC
     )
-    assert min(scores.strange.values()) >= 0.95
+    assert min(scores.out_of_distribution.values()) >= 0.95
     assert scores.good <= 0.005
     assert scores.faulty == 0.0
 
