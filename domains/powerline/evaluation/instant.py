@@ -60,7 +60,7 @@ def evaluate_instant_model(classify: Classifier, artefact: Artefact, data: Path,
     source = f"{data.name}, {split} split, test part; intervals over blocks of {BLOCK_ROWS} rows"
     predictions = Predictions(test.labels, probabilities, test_rows // BLOCK_ROWS, source)
     elsewhere = _elsewhere(metrics, "random" if split == "blocks" else "blocks")
-    step("looking for leaks")
+    step("checking for leakage")
     honest = merged_macro_f1(predictions, spec)
     if split == "random":
         honest = elsewhere.merged_macro_f1 if elsewhere else 0.0

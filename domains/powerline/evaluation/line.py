@@ -67,7 +67,7 @@ def evaluate_line_model(
     step("classifying non-faults")
     quiet = classified(scenarios[1], classify, spec)
     predictions = line_predictions(mixed, spec)
-    step("looking for leaks")
+    step("checking for leakage")
     lines = len(mixed.scenario.labels)
     source = (
         f"{lines} lines simulated for {TEST_SECONDS:.0f} s each with an occurrence every {STRETCH_S} s; a second such"

@@ -118,7 +118,7 @@ def _list_doubtful(
     choices = " or ".join(_members(raw, voltage) for voltage in voltages[:MAX_LISTED])
     for current in currents[:MAX_LISTED]:
         message = (
-            f"the voltages of currents {_members(raw, current)} are ambiguous, so these currents are not used; "
+            f"the names do not show which voltages belong to currents {_members(raw, current)}, so these are not used; "
             f"assign them with --channels (voltages in the record: {choices})"
         )
         findings.append(Finding("warning", "ambiguous-channels", message))

@@ -202,8 +202,8 @@ def _report_slow_segments(raw: RawRecord, frequency: float) -> None:
     for segment in raw.segments:
         if segment.rate_hz < FEWEST_PER_CYCLE * frequency:
             message = (
-                f"samples {segment.first + 1} to {segment.stop} are only {segment.rate_hz / frequency:.1f} per cycle, "
-                "too few for a waveform: they are skipped"
+                f"samples {segment.first + 1} to {segment.stop} were taken at a rate of "
+                f"{segment.rate_hz / frequency:.1f} per cycle, too slow for a waveform: they are skipped"
             )
             raw.findings.append(Finding("warning", "segment-too-slow", message))
 
