@@ -145,7 +145,7 @@ def _voltage_base(
 ) -> tuple[float, str, bool]:
     """Return the peak volts of one per unit, their source, and True if the values prove to be secondary."""
     if options.voltage_base is not None:
-        return options.voltage_base, f"voltage base {options.voltage_base:g} V peak (--voltage-base)", False
+        return options.voltage_base, f"voltage base {options.voltage_base:g} V peak (as given)", False
     measured = 0.0
     if phasors is not None:
         measured = _level(np.abs(phasors.values[: max(1, phasors.steady), 3:]).mean(axis=0))
@@ -187,7 +187,7 @@ def _current_base(
 ) -> tuple[float, str]:
     """Return the peak amperes of one per unit, and their source."""
     if options.current_base is not None:
-        return options.current_base, f"current base {options.current_base:g} A peak (--current-base)"
+        return options.current_base, f"current base {options.current_base:g} A peak (as given)"
     known = next((channel for channel in channels if channel is not None), None)
     highest = float(np.abs(samples).max(initial=0.0))
     if known is not None and known.primary > known.secondary and known.primary > 1:

@@ -121,8 +121,8 @@ def _line(raw: RawRecord, bay: Bay, options: ReadOptions, *, alone: bool) -> Rec
     raw.findings.append(Finding("note", "bases", result.source, bay.name))
     if options.flip and result.reversed_currents:
         samples[:, list(result.reversed_currents)] *= -1
-        turned = ", ".join(CHANNELS[k] for k in result.reversed_currents)
-        raw.findings.append(Finding("note", "flipped", f"polarity inverted by --flip: {turned}", bay.name))
+        inverted = ", ".join(CHANNELS[k] for k in result.reversed_currents)
+        raw.findings.append(Finding("note", "flipped", f"polarity inverted as requested: {inverted}", bay.name))
     _report_slow_segments(raw, frequency)
     return RecordLine(
         name=raw.path.stem if alone else f"{raw.path.stem}/{bay.name}",
