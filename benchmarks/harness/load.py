@@ -30,7 +30,7 @@ from stream.windowing import MSGPACK_HEADERS, encode_windows
 EPOCH_NS = 1_767_225_600 * NS_PER_S  # 2026-01-01: the times of windows are the same in every run
 LINES_PER_PARTITION = 64
 OFTEN, OFTEN_FAULTY = 50, 5
-"""Of the first number of windows of a line, the second is faulty, in loads that need events at all times."""
+"""Length of a cycle of windows of a line, and number of faulty ones in it, for loads that need events at all times."""
 CATCH_UP_S = 0.0005
 """Interval in which the open loop checks for due messages."""
 

@@ -10,7 +10,7 @@ from domains.powerline.waveforms.errors import RecordError
 
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 CANDIDATES = ("gb18030", "cp1251", "cp866", "koi8-r", "cp1252", "cp1250", "latin-1")
-"""Of two equally plausible encodings the first one is used; latin-1 reads any bytes and comes last."""
+"""Encodings by preference among equally plausible ones; latin-1 reads any bytes and comes last."""
 CHINESE_WORDS = "相电流压线路母变侧保护零序高低中开关站所启动时间回主接地测量备用差"
 RUSSIAN_WORDS = re.compile(
     r"ток|напр|фаз|лини|шин|ввод|секц|яч|пс|вл|ку?в|нейтр|транс|осцил|регистр|сторон", re.IGNORECASE
