@@ -14,6 +14,7 @@ from stream.contract import HEADER_CONTENT_TYPE, HEADER_ORIGIN, MSGPACK, NS_PER_
 
 Headers = list[tuple[str, bytes]]
 MSGPACK_HEADERS: Headers = [(HEADER_CONTENT_TYPE, MSGPACK.encode())]
+"""Headers of the records that ``window_messages`` makes."""
 SIMULATED_HEADERS: Headers = [*MSGPACK_HEADERS, (HEADER_ORIGIN, SIMULATED)]
 
 

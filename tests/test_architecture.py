@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PACKAGES = ("model", "stream", "training", "domains", "faultline", "benchmarks")
+PACKAGES = ("model", "stream", "training", "domains", "faultline", "benchmarks", "examples")
 
 
 def test_every_folder_of_code_is_in_the_printed_tree_and_no_other() -> None:

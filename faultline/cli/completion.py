@@ -1,12 +1,13 @@
 """Complete values in the shell: names of specs, models, fault types, classes and conditions.
 
-The shell runs ``faultline`` whenever Tab is pressed, so a function here loads neither TensorFlow nor a Kafka client, and
-an error, such as an unknown FAULTLINE_SPEC, offers nothing instead of a message in the middle of a command.
+The shell runs ``faultline`` whenever Tab is pressed, so a function here loads neither TensorFlow nor a Kafka client. On
+an error, such as an unknown FAULTLINE_SPEC, it returns nothing instead of a message in the middle of a command.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -53,7 +54,8 @@ def condition_names(incomplete: str) -> list[str]:
 
     def names() -> Iterable[str]:
         for spec in map(load_spec, shipped_specs()):
-            yield from domain_of(spec).recipe(spec).conditions or ()
+            with suppress(FaultlineError):  # no recipe
+                yield from domain_of(spec).recipe(spec).conditions or ()
 
     return [f"{before}{comma}{name}" for name in _starting_with(last, names) if name not in given]
 

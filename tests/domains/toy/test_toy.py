@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +99,14 @@ def test_the_offline_detector_finds_the_faults_of_a_machine(spec: SignalSpec, ar
     assert not POWER_LINES.search(onset + clear)
     seconds = [(event.inception_ns - 1_700_000_000_000_000_000) / 1e9 for event in events[::2]]
     assert seconds == pytest.approx([1.0, 3.0], abs=spec.samples / spec.rate_hz)
+
+
+def test_the_program_of_the_example_prints_the_faults_of_a_pump(spec: SignalSpec, model: Path) -> None:
+    command = [sys.executable, "-m", "faultline_machines.detect", str(model)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"^pump-1 (onset|clear) (\w+) (of the \w+) at [1-4]\.\d\d s$", printed, re.MULTILINE) == [
+        ("onset", "imbalance", "of the rotor"),
+        ("clear", "imbalance", "of the rotor"),
+        ("onset", "bearing", "of the bearing"),
+        ("clear", "bearing", "of the bearing"),
+    ]
