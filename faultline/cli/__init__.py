@@ -20,7 +20,6 @@ app = typer.Typer(
     " installation, the settings and the broker.",
     epilog="First run: `faultline demo`. Options and an example of each command: `faultline COMMAND --help`.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.completion import spec_names
 from faultline.output import print_json
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ def doctor(
     broker: Annotated[
         str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
     ] = None,
-    spec: Annotated[str | None, typer.Option(help="Signal spec of the workers [default: FAULTLINE_SPEC].")] = None,
+    spec: Annotated[
+        str | None,
+        typer.Option(autocompletion=spec_names, help="Signal spec of the workers [default: FAULTLINE_SPEC]."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Do not import TensorFlow, which takes seconds.")] = False,
 ) -> None:

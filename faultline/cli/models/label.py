@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.completion import class_names
 from faultline.output import progress_bar
-from stream.contract import NS_PER_S
 
 if TYPE_CHECKING:
     from stream.contract import WindowLabel
@@ -22,6 +22,7 @@ def label(
         list[str],
         typer.Argument(
             metavar="[EVENT_ID] CLASS",
+            autocompletion=class_names,
             help="Id of the event and its true class: a class of the spec such as AG, or none for no fault. With"
             " --line give the class only.",
             show_default=False,
@@ -117,6 +118,7 @@ def parse_time(option: str, text: str) -> int:
         >>> parse_time("--from", "1970-01-01T00:00:01.5Z")
         1500000000
     """
+    from stream.contract import NS_PER_S
     from stream.errors import SettingsError
 
     try:
@@ -128,6 +130,8 @@ def parse_time(option: str, text: str) -> int:
 
 
 def _time(ns: int) -> str:
+    from stream.contract import NS_PER_S
+
     return datetime.fromtimestamp(ns / NS_PER_S, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

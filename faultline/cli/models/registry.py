@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from faultline.cli.completion import spec_names
 from faultline.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ app = typer.Typer(
 Broker = Annotated[
     str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
 ]
-Spec = Annotated[str | None, typer.Option(help="Signal spec: a name or a TOML file [default: FAULTLINE_SPEC].")]
+Spec = Annotated[
+    str | None,
+    typer.Option(autocompletion=spec_names, help="Signal spec: a name or a TOML file [default: FAULTLINE_SPEC]."),
+]
 By = Annotated[str | None, typer.Option(help="Name of the person who makes the change [default: your user name].")]
 Reason = Annotated[str, typer.Option(help="Reason, shown by `faultline models list`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.completion import spec_names
 from faultline.output import progress_bar
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def retrain(
             help="Start from the champion's weights, or from random ones [default: the trainer's setting].",
         ),
     ] = None,
-    spec: Annotated[str | None, typer.Option(help="Signal spec of the model [default: FAULTLINE_SPEC].")] = None,
+    spec: Annotated[
+        str | None, typer.Option(autocompletion=spec_names, help="Signal spec of the model [default: FAULTLINE_SPEC].")
+    ] = None,
 ) -> None:
     """Request a retraining from the trainer.
 

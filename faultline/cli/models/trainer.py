@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from faultline.cli.completion import spec_names
+
 
 def trainer(
     broker: Annotated[
@@ -19,7 +21,10 @@ def trainer(
     ] = None,
     spec: Annotated[
         str | None,
-        typer.Option(help="Signal spec: the name of one that has a training recipe [default: FAULTLINE_SPEC]."),
+        typer.Option(
+            autocompletion=spec_names,
+            help="Signal spec: the name of one that has a training recipe [default: FAULTLINE_SPEC].",
+        ),
     ] = None,
     schedule: Annotated[
         str | None, typer.Option(help="Cron expression in UTC, such as '0 3 * * 0' for Sundays at 03:00.")

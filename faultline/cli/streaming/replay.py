@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.completion import model_names
 from faultline.cli.waveforms.options import (
     Channels,
     CurrentBase,
@@ -102,13 +103,17 @@ def replay(
     against: Annotated[
         str | None,
         typer.Option(
+            autocompletion=model_names,
             help="Send nothing; compare this model with the model of --and on the file (path, or name of a shipped"
             " model).",
             show_default=False,
         ),
     ] = None,
     and_: Annotated[
-        str | None, typer.Option("--and", help="The model to compare with that of --against.", show_default=False)
+        str | None,
+        typer.Option(
+            "--and", autocompletion=model_names, help="The model to compare with that of --against.", show_default=False
+        ),
     ] = None,
     tolerance_ms: Annotated[
         float, typer.Option(help="With --against: inceptions that differ by less count as equal, ms.", min=0.0)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from faultline.cli.completion import fault_types, spec_names
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -27,7 +29,10 @@ def subscribe(
     types: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TYPE]...", help="Fault types of the spec, such as lg [default: all types].", show_default=False
+            metavar="[TYPE]...",
+            autocompletion=fault_types,
+            help="Fault types of the spec, such as lg [default: all types].",
+            show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as one JSON object, as published.")] = False,
@@ -54,7 +59,12 @@ def subscribe(
         typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].", show_default=False),
     ] = None,
     spec: Annotated[
-        str | None, typer.Option(help="Signal spec of the fault types [default: FAULTLINE_SPEC].", show_default=False)
+        str | None,
+        typer.Option(
+            autocompletion=spec_names,
+            help="Signal spec of the fault types [default: FAULTLINE_SPEC].",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Print fault events, one per line, until Ctrl-C.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.completion import spec_names
+
 if TYPE_CHECKING:
     from stream.settings import Settings
 
@@ -16,7 +18,10 @@ Broker = Annotated[
     str | None, typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].")
 ]
 Spec = Annotated[
-    str | None, typer.Option(help="Signal spec: each of its fault types has a topic [default: FAULTLINE_SPEC].")
+    str | None,
+    typer.Option(
+        autocompletion=spec_names, help="Signal spec: each of its fault types has a topic [default: FAULTLINE_SPEC]."
+    ),
 ]
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from faultline.cli.completion import spec_names
+
 
 def worker(
     broker: Annotated[
@@ -22,7 +24,8 @@ def worker(
     spec: Annotated[
         str | None,
         typer.Option(
-            help="Signal spec: a shipped one by name, such as line, or a TOML file [default: FAULTLINE_SPEC]."
+            autocompletion=spec_names,
+            help="Signal spec: a shipped one by name, such as line, or a TOML file [default: FAULTLINE_SPEC].",
         ),
     ] = None,
     web_port: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.completion import condition_names, model_names
 from faultline.output import print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -19,11 +20,16 @@ TABLE_WIDTH = 132  # characters; a narrower terminal scrolls or wraps, since fig
 
 
 def robustness(
-    model: Annotated[str, typer.Argument(help="Path of an artefact, or the name of a shipped one: line.")],
+    model: Annotated[
+        str, typer.Argument(autocompletion=model_names, help="Path of an artefact, or the name of a shipped one: line.")
+    ],
     quick: Annotated[
         bool, typer.Option("--quick", help="Use a quarter of the episodes: four times faster, wider intervals.")
     ] = False,
-    conditions: Annotated[str, typer.Option(help="Names of conditions, separated by commas [default: all].")] = "",
+    conditions: Annotated[
+        str,
+        typer.Option(autocompletion=condition_names, help="Names of conditions, separated by commas [default: all]."),
+    ] = "",
     json_out: Annotated[Path | None, typer.Option("--json", help="Also write the results to this JSON file.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the records [default: a fixed one, so that results are comparable].")

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from faultline.cli.completion import spec_names
+
 
 class Architecture(StrEnum):
     """Names of the networks that ``model.architectures`` can build."""
@@ -28,9 +30,12 @@ class Split(StrEnum):
 
 
 def train(
-    spec: Annotated[str, typer.Option(help="Name of a signal spec that has a recipe, such as line or instant.")] = (
-        "line"
-    ),
+    spec: Annotated[
+        str,
+        typer.Option(
+            autocompletion=spec_names, help="Name of a signal spec that has a recipe, such as line or instant."
+        ),
+    ] = ("line"),
     architecture: Annotated[Architecture, typer.Option(help="Network architecture.")] = Architecture.gru,
     out: Annotated[
         Path | None, typer.Option(help="File to write the artefact to [default: SPEC.safetensors].", show_default=False)

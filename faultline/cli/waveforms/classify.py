@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faultline.cli.completion import model_names
 from faultline.cli.waveforms.options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
 from faultline.output import print_table, progress_bar
 
@@ -24,7 +25,10 @@ def classify(
     files: Annotated[list[Path], typer.Argument(help="COMTRADE (.cfg, .dat or .cff), CSV or Parquet files.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per episode.")] = False,
     model: Annotated[
-        str | None, typer.Option(help="Path of an artefact, or name of a shipped one.", show_default="line")
+        str | None,
+        typer.Option(
+            autocompletion=model_names, help="Path of an artefact, or name of a shipped one.", show_default="line"
+        ),
     ] = None,
     plot: Annotated[
         Path | None,
