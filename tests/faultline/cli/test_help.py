@@ -34,4 +34,4 @@ def test_the_help_of_every_command_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     shown = json.loads(done.stdout)
     assert {"", "train", "worker", "report", "report open", "models promote", "topics check"} <= set(shown)
-    assert shown == dict.fromkeys(shown, [0, True, []])
+    assert shown == {path: [0, True, []] for path in shown}
