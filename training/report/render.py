@@ -27,21 +27,32 @@ def write(data: ReportData, folder: Path) -> tuple[Path, ...]:
     Returns:
         The paths of report.json, report.md and report.html.
     """
-    (folder / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     document = folder / JSON_NAME
     document.write_text(data.model_dump_json(indent=1) + "\n", encoding="utf-8")
     kept = ReportData.model_validate_json(document.read_text(encoding="utf-8"))
-    plots = draw(kept)
+    page = folder / HTML_NAME
+    page.write_text(html(kept, draw(kept)), encoding="utf-8")
+    return document, write_compact(kept, folder), page
+
+
+def write_compact(data: ReportData, folder: Path) -> Path:
+    """Write ``report.md`` and its figures only. The same data give the same bytes.
+
+    Returns:
+        The path of report.md.
+    """
+    (folder / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
+    plots = draw(data)
     for stale in (folder / FIGURE_FOLDER).glob("*.svg"):
         stale.unlink()
     for name, svg in plots.items():
         # A separate file cannot take the page's text colour, so use a grey that is legible on white and on black.
-        standing = svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) if "xmlns=" not in svg else svg
-        text = standing.replace("currentColor", "#808080")
-        (folder / FIGURE_FOLDER / f"{name}.svg").write_text(text, encoding="utf-8")
-    (folder / MARKDOWN_NAME).write_text(markdown(kept, plots), encoding="utf-8")
-    (folder / HTML_NAME).write_text(html(kept, plots), encoding="utf-8")
-    return document, folder / MARKDOWN_NAME, folder / HTML_NAME
+        text = svg.replace("currentColor", "#808080")
+        (folder / FIGURE_FOLDER / f"{name}.svg").write_text(text + "\n", encoding="utf-8")
+    document = folder / MARKDOWN_NAME
+    document.write_text(markdown(data, plots), encoding="utf-8")
+    return document
 
 
 def draw(data: ReportData) -> dict[str, str]:

@@ -138,6 +138,33 @@ def open_report(
         typer.launch(page.as_uri())
 
 
+@app.command("compact")
+def compact_report(
+    document: Annotated[Path, typer.Argument(help="A report.json that faultline report wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.md and figures/.")],
+) -> None:
+    """Write only the Markdown page of a report and its figures, small enough to keep in a repository.
+
+    Nothing is evaluated again. The same report.json gives the same bytes.
+
+    Example: faultline report compact report/report.json --out docs/reports/line
+    """
+    from pydantic import ValidationError
+
+    from training.errors import DataSetError
+    from training.report.data import ReportData
+    from training.report.render import write_compact
+
+    try:
+        data = ReportData.model_validate_json(document.read_text(encoding="utf-8"))
+        page = write_compact(data, out)
+    except (UnicodeDecodeError, ValidationError) as error:
+        raise DataSetError(f"{document}: not a report.json of `faultline report`: {error}".splitlines()[0]) from error
+    except OSError as error:
+        raise DataSetError(f"{error.filename or document}: {error.strerror}") from error
+    typer.echo(page)
+
+
 def _result(path: Path | None) -> RobustnessResult | None:
     from pydantic import ValidationError
 

@@ -18,7 +18,7 @@ from training.evaluation.documents import LeakageCheck
 from training.evaluation.evaluation import Predictions
 from training.report.collect import ReportOptions, collect
 from training.report.data import ReportData
-from training.report.render import draw, html, markdown, write
+from training.report.render import draw, html, markdown, write, write_compact
 from training.report.schema import PATH, schema_text
 from training.report.scores import classify_scores, compare
 
@@ -46,6 +46,28 @@ def test_the_committed_schema_is_that_of_the_data() -> None:
 def test_the_document_survives_being_written_and_read(data: ReportData, tmp_path: Path) -> None:
     document, _, _ = write(data, tmp_path)
     assert ReportData.model_validate_json(document.read_text()) == data
+
+
+def test_the_compact_form_is_the_page_and_its_figures_in_the_same_bytes_each_time(
+    data: ReportData, tmp_path: Path
+) -> None:
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        assert write_compact(data, folder) == folder / "report.md"
+    first, second = (
+        {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*.*")}
+        for folder in (tmp_path / "first", tmp_path / "second")
+    )
+    assert first == second
+    assert set(first) == {"report.md", *(f"figures/{name}.svg" for name in draw(data))}
+    linked = re.findall(r"\]\((figures/[^)]+)\)", first["report.md"].decode())
+    assert set(linked) == {name for name in first if name.startswith("figures/")}
+
+
+def test_the_whole_report_holds_the_compact_form(data: ReportData, tmp_path: Path) -> None:
+    write(data, tmp_path / "whole")
+    write_compact(data, tmp_path / "compact")
+    for file in (tmp_path / "compact").rglob("*.*"):
+        assert (tmp_path / "whole" / file.relative_to(tmp_path / "compact")).read_bytes() == file.read_bytes()
 
 
 def test_the_sections_are_those_of_the_reference_report_in_its_order_then_ours(data: ReportData) -> None:
