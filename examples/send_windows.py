@@ -56,7 +56,7 @@ async def send(line: str, seconds: float = 13.0) -> int:
                 settings.topic_windows,
                 message.value,
                 key=message.line.encode(),  # all windows of a line go to one partition, in order
-                headers=faultline.MSGPACK_HEADERS,
+                headers=faultline.SIMULATED_HEADERS,  # MSGPACK_HEADERS for samples of your own instruments
                 timestamp_ms=message.end_ns // 1_000_000,
             )
             sent += message.count

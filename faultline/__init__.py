@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from stream.recordings.sources import open_replay
     from stream.settings import Settings, load_settings
     from stream.subscribe import EventFeed, EventFilter, Received, fault_topics
-    from stream.windowing import MSGPACK_HEADERS, OutgoingWindows, cut_windows, window_messages
+    from stream.windowing import MSGPACK_HEADERS, SIMULATED_HEADERS, OutgoingWindows, cut_windows, window_messages
     from training.data.episodes import Scenario
     from training.data.windows import Windows
     from training.window_recipe import WindowRecipe
@@ -73,7 +73,7 @@ _HOMES = {
     "stream.recordings.sources": ("open_replay",),
     "stream.settings": ("Settings", "load_settings"),
     "stream.subscribe": ("EventFeed", "EventFilter", "Received", "fault_topics"),
-    "stream.windowing": ("MSGPACK_HEADERS", "OutgoingWindows", "cut_windows", "window_messages"),
+    "stream.windowing": ("MSGPACK_HEADERS", "SIMULATED_HEADERS", "OutgoingWindows", "cut_windows", "window_messages"),
     "training.data.episodes": ("Scenario",),
     "training.data.windows": ("Windows",),
     "training.window_recipe": ("WindowRecipe",),
@@ -82,6 +82,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "MSGPACK_HEADERS",
+    "SIMULATED_HEADERS",
     "Artefact",
     "Detector",
     "Domain",

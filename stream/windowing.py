@@ -16,6 +16,7 @@ Headers = list[tuple[str, bytes]]
 MSGPACK_HEADERS: Headers = [(HEADER_CONTENT_TYPE, MSGPACK.encode())]
 """Headers of the records that ``window_messages`` makes."""
 SIMULATED_HEADERS: Headers = [*MSGPACK_HEADERS, (HEADER_ORIGIN, SIMULATED)]
+"""The same for windows of a simulator, which no retraining may learn from as windows of production."""
 
 
 @dataclass(frozen=True, slots=True)
