@@ -35,7 +35,7 @@ demo: $(READY) ## detect faults on a minute of simulated lines with the real wor
 ##@ While you change code
 
 test-quick: $(READY) ## run the tests that need no broker and no training
-	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) -m 'not kafka and not slow and not long'
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) -m 'not broker and not training and not slow and not long'
 
 # xdist gives each file to one process, in collection order: tests/delivery, which takes longest, comes first.
 test: $(READY) lint types ## run lint, types and all tests with coverage (on Apache Kafka where Java and Maven are)

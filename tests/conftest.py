@@ -8,7 +8,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -26,6 +27,18 @@ hypothesis_settings.load_profile("faultline")
 REQUIRED = os.environ.get("FAULTLINE_REQUIRE_KAFKA") == "1"
 SKIPPED = "no Apache Kafka: "
 KAFKA_FIXTURES = {"kafka", "kafka_server"}
+BROKER_FIXTURES = {*KAFKA_FIXTURES, "embedded_broker"}
+TRAINING_CODE = (
+    "training.fitting.",
+    "training.window_recipe.",
+    *(f"training.sidecar.job.{name}." for name in ("main", "process", "train")),
+    *(
+        f"domains.powerline.recipes.{name}."
+        for name in ("architecture_comparison", "cross_validation", "instant", "line")
+    ),
+    "faultline_machines.",
+)
+"""Modules that train."""
 TOPIC_DEADLINE_S = 20.0
 
 _topic_numbers = itertools.count()
@@ -73,10 +86,38 @@ def why_no_kafka() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that uses a broker, so that the marker cannot be forgotten."""
+    """Mark tests that need Apache Kafka, any broker, or training code, so that nobody has to remember it.
+
+    `make test-quick` leaves all of them out. A whole module is marked if it imports a class that starts brokers or
+    something of the code that trains: a test of a small part of that code is left out as well.
+    """
     for item in items:
-        if KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))  # with those that fixtures ask for
+        imported = imports_of(item.module) if isinstance(item, pytest.Function) else Imports(False, False)
+        if KAFKA_FIXTURES & fixtures:
             item.add_marker("kafka")
+        if BROKER_FIXTURES & fixtures or imported.brokers or item.get_closest_marker("kafka") is not None:
+            item.add_marker("broker")
+        if imported.training:
+            item.add_marker("training")
+
+
+class Imports(NamedTuple):
+    """The imports of a test module that decide its markers."""
+
+    brokers: bool
+    training: bool
+
+
+@functools.cache
+def imports_of(module: ModuleType) -> Imports:
+    """Return whether a test module imports classes that start brokers, and code that trains."""
+    values = list(vars(module).values())
+    homes = [str(getattr(value, "__name__" if isinstance(value, ModuleType) else "__module__", "")) for value in values]
+    return Imports(
+        brokers=any(value is EmbeddedBroker or value is KafkaServer or value is Kafka for value in values),
+        training=any(f"{home}.".startswith(TRAINING_CODE) for home in homes),
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -150,6 +150,7 @@ async def test_send_windows_sends_what_a_worker_reads(embedded_broker: EmbeddedB
     assert [event.fault_class for event in found.events if event.state == "onset"] == ["ABCG", "AB", "ABG"]
 
 
+@pytest.mark.slow
 def test_compare_models_tells_where_two_models_differ(tmp_path: Path) -> None:
     recording, other = tmp_path / "recording.parquet", tmp_path / "other.safetensors"
     simulated = ("simulate", "--lines", "1", "--seconds", "6.4", "--seed", "4", "--out", str(recording))
