@@ -8,6 +8,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from model.errors import SpecError
+from model.spec import load_spec
 from training.evaluation.conditions.results import ConditionCell, RobustnessResult
 from training.gate.gate import CELL
 from training.report import figures
@@ -31,9 +33,10 @@ def write(data: ReportData, folder: Path) -> tuple[Path, ...]:
     document = folder / JSON_NAME
     document.write_text(data.model_dump_json(indent=1) + "\n", encoding="utf-8")
     kept = ReportData.model_validate_json(document.read_text(encoding="utf-8"))
+    plots = draw(data)  # the document does not hold the quantities of the channels
     page = folder / HTML_NAME
-    page.write_text(html(kept, draw(kept)), encoding="utf-8")
-    return document, write_compact(kept, folder), page
+    page.write_text(html(kept, plots), encoding="utf-8")
+    return document, _write_markdown(kept, plots, folder), page
 
 
 def write_compact(data: ReportData, folder: Path) -> Path:
@@ -42,8 +45,11 @@ def write_compact(data: ReportData, folder: Path) -> Path:
     Returns:
         The path of report.md.
     """
+    return _write_markdown(data, draw(data), folder)
+
+
+def _write_markdown(data: ReportData, plots: Mapping[str, str], folder: Path) -> Path:
     (folder / FIGURE_FOLDER).mkdir(parents=True, exist_ok=True)
-    plots = draw(data)
     for stale in (folder / FIGURE_FOLDER).glob("*.svg"):
         stale.unlink()
     for name, svg in plots.items():
@@ -61,8 +67,18 @@ def draw(data: ReportData) -> dict[str, str]:
     if data.training.history is not None:
         plots["learning"] = figures.learning_curves(data.training.history)
     for number, failure in enumerate(data.failures, start=1):
-        plots[f"failure-{number}"] = figures.waveform(failure)
+        quantities = failure.quantities or _quantities(data.identity.spec, failure.channels)
+        plots[f"failure-{number}"] = figures.waveform(failure.model_copy(update={"quantities": quantities}))
     return plots
+
+
+def _quantities(spec_name: str, channels: Sequence[str]) -> Mapping[str, tuple[int, ...]]:
+    """Return the channels by quantity, from the shipped spec of that name; none if it is not one of these channels."""
+    try:
+        spec = load_spec(spec_name)
+    except SpecError:
+        return {}
+    return spec.groups if spec.channels == tuple(channels) else {}
 
 
 def markdown(data: ReportData, plots: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from model.artefact import Artefact, shipped
+from model.spec import load_spec
 from tests.training.report.report_samples import CLASSES, SPEC, predictions, report_data, robustness
 from training.errors import TrainingError
 from training.evaluation.documents import LeakageCheck
@@ -68,6 +69,20 @@ def test_the_whole_report_holds_the_compact_form(data: ReportData, tmp_path: Pat
     write_compact(data, tmp_path / "compact")
     for file in (tmp_path / "compact").rglob("*.*"):
         assert (tmp_path / "whole" / file.relative_to(tmp_path / "compact")).read_bytes() == file.read_bytes()
+
+
+def test_a_waveform_read_from_the_document_parts_currents_and_voltages(data: ReportData, tmp_path: Path) -> None:
+    failure = data.failures[0]
+    line = load_spec("line")
+    drawn = failure.model_copy(update={"channels": line.channels, "samples": (failure.samples[0],) * 6})
+    identity = data.identity.model_copy(update={"spec": "line"})
+    kept = data.model_copy(update={"failures": (drawn,), "identity": identity})
+    assert kept.failures[0].quantities == {}
+    write_compact(kept, tmp_path)
+    svg = (tmp_path / "figures" / "failure-1.svg").read_text()
+    assert ">current</text>" in svg
+    assert ">voltage</text>" in svg
+    assert ">signal</text>" not in svg
 
 
 def test_the_sections_are_those_of_the_reference_report_in_its_order_then_ours(data: ReportData) -> None:
