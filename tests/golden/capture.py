@@ -134,11 +134,11 @@ class ClassReader:
 
 
 def contract() -> dict[str, Any]:
-    """Hash the documents of the contract, and name the artefact that ships."""
+    """Hash the documents of the contract without their prose, and name the artefact that ships."""
     known = models()["shipped"]
     return {
-        "documents": {path: _sha256(text.encode()) for path, text in sorted(documents().items())},
-        "report_schema": {PATH: _sha256(schema_text().encode())},
+        "documents": {path: _hash_without_prose(text) for path, text in sorted(documents().items())},
+        "report_schema": {PATH: _hash_without_prose(schema_text())},
         "artefacts": {
             "line": {
                 "model_id": known.model_id,
@@ -151,6 +151,21 @@ def contract() -> dict[str, Any]:
         "specs": {spec.name: spec.digest for spec in (SPEC, INSTANT)},
         "settings": sorted(Settings.model_fields),
     }
+
+
+def _hash_without_prose(document: str) -> str:
+    """Hash a JSON document without its titles, summaries and descriptions, which may be worded anew."""
+    return _sha256(json.dumps(without_prose(json.loads(document)), sort_keys=True).encode())
+
+
+def without_prose(value: Any) -> Any:
+    """Return a JSON value without the texts that only people read."""
+    if isinstance(value, list):
+        return [without_prose(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    prose = {"title", "summary", "description"}
+    return {key: without_prose(item) for key, item in value.items() if not (key in prose and isinstance(item, str))}
 
 
 # From records to events ----------------------------------------------------------------------------------------------
