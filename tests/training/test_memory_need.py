@@ -39,3 +39,17 @@ def test_the_whole_recipe_fits_into_what_compose_gives_the_trainer_and_a_small_o
     assert NEED.needed_mb(LINE_EPISODES) < 0.9 * 14 * 1024 - 500, "14 GiB, a tenth and the trainer itself aside"
     on_8_gb = NEED.episodes_within(3_500, LINE_EPISODES)
     assert LEAST_EPISODES < on_8_gb < LINE_EPISODES
+
+
+MEASURED_MB = {100: 1061, 10_000: 1337, 25_000: 1806, 50_000: 2685}
+"""Episodes → MiB of the child process, before its model is evaluated."""
+EVALUATION_MB = {1: 1473, 30: 2621}
+"""Lines → MiB."""
+
+
+def test_what_is_computed_is_what_was_measured_and_at_most_a_twentieth_more() -> None:
+    for episodes, measured in MEASURED_MB.items():
+        computed = NEED.base_mb + episodes * NEED.episode_kb / 1024
+        assert 0.98 * measured < computed < 1.05 * measured, episodes
+    for lines, measured in EVALUATION_MB.items():
+        assert measured < line_memory(lines).evaluation_mb < 1.05 * measured, lines
