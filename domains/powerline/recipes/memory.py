@@ -20,7 +20,7 @@ from training.memory_need import MemoryNeed
 __all__ = ["LEAST_EPISODES", "LINE_EPISODES", "line_memory"]
 
 LINE_EPISODES = 400_000
-"""Episodes that the recipe simulates."""
+"""Number of episodes that the recipe simulates by default."""
 LEAST_EPISODES = 10_000
 """Fewer, 138,000 windows, are less than a fortieth of what the recipe learns from. An evaluation on 30 lines takes the
 memory of 48,000, so that this limit only counts where FAULTLINE_EVALUATION_LINES is small."""
