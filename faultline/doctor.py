@@ -41,7 +41,6 @@ TENSORFLOWS = ("tensorflow-cpu", "tensorflow")
 """Distributions that hold the package ``tensorflow``; the first has wheels for Linux on x86_64 alone."""
 NOT_IN_WORKERS = ("jinja2", "matplotlib", "pyarrow", "river", "scikit-learn", "scipy")
 """Requirements that the images of workers leave out, as deploy/dependencies.py does."""
-OTHER_IMAGES = "the images whose tags end in -cpu and -trainer-gpu have every command"
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,8 @@ def check_packages() -> Iterator[Check]:
         if not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{name} is {version}, which is not tested: {advice}")
     if {name for name, _ in missing} == set(NOT_IN_WORKERS):
-        shown.append(f"without {', '.join(NOT_IN_WORKERS)}, as an image of workers: {OTHER_IMAGES}")
+        others = "those whose tags end in -cpu and -trainer-gpu have all"
+        shown.append(f"without {', '.join(NOT_IN_WORKERS)}, as in an image of workers; {others}")
     else:
         wrong += [f"{name} is missing: {advice}" for name, advice in missing]
     if _version("tensorflow") is not None and _version("tensorflow-cpu") is not None:

@@ -13,6 +13,12 @@ import typer
 
 from model.errors import FaultlineError
 
+OURS = frozenset({"domains", "faultline", "model", "stream", "training"})
+"""Packages of this distribution: one of their modules missing is an error of ours, not a package to install."""
+OTHER_IMAGES = (
+    "the images whose tags end in -cpu and -trainer-gpu have every command; outside of images install faultline again"
+)
+
 app = typer.Typer(
     name="faultline",
     help="Detect faults on power lines: read windows of samples from Kafka, classify them and publish fault events."
@@ -66,3 +72,10 @@ def run(app: typer.Typer) -> None:
     except FaultlineError as error:
         print(f"faultline: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or package in OURS:
+            raise
+        # The images of workers leave out what no worker imports.
+        print(f"faultline: this command needs {package}, which is not installed here: {OTHER_IMAGES}", file=sys.stderr)
+        sys.exit(1)
