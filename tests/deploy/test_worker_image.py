@@ -27,7 +27,7 @@ DEADLINE_S = 240.0
 
 
 def packages_of(image: str) -> set[str]:
-    """Names of all distributions in an image, by the requirements of those that are installed here."""
+    """Return the names of all distributions in an image, by the requirements of those that are installed here."""
     seen: set[str] = set()
     todo = [Requirement(line) for line in DEPENDENCIES.requirements(PROJECT, image)]
     while todo:
@@ -41,7 +41,7 @@ def packages_of(image: str) -> set[str]:
 
 
 def left_out() -> list[str]:
-    """Top-level modules that the image ``cpu`` has and the image ``worker`` has not."""
+    """Return the top-level modules that the image ``cpu`` has and the image ``worker`` has not."""
     there = packages_of("worker") - {"grpcio"}
     gone = packages_of("cpu") - there
     found = importlib.metadata.packages_distributions().items()
@@ -74,7 +74,7 @@ def test_what_is_left_out_is_what_the_images_leave_out_with_their_own_requiremen
 
 @pytest.fixture
 def windows(tmp_path: Path) -> Path:
-    """Four seconds of two simulated lines with a fault, made with every package."""
+    """Simulate four seconds of two lines with a fault, with every package."""
     path = tmp_path / "windows.parquet"
     arguments = ["simulate", "--lines", "2", "--seconds", "4", "--seed", "11", "--out", str(path)]
     subprocess.run([*FAULTLINE, *arguments], cwd=tmp_path, env=child_environment(), check=True, timeout=DEADLINE_S)
@@ -91,7 +91,7 @@ def web_port() -> int:
 
 @pytest.fixture
 def worker(tmp_path: Path, embedded_broker: EmbeddedBroker, web_port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker without these packages, with tracing, on the embedded broker."""
+    """Start a worker without these packages, with tracing, on the embedded broker."""
     settings = {"broker": embedded_broker.bootstrap, "web_port": str(web_port), "tracing": "otlp"}
     # Nothing listens there: an exporter that cannot export must not disturb.
     environment = child_environment(**settings) | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
@@ -112,7 +112,7 @@ def worker(tmp_path: Path, embedded_broker: EmbeddedBroker, web_port: int) -> It
 
 
 def healthy(web_port: int) -> bool:
-    """What the health check of the images finds."""
+    """Return True where the health check of the images does."""
     environment = os.environ | {"FAULTLINE_WEB_PORT": str(web_port)}
     command = [sys.executable, str(HEALTH)]
     return subprocess.run(command, env=environment, capture_output=True, timeout=60).returncode == 0
