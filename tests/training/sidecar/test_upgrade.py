@@ -246,6 +246,7 @@ def test_what_the_interrupted_retraining_has_come_to_is_read(path: Path) -> None
         "evaluation_episodes": 110,
         "evaluation_lines": 30,
         "nice": 0,
+        "memory_mb": None,
     }
     assert workdir.outcome() is None
     assert Artefact.load(workdir.run / CHAMPION).model_id == PROMOTED
