@@ -71,5 +71,5 @@ def test_a_damaged_file_says_in_which_line(tmp_path: Path, rows: str) -> None:
 def test_another_csv_is_nothing_to_replay(tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
     path.write_text("a,b,c\n1,2,3\n")
-    with pytest.raises(RecordingError, match=r"known are: Parquet recording, classData\.csv"):
+    with pytest.raises(RecordingError, match=r"supported kinds of file are: Parquet recording, classData\.csv"):
         opened(path)

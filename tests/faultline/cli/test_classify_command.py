@@ -183,7 +183,7 @@ def test_inspect_shows_facts_findings_and_a_picture(tmp_path: Path, command: Cli
     picture = tmp_path / "out.png"
     result = command.invoke(app, ["inspect", str(path), "--plot", str(picture)])
     assert result.exit_code == 0, result.output
-    assert "the header says 50 Hz, the signal has 60" in result.output
+    assert "the header states 50 Hz, the signal has 60" in result.output
     assert picture.read_bytes().startswith(b"\x89PNG")
     body = json.loads(command.invoke(app, ["inspect", str(path), "--json"]).stdout)
     assert [channel["role"] for channel in body["channels"]][:3] == ["line 1/ia", "line 1/ib", "line 1/ic"]

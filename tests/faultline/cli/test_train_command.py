@@ -21,7 +21,7 @@ from training import recipe
         ({"spec": "instant"}, "needs --data"),
         ({"spec": "instant", "data": Path("no-such-file.csv")}, "no-such-file.csv: cannot be read"),
         ({"data": Path("no-such-set.parquet"), "episodes": None}, "no-such-set.parquet: cannot be read as Parquet"),
-        ({"data": Path("set.parquet")}, "--episodes are those to simulate"),
+        ({"data": Path("set.parquet")}, "--data uses all episodes of the data set; leave out --episodes"),
         ({"out": Path("no-such-folder/line.safetensors")}, "the folder no-such-folder does not exist"),
     ],
 )
