@@ -1,4 +1,4 @@
-"""What the images install: by image and machine, and how its sizes are printed."""
+"""Check what the images install, by image and machine, and how its sizes are printed."""
 
 from __future__ import annotations
 

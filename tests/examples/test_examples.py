@@ -38,7 +38,7 @@ FILES = sorted(EXAMPLES.rglob("*.py"))
 MOST_LINES = 80
 SPEC = load_spec("line")
 ALLOWED = {*sys.stdlib_module_names, "faultline", "numpy", "pydantic", "aiokafka"}
-"""What an example may import: the public API, and packages that its reader has anyway."""
+"""Modules that an example may import: the public API, and packages that its reader has anyway."""
 
 
 def environment(**settings: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How models of machines are trained: on windows of simulated ones."""
+"""Train models of machines on windows of simulated ones."""
 
 from __future__ import annotations
 

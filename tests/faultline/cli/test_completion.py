@@ -21,7 +21,7 @@ NO_DETECTION = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home folder, and beside it a folder with the command ``faultline``."""
+    """Make a home folder, and beside it a folder with the command ``faultline``."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "home").mkdir()
     command = tmp_path / "bin" / "faultline"
