@@ -73,7 +73,6 @@ class Index:
             self._collector = command._build_package_finder(options, self._session)._link_collector
             with ThreadPoolExecutor(READERS) as readers:
                 list(readers.map(self._read, pins))
-        self.reachable = bool(self._metadata)
 
     def _read(self, name: str) -> None:
         """Read the page of a pinned package and the metadata of its version."""
@@ -84,10 +83,10 @@ class Index:
             if wheels:
                 self.metadata(name, wheels[-1].url_without_fragment, self._session)
 
-    def page(self, asked: Any, location: Any) -> Any:
+    def page(self, asked: Any, location: Any, **named: Any) -> Any:
         """Return a page of the index, or None where it has none."""
         if location.url not in self.pages:
-            self.pages[location.url] = self._fetch(asked, location)
+            self.pages[location.url] = self._fetch(asked, location, **named)
         return self.pages[location.url]
 
     def links(self, page: Any) -> list[Any]:
@@ -117,6 +116,16 @@ class Index:
         """Return the requirements of a pinned package, without those of its extras."""
         found = self._metadata[name, self._pins[name]].iter_dependencies()
         return [str(one) for one in found if "extra ==" not in str(one.marker)]
+
+
+def reachable() -> bool:
+    """Return True where an index that is configured answers one question, asked once."""
+    command = InstallCommand("install", "")
+    options, _ = command.parse_args(["--retries", "0"])
+    with command.main_context():
+        found = command._build_package_finder(options, command.get_default_session(options))._link_collector
+        sources = found.collect_sources("pip", candidates_from_page=lambda link: [])
+        return any(found.fetch_response(source.link) is not None for source in sources.index_urls)
 
 
 def _has_version(filename: str, version: str) -> bool:
@@ -173,17 +182,18 @@ def main() -> int:
     """See the module's text."""
     project = tomllib.loads(Path(sys.argv[1]).read_text("utf-8"))["project"]
     constraints, extras, targets = Path(sys.argv[2]), sys.argv[3].split(","), sys.argv[4:]
+    if not reachable():
+        return UNREACHABLE
     begin = time.monotonic()
     index = Index(pins_of(constraints))
-    if not index.reachable:
-        return UNREACHABLE
     print(json.dumps({"pages": len(index.pages), "seconds": round(time.monotonic() - begin, 1)}), flush=True)
-    collector.LinkCollector.fetch_response = lambda asked, location: index.page(asked, location)  # type: ignore[method-assign]
+    # Named arguments are those of later releases of pip.
+    collector.LinkCollector.fetch_response = lambda asked, location, **named: index.page(asked, location, **named)  # type: ignore
     package_finder.parse_links = index.links
     prepare.dist_from_wheel_url = index.metadata
     prepare.RequirementPreparer.prepare_linked_requirements_more = lambda *_: None  # type: ignore[method-assign]
     _dists.Requirement = functools.cache(Requirement)  # type: ignore[misc]
-    factory.get_supported = functools.cache(factory.get_supported)
+    factory.get_supported = functools.cache(factory.get_supported)  # type: ignore[attr-defined]
     InstallRequirement.get_dist = lambda chosen: index.of_requirement(chosen)  # type: ignore[method-assign]
     failed = False
     for platform, _, python in (target.partition(":") for target in targets):

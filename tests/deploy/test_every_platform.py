@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from functools import cache
@@ -70,3 +71,11 @@ def test_a_pin_without_a_wheel_for_one_platform_would_be_found(tmp_path: Path) -
     constraints.write_text(text.replace("faust-streaming==0.15.3", "faust-streaming==0.0.1"))
     (found,) = resolve("otel", constraints, "macos_arm64:3.11").values()
     assert "faust-streaming" in found["error"]
+
+
+def test_without_an_index_the_resolution_says_so() -> None:
+    # A port of loopback on which nothing listens.
+    offline = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull, "PIP_EXTRA_INDEX_URL": ""}
+    command = [sys.executable, "-m", "tests.deploy.resolution", "pyproject.toml", "constraints.txt", "otel", TARGETS[0]]
+    done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | offline, capture_output=True, timeout=DEADLINE_S)
+    assert done.returncode == UNREACHABLE
