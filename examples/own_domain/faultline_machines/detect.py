@@ -31,9 +31,8 @@ def main(model: str) -> None:
             for number, message in enumerate(messages)
         ]
         for event in faultline.Detector(engine, spec).process(records).events:
-            print(
-                f"{event.line} {event.state} {event.fault_type} at {event.detection_ns / 1e9:.2f} s {event.meaning()}"
-            )
+            at_s = event.detection_ns / 1e9
+            print(f"{event.line} {event.state} {event.fault_type} {event.meaning()} at {at_s:.2f} s")
 
 
 if __name__ == "__main__":
