@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, Protocol
 
 from model.artefact import Artefact
@@ -16,6 +15,7 @@ from training.data.windows import Windows
 from training.fitting.defaults import DEFAULT_ARCHITECTURE
 from training.fitting.fit import FitHistory, cross_entropy, logits_of
 from training.metrics import window_scores
+from training.versions import tensorflow_distribution, version_of
 
 
 class Asked(Protocol):
@@ -97,7 +97,7 @@ def trained_artefact(
         rejection: bounds beyond which a window is out of distribution.
         source: identification of the training file, in addition to its name in the command.
     """
-    packages = ("keras", "tensorflow-cpu", "numpy", "scipy")
+    packages = ("keras", tensorflow_distribution(), "numpy", "scipy")
     return Artefact.from_model(
         network,
         spec,
@@ -111,14 +111,7 @@ def trained_artefact(
             "seed": options.seed,
             **({} if source is None else {"data": dict(source)}),
             "run": {"training_seconds": round(fitting_s, 2)},
-            "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+            "versions": {"python": platform.python_version(), **{name: version_of(name) for name in packages}},
             "platform": f"{sys.platform}-{platform.machine()}",
         },
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except ModuleNotFoundError:
-        return "not installed"

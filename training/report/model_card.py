@@ -7,7 +7,6 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from model.architectures import ARCHITECTURES, build
 from model.artefact import Artefact, build_model
 from model.errors import ShapeArtefactError
 from training.report.data import Alternative, History, Identity, Layer, Network, Training
+from training.versions import tensorflow_distribution, version_of
 
-PACKAGES = ("tensorflow-cpu", "keras", "numpy", "scipy", "faultline")
 # Layers without weights that only rearrange or normalise the input; the description of the network omits them.
 _LAYOUT = ("InputLayer", "Condition", "Permute")
 
@@ -107,6 +106,7 @@ def identify(artefact: Artefact, evaluation_seed: int) -> Identity:
     manifest, data = artefact.manifest, artefact.to_bytes()
     provenance: dict[str, Any] = dict(manifest.provenance)
     seed = provenance.get("seed")
+    packages = (tensorflow_distribution(), "keras", "numpy", "scipy", "faultline")
     return Identity(
         model_id=artefact.model_id,
         spec=manifest.spec.name,
@@ -118,19 +118,12 @@ def identify(artefact: Artefact, evaluation_seed: int) -> Identity:
         seed=seed if isinstance(seed, int) else None,
         trained_on=str(provenance.get("platform", "not recorded")),
         trained_with={name: str(value) for name, value in (provenance.get("versions") or {}).items()},
-        evaluated_with={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        evaluated_with={"python": platform.python_version(), **{name: version_of(name) for name in packages}},
         evaluation_seed=evaluation_seed,
         processor=_processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_gib=_memory_gib(),
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _processor() -> str:
