@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from stream.settings import PREFIX, Settings
+from stream.settings.tracing import OTEL_NAMES
 from tests.docs.command_lines import finding, shell_lines, simple_commands
+from training.gate.thresholds import GateThresholds
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")])
@@ -32,6 +35,14 @@ def test_every_command_line_is_taken_by_its_parser(path: Path) -> None:
         elif words[:2] == ["python", "-m"]:
             findings.append(None if importlib.util.find_spec(words[2]) else f"no module {words[2]}")
     assert [text for text in findings if text] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_variable_that_a_document_names_is_a_setting(path: Path) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | set(OTEL_NAMES)
+    known |= {f"FAULTLINE_GATE_{name.upper()}" for name in GateThresholds.model_fields}
+    named = set(re.findall(r"\bFAULTLINE_[A-Z0-9_]*[A-Z0-9]\b(?!_)", path.read_text(encoding="utf-8")))
+    assert named - known == set()
 
 
 def test_the_tutorials_show_commands_of_ours() -> None:
