@@ -19,15 +19,22 @@ NO_DETECTION = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
 """The option then takes the shell's name, where it otherwise looks for the shell that runs it."""
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Make a home folder, and beside it a folder with the command ``faultline``."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "home").mkdir()
-    command = tmp_path / "bin" / "faultline"
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home folder that has a folder with the command ``faultline`` beside it."""
+    folder = tmp_path_factory.mktemp("completion")
+    (folder / "bin").mkdir()
+    (folder / "home").mkdir()
+    command = folder / "bin" / "faultline"
     command.write_text(f"#!{sys.executable}\nfrom faultline.cli import main\n\nmain()\n")
     command.chmod(0o755)
-    return tmp_path / "home"
+    return folder / "home"
+
+
+@pytest.fixture(scope="module")
+def function(home: Path) -> str:
+    """Return the function that bash is given."""
+    return shell(home, "faultline", _FAULTLINE_COMPLETE="source_bash")
 
 
 def shell(home: Path, *command: str, **variables: str) -> str:
@@ -40,11 +47,11 @@ def shell(home: Path, *command: str, **variables: str) -> str:
     return done.stdout
 
 
-def completed(home: Path, line: str, **variables: str) -> list[str]:
+def completed(home: Path, function: str, line: str, **variables: str) -> list[str]:
     """Return what bash offers at the end of a command line, by the function that the shell is given."""
     words = line.split(" ")
     script = f"""
-        eval "$(_FAULTLINE_COMPLETE=source_bash faultline)"
+        {function}
         COMP_WORDS=({" ".join(words[:-1])} "{words[-1]}")
         COMP_CWORD={len(words) - 1}
         _faultline_completion faultline
@@ -80,10 +87,10 @@ def test_the_shell_that_runs_it_is_found(home: Path) -> None:
         ("faultline train --architecture cnn-", ["cnn-advanced"]),
     ],
 )
-def test_names_are_offered(home: Path, line: str, offered: list[str]) -> None:
-    assert completed(home, line) == offered
+def test_names_are_offered(home: Path, function: str, line: str, offered: list[str]) -> None:
+    assert completed(home, function, line) == offered
 
 
-def test_a_spec_that_does_not_exist_offers_no_fault_type(home: Path) -> None:
-    assert completed(home, "faultline subscribe --spec nonsense lll") == []
-    assert completed(home, "faultline subscribe l", FAULTLINE_SPEC="nonsense") == []
+def test_a_spec_that_does_not_exist_offers_no_fault_type(home: Path, function: str) -> None:
+    assert completed(home, function, "faultline subscribe --spec nonsense lll") == []
+    assert completed(home, function, "faultline subscribe l", FAULTLINE_SPEC="nonsense") == []
