@@ -1,4 +1,4 @@
-"""The memory that a recipe's training takes, as it was measured, and the largest training that a memory allows."""
+"""Estimate the memory of a recipe's training from measured figures, and the largest training that fits a memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ KIB_PER_MIB = 1024
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Resident memory of a process that trains a model and evaluates it: linear in what it learns from.
+    """Resident memory of a process that trains a model and evaluates it, linear in the amount of training data.
 
     Attributes:
-        base_mb: MiB of a training of nothing: TensorFlow, the compiled steps, the windows that are always simulated.
+        base_mb: MiB without training data: TensorFlow, the compiled steps, the windows that are always simulated.
         episode_kb: KiB per simulated episode.
-        most_episodes: beyond so many, further episodes take no further memory.
-        window_kb: KiB per labelled window of production.
-        evaluation_mb: MiB at the height of the evaluation that follows, whatever was trained on.
-        default_episodes: of the recipe where nothing else is asked for.
-        least_episodes: with fewer, a model is not worth its evaluation.
+        most_episodes: number of episodes beyond which further ones take no further memory.
+        window_kb: KiB per labelled production window.
+        evaluation_mb: peak MiB of the evaluation that follows, independent of the training data.
+        default_episodes: the recipe's default number of episodes.
+        least_episodes: smallest number of episodes with which a model is worth evaluating.
     """
 
     base_mb: float
@@ -33,15 +33,15 @@ class MemoryNeed:
         """Return the MiB that a training and its evaluation take.
 
         Args:
-            episodes: to simulate.
-            windows: labelled ones of production, learned from as well.
+            episodes: number of episodes to simulate.
+            windows: number of labelled production windows in the training data.
         """
         kept = min(episodes, self.most_episodes)
         training = self.base_mb + (kept * self.episode_kb + windows * self.window_kb) / KIB_PER_MIB
         return round(max(training, self.evaluation_mb))
 
     def episodes_within(self, memory_mb: int, episodes: int, windows: int = 0) -> int:
-        """Return the largest number of episodes up to ``episodes`` that fits into ``memory_mb``; 0 where none does."""
+        """Return the largest number of episodes, up to ``episodes``, that fits into ``memory_mb``; 0 if none fits."""
         if self.needed_mb(episodes, windows) <= memory_mb:
             return episodes
         if self.needed_mb(0, windows) > memory_mb:

@@ -142,7 +142,7 @@ class Recipe(ABC):
         raise TrainingError(f"the recipe for spec {self.spec.name!r} has no records to alter, and so no conditions")
 
     def memory(self, evaluation_lines: int) -> MemoryNeed | None:
-        """Return the memory that a training takes; None where it was not measured, and no size is reduced for it.
+        """Return the memory that a training takes; None if it was not measured, and then no training is made smaller.
 
         Args:
             evaluation_lines: lines that the trained model is evaluated on.

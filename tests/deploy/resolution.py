@@ -160,7 +160,7 @@ def requirements_for(project: dict[str, Any], extras: Iterable[str], environment
 
 
 def resolve(tags: Iterable[str], python: str, wanted: list[str], constraints: Path) -> tuple[dict[str, str], str]:
-    """Return name → version of what pip would install, or what pip says where it finds no solution."""
+    """Return the versions, by name, that pip would install, or pip's message if it finds no solution."""
     arguments = ["install", "--dry-run", "--ignore-installed", "--disable-pip-version-check", "--no-color"]
     arguments += ["--only-binary=:all:", "--use-feature=fast-deps", "--target", "never-written"]
     arguments += ["--python-version", python, "--implementation", "cp", "--constraint", str(constraints)]

@@ -56,7 +56,7 @@ def command(modules: Path, *arguments: str) -> list[str]:
 
 
 def run(tmp_path: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of ours to its end in a process without these packages."""
+    """Run a Faultline command to its end in a process without these packages."""
     return subprocess.run(
         command(tmp_path / "modules", *arguments),
         cwd=tmp_path,

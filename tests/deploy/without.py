@@ -1,9 +1,9 @@
-"""Run a command of ours in a process that has some packages less, as one of the smaller images has.
+"""Run a Faultline command in a process that lacks some packages, as in one of the smaller images.
 
     python -m tests.deploy.without matplotlib,scipy MODULES worker --broker localhost:9092
 
 Imports of the packages raise ModuleNotFoundError, as if they were not installed. When the command ends, the file
-MODULES has the names of all top-level modules that it imported, one per line.
+MODULES holds the names of all top-level modules that it imported, one per line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import ModuleType
 
 
 class Refusing:
-    """Finder of ``sys.meta_path`` that finds none of some packages."""
+    """A finder for ``sys.meta_path`` that refuses some packages."""
 
     def __init__(self, packages: Sequence[str]) -> None:
         self.packages = frozenset(packages)

@@ -70,7 +70,7 @@ def running(script: str, *arguments: str, **settings: str) -> Iterator[subproces
 def publishing(settings: Settings, faults: Sequence[tuple[str, str]]) -> Iterator[None]:
     """Publish events of faults (class and line), later ones each time, until the context ends.
 
-    A subscriber that starts at the latest event does not say when it has subscribed.
+    A subscriber that starts at the latest event does not report when it has subscribed.
     """
     ended = threading.Event()
 

@@ -1,7 +1,7 @@
-"""Make the SVG of a figure small: a page holds a dozen of them, and the repository keeps those of the shipped model.
+"""Reduce the size of a figure's SVG: a page holds a dozen figures, and the repository holds those of the shipped model.
 
-It removes what nobody sees: metadata, names and nesting of groups, lists of fonts, and digits of coordinates beyond a
-tenth of a point (a figure is some 330 points wide). Lines are written as steps from point to point.
+Everything invisible is removed: metadata, names and nesting of groups, lists of fonts, and digits of coordinates beyond
+a tenth of a point (a figure is some 330 points wide). Lines are written as steps from point to point.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _REFERENCE = re.compile(r'(?:url\(#|href="#)([^)"]+)')
 _POLYLINE = re.compile(r"(?:[MLz]|-?[\d.]+(?:e[-+]?\d+)?|\s)+")
 _FONTS = re.compile(r"font-family:[^;]*")
-"""Matplotlib lists a dozen fonts in every text, which end in sans-serif."""
+"""Matplotlib writes a list of a dozen fonts, the last of them sans-serif, into every text."""
 _SUBPATH = re.compile(r"M([^Mz]*)(z?)")
 _TENTHS, _HUNDREDTHS = 1, 2
-"""Digits of positions, and of the small shapes that are repeated as markers."""
+"""Decimals of positions, and of the small shapes that are repeated as markers."""
 
 
 def compact(svg: str) -> str:
-    """Return an SVG document that draws the same, as one element without an XML declaration.
+    """Return a smaller SVG document with the same drawing, as one element without an XML declaration.
 
-    The same text gives the same bytes.
+    The same input gives the same bytes.
     """
     ET.register_namespace("", _SVG)
     ET.register_namespace("xlink", _XLINK)
-    root = ET.fromstring(svg)  # noqa: S314 (our own drawing)
+    root = ET.fromstring(svg)  # noqa: S314 (drawn by ``figures``)
     for metadata in root.findall(_METADATA):
         root.remove(metadata)
     referenced = set(_REFERENCE.findall(svg))
@@ -106,5 +106,5 @@ def _pair(x: int, y: int) -> str:
 
 
 def _joined(numbers: list[str]) -> str:
-    """Join numbers; a minus sign parts them as well as a space does."""
+    """Join numbers; a minus sign separates them as well as a space does."""
     return " ".join(numbers).replace(" -", "-")

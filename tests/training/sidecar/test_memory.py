@@ -12,7 +12,7 @@ GIB = 1 << 30
 
 
 class System:
-    """A file system with what Linux says of memory."""
+    """A file system with the files in which Linux reports memory."""
 
     def __init__(self, root: Path, total: int = 8 * GIB, available: int = 6 * GIB) -> None:
         self.root = root
