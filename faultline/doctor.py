@@ -1,4 +1,4 @@
-"""Check what ``faultline doctor`` shows. A check never raises one of our errors: its result says what is wrong."""
+"""Run the checks of ``faultline doctor``. A check raises no Faultline error; its result describes the problem."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from stream.settings import PREFIX, Settings, load_settings, settings_in_environ
 Level = Literal["ok", "warn", "fail"]
 
 BROKER_DEADLINE_S = 5.0
-LOW_DISK_BYTES = 2 << 30  # Apache Kafka preallocates, and the recordings of a day of windows are larger
+LOW_DISK_BYTES = 2 << 30  # Apache Kafka preallocates its files, and the recording of a day of windows is larger
 FULL_DISK_BYTES = 200 << 20
-IMPORT_DEADLINE_S = 120.0  # three seconds warm; a cold network disk is far slower
+IMPORT_DEADLINE_S = 120.0  # an import takes three seconds from the page cache and far longer from a network disk
 PROBE = """
 import keras, tensorflow
 devices = [device.name.removeprefix("/physical_device:") for device in tensorflow.config.list_physical_devices()]
 print(f"TensorFlow {tensorflow.__version__}, Keras {keras.__version__} on {keras.backend.backend()}:", *devices)
 """
 PLATFORMS = (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"))
-"""System and machine of the platforms that tests/deploy/test_every_platform.py resolves the dependencies for."""
+"""System and machine of each platform for which tests/deploy/test_every_platform.py resolves the dependencies."""
 TENSORFLOWS = ("tensorflow-cpu", "tensorflow")
-"""Distributions that hold the package ``tensorflow``; the first has wheels for Linux on x86_64 alone."""
+"""Distributions that contain the package ``tensorflow``; the first has wheels only for Linux on x86_64."""
 NOT_IN_WORKERS = ("jinja2", "matplotlib", "pyarrow", "river", "scikit-learn", "scipy")
-"""Requirements that the images of workers leave out, as deploy/dependencies.py does."""
+"""Requirements that the workers' images leave out, see deploy/dependencies.py."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """Result of one check: where, how bad, what it is and, unless it is ok, what to do."""
+    """Result of one check: its area, its level, and a message that includes the remedy unless the level is ok."""
 
     area: str
     level: Level
@@ -53,12 +53,15 @@ class Check:
 
 
 def diagnose(*, broker: str | None = None, spec: str | None = None, quick: bool = False) -> Iterator[Check]:
-    """Yield all checks in the order of a first visit, each as soon as its result is known.
+    """Yield the results of all checks in the order in which a new user needs them, each as soon as it is known.
 
     Args:
-        broker: bootstrap servers that win over the settings.
-        spec: signal spec that wins over the settings.
-        quick: leave TensorFlow unimported, which takes seconds.
+        broker: bootstrap servers, which override the settings.
+        spec: signal spec, which overrides the settings.
+        quick: do not import TensorFlow, which takes seconds.
+
+    Yields:
+        The result of each check.
     """
     yield check_platform()
     yield check_python()
@@ -77,7 +80,7 @@ def diagnose(*, broker: str | None = None, spec: str | None = None, quick: bool 
 
 
 def check_platform() -> Check:
-    """Check that the operating system and the processor are ones that all dependencies have releases for."""
+    """Check that all dependencies have releases for this operating system and processor."""
     system, machine = platform.system(), platform.machine()
     libc = " ".join(platform.libc_ver()) if system == "Linux" else platform.mac_ver()[0]
     here = ", ".join(part for part in (f"{system} {machine}", libc, f"{os.cpu_count()} cores") if part)
@@ -89,16 +92,16 @@ def check_platform() -> Check:
 
 
 def check_python() -> Check:
-    """Check that Python is one that TensorFlow and Faust have releases for."""
+    """Check that TensorFlow and Faust have releases for this version of Python."""
     wanted = _requires_python()
     here = f"Python {platform.python_version()}"
     if SpecifierSet(wanted).contains(platform.python_version(), prereleases=True):
         return Check("python", "ok", here)
-    return Check("python", "fail", f"{here}: make the environment with a Python {wanted}")
+    return Check("python", "fail", f"{here} is not supported: create the environment with Python {wanted}")
 
 
 def check_packages() -> Iterator[Check]:
-    """Check that every requirement is there, in a version that we accept."""
+    """Check that every requirement is installed in an accepted version."""
     wrong: list[str] = []
     shown, missing = [], []
     for requirement in _requirements():
@@ -112,8 +115,8 @@ def check_packages() -> Iterator[Check]:
         if not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{name} is {version}, which is not tested: {advice}")
     if {name for name, _ in missing} == set(NOT_IN_WORKERS):
-        others = "those whose tags end in -cpu and -trainer-gpu have all"
-        shown.append(f"without {', '.join(NOT_IN_WORKERS)}, as in an image of workers; {others}")
+        others = "the images whose tags end in -cpu and -trainer-gpu have all of them"
+        shown.append(f"without {', '.join(NOT_IN_WORKERS)}, as in the workers' images; {others}")
     else:
         wrong += [f"{name} is missing: {advice}" for name, advice in missing]
     if _version("tensorflow") is not None and _version("tensorflow-cpu") is not None:
@@ -124,7 +127,7 @@ def check_packages() -> Iterator[Check]:
 
 
 def _requirements() -> list[Requirement]:
-    """Return the requirements of this machine: of the installed package, or of a checkout that is not installed."""
+    """Return the requirements for this machine, from the installed package or from a checkout."""
     listed = importlib.metadata.requires("faultline") if _version("faultline") else _project()["dependencies"]
     found = [Requirement(line) for line in listed or ()]
     return [one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
@@ -143,7 +146,7 @@ def _project() -> dict[str, Any]:
 
 
 def _version(name: str) -> str | None:
-    """Return the version of an installed distribution, None without one."""
+    """Return the version of an installed distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -151,10 +154,10 @@ def _version(name: str) -> str | None:
 
 
 def check_faust() -> Check:
-    """Check that Faust runs with its compiled extensions. Without them it runs in pure Python, which is slower."""
+    """Check that Faust runs with its compiled extensions; without them it runs in pure Python, which is slower."""
     version = _version("faust-streaming")
     if version is None:
-        return Check("faust", "fail", "faust-streaming is missing, so no worker runs")
+        return Check("faust", "fail", "faust-streaming is missing, so no worker runs: see packages above")
     if os.environ.get("NO_CYTHON"):
         return Check("faust", "warn", f"{version} in pure Python, since NO_CYTHON is set: unset it")
     suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
@@ -162,45 +165,46 @@ def check_faust() -> Check:
     compiled = [file for file in files if file.parent.name == "_cython" and file.name.endswith(suffixes)]
     if compiled:
         return Check("faust", "ok", f"{version} with its C extensions")
-    # Compiled from its source distribution where it has no wheel, as on Linux aarch64; without a compiler it is built
-    # in pure Python.
+    # Without a wheel, as on Linux aarch64, pip builds Faust from its source distribution: with its extensions if there
+    # is a compiler, otherwise in pure Python.
     again = f"pip install --force-reinstall --no-deps --no-binary faust-streaming faust-streaming=={version}"
     return Check("faust", "warn", f"{version} in pure Python: install a C compiler (gcc or clang), then {again}")
 
 
 def check_backend(quick: bool) -> Check:
-    """Check that Keras runs on TensorFlow, and show its distribution and the devices that it sees."""
+    """Check that Keras runs on TensorFlow, and show TensorFlow's distribution and devices."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
-        return Check("tensorflow", "fail", f"KERAS_BACKEND is {backend}: unset it, the engine needs tensorflow")
+        return Check("tensorflow", "fail", f"KERAS_BACKEND is {backend}, but the engine needs tensorflow: unset it")
     installed = " and ".join(f"{name} {_version(name)}" for name in TENSORFLOWS if _version(name) is not None)
     if quick:
         return Check("tensorflow", "ok", f"{installed or 'no distribution of TensorFlow'}, not imported (--quick)")
-    # In a process of its own: an import that crashes on this CPU must not take the doctor with it.
+    # In a child process, since an import that crashes on this CPU must not end the doctor.
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and text
             [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=IMPORT_DEADLINE_S
         )
     except subprocess.TimeoutExpired:
-        return Check("tensorflow", "fail", f"not imported within {IMPORT_DEADLINE_S:.0f} s: is the disk that slow?")
+        message = f"not imported within {IMPORT_DEADLINE_S:.0f} s: install it on a faster disk, or try again"
+        return Check("tensorflow", "fail", message)
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or [f"it ended by signal {-done.returncode}"])[-1]
+        reason = (done.stderr.strip().splitlines() or [f"ended by signal {-done.returncode}"])[-1]
         wanted = next((one.name for one in _requirements() if one.name in TENSORFLOWS), TENSORFLOWS[0])
         return Check("tensorflow", "fail", f"cannot be imported ({reason}): pip install {wanted} keras")
     text = f"{installed}: {done.stdout.strip()}"
     if "GPU" not in text and shutil.which("nvidia-smi") is not None:
-        return Check("tensorflow", "warn", f"{text}; a GPU is there but not used: install the extra faultline[gpu]")
+        return Check("tensorflow", "warn", f"{text}; this machine's GPU is not used: install the extra faultline[gpu]")
     return Check("tensorflow", "ok", text)
 
 
 def check_settings(settings: Settings) -> Check:
-    """Show the variables that are set, with secrets masked, once the settings are valid."""
+    """Show the settings that are set by variables, with secrets masked."""
     shown = [f"{name}={getattr(settings, name.removeprefix(PREFIX).lower())}" for name in settings_in_environment()]
-    return Check("settings", "ok", ", ".join(shown) or "no FAULTLINE_ variable set, defaults in use")
+    return Check("settings", "ok", ", ".join(shown) or "no FAULTLINE_ variable is set: all defaults")
 
 
 def check_artefact(settings: Settings) -> Check:
-    """Check that the artefact that a worker would start with verifies and is for its spec."""
+    """Check that the artefact with which a worker would start can be verified and fits the worker's spec."""
     from model.artefact import Artefact, shipped
 
     try:
@@ -209,28 +213,28 @@ def check_artefact(settings: Settings) -> Check:
             return Check(
                 "artefact",
                 "warn",
-                f"none ships for spec {spec.name}: workers wait for a champion on {settings.topic_models},"
-                f" or set FAULTLINE_MODEL; faultline train --spec {spec.name} makes one",
+                f"none ships for spec {spec.name}, so workers wait for a champion on {settings.topic_models}: train one"
+                f" with faultline train --spec {spec.name}, then promote it or set FAULTLINE_MODEL",
             )
         artefact = Artefact.load(Path(settings.model)) if settings.model else shipped(spec.name)
     except FaultlineError as error:
         return Check("artefact", "fail", str(error))
     origin = settings.model or "shipped"
     if artefact.manifest.spec != spec:
-        advice = "set FAULTLINE_SPEC or FAULTLINE_MODEL so that they fit"
+        advice = "set FAULTLINE_SPEC or FAULTLINE_MODEL to match"
         return Check(
             "artefact", "fail", f"{origin} is for spec {artefact.manifest.spec.name}, not {spec.name}: {advice}"
         )
-    return Check("artefact", "ok", f"{origin} {artefact.model_id} for spec {spec.name} verifies")
+    return Check("artefact", "ok", f"{origin} {artefact.model_id} for spec {spec.name} is verified")
 
 
 def _has_artefact(settings: Settings, spec: SignalSpec) -> bool:
-    """Return True where a worker has an artefact to start with before there is a champion."""
+    """Return True if a worker has an artefact with which it can start before there is a champion."""
     return settings.model is not None or spec.name in domain_of(spec).artefacts()
 
 
 def check_broker(settings: Settings) -> Iterator[Check]:
-    """Check that the broker is reachable, lets us in and speaks our protocol versions; then topics and rights."""
+    """Check that the broker is reachable, accepts the login and has the protocol versions; then topics and rights."""
     from stream.kafka.clients import check_reachable, unspoken_requests
     from stream.kafka.topics import check_topics
 
@@ -246,15 +250,17 @@ def check_broker(settings: Settings) -> Iterator[Check]:
     unspoken = unspoken_requests(broker)
     if unspoken:
         advice = "use Apache Kafka 2.1 to 4.x"
-        yield Check("broker", "fail", f"{broker.bootstrap} does not speak our {', '.join(unspoken)}: {advice}")
+        message = f"{broker.bootstrap} lacks versions that Faultline needs of {', '.join(unspoken)}: {advice}"
+        yield Check("broker", "fail", message)
     elif broker.embedded:
-        yield Check("broker", "warn", f"{broker.bootstrap} is an embedded broker: for trying out, it forgets")
+        message = f"{broker.bootstrap} is an embedded broker, which loses its data: use it for trials only"
+        yield Check("broker", "warn", message)
     else:
         yield Check("broker", "ok", f"{broker.bootstrap} answers ({how}, {nodes})")
     wrong = [finding for finding in findings if finding.level != "ok"]
     yield from (Check("topics", finding.level, f"{finding.name}: {finding.message}") for finding in wrong)
     if not wrong:
-        yield Check("topics", "ok", f"{len(findings)} topics are as they should be")
+        yield Check("topics", "ok", f"{len(findings)} topics are correct")
     if not broker.embedded:
         yield from check_rights(settings)
     if all(finding.name != settings.topic_models for finding in wrong):
@@ -262,7 +268,7 @@ def check_broker(settings: Settings) -> Iterator[Check]:
 
 
 def check_models(settings: Settings) -> Check:
-    """Show which model a worker would use, by the topic of models and the keys that are trusted."""
+    """Check which model a worker would use, given the topic of models and the trusted keys."""
     from stream.registry.promote import listed
     from stream.registry.topic import public_keys
 
@@ -272,15 +278,15 @@ def check_models(settings: Settings) -> Check:
         here = [row for row in asyncio.run(listed(settings)) if row.spec == spec.name]
     except FaultlineError as error:
         return Check("models", "fail", str(error))
-    signed = "signed models only" if settings.model_public_keys else "signatures not asked for"
+    signed = "signed models only" if settings.model_public_keys else "signatures not required"
     champion = next((row for row in here if row.role == "champion"), None)
     if champion is None and not _has_artefact(settings, spec):
-        advice = f"faultline train --spec {spec.name}, then faultline models promote"
+        advice = f"run faultline train --spec {spec.name}, then faultline models promote"
         return Check("models", "fail", f"no champion on the topic and no artefact, so no worker starts: {advice}")
     if champion is None:
         return Check("models", "ok", f"no champion on the topic: workers use the artefact above; {signed}")
     if champion.refused is not None:
-        advice = "promote a good one: faultline models promote, or rollback"
+        advice = "promote a valid one with faultline models promote, or go back with faultline models rollback"
         return Check(
             "models", "fail", f"workers refuse the champion {champion.model_id} ({champion.refused}): {advice}"
         )
@@ -288,18 +294,20 @@ def check_models(settings: Settings) -> Check:
 
 
 def check_rights(settings: Settings) -> Iterator[Check]:
-    """Check what a worker may do, as far as the broker reveals it without a write."""
+    """Check the rights of a worker, as far as the broker reports them without a write."""
     from confluent_kafka import KafkaException
 
     from stream.kafka.acls import missing_rights
 
     if settings.security_protocol.startswith("SASL") and settings.sasl_mechanism == "OAUTHBEARER":
-        yield Check("rights", "warn", "not asked for under OAUTHBEARER: start a worker and read its first lines")
+        message = "not checked with OAUTHBEARER: start a worker and read the first lines of its log"
+        yield Check("rights", "warn", message)
         return
     try:
         missing = missing_rights(settings)
     except KafkaException as error:
-        yield Check("rights", "warn", f"the broker does not tell ({error.args[0].str()}): start a worker to see")
+        reason = error.args[0].str()
+        yield Check("rights", "warn", f"the broker does not report them ({reason}): start a worker and read its log")
         return
     for right in missing:
         yield Check("rights", "fail", f"{right.name}: {' and '.join(right.operations)} denied; {right.advice}")
@@ -310,9 +318,11 @@ def check_rights(settings: Settings) -> Iterator[Check]:
 
 
 def check_disk() -> Check:
-    """Check that there is room for logs and recordings in the current folder."""
+    """Check that the disk of the current folder has room for logs and recordings."""
     free = shutil.disk_usage(Path.cwd()).free
     text = f"{free / (1 << 30):.1f} GiB free in {Path.cwd()}"
     if free < FULL_DISK_BYTES:
-        return Check("disk", "fail", f"{text}: make room, Apache Kafka and recordings will fail")
-    return Check("disk", "warn" if free < LOW_DISK_BYTES else "ok", text)
+        return Check("disk", "fail", f"{text}, so Apache Kafka and recordings will fail: make room")
+    if free < LOW_DISK_BYTES:
+        return Check("disk", "warn", f"{text}: make room before recording for long")
+    return Check("disk", "ok", text)

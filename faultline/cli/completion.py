@@ -1,7 +1,7 @@
 """Complete values in the shell: names of specs, models, fault types, classes and conditions.
 
-The shell runs ``faultline`` whenever Tab is pressed, so a function here loads neither TensorFlow nor a Kafka client. On
-an error, such as an unknown FAULTLINE_SPEC, it returns nothing instead of a message in the middle of a command.
+The shell runs ``faultline`` whenever Tab is pressed, so no function here loads TensorFlow or a Kafka client. On an
+error, such as an unknown FAULTLINE_SPEC, the functions return nothing, since a message would disturb the command line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def spec_names(incomplete: str) -> list[str]:
 
 
 def model_names(incomplete: str) -> list[str]:
-    """Return the models that ship with the installed domains. The shell offers files where none matches."""
+    """Return the models that ship with the installed domains; if none matches, the shell offers files."""
     from model.domain import installed_domains, load_domain
 
     return _starting_with(
@@ -54,7 +54,7 @@ def condition_names(incomplete: str) -> list[str]:
 
     def names() -> Iterable[str]:
         for spec in map(load_spec, shipped_specs()):
-            with suppress(FaultlineError):  # no recipe
+            with suppress(FaultlineError):  # the spec has no recipe
                 yield from domain_of(spec).recipe(spec).conditions or ()
 
     return [f"{before}{comma}{name}" for name in _starting_with(last, names) if name not in given]

@@ -96,7 +96,7 @@ def test_the_embedded_broker_is_a_warning(run: Callable[..., dict[str, Any]], em
     assert level == "warn"
     assert "embedded" in message
     assert lines(answer, "topics") == [
-        ("ok", f"{len(topic_specs(Settings(_env_file=None)))} topics are as they should be")
+        ("ok", f"{len(topic_specs(Settings(_env_file=None)))} topics are correct")
     ]
 
 

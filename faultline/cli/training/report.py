@@ -140,14 +140,14 @@ def open_report(
 
 @app.command("compact")
 def compact_report(
-    document: Annotated[Path, typer.Argument(help="A report.json that faultline report wrote.")],
+    document: Annotated[Path, typer.Argument(help="A report.json that `faultline report` wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for report.md and figures/.")],
 ) -> None:
-    """Write only the Markdown page of a report and its figures, small enough to keep in a repository.
+    """Write the Markdown page of a report and its figures again, small enough to keep in a repository.
 
     Nothing is evaluated again. The same report.json gives the same bytes.
 
-    Example: faultline report compact report/report.json --out docs/reports/line
+    Example: `faultline report compact report/report.json --out docs/reports/line`
     """
     from pydantic import ValidationError
 
