@@ -79,7 +79,7 @@ class Ingester:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     async def snapshot(self, folder: Path) -> None:
-        """Copy the labelled windows as of now to another folder.
+        """Copy the present labelled windows to another folder.
 
         Raises:
             StoreError: if they cannot be written.

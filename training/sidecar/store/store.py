@@ -252,7 +252,7 @@ class LabelledStore:
             self._without_windows -= old
 
     def snapshot(self, folder: Path) -> None:
-        """Copy the labelled windows as of now to another folder, for another process.
+        """Copy the present labelled windows to another folder, for another process.
 
         Raises:
             StoreError: if they cannot be written.
