@@ -229,7 +229,7 @@ def test_an_image_of_workers_is_complete_without_what_no_worker_imports(monkeypa
     (line,) = doctor.check_packages()
     assert line.level == "ok"
     assert "without jinja2, matplotlib, pyarrow, river, scikit-learn, scipy" in line.message
-    assert "those whose tags end in -cpu and -trainer-gpu have all" in line.message
+    assert "the images whose tags end in -cpu and -trainer-gpu have all of them" in line.message
 
 
 def test_one_of_them_missing_alone_is_no_image_but_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
