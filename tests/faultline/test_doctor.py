@@ -95,9 +95,7 @@ def test_the_embedded_broker_is_a_warning(run: Callable[..., dict[str, Any]], em
     ((level, message),) = lines(answer, "broker")
     assert level == "warn"
     assert "embedded" in message
-    assert lines(answer, "topics") == [
-        ("ok", f"{len(topic_specs(Settings(_env_file=None)))} topics are correct")
-    ]
+    assert lines(answer, "topics") == [("ok", f"{len(topic_specs(Settings(_env_file=None)))} topics are correct")]
 
 
 def test_the_champion_and_its_requirements_are_reported(
