@@ -59,11 +59,11 @@ format: $(READY) ## repair what ruff can repair
 	@$(BIN)/ruff format .
 
 docs: $(READY) ## build the documentation site into build/site, without the network
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "build/site/index.html"
 
 docs-serve: $(READY) ## serve the documentation on loopback and rebuild it on every change
-	@$(BIN)/mkdocs serve
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 hooks: $(READY) ## let git run lint before every commit
 	@$(BIN)/pre-commit install
