@@ -96,6 +96,7 @@ def test_json_windows_are_the_same_windows(samples: SampleWindows) -> None:
     np.testing.assert_array_equal(*blocks)
 
 
+@pytest.mark.slow
 def test_the_quiet_windows_are_quiet_and_most_of_life_is(samples: SampleWindows, engine: Engine) -> None:
     def faulty(windows: Any) -> Any:
         probabilities = engine.classify(windows.reshape(-1, *SPEC.window_shape))

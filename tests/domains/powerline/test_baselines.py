@@ -52,6 +52,7 @@ def test_a_dead_line_is_no_fault_to_the_rule() -> None:
     assert openxda(window(0, 0, 0), window(0, 0, 0))[0] == CLASSES.index("none")
 
 
+@pytest.mark.slow
 def test_the_logistic_regression_is_the_same_whenever_it_is_fitted() -> None:
     windows = np.random.default_rng(3).standard_normal((200, 32, 6)).astype(np.float32)
     first = logistic(windows, windows)

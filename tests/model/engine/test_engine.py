@@ -220,6 +220,7 @@ def test_a_network_with_two_branches_computed_in_stages_gives_keras_probabilitie
     np.testing.assert_allclose(found, softmax(logits / artefact.manifest.temperature), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_call_is_computed_in_the_thread_that_makes_it() -> None:
     """Run in a process of its own, since the backend's threads are fixed at its first computation."""
     measured = """

@@ -205,6 +205,7 @@ def test_opentelemetrys_own_variables_name_the_service_and_the_collector(monkeyp
     assert "hunter2" not in repr(logged)
 
 
+@pytest.mark.slow
 def test_a_worker_imports_no_opentelemetry_with_tracing_off() -> None:
     code = (
         "import sys; from stream.settings import Settings; from stream.telemetry.tracing import open_tracing; "
