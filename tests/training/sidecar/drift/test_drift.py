@@ -20,6 +20,7 @@ def signals(detector: DriftDetector, batches: list[Batch]) -> list[DriftSignal]:
     return [signal for batch in batches if (signal := detector.update(*batch))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_growing_gain_and_noise_are_found_once_and_explained(seed: int) -> None:
     (signal,) = signals(DriftDetector(SPEC, rejection=REJECTION), list(hour(SPEC, seed, drifts=True)))
@@ -29,6 +30,7 @@ def test_growing_gain_and_noise_are_found_once_and_explained(seed: int) -> None:
     assert signal.after > 1.5 * signal.before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("fault_share", [0.0, 0.55, 1.0])
 def test_a_day_of_loads_and_faults_is_no_drift(seed: int, fault_share: float) -> None:

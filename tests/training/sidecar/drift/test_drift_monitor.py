@@ -106,6 +106,7 @@ def records_of(gain: float, first_s: float, count: int) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 def test_another_champion_is_compared_with_what_comes_since_it_is_there(tmp_path: Path) -> None:
     def drift_after(second: str | None) -> list[str]:
         watch = watch_in(tmp_path / str(second))
