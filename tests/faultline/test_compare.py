@@ -186,6 +186,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_model_agrees_with_itself_and_the_exit_status_says_so(simulated: Path) -> None:
     status, out, err = command("replay", str(simulated), "--against", "line", "--and", "line", "--json")
     assert status == 0, err
@@ -196,6 +197,7 @@ def test_a_model_agrees_with_itself_and_the_exit_status_says_so(simulated: Path)
     assert body["models"][0] == body["models"][1] == shipped("line").model_id
 
 
+@pytest.mark.slow
 def test_a_model_that_disagrees_is_exit_status_3_and_is_explained(simulated: Path, tmp_path: Path) -> None:
     artefact = shipped("line")
     weights = {name: weight.copy() for name, weight in artefact.weights.items()}
