@@ -1,8 +1,8 @@
 """Resolve our requirements with pip's resolver for platforms and Pythons other than the running ones.
 
-    python -m tests.deploy.resolution pyproject.toml constraints.txt all|gpu linux_x86_64:3.11 [PLATFORM:PYTHON …]
+    python -m tests.deploy.resolution pyproject.toml constraints.txt linux_x86_64:3.11:dev,bench [TARGET …]
 
-Prints one JSON object per line for each combination: ``{"platform", "python", "packages", "error", "seconds"}``.
+Prints one JSON object per line for each combination: ``{"target", "packages", "compiled", "error", "seconds"}``.
 Exit status 0 when every combination resolves, 1 when one does not, 3 when no index can be reached.
 
 It calls ``pip install --dry-run --ignore-installed --only-binary=:all: --platform … --python-version …`` in this
@@ -181,7 +181,7 @@ def resolve(tags: Iterable[str], python: str, wanted: list[str], constraints: Pa
 def main() -> int:
     """See the module's text."""
     project = tomllib.loads(Path(sys.argv[1]).read_text("utf-8"))["project"]
-    constraints, extras, targets = Path(sys.argv[2]), sys.argv[3].split(","), sys.argv[4:]
+    constraints, targets = Path(sys.argv[2]), sys.argv[3:]
     if not reachable():
         return UNREACHABLE
     begin = time.monotonic()
@@ -196,7 +196,9 @@ def main() -> int:
     factory.get_supported = functools.cache(factory.get_supported)  # type: ignore[attr-defined]
     InstallRequirement.get_dist = lambda chosen: index.of_requirement(chosen)  # type: ignore[method-assign]
     failed = False
-    for platform, _, python in (target.partition(":") for target in targets):
+    for target in targets:
+        platform, python, listed = target.split(":")
+        extras = listed.split(",") if listed else []
         begin = time.monotonic()
         environment = environment_of(platform, python)
         markers.default_environment = lambda found=environment: found  # type: ignore[misc]
@@ -208,7 +210,7 @@ def main() -> int:
         tags = PLATFORMS[platform].tags + (PLATFORMS[platform].bench_tags if "bench" in extras else ())
         packages, error = resolve(tags, python, wanted, constraints)
         failed = failed or bool(error)
-        found = {"platform": platform, "python": python, "packages": packages, "compiled": compiled, "error": error}
+        found = {"target": target, "packages": packages, "compiled": compiled, "error": error}
         print(json.dumps({**found, "seconds": round(time.monotonic() - begin, 1)}), flush=True)
     return UNRESOLVED if failed else RESOLVED
 
