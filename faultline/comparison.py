@@ -2,7 +2,7 @@
 
 Example:
     >>> from faultline.comparison import compare
-    >>> found = compare(open_replay(settings, path), load_artefact("a.safetensors"),
+    >>> found = compare(open_replay(path, spec), load_artefact("a.safetensors"),
     ...                        load_artefact("b.safetensors"))  # doctest: +SKIP
     >>> found.agree, [pair.differences for pair in found.pairs]  # doctest: +SKIP
     (False, [('class AG with the first, AB with the second',)])

@@ -18,6 +18,7 @@ GROUPS = {
         "window_messages",
         "OutgoingWindows",
         "MSGPACK_HEADERS",
+        "SIMULATED_HEADERS",
         "WindowMessage",
     ),
     "Follow events": ("EventFeed", "StartAt", "fault_topics", "EventFilter", "Received", "FaultEvent"),
