@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from pre_commit.clientlib import load_config
+
+from tests.deploy.platforms import PLATFORMS, pythons
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEXTS = ("CONTRIBUTING.md", "README.md", "SECURITY.md", "ARCHITECTURE.md")
@@ -51,3 +54,11 @@ def test_the_hooks_run_tools_of_the_environment() -> None:
     assert tools == {".venv/bin/ruff", ".venv/bin/lint-imports", ".venv/bin/mypy"}
     lint = read("Makefile").split("lint: $(READY)")[1].split("format:")[0]
     assert all(f"$(BIN)/{Path(tool).name}" in lint for tool in tools)
+
+
+def test_the_workflow_covers_every_platform_and_python() -> None:
+    jobs = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]
+    matrix = jobs["quick"]["strategy"]["matrix"]
+    assert tuple(matrix["python"]) == pythons()
+    assert len(matrix["os"]) == len(PLATFORMS)
+    assert [step["run"] for step in jobs["whole"]["steps"] if "run" in step] == [".ci/run"]
