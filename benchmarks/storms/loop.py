@@ -41,6 +41,7 @@ def strict(options: argparse.Namespace) -> dict[str, str | None]:
         **dict.fromkeys(TINY | LENIENT),
         "FAULTLINE_RETRAIN_ON_DRIFT": "false",
         "FAULTLINE_RETRAIN_NICE": "5",
+        "FAULTLINE_STORE_SIMULATED": "true",  # labelled windows, as production has them
         "FAULTLINE_EVALUATION_EPISODES": str(options.records),
         "FAULTLINE_EVALUATION_LINES": str(options.lines),
     }

@@ -21,6 +21,9 @@ MOST_CHARACTERS = 300
 """Compared length of a message; the rest of a long one, such as a dump, rarely distinguishes messages."""
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 """Messages that differ only in numbers (a node, a port, an attempt, an address in memory) are repeats."""
+PLACES = ("partition", "offset", "line", "label_id", "records", "windows_lost")
+"""Values of Faultline's events that are compared with their numbers: they identify the records of a warning, or count
+those that are lost, so that losses of two partitions are two messages."""
 COUNT = "repeats_not_logged"
 
 
@@ -69,11 +72,16 @@ class RepeatFilter(logging.Filter):
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """Return the text that identifies a message: event, values and exception, with numbers replaced by #."""
+    """Return the text that identifies a message: event, values and exception, with numbers replaced by #.
+
+    The values of ``PLACES`` keep their numbers.
+    """
+    place = ""
     if isinstance(record.msg, dict):  # from structlog
-        apart = ("event", "timestamp", "exc_info")
+        apart = ("event", "timestamp", "exc_info", *PLACES)
         values = (f" {name}={value}" for name, value in record.msg.items() if name not in apart)
         text = f"{record.msg.get('event')}{''.join(values)}"
+        place = "".join(f" {name}={record.msg[name]}" for name in PLACES if name in record.msg)
     else:
         try:
             text = record.getMessage()
@@ -81,7 +89,7 @@ def message_of(record: logging.LogRecord) -> str:
             text = str(record.msg)
     if isinstance(record.exc_info, tuple) and record.exc_info[0] is not None:
         text = f"{record.exc_info[0].__name__} {text}"
-    return NUMBER.sub("#", text[:MOST_CHARACTERS])
+    return NUMBER.sub("#", text[:MOST_CHARACTERS]) + place[:MOST_CHARACTERS]
 
 
 def add_count(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

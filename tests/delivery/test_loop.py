@@ -54,7 +54,8 @@ def test_a_retraining_under_load_changes_the_model_and_every_window_is_answered_
     made = command(topics, "simulate", "--lines", "4", "--seconds", "8", "--out", str(recording))
     assert made.returncode == 0, made.stderr
     worker = WorkerProcess(topics, tmp_path / "worker.log", command=REAL_WORKER)
-    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.processes.fast_job")
+    # The windows of `faultline simulate` stand for labelled windows of production, which a retraining trains on.
+    trainer = TrainerProcess(topics, tmp_path, "tests.delivery.processes.fast_job", FAULTLINE_STORE_SIMULATED="true")
     try:
         for process in (worker, trainer):  # both take long to compile if other tests run at the same time
             wait_until(process.ready, "worker and trainer to be ready", READY_DEADLINE_S)

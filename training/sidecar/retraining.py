@@ -218,8 +218,10 @@ class Retrainer:
         """Run the child until it succeeds or no attempt is left; return the reason of the failure, None for success."""
         settings = self._settings
         job = self._workdir.job_spec()
-        # The limit of the job, not one measured now: a resumed retraining keeps the size that it started with.
-        limits = JobLimits(None if job is None else job.memory_mb, settings.retrain_time_limit_s)
+        # The limit of the job, not one measured now: a resumed retraining keeps the size that it started with. The jobs
+        # of versions before 0.2.0 have none.
+        memory_mb = None if job is None else job.memory_mb
+        limits = JobLimits(self._memory_mb() if memory_mb is None else memory_mb, settings.retrain_time_limit_s)
         async with self._publishing_progress() as news:
             for number in range(1, settings.retrain_attempts + 1):
 

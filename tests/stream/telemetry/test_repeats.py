@@ -83,6 +83,24 @@ def test_another_cause_logger_level_or_exception_is_another_message() -> None:
     assert not repeats.filter(record("failed: %s", "refused", exc=(OSError, OSError(), None)))
 
 
+def test_the_losses_of_two_partitions_are_two_messages() -> None:
+    def lost(partition: int, records: int) -> Any:
+        one = record("")
+        one.msg = {
+            "event": "deleted-before-read",
+            "topic": "sensor-windows",
+            "partition": partition,
+            "records": records,
+        }
+        return one
+
+    repeats = RepeatFilter(INTERVAL_S, Clock())
+    assert repeats.filter(lost(1, 500))
+    assert repeats.filter(lost(2, 500))
+    assert repeats.filter(lost(2, 700))
+    assert not repeats.filter(lost(1, 500))
+
+
 def test_what_is_no_warning_is_never_dropped() -> None:
     repeats = RepeatFilter(INTERVAL_S, Clock())
     assert all(repeats.filter(record("fault-event", level=logging.INFO)) for _ in range(100))

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from domains.powerline.data.scenario import scenario
 from domains.powerline.events import PowerLineFaultEvent
 from model.spec import load_spec
-from stream.contract import SourceRecord, WindowLabel
+from stream.contract import HEADER_ORIGIN, SIMULATED, SourceRecord, WindowLabel
 from stream.windowing import SIMULATED_HEADERS, window_messages
 from tests.stream.doubles import RATE_HZ, START_NS, hop_ns, marked_record, record
 from tests.training.sidecar.sidecar_samples import settings
@@ -132,6 +132,14 @@ def test_simulated_windows_are_not_stored_although_they_say_their_classes(bench:
     assert bench.tiers() == {"labelled": 0, "near_event": 0, "recent": 3}
     assert bench.counted("faultline_trainer_simulated_windows_total") == SIMULATED_WINDOWS
     assert bench.counted("faultline_trainer_windows_total", labelled="true") == 0
+
+
+def test_the_mark_alone_is_enough_since_a_content_type_is_optional(bench: Bench) -> None:
+    unlabelled = marked_record("feeder", [0] * 3, SPEC)
+    unlabelled.headers = [(HEADER_ORIGIN, SIMULATED)]
+    bench.take(windows=[unlabelled])
+    assert not bench.tiers()
+    assert bench.counted("faultline_trainer_simulated_windows_total") == 3
 
 
 def test_events_of_simulated_windows_keep_no_window_for_longer(bench: Bench) -> None:

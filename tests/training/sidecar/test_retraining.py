@@ -252,6 +252,22 @@ async def test_a_retraining_that_is_resumed_keeps_the_memory_that_it_began_with(
     assert asked[0].memory_mb == 7_372
 
 
+async def test_a_job_of_a_version_that_wrote_no_memory_has_the_limit_of_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, retrain_memory_mb=5_000)
+    asked: list[JobLimits] = []
+
+    async def run(command: object, folder: object, limits: JobLimits, on_progress: object) -> JobExit:
+        asked.append(limits)
+        return JobExit("stopped")
+
+    monkeypatch.setattr("training.sidecar.retraining.run_job", run)
+    bench.workdir.begin(bench.retrainer.job_spec(run_of()).model_copy(update={"memory_mb": None}))
+    await bench.retrainer._run_attempts(run_of())
+    assert asked[0].memory_mb == 5_000
+
+
 async def test_what_was_done_otherwise_than_configured_is_in_the_final_report(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

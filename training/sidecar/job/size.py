@@ -30,8 +30,11 @@ def sized_job(job: JobSpec, folder: Path) -> tuple[JobSpec, str]:
     Raises:
         TrainingError: if not even the smallest useful training fits into the memory.
     """
-    need = recipe_of(load_spec(job.spec)).memory(job.evaluation_lines)
-    if job.memory_mb is None or need is None or job.data is not None:
+    recipe = recipe_of(load_spec(job.spec))
+    need = recipe.memory(job.evaluation_lines)
+    # A recipe that needs a file trains on it, whatever the number of episodes; others only evaluate on one.
+    trains_on_file = job.data is not None and recipe.needs_data is not None
+    if job.memory_mb is None or need is None or trains_on_file:
         return job, ""
     windows = labelled_windows(folder)
     asked = job.episodes or need.default_episodes

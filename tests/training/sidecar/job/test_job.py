@@ -100,6 +100,13 @@ def test_a_job_that_does_not_fit_is_made_smaller_and_says_so(tmp_path: Path) -> 
     assert sized_job(job(memory_mb=4_000), tmp_path) == (smaller, note), "a resumed retraining goes on"
 
 
+def test_a_file_that_the_recipe_only_evaluates_on_leaves_the_size_to_the_memory(tmp_path: Path) -> None:
+    simulated = sized_job(job(memory_mb=4_000), tmp_path)[0].episodes
+    smaller, note = sized_job(job(memory_mb=4_000, data=tmp_path / "classData.csv"), tmp_path)
+    assert smaller.episodes == simulated
+    assert note
+
+
 def test_labelled_windows_take_memory_as_well(tmp_path: Path) -> None:
     shutil.copytree(Path(__file__).parents[1] / "folder_of_10f72e6" / "run" / FEEDBACK, tmp_path / FEEDBACK)
     count = labelled_windows(tmp_path)
