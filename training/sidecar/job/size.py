@@ -36,7 +36,7 @@ def sized_job(job: JobSpec, folder: Path) -> tuple[JobSpec, str]:
     trains_on_file = job.data is not None and recipe.needs_data is not None
     if job.memory_mb is None or need is None or trains_on_file:
         return job, ""
-    windows = labelled_windows(folder)
+    windows = labelled_windows(folder, job.spec)
     asked = job.episodes or need.default_episodes
     episodes = need.episodes_within(job.memory_mb, asked, windows)
     least = min(asked, need.least_episodes)
@@ -58,9 +58,9 @@ def sized_job(job: JobSpec, folder: Path) -> tuple[JobSpec, str]:
     return job.model_copy(update={"episodes": episodes}), note
 
 
-def labelled_windows(folder: Path) -> int:
-    """Return the number of labelled windows in the snapshot of the store."""
+def labelled_windows(folder: Path, spec: str) -> int:
+    """Return the number of labelled windows of a spec in the snapshot of the store, which holds those of all specs."""
     if not (folder / FEEDBACK).is_dir():
         return 0
     with LabelledStore(folder / FEEDBACK) as store:
-        return sum(part.windows["labelled"] for part in store.summary())
+        return sum(part.windows["labelled"] for part in store.summary() if part.spec == spec)
