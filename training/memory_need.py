@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KIB_PER_MIB = 1024
+ROOM = 1.1
+"""Factor above the measured memory: a machine with more cores, or another version of TensorFlow, may take more, and a
+process beyond its limit is ended."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class MemoryNeed:
     least_episodes: int
 
     def needed_mb(self, episodes: int, windows: int = 0) -> int:
-        """Return the MiB that a training and its evaluation take.
+        """Return the MiB that a training and its evaluation need, ``ROOM`` included.
 
         Args:
             episodes: number of episodes to simulate.
@@ -38,7 +41,7 @@ class MemoryNeed:
         """
         kept = min(episodes, self.most_episodes)
         training = self.base_mb + (kept * self.episode_kb + windows * self.window_kb) / KIB_PER_MIB
-        return round(max(training, self.evaluation_mb))
+        return round(ROOM * max(training, self.evaluation_mb))
 
     def episodes_within(self, memory_mb: int, episodes: int, windows: int = 0) -> int:
         """Return the largest number of episodes, up to ``episodes``, that fits into ``memory_mb``; 0 if none fits."""
@@ -46,5 +49,5 @@ class MemoryNeed:
             return episodes
         if self.needed_mb(0, windows) > memory_mb:
             return 0
-        left_kb = (memory_mb - self.base_mb) * KIB_PER_MIB - windows * self.window_kb
+        left_kb = (memory_mb / ROOM - self.base_mb) * KIB_PER_MIB - windows * self.window_kb
         return max(0, int(left_kb / self.episode_kb))

@@ -52,7 +52,7 @@ class TopicSpec:
         partitions: number of partitions at creation; an administrator may add some later.
         compacted: True if only the newest record of a key is kept, without a time limit.
         retention_ms: retention time of a topic that is not compacted; -1 for no limit.
-        retention_bytes: largest size in bytes of a partition of a topic that is not compacted; -1 for no limit.
+        retention_bytes: largest size in bytes of a partition of a topic that is not compacted; -1 for the broker's limit.
         follows: name of a topic that must have the same number of partitions, since both are joined by key.
         optional: True if Faultline works without the topic.
         worker: True if a worker needs the topic from its start.
@@ -126,8 +126,9 @@ def topic_settings(topic: TopicSpec, settings: Settings) -> dict[str, str]:
     # A dead letter is a record of at most max_message_bytes plus its headers; every topic must accept that size.
     size = {"max.message.bytes": str(settings.max_message_bytes + RECORD_OVERHEAD_BYTES)}
     if not topic.compacted:
-        limits = {"retention.ms": str(topic.retention_ms), "retention.bytes": str(topic.retention_bytes)}
-        if topic.retention_bytes != NO_LIMIT:
+        limits = {"retention.ms": str(topic.retention_ms)}
+        if topic.retention_bytes != NO_LIMIT:  # otherwise the broker's own limit applies, if it has one
+            limits["retention.bytes"] = str(topic.retention_bytes)
             segment = topic.retention_bytes // SEGMENTS_KEPT
             limits["segment.bytes"] = str(min(MOST_SEGMENT_BYTES, max(LEAST_SEGMENT_BYTES, segment)))
         return {"cleanup.policy": "delete", **limits, **size}

@@ -1,6 +1,7 @@
 """The memory that a training of `line` takes, as it was measured.
 
-Resident memory at its height, of the child process of a retraining on two cores, and what ``line_memory`` computes:
+Resident memory at its height, of the child process of a retraining on two cores, and what ``line_memory`` computes
+before ``MemoryNeed`` adds its room:
 
 | | measured | computed |
 |---|---|---|
