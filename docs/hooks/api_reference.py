@@ -64,7 +64,7 @@ MORE = """## Find an episode: `stream.subscribe`
 
 ## Bring a domain: `model.domain`
 
-A domain teaches the machine a kind of signal. The [architecture](../architecture.md#the-seam) says what it gives, and
+A domain teaches the machine a kind of signal. The [architecture](../architecture.md#the-domain-interface) says what it gives, and
 `examples/own_domain` is a complete small one.
 
 ::: model.domain
