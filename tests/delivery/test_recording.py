@@ -110,7 +110,7 @@ def test_fewer_records_than_asked_for_is_exit_status_1_and_a_file(kafka: Kafka, 
         [*command, "--broker", kafka.bootstrap], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 1
-    assert "3 of 5 records came" in ended.stderr
+    assert "the recording ended after 3 of 5 records" in ended.stderr
     assert len(values(path)) == 3
 
 
