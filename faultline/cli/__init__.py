@@ -16,7 +16,7 @@ from model.errors import FaultlineError
 OURS = frozenset({"domains", "faultline", "model", "stream", "training"})
 """Packages of this distribution: one of their modules missing is an error of ours, not a package to install."""
 OTHER_IMAGES = (
-    "the images whose tags end in -cpu and -trainer-gpu have every command; outside of images install faultline again"
+    "the images whose tags end in -cpu and -trainer-gpu have every command; outside images, reinstall faultline"
 )
 
 app = typer.Typer(

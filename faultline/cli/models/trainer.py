@@ -41,7 +41,7 @@ def trainer(
 
     A retraining starts on `faultline retrain`, on a schedule, on drift and, if a port and a token are set, on
     POST /retrain. The training runs in a child process with limits of memory and time (FAULTLINE_RETRAIN_…).
-    Run one trainer per spec, each with its own folder. A trainer that was stopped or killed resumes where it was.
+    Run one trainer per spec, each with its own folder. A trainer that was stopped or killed resumes its work.
 
     Example: `faultline trainer --broker localhost:9092 --folder /var/lib/faultline --schedule '0 3 * * 0'`
     """

@@ -93,7 +93,7 @@ def _settings(broker: str | None) -> Settings:
 
 def _warn(unreadable: int, settings: Settings) -> None:
     if unreadable:
-        text = f"{unreadable} records of {settings.topic_dead_letters} do not state their cause: left out"
+        text = f"{unreadable} records of {settings.topic_dead_letters} do not state their cause; they are omitted"
         typer.echo(text, err=True)
 
 
@@ -123,7 +123,7 @@ def show(
     for name, text in letter.headers:
         typer.echo(f"header {name!r}: {'null' if text is None else repr(text)[:200]}")
     if letter.value is None:
-        typer.echo("value not copied: read it at its origin" if cause.by_reference else "value null")
+        typer.echo("value not copied: read the original record" if cause.by_reference else "value null")
     else:
         typer.echo(f"value of {len(letter.value)} bytes")
         typer.echo(dump(letter.value))

@@ -78,7 +78,7 @@ def print_comparison(comparison: Comparison, models: tuple[str, str]) -> None:
         console.print(_table(comparison))
     if comparison.not_judged:
         why = ", ".join(f"{count:,} {reason}" for reason, count in comparison.not_judged.items())
-        console.print(f"records not judged (a worker would send them to the dead letters): {why}")
+        console.print(f"records not classified (a worker would send them to the dead letters): {why}")
     share = comparison.windows_differ / comparison.windows
     console.print(
         f"{comparison.windows:,} windows, {comparison.windows_differ:,} ({share:.2%}) classed differently"

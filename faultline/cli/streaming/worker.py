@@ -41,7 +41,7 @@ def worker(
     """Classify windows and publish fault events until SIGTERM or Ctrl-C.
 
     Options override FAULTLINE_ variables. On SIGTERM or Ctrl-C the worker finishes the windows that it has fetched.
-    Windows of a worker that was killed are classified again, so that none is lost.
+    If a worker is killed, its unconfirmed windows are classified again, so that none is lost.
 
     Example: `faultline worker --broker localhost:9092`
     """

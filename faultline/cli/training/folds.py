@@ -81,9 +81,9 @@ def _table(done: tuple[Fold, ...], found: Folds | None) -> Table:
 
     table = Table(
         title=f"line, {len(done)} episode-grouped fold{'s' if len(done) > 1 else ''}",
-        caption="Windows: those filled by one state. Held out: the group not trained on, with instruments as bad as in"
-        " training. Merged: LLL and LLLG counted as one class. A line-hour has sixty disturbances of every kind; alarms"
-        " are counted after confirmation.",
+        caption="Windows: those that lie fully in one state. Held out: the group not trained on, with instruments as"
+        " bad as in training. Merged: LLL and LLLG counted as one class. A line-hour has sixty disturbances of every"
+        " kind; alarms are counted after confirmation.",
     )
     table.add_column("figure", no_wrap=True)
     for fold in done:

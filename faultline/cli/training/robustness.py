@@ -36,7 +36,7 @@ def robustness(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Score a model under more than twenty conditions of five severities each, next to two fixed baselines.
+    """Score a model under conditions of five severities each, 28 for line, next to two fixed baselines.
 
     Scores are macro-F1, and "merged" counts classes that the spec calls equivalent as one. Windows that are out of
     distribution count as no fault, as in the worker. False alarms are counted after confirmation, per line-hour of

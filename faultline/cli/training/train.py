@@ -70,8 +70,8 @@ def train(
     The line model is trained on simulated episodes and scored on newly simulated ones. This takes under an hour on one
     core, and 9 GB of memory. A quick trial: `faultline train --epochs 2 --episodes 400`
 
-    With a data set, the faults of 20 ohm and more, the faults near the line's ends and those with the weakest sources
-    are left out of the training: the model is scored on them.
+    With a data set, faults of 20 ohm and more, faults near the line's ends and faults with the weakest sources are left
+    out of the training; the model is scored on them.
 
     Examples:
     - `faultline train --data episodes.parquet --patience 3 --out line.safetensors`

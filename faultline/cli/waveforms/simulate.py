@@ -33,10 +33,10 @@ def simulate(
     episodes: Annotated[int, typer.Option(min=1, help="Episodes in the data set, each of a different line.")] = 4096,
     cycles: Annotated[float, typer.Option(min=3, help="Length of an episode, mains cycles.")] = 40.0,
     harsh: Annotated[
-        bool, typer.Option("--harsh", help="Simulate the data set with faulty instruments and noise down to 10 dB.")
+        bool, typer.Option("--harsh", help="Simulate the data set with faulty instruments and noise down to 8 dB.")
     ] = False,
 ) -> None:
-    """Simulate lines with faults of every type and disturbances that are no faults, and record their windows.
+    """Simulate lines with faults of every type and disturbances that are not faults, and record their windows.
 
     Every message carries the true classes of its windows, so that a replay can be scored. It is also marked as
     simulated, so that the trainer does not store its windows as those of production. With --dataset the command writes
