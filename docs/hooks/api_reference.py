@@ -43,8 +43,8 @@ GROUPS = {
 }
 INTRODUCTION = """# Python API
 
-`import faultline` gives the names below; each is imported when it is first used, so that the import itself takes no
-time and loads no TensorFlow. What is not on this page is not public and may change between versions.
+`import faultline` provides the names below. Each is loaded when it is first used, so the import itself takes no time and
+does not load TensorFlow. Names that are not on this page are not public and may change between versions.
 
 """
 MORE = """## Find an episode: `stream.subscribe`
@@ -64,8 +64,8 @@ MORE = """## Find an episode: `stream.subscribe`
 
 ## Bring a domain: `model.domain`
 
-A domain teaches the machine a kind of signal. The [architecture](../architecture.md#the-domain-interface) says what it gives, and
-`examples/own_domain` is a complete small one.
+A domain defines a kind of signal. The [architecture](../architecture.md#the-domain-interface) lists what it provides,
+and `examples/own_domain` is a small complete one.
 
 ::: model.domain
     options:

@@ -13,8 +13,8 @@ KINDS = {"bool": "", "str": "text", "int": "integer", "float": "number", "Path":
 INTRODUCTION = """# Command line
 
 `faultline COMMAND --help` prints the same text. Every command also takes its settings from the
-[environment](settings.md); an option wins over a variable. The exit status is 0 after success, 1 after a failure that
-a message on standard error explains, and 2 after a wrong option, unless the command says otherwise.
+[environment](settings.md); an option takes precedence over a variable. The exit status is 0 after success, 1 after a
+failure, which a message on standard error explains, and 2 after a wrong option, unless the command says otherwise.
 Results go to standard output, logs and progress to standard error.
 """
 

@@ -15,8 +15,8 @@ INTRODUCTION = """# Report
 programs. [The report of the shipped model](../reports/line/report.md) is an example. These are the fields of
 `report.json`; its [JSON Schema](../schemas/report.json) is for programs.
 
-Scores are shares from 0 to 1 unless the name says another unit. *Merged* scores count classes as one that the spec
-calls equivalent.
+Scores are fractions from 0 to 1 unless the name states another unit. *Merged* scores count classes that the spec calls
+equivalent as one.
 
 ## Report
 """

@@ -28,23 +28,23 @@ UNITS = {
 INTRODUCTION = """# Settings
 
 Every setting is an environment variable, or a line `NAME=value` of a file `.env` in the working directory; the
-environment wins, and an option of a command wins over both. A misspelt `FAULTLINE_` name is an error that names the
-right one. Secrets are never logged. `faultline doctor` prints what is set and what does not work.
+environment takes precedence, and an option of a command takes precedence over both. A misspelt `FAULTLINE_` name is an
+error that names the correct one. Secrets are never logged. `faultline doctor` prints the settings and what is wrong.
 """
 GATE = """## Gate
 
 Limits and margins of the [gate](../explanation/evaluation.md) that decides whether a candidate may replace the
-champion. The recipe of a spec may have defaults of its own.
+champion. The recipe of a spec may have its own defaults.
 """
 TRACES = """### Variables of OpenTelemetry
 
-With `FAULTLINE_TRACING=otlp` these variables of the environment (not of `.env`) count as well; see
+With `FAULTLINE_TRACING=otlp` these environment variables (not lines of `.env`) apply as well; see
 [Traces](../how-to/operate.md#from-a-window-to-its-event-and-back).
 
 | Variable | Meaning |
 |---|---|
 | `OTEL_EXPORTER_OTLP_ENDPOINT` | URL of the collector; `http://localhost:4318` when unset. |
-| `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | Full URL of the collector for traces; wins over the one above. |
+| `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | Full URL of the collector for traces; takes precedence over the one above. |
 | `OTEL_EXPORTER_OTLP_HEADERS` | Headers for the collector, `name=value`, separated by commas; a secret. |
 | `OTEL_TRACES_SAMPLER_ARG` | Share of the micro-batches that are traced without a sampled message; 0.01 when unset. |
 | `OTEL_SERVICE_NAME` | Name of the service in the traces. |

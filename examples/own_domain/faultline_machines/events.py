@@ -17,7 +17,7 @@ PARTS = {"imbalance": "rotor", "bearing": "bearing"}
 class MachineFaultEvent(faultline.FaultEvent):
     """One step in the life of a fault of a machine."""
 
-    part: str = Field(description="Part of the machine that the fault is of.")
+    part: str = Field(description="Part of the machine that has the fault.")
 
     @classmethod
     def own_fields(
