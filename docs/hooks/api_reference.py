@@ -43,8 +43,8 @@ GROUPS = {
 }
 INTRODUCTION = """# Python API
 
-`import faultline` provides the names below. Each is loaded when it is first used, so the import itself takes no time and
-does not load TensorFlow. Names that are not on this page are not public and may change between versions.
+`import faultline` provides the names below. Each is loaded when it is first used, so the import itself takes no time
+and does not load TensorFlow. Names that are not on this page are not public and may change between versions.
 
 """
 MORE = """## Find an episode: `stream.subscribe`

@@ -12,7 +12,8 @@ PAGE = "reference/contract.md"
 HOUR_MS = 3_600_000
 INTRODUCTION = """# Contract
 
-This page lists the topics and the messages on each of them. Names, partitions and sizes are those of the [default settings](settings.md).
+This page lists the topics and the messages on each of them. Names, partitions and sizes are those of the
+[default settings](settings.md).
 The contract is also published for programs: [AsyncAPI 3](../asyncapi.json), and a JSON Schema (2020-12) per message.
 `python -m stream.asyncapi docs/` writes both from the code.
 

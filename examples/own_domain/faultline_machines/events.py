@@ -1,4 +1,4 @@
-"""Fault events of machines: the generic event, and the part of the machine that the fault is of."""
+"""Fault events of machines: the generic event, and the part of the machine that has the fault."""
 
 from __future__ import annotations
 
