@@ -1,4 +1,4 @@
-"""Track a decoded batch: update the states of its lines, and make steps of episodes and events. Pure."""
+"""Track a decoded batch: update the state of each line, and build episode steps and events. Pure."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def track_batch(
 
 
 def _quiet(decoded: DecodedBatch, classes: NDArray[np.intp], none_index: int) -> list[bool]:
-    """Return for every record True if all its windows are of the class of no fault."""
+    """Return one value per record: True if all its windows have the no-fault class."""
     if not decoded.records:
         return []
     faulty = np.logical_or.reduceat(classes != none_index, [entry.first for entry in decoded.records])

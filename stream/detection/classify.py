@@ -16,7 +16,7 @@ from stream.contract import HEADER_CONTENT_TYPE, MSGPACK, NS_PER_S, Outgoing, So
 from stream.detection.decode import LineWindows
 
 ANSWER_BYTES = 500_000
-"""Most bytes of probabilities in one record of ``window-classes``: half of what a broker accepts, for any spec."""
+"""Largest size of the probabilities in one ``window-classes`` record: half of what a broker accepts, for any spec."""
 
 Classify = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Function from windows float32 (n, samples, channels) to probabilities float32 (n, classes)."""
@@ -32,7 +32,7 @@ class Classifier(Protocol):
         """Return the id of the artefact."""
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return probabilities float32 (n, classes) of windows float32 (n, samples, channels)."""
+        """Return probabilities float32 (n, classes) for windows float32 (n, samples, channels)."""
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return a mask (n,) of the windows that are out of distribution."""
@@ -63,10 +63,10 @@ def classify_windows(
 
 
 def with_rejection(classify: Classify, rejection: Rejection | None, spec: SignalSpec) -> Classify:
-    """Return a function that classifies windows as ``classify_windows`` does, for a network without an engine.
+    """Wrap a network that has no engine, so that it classifies windows as ``classify_windows`` does.
 
     Args:
-        classify: gives probabilities float32 (n, classes) of windows float32 (n, samples, channels).
+        classify: function that returns probabilities float32 (n, classes) for windows float32 (n, samples, channels).
         rejection: bounds of the training distribution; None rejects no window.
         spec: signal spec of the windows.
     """
@@ -84,7 +84,7 @@ def reject(
     """Return probabilities with the unusable rows replaced by no fault; see ``classify_windows``.
 
     Args:
-        probabilities: float32 (n, classes), as a model gives them.
+        probabilities: float32 (n, classes), as returned by a model.
         is_ood: (n,), True for windows out of distribution.
         none_index: index of the class of no fault.
     """

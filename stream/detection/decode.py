@@ -29,15 +29,15 @@ from stream.contract import (
 from stream.errors import ContractError
 
 MSGPACK_HEADER = (HEADER_CONTENT_TYPE, MSGPACK.encode())
-"""Nearly all records have exactly this header, so it is compared instead of parsed."""
+"""Header that nearly all records have; comparing it is faster than parsing it."""
 SURELY_FITS = 2.0**62
 """Below this value, rounding in floating point cannot hide an overflow of 63 bits."""
 VALUE_BYTES = 4
-"""Bytes of a sample, which is one float32."""
+"""Size of one sample (float32) in bytes."""
 
 
 class IncomingRecord(Protocol):
-    """The used fields of a consumed record; aiokafka's ``ConsumerRecord`` has all of them."""
+    """Fields of a consumed record that decoding reads; aiokafka's ``ConsumerRecord`` has all of them."""
 
     topic: str
     partition: int
@@ -46,7 +46,7 @@ class IncomingRecord(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
-    """Headers. A value may be None; bytes of a name that are not UTF-8 are surrogates (see ``tolerant_parser``)."""
+    """Headers. A value may be None; invalid UTF-8 bytes of a name are surrogates (see ``tolerant_parser``)."""
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class LineWindows:
 
 @dataclass(slots=True)
 class DeadRecord:
-    """Invalid record with the reason."""
+    """Invalid record, and the reason why it is invalid."""
 
     record: IncomingRecord
     reason: DeadLetterReason

@@ -53,7 +53,7 @@ class TrackedRecord:
 
 
 class EpisodeTracker:
-    """Tracker of episodes: m of n faulty windows confirm one, `clear` quiet ones end it, a lasting change updates it.
+    """Track episodes: m faulty windows out of n open one, `clear` quiet windows end it, a lasting change updates it.
 
     A change between equivalent classes of the spec is no update: such classes cannot be distinguished, and the event's
     probabilities show both.

@@ -92,9 +92,9 @@ def outgoing_events(
     *,
     simulated: bool = False,
 ) -> list[Outgoing]:
-    """Return the records of one event: for its type's topic, and for the former type's if an update changed the type.
+    """Return the records of one event: one for its type's topic, and one for the previous type's after a change.
 
-    Both carry the same id. A subscriber of the former type thus receives the change as well.
+    Both carry the same id. A subscriber to the previous type thus receives the change as well.
 
     Args:
         event: event of ``step``.

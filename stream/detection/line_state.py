@@ -39,7 +39,7 @@ class OpenEpisode(msgspec.Struct, array_like=True):
     rivals: int = 0
     """Number of consecutive windows with the rival class."""
     rival_probabilities: list[float] = []
-    """Sum of their probabilities."""
+    """Sum of the probabilities of these windows."""
     quality: list[str] = []
 
 
@@ -60,7 +60,7 @@ class LineState(msgspec.Struct, array_like=True):
 
     @property
     def idle(self) -> bool:
-        """Return True if forgetting everything but the sequence would change no later event."""
+        """Return True if dropping everything except the sequence number would change no later event."""
         # This runs for every line in every micro-batch, and nearly always ``recent`` is empty.
         return self.episode is None and (not self.recent or not any(window.probabilities for window in self.recent))
 

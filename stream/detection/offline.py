@@ -1,4 +1,4 @@
-"""Detect faults without a broker: decode, reject, track and make events as a worker does, from any records."""
+"""Detect faults without a broker: decode, reject, track and build events from any records, as a worker does."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from stream.detection.episodes import EpisodeTracker
 from stream.detection.line_state import LineState
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""A broker's default limit: a larger message never reaches a worker."""
+"""Largest message in bytes: a broker's default limit, so that a larger message never reaches a worker."""
 BATCH_WINDOWS = 4096
-"""Windows classified at once: enough to fill the engine's buckets; 3 MiB of `line` windows."""
+"""Number of windows classified at once: enough to fill the engine's buckets; 3 MiB of `line` windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Detector:
     Args:
         classifier: engine that classifies windows.
         spec: signal spec of the classifier's windows and classes.
-        policy: rule by which windows make an episode; the spec's own by default.
+        policy: rule that turns faulty windows into episodes; by default the spec's own.
         max_bytes: largest message in bytes; a larger one becomes a dead record.
 
     Example:

@@ -3,13 +3,14 @@
 Definitions, in samples or in event time:
 
 - An episode belongs to the first *fault* during which it opened: after the fault began, and no later than the *grace*
-  period after it ended. The grace period is one window, which may still contain a sample of the fault if it starts at
-  the fault's end, plus the uncertainty of the end: one hop if the labels are those of windows.
-- A fault is *found* if an episode belongs to it, *missed* if none does. Further episodes of it are *repeated*.
-- A fault is *correct* if its last episode ends with the class of its last stage; equivalent classes are equal. A fault
-  that is found but not correct is *wrong*. It is correct *at onset* if its first episode also opened with the class of
-  one of its stages.
-- An episode that belongs to no fault is a *false alarm*, even if a fault begins while it is open.
+  period after it ended. The grace period is one window, because a window that starts at the fault's end may still
+  contain a sample of the fault, plus the uncertainty of the end, which is one hop if only windows are labelled.
+- A fault is *found* if an episode belongs to it, and *missed* if none does. Further episodes of the same fault are
+  *repeated*.
+- A fault is *correct* if its last episode ends with the class of its last stage; equivalent classes count as equal. A
+  fault that is found but not correct is *wrong*. It is correct *at onset* if its first episode also opened with the
+  class of one of its stages.
+- An episode that belongs to no fault is a *false alarm*, even if a fault begins while the episode is open.
 - A stage of two periods or more is *reported* if an episode of the fault took its class within the stage or the grace
   period after it.
 """
@@ -38,10 +39,10 @@ METRICS = (
     *("injected", "found", "correct", "onset_correct", "wrong", "missed", "false_alarms", "repeated"),
     *("line_hours", "delay_cycles_median", "delay_cycles_p95"),
 )
-"""Names of the scores in a manifest."""
+"""Names of the event scores in a manifest."""
 WINDOWS_AT_ONCE = 25
-"""Windows tracked as one record. An idle line skips a whole record; most windows outside a fault are not tracked one by
-one. Of 4, 25 and 100 this number took the least time over lines of a minute with twenty faults each."""
+"""Number of windows tracked as one record. An idle line skips a whole record, so most windows outside a fault are not
+tracked one by one. Of 4, 25 and 100, this number was the fastest for one-minute lines with twenty faults each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def detect_episodes(
 ) -> list[Episode]:
     """Return the episodes that the worker's tracker finds in records; times are samples from a record's beginning.
 
-    The time of a decision is the number of samples that it needed, one more than the index of the last of them.
+    The time of a decision is the number of samples up to it: the index of its last sample plus one.
 
     Args:
         probabilities: float32 (records, windows, classes), after rejection.
@@ -117,7 +118,7 @@ def _decisions(steps: Iterable[EpisodeStep], spec: SignalSpec) -> Iterable[tuple
 
 
 def unique_events(events: Iterable[FaultEvent]) -> list[FaultEvent]:
-    """Return events without repeats, which have equal ids: a change of type is on two topics, a crash repeats."""
+    """Return events without repeats (equal ids): a change of type is on two topics, and a crash repeats events."""
     return list({event.event_id: event for event in events}.values())
 
 
@@ -151,7 +152,7 @@ def _index(name: str, spec: SignalSpec) -> int:
 
 @dataclass(slots=True)
 class ClassScore:
-    """Counts of the faults of one class or type, that of their last stage."""
+    """Counts of the faults whose last stage has one class or type."""
 
     injected: int = 0
     found: int = 0
@@ -172,7 +173,7 @@ class EventScore:
     false_alarms: int = 0
     repeated: int = 0
     delay_cycles_median: float = 0.0
-    """Delay in periods from inception to the first onset, of the faults found."""
+    """Median delay from inception to first onset of the faults found, in periods."""
     delay_cycles_p95: float = 0.0
     onsets: int = 0
     stages: int = 0
@@ -202,7 +203,7 @@ def score_events(
         faults: faults from ``injected_faults`` or ``Truth.faults``.
         episodes: episodes from ``detect_episodes`` or ``published_episodes``, with times in the same unit.
         spec: signal spec, which gives the grace period, the signal's period, names, types and equivalent classes.
-        line_hours: length of all records together in hours; 0 if no rate is needed.
+        line_hours: total length of all records in hours; 0 if no rate is needed.
     """
     score = EventScore(line_hours, injected=len(faults), onsets=len(episodes))
     known = [episode.onset_class for episode in episodes if episode.onset_class != UNKNOWN_CLASS]

@@ -16,7 +16,7 @@ from model.spec import SignalSpec
 from stream.contract import NS_PER_S
 
 LASTING_CYCLES = 2
-"""Periods. A stage of at least this length should be reported by itself; a shorter fault may be cut off."""
+"""Shortest stage, in periods, that should be reported by itself; a shorter fault may be cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,10 @@ class _Line:
 
 
 class Truth:
-    """Collector of the labels of windows, which derives faults from them.
+    """Collect the labels of windows and derive the true faults from them.
 
-    A fault is a run of windows of one line whose labels are not none. A change between fault classes without none in
-    between makes one fault with several stages; a change between equivalent classes of the spec is no change. A
+    A fault is a run of windows of one line that are labelled with fault classes. If the fault class changes without a
+    no-fault window in between, this is one fault with several stages; equivalent classes of the spec count as equal. A
     window's label is that of its last sample, so a fault begins within one hop before the end of its first window, and
     ends within one hop after the end of its last. A fault that the recording cuts off within two periods of its
     beginning is not counted, since no model could confirm it. A period is the signal's own, or the length of a window
@@ -133,7 +133,7 @@ class Truth:
                 known.runs.append((label, end_ns, end_ns))
 
     def class_during(self, line: str, begin_ns: int, end_ns: int) -> int:
-        """Return the last fault class in ``begin_ns … end_ns`` or at most a period and a hop before; else none's."""
+        """Return the last fault class in ``begin_ns … end_ns`` or up to a period and a hop before; else no fault's."""
         none = self.spec.none_index
         known = self._lines.get(line)
         if known is None:

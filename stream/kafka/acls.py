@@ -1,4 +1,4 @@
-"""Access control: one table of every role's rights, their ACLs on the broker, and the check for missing rights.
+"""Control access: define every role's rights in one table, set them as ACLs, and check for missing rights.
 
 A role is a principal of the broker (``User:worker``), not a person. Any right that is not in the table is denied: a
 worker cannot write models, the trainer cannot write fault events, a gateway cannot read any topic.
@@ -31,7 +31,7 @@ from stream.settings import Settings
 Operation = Literal["Read", "Write", "Describe", "DescribeConfigs"]
 Resource = Literal["Topic", "Group"]
 APPLY_TIMEOUT_S = 20.0
-"""Timeout of one request that changes ACLs, and of the brokers' applying all of them."""
+"""Timeout of one request that changes ACLs, and of the wait until the brokers have applied them all."""
 APPLY_POLL_S = 0.1
 CHECK_TIMEOUT_S = 10.0
 """Timeout of one read-only request; the same as that of a login in ``check_reachable``."""
@@ -204,7 +204,7 @@ def _role_bindings(admin: AdminClient) -> list[AclBinding]:
 
 
 def _wait_until_in_force(admin: AdminClient, wanted: list[AclBinding]) -> None:
-    """Wait until the broker has applied the rights, shortly after the controller has accepted them."""
+    """Wait until the broker has applied the rights; it does so shortly after the controller accepts them."""
     end = time.monotonic() + APPLY_TIMEOUT_S
     while set(_role_bindings(admin)) != set(wanted):
         if time.monotonic() > end:

@@ -31,7 +31,7 @@ from stream.kafka.errors import broker_errors, translate
 from stream.kafka.oauth import ClientCredentialsTokens
 from stream.settings import Settings
 
-# Most bytes of a record beside its value: key, headers, batch framing. A dead letter adds its own headers to the value.
+# Largest size of a record without its value: key, headers, batch framing. A dead letter has headers of its own as well.
 RECORD_OVERHEAD_BYTES = 64 * 1024
 RETRY_PAUSE_S = 0.5
 WORKER_REQUESTS = (
@@ -111,7 +111,7 @@ def client_kwargs(settings: Settings) -> dict[str, Any]:
 
 
 def consumer_kwargs(settings: Settings, *, group: str | None = None) -> dict[str, Any]:
-    """Return the options of ``AIOKafkaConsumer``, without automatic commits; without a ``group`` there are none."""
+    """Return the options of ``AIOKafkaConsumer``, without automatic commits; without ``group`` nothing is committed."""
     # The largest message must fit into a partition's share of a fetch, or else it is fetched alone.
     partition_bytes = max(1 << 20, settings.max_message_bytes + RECORD_OVERHEAD_BYTES)
     membership = {
@@ -232,7 +232,7 @@ class BrokerInfo:
 
 
 async def check_reachable(settings: Settings, deadline_s: float = 10.0, *, retry: bool = False) -> BrokerInfo:
-    """Log in at one of the bootstrap servers and at one address that it advertises.
+    """Log in to one of the bootstrap servers and to one address that it advertises.
 
     Args:
         settings: brokers and credentials.

@@ -7,7 +7,7 @@ It keeps all data in the memory of its process. Measured with librdkafka 2.16, a
 - Each partition keeps its newest 5 MiB (about 6,500 windows of 32 × 6 values); older records are dropped
   silently. A consumer that falls further behind loses them, so the delivery guarantee does not hold here.
 - Fetch, commit, idempotent producers and gzip, lz4, snappy and zstd batches work. A lookup of offsets by time
-  always answers "none".
+  always returns "none".
 - A group's first join takes 3 s. Members that join within these 3 s share the partitions. The first SyncGroup of
   a later member is refused (error 42, InvalidRequest), which ends an aiokafka consumer: start the workers of one
   group together, or use Apache Kafka.
@@ -29,7 +29,7 @@ from confluent_kafka import KafkaException, Producer
 from stream.errors import BrokerUnreachableError
 
 PARTITIONS = 4  # librdkafka's default; it has no setting for it
-CLUSTER_ID_PREFIX = "mockCluster"  # cluster id in its metadata responses, see is_embedded
+CLUSTER_ID_PREFIX = "mockCluster"  # beginning of the cluster id in its metadata responses, see is_embedded
 START_DEADLINE_S = 10.0
 PARENT_POLL_S = 0.5
 

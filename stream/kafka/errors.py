@@ -1,4 +1,4 @@
-"""Translate errors of brokers into one sentence each that says what to do next."""
+"""Translate broker errors into messages of one sentence that say what to do next."""
 
 from __future__ import annotations
 
@@ -89,6 +89,6 @@ def principal(settings: Settings) -> str | None:
 
 
 def who_needs(settings: Settings) -> str:
-    """Return the beginning of an advice about rights: the principal to grant them to."""
+    """Return the first words of advice about rights: the principal to grant them to."""
     name = principal(settings)
     return f"grant User:{name}" if name else "grant this client's principal"

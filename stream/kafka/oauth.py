@@ -41,7 +41,7 @@ class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc]
             url: token endpoint.
             client_id: client id at the endpoint.
             client_secret: sent in the Authorization header only, never logged.
-            scope: requested scope; none when None.
+            scope: requested scope; None requests no scope.
             ssl_context: trusted CAs for an https endpoint; the system's own when None.
             clock: monotonic seconds.
         """
@@ -63,7 +63,7 @@ class ClientCredentialsTokens(AbstractTokenProvider):  # type: ignore[misc]
         """Return an access token that is still valid.
 
         Raises:
-            AuthenticationError: the endpoint cannot be reached or refuses, and there is no valid token.
+            AuthenticationError: the endpoint cannot be reached or refuses the request, and there is no valid token.
         """
         async with self._asking:
             if self._clock() < self._renew_at:

@@ -30,11 +30,11 @@ DAY_MS = 24 * HOUR_MS
 FOR_EVER = NO_LIMIT = -1
 MIB = 1 << 20
 SEGMENTS_KEPT = 8
-"""Segments per size limit of a partition. A broker deletes whole segments, so it exceeds the limit by an eighth at
-most."""
+"""Number of segments that a partition at its size limit has. A broker deletes whole segments, so a partition exceeds
+the limit by an eighth at most."""
 LEAST_SEGMENT_BYTES = 2 * MIB
 MOST_SEGMENT_BYTES = 1 << 30
-"""Kafka's own default."""
+"""Largest segment in bytes: Kafka's own default."""
 LEADER_DEADLINE_S = 15.0
 LEADER_POLL_S = 0.1
 
@@ -160,7 +160,7 @@ async def create_topics(settings: Settings, names: Collection[str] | None = None
     An embedded broker creates a topic when its metadata is requested, with its own number of partitions.
 
     Args:
-        settings: broker, and names, partitions and copies of the topics.
+        settings: broker, and names, partitions and replicas of the topics.
         names: the topics to create; all topics when None.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Merge the partitions of a topic into one sequence in time. Pure."""
+"""Merge the partitions of a topic into one sequence ordered by time. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ R = TypeVar("R", bound=Timed)
 class PartitionMerge(Generic[K, R]):
     """Merge of partitions by time that keeps the order within each partition.
 
-    A record with an earlier time than a preceding one of its partition is given the time of that one.
+    A record with an earlier time than a preceding one of its partition is placed as if it had that one's time.
 
     Example:
         >>> from types import SimpleNamespace as Record

@@ -1,4 +1,4 @@
-"""Pace a replay: when a record is due, and how late records were sent."""
+"""Pace a replay: compute when a record is due, and measure how late records were sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from statistics import median
 from stream.contract import NS_PER_S
 
 FINE_MS = 0.01
-"""Step in which lateness is counted up to ``COARSE_FROM_MS``; beyond, the step is 1 ms up to ``LATEST_MS``."""
+"""Step of the lateness histogram up to ``COARSE_FROM_MS``; above, the step is 1 ms up to ``LATEST_MS``."""
 COARSE_FROM_MS = 100.0
 LATEST_MS = 60_000.0
 DRIFT_OVER_S = 1.0
@@ -18,7 +18,7 @@ DRIFT_OVER_S = 1.0
 
 
 class Pacer:
-    """Pace of a replay: that of the source times ``speed``, counted from the first record.
+    """Pace of a replay: the pace of the source multiplied by ``speed``, counted from the first record.
 
     Example:
         >>> now = [100.0]

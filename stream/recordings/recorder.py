@@ -1,4 +1,4 @@
-"""Record topics in the order of time, up to a bound."""
+"""Record topics in order of time, until a bound is reached."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFRESH_S = 3.0
 PATIENCE_S = 5.0
 """Longest wait for a partition that has more records but returns none."""
 HELD_BYTES = 8 << 20
-"""A partition ahead of the others is not fetched while this many bytes of it wait."""
+"""Number of waiting bytes at which a partition that is ahead of the others is no longer fetched."""
 
 
 class Reader(Protocol):
@@ -80,9 +80,9 @@ class RecordBounds:
     Attributes:
         start_ms: records before this time (Unix ms) are left out.
         end_ms: records at or after this time are left out; recording ends when no earlier ones can follow.
-        until_end: True ends where the topics ended when the recording began.
+        until_end: True ends the recording at the ends that the topics had when it began.
         count: exact number of records.
-        seconds: duration by the clock.
+        seconds: duration of the recording in seconds.
         flush_s: longest time until a record is written to the file and survives a kill.
     """
 
@@ -150,7 +150,7 @@ class RecordCount:
 
 
 class Recorder:
-    """Recorder of a reader's records into a sink.
+    """Recorder that writes a reader's records to a sink.
 
     Args:
         reader: reader of the topics, positioned at the start of the recording.

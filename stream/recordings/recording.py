@@ -54,11 +54,11 @@ LATER_COLUMNS = frozenset({"timestamp_type"})
 BATCH_BYTES = 8 * 1024 * 1024
 """Size of a batch, later a row group, in bytes of values: large enough to compress, small enough for memory."""
 RECORD_BYTES = 64
-"""Bytes counted per record beside its value, so that many small records fill a batch too."""
+"""Bytes counted per record in addition to its value, so that many small records fill a batch too."""
 READ_ROWS = 256
-"""Rows converted to records at a time; more would delay a paced replay (10 µs each)."""
+"""Number of rows converted to records at a time; more would delay a paced replay (10 µs each)."""
 REPEATING = ["topic", "partition", "timestamp_type", "key", "headers.list.element.key", "headers.list.element.value"]
-"""Columns for which a dictionary saves space; values are all different."""
+"""Columns that are stored with a dictionary, which saves space; the records' values are all different."""
 RISING = {"offset": "DELTA_BINARY_PACKED", "timestamp_ms": "DELTA_BINARY_PACKED"}
 
 PARQUET, STREAM = b"PAR1", b"\xff\xff\xff\xff"
@@ -66,7 +66,7 @@ PARQUET, STREAM = b"PAR1", b"\xff\xff\xff\xff"
 COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 RecordedHeaders = Sequence[tuple[str, bytes | None]]
-"""Headers; bytes of a name that are not UTF-8 are surrogates (PEP 383), as in ``kafka.reading.tolerant_parser``."""
+"""Headers; invalid UTF-8 bytes of a name are surrogates (PEP 383), as in ``kafka.reading.tolerant_parser``."""
 
 
 @dataclass(frozen=True, slots=True)

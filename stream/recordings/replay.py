@@ -39,9 +39,9 @@ PRODUCER_BATCH_BYTES = 256 * 1024
 CLOSE_DEADLINE_S = 5.0
 """Time limit for stopping the producer: unconfirmed records after a failed replay must not keep the process alive."""
 READ_AHEAD = 256
-"""Records that the reading thread reads at a time."""
+"""Number of records that the reading thread reads at a time."""
 YIELD_EVERY = 64
-"""Records after which the replay yields to the producer's sender task if it has not waited otherwise."""
+"""Number of records after which the replay yields to the producer's sender task if it has not waited otherwise."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ReplayOptions:
         loop: True repeats the source until stopped, with each pass shifted in time and sequence.
         restamp: True shifts the windows' times so that the replay begins now, and stamps records when they are sent.
         keep_partitions: True sends every record to the partition on which it was recorded, regardless of its key.
-        max_in_flight: most unconfirmed records at any time.
+        max_in_flight: maximum number of unconfirmed records at any time.
         max_lag: largest lag of the workers in records; None for no limit.
         confirm_timeout_s: time without any confirmation after which the replay fails.
     """
@@ -86,7 +86,7 @@ class ReplayCount:
     punctuality: Punctuality | None = None
     """Lateness of the sent records; None without a pace."""
     failure: str | None = None
-    """Reason for which the replay ended early; None otherwise."""
+    """Reason why the replay ended early; None otherwise."""
 
     @property
     def complete(self) -> bool:
@@ -113,7 +113,7 @@ def _some(records: Iterator[ReplayRecord]) -> list[ReplayRecord]:
 
 
 class Replayer:
-    """One replay.
+    """Replay of one source.
 
     Args:
         source: source to replay.

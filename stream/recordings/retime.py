@@ -67,7 +67,7 @@ class _LineSpan:
 
 
 class PassSpan:
-    """Measurement, in the first pass of a looped replay, of the shift that every later pass needs.
+    """Measure the first pass of a looped replay, to find the shift that every later pass needs.
 
     Messages do not contain the hop, so it is computed from two messages of a line: (Δ start) / (Δ sequence).
     """

@@ -25,8 +25,8 @@ from stream.recordings.retime import window_head
 from stream.windowing import MSGPACK_HEADERS, cut_windows, window_messages
 
 DEFAULT_WINDOWS_PER_MESSAGE = 100
-"""Default for messages that Faultline makes: 77 KB of windows of 32 samples of six channels, or 5 ms at 20 kHz of
-single-sample windows."""
+"""Default number of windows per message that Faultline builds: 77 KB for windows of 32 samples of six channels, or 5 ms
+for single-sample windows at 20 kHz."""
 
 
 class ReplayRecord(msgspec.Struct, frozen=True, gc=False):
@@ -67,9 +67,9 @@ class SourceOptions:
     """Options of a source; an option that its kind does not support is an error.
 
     Attributes:
-        windows_per_message: windows per message, for sources whose messages Faultline makes.
-        lines: number of lines to make of the source. A table without lines is cut into lines; for other sources the
-            domain makes many lines of one (``Domain.fan_out``).
+        windows_per_message: number of windows per message, for sources whose messages Faultline builds.
+        lines: number of lines to make from the source. A table without lines is cut into lines; for other sources the
+            domain makes many lines from one (``Domain.fan_out``).
         start_ns: Unix time in ns of the first sample, for files without times.
         clip: time range to replay.
     """
@@ -230,7 +230,7 @@ def open_source(path: Path, options: SourceOptions | None = None, kinds: Sequenc
     Args:
         path: path of the file.
         options: options of the source.
-        kinds: possible kinds; a domain adds more kinds than this package has.
+        kinds: supported kinds; a domain adds its own to those of this package.
 
     Raises:
         RecordingError: there is no such file, its kind is unknown, it is damaged, or it does not support an option.
@@ -253,7 +253,7 @@ def open_replay(path: Path, spec: SignalSpec, options: SourceOptions | None = No
 
     Raises:
         RecordingError: the file cannot be replayed, or not as several lines.
-        SpecError: the domain cannot make several lines of one.
+        SpecError: the domain cannot make several lines from one.
     """
     options = options or SourceOptions()
     domain = domain_of(spec)

@@ -28,7 +28,7 @@ from stream.registry.topic import public_keys, publish_model, read_models
 from stream.settings import Settings
 
 OWN = "own"
-"""Stands for the workers' default artefact in place of a model's id."""
+"""Word that stands for the workers' default artefact in place of a model's id."""
 SEE_LIST = "run faultline models list, which shows all models"
 
 
@@ -47,7 +47,7 @@ class Listed:
     signature: str
     """Id of the signing key according to the record, or "none"."""
     refused: str | None
-    """Reason for which a worker would refuse it; None if a worker would accept it."""
+    """Reason why a worker would refuse the model; None if a worker would accept it."""
 
 
 async def listed(settings: Settings) -> list[Listed]:

@@ -4,7 +4,7 @@ The topic has one partition and is compacted, so the newest record of a key is i
 
 ==============================  =====================================================================
 ``<spec>``                      the champion; null: workers return to their default artefact
-``<spec>/shadow``               the candidate that runs beside it as shadow; null ends the shadow
+``<spec>/shadow``               the candidate that runs as shadow of the champion; null ends the shadow
 ``<spec>/archive/<model id>``   promoted models for a rollback, limited to the newest ones
 ==============================  =====================================================================
 

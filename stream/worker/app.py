@@ -65,7 +65,7 @@ class Worker:
         settings: settings of the worker.
         spec: signal spec of the windows.
         engine: verified, compiled and warmed-up engine.
-        models: follows the topic ``models`` and has chosen ``engine``; without it the engine is never swapped.
+        models: model swap that chose ``engine`` and follows the topic ``models``; None never swaps the engine.
     """
 
     def __init__(

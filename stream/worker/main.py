@@ -34,7 +34,7 @@ def _build(settings: Settings) -> Build:
 
 
 def default_artefact(settings: Settings, spec: SignalSpec) -> tuple[Artefact | None, str]:
-    """Return the artefact to use without a champion on the topic, and its origin; or None and the reason.
+    """Return the artefact to use if the topic has no champion, and its origin; or None and the reason.
 
     Raises:
         ArtefactError: the artefact in ``FAULTLINE_MODEL`` cannot be used.

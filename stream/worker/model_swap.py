@@ -1,6 +1,6 @@
 """Choose the worker's model from the topic ``models`` before the first window, and swap it when a record arrives.
 
-A record is verified, built and tried on a separate thread; only an engine that passed all three steps is swapped in,
+A record is verified, built into an engine and tried on a separate thread; only after all three steps is it swapped in,
 between two micro-batches. A record that fails increases a counter and is logged, and has no other effect.
 """
 
@@ -56,10 +56,10 @@ class ModelSwap:
         reader: reader of the topic.
         spec: signal spec of the windows; a model for another spec is refused.
         default: artefact used while the topic has no champion; None if there is none.
-        origin: origin of the default artefact for the log, a path or "shipped"; without one, the reason.
+        origin: origin of the default artefact for the log, a path or "shipped"; the reason if there is no artefact.
         build: builds an engine from an artefact.
         keys: public keys whose signatures are accepted; without keys every model is accepted.
-        max_bytes: largest artefact in bytes; a larger one is refused unread.
+        max_bytes: largest artefact in bytes; a larger one is refused without being read.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Keep account of the batches handed out and acknowledged per partition, and so of the offsets to commit. Pure."""
+"""Track the batches handed out and acknowledged per partition, and derive the offsets to commit. Pure."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class FetchedBatch:
 
 
 class OffsetLedger:
-    """Account of the offsets that may be committed. A position never passes the lowest unacknowledged batch.
+    """Ledger of the offsets that may be committed. A position never passes the lowest unacknowledged batch.
 
     The ledger holds strong references to outstanding batches (Faust holds weak ones). Gaps in offsets, from compaction
-    and transaction markers, lie inside or between batches and need no account of their own.
+    and transaction markers, lie inside or between batches and need no entry of their own.
 
     Example:
         >>> from types import SimpleNamespace as Record
@@ -97,7 +97,7 @@ class OffsetLedger:
         return self._position.get(partition)
 
     def forget(self, partitions: Iterable[Partition] | None = None) -> None:
-        """Drop the account of ``partitions`` (None: of all): they were revoked, or fetching starts over."""
+        """Forget ``partitions`` (None: all of them), because they were revoked or fetching starts over."""
         for partition in list(self._all()) if partitions is None else list(partitions):
             self._outstanding.pop(partition, None)
             self._position.pop(partition, None)

@@ -8,8 +8,8 @@ and the broker's acknowledgements overlap. The last two stages confirm and ackno
 3. the changed line states are written and confirmed;
 4. only then is the batch acknowledged, and its offsets may be committed.
 
-Only the next commit waits for steps 3 and 4, so confirmed micro-batches are coalesced before them: of a line that
-changed in several of them only the last state is written. A crash in between repeats work under the same event ids and
+Only the next commit waits for steps 3 and 4, so confirmed micro-batches are coalesced before them: if a line changed in
+several of them, only its last state is written. A crash in between repeats work under the same event ids and
 loses no event.
 """
 
@@ -54,15 +54,15 @@ from stream.worker.tracking import WindowTracker
 log = structlog.get_logger(__name__)
 
 QUEUED_MICRO_BATCHES = 2
-"""Queue size between stages: the stages overlap, and memory and the wait at a revocation stay small."""
+"""Queue size between stages, large enough for the stages to overlap, small enough for memory and a revocation."""
 PUBLISHED_MICRO_BATCHES = 8
-"""Micro-batches that await acknowledgement. Under light load they are small, and no event must wait behind them."""
+"""Number of micro-batches that may await acknowledgement. Under light load they are small; no event must wait."""
 CONFIRMED_MICRO_BATCHES = 32
-"""Most micro-batches coalesced before their line states are written; limits memory if the broker rejects states."""
+"""Maximum of micro-batches coalesced before line states are written; it limits memory if the broker rejects states."""
 ACKNOWLEDGE_FRACTION = 0.25
-"""Confirmed micro-batches are coalesced for this fraction of the commit interval."""
+"""Fraction of the commit interval for which confirmed micro-batches are coalesced."""
 INLINE_WINDOWS = 64
-"""Up to this many windows are classified in the event loop: 1 or 2 ms, less than two thread switches take."""
+"""Largest number of windows classified in the event loop: this takes 1 or 2 ms, less than two thread switches."""
 
 
 class Ledger(Protocol):
@@ -165,7 +165,7 @@ class Pipeline:
             self._tasks.append(task)
 
     async def stop(self) -> None:
-        """Cancel the stages; call ``drain`` before to complete the batches in flight."""
+        """Cancel the stages; call ``drain`` first to complete the batches in flight."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Shadow:
-    """Candidate that runs beside the champion.
+    """Candidate that classifies the same windows as the champion, for comparison only.
 
     Args:
         spec: signal spec of the windows.

@@ -1,6 +1,6 @@
 """Restore the states of the assigned partitions' lines from a compacted topic, and write them when lines change.
 
-This is not a Faust table, whose recovery has open races (FAUST issue 596) and relies on Faust's own acknowledgements.
+This is no Faust table: its recovery has unresolved races (FAUST issue 596) and relies on Faust's own acknowledgements.
 ``line-states`` is co-partitioned with ``sensor-windows``: a line's state is written to the partition that its window
 came from, whichever partitioner the gateway uses. The key is the consumer group and the line, so that a second group,
 for example one that tries another model on the same windows, has its own states.
@@ -29,9 +29,9 @@ log = structlog.get_logger(__name__)
 KEY_SEPARATOR = "\x1f"
 """Separates group and line in a key. A group's name cannot contain it (see ``Settings``), a line's id may."""
 MAX_LINES = 50_000
-"""Most lines kept per partition, see ``Settings.max_lines_per_partition``."""
+"""Maximum number of lines kept per partition, see ``Settings.max_lines_per_partition``."""
 EVICTION_PARTS = 10
-"""A tenth of the lines is evicted at once, so that not every new line searches a full partition."""
+"""Share of the lines evicted at once: one in ten, so that not every new line searches a full partition."""
 FETCH_WAIT_MS = 20
 """Longest wait of one fetch at the broker: short, since other requests on that connection wait behind it."""
 RETRY_S = 1.0
@@ -93,7 +93,7 @@ class PartitionStates:
     Args:
         group: consumer group that the states belong to.
         rows: key and value of the records of the topic, oldest first; those of other groups are skipped.
-        max_lines: beyond this number idle lines are forgotten, those without a window for longest first.
+        max_lines: beyond this number idle lines are forgotten, first those whose last window is oldest.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class PartitionStates:
         except (ContractError, UnicodeDecodeError) as error:
             log.warning("line-state-ignored", error=str(error))
             return
-        # Even an outdated row is the last one of the line on the topic.
+        # Even an outdated row is the line's last record on the topic.
         (self._busy.discard if state.idle else self._busy.add)(line)
         known = self.lines.get(line)
         # A worker that has lost its partition may have written last: a state behind in sequence and time is outdated.
@@ -134,7 +134,7 @@ class PartitionStates:
 
         A line that is idle, and was idle when last written, is left out: forgetting its windows since then changes no
         later event, and nearly all lines are idle nearly all the time. For the same reason idle lines are forgotten
-        if there are too many lines, those without a window for longest first.
+        if there are too many lines, first those whose last window is oldest.
         """
         records: list[Outgoing] = []
         for line in touched:
@@ -147,7 +147,7 @@ class PartitionStates:
         return records
 
     def _evict(self) -> None:
-        """Forget the idle lines without a window for longest, until there is room or only busy lines remain.
+        """Forget idle lines, first those whose last window is oldest, until there is room or all lines are busy.
 
         A restart forgets the same data: the sequence number of the last quiet window.
         """
@@ -167,7 +167,7 @@ class LineStates:
     Args:
         reader: reader of the state topic.
         group: consumer group that the states belong to.
-        max_lines: most lines per partition, see ``PartitionStates``.
+        max_lines: maximum number of lines per partition, see ``PartitionStates``.
     """
 
     def __init__(self, reader: StateReader, group: str, *, max_lines: int = MAX_LINES) -> None:

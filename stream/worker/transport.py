@@ -45,7 +45,7 @@ class BatchSchema(Schema):  # type: ignore[misc]
     """Schema that decodes nothing: the pipeline decodes and can separate invalid records."""
 
     def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Any]]:
-        """Return the function that makes an event of a message without decoding it."""
+        """Return the function that makes an event from a message without decoding it."""
         create_event = app.create_event
 
         async def decode(message: Any, *, propagate: bool = False) -> Any:
@@ -219,7 +219,7 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Wait for a fetch as Faust does, but only briefly while a partition is left out because its buffer was full.
 
         Faust fetches such a partition again only after the fetch that was started without it has returned; without any
-        other partition it sleeps for a second. A short stall then became one of a second.
+        other partition it sleeps for a second. A short stall then lasted a second.
         """
         if self.flow_active and self._buffered_partitions:
             active = self._get_active_partitions()
@@ -273,7 +273,7 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
         return True
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Record nothing: the ledger counts batches, not offsets, so gaps need no account."""
+        """Record nothing: the ledger counts batches, not offsets, so gaps need no entry."""
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         committed = await super()._commit(offsets)

@@ -16,7 +16,7 @@ from stream.contract import Outgoing
 log = structlog.get_logger(__name__)
 
 KEY_BYTES = 255
-"""Bytes of a record's key in a log line: the largest id of a line."""
+"""Maximum number of bytes of a record's key in a log line: the size of the longest line id."""
 
 
 class Producer(Protocol):
@@ -47,7 +47,7 @@ async def _keep_producer() -> None:
 
 
 class Publisher:
-    """Send records in order and wait until the broker has acknowledged each; retry failed records for ever.
+    """Send records in order and wait until the broker has acknowledged each; retry failed records indefinitely.
 
     An idempotent producer keeps the order per partition through its own retries. It gives up on a record when the topic
     is missing, the right to write is missing or the broker is away for too long. The publisher resends such a record
@@ -57,9 +57,10 @@ class Publisher:
     deduplicate.
 
     Args:
-        producer: called lazily, since Faust makes its producer at start.
+        producer: returns the producer; called on first use, since Faust creates its producer at start.
         retry_s: pause before a record is resent.
-        timeout_s: idempotent records never expire; after this long without an acknowledgement one counts as given up.
+        timeout_s: time without an acknowledgement after which a record counts as given up; idempotent records never
+            expire.
         renew: replaces the producer by a new one; when it fails it is called again.
         on_degraded: called with True when a publish begins to fail and with False when no publish fails any more.
     """

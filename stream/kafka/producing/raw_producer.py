@@ -1,8 +1,8 @@
 """Send any record that a topic can hold, including those that aiokafka's producer refuses.
 
 aiokafka refuses a record with neither key nor value, and a header name that is not UTF-8 (see
-``stream.kafka.reading.tolerant_parser``). Such a record is sent as a batch of its own. aiokafka's builder in Python
-builds it, because that builder calls the name's own ``encode``.
+``stream.kafka.reading.tolerant_parser``). Such a record is sent as a batch of its own. aiokafka's builder in pure
+Python builds this batch, because that builder calls the name's own ``encode``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FRAME_BYTES = 256
 
 
 class _Name(str):
-    """Header name that holds bytes that are not UTF-8 as surrogates."""
+    """Header name whose invalid UTF-8 bytes are kept as surrogates."""
 
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
         return super().encode("utf-8", "surrogateescape")
@@ -49,11 +49,11 @@ async def send_any(
     """Buffer a record after those of its partition that were buffered before.
 
     Args:
-        producer: sends ordinary records itself.
+        producer: started producer, which sends ordinary records itself.
         topic: topic to send to.
         value: value; None makes a tombstone.
         key: key; it decides the partition unless it is None.
-        headers: names may hold bytes that are not UTF-8 as surrogates; values may be None.
+        headers: names and values; invalid UTF-8 bytes of a name are surrogates, and a value may be None.
         timestamp_ms: Unix time in ms; None for now.
         partition: partition to send to; None lets the key decide.
 

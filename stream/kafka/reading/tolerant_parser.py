@@ -19,7 +19,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
 LENGTH = struct.Struct(">8xi")
-"""Every batch begins with its offset (8 bytes) and the length of the rest."""
+"""Beginning of every batch: its offset (8 bytes, skipped) and the length of the rest."""
 
 
 class _AnyNameBytes(bytearray):
@@ -94,7 +94,7 @@ class TolerantRecords:
 
 
 class FetchedRecord(msgspec.Struct, gc=False):
-    """The used fields of aiokafka's ``ConsumerRecord``, under the same names, in an object that is faster to create.
+    """Fields of aiokafka's ``ConsumerRecord`` that Faultline uses, in an object that is faster to create.
 
     Garbage collection does not track it, because it cannot be part of a reference cycle.
     """
