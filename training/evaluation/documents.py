@@ -1,4 +1,4 @@
-"""The parts of a report that an evaluation supplies: data, slices, events, failures, rejection."""
+"""Define the parts of a report that an evaluation supplies: data, slices, events, failures, rejection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluation of one model, independent of the domain: predictions, slices, leakage checks, failures."""
+"""Evaluate one model, independently of the domain: predictions, slices, leakage checks, failures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from model.spec import SignalSpec
 from training.evaluation.documents import DataSummary, Elsewhere, Events, Failure, LeakageCheck, Slice
 
-MOST_FAILURES = 6  # largest number in a report
+MOST_FAILURES = 6  # largest number of failures shown in a report
 WORST = 12
-FEWEST_WINDOWS = 50  # a slice with fewer windows is not significant
+FEWEST_WINDOWS = 50  # smallest number of windows of a significant slice
 
 Progress = Callable[[str], None]
 
@@ -25,7 +25,7 @@ class Predictions:
     Attributes:
         labels: int (n,), class indices.
         probabilities: float32 (n, classes).
-        episode: int (n,), number of the episode that a window is from; the bootstrap resamples whole episodes.
+        episode: int (n,), number of the episode that each window comes from; the bootstrap resamples whole episodes.
         source: description of the data.
     """
 
@@ -43,7 +43,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The results of evaluating one model."""
+    """Results of the evaluation of one model."""
 
     predictions: Predictions
     data: DataSummary

@@ -23,7 +23,7 @@ def kept_group(path: Path, fingerprint: str, simulate: Callable[[], Windows]) ->
 
     Args:
         path: path of the file, half a gigabyte for the recipe's default groups; its folder is created when needed.
-        fingerprint: hash of everything that determines the windows. A file with another one is overwritten.
+        fingerprint: hash of everything that determines the windows. A file with another fingerprint is overwritten.
         simulate: returns the windows.
     """
     if (known := _read(path, fingerprint)) is not None:

@@ -1,9 +1,9 @@
-"""Robustness: score a classifier of windows under conditions that differ from training, beside fixed baselines.
+"""Measure robustness: score a classifier under conditions that differ from training, together with fixed baselines.
 
 The mean corruption error follows Hendrycks and Dietterich, "Benchmarking neural network robustness to common
 corruptions and perturbations" (ICLR 2019): the errors of a condition, summed over all severities, are divided by the
-same sum of a fixed baseline; the mean of these ratios over all conditions is given in per cent. An error is
-1 − merged macro-F1 here.
+same sum of a fixed baseline; the mean of these ratios over all conditions is given in per cent. Here an error is
+1 − merged macro-F1.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["EPISODES", "QUICK_EPISODES", "SEED", "evaluate", "mean_corruption_er
 SEED = 31_000_000  # fixed; no recipe simulates training data from it
 EPISODES, QUICK_EPISODES = 440, 110
 DIGITS = 4
-# A smaller error is only a handful of windows, and a ratio of two such errors means nothing.
+# Smallest error that is used in a ratio: smaller ones are a few windows, and a ratio of two such errors means nothing.
 LEAST_ERROR = 1e-3
 
 Progress = Callable[[str, int], None]

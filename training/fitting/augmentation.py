@@ -1,6 +1,6 @@
-"""Augmentation by symmetries: transformations that turn a labelled window into another correctly labelled one.
+"""Augment windows by symmetries: transformations that turn a labelled window into another correctly labelled one.
 
-Every epoch shows each window in a transformation drawn at random.
+In every epoch, each window is transformed by a symmetry drawn at random.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ class Symmetries:
     """Transformations of windows, one per entry.
 
     Attributes:
-        channels: for each transformation, the original position of every channel.
-        signs: for each transformation, the factor on all samples.
-        classes: for each transformation, the class index that every class becomes.
+        channels: original position of every channel, for each transformation.
+        signs: factor by which all samples are multiplied, for each transformation.
+        classes: class index into which every class turns, for each transformation.
     """
 
     channels: tuple[tuple[int, ...], ...]

@@ -1,4 +1,4 @@
-"""Calibrate a model's probabilities by a temperature, and measure the calibration without and with it.
+"""Calibrate a model's probabilities by a temperature, and measure the calibration before and after.
 
 Probabilities are float (n, classes), labels int (n,). "Merged" scores count the spec's equivalent classes as one.
 """
@@ -34,7 +34,7 @@ class ReliabilityBin:
 
 
 def reliability(probabilities: Probabilities, labels: Labels, bins: int = BINS) -> list[ReliabilityBin]:
-    """Return those of ``bins`` bins of equal width that hold any window."""
+    """Divide confidence into ``bins`` bins of equal width, and return those that hold at least one window."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     # A bin includes its upper edge, so that a probability of 1 lies in the last bin.
@@ -48,7 +48,7 @@ def reliability(probabilities: Probabilities, labels: Labels, bins: int = BINS) 
 
 
 def expected_calibration_error(probabilities: Probabilities, labels: Labels, bins: int = BINS) -> float:
-    """Return the mean absolute difference of confidence and accuracy over windows, by bins of equal width.
+    """Return the mean absolute difference between confidence and accuracy over windows, by bins of equal width.
 
     Guo et al., "On calibration of modern neural networks", ICML 2017.
     """
@@ -95,7 +95,7 @@ class CalibrationScores:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature, and the calibration scores of other windows without and with it."""
+    """Temperature, and the calibration scores without and with it on windows that it was not fitted to."""
 
     temperature: float
     windows: int
@@ -113,8 +113,8 @@ def prior_offset(logits: NDArray[np.float32], labels: Labels, none_index: int) -
 
     Training selects informative windows, among which faults are many times more common than on a line. A change of the
     classes' prior probabilities is an offset of their logits (Saerens et al., "Adjusting the outputs of a classifier
-    to new a priori probabilities", Neural Computation 14, 2002). One offset, together with its temperature, is fitted
-    here by maximum likelihood to windows at their natural frequency.
+    to new a priori probabilities", Neural Computation 14, 2002). This function fits one offset, together with a
+    temperature, by maximum likelihood to windows at their natural frequency.
 
     Args:
         logits: logits (n, classes) of windows at their natural frequency.
@@ -144,8 +144,8 @@ def calibrate(
     Args:
         logits: logits (n, classes) of calibration windows, used neither for training nor for selecting the best epoch.
         labels: labels (n,) of the calibration windows.
-        test_logits: logits of windows of yet other episodes.
-        test_labels: labels of those windows.
+        test_logits: logits (m, classes) of the evaluation windows, which come from other episodes.
+        test_labels: labels (m,) of the evaluation windows.
         spec: spec that defines the equivalent classes.
 
     Raises:

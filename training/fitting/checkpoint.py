@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a training after an epoch, in one file, from which a killed training resumes."""
+"""Save the state of a training after each epoch in one file, from which a killed training resumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class State:
-    """Everything that the next epoch depends on.
+    """State of a training: everything that the next epoch depends on.
 
     ``variables`` are those of the network, including the state of its random generators, and of the optimiser.
     ``best`` holds the weights of the best epoch so far. ``history`` is a JSON object.
@@ -37,7 +37,7 @@ class Checkpoint:
 
     Args:
         path: path of the file; its folder is created when needed.
-        fingerprint: hash of everything that determines the training. A file with another one is never resumed.
+        fingerprint: hash of everything that determines the training. A file with another fingerprint is never resumed.
     """
 
     path: Path
@@ -61,7 +61,7 @@ class Checkpoint:
         """Return the state that was saved last, or None if there is no file.
 
         Raises:
-            TrainingError: the file is another training's checkpoint, or none at all.
+            TrainingError: the file is the checkpoint of another training, or not a checkpoint.
         """
         try:
             with np.load(self.path, allow_pickle=False) as file:

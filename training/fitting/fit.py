@@ -43,7 +43,8 @@ class FitOptions:
     ``warm_up`` is the share of all steps in which the learning rate rises; it then falls along a cosine to
     ``final_rate`` times its peak.
 
-    ``optimiser`` "muon" updates a weight matrix equally in all its directions (Jordan et al., "Muon: an optimizer for
+    If ``optimiser`` is "muon", a weight matrix is updated equally in all its directions (Jordan et al., "Muon: an
+    optimizer for
     hidden layers in neural networks", 2024). The last layer and the biases do not need that, so Adam fits them. With
     the scaling of Liu et al., "Muon is scalable for LLM training" (2025), both use a learning rate of the same size.
     """
@@ -97,7 +98,7 @@ def stay_on_one_core() -> bool:
     For steps of less than a millisecond, passing operations between threads costs a fifth of the time.
 
     Returns:
-        Whether the setting took effect. It must precede TensorFlow's first computation.
+        True if the setting took effect. It must precede TensorFlow's first computation.
     """
     import tensorflow as tf
 
@@ -113,7 +114,7 @@ def logits_of(network: Any, data: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the network's logits (n, classes) of windows (n, samples, channels), in batches of one shape."""
     import tensorflow as tf
 
-    # Compiling by XLA takes a second or two, which pays only for many windows.
+    # Compiling with XLA takes a second or two, which is worthwhile only for many windows.
     compiled = len(data) > SCORING_BATCH
     forwards = network.__dict__.setdefault("_faultline_forwards", {})
     if compiled not in forwards:
@@ -151,10 +152,10 @@ def fit(
         checkpoint: file that is written after every epoch. If it exists already, training resumes after its last
             epoch and ends with the same weights as an uninterrupted training.
         on_epoch: called after every epoch with the history so far.
-        beside: further training windows.
+        beside: further training windows, which are kept as a separate array.
 
     Raises:
-        TrainingError: the checkpoint is another training's, or cannot be written.
+        TrainingError: the checkpoint belongs to another training, or cannot be written.
     """
     begun = time.perf_counter()
     parts = [train] if beside is None or not len(beside) else [train, beside]
@@ -216,7 +217,7 @@ def _score(history: FitHistory, loss: float, network: Any, validation: Windows, 
 
 
 def _best_epoch(history: FitHistory, select_by: Literal["loss", "accuracy"]) -> int:
-    """Return the first best epoch, counted from 1; of equally accurate ones that with the lowest loss."""
+    """Return the first best epoch, counted from 1; among equally accurate epochs, the one with the lowest loss."""
     if select_by == "loss":
         return int(np.argmin(history.val_loss)) + 1
     ranks = [(scores["accuracy"], -loss) for scores, loss in zip(history.scores, history.val_loss, strict=True)]

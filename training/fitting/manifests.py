@@ -19,7 +19,7 @@ from training.versions import tensorflow_distribution, version_of
 
 
 class Asked(Protocol):
-    """Facts about a training that every recipe can state."""
+    """Facts about a training that every recipe provides."""
 
     @property
     def seed(self) -> int:
@@ -43,7 +43,7 @@ def changed_options(architecture: str, patience: int | None) -> str:
 def history_record(histories: Sequence[FitHistory]) -> dict[str, Any]:
     """Return the manifest's record of successive fits: lists by epoch, and ``best_epoch`` counted from 1.
 
-    The best epoch is that of the last fit, which the network's weights come from.
+    The best epoch is that of the last fit, from which the network's weights come.
     """
     scores = [epoch for history in histories for epoch in history.scores]
     return {
@@ -93,7 +93,7 @@ def trained_artefact(
         normalisation: the normalisation inside the network.
         temperature: divides the logits before the softmax.
         metrics: the model's scores.
-        fitting_s: seconds of fitting, which the model's id does not depend on.
+        fitting_s: duration of the fit in seconds; the model's id does not depend on it.
         rejection: bounds beyond which a window is out of distribution.
         source: identification of the training file, in addition to its name in the command.
     """

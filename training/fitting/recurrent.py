@@ -16,8 +16,8 @@ def last_state(sequences: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
     """Return what ``keras.layers.GRU`` with its defaults returns, up to rounding, with a gradient for the weights.
 
     An automatic gradient stores intermediate values of every operation. This one stores five arrays per time step and
-    adds up the weights' gradients on the way back. ``sequences`` have no gradient, since they are data. The function
-    is meant to be compiled by XLA; eagerly it is slow.
+    adds up the weights' gradients in the backward pass. ``sequences`` have no gradient, since they are data. The
+    function is meant to be compiled by XLA; it is slow in eager mode.
 
     Args:
         sequences: float32 (n, steps, channels).

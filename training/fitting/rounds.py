@@ -1,4 +1,4 @@
-"""Fit in rounds. Between two rounds, windows that the model still gets wrong are searched and added."""
+"""Fit in rounds. Between two rounds, windows that the model still misclassifies are searched for and added."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def fit_rounds(
         The histories of the rounds, and the hard windows.
 
     Raises:
-        TrainingError: a checkpoint is another training's, or cannot be written.
+        TrainingError: a checkpoint belongs to another training, or cannot be written.
     """
     hard = train.take(np.array([], int))
     histories: list[FitHistory] = []

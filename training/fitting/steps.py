@@ -25,12 +25,12 @@ from training.data.windows import Windows
 from training.fitting.augmentation import Symmetries
 from training.fitting.recurrent import last_state
 
-# Batches in one call: enough that the call's own cost is negligible, few enough that the progress bar moves.
+# Number of batches in one call: enough that the call's own cost is negligible, few enough that the progress bar moves.
 BATCHES_PER_CALL = 256
-# A recurrent layer of at most this many steps is unrolled. On two cores that reduced a step's time by a fifth although
-# it is more work, because a loop leaves the second core idle.
+# Largest number of time steps of a recurrent layer that is unrolled. On two cores unrolling reduced a step's time by a
+# fifth although it is more work, because a loop leaves the second core idle.
 UNROLLED_STEPS = 64
-# Parts of a batch that are computed in parallel. The number is fixed, so that results do not depend on the machine.
+# Number of parts of a batch that are computed in parallel. It is fixed, so that results do not depend on the machine.
 SIDE_BY_SIDE = 2
 _PADDING = -1  # index for "no window", since an epoch's last batch may be smaller
 
@@ -41,10 +41,10 @@ class Steps:
     Args:
         network: maps windows to logits; its variables are updated in place.
         optimiser: built here for the network's variables.
-        parts: training windows, none of them empty. A window counts with its weight over the mean weight of all.
+        parts: sets of training windows, none of them empty. A window's weight is divided by the mean weight of all.
         batch: number of windows in a step.
         seed: determines, together with an epoch's number, the order and the transformations of the windows.
-        symmetries: the transformations for augmentation; None for windows as they are.
+        symmetries: transformations for augmentation; None leaves the windows unchanged.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class Steps:
         self._count, self._batch, self._seed = self._ends[-1], batch, seed
         labels, weights = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "weights"))
         with tf.device("CPU:0"):  # data sets may be larger than an accelerator's memory
-            # Passed to every call and not captured: a graph was seen to outlive its function, and the captured tensors
-            # with it. Parts stay separate, since joining them would take as much memory again.
+            # The tensors are passed to every call and not captured: a graph was seen to outlive its function, together
+            # with its captured tensors. Parts stay separate, since joining them would take as much memory again.
             self._given = (
                 tuple(tf.constant(part.data) for part in parts),
                 tf.constant(labels, tf.int32),
@@ -146,7 +146,7 @@ class Steps:
     def _side_by_side(self, count: Any, *batch: Any) -> tuple[Any, list[Any]]:
         """Return the same, computed for parts of the batch in parallel by a function that XLA has compiled.
 
-        That function changes no variable, otherwise the parts would wait for one another. The dropout masks are
+        That function changes no variable, since the parts would otherwise wait for one another. The dropout masks are
         therefore drawn here.
         """
         whole = [tf.ensure_shape(tensor, (self._batch, *tensor.shape[1:])) for tensor in (*batch, *self._dropped())]

@@ -1,8 +1,8 @@
-"""The gate decides whether a candidate may become the champion: scores and thresholds in, a verdict with reasons out.
+"""Decide by scores and thresholds whether a candidate may become the champion, and give the reasons.
 
 Every criterion has one limit. Without a champion, the limits are absolute. With a champion, comparisons are added: the
-candidate must be good enough and must not be worse than the champion. A comparison allows for chance, because of two
-equally good models one may be several margins worse in a cell of few records.
+candidate must be good enough and must not be worse than the champion. A comparison allows for chance, because one of
+two equally good models may be several margins worse in a cell of few records.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 Share = Annotated[float, Field(ge=0, le=1)]
-# Stored scores are rounded to four digits, so a smaller difference is rounding.
+# Tolerance of comparisons. Stored scores are rounded to four digits, so a smaller difference is a rounding error.
 ROUNDING = 1e-9
 CELL = "condition "  # prefix of a criterion's name that concerns one condition and level
 HOLDOUT, ALL = "hold-out", "all"
@@ -105,8 +105,8 @@ def gate(
         candidate: the candidate's scores.
         champion: scores of the model in use on the same episodes and conditions; None for a first model.
         thresholds: limits and margins.
-        errors: standard errors of the differences of the two models' scores, by cell, condition, ALL and HOLDOUT; an
-            absent one counts as 0.
+        errors: standard errors of the differences between the two models' scores, by cell, condition, ALL and HOLDOUT;
+            an absent one counts as 0.
 
     Returns:
         The verdict. A criterion fails if the champion has the score and the candidate lacks it.
@@ -136,10 +136,10 @@ def feedback_criterion(
     """Compare both models on labelled production windows that neither was trained on.
 
     Args:
-        candidate: merged accuracy of the candidate on these windows.
+        candidate: merged accuracy of the candidate on these windows; None if it was not measured.
         champion: merged accuracy of the model in use; None for a first model.
         windows: number of the windows.
-        thresholds: defines the margin and the least number of windows.
+        thresholds: limits and margins, among them the margin and the least number of windows for this criterion.
 
     Returns:
         The criterion; None if there is no champion or there are too few windows.
@@ -204,7 +204,7 @@ def _cells(
 
 
 def _sigmas(thresholds: GateThresholds, compared: int) -> float:
-    """Return the allowance in standard errors that chance exceeds, in any of ``compared`` differences, at the set rate.
+    """Return the number of standard errors that chance exceeds at the set rate in any of ``compared`` differences.
 
     The rate is ``thresholds.chance``, divided among the comparisons (Bonferroni).
     """

@@ -1,4 +1,4 @@
-"""Limits and margins of the gate, as settings."""
+"""Define the limits and margins of the gate as settings."""
 
 from __future__ import annotations
 

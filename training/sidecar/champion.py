@@ -1,4 +1,4 @@
-"""Read the champion from the topic ``models``, or else use the configured or shipped artefact; publish a new one."""
+"""Read the champion from the topic ``models``, else the configured or shipped artefact, and publish a new champion."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ChampionRegistry:
     def __init__(self, settings: Settings, spec: SignalSpec) -> None:
         self._settings, self._spec = settings, spec
         self._keys = public_keys(settings)
-        signing_key(settings)  # so that a wrong key is reported before a model is trained
+        signing_key(settings)  # read now, so that a wrong key is reported before a model is trained
         self._first = self._given_or_shipped()
 
     def _given_or_shipped(self) -> Artefact | None:

@@ -32,12 +32,13 @@ from training.sidecar.store.labels import covered_starts
 from training.sidecar.store.store import LabelledStore
 
 if TYPE_CHECKING:
-    from training.sidecar.drift.monitor import DriftMonitor  # brings TensorFlow
+    from training.sidecar.drift.monitor import DriftMonitor  # imports TensorFlow
 
 log = structlog.get_logger(__name__)
 
 POLL_MS = 500
-# A flush is one synced transaction. At this interval it costs next to nothing, and a restart repeats few records.
+# Interval of the flushes. A flush is one synced transaction; at this interval its cost is negligible, and a restart
+# repeats few records.
 FLUSH_EVERY_S = 5.0
 FLUSH_WINDOWS = 8192
 
@@ -79,7 +80,7 @@ class Ingester:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     async def snapshot(self, folder: Path) -> None:
-        """Copy the present labelled windows to another folder.
+        """Copy the current labelled windows to another folder.
 
         Raises:
             StoreError: if they cannot be written.
@@ -210,7 +211,7 @@ class Ingester:
         return True
 
     def _take_event(self, event: FaultEvent | None) -> None:
-        """Keep the windows of an event for longer, since an operator may label it."""
+        """Keep the windows of an event for longer, since an operator may label the event."""
         spec = self._spec
         if event is None or event.spec != spec.name or event.state == "update":
             return

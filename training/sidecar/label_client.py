@@ -22,8 +22,8 @@ from stream.settings import Settings
 from stream.subscribe import find_episode
 from training.sidecar.store.labels import NO_FAULT, class_index, covered_starts
 
-# A label on an episode that has not cleared covers at most this time after its last event, since the operator cannot
-# know what comes later.
+# Longest time after its last event that a label on an uncleared episode covers, since the operator cannot know the
+# windows after that.
 MAX_OPEN_NS = 60 * NS_PER_S
 
 
@@ -59,7 +59,7 @@ async def label_event(
     Raises:
         TrainingError: if the spec does not have the class.
         EventNotFoundError: if there is no such event.
-        SettingsError: if the event has another spec, or is one of simulated windows, which the trainer does not store.
+        SettingsError: if the event has another spec, or comes from simulated windows, which the trainer does not store.
         BrokerError: if the broker cannot be reached or denies access.
     """
     spec = load_spec(settings.spec)
@@ -106,14 +106,14 @@ async def label_range(settings: Settings, line: str, begin_ns: int, end_ns: int,
 
 
 def episode_range(events: Sequence[FaultEvent], spec: SignalSpec, *, fault: bool, now_ns: int) -> tuple[int, int]:
-    """Return the range of window starts that a label on an episode covers, from inception to clear, Unix ns.
+    """Return the range of window starts that a label on an episode covers, from inception to clearing, in Unix ns.
 
     Args:
         events: events of one episode, in any order.
         spec: spec of their windows.
         fault: True if the label is a fault class.
-        now_ns: current Unix time; an episode that has not cleared ends then, or a minute after its last event if that
-            is earlier.
+        now_ns: current Unix time in ns; an episode that has not cleared ends at this time, or a minute after its last
+            event if that is earlier.
     """
     inception_ns = min(event.inception_ns for event in events)
     rate_hz, end_ns = spec.rate_hz, min(now_ns, max(event.detection_ns for event in events) + MAX_OPEN_NS)

@@ -13,17 +13,17 @@ from pathlib import Path
 
 MIB = 1 << 20
 RESERVED_PART = 0.1
-"""Share of the limit that is left to the trainer and, on a machine without limits, to the workers as they grow."""
+"""Share of the limit that is reserved for the trainer and, on a machine without limits, for growing workers."""
 LEAST_RESERVE_BYTES = 384 * MIB
 """Smallest reserve; the trainer itself grows by some 200 MB while it reads windows and serves requests."""
 UNLIMITED_BYTES = 1 << 60
-"""Limits from here on mean no limit: version 1 then reports the largest possible number of pages."""
+"""Value from which a limit means no limit: version 1 reports the largest possible number of pages in that case."""
 SYSTEM = Path("/")
 
 
 @dataclass(frozen=True)
 class Memory:
-    """A memory limit and the free part of it.
+    """Memory limit and the free part of it.
 
     Attributes:
         source: "cgroup" or "machine".
@@ -37,7 +37,7 @@ class Memory:
 
     @property
     def allowed_mb(self) -> int:
-        """Return the memory that a child process may use, MiB: the free memory without the reserve."""
+        """Return the memory that a child process may use, in MiB: the free memory without the reserve."""
         reserve = max(LEAST_RESERVE_BYTES, RESERVED_PART * self.limit_bytes)
         return max(0, int(self.free_bytes - reserve) // MIB)
 
@@ -46,7 +46,7 @@ def memory_here(root: Path = SYSTEM) -> Memory | None:
     """Return the tightest memory limit of this process; None if the system reports none.
 
     Args:
-        root: root of the file system, another one in tests.
+        root: root of the file system; tests give another folder.
     """
     found = [*_limits_v2(root), *_limits_v1(root)]
     machine = _machine(root)
@@ -89,7 +89,7 @@ def _machine(root: Path) -> Memory | None:
 
 
 def _group(root: Path, controller: str) -> str:
-    """Return the path of this process's control group for a controller; "" stands for the only one of version 2."""
+    """Return the path of this process's control group for a controller; "" is the single hierarchy of version 2."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -104,7 +104,7 @@ def _group(root: Path, controller: str) -> str:
 def _folders(mount: Path, group: str) -> Iterator[Path]:
     """Yield the visible folders of a group and of its ancestors.
 
-    A container often sees its own group as the root of the mount, while the path of the group is that on the host.
+    A container often sees its own group as the root of the mount, while the group's path is the one on the host.
     """
     parts = [part for part in group.split("/") if part not in ("", ".", "..")]
     for depth in range(len(parts), -1, -1):

@@ -44,9 +44,9 @@ from training.sidecar.workdir import WorkDir
 log = structlog.get_logger(__name__)
 
 JOB_COMMAND = (sys.executable, "-m", "training.sidecar.job.main")
-# Shortest interval between two reports of progress, seconds; smooth enough for a progress bar.
+# Shortest interval between two progress reports in seconds; it is smooth enough for a progress bar.
 PROGRESS_EVERY_S = 1.0
-# Evaluations of one candidate. If the champion is promoted by hand even more often, somebody is working on the same.
+# Maximum number of evaluations of one candidate. If the champion changes even more often, somebody promotes by hand.
 MAX_EVALUATIONS = 3
 SAME_MODEL_NOTE = "the training gave the champion again, so nothing is published: add labels or use another --seed"
 
@@ -102,7 +102,7 @@ class Retrainer:
         )
 
     def _memory_mb(self) -> int | None:
-        """Return the memory that the child may use, MiB: the setting, or else the free memory without the reserve."""
+        """Return the memory that the child may use, in MiB: the setting, else the free memory without the reserve."""
         given = self._settings.retrain_memory_mb
         if given is not None:
             return given
@@ -157,7 +157,7 @@ class Retrainer:
             partial.rename(feedback)
 
     async def _train_and_publish(self, run: Run) -> TrainingReport | None:
-        """Complete training, evaluation and publishing; return None if the champion has changed meanwhile."""
+        """Complete training, evaluation and publishing; return None if the champion has changed in the meantime."""
         champion = await self._champion()
         outcome = self._workdir.outcome()
         if outcome is None or not _is(champion, outcome.model_id):
@@ -181,7 +181,7 @@ class Retrainer:
         return self._final_report(run, outcome)
 
     async def _champion(self) -> Artefact | None:
-        """Return the model in use; while the broker is not reachable, wait, since the training itself is done."""
+        """Return the model in use; wait while the broker is unreachable, since the training itself is done."""
         while True:
             try:
                 return await self._champions.current()
@@ -190,7 +190,7 @@ class Retrainer:
                 await asyncio.sleep(self._settings.publish_retry_s)
 
     async def _publish(self, run: Run, outcome: Outcome) -> None:
-        """Publish the candidate once: before a retry, check that the unacknowledged record is not on the topic."""
+        """Publish the candidate once: before a retry, check that an unacknowledged record is not on the topic."""
         candidate = Artefact.load(self._workdir.run / CANDIDATE)
         reason = f"{run.reason}: {run.requests[0].note}".removesuffix(": ")
         while True:
@@ -215,11 +215,11 @@ class Retrainer:
             champion.save(run / CHAMPION)
 
     async def _run_attempts(self, run: Run) -> str | None:
-        """Run the child until it succeeds or no attempt is left; return the reason of the failure, None for success."""
+        """Run the child until it succeeds or no attempt is left; return the reason of the failure, or None."""
         settings = self._settings
         job = self._workdir.job_spec()
-        # The limit of the job, not one measured now: a resumed retraining keeps the size that it started with. The jobs
-        # of versions before 0.2.0 have none.
+        # This is the job's limit and not one measured now: a resumed retraining keeps the size that it started with. Jobs
+        # of versions before 0.2.0 have no limit.
         memory_mb = None if job is None else job.memory_mb
         limits = JobLimits(self._memory_mb() if memory_mb is None else memory_mb, settings.retrain_time_limit_s)
         async with self._publishing_progress() as news:
@@ -260,7 +260,7 @@ class Retrainer:
             self.progress = 0.0
 
     def _final_report(self, run: Run, outcome: Outcome | None, failure: str = "") -> TrainingReport:
-        """Return the final report: promoted or refused by the gate's verdict, failed for any other reason."""
+        """Return the final report: promoted or refused according to the gate, failed for any other reason."""
         passed = outcome is not None and outcome.passed
         values: dict[str, Any] = {"at": datetime.now(UTC), "progress": 1.0, "stage": "done", "note": failure}
         if outcome is not None:

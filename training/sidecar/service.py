@@ -1,4 +1,4 @@
-"""Run the sidecar as a process: connect ingest, requests, retraining and drift; report readiness; shut down."""
+"""Run the sidecar process: connect ingest, requests, retraining and drift, report readiness, and shut down."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 REFRESH_EVERY_S = 60.0
-"""Interval at which the champion is read, for drift detection and the metrics, seconds."""
+"""Interval in seconds at which the champion is read, for drift detection and the metrics."""
 RETRY_JOURNAL_S = 5.0
-"""Pause before the journal is written again after a failure, seconds."""
+"""Pause in seconds before the journal is written again after a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Sidecar:
         )
 
     def _drift_monitor(self) -> DriftMonitor:
-        # Imported here, since only drift detection needs an engine and therefore TensorFlow.
+        # This import is here because only drift detection needs an engine and therefore TensorFlow.
         from training.sidecar.drift.monitor import DriftMonitor, drift_policy
 
         return DriftMonitor(self._spec, drift_policy(self._settings), self._workdir.drift, self.metrics)
@@ -170,7 +170,7 @@ class Sidecar:
 
         1. Train, evaluate and publish the candidate.
         2. Write the final report to the journal, so that a restarted sidecar repeats nothing of step 1.
-        3. Archive candidate and report, which the final report names, and clear ``run/``.
+        3. Archive the candidate and its report, which the final report names, and clear ``run/``.
         4. Publish the final report.
         5. Remove the retraining from the journal.
         """

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
 MAX_REQUESTS = 500
-"""Number of requests whose context is kept, far more than ever wait."""
+"""Number of requests whose context is kept, far more than ever wait at the same time."""
 
 
 class RetrainingTraces:
     """Spans of retrainings: one per retraining, a child of its first traced request, linked to the other requests.
 
     Args:
-        tracing: creates spans; None if tracing is off, and reports get no trace headers then.
+        tracing: creates spans; None if tracing is off, in which case reports get no trace headers.
     """
 
     def __init__(self, tracing: Tracing | None) -> None:

@@ -111,7 +111,7 @@ class WorkDir:
     def archive(self, archive: Archive, model_id: str, keep: int) -> None:
         """Move candidate, report and outcome from ``run/`` to their archive, and remove the oldest beyond ``keep``.
 
-        A call that is repeated after a kill completes what the first one left. If the disk is full, the archive copy is
+        A call that is repeated after a kill completes the interrupted one. If the disk is full, the archive copy is
         skipped; the gate's decision stands.
         """
         target = self.archive_path(archive, model_id)

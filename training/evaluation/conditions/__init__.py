@@ -1,1 +1,1 @@
-"""Conditions: the ways in which operation may differ from training, each in five severities."""
+"""Define conditions: the ways in which operation may differ from training, each in five severities."""

@@ -13,7 +13,7 @@ from stream.detection.truth import injected_faults
 from training.data.windows import label_windows, window_ends
 from training.evaluation.conditions.condition import Trial
 
-# A line-hour, as the gate counts it, has sixty events. Each record here holds one event.
+# Number of events in a line-hour as the gate counts it. Each record here holds one event.
 OCCURRENCES_PER_HOUR = 60
 RESAMPLES = 500
 KEPT = 100  # bootstrap samples stored in a cell for paired comparisons: enough for a standard error within 7 %
@@ -24,12 +24,12 @@ Tables = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scored:
-    """The scored windows.
+    """Windows that are scored.
 
     Attributes:
-        record: number of the record, int (k,).
-        end: last sample in the record, int (k,).
-        label: class index, int (k,).
+        record: int (k,), number of the record of each window.
+        end: int (k,), position of each window's last sample in its record.
+        label: int (k,), class index of each window.
     """
 
     record: NDArray[np.intp]
@@ -69,7 +69,7 @@ def macro_f1(table: Tables, merge: tuple[int, ...] | None = None) -> NDArray[np.
 
     Args:
         table: counts (…, classes, classes) by true and predicted class.
-        merge: for every class, the index under which it is counted.
+        merge: index under which every class is counted; None counts every class by itself.
     """
     if merge is not None:
         groups = np.equal.outer(np.array(merge), np.arange(len(merge))).astype(float)
@@ -101,7 +101,7 @@ def interval(scores: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def flip_rate(trial: Trial, y_pred: NDArray[np.intp], spec: SignalSpec) -> float:
-    """Return the share of neighbouring windows with one label whose predictions ``y_pred`` (n, windows) differ."""
+    """Return the share of neighbouring windows with equal labels whose predictions ``y_pred`` (n, windows) differ."""
     labels, weights = label_windows(trial.episodes.labels, trial.episodes.settled, spec)
     merged = np.array(spec.equivalent_indices())
     whole = weights >= 1.0
@@ -111,7 +111,7 @@ def flip_rate(trial: Trial, y_pred: NDArray[np.intp], spec: SignalSpec) -> float
 
 
 def events(trial: Trial, probabilities: NDArray[np.float32], spec: SignalSpec) -> EventScore:
-    """Score the episodes that the worker's tracker makes of ``probabilities`` (n, windows, classes).
+    """Score the episodes that the worker's tracker derives from ``probabilities`` (n, windows, classes).
 
     Every record counts as one of the sixty events of a line-hour, that is, as one minute of which only the record's
     windows hold an event.

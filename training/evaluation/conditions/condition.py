@@ -1,4 +1,4 @@
-"""Conditions and their registry. A new condition is a subclass of ``Condition``, added by ``Conditions.register``."""
+"""Define conditions and their registry; a new condition is a ``Condition`` added by ``Conditions.register``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Trial:
 
     Attributes:
         episodes: the n records.
-        ends: int (n, k), last samples of the windows to score; None: the windows at the spec's hop that lie fully in
-            one state.
+        ends: int (n, k), last samples of the windows to score; None scores the windows at the spec's hop that lie fully
+            in one state.
     """
 
     episodes: Episodes
@@ -36,10 +36,10 @@ class Condition(ABC):
     """One way in which operation may differ from training, in five severities.
 
     Args:
-        name: name on the command line.
-        unit: unit of ``values``; empty if these are names.
+        name: name of the condition on the command line.
+        unit: unit of ``values``; empty if the values are names.
         values: values of the severities 1…5, the mildest first.
-        description: text in one line, for people.
+        description: description in one line, for display.
     """
 
     def __init__(self, name: str, unit: str, values: Sequence[Value], description: str) -> None:

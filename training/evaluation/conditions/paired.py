@@ -1,4 +1,4 @@
-"""Estimate by how much the scores of two models under conditions differ by chance, from the records they share."""
+"""Estimate how much the scores of two models differ by chance, from the records on which both were scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The result of a robustness run: one cell per condition and severity, and the figures derived from all of them."""
+"""Define the result of a robustness run: one cell per condition and severity, and the figures derived from them."""
 
 from __future__ import annotations
 

@@ -31,10 +31,10 @@ log = structlog.get_logger(__name__)
 
 MAX_LINES = 100_000
 MAX_VALUES = 720  # values kept to rebuild ADWIN: two hours of buckets; ADWIN's own window is far shorter
-CLIP = 2.0  # multiples of ``matters``: ADWIN needs a bounded range, and a single outlier bucket is not a change
+CLIP = 2.0  # largest multiple of ``matters``: ADWIN needs a bounded range, and a single outlier bucket is not a change
 FAR_NS = 3600 * NS_PER_S  # times further from the current bucket come from a wrong clock, unless they keep arriving
-MAX_DISTANT = 20  # consecutive updates with such times after which theirs becomes the current time
-LASTING_SHARE = 0.8  # share of the buckets in ``lasting_s`` in which a change has to exceed ``matters``
+MAX_DISTANT = 20  # number of consecutive updates with such times after which these become the current time
+LASTING_SHARE = 0.8  # share of the buckets in ``lasting_s`` in which a change must exceed ``matters``
 
 Array = NDArray[np.float64]
 
@@ -53,7 +53,7 @@ class DriftPolicy(FiniteModel):
 
 
 class DriftSignal(FiniteModel):
-    """Drift of one feature: its name, its values before and after in its own unit, and the detection time, Unix ns."""
+    """Drift of one feature: its name, its values before and after in its own unit, and the detection time (Unix ns)."""
 
     feature: str
     before: float
@@ -93,7 +93,7 @@ class DriftDetector:
     Args:
         spec: spec of the windows.
         policy: conditions under which a change counts as drift.
-        rejection: the champion's bounds; without them the share of out-of-distribution windows is not a feature.
+        rejection: bounds of the champion; None leaves out the feature "share of out-of-distribution windows".
 
     Example:
         >>> from model.spec import load_spec
@@ -181,7 +181,7 @@ class DriftDetector:
     def from_state(
         cls, state: str, spec: SignalSpec, policy: DriftPolicy | None = None, rejection: Rejection | None = None
     ) -> Self:
-        """Return a detector that resumes from ``state``; if that does not fit, log a warning and start without it."""
+        """Return a detector that resumes from ``state``; if the state does not fit, log a warning and ignore it."""
         detector = cls(spec, policy, rejection)
         try:
             saved = DriftState.model_validate_json(state)
@@ -207,7 +207,7 @@ class DriftDetector:
         return detector
 
     def with_new_reference(self, rejection: Rejection | None = None) -> Self:
-        """Return a detector with new references from now on, which keeps the pause after a signal."""
+        """Return a detector that takes new references from now on and keeps the pause after a signal."""
         detector = type(self)(self.spec, self.policy, rejection)
         detector._bucket, detector._signalled_ns = self._bucket, self._signalled_ns
         return detector
@@ -233,7 +233,7 @@ class DriftDetector:
         return code
 
     def _near_present(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return a mask of times near the current bucket: one wrong clock must not move stream time for all lines."""
+        """Return a mask of times near the current bucket; one wrong clock must not move stream time for all lines."""
         if self._bucket is None or self._distant >= MAX_DISTANT:
             self._distant = 0
             return np.asarray(np.abs(times - int(np.median(times))) <= FAR_NS)

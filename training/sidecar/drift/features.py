@@ -55,7 +55,7 @@ def drift_features(
 def by_line(
     lines: NDArray[np.int64], features: NDArray[np.float64], watched: Sequence[SignalFeature]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the lines (m,), and per line the median, or for shares the mean, of each feature (m, features).
+    """Return the lines (m,), and each feature's median per line, or its mean if it is a share (m, features).
 
     A feature without any value in a line is NaN.
     """

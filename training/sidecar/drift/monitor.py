@@ -20,11 +20,11 @@ from training.sidecar.metrics import SidecarMetrics
 
 log = structlog.get_logger(__name__)
 
-# Records per line and bucket, and windows per record, that are sampled. Medians of this many windows are stable; more
-# would only cost time.
+# Number of records sampled per line and bucket, and of windows per record. Medians of this many windows are stable, and
+# more windows would only cost time.
 RECORDS_OF_BUCKET = 4
 WINDOWS_OF_RECORD = 24
-# Beyond this number of lines all sampling times are dropped, so that each line is sampled once more.
+# Number of lines beyond which all sampling times are dropped; each line is then sampled once more.
 MAX_LINES = 100_000
 
 
@@ -38,7 +38,7 @@ def drift_policy(settings: Settings) -> DriftPolicy:
 
 
 class DriftMonitor:
-    """Drift detector with the champion that classifies for it; not thread-safe, for the store's thread only.
+    """Drift detector with an engine of the champion; it is not thread-safe and runs in the store's thread only.
 
     Args:
         spec: spec of the windows.
@@ -66,9 +66,9 @@ class DriftMonitor:
 
         Args:
             champion: the champion; None if there is none, in which case confidence is not a feature.
-            new_reference: take new references, since the champion has just been trained on the new windows. New
+            new_reference: True takes new references, since the champion has just been trained on the new windows. New
                 references are also taken whenever one known champion replaces another, however it was promoted: the
-                two are uncertain about different windows, so that their confidences cannot be compared.
+                two are uncertain about different windows, so their confidences cannot be compared.
         """
         known = self._champion
         if champion is not None and known is not None and champion.model_id == known.model_id:

@@ -2,7 +2,7 @@
 
 The process trains the candidate described by ``FOLDER/order.json``, evaluates it against ``champion.safetensors``, if
 there is one, and writes the candidate, its report and ``outcome.json``. If it is killed and started again on the same
-folder, it resumes from the files there. It ends when its parent ends, since nobody else would use its result.
+folder, it resumes from the files there. It ends when its parent ends, since only the parent uses its result.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # TensorFlow is imported inside functions, after ``main`` has redirected its output and set its environment.
 
 TRAINED = 0.6
-"""Share of the training in the progress; the rest is the evaluation of two models."""
+"""Progress at the end of the training; the evaluation of two models takes the rest."""
 
 OnProgress = Callable[[float, str, str | None], None]
 """Function that is called with the progress, 0 to 1, the stage, and the candidate's id once it is known."""
@@ -177,7 +177,7 @@ def evaluate_on_feedback(
 
 
 def put_report(folder: Path, write: Callable[[Path], object]) -> None:
-    """Have ``write`` fill a temporary folder, then rename it to its place; first remove one of a killed attempt."""
+    """Let ``write`` fill a temporary folder, then rename the folder; first remove the folder of a killed attempt."""
     partial = folder / f".{REPORT}.partial"
     for old in (partial, folder / REPORT):
         shutil.rmtree(old, ignore_errors=True)
@@ -188,7 +188,7 @@ def put_report(folder: Path, write: Callable[[Path], object]) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Wait for exclusive use of ``folder``, since a child whose sidecar was killed takes a moment to end."""
+    """Wait for exclusive use of ``folder``; a child whose sidecar was killed takes a moment to end."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -206,7 +206,7 @@ def end_with_parent() -> None:
 
 
 def die_first() -> None:
-    """Have Linux kill this process first if memory runs out: the sidecar can restart it, but not itself."""
+    """Make Linux kill this process first if memory runs out: the sidecar can restart it, but cannot restart itself."""
     with contextlib.suppress(OSError):  # another operating system, or no permission
         OOM_SCORE.write_text(f"{FIRST_TO_DIE}\n", encoding="ascii")
 
@@ -214,7 +214,7 @@ def die_first() -> None:
 def main(arguments: list[str]) -> int:
     """Run the process on its arguments; return its exit status."""
     die_first()
-    # Only our lines go to the pipe; the output of libraries goes to standard error.
+    # Only the lines of ``send`` go to the pipe; the output of libraries goes to standard error.
     pipe = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

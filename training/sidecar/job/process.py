@@ -18,15 +18,15 @@ from training.sidecar.job.spec import JobProgress
 log = structlog.get_logger(__name__)
 
 CHECK_EVERY_S = 0.5
-"""Interval of the checks, seconds; a child that grows by a GiB per second exceeds its limit by half a GiB."""
+"""Interval of the checks in seconds; a child that grows by a GiB per second exceeds its limit by half a GiB."""
 MIB = 1 << 20
-# Prefixes of the settings that the child gets: logging and the gate's limits. It needs no broker and no secret.
+# Prefixes of the settings passed to the child: logging and the gate's limits. It needs no broker and no secret.
 CHILD_SETTINGS = ("FAULTLINE_GATE_", "FAULTLINE_LOG_", "FAULTLINE_TEST_")
 
 
 @dataclass(frozen=True)
 class JobLimits:
-    """Limits of one attempt: resident memory, MiB (None: no limit), and time, seconds."""
+    """Limits of one attempt: resident memory in MiB (None: no limit), and time in seconds."""
 
     memory_mb: int | None
     time_s: float
@@ -34,7 +34,7 @@ class JobLimits:
 
 @dataclass(frozen=True)
 class JobExit:
-    """End of an attempt: the reason of its ``failure``, None for success; ``retry`` if another attempt may succeed."""
+    """Result of an attempt: the reason of its ``failure`` or None; ``retry`` is True if another attempt may succeed."""
 
     failure: str | None
     retry: bool = False
@@ -50,7 +50,7 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def resident_bytes(pid: int) -> int | None:
-    """Return the resident memory of a process, bytes; None if it has ended or the system does not report it.
+    """Return the resident memory of a process in bytes; None if it has ended or the system does not report it.
 
     Resident memory is compared with the limit, since TensorFlow reserves far more virtual memory than it uses.
     """
@@ -73,7 +73,7 @@ async def run_job(
         on_progress: called with every progress line of the child.
 
     Returns:
-        The end of the attempt.
+        The result of the attempt.
     """
     process = await asyncio.create_subprocess_exec(
         *command,

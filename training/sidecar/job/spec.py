@@ -50,7 +50,7 @@ class Outcome(FrozenModel):
 
 
 class JobProgress(FrozenModel):
-    """Line that the child prints: its progress, or the reason of its failure."""
+    """Line that the child prints: its progress, or the reason why it failed."""
 
     progress: float = Field(0.0, ge=0, le=1)
     stage: str = ""

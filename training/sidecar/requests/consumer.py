@@ -24,7 +24,7 @@ from training.sidecar.requests.reports import ReportPublisher, new_report
 log = structlog.get_logger(__name__)
 
 POLL_MS = 500
-# The beginning of a long list of validation errors is enough to find the mistake.
+# Length at which a list of validation errors is cut; its beginning is enough to find the mistake.
 MAX_ERROR_CHARACTERS = 500
 
 
@@ -34,7 +34,7 @@ class RequestConsumer:
     Args:
         settings: broker, topics, consumer group.
         spec: name of the spec that this sidecar trains; requests for other specs are left to other sidecars.
-        journal_file: the journal on disk.
+        journal_file: journal file on disk.
         reports: publishes that a request was merged or could not be accepted.
         metrics: counts requests.
         on_request: called with the id of every request and the headers of its record.
@@ -66,7 +66,7 @@ class RequestConsumer:
         """Write the journal, then use it.
 
         Raises:
-            OSError: if it cannot be written; nothing has changed then.
+            OSError: if it cannot be written; the journal in use is then unchanged.
         """
         self._journal_file.write(journal)
         self.journal = journal

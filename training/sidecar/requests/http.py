@@ -22,9 +22,9 @@ from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-# A body holds options and a note of 2000 characters at most.
+# Largest body of a request; it holds options and a note of 2000 characters at most.
 MAX_BODY_BYTES = 16 * 1024
-# Enough for typing errors and far too few to guess a token; further wrong tokens are answered with 429.
+# Number of wrong tokens per hour: enough for typing errors, far too few to guess a token. More are answered with 429.
 WRONG_TOKENS_PER_HOUR = 60
 
 
@@ -43,7 +43,7 @@ class RateLimit:
         self._at_s = now_s
 
     def wait_s(self, now_s: float) -> float:
-        """Return 0 and count the request if it may pass, otherwise the seconds to wait."""
+        """Return 0 and count the request if it is allowed, otherwise return the seconds to wait."""
         rate = self._per_hour / 3600
         self._left = min(float(self._per_hour), self._left + (now_s - self._at_s) * rate)
         self._at_s = now_s
@@ -85,7 +85,7 @@ class RetrainEndpoint:
         assert settings.retrain_http_port is not None
         assert token is not None
         self._host, self.port = settings.retrain_http_host, settings.retrain_http_port
-        # Tokens are compared as hashes, so that the time reveals nothing, not even the length of the token.
+        # Tokens are compared as hashes, so that timing reveals nothing, not even the length of the token.
         self._token = hashlib.sha256(token.get_secret_value().encode()).digest()
         self._spec, self._send, self._clock = spec, send, clock
         self._request_limit = RateLimit(settings.retrain_http_per_hour, clock())
@@ -119,7 +119,7 @@ class RetrainEndpoint:
     def _authorized(self, header: str) -> bool:
         scheme, _, token = header.partition(" ")
         given = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
-        # No short circuit: both parts are computed whatever the first result is.
+        # No short circuit: both parts are always computed, so that timing does not reveal which one failed.
         return hmac.compare_digest(given, self._token) & (scheme.lower() == "bearer")
 
     async def _retrain(self, request: web.Request) -> web.Response:

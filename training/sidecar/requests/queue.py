@@ -8,7 +8,8 @@ from typing import Literal, Self
 from model.frozen import FrozenModel
 from stream.contract import RetrainOptions, RetrainReason, RetrainRequest
 
-# A request is repeated only within seconds, if its sender or the sidecar was killed; 500 requests are those of years.
+# Number of request ids that are remembered. A request is repeated only within seconds, after its sender or the sidecar
+# was killed, and 500 requests take years to arrive.
 MAX_KNOWN = 500
 
 Answer = Literal["next", "merged", "known"]
@@ -70,7 +71,7 @@ class RetrainQueue(FrozenModel):
         Returns:
             The new queue, the retraining that serves the request, and the answer: "next" (no retraining runs or waits,
             so this one runs next), "merged" (it is served together with others, or after the running one) or "known"
-            (it was received before: nothing changes, and the retraining is None).
+            (it was received before; nothing changes, and the retraining is None).
         """
         if request.request_id in self.known:
             return self, None, "known"

@@ -48,9 +48,9 @@ def request_record(request: RetrainRequest, settings: Settings) -> Outgoing:
 
 
 class ReportPublisher:
-    """Publisher of reports and requests, in order, which retries until the broker has acknowledged them.
+    """Publish reports and requests in order, and retry until the broker has acknowledged them.
 
-    A report of progress is published only if no other record waits, since old progress is useless once the broker is
+    A progress report is published only if no other record is waiting, since old progress is useless once the broker is
     back.
 
     Args:
@@ -79,7 +79,7 @@ class ReportPublisher:
         return self._publisher.waiting > 0
 
     async def report(self, report: TrainingReport) -> None:
-        """Publish a report and return once it is acknowledged; drop progress while the broker is not reachable."""
+        """Publish a report, return once it is acknowledged, and drop progress while the broker is unreachable."""
         if report.state == "progress" and self.waiting:
             return
         level = log.debug if report.state == "progress" else log.info

@@ -1,4 +1,4 @@
-"""Request retrainings by a cron expression: compute the due times (pure, in UTC), and send the requests."""
+"""Request retrainings on a cron schedule: compute the due times (pure, in UTC), and send the requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Schedule:
     expression: str
 
     def next_after(self, moment: datetime) -> datetime:
-        """Return the first time after ``moment`` (aware) at which a retraining is due."""
+        """Return the first time after ``moment`` (with a time zone) at which a retraining is due."""
         following: datetime = croniter(self.expression, moment.astimezone(UTC)).get_next(datetime)
         return following
 
@@ -53,7 +53,7 @@ class Schedule:
 
 
 def utc_now() -> datetime:
-    """Return the current time, aware, in UTC."""
+    """Return the current time in UTC, with its time zone."""
     return datetime.now(UTC)
 
 

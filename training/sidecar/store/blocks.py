@@ -15,10 +15,10 @@ from model.spec import SignalSpec
 from stream.contract import NS_PER_S
 
 UNLABELLED = -1
-# A late label rewrites the whole block of its windows, and a damaged byte loses it. 512 windows of 32 x 6 values are
-# 0.1 MB when compressed; from some hundred windows on, larger blocks compress no better.
+# Maximum number of windows in a block. A late label rewrites the whole block, and a damaged byte loses the whole block.
+# 512 windows of 32 x 6 values are 0.1 MB when compressed; above a few hundred windows, compression does not improve.
 MAX_BLOCK_WINDOWS = 512
-# The windows of a block start in the same minute, so that a search by time need not look further back than this.
+# Longest time between window starts of a block: a minute, so that a search by time need not look further back.
 MAX_BLOCK_NS = 60 * NS_PER_S
 # The fastest level of zlib: higher levels take several times as long and gain little on noise.
 ZLIB_LEVEL = 1
@@ -108,7 +108,7 @@ class Columns:
                     setattr(self, name, column[order])
 
     def blocks(self) -> Iterator[Block]:
-        """Yield the windows as blocks, each as long as the windows are consecutive and share what a block shares."""
+        """Yield the windows as blocks; a block ends where windows are not consecutive or differ in a shared value."""
         same = (self.label, self.operator_ns, self.tier, self.source, self.start_ns // MAX_BLOCK_NS)
         cut = np.diff(self.sequence) != 1
         for column in same:
@@ -132,8 +132,8 @@ def encode(block: Block, spec: SignalSpec) -> bytes:
     """Return times, sequence numbers and samples of a block, compressed.
 
     If the windows overlap bit for bit, every sample is stored once. Values are ordered by channel, and their bytes by
-    significance, the least significant bytes of all values first: samples next to each other in time differ least in
-    their most significant bytes, so that these compress well.
+    significance, with the least significant bytes of all values first: samples next to each other in time differ least
+    in their most significant bytes, so these compress well.
     """
     step, windows = min(spec.hop, spec.samples), np.ascontiguousarray(block.windows, "<f4")
     bits = windows.view(np.uint32)
@@ -163,7 +163,7 @@ def decode(
     """Return start times and sequence numbers (count,) and windows float32 (count, samples, channels) of a block.
 
     Raises:
-        ValueError: if the bytes are damaged, as found by their checksum.
+        ValueError: if the checksum shows that the bytes are damaged.
     """
     try:
         raw = zlib.decompress(data)

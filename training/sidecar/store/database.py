@@ -20,11 +20,11 @@ FILE = "store.sqlite"
 VERSION = 1
 PAGE_BYTES = 4096
 WAL_BYTES = 4 * 1024 * 1024  # size of the write-ahead log before its pages are copied into the database
-# Free pages that one flush returns to the file system at most (16 MiB), so that a flush stays short.
+# Maximum number of free pages that one flush returns to the file system (16 MiB), so that a flush stays short.
 MAX_TRIMMED_PAGES = 4096
-# The next flush reuses free pages; those beyond this share of the file are returned to the file system.
+# Share of the file that may be free pages, which the next flush reuses; further ones are returned to the file system.
 FREE_SHARE = 0.1
-# A block names its spec by a key computed from the spec's definition, so that it is found without the table of specs.
+# A block names its spec by a key computed from the spec's definition, so that blocks are found without the spec table.
 TABLES = {
     "spec": "(key TEXT PRIMARY KEY, body TEXT)",
     "label": "(label_id TEXT PRIMARY KEY, spec TEXT, body TEXT)",
@@ -72,7 +72,7 @@ class Database:
         if version != VERSION:
             self.close()
             raise StoreError(
-                f"{path}: has version {version} of the store, not {VERSION}: install the release that wrote it"
+                f"{path}: the store has version {version}, not {VERSION}: install the release that wrote it"
             )
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -95,7 +95,7 @@ class Database:
         """Commit all changes of the block, synced, or none of them.
 
         Raises:
-            StoreError: if they cannot be written; nothing has changed then.
+            StoreError: if they cannot be written; nothing is changed in that case.
         """
         self.rows("BEGIN")
         try:
@@ -154,7 +154,7 @@ class Database:
     def _salvage(self, damage: str) -> None:
         """Copy all readable rows to a new file, rename the damaged file, and log the windows saved and lost.
 
-        Lost windows are counted as far as the table of blocks or its index still lists them.
+        A lost window is counted if the table of blocks or its index still lists it.
         """
         _remove(self._new)
         _connect(self._new).close()
@@ -184,7 +184,7 @@ class Database:
     def _end_salvage(self) -> None:
         """Move the salvaged file into place if the damaged file was renamed; otherwise, after a kill, remove it."""
         if self._new.exists() and not self.path.exists():
-            _remove(self.path)  # the log that is left of the damaged file
+            _remove(self.path)  # removes the remaining log of the damaged file
             self._new.replace(self.path)
         _remove(self._new)
 

@@ -1,4 +1,4 @@
-"""Group windows into episodes that a split must not divide, and compute the weight of each window. Pure."""
+"""Group windows into episodes that no split may divide, and compute the weight of each window. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model.spec import SignalSpec
 from training.data.windows import FADING_WEIGHT
 
 GAP_NS = 1_000_000_000  # windows of a line that are further apart belong to different episodes
-# Hours of labelled windows are not one episode: they are divided about this often, where there is no fault.
+# Length above which an episode is divided, at a time without a fault: hours of labelled windows are not one episode.
 MAX_EPISODE_NS = 30_000_000_000
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -34,8 +34,8 @@ def neighbours(line: NDArray[np.integer], start_ns: NDArray[np.int64]) -> NDArra
 def window_weights(labels: NDArray[np.integer], follows: NDArray[np.bool_], spec: SignalSpec) -> NDArray[np.float32]:
     """Return the weights of windows, float32 (n,), sorted by line and time.
 
-    A window into which a fault has just entered gets the share of it that the fault covers as its weight; a window that
-    a fault has just left gets a small weight. If the preceding windows are not stored, the weight is 1.
+    The weight of a window in which a fault has just begun is the share of the window that the fault covers; a window
+    after the end of a fault gets a small weight. If the preceding windows are not stored, the weight is 1.
     ``training.data.windows.label_windows`` computes the weights of simulated windows in the same way.
 
     Args:
@@ -96,7 +96,7 @@ def episodes_of(
 def _non_overlapping(
     begins: NDArray[np.bool_], start_ns: NDArray[np.int64], line_hash: NDArray[np.uint64], spec: SignalSpec
 ) -> NDArray[np.bool_]:
-    """Return the mask of windows that share no sample with the previous episode; the first after a division do."""
+    """Return a mask that is False for the first windows after a division, which share samples with the last episode."""
     n = len(begins)
     overlap = -(-spec.samples // spec.hop) - 1
     mask = np.ones(n, bool)

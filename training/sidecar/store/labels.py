@@ -11,7 +11,7 @@ from model.spec import SignalSpec
 from stream.contract import NS_PER_S, WindowLabel
 from training.errors import TrainingError
 
-NO_FAULT = "none"  # stands for no fault in every spec, whatever the spec calls its own class
+NO_FAULT = "none"  # stands for no fault in every spec, whatever name the spec's own no-fault class has
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,10 +70,10 @@ def apply_label(
     labels: NDArray[np.int16],
     operator_ns: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """Apply a label to windows of its line in place; if a window has a later label, that one stays.
+    """Apply a label to windows of its line in place; a window that has a later label keeps the later one.
 
     Args:
-        label: label by an operator.
+        label: label of an operator.
         fault_class: index of its class.
         start_ns: Unix time of the windows, (n,).
         labels: class index of every window, −1 for none, (n,); changed in place.

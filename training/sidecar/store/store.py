@@ -38,7 +38,7 @@ from training.sidecar.store.upgrade import upgrade
 
 log = structlog.get_logger(__name__)
 
-# Labels kept for windows that arrive later; windows that are already labelled keep their labels in any case.
+# Number of labels kept for windows that arrive later; windows that are already labelled keep their labels in any case.
 MAX_LABELS = 20_000
 
 
@@ -66,7 +66,7 @@ class StoreSummary:
         lines: number of lines with windows.
         labels: number of operators' labels.
         labels_without_windows: number of labels that covered no window when they were applied.
-        set_aside: number of files of the store that were damaged and renamed.
+        set_aside: number of damaged files of the store, which were renamed.
     """
 
     spec: str
@@ -81,7 +81,7 @@ class StoreSummary:
 
 
 class LabelledStore:
-    """Windows from production and their labels, of any number of specs, in one database in ``folder``.
+    """Store windows from production and their labels, of any number of specs, in one database in ``folder``.
 
     Labelled windows are kept longest, and reduced evenly by class, line and day. Unlabelled windows are kept for a
     limited time, so that an operator can label them later. ``add`` and ``keep_near_event`` may leave windows in memory;
@@ -171,7 +171,7 @@ class LabelledStore:
             raise TrainingError(f"windows of {spec.name!r} must be (n, {spec.samples}, {len(spec.channels)})")
         if labels is not None and n and not (known.min() >= 0 and known.max() < len(spec.classes)):
             raise TrainingError(f"labels of {spec.name!r} must be class indices from 0 to {len(spec.classes) - 1}")
-        # Copies, since the caller may change its arrays afterwards.
+        # Copy the arrays, since the caller may change them afterwards.
         times = np.array(start_ns, np.int64), np.array(sequence, np.int64)
         data, by_operator = np.array(windows, np.float32), np.zeros(n, np.int64)
         tiered = self._tiered(spec)
@@ -252,7 +252,7 @@ class LabelledStore:
             self._without_windows -= old
 
     def snapshot(self, folder: Path) -> None:
-        """Copy the present labelled windows to another folder, for another process.
+        """Copy the current labelled windows to another folder, for another process.
 
         Raises:
             StoreError: if they cannot be written.

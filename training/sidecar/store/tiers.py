@@ -1,4 +1,4 @@
-"""Windows of one spec in the store: those not yet written, three tiers of blocks, and their retention."""
+"""Manage the windows of one spec in the store: windows not yet written, three tiers of blocks, and retention."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ MIB = 1024 * 1024
 DAY_S = 86_400.0
 DAY_NS = 86_400 * NS_PER_S
 TIERS = ("labelled", "near_event", "recent")
-LABELLED, NEAR_EVENT, RECENT = range(3)  # positions in TIERS; they are written to disk
+LABELLED, NEAR_EVENT, RECENT = range(3)  # positions in TIERS, which are written to disk
 NEVER = -(2**63)
-FILL_AFTER_REDUCTION = 0.8  # share of the limit; below 1, so that reductions are rare
-MAX_EVENT_RANGES = 20  # ranges kept per line for windows that have not arrived yet
+FILL_AFTER_REDUCTION = 0.8  # share of the limit that a reduction leaves; it is below 1, so that reductions are rare
+MAX_EVENT_RANGES = 20  # number of ranges kept per line for windows that have not arrived yet
 # Weight of a window labelled by an operator, which is better evidence than a label sent with the window.
 OPERATOR_WEIGHT = 3.0
 # SQLite keeps a row of up to MAX_INLINE_BYTES in the table's own page; a longer row gets overflow pages.
@@ -94,7 +94,7 @@ class StoreLimits(FrozenModel):
         )
 
     def of(self, tier: int) -> tuple[int, float]:
-        """Return the largest size of a tier, bytes, and the highest age in it, seconds."""
+        """Return the largest size of a tier in bytes, and the highest age of its windows in seconds."""
         return (
             (self.labelled_bytes, self.labelled_s),
             (self.near_event_bytes, self.near_event_s),
@@ -120,7 +120,7 @@ class _Line:
 
 
 class TieredStore:
-    """Windows of ``spec`` in ``database``, in three tiers.
+    """Store the windows of ``spec`` in ``database``, in three tiers.
 
     Tier ``labelled`` holds labelled windows, ``near_event`` unlabelled windows near an event, and ``recent`` all other
     windows for a limited time. A window that is labelled later moves to ``labelled``, for which its block is divided.
@@ -134,7 +134,7 @@ class TieredStore:
         self._promotions: list[tuple[str, int, int]] = []
         self.pending = 0
         with database.transaction():
-            # Replaces an existing row: of several definitions of a spec the latest is the one in use.
+            # This replaces an existing row: the latest definition of a spec is the one in use.
             database.rows("INSERT OR REPLACE INTO spec VALUES (?, ?)", self._key, spec.model_dump_json())
         newest = "SELECT line, max(last_ns) FROM block WHERE spec=? GROUP BY line"
         for name, last_ns in database.each(newest, self._key):
@@ -219,7 +219,7 @@ class TieredStore:
     # Writing and clearing ------------------------------------------------------------------------------------------
 
     def write(self) -> None:
-        """Write the windows in memory and move those near events; windows stay in memory until ``written``."""
+        """Write the windows in memory and move those near events; ``written`` then drops them from memory."""
         for name, line in self._lines.items():
             if line.pending:
                 blocks = self._labelled_columns(line).blocks()
@@ -302,7 +302,7 @@ class TieredStore:
         """Delete the windows beyond the limits of age and size."""
         for tier in range(len(TIERS)):
             most_bytes, most_s = self.limits.of(tier)
-            # Windows of earlier definitions of a spec, which are not read any more, are also deleted by their age.
+            # Windows of earlier definitions of a spec are no longer read; they too are deleted by age.
             too_old = "DELETE FROM block WHERE spec IN (SELECT key FROM spec) AND tier=? AND added_ns<?"
             self._database.rows(too_old, tier, now_ns - round(most_s * NS_PER_S))
             excess = self._bytes(tier) - most_bytes
@@ -322,7 +322,7 @@ class TieredStore:
         self._database.run_many(DELETE, gone)
 
     def _reduce_labelled(self) -> None:
-        """Delete labelled windows evenly by class, line and day; windows labelled by operators count as own classes."""
+        """Delete labelled windows evenly by class, line and day; windows labelled by operators are separate classes."""
         query = (
             "SELECT id, line, label, operator_ns>0, first_ns, last_ns, windows FROM block "
             "WHERE spec=? AND tier=? ORDER BY id"
@@ -376,7 +376,7 @@ class TieredStore:
         return Windows(windows, label.astype(np.int32), weights, episode).take(mask)
 
     def counts(self) -> list[tuple[int, int, bool, int, int]]:
-        """Return rows of tier, label, True if by an operator, number of windows, and bytes."""
+        """Return rows of tier, label, whether an operator set the label, number of windows, and bytes."""
         query = "SELECT tier, label, by_operator, windows, size FROM total WHERE spec=?"
         return [
             (tier, label, bool(given), *sums) for tier, label, given, *sums in self._database.rows(query, self._key)

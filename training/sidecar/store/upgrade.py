@@ -1,4 +1,4 @@
-"""Convert a store of Parquet files, as written before SQLite: a folder per spec, with files of three tiers."""
+"""Convert a store of Parquet files, the format before SQLite: one folder per spec, with files of three tiers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def upgrade(
     write: Callable[[], None],
     apply: Callable[[Sequence[WindowLabel]], object],
 ) -> int:
-    """Convert windows, then labels, which the files of windows may lack; return the number of damaged files.
+    """Convert windows, then labels, since the files of windows may lack some; return the number of damaged files.
 
     A file is removed once its contents are committed; a damaged file is renamed. The conversion can be interrupted
     anywhere and starts again: windows that are in the database are skipped by line, start time and sequence number,
@@ -82,9 +82,10 @@ def upgrade(
 
 
 def _files(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Yield tiers and files in such an order that, of a window in two files, the valid copy comes first.
+    """Yield tiers and files in an order in which the valid copy of a window comes first.
 
-    A window that was labelled later was copied to a higher tier, and a killed writer left a file and its successor.
+    A window is in two files if it was labelled later, which copied it to a higher tier, or if a killed writer left a
+    file and its successor.
     """
     for tier, prefix in enumerate(PREFIXES):
         for file in sorted(folder.glob(f"{prefix}-*.parquet"), reverse=True):
@@ -112,7 +113,7 @@ def _arrivals(file: Path, spec: SignalSpec, tier: int) -> Iterator[tuple[str, Ar
     lines, sources = (np.array(table.column(name).to_pylist(), object) for name in ("line", "source"))
     for line, source in sorted(set(zip(lines, sources, strict=True))):
         own = np.flatnonzero((lines == line) & (sources == source))
-        # If a crash has left a window twice, the later label counts.
+        # If a crash has left two copies of a window, the later label counts.
         own = own[np.lexsort((-operator_ns[own], sequence[own], start_ns[own]))]
         columns = (start_ns[own], sequence[own], windows[own], label[own].astype(np.int16), operator_ns[own])
         yield line, Arrival(*columns, tier=tier, source=source, added_ns=int(added_ns[own].max()))
