@@ -1,6 +1,6 @@
-"""Models: signal specs, architectures, artefacts and the compiled engine. It imports no other Faultline package."""
+"""Define models: signal specs, architectures, artefacts, the compiled engine. Import no other Faultline package."""
 
 import os
 
-# TensorFlow reads this once, at its first import. Without it every command starts with a screen of notices.
+# TensorFlow reads this variable once, at its first import. Without it every command prints a screenful of notices.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,4 +1,4 @@
-"""Build the networks by name. They use Keras 3's own API only, so any Keras backend can run them."""
+"""Build the networks by name. They use only the API of Keras 3, so any Keras backend can run them."""
 
 from __future__ import annotations
 
@@ -50,14 +50,15 @@ class Condition(layers.Layer):  # type: ignore[misc]
 _UNITS = 64
 _FILTERS = 64
 _WIDE, _HIDDEN = 128, 32
-# Not in the reference: layers on the domain's features, and on these together with the sequence's. They are wider than
-# the GRU and still cost a tenth of it, since they run once per window and not once per time step.
+# Widths of layers that the reference lacks: layers on the domain's features, and layers on these together with the
+# features of the sequence. They are wider than the GRU and still cost a tenth of it, since they run once per window and
+# not once per time step.
 _MEASURED, _MERGED = (256, 128), 128
 _KERNEL = 3
 _POOL = 2
 _DROPOUT = 0.2
-# Up to this many steps a recurrent layer is unrolled, so that the compiler can optimise across steps. Beyond it,
-# compiling takes longer than it saves.
+# Largest number of steps of a recurrent layer that is unrolled, so that the compiler can optimise across steps. Above
+# it, compiling takes longer than it saves.
 _UNROLLED_STEPS = 8
 
 _Seeds = Iterator[int | None]
@@ -128,7 +129,7 @@ def _fnn(*widths: int) -> Callable[[Any, _Seeds], Any]:
     return body
 
 
-# Each maps a sequence float (n, steps, values) to features (n, features).
+# Functions by architecture; each maps a sequence float (n, steps, values) to features (n, features).
 _BODIES: dict[str, Callable[[Any, _Seeds], Any]] = {
     "gru": _recurrent(layers.GRU, "gru"),
     "lstm": _recurrent(layers.LSTM, "lstm"),
@@ -153,8 +154,8 @@ def build(architecture: str, spec: SignalSpec, normalisation: Normalisation, see
     Args:
         architecture: one of ``ARCHITECTURES``.
         spec: determines the input (n, samples, channels) and the number of classes.
-        normalisation: becomes part of the network; one centre and scale per channel of the spec.
-        seed: makes initial weights and dropout repeatable.
+        normalisation: normalisation with one centre and scale per channel of the spec; it becomes part of the network.
+        seed: seed that makes initial weights and dropout repeatable; None draws new ones.
 
     Returns:
         A Keras model, float32 (n, samples, channels) per unit → logits float32 (n, classes).

@@ -1,4 +1,4 @@
-"""The interface between the generic packages and a kind of signal, such as power lines.
+"""Define the interface between the generic packages and a kind of signal, such as power lines.
 
 A domain is an installed object under the entry point group ``faultline.domains``. The generic packages (``model``,
 ``stream``, ``training``) never import a domain: they load the one that a spec names and call the methods below.
@@ -30,8 +30,8 @@ class SignalFeature:
     Attributes:
         name: name for display, with its unit.
         matters: smallest change that is reported as drift; a change of the logarithm if ``logarithmic``.
-        logarithmic: true if values are natural logarithms.
-        share: true if a line contributes its mean (a share of windows) instead of its median.
+        logarithmic: True if values are natural logarithms.
+        share: True if a line contributes its mean (a share of windows) instead of its median.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Domain:
     name: str = ""
     """Name of the domain, as in the entry point and in the specs."""
     title: str = "signals"
-    """Name of the signals for display: ``power lines``."""
+    """Name of the signals for display, such as ``power lines``."""
     spec_model: type[SignalSpec] = SignalSpec
     """Class of the domain's specs."""
     normalisation_model: type[Normalisation] = Normalisation

@@ -1,4 +1,4 @@
-"""Errors: the root of the hierarchy and the errors of models. Every message says what to do next."""
+"""Define the root of the error hierarchy and the errors of models. Every message says what to do next."""
 
 
 class FaultlineError(Exception):
@@ -12,7 +12,7 @@ class SpecError(FaultlineError):
 
 
 class ArtefactError(FaultlineError):
-    """An artefact cannot be used; a subclass stands for each reason, and ``reason`` is its metric label."""
+    """An artefact cannot be used. Each reason has a subclass, and ``reason`` is its metric label."""
 
     reason = "invalid"
 

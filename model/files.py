@@ -17,7 +17,7 @@ def write_atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a new file that replaces ``path`` when the block ends, synchronised to the disk.
 
     If the block raises or the process is killed, the file at ``path`` stays as it was. A killed writer leaves a
-    hidden file ``.NAME.*.partial`` beside it.
+    hidden file ``.NAME.*.partial`` in the same folder.
 
     Args:
         path: path of the file; its folder must exist.

@@ -16,8 +16,8 @@ __all__ = ["Normalisation"]
 class Normalisation(FiniteModel):
     """Per-channel conditioning: ``(x - centre) / scale``, and for ``"asinh"`` the inverse hyperbolic sine of that.
 
-    ``"asinh"`` is linear around the centre and logarithmic far from it, so that a fault's value of thirty times the
-    usual does not swamp all others. There is one centre and one scale per channel, per unit. A domain's subclass may
+    ``"asinh"`` is linear around the centre and logarithmic far from it, so that a value during a fault of thirty times
+    the normal value does not dominate all others. Each channel has one centre and one scale, per unit. A subclass may
     additionally name a layer that computes features of the window.
     """
 
@@ -40,11 +40,11 @@ class Normalisation(FiniteModel):
 
     @classmethod
     def fitted(cls, windows: NDArray[np.float32], kind: Literal["standard", "asinh"] = "standard") -> Self:
-        """Return a normalisation by the windows' mean and standard deviation, over all but the last axis.
+        """Return a normalisation with the windows' mean and standard deviation, taken over all axes but the last.
 
         Args:
-            windows: training windows alone, float32 (..., channels), per unit. A constant channel gets scale 1.
-            kind: the conditioning that the numbers are for.
+            windows: windows used for training only, float32 (..., channels), per unit. A constant channel gets scale 1.
+            kind: kind of normalisation.
         """
         rows = np.asarray(windows, dtype=np.float64).reshape(-1, windows.shape[-1])
         deviation = rows.std(axis=0)

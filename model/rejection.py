@@ -1,6 +1,6 @@
 """Reject windows that are out of the training distribution, for which a model's output means nothing.
 
-The decision uses the window alone and not the network's logits: a softmax is as certain about white noise as about a
+The decision uses only the window and not the network's logits: a softmax is as certain about white noise as about a
 healthy line.
 """
 
@@ -32,5 +32,5 @@ class Rejection(FiniteModel, ABC):
             windows: float32 (n, samples, channels), per unit.
 
         Returns:
-            bool (n,), true where a window is out of distribution.
+            bool (n,), True for a window that is out of distribution.
         """

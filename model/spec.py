@@ -1,4 +1,4 @@
-"""Signal specs: the contents of a window, the classes, and the rule by which classified windows become an episode.
+"""Define signal specs: the contents of a window, the classes, and the rule that turns windows into episodes.
 
 A spec is a TOML file. Some ship with the installed domains; a user's own is loaded by its path. A domain may subclass
 ``SignalSpec`` to add fields; validating a mapping as ``SignalSpec`` then returns an instance of that subclass.
@@ -32,20 +32,20 @@ from model.frozen import FiniteModel
 __all__ = ["DEFAULT_DOMAIN", "EpisodePolicy", "FaultClass", "SignalSpec", "load_spec", "shipped_specs"]
 
 DEFAULT_DOMAIN = "powerline"
-"""Domain of specs and artefacts that name none; specs had no domain at first."""
+"""Domain of specs and artefacts that name none, as the earliest ones do."""
 NO_FAULT = "none"
 """Type of the one class that means no fault."""
 
-# A spec also arrives inside an artefact from a topic, so its sizes are bounded before anything is built from it.
+# Sizes are bounded because a spec also arrives inside an artefact from a topic, and networks are built from it.
 _MAX_SAMPLES = 4096
 _MAX_CHANNELS = 64
 MAX_CLASSES = 64
-# One sample per nanosecond: times in ns cannot distinguish samples at a higher rate.
+# Highest sampling rate, one sample per nanosecond: times in ns cannot distinguish samples at a higher rate.
 _MAX_RATE_HZ = 1e9
 
 Channel = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Label = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^\S(.*\S)?$")]
-# A type is also the suffix of a topic's name.
+# Fault type; it is also the suffix of a topic's name, which limits its characters.
 Type = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 
@@ -63,14 +63,14 @@ class EpisodePolicy(FiniteModel):
     """The rule that opens an episode after faulty windows and closes it after quiet ones. All counts are windows.
 
     An episode opens when ``confirm`` of the last ``of`` windows are faulty and closes after ``clear`` quiet windows.
-    ``certainty`` is the least probability of a fault, of whatever class, for a window to count towards an onset.
+    ``certainty`` is the smallest probability of a fault, of any class, at which a window counts towards an onset.
     Once an episode is open, only the most probable class counts, so that a fault that fades is not cut short.
     """
 
     confirm: int = Field(default=3, ge=1, le=1000)
     of: int = Field(default=4, ge=1, le=1000)
     clear: int = Field(default=8, ge=1, le=100_000)
-    # On 1,004 simulated faults and as many disturbances, .5 gave 6 false alarms and .9 gave 1; both missed as many.
+    # On 1,004 simulated faults and as many disturbances, .5 gave 6 false alarms and .9 gave 1; the misses were equal.
     certainty: float = Field(default=0.9, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")
@@ -151,7 +151,7 @@ class SignalSpec(FiniteModel):
         return self._in_files(handler(self))
 
     def _in_files(self, dumped: dict[str, Any]) -> dict[str, Any]:
-        """Return the dumped fields without later additions that are at their defaults, so that old digests hold."""
+        """Return the dumped fields without later additions that have their defaults, so that old digests stay valid."""
         left_out = {"domain"} if self.domain == DEFAULT_DOMAIN else set()
         if self.equivalent is None:
             left_out.add("equivalent")
@@ -164,7 +164,7 @@ class SignalSpec(FiniteModel):
 
     @property
     def period_samples(self) -> int | None:
-        """Samples of one period of a periodic signal, in which times are then counted; None: times are in seconds."""
+        """Number of samples of one period, the unit of times; None for a signal without a period (times in seconds)."""
         return None
 
     @property
@@ -194,11 +194,11 @@ class SignalSpec(FiniteModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def channel_index(self, name: str) -> int:
-        """Return the column of a channel; raise SpecError, which lists the channels, if there is none of this name."""
+        """Return the column of a channel; raise SpecError, which lists the channels, if there is no such channel."""
         return _position(self.channels, name, f"spec {self.name!r} has no channel")
 
     def class_index(self, name: str) -> int:
-        """Return the output of a class; raise SpecError, which lists the classes, if there is none of this name."""
+        """Return the output index of a class; raise SpecError, which lists the classes, if there is no such class."""
         return _position(self.class_names, name, f"spec {self.name!r} has no class")
 
     def equivalent_indices(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The artefact: manifest and weights in one safetensors file. It holds no code and no pickle.
+"""Store and verify an artefact: manifest and weights in one safetensors file, without code and without pickle.
 
 The file has the safetensors format (https://huggingface.co/docs/safetensors), so other tools can read it. Its metadata
 holds the manifest as canonical JSON and that text's SHA-256; the manifest holds the SHA-256 of the weights. Every
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_MAX_BYTES", "Artefact", "Manifest", "Tensor", "build_model", "shipped"]
 
-# A hundred times the shipped model's size, and far less than a worker that reads it from a topic can afford.
+# Largest artefact: a hundred times the shipped model, and small enough for a worker that reads it from a topic.
 DEFAULT_MAX_BYTES = 8 * 1024 * 1024
 
 
@@ -58,7 +58,7 @@ class Tensor(FiniteModel):
 
 
 class Manifest(FiniteModel):
-    """The description of a model: everything in an artefact but the weights.
+    """Description of a model: everything in an artefact except the weights.
 
     ``metrics`` holds the model's scores. ``provenance`` holds the command, seed and versions that produced it and,
     under ``run``, the values that differ from run to run. ``temperature`` divides the logits before the softmax, which
@@ -107,7 +107,7 @@ class Manifest(FiniteModel):
 
 @dataclass(frozen=True, eq=False)
 class Artefact:
-    """A verified manifest with its weights, float32 arrays by tensor name.
+    """Verified manifest with its weights, float32 arrays by tensor name.
 
     The constructor checks the weights against the manifest.
 
@@ -175,7 +175,7 @@ class Artefact:
         metrics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Create an artefact of a trained Keras model that ``architectures.build`` has built."""
+        """Create an artefact from a trained Keras model that ``architectures.build`` has built."""
         import keras
 
         return cls.create(
@@ -208,7 +208,7 @@ class Artefact:
             max_bytes: largest size that is accepted.
 
         Raises:
-            OversizeArtefactError: the data is longer than ``max_bytes``; nothing of it was decoded.
+            OversizeArtefactError: the data is longer than ``max_bytes``; none of it is decoded.
             TruncatedArtefactError: the data ends early.
             CorruptArtefactError: a hash differs, or the container contradicts the hashed manifest.
             ShapeArtefactError: manifest and weights disagree on names, shapes or types.
@@ -228,7 +228,7 @@ class Artefact:
         return cls(manifest, container.read_tensors(data, blob_start, header, sizes), manifest_json)
 
     def save(self, path: str | Path) -> None:
-        """Write the file atomically: a reader sees the old file or the complete new one, also after a power cut."""
+        """Write the file atomically: a reader sees the old file or the complete new one, even after a power cut."""
         target = Path(path)
         try:
             with write_atomic(target) as file:

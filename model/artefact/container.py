@@ -1,6 +1,6 @@
-"""Write and read an artefact's bytes: the safetensors format, written in one fixed way and checked when read.
+"""Write and read an artefact's bytes: the safetensors format, written in one canonical way and checked when read.
 
-The safetensors package orders metadata at random, so two files of one model would differ; here they are equal.
+The safetensors package writes metadata in random order, so two files of one model would differ; here they are equal.
 Layout: header length as little-endian uint64, JSON header padded with spaces to eight bytes, tensors.
 """
 
@@ -50,7 +50,7 @@ def without_run(manifest_json: str) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one text of a value: keys sorted, no spaces, ASCII; raise ValueError on NaN and infinity."""
+    """Return the canonical JSON of a value: sorted keys, no spaces, ASCII; raise ValueError for NaN and infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

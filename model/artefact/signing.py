@@ -1,7 +1,7 @@
-"""Ed25519 signatures of models, and the files that hold the keys.
+"""Sign models with Ed25519, verify signatures, and read and write the key files.
 
-A signature proves that the holder of the private key sent this model under this key of the topic. It proves nothing
-about time: an old record that is sent again verifies again, as a rollback does. Ed25519 is RFC 8032; the files are PEM
+A signature proves that the holder of the private key sent this model under this record key. It proves nothing about
+time: an old record that is sent again, as by a rollback, is still valid. Ed25519 is RFC 8032; the files are PEM
 (RFC 8410), so `openssl pkey` reads them.
 """
 
@@ -36,12 +36,12 @@ PRIVATE_KEY_FILE = "faultline-model.key"
 PUBLIC_KEY_FILE = "faultline-model.pub"
 
 _SIGNATURE_BYTES = 64
-# The PEM of such a key has 119 characters, so no more than this is read of a file.
+# Number of bytes read of a key file at most; the PEM text of such a key has 119 characters.
 _MOST_KEY_BYTES = 4096
 
 
 def new_keys(folder: str | Path) -> tuple[Path, Path]:
-    """Make a pair of keys in a folder, which is created if it does not exist. No file is ever overwritten.
+    """Create a pair of keys in a folder, which is created if it does not exist; no file is overwritten.
 
     Returns:
         Paths of the private key (readable by its owner alone) and of the public key.
@@ -73,7 +73,7 @@ def new_keys(folder: str | Path) -> tuple[Path, Path]:
 
 
 def _write(path: Path, text: bytes, mode: int) -> None:
-    # Set the mode on creation: anybody could open the file between creation and a later chmod.
+    # The mode is set at creation, because anybody could open the file between creation and a later chmod.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(text)
@@ -127,7 +127,7 @@ def sign(key: Ed25519PrivateKey, payload: bytes) -> bytes:
 
 
 def verify(keys: Iterable[Ed25519PublicKey], payload: bytes, signature: bytes) -> bool:
-    """Return whether one of the keys made the signature (base64) of the payload; it raises for no input."""
+    """Return True if one of the keys made the signature (base64) of the payload; never raise for invalid input."""
     try:
         raw = base64.b64decode(signature, validate=True)
     except ValueError:

@@ -17,7 +17,8 @@ __all__ = ["Call", "compile_call", "compute_in_callers", "has_accelerator", "sta
 
 Call = Callable[[NDArray[np.float32], Any], NDArray[np.float32]]
 
-# By default XLA fills half a register of an AVX-512 core, and a GRU's gates take a fifth longer.
+# XLA's flag for the vector width. By default XLA fills half of an AVX-512 register, and a GRU's gates take a fifth
+# longer.
 _WIDE_VECTORS = "xla_cpu_prefer_vector_width"
 # An unknown flag makes XLA end the process, so the flag is set only for versions on which it was tried.
 _KNOWN_TENSORFLOW = ("2.20.", "2.21.")
@@ -125,7 +126,7 @@ def compute_in_callers() -> bool:
     9.1 µs. The setting must precede the backend's first computation and applies to the whole process.
 
     Returns:
-        Whether the setting is in force. If not, the results are the same and throughput is lower.
+        True if the setting is in force. If it is not, the results are the same and throughput is lower.
     """
     if keras.backend.backend() != "tensorflow":
         return False

@@ -54,11 +54,11 @@ class Computation:
         self._compiling: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
     def serves(self, artefact: Artefact) -> bool:
-        """Return whether the artefact differs from this computation's own in weights and temperature at most."""
+        """Return True if the artefact differs from this computation's own only in weights and temperature."""
         return _form(artefact) == self._form
 
     def parameters(self, artefact: Artefact) -> Any:
-        """Return the temperature and all weights of an artefact that this serves, as one tensor of the backend."""
+        """Return the temperature and all weights of an artefact, for which ``serves`` is true, as one tensor."""
         weights = [artefact.weights[name].ravel() for name, _ in self._tensors]
         packed = np.concatenate([np.asarray([artefact.manifest.temperature]), *weights])
         return ops.convert_to_tensor(packed.astype(np.float32))

@@ -1,4 +1,4 @@
-"""The engine computes class probabilities of windows with a compiled network; any thread may call it.
+"""Compute class probabilities of windows with a compiled network; any thread may call the engine.
 
 A batch is cut into pieces of a few fixed sizes (buckets), because a compiled function has one shape. Pieces run in
 parallel, one core each: a piece's arrays stay in that core's cache, and cores do not wait for one another in every
@@ -27,16 +27,17 @@ __all__ = ["ACCELERATOR_BUCKETS", "CPU_BUCKETS", "Engine", "cut"]
 
 log = structlog.get_logger(__name__)
 
-# From 64 windows on, a core spends its time on arithmetic rather than on the call; beyond 512 it gains nothing more.
+# Batch sizes on a CPU. From 64 windows on, a core spends its time on arithmetic rather than on the call; more than 512
+# windows gain nothing.
 CPU_BUCKETS = (1, 8, 32, 64, 128, 256, 512)
-# A GPU is fastest with few and large calls.
+# Batch sizes on a GPU, which is fastest with few and large calls.
 ACCELERATOR_BUCKETS = (1, 32, 256, 1024, 4096)
 
-# Fixed cost of a call, in windows: about 0.1 ms where a window takes 0.012 ms.
+# Fixed cost of a call, in windows: it takes about 0.1 ms, and a window takes 0.012 ms.
 _CALL_COST = 8
-# A core's share may be padded by this factor before it is cut into smaller calls.
+# Largest factor by which a core's share is padded before it is cut into smaller calls.
 _PADDING = 1.25
-# A smaller share is not worth passing to another core.
+# Smallest share of a batch, in windows, that is worth passing to another core.
 _SMALLEST_SHARE = 64
 
 
@@ -46,7 +47,8 @@ class Engine:
     Args:
         artefact: a verified artefact; its tensors are compared with those of its architecture before anything is
             loaded.
-        threads: calls that run in parallel; by default the number of cores that this process may use, on a GPU one.
+        threads: number of calls that run in parallel; by default the number of cores that this process may use, or
+            one on a GPU.
         buckets: batch sizes to compile for; by default ``CPU_BUCKETS`` or ``ACCELERATOR_BUCKETS``.
         like: an engine whose compiled functions are reused if only weights and temperature differ; it may be closed
             before or after this one.
@@ -106,7 +108,7 @@ class Engine:
         """Return the probability of every class for every window.
 
         A window's probabilities depend on that window alone. Its neighbours have no influence (a window that is not
-        finite spoils only its own row), and neither has the cutting of the batch, up to rounding below 1e-5.
+        finite affects only its own row), nor has the way the batch is cut, up to rounding below 1e-5.
 
         Args:
             windows: float32 (n, samples, channels), per unit; n may be 0.
@@ -136,7 +138,7 @@ class Engine:
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return a mask (n,) of the windows that are out of distribution, for which the output means nothing.
 
-        It is false for all windows if the artefact has no rejection bounds.
+        The mask is False for all windows if the artefact has no rejection bounds.
         """
         rejection = self._artefact.manifest.rejection
         return np.zeros(len(windows), bool) if rejection is None else rejection.is_ood(windows)
@@ -191,7 +193,7 @@ def cut(count: int, threads: int, buckets: tuple[int, ...]) -> list[int]:
 
 @lru_cache(maxsize=4096)
 def _cover(count: int, buckets: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    """Return cost and buckets of the cheapest cover: pad up to the next bucket, or fill a smaller one and go on."""
+    """Return cost and buckets of the cheapest cover: pad to the next bucket, or fill a smaller one and continue."""
     if count == 0:
         return 0, ()
     above = min((bucket for bucket in buckets if bucket >= count), default=None)

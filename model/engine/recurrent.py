@@ -1,4 +1,4 @@
-"""A GRU for inference, computed in a form that compilers optimise well. Training keeps Keras' own layer."""
+"""Compute a GRU for inference in a form that compilers optimise well. Training uses Keras' own layer."""
 
 from __future__ import annotations
 
