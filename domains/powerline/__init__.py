@@ -1,1 +1,1 @@
-"""The domain of power lines: phases, ground and mains cycles, waveform files, simulator, conditions and recipes."""
+"""Define the domain of power lines: phases and cycles, waveform files, simulator, conditions and recipes."""

@@ -1,4 +1,4 @@
-"""The domain object of power lines, which is the only object of this package that the generic core sees."""
+"""Define the domain object of power lines, the only object of this package that the generic core uses."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class PowerLine(Domain):
         return PowerLineFaultEvent
 
     def recipe(self, spec: SignalSpec) -> Any:
-        """Return the recipe of `line` or `instant`; specs with windows like those of `line` get that of `line`."""
+        """Return the recipe of `line` or `instant`; other specs get the recipe of `line` if their windows fit it."""
         from domains.powerline.recipes.recipe import recipe
 
         return recipe(spec)

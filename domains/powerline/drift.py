@@ -1,4 +1,4 @@
-"""Features of power-line windows for drift detection, each with the change from which it matters."""
+"""Compute features of power-line windows for drift detection, each with the smallest change that counts as drift."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from model.spec import SignalSpec
 
 __all__ = ["FEATURES", "measure"]
 
-# Added before taking a logarithm, per unit. Smaller values count as zero: their relative changes mean nothing.
+# Values, per unit, that are added before taking a logarithm: relative changes of smaller values mean nothing.
 LEAST_LEVEL, LEAST_NOISE = 0.005, 0.003
 
-# Voltages have a known base and vary by a few per cent. Loads vary by a factor of three during a day. Currents vary
-# with them, as do the current noise where it follows the signal, and the unbalance that noise mimics. Only larger
-# changes of these are drift.
+# Voltages have a known base and vary by a few per cent. Loads vary by a factor of three during a day, and with them the
+# currents, the current noise if it follows the signal, and the apparent unbalance that noise causes. Only larger
+# changes of these features count as drift.
 FEATURES: tuple[SignalFeature, ...] = (
     SignalFeature("voltage level (p.u.)", float(np.log(1.08)), logarithmic=True),
     SignalFeature("current level (p.u.)", float(np.log(4.0)), logarithmic=True),
@@ -49,9 +49,9 @@ def measure(windows: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float6
 def _levels_and_noise(
     windows: NDArray[np.float32], spec: SignalSpec
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the fundamental's amplitude and the mean square of the rest, both (n, channels).
+    """Return the fundamental's amplitude and the mean square of the remainder, both (n, channels).
 
-    The rest is the window without fundamental, constant and drift.
+    The remainder is the window without its fundamental, constant and linear drift.
     """
     if spec.samples < FEWEST_SAMPLES:
         level = np.abs(windows).mean(axis=1)

@@ -1,4 +1,4 @@
-"""Fault events of power lines: the generic event with phases, ground and the duration in cycles."""
+"""Define fault events of power lines: the generic event with phases, ground and the duration in cycles."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ from stream.recordings.retime import is_json, window_head
 from stream.recordings.sources import ReplayRecord, Source
 
 STAGGER_NS = 50_000_000
-"""Time between copies: some cycles, so that a fault reaches the lines one after another instead of all at once."""
+"""Time between copies: some cycles, so that a fault appears on the lines one after another instead of all at once."""
 PHASES = "abc"
 
 
 class FanOut:
-    """A source that sends every line ``copies`` times, each under its own name.
+    """Source that sends every line ``copies`` times, each under its own name.
 
     The first copy is the line itself. Copy k is named ``<line>-<k>``, has its phases rotated k − 1 times (a becomes b,
     b becomes c, c becomes a, and labels follow), and comes (k − 1) · 50 ms later. Records that are not windows are sent
@@ -55,7 +55,7 @@ class FanOut:
 
     def records(self) -> Iterator[ReplayRecord]:
         """Yield the records of all lines in time order, provided that the source's are in time order."""
-        # Each source record is held once, however many of its copies are still to come.
+        # Each source record is held once, regardless of how many of its copies are still to be sent.
         waiting: list[tuple[int, int, int, int, ReplayRecord]] = []
         latest_ns = self.begin_ns
         for number, record in enumerate(self._source.records()):
@@ -89,7 +89,7 @@ class FanOut:
 
 
 def phase_columns(spec: SignalSpec) -> tuple[int, ...]:
-    """Return for every channel the index of the channel whose values it takes when phases are rotated once.
+    """Return, for every channel, the index of the channel whose values it takes when phases are rotated once.
 
     Raises:
         RecordingError: a channel belongs to no phase, or its quantity lacks a phase.
@@ -106,7 +106,7 @@ def phase_columns(spec: SignalSpec) -> tuple[int, ...]:
 
 @lru_cache(maxsize=16)
 def rotated_classes(spec: SignalSpec, times: int) -> tuple[int | None, ...]:
-    """Return for every class the class after rotation; None if the spec has no such class.
+    """Return, for every class, the class after rotation; None if the spec has no such class.
 
     Example:
         >>> from model.spec import load_spec
@@ -126,7 +126,7 @@ def rotated_classes(spec: SignalSpec, times: int) -> tuple[int | None, ...]:
 
 
 def rotated(value: bytes, times: int, spec: SignalSpec, columns: Sequence[int], *, by_ns: int = 0) -> bytes:
-    """Return a window message with rotated phases and shifted time; all other fields, also unknown ones, are kept.
+    """Return a window message with rotated phases and shifted time; all other fields, even unknown ones, are kept.
 
     If one of its labels has no counterpart, the labels are dropped.
 

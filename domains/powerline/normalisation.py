@@ -12,9 +12,9 @@ __all__ = ["PowerLineNormalisation"]
 
 
 class PowerLineNormalisation(Normalisation):
-    """Conditioning of each channel, and the choice of phasors as additional input.
+    """Normalisation of each channel, and the choice of phasors as additional input.
 
-    ``"asinh"`` suits power lines: without compression, a fault current of thirty times the rating would hide all
+    ``"asinh"`` suits power lines: without compression, a fault current of thirty times the rating would dominate all
     smaller values.
     """
 

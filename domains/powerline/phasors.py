@@ -1,4 +1,4 @@
-"""Measure what a protection relay measures in one cycle, in a layer without weights.
+"""Measure the quantities that a protection relay measures in one cycle, in a layer without weights.
 
 With these inputs a network need not learn the Fourier transform. The layer applies the classic full-cycle algorithms
 (A. G. Phadke and J. S. Thorp, "Computer Relaying for Power Systems", 2nd ed., 2009): Fourier phasors of the
@@ -31,25 +31,25 @@ __all__ = [
 
 FEATURES = 41
 
-# Per unit. They keep quotients finite on a de-energised line.
+# Smallest denominators, per unit; they keep quotients finite on a de-energised line.
 LEAST_VOLTAGE, LEAST_CURRENT, LEAST_POWER = 1e-3, 1e-2, 1e-12
-# Weight of the negative sequence in the angle reference, which thus exists in either phase sequence, and in every fault
-# that leaves some voltage.
+# Weight of the negative sequence in the angle reference. The reference thus exists for either phase sequence, and for
+# every fault that leaves some voltage.
 NEGATIVE_PART = 0.4
-# Artefacts rely on these numbers: different ones would need a layer of another name.
+# Artefacts rely on the following numbers: other numbers would need a layer with another name.
 # Knees of the compression by asinh, per unit: magnitudes of currents; DC component and remainder of voltages.
 _CURRENT, _VOLTAGE = 0.2, 0.1
 # Knees as shares: unbalance; second harmonic and DC component of currents; remainder of currents.
 _UNBALANCE, _HARMONIC, _REMAINDER = 0.05, 0.2, 0.1
 
 _THIRD = 2 * np.pi / 3
-# Rows: phases; columns: positive, negative, zero sequence.
+# Matrix from phases (rows) to positive, negative and zero sequence (columns).
 _ROTATIONS = np.exp(1j * np.array([[0, 0, 0], [_THIRD, -_THIRD, 0], [-_THIRD, _THIRD, 0]])) / 3
 
 # Columns of the phasors of a window, one per phase or per sequence component.
 _PHASORS = 18
 _CURRENTS, _CURRENT_SEQUENCES, _VOLTAGES, _VOLTAGE_SEQUENCES = range(3), range(3, 6), range(6, 9), range(9, 12)
-_SECOND = range(12, 18)  # of currents, of voltages
+_SECOND = range(12, 18)  # second harmonics of currents, then of voltages
 _UNBALANCED = slice(1, 3)  # negative and zero sequence
 
 # First column of each kind of measured value, in the order that is cheapest to compute.
@@ -74,7 +74,7 @@ def _from(start: int, columns: range) -> list[int]:
     return [start + column for column in columns]
 
 
-# Artefacts rely on this order.
+# Features in the order on which artefacts rely.
 _ORDER = (
     _Feature(_both(_CURRENTS), relative=True),
     _Feature(_both(_VOLTAGES)),
@@ -91,7 +91,7 @@ _ORDER = (
 )
 KNEES = np.repeat([feature.knee for feature in _ORDER], [len(feature.columns) for feature in _ORDER])
 RELATIVE = np.isin(np.arange(_MEASURED), np.concatenate([f.columns for f in _ORDER if f.relative]))
-# Selects the features from the measured values, in their order, and divides them by their knee.
+# Matrix that selects the features from the measured values, in their order, and divides them by their knees.
 SELECTION = (np.arange(_MEASURED)[:, None] == np.concatenate([feature.columns for feature in _ORDER])) / np.where(
     np.isinf(KNEES), 1, KNEES
 )

@@ -1,6 +1,6 @@
 """Detect windows of power lines that are out of distribution, i.e. unlike a model's training data.
 
-Four measures have a bound each, which was chosen on data. The code is pure numpy and takes about a microsecond per
+Each of four measures has a bound, which was chosen from data. The code is pure NumPy and takes about a microsecond per
 window.
 """
 
@@ -20,15 +20,15 @@ from model.spec import SignalSpec
 
 __all__ = ["FEWEST_SAMPLES", "Measures", "PowerLineRejection", "measure"]
 
-# RMS of one channel, per unit. A channel below this counts as de-energised, and its noise says nothing about the line.
-# Voltages have a known base. Currents may have any base, but are never this small while the noise is large.
+# RMS of one channel, per unit, below which a channel counts as de-energised; its noise then carries no information
+# about the line. Voltages have a known base. Currents may have any base, but are never this small with large noise.
 SILENT_VOLTAGE, SILENT_CURRENT = 0.1, 0.005
-FEWEST_SAMPLES = 8  # in a shorter window a wave cannot be distinguished from noise
+FEWEST_SAMPLES = 8  # smallest window in which a wave can be distinguished from noise
 
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures of n windows, each (n,).
+    """Measures of n windows, each an array (n,).
 
     Attributes:
         current: highest current, per unit.
@@ -45,7 +45,7 @@ class Measures:
 
 
 class PowerLineRejection(Rejection):
-    """Bounds of windows that are like the training data. The artefact's manifest holds them.
+    """Bounds within which a window is like the training data; the artefact's manifest holds them.
 
     ``currents`` and ``voltages`` are the positions of the channels. ``most_roughness`` is ``None`` if windows are too
     short to measure it.
@@ -100,9 +100,9 @@ class PowerLineRejection(Rejection):
         return (*self.currents, *self.voltages)
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Mark windows outside a bound, or with a value that is not finite: see ``Rejection.is_ood``."""
+        """Return a mask of windows outside a bound, or with a value that is not finite: see ``Rejection.is_ood``."""
         found = measure(windows, self.currents, self.voltages, self.samples_per_cycle)
-        # Compare this way round so that NaN counts as out of bounds.
+        # The comparisons are written this way round so that NaN counts as out of bounds.
         like = (found.current <= self.most_current) & (found.voltage <= self.most_voltage)
         like &= found.change >= self.least_change
         if self.most_roughness is not None:
@@ -159,7 +159,7 @@ def _smooth_waves(
     """Return the smooth waves of a group of channels, for windows flattened to (samples · channels).
 
     The first array is an orthonormal basis (samples · channels, 4 · len(group)) of a constant, a linear drift and the
-    fundamental in every channel of ``group``. The second one (samples · channels,) marks the group's values by 1.
+    fundamental in every channel of ``group``. The second array (samples · channels,) is 1 for the group's values.
     """
     t = np.arange(samples)
     turned = 2 * np.pi * t / samples_per_cycle

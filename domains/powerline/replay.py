@@ -25,11 +25,11 @@ from stream.windowing import MSGPACK_HEADERS
 log = structlog.get_logger(__name__)
 
 WINDOWS_PER_MESSAGE = 4
-"""One mains cycle of a line: at a pace of 1, a window is then sent at most one cycle after its last sample."""
+"""Number of windows per message, one mains cycle: at a pace of 1, a window is sent at most one cycle after its end."""
 
 
 class RecordSource:
-    """A source of all lines of a waveform record in time order. A message is due at the time of its last sample.
+    """Source of all lines of a waveform record in time order. A message is due at the time of its last sample.
 
     Args:
         record: the waveform record.
@@ -77,11 +77,11 @@ class RecordSource:
 
 
 def record_kind(spec: SignalSpec, read: ReadOptions | None = None) -> SourceKind:
-    """Return waveform records as a kind of source.
+    """Return the kind of source for waveform records.
 
     Args:
         spec: spec of the windows that are sent.
-        read: values that replace what the file states.
+        read: values that replace those in the file.
     """
     return SourceKind(
         "COMTRADE, CSV or Parquet table",
@@ -114,7 +114,7 @@ def is_class_data(path: Path) -> bool:
 
 
 def open_class_data(path: Path, options: SourceOptions) -> Source:
-    """Read the rows as one line per contiguous run of a class, or as ``options.lines`` equal parts.
+    """Read the rows as one line per contiguous run of one class, or as ``options.lines`` lines of equal length.
 
     Raises:
         DataSetError: a row is invalid; the message names it.

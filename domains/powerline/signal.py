@@ -1,4 +1,4 @@
-"""Measures of single windows of a power line, through the interface of the generic core."""
+"""Measure single windows of a power line, through the interface of the generic core."""
 
 from __future__ import annotations
 

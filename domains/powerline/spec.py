@@ -1,4 +1,4 @@
-"""Specs of power lines: phases and ground of each class, windows sized in mains cycles, currents and voltages."""
+"""Define specs of power lines: phases and ground of each class, windows in mains cycles, currents and voltages."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _GROUND = {name: name.endswith("g") for name in _PHASES}
 class PowerLineClass(FaultClass):
     """Phases and ground of a fault class.
 
-    ``phases`` are the faulted phases, in the order of the class's usual name (``"CA"``); empty if the class does not
-    name them, as ``LG`` of the spec ``instant``.
+    ``phases`` are the faulted phases, in the order of the class's usual name (``"CA"``); they are empty if the class
+    does not name them, like ``LG`` of the spec ``instant``.
     """
 
     phases: str = Field(default="", pattern=r"^[ABC]{0,3}$")
@@ -48,7 +48,7 @@ class PowerLineClass(FaultClass):
 
 
 class PowerLineSpec(SignalSpec):
-    """A spec whose windows are sized in mains cycles, so that the same windows serve 50 and 60 Hz.
+    """Spec whose windows are sized in mains cycles, so that the same windows suit 50 and 60 Hz.
 
     Example:
         >>> spec = load_line_spec("line")
@@ -89,7 +89,7 @@ class PowerLineSpec(SignalSpec):
         if self.equivalent == self._three_phase():
             del kept["equivalent"]
         cycles = {name: kept.pop(name) for name in ("samples_per_cycle", "nominal_hz")}
-        # Keep the former order, so that the text of a spec in an existing store does not change.
+        # The earlier order is kept, so that the text of a spec in an existing store does not change.
         fields = list(kept.items())
         place = [name for name, _ in fields].index("hop") + 1
         return dict(fields[:place]) | cycles | dict(fields[place:])
@@ -116,7 +116,7 @@ class PowerLineSpec(SignalSpec):
 
 
 def power_line_spec(spec: SignalSpec) -> PowerLineSpec:
-    """Return a spec with the type of power-line specs.
+    """Return the spec as a ``PowerLineSpec``.
 
     Raises:
         SpecError: the spec belongs to another domain.

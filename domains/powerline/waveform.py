@@ -1,4 +1,4 @@
-"""Measures of the waveform that events report: the inception sample in a window, and its quality flags."""
+"""Measure the waveform for events: the inception sample in a window, and the window's quality flags."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from domains.powerline.spec import power_line_spec
 from model.spec import SignalSpec
 
 INCEPTION_SHARE = 0.3
-"""Share of the kink's maximum at whose first sample the inception lies: above the noise, and before the maximum."""
+"""Share of the kink's maximum; the first sample above it is the inception, which lies before the maximum."""
 INCEPTION_OVER_NOISE = 3.5
-"""Multiple of the residual noise that the kink also has to reach.
+"""Multiple of the residual noise that the kink must also reach.
 
 The noise is the median of the filter's output over the window, since a kink is short.
 """
 FLAT_SAMPLES = 4
-"""Equal samples at a current's extreme that indicate clipping: a sine at 32 samples per cycle has two."""
+"""Number of equal samples at a current's extreme that indicates clipping: a sine at 32 samples per cycle has two."""
 DEAD_SHARE = 1e-4
 """Peak-to-peak value, as a share of its group's largest, below which a channel counts as missing."""
 
@@ -31,7 +31,7 @@ def inception_sample(window: NDArray[np.float32], spec: SignalSpec) -> int:
 
     Args:
         window: float32 (samples, channels), per unit; the first window of a suspected fault.
-        spec: gives the samples per cycle and the channels that are currents and voltages.
+        spec: spec of the window, for its samples per cycle and the channels that are currents and voltages.
 
     Returns:
         Index in 0 … samples − 1; 0 if the window is too short.
@@ -51,7 +51,7 @@ def inception_sample(window: NDArray[np.float32], spec: SignalSpec) -> int:
     peak = float(total.max(initial=0.0))
     if peak <= 0.0:
         return 0
-    # np.median takes several times as long for a few dozen numbers.
+    # The median is taken from sorted values: np.median takes several times as long for a few dozen numbers.
     ranked = np.sort(total)
     median = (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2
     above = max(INCEPTION_SHARE * peak, INCEPTION_OVER_NOISE * float(median))

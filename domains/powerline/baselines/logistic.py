@@ -1,6 +1,6 @@
-"""Fixed logistic regression on a few features of a window, which shows what a linear model of phasors achieves.
+"""Classify windows by a fixed logistic regression, which shows how good a linear model of phasors can be.
 
-It is fitted at first use to a small simulated set with a fixed seed, so that it is the same everywhere.
+The regression is fitted at first use to a small simulated set with a fixed seed, so it is the same everywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SEED = 20_190  # seed of the training set, far from the seeds of recipes and con
 EPISODES, LENGTH_CYCLES, FAULT_SHARE = 900, 10, 0.75
 MOST_WINDOWS = 12_000
 ROTATE = np.exp(2j * np.pi / 3)
-# From phase quantities to zero, positive and negative sequence.
+# Matrix from phase quantities to zero, positive and negative sequence.
 SEQUENCES = np.array([[1, 1, 1], [1, ROTATE, ROTATE**2], [1, ROTATE**2, ROTATE]]) / 3
 CURRENT_SCALE, FLOOR = 0.2, 1e-3  # per unit
 
@@ -35,7 +35,7 @@ def features(windows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the features (k, 23) of ``windows`` (k, samples, 6).
 
     The features are the magnitudes of the six phasors and of the sequence components, the unbalance of the currents,
-    and the angle between their negative and zero sequence, by which relays select the faulted phase.
+    and the angle between the currents' negative and zero sequence, by which relays select the faulted phase.
     """
     t = np.arange(windows.shape[1])
     kernel = np.exp(-2j * np.pi * t / SAMPLES_PER_CYCLE) * 2 / windows.shape[1]

@@ -1,4 +1,4 @@
-"""openXDA's rule, from its published description (the Grid Protection Alliance's documentation of its settings).
+"""Classify windows by openXDA's rule, as the Grid Protection Alliance documents it with openXDA's settings.
 
 ``FaultLocation.PrefaultTrigger``, 5 by default, is "the threshold at which the ratio between RMS current and prefault
 RMS current indicates faulted conditions". The rule subtracts ``PrefaultTriggerAdjustment`` (50 A by default) from each
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from domains.powerline.simulator.faults import CLASS_OF
 
 PREFAULT_TRIGGER = 5.0
-# 50 A on a line rated at about 600 A; the RMS of one per unit is 0.71. The current in ampere is unknown here.
+# Adjustment of 50 A on a line rated at about 600 A, since the current in ampere is unknown here; the RMS of one per unit
+# is 0.71.
 ADJUSTMENT = 0.08 * np.sqrt(0.5)
-# The description gives the residual trigger in ampere; a share of the largest phase current needs no rating.
+# Residual trigger as a share of the largest phase current, which needs no rating; the description gives it in ampere.
 RESIDUAL_PART = 0.2
 LEAST_RMS = 1e-3  # prevents division by zero on a dead channel
 

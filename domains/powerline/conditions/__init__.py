@@ -1,4 +1,4 @@
-"""Conditions of power lines for the robustness evaluation: faulty measurements, and other networks."""
+"""Define conditions of power lines for the robustness evaluation: faulty measurements, and other networks."""
 
 from domains.powerline.conditions import measurement, network
 from domains.powerline.conditions.registry import CONDITIONS

@@ -1,4 +1,4 @@
-"""Alterations of records by conditions, beyond the simulator's own imperfections, as pure functions of arrays.
+"""Alter records as conditions require, beyond the simulator's own imperfections. All functions of arrays are pure.
 
 Samples are float32 (n, t, 6): ia ib ic va vb vc of n records, ``SAMPLES_PER_CYCLE`` samples per nominal cycle.
 """
@@ -30,7 +30,7 @@ def noisy(samples: Samples, snr_db: float, rng: np.random.Generator) -> Samples:
 
 
 def distorted(samples: Samples, total: float, rng: np.random.Generator) -> Samples:
-    """Add the harmonics 3, 5, 7 in a mix drawn per record; together they are the share ``total`` of the cycle's RMS."""
+    """Add harmonics 3, 5 and 7 in a mix drawn per record; their sum is the share ``total`` of the cycle's RMS."""
     n, length = samples.shape[:2]
     shares = np.sqrt(rng.dirichlet(np.ones(len(HARMONICS)), n)) * total * np.sqrt(2)
     angles = rng.uniform(0, 2 * np.pi, (n, len(HARMONICS)))
@@ -44,8 +44,8 @@ def distorted(samples: Samples, total: float, rng: np.random.Generator) -> Sampl
 def subsiding(samples: Samples, part: float) -> Samples:
     """Return the records as measured by capacitive voltage transformers.
 
-    The share ``part`` of the voltage passes the loop of coupling capacitor and compensating reactor. The loop is tuned
-    to the nominal frequency and rings for about a cycle after every change (the subsidence of IEC 61869-5).
+    The share ``part`` of the voltage passes through the loop of coupling capacitor and compensating reactor. The loop
+    is tuned to the nominal frequency and rings for about a cycle after every change (the subsidence of IEC 61869-5).
     """
     # Bandwidth in radians per sample; the envelope of the ringing decays with half of it.
     bandwidth = 2 / (CVT_DECAY_CYCLES * SAMPLES_PER_CYCLE)
@@ -71,7 +71,7 @@ def resampled(samples: Samples, positions: Array) -> Samples:
 
 
 def coarser(samples: Samples, per_cycle: float) -> Samples:
-    """Sample only ``per_cycle`` times per cycle, and interpolate linearly, as a gateway does that resamples."""
+    """Sample only ``per_cycle`` times per cycle and interpolate linearly, like a gateway that resamples."""
     length = samples.shape[1]
     ratio = SAMPLES_PER_CYCLE / per_cycle
     kept = resampled(samples, np.arange(0, length - 1 + ratio, ratio))
@@ -82,7 +82,7 @@ def coarser(samples: Samples, per_cycle: float) -> Samples:
 
 
 def one_of_three(n: int, currents: int, voltages: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Mark ``currents`` of the currents and ``voltages`` of the voltages of every record at random, bool (n, 6)."""
+    """Select ``currents`` current and ``voltages`` voltage channels of every record at random, as a mask (n, 6)."""
     ranks = np.concatenate([rng.random((n, 3)).argsort(axis=1), rng.random((n, 3)).argsort(axis=1)], axis=1)
     return np.asarray(ranks < np.array([currents] * 3 + [voltages] * 3))
 

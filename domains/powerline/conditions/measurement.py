@@ -1,4 +1,4 @@
-"""Conditions of the measurement: the clean records as worse instruments measure them."""
+"""Define conditions of the measurement: the clean records as inferior instruments would measure them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from training.data.episodes import Episodes
 from training.evaluation.conditions.condition import Altered, Change, Value, with_samples
 
 FULL_SCALE = np.where(np.arange(6) < 3, 40.0, 2.5)  # range of the converters, per unit
-# Numbers of affected (currents, voltages) by the name of the severity, the mildest first.
+# Number of affected currents and voltages, by the name of the severity, the mildest first.
 FEW_CHANNELS = {
     "1 voltage": (0, 1),
     "1 current": (1, 0),

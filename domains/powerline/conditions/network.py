@@ -1,4 +1,4 @@
-"""Conditions of the network: newly simulated lines, faults and disturbances that differ from those of training."""
+"""Define conditions of the network: newly simulated lines, faults and disturbances that differ from training."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Simulation = Callable[[int, int, Value], Episodes]
 
 
 class Resimulated(Condition):
-    """A condition with as many records as the clean ones, but of other lines or other events."""
+    """Condition with as many records as the clean reference, but with other lines or other events."""
 
     def __init__(self, name: str, unit: str, values: Sequence[Value], description: str, simulation: Simulation) -> None:
-        """Create the condition; ``simulation`` gets number of records, seed and severity."""
+        """Create the condition; ``simulation`` is called with the number of records, the seed and the severity."""
         super().__init__(name, unit, values, description)
         self._simulation = simulation
 
@@ -39,7 +39,7 @@ class Resimulated(Condition):
 
 
 class WindowPosition(Condition):
-    """A condition that scores clean records at windows partly covered by the fault, and just before inception."""
+    """Condition that scores clean records at windows partly covered by the fault, and just before inception."""
 
     def trial(self, clean: Episodes, level: int, seed: int) -> Trial:
         """Return the clean records and two windows of each: one that ends at the inception, and one with the fault."""
@@ -79,7 +79,7 @@ def _fault_resistance(n: int, seed: int, value: Value) -> Episodes:
     "high_impedance", "ohm", (15, 20, 35, 50, 100), "The same on feeders of 10 and 20 kV, where it equals a load."
 )
 def _high_impedance(n: int, seed: int, value: Value) -> Episodes:
-    """Simulate faults whose resistance compares with a rated impedance of 20 to 50 ohm.
+    """Simulate faults whose resistance is comparable to the lines' rated impedance of 20 to 50 ohm.
 
     Detecting these is a separate task, so the condition has a name of its own.
     """

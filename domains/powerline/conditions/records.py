@@ -1,4 +1,4 @@
-"""Clean records of the robustness evaluation, and the simulation of other records by conditions."""
+"""Simulate the clean records of the robustness evaluation, and the records of conditions that need other ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from domains.powerline.simulator.network import ParameterSweep
 from training.data.episodes import Episodes
 
 LENGTH_CYCLES = 24.0  # most faults are cleared, and most lines reclosed, before the record ends
-# Healthy instruments with a known rating, so that a record has no other imperfection than the condition's.
+# Healthy instruments with a known rating, so that the condition's imperfection is the only one in a record.
 GOOD = Instruments(
     noise_db=(50.0, 60.0), saturable=0.0, gain_error=(0.002, 0.002), current_base=(1.0, 1.0), faulty=Faulty()
 )
@@ -27,7 +27,7 @@ def resimulated(
     sweep: ParameterSweep | None = None,
     nominal_hz: float | None = None,
 ) -> Episodes:
-    """Simulate ``n`` records of good instruments; in all conditions the same seed draws the same lines."""
+    """Simulate ``n`` records with good instruments; the same seed draws the same lines in all conditions."""
     return simulate(n, seed, length_cycles=LENGTH_CYCLES, mix=mix, sweep=sweep, nominal_hz=nominal_hz, instruments=GOOD)
 
 

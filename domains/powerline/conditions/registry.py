@@ -1,4 +1,4 @@
-"""The registry of the conditions of power lines."""
+"""Hold the registry of the conditions of power lines."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Training and test data of power lines."""
+"""Provide training and test data of power lines."""

@@ -1,7 +1,7 @@
 """Read ``classData.csv``, the public set of six waveforms of one line, and split it in two ways.
 
-The first four columns are bits for the faulted conductors (G, C, B, A). The others are one instant of Ia, Ib, Ic in
-ampere and Va, Vb, Vc per unit. The rows of one code are consecutive instants of one waveform.
+The first four columns are bits for the faulted conductors (G, C, B, A). The other columns are Ia, Ib, Ic in ampere and
+Va, Vb, Vc per unit at one instant. The rows with the same bits are consecutive instants of one waveform.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Data sets of simulated episodes in Parquet, one row per episode.
+"""Write and read data sets of simulated episodes in Parquet, one row per episode.
 
-Samples, classes and the marks of settled classes are lists as long as the record. The simulated parameters are in
-separate columns. The file's metadata holds the version of the schema and the recipe of the set.
+Samples, classes and the flags of settled classes are lists as long as the record. The simulated parameters are in
+separate columns. The file's metadata holds the schema version and the recipe of the data set.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _from_json(text: str) -> tuple[PlannedEvent, ...]:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A set of episodes in a file. ``index`` holds all columns but the records, with one entry per episode."""
+    """Data set in a file. ``index`` holds all columns except the records, with one entry per episode."""
 
     path: Path
     recipe: DataSetRecipe

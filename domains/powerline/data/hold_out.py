@@ -13,11 +13,11 @@ from training.errors import TrainingError
 
 HELD_OUT = ("resistance", "position", "source")
 TAIL = 0.10  # share of the line at either end
-WEAK = 5.0  # short-circuit current in multiples of rated current, below which the weakest tenth of the sources lies
+WEAK = 5.0  # short-circuit current in multiples of rated current; a tenth of the sources are weaker than this
 
 
 def held_out(index: Mapping[str, NDArray[Any]], band: str) -> NDArray[np.bool_]:
-    """Mark the episodes of a band that is held out from training.
+    """Return a mask of the episodes in a band that is held out from training.
 
     Args:
         index: index of a data set.

@@ -1,4 +1,4 @@
-"""Training windows of the `line` model, and the hard windows that are added after the first round of training."""
+"""Simulate the training windows of the `line` model, and the hard windows that are added after the first round."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MIXED_CYCLES, BRIEF_CYCLES = 40.0, 8.0
 MIXED = ScenarioMix(fault_share=0.5)
 FAULTS_ONLY = ScenarioMix(fault_share=1.0)  # short records around inception, where classes are hardest to distinguish
 NON_FAULTS_ONLY = ScenarioMix(fault_share=0.0)
-# The effect of ten ohms grows as the voltage falls. On lines of 3 and 6 kV, and on transmission lines scaled to a
-# fraction of their voltage, a network therefore learns the effect of a hundred ohms.
-# On feeders with single-phase loads it learns that some unbalance is not a fault.
+# The effect of ten ohms increases as the voltage decreases. On lines of 3 and 6 kV, and on transmission lines scaled to
+# a fraction of their voltage, a network therefore learns the effect of a hundred ohms. On feeders with single-phase
+# loads it learns that some unbalance is not a fault.
 TRAINING_SWEEP = ParameterSweep(kilovolt=(LOWEST_KV, np.inf), unbalanced_share=0.4)
-# Parts of the training set alternate between these. Trained only on noisy and inaccurate instruments, a network becomes
-# unsure about faults that usual instruments show clearly, such as a fault of fifty ohms. Broken and miswired
-# instruments are equally frequent in both.
+# Parts of the training set alternate between these instruments. A network trained only on noisy and inaccurate
+# instruments becomes unsure about faults that usual instruments show clearly, such as a fault of fifty ohms. Broken and
+# miswired instruments are equally frequent in both.
 INSTRUMENTS = (HARSH, replace(USUAL, faulty=HARSH.faulty))
 RESISTIVE_SWEEP, RESISTIVE_SHARE = ParameterSweep(kilovolt=(66.0, np.inf), scale=(0.05, 0.5)), 0.5
-# Up to this number of episodes all instructive windows are kept. Of more episodes the same number of windows is kept,
-# which bounds memory and the time of an epoch: windows of more lines teach more than more windows of the same lines.
-# The recipe keeps about 3.6 million windows, 2.8 GB, and a training takes up to 9 GB.
+# Number of episodes up to which all instructive windows are kept. For more episodes the number of windows stays the
+# same, which bounds memory and the time of an epoch: windows of more lines teach more than more windows of the same
+# lines. The recipe keeps about 3.6 million windows, 2.8 GB, and a training takes up to 9 GB.
 WHOLLY_KEPT = 250_000
 DOUBTFUL = 0.75  # a window is hard if its true class has a lower probability than this
 MOST_MINED = 40_000
@@ -40,7 +40,7 @@ MOST_MINED = 40_000
 
 @dataclass(frozen=True)
 class Batches:
-    """Numbers of episodes: long mixed ones, brief ones around a fault, new ones that are searched for hard windows."""
+    """Number of episodes by kind: long and mixed, brief around a fault, and new ones searched for hard windows."""
 
     mixed: int
     brief: int
@@ -59,8 +59,8 @@ def training_windows(batches: Batches, spec: SignalSpec, seed: int, parts: int =
         batches: number of episodes of each kind.
         spec: spec of the windows.
         seed: seed of the episodes.
-        parts: number of parts of the training set, of which these episodes are one; each part is thinned like the whole
-            set.
+        parts: number of parts that the training set is made of; these episodes are one part, and each part is thinned
+            as the whole set would be.
     """
     mixed = _parts(batches.mixed, seed, MIXED_CYCLES, MIXED)
     resistive = int(RESISTIVE_SHARE * batches.brief)
@@ -100,8 +100,8 @@ def hard_windows(count: int, spec: SignalSpec, seed: int, classify: Classifier, 
 def doubtful(parts: Iterable[Windows], spec: SignalSpec, seed: int, classify: Classifier) -> Windows:
     """Keep the windows that are hard for ``classify``: a random choice of at most ``MOST_MINED``.
 
-    They have the weight of other windows. Nine in ten contain no fault. With a higher weight, fewer quiet windows would
-    be classified as faults, but more distant three-phase faults would be classified as motor starts.
+    Hard windows have the same weight as other windows. Nine in ten contain no fault. With a higher weight, fewer quiet
+    windows would be classified as faults, but more distant three-phase faults would be classified as motor starts.
     """
     merged = np.array(spec.equivalent_indices())
     kept = [Windows.empty(spec)]

@@ -1,8 +1,8 @@
-"""Choose on data the bounds beyond which a window counts as out of distribution, and evaluate them.
+"""Choose from data the bounds beyond which a window counts as out of distribution, and evaluate them.
 
 The bounds of peaks and change follow from simulated lines, with a margin, so that even the strongest fault is accepted.
-The bound of roughness is as high as white noise allows, since there the measures of in-distribution and
-out-of-distribution windows overlap.
+The bound of roughness is as high as white noise allows, since the roughness of in-distribution and of
+out-of-distribution windows overlaps.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from training.data.windows import Windows, select
 from training.errors import TrainingError
 
 MOST_GOOD_REJECTED = 0.005
-NOISE_ACCEPTED = 0.01  # share of the white noise that the bound of roughness accepts
+NOISE_ACCEPTED = 0.01  # share of white-noise windows that the bound of roughness accepts
 ROOM = 2.0  # factor between the highest peak seen and the bound, and between the smallest change and its bound
-# Standard deviation per unit. Quieter noise cannot be, and need not be, distinguished from that of a de-energised line.
+# Standard deviations per unit. Quieter noise cannot and need not be distinguished from that of a de-energised line.
 NOISE_PER_UNIT = (0.3, 10.0)
 CONSTANT_PER_UNIT = 2.0
 CLASSDATA_SCALE = 1000.0
 
 
 def ood_windows(spec: SignalSpec, seed: int, count: int = 4000) -> dict[str, NDArray[np.float32]]:
-    """Return windows that no line produces by kind, float32 (count, samples, channels): white noise and constants."""
+    """Return windows that no line produces, float32 (count, samples, channels) by kind: white noise and constants."""
     rng = np.random.default_rng(seed)
     shape = (count, *spec.window_shape)
     quietest, loudest = np.log(NOISE_PER_UNIT)
@@ -45,7 +45,7 @@ def ood_windows(spec: SignalSpec, seed: int, count: int = 4000) -> dict[str, NDA
 
 
 def scaled_classdata(path: Path, spec: SignalSpec) -> NDArray[np.float32]:
-    """Return ``classData.csv`` in ampere and per unit, times 1000, as windows of ``spec`` within each of its runs.
+    """Return windows of ``spec`` cut from each run of ``classData.csv``, with its values multiplied by 1000.
 
     Raises:
         DataSetError: the file is not ``classData.csv``.
@@ -140,5 +140,5 @@ def _measures(windows: NDArray[np.float32], spec: SignalSpec) -> Measures:
 
 
 def _plain(value: float) -> float:
-    """Round to three digits, which are enough for a bound and readable in a manifest."""
+    """Return a value rounded to three digits, which are enough for a bound and readable in a manifest."""
     return float(f"{value:.3g}")

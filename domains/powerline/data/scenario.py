@@ -96,7 +96,7 @@ def _draw_evenly(names: tuple[str, ...], count: int, rng: np.random.Generator) -
 def _draw_event(
     line: LineContext, kind: str, rng: np.random.Generator, stretch: int, rate: float
 ) -> PlannedEvent | None:
-    """Draw an event that ends early enough for the next stretch to begin in steady state; None if none fits."""
+    """Return a drawn event that ends early enough for the next stretch to begin in steady state; None if none fits."""
     for _ in range(20):
         start = round((QUIET_S + rng.uniform(0, 0.4)) * rate)
         if kind in NON_FAULTS:

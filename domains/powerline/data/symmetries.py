@@ -1,7 +1,7 @@
-"""Symmetries of a three-phase line for data augmentation.
+"""Define the symmetries of a three-phase line for data augmentation.
 
-Rotating the names of the phases gives an equally valid window, and so does changing all signs, since half a cycle later
-every value has the opposite sign. With all combinations a network learns from six times as many windows.
+Rotating the names of the phases gives an equally valid window, and so does changing all signs, since every value has
+the opposite sign half a cycle later. With all combinations a network learns from six times as many windows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training and evaluation data of a `line` model: episodes simulated for it, or those of a data set."""
+"""Provide training and evaluation data of a `line` model, from episodes simulated for it or from a data set."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from training.errors import DataSetError
 log = structlog.get_logger(__name__)
 
 LINE_SHARES = (0.94, 0.06)  # training, validation
-# Most rounds of fitting that are followed by a search for hard windows.
+# Maximum number of rounds of fitting that are followed by a search for hard windows.
 MOST_SEARCHES = 2
-# Most episodes of a data set's part that are evaluated: all their windows are kept, about 150 per episode.
+# Maximum number of evaluated episodes in a part of a data set: all their windows are kept, about 150 per episode.
 MOST_EVALUATED = 400
 EVALUATED = ("calibration", "test", *(f"held-out-{band}" for band in HELD_OUT))
 
@@ -35,8 +35,8 @@ EVALUATED = ("calibration", "test", *(f"held-out-{band}" for band in HELD_OUT))
 class Seeds:
     """Seeds of all random parts of a training, derived from the given one.
 
-    Every simulation beside the training set has a seed of its own. Any number outside the training set's range of
-    seeds is suitable.
+    Every simulation other than that of the training set has its own seed, which may be any number outside the range of
+    the training set's seeds.
     """
 
     training: int
@@ -69,13 +69,13 @@ class Seeds:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The windows of a training.
+    """Windows of a training.
 
     Attributes:
         train: instructive windows to learn from.
         validation: instructive windows of other episodes.
-        calibration: all windows of further episodes, as often as they occur.
-        test: all windows of further episodes, as often as they occur.
+        calibration: all windows of further episodes, at their natural frequency.
+        test: all windows of yet other episodes, at their natural frequency.
         search: finds hard windows between two rounds.
         held_out: all windows of each held-out band, which none of the other parts contains.
         source: origin of the data for the manifest; None if simulated.

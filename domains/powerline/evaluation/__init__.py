@@ -1,1 +1,1 @@
-"""Evaluation of power-line models for the gate and the report."""
+"""Evaluate power-line models for the gate and the report."""

@@ -1,4 +1,4 @@
-"""Results of cross-validation: per fold, and over all folds."""
+"""Define the results of cross-validation: per fold, and over all folds."""
 
 from __future__ import annotations
 

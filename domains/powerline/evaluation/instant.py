@@ -1,4 +1,4 @@
-"""Evaluate an `instant` model on ``classData.csv``, by the test part of the split of its training."""
+"""Evaluate an `instant` model on ``classData.csv``, using the test part of the split with which it was trained."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from training.fitting.defaults import DEFAULT_SEED
 from training.report.failures import axes, waveform
 from training.report.scores import merged_macro_f1
 
-# Neighbouring rows are not independent samples, so the bootstrap draws blocks of a tenth of a cycle.
+# Length of a bootstrap block: a tenth of a cycle, because neighbouring rows are not independent samples.
 BLOCK_ROWS = 40
 AROUND_ROWS = 200
 QUARTERS = ("lowest", "second", "third", "highest")
@@ -38,8 +38,8 @@ def evaluate_instant_model(classify: Classifier, artefact: Artefact, data: Path,
     """Evaluate an `instant` classifier on the rows that its training held out.
 
     Args:
-        classify: gives the probabilities of windows.
-        artefact: gives the split and the seed of its training.
+        classify: function that returns the probabilities (n, classes) of windows.
+        artefact: artefact whose manifest names the split and the seed of its training.
         data: path of ``classData.csv``.
         step: called with a description of each step.
 
@@ -104,8 +104,8 @@ def _elsewhere(metrics: dict[str, Any], split: Split) -> Elsewhere | None:
 def _leakage(windows: Windows, train: np.ndarray, test: np.ndarray, split: Split) -> tuple[LeakageCheck, ...]:
     """Count equal rows in training and test, and test rows whose neighbour in time is a training row."""
     training_rows = {windows.data[row].tobytes() for row in train}
-    # The random split cannot avoid neighbours. They are reported without failing: the report shows the score of the
-    # split by blocks beside them.
+    # The random split cannot avoid neighbours. They are reported and do not fail the check, since the report also shows
+    # the score of the split by blocks.
     allowed = None if split == "random" else 0
     inside = np.zeros(len(windows) + 2, bool)
     inside[train + 1] = True

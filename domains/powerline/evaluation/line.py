@@ -55,8 +55,8 @@ def evaluate_line_model(
     """Evaluate a `line` classifier.
 
     Args:
-        classify: gives the probabilities of windows.
-        artefact: gives the data of its training.
+        classify: function that returns the probabilities (n, classes) of windows.
+        artefact: artefact whose manifest describes the data of its training.
         scenarios: result of ``line_scenarios``.
         seed: seed of the scenarios.
         step: called with a description of each step.

@@ -1,4 +1,4 @@
-"""Measure how often a `line` model rejects windows: in-distribution ones, and inputs that no line produces."""
+"""Measure how often a `line` model rejects in-distribution windows, and inputs that no line produces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def measured_rejection(artefact: Artefact, seed: int, data: Path | None) -> Reje
 
     Args:
         artefact: an artefact of spec `line`.
-        seed: seed of the scenarios; the windows are drawn from another one.
+        seed: seed of the scenarios; the windows are drawn with another seed.
         data: path of ``classData.csv``, which is out of distribution for this spec; skipped if None.
 
     Returns:

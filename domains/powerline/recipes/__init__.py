@@ -1,1 +1,1 @@
-"""Recipes that train and compare models of power lines."""
+"""Train and compare models of power lines by recipes."""

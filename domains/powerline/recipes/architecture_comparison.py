@@ -22,7 +22,7 @@ from training.data.windows import Windows
 from training.fitting.fit import FitHistory, logits_of, stay_on_one_core
 from training.metrics import window_scores
 
-# Single windows classified to time the engine; one delay does not shift the median of this many.
+# Number of single windows classified to time the engine; one delay does not shift the median of this many.
 TIMED_WINDOWS = 300
 
 

@@ -1,13 +1,13 @@
-"""Cross-validate the `line` recipe by groups of episodes: the model that evaluates an episode has never seen it.
+"""Cross-validate the `line` recipe by groups of episodes, so that no model is evaluated on episodes of its training.
 
-The number of simulated groups of episodes equals the number of folds, and each group has seeds of its own. A fold's
-model learns from all groups but one, by the recipe's rounds, normalisation and calibration. It is evaluated by
+The number of simulated groups of episodes equals the number of folds, and each group has its own seeds. The model of a
+fold learns from all groups but one, with the recipe's rounds, normalisation and calibration. It is evaluated on
 
 - windows that lie fully in one state: those of the group left out, with instruments as bad as in training, and those of
   new lines with usual instruments, where each such window counts as often as it occurs;
 - faults on new lines: found faults, missed faults and delay;
-- disturbances of every kind on new lines. One hour has sixty of them. Each stands for a minute, of which the seconds
-  around it are simulated; the simulated quiet time stands for the quiet time between disturbances.
+- disturbances of every kind on new lines. One hour has sixty disturbances. Each stands for a minute, of which only the
+  seconds around it are simulated; the simulated quiet time stands for the quiet time between disturbances.
 
 Windows that are out of distribution count as no fault, as in a worker.
 """
@@ -85,7 +85,7 @@ class FoldOptions:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that determines the result; a result with another fingerprint comes from another recipe."""
+        """Hash of everything that determines the result; another fingerprint means another recipe or other options."""
         return hashlib.sha256(repr((self, self.batches, *decisive())).encode()).hexdigest()[:16]
 
 
@@ -95,7 +95,7 @@ def epochs_per_fold(options: FoldOptions) -> int:
 
 
 def cross_validate(options: FoldOptions, work_dir: Path, on_epoch: Epoch | None = None) -> Folds:
-    """Run one after the other all folds whose result ``work_dir`` does not hold yet.
+    """Run, one after another, all folds whose results are not in ``work_dir`` yet.
 
     Raises:
         TrainingError: ``work_dir`` holds results of other options or of another recipe, or cannot be written.
@@ -111,8 +111,8 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
     Args:
         options: options of the whole cross-validation.
         number: number of the fold, from 1.
-        work_dir: folder for a result and a checkpoint per fold, and for the groups' windows until all folds are done; a
-            killed fold resumes after its last epoch.
+        work_dir: folder for one result and one checkpoint per fold, and for the groups' windows until all folds are
+            done. A killed fold resumes after its last epoch.
         on_epoch: called after every epoch with the fold's number and the history of its round.
 
     Returns:

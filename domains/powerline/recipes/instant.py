@@ -1,4 +1,4 @@
-"""The recipe of ``faultline train --spec instant``, which trains an artefact on ``classData.csv``."""
+"""Train an `instant` artefact on ``classData.csv``: the recipe of ``faultline train --spec instant``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from training.fitting.manifests import (
 )
 from training.metrics import window_scores
 
-# The reference report's protocol: batches of 32, 50 epochs. We chose learning rate and clipping on the validation part.
+# Protocol of the reference report: batches of 32, 50 epochs. Learning rate and clipping were chosen on validation data.
 REFERENCE = FitOptions(epochs=50, batch=32, learning_rate=1e-2, final_rate=0.003, select_by="accuracy")
 
 

@@ -1,4 +1,4 @@
-"""The recipe of ``faultline train --spec line``, which trains an artefact on simulated episodes or a data set."""
+"""Train a `line` artefact on simulated episodes or a data set: the recipe of ``faultline train --spec line``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from training.fitting.manifests import (
 from training.fitting.rounds import Fitted, Round, classifier_of, epochs_of, fit_rounds
 from training.metrics import window_scores
 
-# A line's rating is often unknown, so currents are compressed from a fifth of rated current on. Voltages have a known
+# A line's rating is often unknown, so currents above a fifth of rated current are compressed. Voltages have a known
 # base and are hardly compressed.
 LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
     kind="asinh", centre=(0.0,) * 6, scale=(0.2,) * 3 + (0.5,) * 3, phasors=True
@@ -55,11 +55,11 @@ LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
 # After every round but the last, a search adds windows that the model still misclassifies. One epoch is enough to find
 # them; most epochs train with all of them.
 ROUNDS = (Round(0.15, 5e-3, 0.3), Round(0.15, 4e-3, 0.3), Round(0.7, 4e-3, 0.01))
-# Rounds that start from a trained model: small steps keep what it has learned.
+# Rounds that start from a trained model: small steps preserve its training.
 WARM_ROUNDS = (Round(0.5, 1e-3, 0.3), Round(0.5, 1e-3, 0.01))
-# Share of the shift of the logits that accounts for the rarity of faults. It is not 1, since a missed fault costs more
-# than a doubtful window. At 0.5, quiet windows with noise of 10 and 20 dB were classified as faults (macro-F1 .976 and
-# .989; here .978 and .990). At 0.8, fewer usual faults were found (.9976; here .9979, at 0.5 .9983).
+# Share of the logit offset for the rarity of faults that is applied. It is not 1, since a missed fault costs more than
+# a doubtful window. At 0.5, quiet windows with noise of 10 and 20 dB were classified as faults (macro-F1 .976 and .989;
+# with this value .978 and .990). At 0.8, fewer usual faults were found (.9976; with this value .9979, at 0.5 .9983).
 PRIOR_PART = 0.65
 LINE_FIT = FitOptions(batch=512, optimiser="muon", symmetries=LINE_SYMMETRIES)
 
@@ -175,7 +175,7 @@ def fit_line(
         validation: windows of other episodes.
         search: finds hard windows between two rounds.
         spec: spec of the windows.
-        options: gives epochs, seed, patience, checkpoints and progress.
+        options: epochs, seed, patience, checkpoints and progress.
         warm: True if the network is already trained.
 
     Returns:
@@ -201,13 +201,13 @@ def fit_line(
 
 
 def epochs_of_line(epochs: int, *, warm: bool = False) -> int:
-    """Return the number of epochs that ``fit_line`` fits in all rounds if ``epochs`` are asked for."""
+    """Return the total number of epochs of all rounds of ``fit_line`` if ``epochs`` are requested."""
     return sum(epochs_of(WARM_ROUNDS if warm else ROUNDS, epochs))
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The calibration of a fitted network, its bounds and its classifiers.
+    """Calibration of a fitted network, with its bounds and classifiers.
 
     ``classify`` rejects out-of-distribution windows, as a worker does; ``without_rejection`` ignores the bounds.
     """
@@ -225,7 +225,7 @@ def calibrate_line(
 
     Args:
         network: the network; its last bias is changed.
-        calibration: windows as often as they occur; only those that lie fully in one state are used.
+        calibration: windows at their natural frequency; only those that lie fully in one state are used.
         test: other windows, on which the temperature is evaluated.
         spec: spec of the windows.
         rejection_seed: seed of the lines on which the bounds are chosen.
@@ -241,7 +241,7 @@ def calibrate_for_prior(network: Any, calibration: Windows, test: Windows, spec:
 
     Args:
         network: the network; its last bias is changed.
-        calibration: windows as often as they occur, from which shift and temperature are found.
+        calibration: windows at their natural frequency, to which offset and temperature are fitted.
         test: other windows, on which the temperature is evaluated.
         spec: spec of the windows.
     """

@@ -1,7 +1,7 @@
-"""The memory that a training of `line` takes, as it was measured.
+"""Compute the memory that a training of `line` takes, from measurements.
 
-Resident memory at its height, of the child process of a retraining on two cores, and what ``line_memory`` computes
-before ``MemoryNeed`` adds its room:
+The table compares the peak resident memory of the child process of a retraining on two cores, as measured, with the
+value that ``line_memory`` computes before ``MemoryNeed`` adds its reserve:
 
 | | measured | computed |
 |---|---|---|
@@ -23,24 +23,25 @@ __all__ = ["LEAST_EPISODES", "LINE_EPISODES", "line_memory"]
 LINE_EPISODES = 400_000
 """Number of episodes that the recipe simulates by default."""
 LEAST_EPISODES = 10_000
-"""Fewer, 138,000 windows, are less than a fortieth of what the recipe learns from. An evaluation on 30 lines takes the
-memory of 48,000, so that this limit only counts where FAULTLINE_EVALUATION_LINES is small."""
+"""Smallest number of episodes of a usable training. Its 138,000 windows are less than a fortieth of those that the
+recipe learns from. An evaluation on 30 lines takes as much memory as a training on 48,000 episodes, so this limit
+matters only if FAULTLINE_EVALUATION_LINES is small."""
 BASE_MB = 1040.0
 EPISODE_KB = 34.0
-"""Three times the 768 bytes of each of an episode's 14 windows: as simulated, joined, and in the compiled steps."""
+"""Memory per episode: its 14 windows of 768 bytes are held three times (simulated, joined, in the compiled steps)."""
 WINDOW_KB = 2.4
 EVALUATION_MB = 1440.0
 EVALUATION_LINE_MB = 40.0
-"""At the height, windows of all lines are compared with those that were learned."""
+"""Memory per evaluated line at the peak, when the windows of all lines are compared with the training windows."""
 
 
 def line_memory(evaluation_lines: int) -> MemoryNeed:
-    """Return the memory of a training of `line` whose model is evaluated on so many lines."""
+    """Return the memory of a training of `line` whose model is evaluated on ``evaluation_lines`` lines."""
     learned = Batches.of(LINE_EPISODES)
     return MemoryNeed(
         base_mb=BASE_MB,
         episode_kb=EPISODE_KB,
-        # Of more than WHOLLY_KEPT learned episodes as many windows are kept as of so many.
+        # More than WHOLLY_KEPT training episodes do not increase the number of windows that are kept.
         most_episodes=round(WHOLLY_KEPT * LINE_EPISODES / (learned.mixed + learned.brief)),
         window_kb=WINDOW_KB,
         evaluation_mb=EVALUATION_MB + EVALUATION_LINE_MB * evaluation_lines,

@@ -1,4 +1,4 @@
-"""The recipes of power lines behind the generic interface: one for `line`, one for `instant`."""
+"""Implement the generic interface of recipes for power lines: one recipe for `line`, one for `instant`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.gate.thresholds import GateThresholds
 from training.memory_need import MemoryNeed
 from training.recipe import EvaluationOptions, Recipe, TrainOptions
 
-if TYPE_CHECKING:  # importing these would load TensorFlow or the report, which many processes do not need
+if TYPE_CHECKING:  # these imports would load TensorFlow or the report, which many processes do not need
     from training.evaluation.documents import Events, Rejection
     from training.evaluation.evaluation import Evaluation, Progress
 
@@ -27,7 +27,7 @@ __all__ = ["InstantRecipe", "LineRecipe", "PowerLineRecipe", "recipe"]
 
 
 def recipe(spec: SignalSpec) -> PowerLineRecipe:
-    """Return the recipe of a spec by its name; specs with windows like those of `line` get the recipe of `line`.
+    """Return the recipe of a spec by its name; other specs get the recipe of `line` if their windows fit it.
 
     Raises:
         SpecError: the simulator's records cannot be cut into windows of the spec.
@@ -42,7 +42,7 @@ class PowerLineRecipe(Recipe):
     """A recipe with the texts that all models of power lines share."""
 
     def window_words(self) -> str:
-        """Return a text with the number of cycles of a window and their sampling."""
+        """Return a text with a window's number of cycles and the samples per cycle."""
         per_cycle = power_line_spec(self.spec).samples_per_cycle
         cycles = self.spec.samples / per_cycle
         return f"{cycles:g} {'cycle' if cycles == 1 else 'cycles'} at {per_cycle} samples a cycle"
@@ -174,7 +174,7 @@ class InstantRecipe(PowerLineRecipe):
             options.data,
             seed=DEFAULT_SEED if options.seed is None else options.seed,
             epochs=options.epochs or InstantOptions.epochs,
-            # By default the split that the gate evaluates.
+            # The default is the split that the gate evaluates.
             split="random" if options.split == "random" else "blocks",
             architecture=options.architecture or DEFAULT_ARCHITECTURE,
             patience=options.patience,
@@ -209,7 +209,7 @@ class InstantRecipe(PowerLineRecipe):
         """Check that both models were trained on the same rows.
 
         Raises:
-            TrainingError: they were not, so each would be evaluated on training rows of the other.
+            TrainingError: the rows differ, so each model would be evaluated on training rows of the other.
         """
         if _rows(artefact) != _rows(champion):
             raise TrainingError(
@@ -228,7 +228,7 @@ def _check_simulated(spec: SignalSpec) -> None:
     """Check that the simulator's records can be cut into windows of ``spec``.
 
     Raises:
-        SpecError: they cannot.
+        SpecError: the records cannot be cut into such windows.
     """
     from domains.powerline.simulator.faults import CLASSES
     from domains.powerline.simulator.measurement import CHANNELS

@@ -1,4 +1,4 @@
-"""Thresholds of the gate for models of power lines."""
+"""Define the thresholds of the gate for models of power lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LineThresholds(GateThresholds):
 
 
 class InstantThresholds(LineThresholds):
-    """Thresholds for `instant`, which is evaluated on blocks in time of one line's record, where instants repeat."""
+    """Thresholds for `instant`, which is evaluated on blocks of time of one line's record, where instants repeat."""
 
     holdout_floor: float = Field(
         0.80, ge=0, le=1, description="Lowest merged macro-F1 on blocks in time, i.e. on unseen stretches of waveform."

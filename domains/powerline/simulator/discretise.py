@@ -59,7 +59,8 @@ def state_space(network: Network, switches: Switches) -> tuple[Array, Array, Arr
 
     C, D = np.zeros((n, OUTPUTS, STATES)), np.zeros((n, OUTPUTS, INPUTS))
     on_line = network.line_vt[:, None, None]
-    # A VT on the line measures the node's voltage plus the drop up to it; one on the bus the source's minus its drop.
+    # A VT on the line measures the node's voltage plus the drop up to the VT; a VT on the bus measures the source's
+    # voltage minus the source's drop.
     inductance = np.where(on_line, m * network.l_line, -network.l_local)
     resistance = np.where(on_line, m * network.r_line, -network.r_local)
     C[:, :, 6:9] = np.where(on_line, eye, 0.0)

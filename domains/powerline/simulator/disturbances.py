@@ -1,4 +1,4 @@
-"""Plans of disturbances that are not faults, for which a detector must raise no event.
+"""Plan disturbances that are not faults, for which a detector must raise no event.
 
 ``NON_FAULTS`` holds one function per kind, by name.
 """
@@ -12,7 +12,7 @@ from domains.powerline.simulator.events import ALL, Builder, LineContext, Planne
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 from domains.powerline.simulator.solver import Command
 
-# Largest angle of a swing: above it, one cycle of a swing looks like one cycle of a lasting three-phase arcing fault.
+# Largest angle of a swing; above it, one cycle of a swing looks like one cycle of a lasting three-phase arcing fault.
 MOST_SWING_RAD = np.radians(105)
 
 
@@ -50,7 +50,7 @@ def energising(line: LineContext, rng: np.random.Generator, start: int) -> Plann
 
 
 def load_step(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
-    """Plan a load, of three phases or partly of one, that is connected and disconnected, or a change of load flow."""
+    """Plan a three-phase or partly single-phase load that is connected and disconnected, or a change of load flow."""
     stop = start + line.lasting_samples(rng)
     rise = line.seconds(rng.uniform(1, 1.5 * SAMPLES_PER_CYCLE))
     if rng.random() < 0.35:

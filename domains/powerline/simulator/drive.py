@@ -1,7 +1,7 @@
-"""Inputs of a network over time: the voltages of its two sources, and the currents that loads draw.
+"""Compute the inputs of a network over time: the voltages of its two sources, and the currents that loads draw.
 
-A modulation changes the inputs of one episode between two times. It is evaluated for any stretch of time that the
-solver asks for, so a record may have any length.
+A modulation changes the inputs of one episode between two times. It is evaluated for each stretch of time that the
+solver requests, so a record may have any length.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Modulation(Protocol):
 
     @property
     def stop_s(self) -> float:
-        """Time in seconds from which there is no change any more."""
+        """Time in seconds after which there is no change."""
 
     def apply(self, drive: Drive) -> None:
         """Change ``drive`` in place."""
 
 
 def _ramp(t: Array, start: float, rise: float) -> Array:
-    """Rise smoothly from 0 to 1 between ``start`` and ``start + rise``."""
+    """Return a smooth rise from 0 to 1 between ``start`` and ``start + rise``."""
     x = np.clip((t - start) / max(rise, 1e-9), 0.0, 1.0)
     return np.asarray(x * x * (3 - 2 * x))
 
@@ -119,7 +119,7 @@ class Load:
 
 @dataclass(frozen=True)
 class MotorStart:
-    """The current of a motor: ``current`` per unit with a large lag while it runs up, then its running current."""
+    """Current of a motor: ``current`` per unit with a large lag while it runs up, then its running current."""
 
     start_s: float
     stop_s: float
@@ -173,7 +173,7 @@ class Inrush:
 
 @dataclass
 class Sources:
-    """Inputs of a batch of networks. ``modulations[n]`` belong to network n."""
+    """Inputs of a batch of networks; network n has the modulations ``modulations[n]``."""
 
     network: Network
     modulations: Sequence[Sequence[Modulation]] = field(default_factory=list)

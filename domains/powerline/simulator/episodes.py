@@ -15,14 +15,14 @@ from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, Para
 from domains.powerline.simulator.solver import Plan, solve
 from training.data.episodes import Episodes
 
-CHUNK = 1024  # lines solved together: enough to amortise the overhead of a step, few enough to stay in the cache
+CHUNK = 1024  # number of lines solved together: enough to amortise a step's overhead, few enough to stay in the cache
 EVOLVING_SHARE = 0.15
 SWITCHED_OUT_SHARE = 0.02  # share of de-energised lines among the episodes without a fault
 
 
 @dataclass(frozen=True)
 class ScenarioMix:
-    """Mix of events in episodes: share of faults, their classes and resistance, and the kinds of non-faults."""
+    """Mix of events in episodes: the share of faults, their classes and resistance, and the kinds of non-faults."""
 
     fault_share: float = 0.5
     classes: tuple[str, ...] = FAULT_CLASSES
@@ -41,7 +41,7 @@ def draw_events(line: LineContext, rng: np.random.Generator, mix: ScenarioMix, s
         return (fault(line, rng, start, name, evolving=evolving, resistance_ohm=mix.resistance_ohm),)
     earlier = max(0, start - int(rng.integers(0, 4 * SAMPLES_PER_CYCLE)))
     kind = str(rng.choice(["load_step", "swing", "motor_start"]))
-    # The simulator draws a load's current under all conditions, so a trip must not disconnect it.
+    # A simulated load draws its current under all conditions, so a trip must not disconnect it.
     clearing = None if kind == "swing" else "arc"
     return (
         NON_FAULTS[kind](line, rng, earlier),

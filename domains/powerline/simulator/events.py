@@ -1,4 +1,4 @@
-"""Planned events of the simulator, faults and others, and the line on which they happen."""
+"""Define planned events of the simulator, faults and others, and the line on which they happen."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class PlannedEvent(Event):
 
     @property
     def moments(self) -> tuple[int, ...]:
-        """Samples at which something is switched."""
+        """Samples at which a switching operation happens."""
         return self.start, self.stop, *(command.sample for command in self.commands)
 
 

@@ -1,4 +1,4 @@
-"""Plans of faults: inception, spread to other phases, and clearing."""
+"""Plan faults: inception, spread to other phases, and clearing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FAULT_CLASSES = CLASSES[1:]
 RESISTANCE_OHM = (0.01, 10.0)
 RESISTIVE_SHARE = 0.4
 # Highest resistance of an arc by the number of phases, per unit of the line's nominal impedance. An arc between phases
-# is short at any earth resistance; on a line of low voltage, ten ohms in each phase would be a load, not a fault. By
-# Warrington's formula (28,700 V/m · length / current^1.4), arcs of a few metres at some kiloampere have about 0.01.
+# is short whatever the earth resistance; on a line of low voltage, ten ohms in each phase would be a load, not a fault.
+# By Warrington's formula (28,700 V/m · length / current^1.4), arcs of a few metres at some kiloamperes have about 0.01.
 ARC_PER_UNIT = {1: np.inf, 2: 0.2, 3: 0.05}
 
-# Classes to which a fault may spread; ground may join, but never leaves.
+# Classes to which a fault of each class may spread; a fault may spread to ground, and ground then stays involved.
 SPREADS = {
     "AG": ("ABG", "CAG", "ABCG"),
     "BG": ("ABG", "BCG", "ABCG"),
@@ -72,7 +72,7 @@ def fault(
         evolving: True if the fault spreads to another phase before it is cleared.
         clearing: "arc" (the arc extinguishes by itself), or a trip with reclosing: "single_pole" (only for a fault of
             one phase to ground) or "three_pole"; drawn if None.
-        resistance_ohm: bounds of the resistance; on a line of low voltage, arcs between phases have less.
+        resistance_ohm: bounds of the resistance; arcs between phases have less on a line of low voltage.
     """
     ohms, resistance = draw_star(line, rng, name, resistance_ohm)
     commands = [Command(start, "fault", tuple(ohms))]

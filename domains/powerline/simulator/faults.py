@@ -1,4 +1,4 @@
-"""The eleven shunt faults: their classes in the order of the `line` spec, and their conductance matrices."""
+"""Define the eleven shunt faults: their classes in the order of the `line` spec, and their conductance matrices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NONE = 0
 
 
 def phases_of(name: str) -> NDArray[np.bool_]:
-    """Mark the phases A, B, C that the class ``name`` involves, bool (3,)."""
+    """Return a mask (3,) of the phases A, B, C that the class ``name`` involves."""
     return np.array([name != "none" and p in name for p in "ABC"])
 
 

@@ -1,4 +1,4 @@
-"""Imperfections of measurements, each as a function of arrays.
+"""Apply imperfections of measurements, each by a function of arrays.
 
 Samples are float32 (n, t, 6): ia ib ic va vb vc of n records, ``SAMPLES_PER_CYCLE`` samples per nominal cycle. No
 function changes its arguments. Random quantities are passed as numbers or drawn from a given generator.
@@ -39,9 +39,8 @@ def with_harmonics(samples: Samples, parts: NDArray[np.complex128], frequency: A
 def saturate(current: Samples, knee: Array, remanence: Array) -> Samples:
     """Return the secondary current (n, t, 3) of CTs with a resistive burden.
 
-    The flux is the integral of the secondary current. Above the knee point ``knee`` (n,) the steep slope of the
-    magnetising branch makes it carry nearly all current. The integration is by implicit Euler, which is stable for any
-    slope.
+    The flux is the integral of the secondary current. Above the knee point ``knee`` (n,) the steep magnetising branch
+    carries nearly all of the current. The integration uses the implicit Euler method, which is stable for any slope.
     """
     step = 2 * np.pi / SAMPLES_PER_CYCLE
     limit = knee[:, None] * np.ones(3)
@@ -59,7 +58,7 @@ def saturate(current: Samples, knee: Array, remanence: Array) -> Samples:
 
 
 def permuted(samples: Samples, currents: NDArray[np.intp], voltages: NDArray[np.intp] | None = None) -> Samples:
-    """Connect phase ``currents[:, k]`` (n, 3) to the k-th current input; voltages likewise, or by ``voltages``."""
+    """Connect phase ``currents[:, k]`` (n, 3) to current input k; voltages by ``voltages``, by default likewise."""
     channels = np.concatenate([currents, (currents if voltages is None else voltages) + 3], axis=1)
     return np.take_along_axis(samples, channels[:, None, :], axis=2)
 

@@ -1,6 +1,6 @@
-"""The measurement chain from a line's currents and voltages to a record, drawn at random per record.
+"""Draw at random and apply the measurement chain from a line's currents and voltages to a record.
 
-From the line on, the chain consists of harmonics of the grid, CT saturation, wiring, sampling, noise, gain,
+Starting from the line, the chain consists of harmonics of the grid, CT saturation, wiring, sampling, noise, gain,
 quantisation and transmission. ``imperfections`` holds the function of each step.
 """
 
@@ -33,7 +33,7 @@ __all__ = ["HARSH", "USUAL", "Chain", "Faulty", "Instruments", "draw_chains", "m
 
 @dataclass(frozen=True)
 class Faulty:
-    """Shares of records with faulty or miswired instruments, in contrast to merely inaccurate ones."""
+    """Shares of records with faulty or miswired instruments, as opposed to merely inaccurate ones."""
 
     harmonics: float = 0.0
     jitter: float = 0.0
@@ -71,7 +71,7 @@ class Instruments:
 ORDERS = np.array(list(permutations(range(3))))  # the first one is the correct phase order
 CHANNELS = ("ia", "ib", "ic", "va", "vb", "vc")
 USUAL = Instruments()
-# All imperfections of the measurement chain at once.
+# Instruments with all imperfections of the measurement chain.
 HARSH = Instruments(
     noise_db=(8.0, 45.0),
     knee=(1.5, 40.0),
@@ -228,7 +228,7 @@ def measure(samples: Samples, chain: Chain, rng: np.random.Generator, frequency:
     seen = permuted(seen, chain.order, chain.voltage_order)
     if chain.jitter.any():
         seen = jittered(seen, chain.jitter, own)
-    # Half of the records have a constant instrument noise, relative to nominal; in the others it follows the signal.
+    # Half of the records have a constant noise relative to nominal; in the others the noise follows the signal.
     level = np.sqrt(np.square(seen, dtype=np.float64).mean(axis=1))
     nominal = np.where(np.arange(6) < 3, 0.35, 0.7)
     follows = rng.random((n, 1)) < 0.5
@@ -253,7 +253,7 @@ def renamed(labels: NDArray[np.int8], chain: Chain) -> NDArray[np.int8]:
 
 
 def renamed_class(name: str, order: Sequence[int] | NDArray[np.intp]) -> str:
-    """Return the name of a class if phase ``order[k]`` is connected as the k-th; pairs are named AB, BC, CA."""
+    """Return the name of a class if phase ``order[k]`` is connected as phase k; pairs are named AB, BC, CA."""
     if name == "none":
         return name
     connected = {"ABC"[k] for k in range(3) if "ABC"[order[k]] in name}

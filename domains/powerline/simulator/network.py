@@ -1,4 +1,4 @@
-"""Lines and the grids behind their two ends, drawn at random within the bounds of a parameter sweep.
+"""Draw lines, and the grids behind their two ends, at random within the bounds of a parameter sweep.
 
 All quantities are per unit of the line's nominal phase voltage and rated current (both peak); impedances are per unit
 of the ratio of these. Time is in seconds, so an inductance is a reactance per unit divided by 2π·50 or 2π·60.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 SAMPLES_PER_CYCLE = 32
-OVERSAMPLING = 4  # resonances of line capacitance and source inductance lie above the output's Nyquist frequency
+OVERSAMPLING = 4  # solver steps per sample: capacitance and inductance resonate above the output's Nyquist frequency
 HIGHEST_RESONANCE_HZ = 1800.0
 LOWEST_KV = 3.0
 
@@ -62,7 +62,7 @@ LEVELS = (
 class Network:
     """Parameters of ``n`` lines. Vectors have shape (n,) if not stated otherwise, matrices (n, 3, 3).
 
-    The module states the units. ``position`` is the place of the fault node along the line (0…1 from the measured end),
+    The module's docstring gives the units. ``position`` is the fault node on the line (0…1 from the measured end),
     where the line's capacitance is lumped. ``line_vt`` is True if the VTs are on the line side of the circuit breaker.
     """
 

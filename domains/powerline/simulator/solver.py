@@ -107,7 +107,7 @@ class _Run:
         return out
 
     def _settled_filter(self, sos: Array, raw: Array) -> Array:
-        """Return the filter's state after one cycle before the record, taken to equal the record's first cycle."""
+        """Return the filter's state at the record's start, assuming that the first cycle also preceded the record."""
         cycle = raw[: SAMPLES_PER_CYCLE * OVERSAMPLING]
         memory = np.zeros((sosfilt_zi(sos).shape[0], 2, *raw.shape[1:]))
         return np.asarray(sosfilt(sos, cycle, axis=0, zi=memory)[1])
@@ -183,7 +183,7 @@ class _Run:
             self._changed(np.flatnonzero(changed))
 
     def _extinguish(self, before: Array, after: Array) -> NDArray[np.bool_]:
-        # Current that flows into the node, and neither charges it nor returns to it, flows through the fault.
+        # The sum of the currents into the node, apart from the part that charges the node, flows through the fault.
         was, now = before[:, 0:3] + before[:, 3:6], after[:, 0:3] + after[:, 3:6]
         out = self.arcs & ((was * now <= 0) | (np.abs(now) < CHOPPED))
         # An arc between two phases without ground has a single current, so it extinguishes as a whole.

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from domains.powerline.waveforms.record import MAX_HZ, MIN_HZ
 
 ENOUGH_HZ = 2000.0
-"""Rate to which samples are reduced by averaging before the estimate: 25 per cycle of the highest mains frequency."""
+"""Rate to which samples are reduced by averaging before the estimate: 25 per cycle at the highest mains frequency."""
 MOST_SECONDS = 4.0
-"""A longer stretch does not improve the estimate."""
+"""Longest stretch that is used; a longer one does not improve the estimate."""
 LEAST_CYCLES = 1.5
 STEADY = 0.03
 """Relative change of the amplitude over a cycle up to which it counts as steady."""

@@ -1,6 +1,6 @@
 """Assign channels to lines: pair sets of phases to bays, or follow the user's mapping.
 
-A doubtful assignment is never made; it becomes a finding.
+A doubtful assignment is not made and is reported as a finding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from domains.powerline.waveforms.naming import PhaseSet, kind_of, phase_sets
 from domains.powerline.waveforms.record import CHANNELS, Finding, RawChannel, RawRecord, ReadOptions
 
 MAX_NAME = 120
-"""Characters of a line's name at most: with the file's name it stays below the contract's 255 bytes in most scripts."""
+"""Maximum length of a line's name: with the file's name it stays below the contract's 255 bytes in most scripts."""
 MAX_LISTED = 12
 
 
@@ -150,7 +150,7 @@ def _bay(raw: RawRecord, current: PhaseSet | None, voltage: PhaseSet | None) -> 
 
 
 def _named(bays: list[Bay]) -> list[Bay]:
-    """Return the bays with unique names free of control characters."""
+    """Return the bays with unique names without control characters."""
     named: list[Bay] = []
     taken: set[str] = set()
     for number, bay in enumerate(bays, 1):

@@ -1,7 +1,7 @@
 """Derive quantity, phase and set of three from a channel's name, unit and phase field.
 
-Structure decides rather than dictionaries, so that any language works: three channels whose names differ only in one
-symbol of a known alphabet of phases (A B C, L1 L2 L3, R S T, …) are a set, whatever the rest of their names means.
+The structure of names is used instead of a dictionary, so that any language works: three channels whose names differ
+only in one symbol of a known alphabet of phases (A B C, L1 L2 L3, R S T, …) are a set, whatever their names mean.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ ALPHABETS = (
     Alphabet(("1", "2", "3")),
     Alphabet(("U", "V", "W")),
 )
-"""Tried in this order: a later alphabet sees only the channels that no earlier one placed."""
+"""Alphabets in the order in which they are tried; each is applied to the channels that no earlier one assigned."""
 PAIR_SIGN = r"[\s\-/_.]?"
 PAIR_SIGNS = re.compile(r"[\s\-/_.]+")
 
@@ -99,14 +99,14 @@ def unit_of(channel: RawChannel) -> tuple[Kind, float]:
 
 
 def kind_of(channel: RawChannel) -> Kind:
-    """Return current or voltage, by unit or else by name; ``""`` if it is neither."""
+    """Return current or voltage, by the unit or else by the name; ``""`` if the channel is neither."""
     kind, _ = unit_of(channel)
     # A channel with any other unit (Hz, MW, °) is neither, unless the unit only means "per unit".
     if kind or channel.unit.strip().lower() not in ("", "pu", "p.u.", "p.u", "%", "1", "-", "none"):
         return kind
     name = _plain(channel.name).upper()
     voltage, current = _VOLTAGE.search(name), _CURRENT.search(name)
-    # The quantity stands before the phase: I_V is the current of phase V.
+    # The quantity precedes the phase: I_V is the current of phase V.
     if voltage is not None and (current is None or voltage.start() < current.start()):
         return "voltage"
     return "current" if current is not None else ""
@@ -126,7 +126,7 @@ def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], set[int]
     kinds = {index: kind_of(channel) for index, channel in enumerate(channels)}
     free = {index for index, kind in kinds.items() if kind and not NO_WAVEFORM.search(channels[index].name)}
     sets: list[PhaseSet] = []
-    # Some files give every channel of a bay its own circuit: ignore circuits for what could not be placed by them.
+    # Some files give every channel of a bay its own circuit: circuits are ignored for channels that remain unassigned.
     for fewest, by_circuit in ((3, True), (3, False), (2, True)):
         for alphabet in ALPHABETS:
             sets += _sets_of(channels, kinds, free, alphabet, fewest=fewest, by_circuit=by_circuit)
@@ -198,9 +198,9 @@ def _readings(channel: RawChannel, alphabet: Alphabet) -> Iterator[tuple[int, st
 
 
 def _phase_field(channel: RawChannel, alphabet: Alphabet) -> int | None:
-    """Return the phase that the phase field names under an alphabet.
+    """Return the phase that the phase field names in an alphabet.
 
-    None if the field names no phase, −1 if it names a phase of another alphabet or ground.
+    The result is None if the field names no phase, and −1 if it names ground or a phase of another alphabet.
     """
     text = PAIR_SIGNS.sub("", _plain(channel.phase)).upper()
     if not text:

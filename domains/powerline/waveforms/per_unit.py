@@ -13,22 +13,22 @@ from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE, resampled
 
 PER_CYCLE = 32
 MOST_SECONDS = 10.0
-"""Length of the record's beginning that is analysed: longer records are continuous recordings."""
+"""Length of the beginning of a record that is analysed; longer records are continuous recordings."""
 STEADY_VOLTAGE, STEADY_CURRENT = 0.05, 0.15
-"""Relative change against the first cycle up to which a cycle still counts as before the event."""
+"""Relative change from the first cycle up to which a cycle still counts as before the event."""
 NEAR_RATED = (0.75, 1.3)
 """Range of measured over rated voltage within which the rated voltage is accepted as the base."""
 RATED_SECONDARY_VOLT = (100.0, 110.0, 115.0, 120.0)
 LOAD_PER_UNIT = 0.5
-"""Per-unit value given to the load before the event if no CT rating is known: usual loads are 0.2 to 1."""
+"""Per-unit value that is assumed for the load before the event if no CT rating is known: usual loads are 0.2 to 1."""
 LEAST_LOAD = 0.01
-"""Load over the highest current of the record: below this the line was open or idle, and its load gives no base."""
+"""Ratio of load to highest current below which the line was open or idle, so that its load gives no base."""
 HIGHEST_PER_UNIT = 20.0
 """Highest current in per unit if no CT rating is known: CTs are built for 20 times their rating."""
 IMPLAUSIBLE_PER_UNIT = 80.0
-"""Multiple of the CT rating that no fault current reaches: CTs saturate long before."""
+"""Multiple of the CT rating that no measured fault current reaches, since CTs saturate far below it."""
 REVERSED_SHARE = 0.5
-"""Active over apparent power above which the direction of power flow is certain."""
+"""Ratio of active to apparent power above which the direction of power flow is certain."""
 
 Array = NDArray[np.float64]
 
@@ -151,7 +151,7 @@ def _voltage_base(
         measured = _level(np.abs(phasors.values[: max(1, phasors.steady), 3:]).mean(axis=0))
         highest = max((_level(row) for row in np.abs(phasors.values[:, 3:])), default=0.0)
         if measured < 0.5 * highest:
-            # The line was de-energised at first: the voltage it reaches later is closer to nominal.
+            # The line was de-energised at first, so the voltage that it reaches later is closer to nominal.
             measured = highest
     if measured <= 0.0:
         measured = float(np.abs(samples).max(initial=0.0))

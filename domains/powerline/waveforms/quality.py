@@ -11,10 +11,10 @@ from scipy.ndimage import shift
 from domains.powerline.waveforms.record import CHANNELS, Finding, RawChannel, RawRecord, Segment
 
 BRIDGED_SECONDS = 0.004
-"""Longest hole of missing values that is interpolated: over a fifth of a cycle a straight line stays near the wave."""
+"""Longest gap of missing values that is interpolated: over a fifth of a cycle, a straight line stays near the wave."""
 LEAST_SKEW_US = 1.0
 CLIPPED_SHARE = 0.01
-"""Share of samples at the two extremes from which a channel counts as clipped: a sine has few there."""
+"""Share of samples at the two extremes from which a channel counts as clipped; a sine has few samples there."""
 CLIPPED_RUN = 4
 
 Values = NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Read a waveform file into lines in per unit. Each step needs the results of the steps before it."""
+"""Read a waveform file into lines in per unit. Each step uses the results of the steps before it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KINDS: tuple[tuple[str, Callable[[Path], bool], Reader], ...] = (
 )
 DEFAULT_HZ = 50.0
 HEADER_TOLERANCE_HZ = 2.0
-"""The frequency of a grid deviates from nominal by less than this."""
+"""Largest deviation of a grid's frequency from nominal."""
 
 
 def is_record(path: Path) -> bool:
@@ -49,13 +49,13 @@ def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> R
 
     Args:
         path: COMTRADE (either file of the pair, or CFF), CSV, or Parquet.
-        options: values that replace what the file states.
+        options: values that replace those in the file.
 
     Returns:
         The record. If no line can be identified without doubt, ``lines`` is empty and ``findings`` gives the reason.
 
     Raises:
-        RecordError: the file is missing, broken or of an unknown kind; the message is one line and names the
+        RecordError: the file is missing, damaged or of an unknown kind; the message is one line and names the
             position in the file.
 
     Example:
@@ -143,7 +143,7 @@ def _line(raw: RawRecord, bay: Bay, options: ReadOptions, *, alone: bool) -> Rec
 
 
 def _prefault_segments(raw: RawRecord, samples: NDArray[np.float32]) -> tuple[Segment, ...]:
-    """Return the segments that start with the pre-fault state; of separate waveforms the one with most voltage."""
+    """Return the segments that start with the pre-fault state; for separate waveforms, the one with most voltage."""
     if not raw.segments_are_lines:
         return raw.segments
     return (max(raw.segments, key=lambda segment: float(np.abs(samples[segment.first : segment.stop, 3:]).mean())),)
@@ -179,7 +179,7 @@ def _frequency(raw: RawRecord, samples: NDArray[np.float32], options: ReadOption
     longest = max(usable or raw.segments, key=lambda segment: len(segment) / segment.rate_hz)
     part = samples[longest.first : longest.stop]
     found = frequency_of((part[:, 3:], part[:, :3]), longest.rate_hz)
-    # The estimate is less exact than this. Rounding makes the same waveform in two formats give the same windows.
+    # The estimate is less exact than three digits. Rounding makes the same waveform in two formats give equal windows.
     found = None if found is None else round(found, 3)
     header = raw.header_hz
     if found is None:

@@ -1,4 +1,4 @@
-"""Data classes of a record: the lines found in a file, in per unit, and the findings about the file."""
+"""Define a waveform record: the lines found in a file, in per unit, and the findings about the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MIN_HZ, MAX_HZ = 10.0, 80.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem or peculiarity of a record, and how the reader handled it."""
+    """Problem or peculiarity of a record, with the way in which the reader handled it."""
 
     level: Literal["note", "warning"]
     """A note was handled without doubt. A warning may change the faults that are found: check it."""
@@ -36,7 +36,7 @@ class Finding:
 
 
 class ReadOptions(FrozenModel):
-    """Options of the reader, which replace what it would otherwise read or estimate.
+    """Options of the reader, which replace values that it would otherwise read or estimate.
 
     Example:
         >>> ReadOptions(channels="feeder: ia=4 ib=5 ic=6 va=1 vb=2 vc=3", encoding="gbk").flip
@@ -95,7 +95,7 @@ class Segment:
     stop: int
     rate_hz: float
     start_s: float
-    """Time of the first sample, in seconds after the record's first sample."""
+    """Time of the segment's first sample, in seconds after the record's first sample."""
 
     def __len__(self) -> int:
         return self.stop - self.first
@@ -114,7 +114,7 @@ class RawRecord:
     format: str
     channels: tuple[RawChannel, ...]
     values: NDArray[np.float32]
-    """Shape (channels, t), in the channels' units; NaN where the file marks a value as missing."""
+    """Values (channels, t), in the channels' units; NaN if the file marks a value as missing."""
     segments: tuple[Segment, ...]
     start_ns: int = 0
     trigger_ns: int | None = None
@@ -139,7 +139,7 @@ class RecordLine:
         name: unique in the record; the line's id on a topic.
         samples: float32 (t, 6), ia ib ic va vb vc, per unit of nominal peak values; zeros where missing.
         missing: names of the channels that the record does not have.
-        sources: channel of the file behind each channel of the line, e.g. ``{"ia": "4 IL1"}``.
+        sources: channel of the file from which each channel of the line comes, e.g. ``{"ia": "4 IL1"}``.
         start_ns: Unix time of the first sample.
         segments: segments of one rate each, in time order.
         frequency_hz: mains frequency, estimated from the signal.

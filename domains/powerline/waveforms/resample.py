@@ -23,15 +23,16 @@ It attenuates by about 50 dB above 1.3 times the new band, and is flat up to 0.7
 """
 KAISER_BETA = 5.0
 FEWEST_PER_CYCLE = 8.0
-"""Fewest samples per cycle of a waveform: a slower segment is skipped, and may hold magnitudes."""
+"""Smallest number of samples per cycle of a waveform; a slower segment may hold magnitudes and is skipped."""
 BLOCK_VALUES = 1 << 20
-"""Values processed at a time: 4 MiB of float32, which caches hold."""
+"""Number of values processed at a time: 4 MiB of float32, which fit into caches."""
 KERNEL_STEPS = 512
-"""Positions between two samples for which the filter is tabulated; the error of the position is below 0.1 %."""
+"""Number of positions between two samples for which the filter is tabulated; the position's error is below 0.1 %."""
 MOST_RATIO = 96.0
-"""Input samples per output sample above which samples are averaged first; this aliases at most 1 % into the band."""
+"""Number of input samples per output sample above which samples are averaged first; at most 1 % aliases into the band.
+"""
 OVERHANG = 2
-"""Steps by which a part may extend beyond its ends, towards a neighbour of another rate."""
+"""Number of steps by which a part may extend beyond its ends, towards a neighbour of another rate."""
 WINDOWS_PER_MESSAGE = 100
 
 Samples = NDArray[np.float32]
@@ -64,7 +65,7 @@ def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
 
     Args:
         line: line of a record.
-        spec: gives samples per window and cycle, hop and channels.
+        spec: spec of the windows, for the samples per window and cycle, the hop and the channels.
 
     Returns:
         Runs in the order of the record; empty if every stretch is shorter than a window.
@@ -104,7 +105,7 @@ def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
 def whole_hop_rate(spec: SignalSpec, frequency_hz: float) -> float:
     """Return the sampling rate nearest to the spec's samples per cycle at which a hop is a whole number of nanoseconds.
 
-    The times of windows, and with them the ids of events, are then the same however windows are grouped in messages.
+    The times of windows, and so the ids of events, then do not depend on how windows are grouped into messages.
 
     Example:
         >>> from model.spec import load_spec
@@ -133,7 +134,7 @@ def messages_of(
 
 
 def _units(line: RecordLine, spec: SignalSpec) -> Samples:
-    """Return the factors of the six channels: a spec of single instants is trained on A and V as in the file."""
+    """Return the factors of the six channels; models of single instants are trained on A and V as in the file."""
     if spec.sequence != "channels":
         return np.ones(6, np.float32)
     return np.repeat(np.array([line.current_base, line.voltage_base], np.float32), 3)
@@ -144,8 +145,8 @@ def resampled(samples: Samples, segments: Sequence[Segment], rate_hz: float) -> 
 
     Args:
         samples: float32 (t, channels) of the whole record.
-        segments: segments of the stretch, each following the one before.
-        rate_hz: wanted sampling rate in samples per second.
+        segments: segments of the stretch, in order and without a gap.
+        rate_hz: requested sampling rate in samples per second.
 
     Returns:
         Samples float32 (n, channels), and the time of the first one in seconds after the record's first sample.
@@ -202,7 +203,7 @@ def _interpolated(
     interpolation in one.
     """
     samples = part.samples
-    # Rounded, so that rates which differ only by rounding share a filter.
+    # The ratio is rounded so that rates which differ only by rounding share a filter.
     stretch = round(max(1.0, ratio), 3)
     half = int(np.ceil(HALF_WIDTH * stretch)) + 1
     padded = np.concatenate(
@@ -236,10 +237,10 @@ def _kernel(stretch: float, half: int) -> Samples:
 
 
 def _extended(part: _Part, other: _Part | None, first: int, stop: int) -> Samples:
-    """Return values before or after a part at its own rate: the neighbour's where it has samples, else a reflection.
+    """Return values before or after a part at its own rate: those of the neighbour if it has any, else a reflection.
 
-    The samples are reflected through the end point, as zero-phase filters do it: value and slope continue, and no step
-    appears.
+    The samples are reflected through the end point, as in zero-phase filters, so that value and slope continue without
+    a step.
     """
     own = part.samples
     indices = np.arange(first, stop)

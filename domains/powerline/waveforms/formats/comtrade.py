@@ -1,4 +1,4 @@
-"""Read COMTRADE files: the pair CFG and DAT, with suffixes in upper or lower case, and the single file CFF."""
+"""Read COMTRADE files: the pair of CFG and DAT, with suffixes in upper or lower case, and the single file CFF."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from domains.powerline.waveforms.formats.segments import find_segments
 from domains.powerline.waveforms.record import Finding, RawRecord, ReadOptions
 
 MAX_HEADER_BYTES = 8 << 20
-"""Largest header that is read. A header of ten thousand channels has one megabyte."""
+"""Size of the largest header that is read. A header of ten thousand channels has one megabyte."""
 _SECTION = re.compile(
     rb"^[ \t]*---[ \t]*file type:[ \t]*([a-z]+)([^\r\n]*?)---[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
@@ -40,7 +40,7 @@ class _Parts:
 
 
 def is_comtrade(path: Path) -> bool:
-    """Return True if a file's suffix is one of COMTRADE."""
+    """Return True if a file has a suffix of COMTRADE."""
     return path.suffix.lower() in SUFFIXES
 
 
@@ -49,7 +49,7 @@ def read_comtrade(path: Path, options: ReadOptions) -> RawRecord:
 
     Args:
         path: any file of the record.
-        options: values that replace what the file states.
+        options: values that replace those in the file.
 
     Returns:
         The channels of the record in their own units.
@@ -114,7 +114,7 @@ def _pair_parts(path: Path, options: ReadOptions) -> _Parts:
 
 
 def _sibling(path: Path, suffix: str) -> Path:
-    """Return the file of the pair with a suffix; upper and lower case are equal if no exact match exists."""
+    """Return the file of the pair that has a suffix; case is ignored if there is no exact match."""
     if path.suffix.lower() == suffix and path.is_file():
         return path
     try:

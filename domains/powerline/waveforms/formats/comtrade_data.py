@@ -16,11 +16,11 @@ from domains.powerline.waveforms.formats.text_table import csv_table
 from domains.powerline.waveforms.record import Finding
 
 BLOCK_BYTES = 4 << 20
-"""Bytes of rows that are scaled at a time: intermediate results then stay in the cache and need little memory."""
+"""Number of bytes scaled at a time, so that intermediate results stay in the cache and need little memory."""
 STORED = {"BINARY": "i2", "BINARY32": "i4", "FLOAT32": "f4"}
 MISSING_STAMP = 0xFFFFFFFF
 LEAST_FLOAT = -3.4e38
-"""A FLOAT32 at or below this marks a missing value (the standard uses the lowest float)."""
+"""FLOAT32 value at or below which a value is missing (the standard uses the lowest float)."""
 ASCII_MISSING = 99999.0
 PROBED_ROWS = 64
 
@@ -76,7 +76,7 @@ def _row_type(header: ComtradeHeader, name: str, order: str) -> np.dtype[Any]:
 
 
 def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> tuple[str, str]:
-    """Return the format and byte order under which sample numbers count up by one, trying the header's first."""
+    """Return the format and byte order with which sample numbers increase by one, trying the header's first."""
     stated = (header.data_format, "<")
     others = [(name, order) for order in "<>" for name in STORED if (name, order) != stated]
     for name, order in [stated, *others]:
@@ -101,7 +101,7 @@ def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> tuple[str, str]:
 
 
 def _format_of_words(words: NDArray[np.float32]) -> str:
-    """Return the format of words of four bytes: floats or integers, whose rows have the same size.
+    """Return the format of four-byte words: floats or integers, since rows of both have the same size.
 
     Integers below 2²⁴ are denormal when read as floats, and floats read as integers exceed the range of any converter.
     """

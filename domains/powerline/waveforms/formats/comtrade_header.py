@@ -1,6 +1,6 @@
 """Parse the header of a COMTRADE record (CFG) line by line, after IEEE C37.111 of 1991, 1999 and 2013.
 
-The ``comtrade`` package is the reference of our tests but not the reader, for these reasons. Its version 0.2.0
+The ``comtrade`` package is the reference of the tests but is not used as reader, for these reasons. Its version 0.2.0
 allocates as much memory as a header claims. It fills a truncated file with zeros. Its errors name no line. It cannot
 read a rate of 0 that the header announces as one rate, seconds without a fraction, station names with a comma, or a CFF
 that is not UTF-8. It takes every −1 of a 1991 file for a missing value.
@@ -20,7 +20,7 @@ from domains.powerline.waveforms.record import Finding, RawChannel
 REVISIONS = ("1991", "1999", "2013")
 FORMATS = ("ASCII", "BINARY", "BINARY32", "FLOAT32")
 MAX_SAMPLES = 2**40
-"""A header with more samples is invalid; the file's size sets a much lower limit."""
+"""Largest number of samples in a valid header; the file's size sets a much lower limit."""
 END_OF_FILE = "\x1a"
 """Control-Z, with which old systems end text."""
 
@@ -55,7 +55,7 @@ class ComtradeHeader:
 
 
 class _Lines:
-    """Lines of the header, taken one by one; errors name the number of the line taken last."""
+    """Lines of the header, which are taken one by one; errors name the number of the last line taken."""
 
     def __init__(self, text: str, path: Path, first_line: int) -> None:
         self._lines = text.replace(END_OF_FILE, "").splitlines()

@@ -1,4 +1,4 @@
-"""Detect the encoding of text: recorders write headers in the code page of their maker's Windows."""
+"""Detect the encoding of text, since recorders write headers in the local code page of Windows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from domains.powerline.waveforms.errors import RecordError
 
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 CANDIDATES = ("gb18030", "cp1251", "cp866", "koi8-r", "cp1252", "cp1250", "latin-1")
-"""Encodings by preference among equally plausible ones; latin-1 reads any bytes and comes last."""
+"""Encodings in order of preference among equally plausible ones; latin-1 decodes any bytes and comes last."""
 CHINESE_WORDS = "相电流压线路母变侧保护零序高低中开关站所启动时间回主接地测量备用差"
 RUSSIAN_WORDS = re.compile(
     r"ток|напр|фаз|лини|шин|ввод|секц|яч|пс|вл|ку?в|нейтр|транс|осцил|регистр|сторон", re.IGNORECASE
@@ -69,10 +69,10 @@ def _readings(data: bytes) -> list[tuple[float, str, str]]:
 
 
 def _plausibility(text: str, encoding: str) -> float:
-    """Score how well the text fits the encoding's languages: known words weigh most, then usual letters."""
+    """Return a score of how well the text fits the encoding's languages: known words weigh most, then usual letters."""
     non_ascii = [char for char in text if ord(char) > 127]
     if encoding == "gb18030":
-        # GB 2312 lists the common hanzi first; Cyrillic text read as GBK gives rare hanzi from behind them.
+        # GB 2312 lists the common hanzi first; Cyrillic text read as GBK gives rare hanzi from after them.
         common = sum(char in CHINESE_WORDS for char in non_ascii)
         usual = sum(b"\xb0" <= char.encode("gb18030")[:1] <= b"\xd7" for char in non_ascii)
         return 4.0 * common / len(non_ascii) + 0.5 * usual / len(non_ascii)
@@ -85,7 +85,7 @@ def _plausibility(text: str, encoding: str) -> float:
         return (1.2 * cased + 3.0 * known) / len(non_ascii)
     usual_letters = CENTRAL if encoding == "cp1250" else WESTERN
     share = sum(char in usual_letters for char in non_ascii) / len(non_ascii)
-    # Accented letters stand among plain ones; a word of nothing but accented letters belongs to another alphabet.
+    # Accented letters occur among plain ones; a word of only accented letters belongs to another alphabet.
     alone = sum(len(word) for word in re.findall(r"[^\x00-\x7f]{3,}", text)) / len(non_ascii)
     return (
         {"cp1252": 1.0, "cp1250": 0.9, "latin-1": 0.1}[encoding] * share

@@ -1,4 +1,4 @@
-"""Derive the times of samples: segments of one rate each, by the header's rates, sample numbers and the time column."""
+"""Derive the times of samples, as segments of one rate each, from header rates, sample numbers and the time column."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from domains.powerline.waveforms.record import Finding, Segment
 
 Counts = NDArray[np.int64]
 GAP_STEPS = 1.5
-"""A step longer than this multiple of the usual step means that samples are missing."""
+"""Multiple of the usual step above which a step means that samples are missing."""
 RATE_TOLERANCE = 0.02
-"""Tolerated difference of the time column's rate from the header's: times rounded to whole units are rarely better."""
+"""Tolerated difference between the rates of time column and header: times in whole units are rarely more exact."""
 MEDIAN_STEPS = 9
-"""Steps of the median filter if only times are known: it removes jitter and keeps a change of rate."""
+"""Length of the median filter, in steps, if only times are known: it removes jitter and preserves a change of rate."""
 CHANGED = 1.08
 """Ratio of neighbouring median steps from which the sampling rate counts as changed."""
 MAX_SEGMENTS = 10_000
-"""With more breaks than this, the time column counts as unusable."""
+"""Number of segments above which the time column counts as unusable."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleClock:
-    """Statements of a file about the times of its samples.
+    """Information in a file about the times of its samples.
 
     Attributes:
         rows: number of samples.
@@ -66,7 +66,7 @@ def find_segments(clock: SampleClock) -> tuple[tuple[Segment, ...], list[Finding
 
 
 def _positions(clock: SampleClock, findings: list[Finding]) -> Counts:
-    """Return the number of every sample, from 1; the number of its row if the written ones do not count up."""
+    """Return the number of every sample, from 1; its row number if the numbers in the file do not increase."""
     rows = np.arange(1, clock.rows + 1, dtype=np.int64)
     if clock.numbers is None or clock.rows < 2:
         return rows
@@ -93,7 +93,7 @@ class _Piece:
 def _by_rate(
     clock: SampleClock, positions: Counts, first: int, stop: int, rate: float, findings: list[Finding]
 ) -> tuple[_Piece, ...]:
-    """Cut a segment of known rate where the time column jumps, or else the sample numbers."""
+    """Cut a segment of known rate where the time column jumps, or the sample numbers if there are no times."""
     steps_s: NDArray[np.float64] = np.diff(positions[max(first - 1, 0) : stop]) / rate
     if clock.stamps is not None:
         stamped = np.diff(clock.stamps[max(first - 1, 0) : stop]) * clock.unit_s
@@ -149,7 +149,7 @@ def _by_time(clock: SampleClock, first: int, stop: int, findings: list[Finding])
 
 
 def _steady_edges(stamps: Counts) -> list[int]:
-    """Return where stretches of even steps begin, and the end; empty if the stamps are unusable as times."""
+    """Return the starts of stretches of even steps, and the end; empty if the stamps are unusable as times."""
     steps = np.diff(stamps).astype(np.float64)
     usual = _usual(steps)
     if (usual <= 0).mean() > 0.01:
@@ -159,10 +159,10 @@ def _steady_edges(stamps: Counts) -> list[int]:
         return []
     edges = [0]
     for a, b in itertools.pairwise([0, *(int(jump) + 1 for jump in jumps), len(stamps)]):
-        # Computed again between the jumps, so that rates beyond a jump have no influence.
+        # The level is computed again between the jumps, so that rates beyond a jump have no influence.
         level = np.maximum(_usual(steps[a : b - 1]), 1.0)
         ratio = level[1:] / level[:-1]
-        # Steps of few units are rounded to whole units: 208, 209, 208 is not a change.
+        # Steps of a few units are rounded to whole units: 208, 209, 208 is not a change.
         changed = ((ratio > CHANGED) | (ratio < 1 / CHANGED)) & (np.abs(np.diff(level)) > 1.5)
         edges += [a + int(cut) + 2 for cut in np.flatnonzero(changed)] + [b]
     return edges if len(edges) <= MAX_SEGMENTS else []

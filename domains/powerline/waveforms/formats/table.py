@@ -1,4 +1,4 @@
-"""Read tables of samples: CSV with a header or a mapping, Parquet, and ``classData.csv`` with rules of its own."""
+"""Read tables of samples: CSV with a header or a mapping, Parquet, and ``classData.csv``, which has its own rules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord, R
 SUFFIXES = {".csv", ".tsv", ".txt"}
 PARQUET_MAGIC = b"PAR1"
 HEAD_BYTES = 1 << 16
-"""Bytes at the start of a CSV file that must contain its header and first row."""
+"""Number of bytes at the start of a CSV file that must contain its header and first row."""
 CLASS_DATA_HEADER = ("G", "C", "B", "A", "Ia", "Ib", "Ic", "Va", "Vb", "Vc")
 CLASS_DATA_HZ, CLASS_DATA_RATE_HZ = 50.0, 20_000.0
 """Mains frequency and sampling rate of ``classData.csv``: it has no times, and about 400 samples per cycle."""
@@ -35,7 +35,7 @@ TIME_UNITS = {"s": 1.0, "sec": 1.0, "с": 1.0, "ms": 1e-3, "мс": 1e-3, "us": 1
 PLAUSIBLE_RATE_HZ = (200.0, 2e6)
 NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
 EPOCH_S = 1e8
-"""Times above this, in seconds, are Unix times."""
+"""Time in seconds above which times are Unix times."""
 KNOWN_KEYS = {"time", "time_unit", "rate_hz", "lines"}
 
 
@@ -68,7 +68,7 @@ def read_table(path: Path, options: ReadOptions) -> RawRecord:
 
     Args:
         path: a CSV or Parquet file.
-        options: values that replace what the file states.
+        options: values that replace those in the file.
 
     Returns:
         The channels of the table in their own units.
@@ -210,7 +210,7 @@ def _raw(path: Path, columns: _Columns, options: ReadOptions, mapping: dict[str,
 
 
 def _channel(number: int, name: str) -> RawChannel:
-    """Return a column as a channel; its unit stands in brackets or after the last underscore."""
+    """Return a column as a channel; its name has the unit in brackets or after the last underscore."""
     found = re.search(r"[\[(]\s*([^\[\]()]{1,12})\s*[\])]\s*$", name) or re.search(r"_(k?[AV])$", name)
     if found is None:
         return RawChannel(number, name)
@@ -254,7 +254,7 @@ def _unit_in_name(name: str) -> str | None:
 
 
 def _guessed_unit(values: NDArray[np.float64], findings: list[Finding]) -> float | None:
-    """Return the first unit under which the sampling rate is one of recorders."""
+    """Return the first unit that gives a sampling rate that recorders use."""
     step = float(np.median(np.diff(values)))
     for unit in (1.0, 1e-3, 1e-6, 1e-9):
         if step > 0 and PLAUSIBLE_RATE_HZ[0] <= 1 / (step * unit) <= PLAUSIBLE_RATE_HZ[1]:
@@ -268,8 +268,8 @@ def _guessed_unit(values: NDArray[np.float64], findings: list[Finding]) -> float
 def _class_data(path: Path, columns: _Columns) -> RawRecord:
     """Return ``classData.csv`` as a raw record.
 
-    Each run of equal bits is a separate waveform. Currents are in ampere, voltages in per unit; the file holds nothing
-    else.
+    Each run of equal bits is a separate waveform. Currents are in ampere and voltages in per unit; the file has no
+    other columns.
     """
     bits = np.stack([np.array(columns.table.column(name).to_numpy()) for name in CLASS_DATA_HEADER[:4]])
     edges = [0, *(np.flatnonzero((np.diff(bits) != 0).any(axis=0)) + 1).tolist(), bits.shape[1]]

@@ -1,4 +1,4 @@
-"""Parse columns of numbers from text by pyarrow; an error names its line."""
+"""Parse columns of numbers from text with pyarrow; errors name the line."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pyarrow.csv
 from domains.powerline.waveforms.errors import RecordError
 
 BLOCK_BYTES = 4 << 20
-"""Bytes parsed at a time; a longer line is an error."""
+"""Number of bytes parsed at a time; a longer line is an error."""
 PLAIN = bytes(code if code < 128 else ord("?") for code in range(256))
-"""Replacement of all bytes that are not ASCII. Numbers are ASCII, and pyarrow quotes the text in errors as UTF-8."""
+"""Table that replaces bytes that are not ASCII. Numbers are ASCII, and pyarrow quotes the text in errors as UTF-8."""
 MISSING = ["", " ", "NaN", "nan", "NAN", "null", "-"]
 
 
@@ -45,7 +45,7 @@ def csv_table(
         first_line: number of the source's first line in its file.
 
     Returns:
-        The columns that were asked for.
+        The requested columns.
 
     Raises:
         RecordError: a row has another number of columns, or a value is not a number; the message names the line.

@@ -12,16 +12,16 @@ _DATE = re.compile(r"\s*(\d{1,4})\s*[/.\-]\s*(\d{1,2})\s*[/.\-]\s*(\d{1,4})\s*$"
 _TIME = re.compile(r"\s*(\d{1,2})\s*:\s*(\d{1,2})\s*:\s*(\d{1,2})(?:[.,](\d{1,15}))?\s*$")
 _OFFSET = re.compile(r"([+-]?)(\d{1,2})(?:h(\d{2}))?$", re.IGNORECASE)
 CENTURY_BREAK = 70
-"""Two-digit years from this one on belong to the twentieth century."""
+"""First two-digit year that belongs to the twentieth century."""
 
 
 def stamp_ns(date: str, time: str, *, month_first: bool) -> tuple[int | None, bool, list[str]]:
-    """Return the Unix time of a stamp taken as UTC, True if it has nanoseconds, and messages about peculiarities.
+    """Return the Unix time of a stamp read as UTC, True if it has nanoseconds, and messages about peculiarities.
 
     Args:
-        date: day, month and year; a year of four digits may stand first.
+        date: day, month and year; a year of four digits may come first.
         time: hours, minutes, seconds with a fraction.
-        month_first: True if the month stands before the day, as in revision 1991.
+        month_first: True if the month precedes the day, as in revision 1991.
 
     Example:
         >>> stamp_ns("09/04/2023", "21:23:00.5", month_first=False)[0]
