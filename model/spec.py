@@ -52,7 +52,7 @@ Type = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 class FaultClass(FiniteModel):
     """One output of the network. A domain's subclass adds the meaning of the class in that domain.
 
-    ``type`` is ``"none"`` for the class of no fault; events of any other type are published on that type's topic.
+    ``type`` is ``"none"`` for the no-fault class; events of any other type are published on that type's topic.
     """
 
     name: Label
@@ -143,7 +143,7 @@ class SignalSpec(FiniteModel):
             if times > 1:
                 raise ValueError(f"equivalent: {name} occurs more than once")
         if self.class_names[self.none_index] in grouped:
-            raise ValueError("equivalent: the class of no fault cannot be in a group")
+            raise ValueError("equivalent: the no-fault class cannot be in a group")
         return self
 
     @model_serializer(mode="wrap")

@@ -34,7 +34,7 @@ REFRESH_S = 3.0
 """Interval of the search for new topics and partitions, short enough for a person who waits for one."""
 POLL_MS = 500
 MOST_LOOKED_THROUGH = 2_000_000
-"""Most records of one look-up, about a minute of reading; with more records, search a shorter period."""
+"""Maximum number of records of one look-up, about a minute of reading; with more records, search a shorter period."""
 REMEMBERED_IDS = 10_000
 """Event ids kept for deduplication, hours of events: a change of type is published on two topics under one id."""
 

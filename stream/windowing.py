@@ -34,7 +34,7 @@ def cut_windows(samples: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.fl
 
     Args:
         samples: float32 (…, T, channels), per unit: one waveform, or several of equal length.
-        spec: gives samples per window and hop.
+        spec: spec of the windows, for the samples per window and the hop.
 
     Returns:
         A read-only view, float32 (…, n, samples, channels), n = max(0, (T − samples) // hop + 1).

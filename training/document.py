@@ -15,7 +15,7 @@ class Document(FiniteModel):
 
 
 def is_absent(value: object) -> bool:
-    """Return whether a document omits an optional field, which only some specs have."""
+    """Return True if a document omits an optional field that only some specs have."""
     return value is None
 
 

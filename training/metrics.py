@@ -11,7 +11,7 @@ Indices = NDArray[np.integer]
 
 
 def confusion(y_true: Indices, y_pred: Indices, classes: int) -> NDArray[np.int64]:
-    """Return how often each true class (row) was predicted as each class (column), int64 (classes, classes)."""
+    """Return the number of windows of each true class (row) by predicted class (column), int64 (classes, classes)."""
     cells = np.asarray(y_true).astype(np.int64) * classes + np.asarray(y_pred)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 

@@ -148,7 +148,7 @@ def _header_bytes(header: Mapping[str, Any]) -> bytes:
 
 
 def _has_a_whole_header(data: bytes) -> bool:
-    """Return whether the JSON is complete and more bytes follow, so that the stated length must be wrong."""
+    """Return True if the JSON is complete and more bytes follow, so that the stated length must be wrong."""
     text = data[_LENGTH_BYTES:].decode("latin-1")
     try:
         _, end = json.JSONDecoder().raw_decode(text)

@@ -103,7 +103,7 @@ def _for_torch(function: Callable[[Any, Any], Any]) -> Call:
 
 
 def has_accelerator() -> bool:
-    """Return whether the backend computes on a GPU or TPU."""
+    """Return True if the backend computes on a GPU or TPU."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -140,7 +140,7 @@ def compute_in_callers() -> bool:
 
 
 def wants_stages() -> bool:
-    """Return whether a large function must be divided by ``stage`` to be computed in its caller's thread.
+    """Return True if a large function must be divided by ``stage`` to be computed in its caller's thread.
 
     Code that XLA compiles for a CPU passes independent operations to TensorFlow's threads unless there are few of them.
     The engine leaves TensorFlow one thread, so its callers would be served one after the other.

@@ -97,7 +97,7 @@ def _form(layer: layers.Layer) -> layers.Layer:
 
 
 def is_plain(layer: layers.GRU) -> bool:
-    """Return whether the layer has Keras' defaults in every option that the faster forms assume."""
+    """Return True if the layer has Keras' defaults for all options that the faster forms assume."""
     config, defaults = layer.get_config(), layers.GRU(layer.units).get_config()
     decisive = ("activation", "recurrent_activation", "use_bias", "reset_after", "dropout", "recurrent_dropout")
     form = ("return_sequences", "return_state", "go_backwards", "stateful")

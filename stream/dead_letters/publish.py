@@ -6,15 +6,15 @@ from stream.contract import HEADER_PREFIX, DeadLetterHeaders, Outgoing
 from stream.detection.decode import DeadRecord
 
 MESSAGE_LIMIT = 500
-"""Most characters of the cause's message: enough for a person, and small for a header."""
+"""Maximum length of the cause's message: enough for a person, and small for a header."""
 COPY_LIMIT = 1_010_000
-"""Most bytes of key, value and headers: with the added headers they stay below the producer's limit of 1,048,576.
+"""Largest total size of key, value and headers: with the added headers it is below the producer's limit of 1,048,576.
 
 The producer would refuse a larger record for ever, which would block its partition.
 """
 KEY_LIMIT = 900_000
 HEADER_OVERHEAD = 10
-"""Most bytes of a header beside its name and value: two lengths."""
+"""Largest size of a header in addition to its name and value: two lengths."""
 
 
 def _size(key: bytes, value: bytes, headers: list[tuple[str, bytes | None]]) -> int:

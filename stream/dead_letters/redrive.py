@@ -27,7 +27,7 @@ from stream.kafka.reading.reader import StartAt, TopicReader, read_record
 from stream.settings import Settings
 
 IN_FLIGHT = 500
-"""Most unconfirmed records at any time."""
+"""Maximum number of unconfirmed records at any time."""
 
 
 @dataclass(frozen=True)

@@ -48,12 +48,12 @@ class ClosableClassifier(Classifier, Protocol):
 def classify_windows(
     classifier: Classifier, windows: NDArray[np.float32], none_index: int
 ) -> tuple[NDArray[np.float32], Counter[str]]:
-    """Classify windows; those without a usable answer get the class of no fault with probability 1.
+    """Classify windows; those without a usable answer get the no-fault class with probability 1.
 
     Args:
         classifier: model in use.
         windows: float32 (n, samples, channels).
-        none_index: index of the class of no fault.
+        none_index: index of the no-fault class.
 
     Returns:
         Probabilities float32 (n, classes), and the numbers of windows that were "unknown" (out of distribution) or
@@ -86,7 +86,7 @@ def reject(
     Args:
         probabilities: float32 (n, classes), as returned by a model.
         is_ood: (n,), True for windows out of distribution.
-        none_index: index of the class of no fault.
+        none_index: index of the no-fault class.
     """
     not_finite = ~np.isfinite(probabilities).all(axis=1) & ~is_ood
     counts = Counter({name: int(rows.sum()) for name, rows in (("unknown", is_ood), ("unanswered", not_finite))})

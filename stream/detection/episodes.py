@@ -120,7 +120,7 @@ class EpisodeTracker:
 
         Args:
             state: current state of the line; None for a new line.
-            entry: record whose windows are all of the class of no fault.
+            entry: record whose windows all have the no-fault class.
 
         Returns:
             False if the windows do not follow the last one; the state is then unchanged.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_MESSAGES = 1000
-"""Most messages remembered, about 300 kB; beyond this number the one logged longest ago is forgotten."""
+"""Maximum number of messages remembered, about 300 kB; beyond it, the message logged longest ago is forgotten."""
 MOST_CHARACTERS = 300
 """Compared length of a message; the rest of a long one, such as a dump, rarely distinguishes messages."""
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+")

@@ -46,7 +46,7 @@ EXPORT_TIMEOUT_S = 5.0
 CLOSE_S = 3.0
 """Longest wait for the last export: a collector that hangs must not delay a shutdown, which may take 25 s in all."""
 MOST_LINKS = 128
-"""Most links per span, OpenTelemetry's own limit."""
+"""Maximum number of links per span: OpenTelemetry's own limit."""
 
 Header = tuple[str, bytes | None]
 

@@ -34,7 +34,7 @@ class FeedbackSplit:
 def split_feedback(windows: Windows) -> FeedbackSplit:
     """Hold a quarter of the episodes out, the same ones in every training.
 
-    Whether an episode is held out depends on its number alone, which the store derives from line and time. A champion
+    The number of an episode, which the store derives from line and time, alone decides if it is held out. A champion
     is therefore never trained on the windows on which a later candidate is compared with it. With two episodes or more,
     neither part is empty.
     """
@@ -49,7 +49,7 @@ def split_feedback(windows: Windows) -> FeedbackSplit:
 
 
 def weighted_feedback(feedback: Windows, simulated: Windows, seed: int) -> Windows:
-    """Return feedback windows with weights for training beside simulated ones.
+    """Return feedback windows with weights for training together with simulated windows.
 
     Every class has the same total weight if it has enough windows. Together the classes have at most a fifth of the
     total weight, and a window has at most five times its former weight.

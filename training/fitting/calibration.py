@@ -119,7 +119,7 @@ def prior_offset(logits: NDArray[np.float32], labels: Labels, none_index: int) -
     Args:
         logits: logits (n, classes) of windows at their natural frequency.
         labels: labels of these windows, (n,).
-        none_index: index of the class of no fault.
+        none_index: index of the no-fault class.
     """
     given = logits.astype(np.float64)
 

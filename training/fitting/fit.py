@@ -79,7 +79,7 @@ class FitHistory:
         return len(self.loss)
 
     def stalled(self, patience: int | None) -> bool:
-        """Return whether the last ``patience`` epochs brought no improvement; never if ``patience`` is None."""
+        """Return True if the last ``patience`` epochs brought no improvement; always False if it is None."""
         return patience is not None and self.epochs - self.best_epoch >= patience
 
 

@@ -13,7 +13,7 @@ __all__ = ["last_state"]
 
 
 def last_state(sequences: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
-    """Return what ``keras.layers.GRU`` with its defaults returns, up to rounding, with a gradient for the weights.
+    """Compute ``keras.layers.GRU`` with its default options, up to rounding, with a gradient for the weights.
 
     An automatic gradient stores intermediate values of every operation. This one stores five arrays per time step and
     adds up the weights' gradients in the backward pass. ``sequences`` have no gradient, since they are data. The

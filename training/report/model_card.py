@@ -170,7 +170,7 @@ def structure(layers: Sequence[Layer]) -> str:
 
 
 def is_branched(layers: Sequence[Layer]) -> bool:
-    """Return whether the layers form more than one chain, so that a table of them must show the connections."""
+    """Return True if the layers form more than one chain, so that a table of them must show the connections."""
     reading, joining = chains(layers)
     return len(reading) + len(joining) > 1
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from domains.powerline.simulator.faults import CLASS_OF
 
 PREFAULT_TRIGGER = 5.0
-# Adjustment of 50 A on a line rated at about 600 A, since the current in ampere is unknown here; the RMS of one per unit
-# is 0.71.
+# Adjustment of 50 A on a line rated at about 600 A, since the current in ampere is unknown here. The RMS of one per
+# unit is 0.71.
 ADJUSTMENT = 0.08 * np.sqrt(0.5)
 # Residual trigger as a share of the largest phase current, which needs no rating; the description gives it in ampere.
 RESIDUAL_PART = 0.2

@@ -82,7 +82,7 @@ def hard_windows(count: int, spec: SignalSpec, seed: int, classify: Classifier, 
         count: number of episodes.
         spec: spec of the windows.
         seed: seed of the episodes, other than that of the training windows.
-        classify: gives the probabilities (n, classes) of windows.
+        classify: function that returns the probabilities (n, classes) of windows.
         first_episode: number of the first episode.
     """
     quiet = _parts(count - count // 4, seed, MIXED_CYCLES, NON_FAULTS_ONLY)

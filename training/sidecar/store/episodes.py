@@ -69,7 +69,7 @@ def episodes_of(
         line_hash: hash of the line of each window, (n,); windows are sorted by line and time.
         start_ns: Unix time of the windows, (n,).
         labels: class indices (n,).
-        spec: spec of the windows, for the class of no fault and the overlap of windows.
+        spec: spec of the windows, for the no-fault class and the overlap of windows.
 
     Returns:
         Episode numbers int64 (n,), and the mask bool (n,).

@@ -16,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def class_index(name: str, spec: SignalSpec) -> int:
-    """Return the index of a class in ``spec``; "none" is the class of no fault in every spec.
+    """Return the index of a class in ``spec``; "none" is the no-fault class in every spec.
 
     Raises:
         TrainingError: if there is no such class; the message lists the classes.

@@ -181,7 +181,7 @@ def _raw(path: Path, columns: _Columns, options: ReadOptions, mapping: dict[str,
     names = [name for name in columns.names if name != time]
     rows = len(columns.table)
     if rows < 2 or not names:
-        raise RecordError(f"{path}: the table needs a column of numbers beside the time, and at least two rows")
+        raise RecordError(f"{path}: the table needs a column of numbers besides the time, and at least two rows")
     values = np.empty((len(names), rows), np.float32)
     for k, name in enumerate(names):
         with np.errstate(over="ignore"):
