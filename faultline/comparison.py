@@ -32,7 +32,7 @@ from stream.recordings.sources import ReplayRecord, Source
 MS = 1_000_000
 THREE_PHASE = ("lll", "lllg")
 MAX_MESSAGE_BYTES = 100_000_000
-"""Largest message, bytes. It is high because every message in a recording was once accepted by a broker."""
+"""Largest message in bytes. It is high because every message in a recording was once accepted by a broker."""
 
 
 class CompareError(FaultlineError):
@@ -113,7 +113,7 @@ class EpisodePair(FrozenModel):
 
 
 class LineWindowsDiffer(FrozenModel):
-    """Line with windows that the models class differently; three-phase faults with and without ground count as one."""
+    """Line with windows that the models classify differently; three-phase classes with and without ground are equal."""
 
     line: str
     windows: int
@@ -122,7 +122,7 @@ class LineWindowsDiffer(FrozenModel):
 
 
 class Comparison(FrozenModel):
-    """Result of two models on one recording."""
+    """Comparison of two models on one recording."""
 
     models: tuple[str, str]
     begin_ns: int
@@ -138,13 +138,13 @@ class Comparison(FrozenModel):
 
     @property
     def windows_differ(self) -> int:
-        """Return the number of windows that are classed differently."""
+        """Return the number of windows that are classified differently."""
         return sum(line.differ for line in self.lines)
 
 
 @dataclass(slots=True)
 class WindowLog:
-    """Results of a model for every window of a line; 17 bytes per window."""
+    """Results of a model for every window of a line, in 17 bytes per window."""
 
     _starts: list[NDArray[np.int64]] = field(default_factory=list)
     _classes: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -152,7 +152,7 @@ class WindowLog:
     _is_ood: list[NDArray[np.bool_]] = field(default_factory=list)
     count: int = 0
     window_ns: int = 0
-    """Length of a window, ns."""
+    """Length of a window in ns."""
 
     def add(
         self,
@@ -195,7 +195,7 @@ class WindowLog:
         return names[np.concatenate(self._classes)]
 
     def describe(self, spec: SignalSpec, first_ns: int, end_ns: int) -> str:
-        """Return as text how the model classified the windows that overlap an interval of time."""
+        """Return a text that describes the model's classes of the windows that overlap an interval of time."""
         starts = self.starts_ns()
         inside = (starts < end_ns) & (starts + self.window_ns > first_ns)
         if not inside.any():
@@ -263,10 +263,10 @@ def compare(
         progress: function that is called with the number of records processed.
 
     Returns:
-        The pairs of episodes, and the windows that the models class differently.
+        The pairs of episodes, and the windows that the models classify differently.
 
     Raises:
-        CompareError: if the models classify different windows, or the source has none that they classify.
+        CompareError: if the models classify different windows, or the source has no windows that they can classify.
     """
     spec = first.manifest.spec
     if _shape(spec) != _shape(second.manifest.spec):
@@ -334,7 +334,7 @@ def _window_records(records: Iterable[ReplayRecord]) -> Iterator[tuple[WindowRec
 
 
 def _window_differences(first: ModelRun, second: ModelRun) -> tuple[LineWindowsDiffer, ...]:
-    """Return the lines with windows that are classed differently, those with the most first."""
+    """Return the lines with windows that are classified differently, starting with the line with the most."""
     found = []
     for line, log in first.logs.items():
         a, b = log.class_names(first.spec), second.logs[line].class_names(second.spec)
@@ -363,7 +363,7 @@ def paired(
         tolerance: differences below which episodes count as equal.
 
     Returns:
-        Pairs in order of time; every episode is in exactly one.
+        Pairs in order of time; every episode is in exactly one pair.
     """
     of_line: dict[str, list[int]] = defaultdict(list)
     for number, episode in enumerate(episodes[1]):

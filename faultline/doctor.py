@@ -179,9 +179,9 @@ def check_backend(quick: bool) -> Check:
     installed = " and ".join(f"{name} {_version(name)}" for name in TENSORFLOWS if _version(name) is not None)
     if quick:
         return Check("tensorflow", "ok", f"{installed or 'no distribution of TensorFlow'}, not imported (--quick)")
-    # In a child process, since an import that crashes on this CPU must not end the doctor.
+    # The import runs in a child process, since an import that crashes on this CPU must not end the doctor.
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and text
+        done = subprocess.run(  # noqa: S603 - the interpreter of this process and a constant text
             [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=IMPORT_DEADLINE_S
         )
     except subprocess.TimeoutExpired:

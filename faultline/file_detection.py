@@ -35,13 +35,13 @@ from stream.detection.decode import WindowRecord
 from stream.detection.offline import Detector, batched
 
 BUCKETS = (32, 128, 512)
-"""Compiled batch sizes, windows. Records have tens to thousands of windows, and each size takes time to compile."""
+"""Compiled batch sizes in windows. Records have tens to thousands of windows, and each size takes time to compile."""
 WAITING = 2
-"""Files read ahead of the one whose result is due; the bound limits memory."""
+"""Number of files read ahead of the one whose result is due; the bound limits memory."""
 
 
 class FaultEpisode(FrozenModel):
-    """One fault on one line of a record, from onset to clear, with the times of the record."""
+    """Fault on one line of a record, from onset to clearing, with the times of the record."""
 
     file: str
     line: str
@@ -144,8 +144,8 @@ def detect(
         paths: COMTRADE, CSV or Parquet files.
         model: path of an artefact, name of a shipped one, or an engine; the shipped ``line`` model by default.
         options: options for reading, the same for all files.
-        policy: rule by which windows open and close an episode; that of the spec by default.
-        jobs: files processed at the same time; one per core by default.
+        policy: rule by which windows open and close an episode; the spec's own by default.
+        jobs: number of files processed at the same time; one per core by default.
 
     Yields:
         One result per path. A file that cannot be read or classified gives a result with ``error`` set.

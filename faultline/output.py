@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH_WITHOUT_TERMINAL = 150
-"""Width of a table, characters, if standard output is no terminal; wide, so that no table is cut off."""
+"""Width of a table in characters if standard output is not a terminal; it is large, so that no table is cut off."""
 BAR_EVERY_S = 0.2
-"""Interval at which a progress bar is redrawn, seconds."""
+"""Interval in seconds at which a progress bar is redrawn."""
 LINE_EVERY_S = 5.0
-"""Interval between lines of progress if standard error is no terminal, seconds."""
+"""Interval in seconds between lines of progress if standard error is not a terminal."""
 
 
 def print_json(body: Any, *, indent: int | None = None) -> None:
@@ -47,7 +47,7 @@ def print_table(table: Table, least_width: int = 0) -> None:
 
 
 class ProgressBar:
-    """A bar with a text on standard error; nothing if that is no terminal. Create it with ``progress_bar``."""
+    """Bar with a text on standard error, hidden if that is not a terminal. Create it with ``progress_bar``."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -77,7 +77,7 @@ def progress_bar(text: str = "", total: float | None = None, *, quiet: bool = Fa
     Args:
         text: text after the bar.
         total: value of complete progress; None if it is not known beforehand.
-        quiet: show nothing, as if standard error were no terminal.
+        quiet: True shows nothing, as if standard error were not a terminal.
 
     Yields:
         The bar, which the block updates.

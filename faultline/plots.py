@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PHASE_COLOURS = ("#c0392b", "#b7950b", "#2471a3")
-"""Colours of phases A, B and C; readers who confuse red and green can distinguish them, too."""
+"""Colours of phases A, B and C; readers who confuse red and green can distinguish them as well."""
 EPISODE_COLOUR = "#7d3c98"
 MOST_POINTS = 6000
-"""Points of a curve; more cannot be seen and make files larger."""
+"""Maximum number of points of a curve; more points cannot be seen and make files larger."""
 MOST_LINES = 8
-"""Power lines in one picture."""
+"""Maximum number of power lines in one picture."""
 MOST_CLASSES = 5
-"""Classes whose probabilities are drawn."""
+"""Maximum number of classes whose probabilities are drawn."""
 
 
 def plot_record(record: Record, path: Path) -> None:
@@ -59,7 +59,7 @@ def plot_answer(record: Record, answer: LineAnswer, spec: SignalSpec, path: Path
 
 
 def _figure(rows: int, height: float) -> tuple[Figure, Sequence[Axes]]:
-    # Not pyplot, whose global state is not safe with threads.
+    # pyplot is not used, because its global state is not safe with threads.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

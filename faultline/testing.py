@@ -48,15 +48,15 @@ __all__ = [
 ]
 
 START_NS = 1_700_000_000_000_000_000
-"""Unix time of the first sample, ns; fixed, so that the same arguments give the same bytes."""
+"""Unix time of the first sample in ns; it is fixed, so that the same arguments give the same bytes."""
 QUIET_WINDOWS = 24
-"""Windows without a fault before and after a fault: more than the episode policy of any shipped spec requires."""
+"""Number of quiet windows before and after a fault: more than the episode policy of any shipped spec requires."""
 CERTAINTY = 0.9
 """Probability that the fake classifier gives to a window's class; the other classes share the rest."""
 
 
 class FakeClassifier:
-    """A classifier that reads the class of a window from its samples; it replaces ``model.engine.Engine`` in tests.
+    """Classifier that reads the class of a window from its samples; it replaces ``model.engine.Engine`` in tests.
 
     Args:
         spec: spec of the windows.
@@ -79,7 +79,7 @@ class FakeClassifier:
         self.calls: list[int] = []
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return probabilities float32 (n, classes) of windows float32 (n, samples, channels)."""
+        """Return probabilities float32 (n, classes) for windows float32 (n, samples, channels)."""
         self.calls.append(len(windows))
         return class_probabilities(windows[:, 0, 0].astype(int).tolist(), self.spec)
 
@@ -201,7 +201,7 @@ def fault_events(
 
 
 async def publish(settings: Settings, records: Iterable[OutgoingWindows | FaultEvent]) -> None:
-    """Send windows to the topic of windows and events to the topics of their types; return once all are acknowledged.
+    """Send windows to their topic and events to the topics of their types; return once all are acknowledged.
 
     Args:
         settings: broker and topic names.

@@ -14,7 +14,7 @@ import typer
 from model.errors import FaultlineError
 
 OURS = frozenset({"domains", "faultline", "model", "stream", "training"})
-"""Packages of this distribution: one of their modules missing is an error of ours, not a package to install."""
+"""Packages of this distribution; if a module of theirs is missing, this is a bug and not a package to install."""
 OTHER_IMAGES = (
     "the images whose tags end in -cpu and -trainer-gpu have every command; outside images, reinstall faultline"
 )
@@ -45,7 +45,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = (False),
 ) -> None:
-    # Log to standard error until a command configures logging from the settings: standard output is for results.
+    # Logs go to standard error until a command configures logging from the settings; standard output is for results.
     import structlog
 
     structlog.configure(
@@ -65,7 +65,7 @@ def main() -> None:
 
 def run(app: typer.Typer) -> None:
     """Run an app on the arguments of the process and exit; print a Faultline error as one line on standard error."""
-    # Importing Faust parses sys.argv for its own options (--loop, -L, --datadir), so our arguments are hidden from it.
+    # Faust parses sys.argv for its own options (--loop, -L, --datadir) when imported, so the arguments are hidden.
     arguments, sys.argv[1:] = sys.argv[1:], []
     try:
         app(arguments)
@@ -76,6 +76,6 @@ def run(app: typer.Typer) -> None:
         package = (error.name or "").partition(".")[0]
         if not package or package in OURS:
             raise
-        # The images of workers leave out what no worker imports.
+        # The images of workers leave out packages that no worker imports.
         print(f"faultline: this command needs {package}, which is not installed here: {OTHER_IMAGES}", file=sys.stderr)
         sys.exit(1)

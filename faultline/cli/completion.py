@@ -45,7 +45,7 @@ def class_names(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def condition_names(incomplete: str) -> list[str]:
-    """Return the conditions of all recipes, for the last name of a list separated by commas."""
+    """Return the conditions of all recipes that complete the last name of a list separated by commas."""
     from model.domain import domain_of
     from model.spec import load_spec, shipped_specs
 

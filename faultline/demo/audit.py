@@ -1,4 +1,4 @@
-"""Audit a demo: read its topics, account for every window (sent = classified ∪ dead-lettered), score its events."""
+"""Audit a demo: read its topics, account for every window (classified or dead-lettered), and score its events."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SeenEvent:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedEvent:
-    """A simulated fault or disturbance; times in seconds from the beginning of the recording."""
+    """Simulated fault or disturbance, with times in seconds from the beginning of the recording."""
 
     line: str
     kind: str
@@ -74,7 +74,7 @@ def read_simulated_events(path: Path) -> list[SimulatedEvent]:
 
 @dataclass(slots=True)
 class _Record:
-    """State of one record: timestamps in ms, -1 until they are known."""
+    """State of one record, with timestamps in ms that are -1 until they are known."""
 
     windows: int = 0
     sent_ms: int = -1
@@ -100,15 +100,15 @@ class DeliveryAudit:
         self._latencies_ms = array("d")
         self._open = 0
         self.records = 0
-        """Records sent."""
+        """Number of records sent."""
         self.windows = 0
-        """Windows sent."""
+        """Number of windows sent."""
         self.answered_windows = 0
-        """Windows classified."""
+        """Number of windows classified."""
         self.repeated = 0
-        """Records classified more than once."""
+        """Number of records that were classified more than once."""
         self.dead_lettered = 0
-        """Records that became dead letters."""
+        """Number of records that became dead letters."""
 
     def sent(self, origin: Origin, *, windows: int, timestamp_ms: int) -> None:
         """Count a record of windows as sent; ``windows`` is 0 if they cannot be counted."""
@@ -171,7 +171,7 @@ class DeliveryAudit:
         return None if record is None or record.sent_ms < 0 else record.sent_ms
 
     def latency_ms(self, percentile: float, *, last: int | None = None) -> float | None:
-        """Return a percentile of the latency from record to its classes, ms; None without any.
+        """Return a percentile of the latency from a record to its classes in ms; None without any record.
 
         Args:
             percentile: percentile, 0 to 100.
@@ -202,7 +202,7 @@ class DemoWatch:
         self.events: dict[str, SeenEvent] = {}
         self.recent: deque[SeenEvent] = deque(maxlen=RECENT_EVENTS)
         self.begin_ns: int | None = None
-        """Unix time of the beginning of the replayed recording, ns; None until a window was read."""
+        """Unix time in ns at which the replayed recording begins; None until a window is read."""
 
     async def __aenter__(self) -> Self:
         await self._reader.__aenter__()
@@ -263,7 +263,7 @@ class DemoWatch:
     # Results --------------------------------------------------------------------------------------------------------
 
     def truth_of(self, event: FaultEvent) -> int:
-        """Return the index of the injected class at the time of an event; the index of none if there was no fault."""
+        """Return the index of the class injected at the time of an event; without a fault, the no-fault class."""
         return self.truth.class_during(event.line, event.inception_ns, event.detection_ns)
 
     def seconds_into(self, time_ns: int) -> float:
@@ -283,7 +283,7 @@ class DemoWatch:
         )
 
     def live_p99_ms(self) -> float | None:
-        """Return the p99 latency of the last few thousand records, ms."""
+        """Return the 99th percentile of the latency of the last few thousand records in ms."""
         return self.deliveries.latency_ms(99, last=LAST_RECORDS)
 
     def score(self) -> EventScore:
@@ -292,7 +292,7 @@ class DemoWatch:
         return score_events(self.truth.faults(), episodes, self.spec)
 
     def onset_latency_ms(self, percentile: float) -> float | None:
-        """Return a percentile of the latency from the record of windows to the onset event, ms; None without any."""
+        """Return a percentile of the latency from a record of windows to its onset event in ms; None without events."""
         sent = {seen.event.event_id: self.deliveries.sent_ms(seen.origin) for seen in self.events.values()}
         values = [
             seen.timestamp_ms - at

@@ -1,4 +1,4 @@
-"""Start and stop the processes of the demo, outside the terminal's process group; none outlives the demo."""
+"""Start and stop the processes of the demo, outside the terminal's process group; no process outlives the demo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POLL_S = 0.05
 PR_SET_PDEATHSIG = 1
 REPOSITORY = Path(__file__).resolve().parents[2]
 PASSED_ON = ("FAULTLINE_MODEL", "FAULTLINE_INFERENCE_THREADS", "FAULTLINE_LOG_LEVEL")
-"""Settings that the children inherit; no others, since a broker or topic set for production must not reach them."""
+"""Settings that the children inherit. No other is passed on, since a production broker or topic must not reach them."""
 
 
 class ChildFailedError(FaultlineError):
@@ -29,7 +29,7 @@ class ChildFailedError(FaultlineError):
 
 
 def child_environment(**settings: str) -> dict[str, str]:
-    """Return the environment of a child: this process's without its Faultline settings, plus ``settings``."""
+    """Return the environment of a child: that of this process without Faultline settings, plus ``settings``."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("FAULTLINE_") or name in PASSED_ON
     }
@@ -87,7 +87,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=log,
-            # With its own group Ctrl-C reaches only the demo, which then stops its children in order.
+            # The child has its own group, so that Ctrl-C reaches only the demo, which then stops its children in order.
             process_group=0,
             preexec_fn=with_parent(),
         )
@@ -131,7 +131,7 @@ def _in_words(status: int) -> str:
 
 
 def logged_port(log: Path) -> int | None:
-    """Return the port of a worker's health pages from its log, the only place that has it for port 0; None so far."""
+    """Return the port of a worker's health pages from its log, which alone has it for port 0; None if not yet there."""
     for line in log.read_text("utf-8", "replace").splitlines():
         if '"web-listening"' in line:
             return int(json.loads(line)["port"])

@@ -29,15 +29,15 @@ from stream.settings import Settings
 
 POLL_S = 0.25
 START_DEADLINE_S = 180.0
-"""Deadline of each start. The slowest is the simulation while the model is compiled, on a small machine."""
+"""Deadline for the start of each process. On a small machine the simulation, while the model compiles, is slowest."""
 ANSWER_DEADLINE_S = 30.0
-"""Longest wait for the next classified record before those still missing are reported as lost."""
+"""Longest wait for the next classified record; after that, the missing records are reported as lost."""
 STOP_GRACE_S = 30.0
 ABORT_GRACE_S = 3.0
 COMMIT_INTERVAL_S = 0.5
-"""Half the default. Lag is counted from committed offsets, so frequent commits allow a small MAX_LAG_RECORDS."""
+"""Commit interval, half the default. Lag is counted from committed offsets, so this allows a small MAX_LAG_RECORDS."""
 FETCH_MAX_WAIT_MS = 10
-"""Short, since the embedded broker answers an empty fetch only after the whole wait, even if records arrive before."""
+"""Wait of an empty fetch; it is short, since the embedded broker waits for all of it even if records arrive earlier."""
 MAX_LAG_RECORDS = 2500
 """Lag at which the replay pauses. The embedded broker keeps 5 MiB per partition, which is 1,700 messages of four
 windows. The default demo sends 1,200 messages per second, a third or more of them to one partition. The limit delays
@@ -194,7 +194,7 @@ class Demo:
 
     def _report(self, watch: DemoWatch, sent: dict[str, Any], simulated: list[SimulatedEvent]) -> int:
         score, deliveries = watch.score(), watch.deliveries
-        # Windows that the broker acknowledged but this process did not read cannot be matched: count them as lost.
+        # Windows that the broker acknowledged but this process did not read cannot be matched and count as lost.
         lost = deliveries.lost + max(0, sent["confirmed_windows"] - deliveries.windows)
         self._explain(score, watch)
         body = {

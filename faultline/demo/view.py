@@ -20,7 +20,7 @@ from model.spec import SignalSpec
 ROWS = 14
 PLAIN_STATUS_EVERY_S = 5.0
 SETTLE_S = 1.0
-"""Seconds to wait before an event is shown, since it may be read before the windows that it is about."""
+"""Seconds to wait before an event is shown, since it may be read before the windows that caused it."""
 COLOURS = {"onset": "bold red", "update": "yellow", "clear": "green"}
 
 
@@ -112,10 +112,10 @@ class _Base:
 
 
 class LiveView(_Base):
-    """A table on a terminal that is redrawn in place."""
+    """Table on a terminal that is redrawn in place."""
 
     def __enter__(self) -> Self:
-        # No automatic refresh: its thread would be running while the demo forks its children.
+        # Automatic refresh is off: its thread would run while the demo forks its children.
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._live.__enter__()
         return self
@@ -128,14 +128,14 @@ class LiveView(_Base):
     def update(self, elapsed_s: float) -> None:
         """Redraw the table."""
         table = Table("time", "line", "event", "class", "confidence", "injected", title="faults, newest last")
-        # Sorted by time, since events of different topics arrive in any order.
+        # Events are sorted by time, since those of different topics arrive in any order.
         for seen in sorted(self._watch.recent, key=lambda seen: seen.event.detection_ns)[-ROWS:]:
             table.add_row(*self._row(seen))
         self._live.update(Group(table, Text("\n".join(self._status(elapsed_s)))), refresh=True)
 
 
 class PlainView(_Base):
-    """A line of text per onset and update, and a line of counters every 5 s."""
+    """One line of text per onset and update, and one line of counters every 5 s."""
 
     def __enter__(self) -> Self:
         self._status_at_s = 0.0
@@ -172,7 +172,7 @@ class PlainView(_Base):
 
 
 ViewFactory = Callable[[Console, DemoWatch, SignalSpec, list[SimulatedEvent], float], View]
-"""Makes the view of a demo: from the console, the watch, the spec, the simulated events and the length in seconds."""
+"""Function that makes a view from console, watch, spec, simulated events and the length of the demo in seconds."""
 
 
 def view_for(

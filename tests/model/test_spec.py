@@ -63,7 +63,7 @@ def test_the_digest_follows_the_content_and_not_the_file(tmp_path: Path) -> None
         ("hop = 4", "hop = 4\ndomain = 7", "domain: Input should be a valid string"),
         ("hop = 4", 'hop = 4\nequivalent = [["AG", "BG"]]', "equivalent: there is no class 'BG'"),
         ("hop = 4", 'hop = 4\nequivalent = [["AG"], ["AG"]]', "equivalent: AG occurs more than once"),
-        ("hop = 4", 'hop = 4\nequivalent = [["quiet", "AG"]]', "equivalent: the class of no fault"),
+        ("hop = 4", 'hop = 4\nequivalent = [["quiet", "AG"]]', "equivalent: the no-fault class"),
         ('type = "lg"', 'type = "LG"', "classes.1.type: String should match pattern"),
         ('phases = "A"', 'phases = "N"', "classes.1.phases: String should match pattern"),
         ('phases = "A"', 'poles = "A"', "classes.1.poles: Extra inputs are not permitted"),

@@ -1,1 +1,1 @@
-"""Commands for models in use: the registry, its keys, the sidecar that retrains, and the labels it trains on."""
+"""Define the commands for models in use: registry, keys, the sidecar that retrains, and labels for retraining."""

@@ -1,4 +1,4 @@
-"""Define ``faultline keys``, which makes the keys that models are signed with."""
+"""Define ``faultline keys``, which creates the keys with which models are signed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def _root() -> None:
 
 @app.command()
 def new(folder: Annotated[Path, typer.Argument(help="Folder for the two files; created if missing.")]) -> None:
-    """Make a pair of Ed25519 keys and print the settings that use them. Existing files are never overwritten.
+    """Create a pair of Ed25519 keys and print the settings that use them. Existing files are never overwritten.
 
     Whoever promotes models (the trainer, `faultline models promote`) needs the private key; workers need the public
     key. A worker that has public keys accepts only models signed with one of the matching private keys.
 
-    To replace keys: make a new pair, give the workers both public keys, promote a model with the new private key,
+    To replace keys: create a new pair, give the workers both public keys, promote a model with the new private key,
     then remove the old public key from the workers.
 
     Example: `faultline keys new keys/2026`

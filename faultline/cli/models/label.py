@@ -51,10 +51,10 @@ def label(
         typer.Option(help="Bootstrap servers, host:port[,host:port…] [default: FAULTLINE_BROKER].", show_default=False),
     ] = None,
 ) -> None:
-    """Label an event with its true class, for the next retraining to train on.
+    """Label an event with its true class; the next retraining trains on the label.
 
-    The event's episode is looked up on the fault topics. The label covers the windows from its inception to its clear
-    and is published on window-labels. If two labels cover a window, the later one counts. `faultline subscribe --json`
+    The event's episode is looked up on the fault topics. The label covers the windows from inception to clearing and
+    is published on window-labels. If two labels cover a window, the later one counts. `faultline subscribe --json`
     prints the event id of each event.
 
     Examples:

@@ -41,7 +41,7 @@ OWN_ARTEFACT = "the artefact that workers start with"
 
 
 def _settings(broker: str | None, spec: str | None) -> Settings:
-    # Promotion loads the model with Keras; TensorFlow's start-up messages would only distract.
+    # Promotion loads the model with Keras; TensorFlow's start-up messages are hidden, since they only distract.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     from stream.settings import load_settings
@@ -178,10 +178,10 @@ def shadow(
     broker: Broker = None,
     spec: Spec = None,
 ) -> None:
-    """Run a candidate beside the champion in every worker; it is compared and publishes no fault events.
+    """Run a candidate as shadow of the champion in every worker; it is compared and publishes no fault events.
 
     If FAULTLINE_WINDOW_CLASSES is on, its classes are published on `window-classes`, marked as shadow. The metric
-    `faultline_shadow_windows_total` counts the windows that both models class alike and those that they class
+    `faultline_shadow_windows_total` counts the windows that both models classify alike and those that they classify
     differently. A busy worker skips the shadow.
 
     Example: `faultline models shadow candidate.safetensors`
@@ -205,7 +205,7 @@ def _print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
     for name in header:
         table.add_column(Text(name), overflow="fold")
     for row in rows:
-        # Text, not markup: whoever may write to the topic chose these strings.
+        # Text is used instead of markup, because the strings come from anyone who may write to the topic.
         table.add_row(*(Text("" if value is None else str(value)) for value in row))
     print_table(table)
 
@@ -221,7 +221,7 @@ def described(artefact: Artefact) -> dict[str, Any]:
 
 
 def flat(artefact: Artefact) -> dict[str, Any]:
-    """Return the manifest as one level of dotted names, without the epochs' history, the spec by its digest."""
+    """Return the manifest as one level of dotted names, without the epochs' history, and with the spec's digest."""
     manifest = artefact.manifest
     tree = described(artefact) | {"spec": {"name": manifest.spec.name, "digest": manifest.spec.digest[:12]}}
     tree["metrics"] = {name: value for name, value in manifest.metrics.items() if name != "history"}
@@ -237,7 +237,7 @@ def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
 
 @dataclass(frozen=True)
 class Difference:
-    """One name in two manifests: both values (None where missing) and, for numbers, second minus first."""
+    """Entry of two manifests: its name, both values (None if missing) and, for numbers, second minus first."""
 
     name: str
     first: Any
@@ -246,7 +246,7 @@ class Difference:
 
 
 def differences(first: Artefact, second: Artefact, *, equal: bool = False) -> list[Difference]:
-    """Return the entries in which two models' manifests differ; with ``equal`` also the equal ones."""
+    """Return the entries in which two models' manifests differ; with ``equal``, return equal entries as well."""
     one, other = flat(first), flat(second)
     rows = []
     for name in [*one, *(name for name in other if name not in one)]:

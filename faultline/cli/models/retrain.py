@@ -74,7 +74,7 @@ def retrain(
 
 
 def _follow(settings: Settings, request: RetrainRequest, timeout_s: float) -> TrainingReport | None:
-    """Show a progress bar, or a line per stage if standard error is no terminal; return the final report."""
+    """Show a progress bar, or one line per stage if standard error is not a terminal; return the final report."""
     from training.sidecar.requests.client import request_retraining
 
     with progress_bar("requested; waiting for a trainer", 1.0) as bar:
@@ -96,7 +96,7 @@ def _show(final: TrainingReport, asked: str) -> None:
     if final.metrics:
         typer.echo("  ".join(f"{name} {value:.4g}" for name, value in final.metrics.items()))
     if final.state == "failed" or final.note != asked:
-        # Why it failed, or what was done otherwise than configured.
+        # The note gives the reason of a failure, or deviations from the configuration.
         typer.echo(final.note)
     if final.report_path is not None:
         typer.echo(final.report_path)

@@ -1,1 +1,1 @@
-"""Commands that use Kafka: worker, topics, rights, recordings, replays, dead letters and events."""
+"""Define the commands that use Kafka: worker, topics, rights, recordings, replays, dead letters and events."""

@@ -118,7 +118,7 @@ def parse_end(text: str | None) -> int | None:
 
 
 async def _record(settings: Settings, options: RecordOptions) -> tuple[RecordCount, int]:
-    """Record until a bound or a signal; return the count and the size of the finished file, bytes."""
+    """Record until a bound or a signal; return the count and the size of the finished file in bytes."""
     from stream.recordings.recorder import open_recorder
 
     async with open_recorder(settings, options) as recorder:

@@ -217,7 +217,7 @@ def _replay(settings: Settings, source: Source, options: ReplayOptions, *, as_js
     """Replay and print the count on standard output.
 
     Raises:
-        ReplayError: if a record was not sent or not acknowledged; the count is printed before.
+        ReplayError: if a record was not sent or not acknowledged; the count is printed first.
     """
     from stream.errors import ReplayError
 

@@ -20,7 +20,7 @@ from stream.settings import Settings
 from stream.telemetry.logs import configure_logs
 
 DIFFER_STATUS = 3
-"""Exit status if the models disagree; 1 and 2 are errors."""
+"""Exit status if the models disagree; 1 and 2 mean errors."""
 LINES_SHOWN = 5
 
 
@@ -70,7 +70,7 @@ def as_body(comparison: Comparison, models: tuple[str, str]) -> dict[str, Any]:
 
 
 def print_comparison(comparison: Comparison, models: tuple[str, str]) -> None:
-    """Print the episodes side by side, the windows that are classed differently, and whether the models agree."""
+    """Print the episodes side by side, the windows that are classified differently, and if the models agree."""
     console = Console(highlight=False, soft_wrap=True)
     for which, name, model_id in zip(("first ", "second"), models, comparison.models, strict=True):
         console.print(f"{which}  {name}  ({model_id[:16]})")

@@ -1,1 +1,1 @@
-"""Commands that train and evaluate models."""
+"""Define the commands that train and evaluate models."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from model.artefact import Artefact
     from training.evaluation.conditions.results import ConditionCell, RobustnessResult
 
-TABLE_WIDTH = 132  # characters; a narrower terminal scrolls or wraps, since figures that are cut off are useless
+TABLE_WIDTH = 132  # width in characters; a narrower terminal scrolls or wraps, since cut-off figures are useless
 
 
 def robustness(
@@ -46,7 +46,7 @@ def robustness(
     """
     import os
 
-    # TensorFlow logs at import to standard error, where the progress bar is.
+    # On import, TensorFlow logs to standard error, which also shows the progress bar.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from model.domain import domain_of
     from model.engine import Engine

@@ -67,8 +67,8 @@ def train(
 ) -> None:
     """Train a model and write its artefact: weights, and a manifest with scores, seed, versions and this command.
 
-    The line model is trained on simulated episodes and scored on newly simulated ones. This takes under an hour on one
-    core, and 9 GB of memory. A quick trial: `faultline train --epochs 2 --episodes 400`
+    The line model is trained on simulated episodes and scored on newly simulated ones. This takes less than an hour on
+    one core, and 9 GB of memory. A quick trial: `faultline train --epochs 2 --episodes 400`
 
     With a data set, faults of 20 ohm and more, faults near the line's ends and faults with the weakest sources are left
     out of the training; the model is scored on them.
@@ -110,5 +110,5 @@ def _show(metrics: dict[str, Any], name: str = "") -> None:
     if plain:
         typer.echo(f"{name or 'scores'}: " + "  ".join(f"{key} {value}" for key, value in plain.items()))
     for key, value in metrics.items():
-        if isinstance(value, dict) and value and key != "history":  # values per epoch, which the report shows
+        if isinstance(value, dict) and value and key != "history":  # the report shows the history, values per epoch
             _show(value, f"{name} {key}".strip())

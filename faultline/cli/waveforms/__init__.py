@@ -1,1 +1,1 @@
-"""Commands for waveforms in files; none of them needs a broker."""
+"""Define the commands for waveform files; none of them needs a broker."""

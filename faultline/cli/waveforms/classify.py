@@ -58,7 +58,7 @@ def classify(
     """
     import os
 
-    # TensorFlow logs at import to standard error, where the progress bar is.
+    # On import, TensorFlow logs to standard error, which also shows the progress bar.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import time
@@ -133,7 +133,7 @@ def _many(count: int, thing: str) -> str:
 
 
 def _without_samples(result: FileResult) -> FileResult:
-    """Return a result without its waveforms, so that thousands of results fit into memory until the table is shown."""
+    """Return a result without its waveforms, so that thousands of results fit into memory before the table is shown."""
     from dataclasses import replace
 
     import numpy as np
@@ -145,7 +145,7 @@ def _without_samples(result: FileResult) -> FileResult:
 
 
 def _with_bar(results: Iterator[FileResult], total: int, quiet: bool) -> Iterator[FileResult]:
-    """Yield the results and show a progress bar meanwhile."""
+    """Yield the results while a progress bar is shown."""
     with progress_bar(total=total, quiet=quiet) as bar:
         for number, result in enumerate(results, 1):
             bar.update(f"{number} of {total}, {result.path.name}", advance=1)
@@ -171,7 +171,7 @@ def _draw(result: FileResult, spec: SignalSpec, folder: Path, drawn: Counter[str
         if len(answer.window_end_s):
             name = answer.line.name.replace("/", " ")
             drawn[name] += 1
-            # Lines of the same name in several files get a number, so that no picture is overwritten.
+            # Lines with the same name in several files get a number, so that no picture is overwritten.
             number = f" {drawn[name]}" if drawn[name] > 1 else ""
             plot_answer(result.record, answer, spec, folder / f"{name}{number}.png")
 

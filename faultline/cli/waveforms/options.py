@@ -1,4 +1,4 @@
-"""Options that all commands for waveform files share."""
+"""Define the options that all commands for waveform files share."""
 
 from __future__ import annotations
 

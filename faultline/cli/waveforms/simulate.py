@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from training.data.episodes import Scenario
 
-# Every recording starts at this Unix time, so that the same seed writes the same bytes. `replay --restamp` moves it.
+# Unix time at which every recording starts, so that the same seed writes the same bytes; `replay --restamp` shifts it.
 START_NS = 1_700_000_000_000_000_000
 
 
@@ -72,7 +72,7 @@ def _write_dataset(path: Path, episodes: int, seed: int, cycles: float, harsh: b
 
 
 def _write(record: Scenario, out: Path, topic: str, windows_per_message: int) -> int:
-    """Write the messages of all lines in order of time, as a broker would have received them; return their number."""
+    """Write the messages of all lines in order of time, as a broker would receive them; return their number."""
     from heapq import merge
 
     from model.spec import load_spec
