@@ -191,7 +191,7 @@ def answer_line(
         line: one of the record's lines.
         classifier: an engine.
         spec: spec of the classifier.
-        policy: rule by which windows open and close an episode; that of the spec by default.
+        policy: rule by which windows open and close an episode; the spec's own by default.
 
     Returns:
         The events, episodes and probabilities of the line.

@@ -55,7 +55,7 @@ class Kafka:
         return self.server.bootstrap
 
     def new_topic(self, name: str = "topic", partitions: int = 4, config: Mapping[str, str] | None = None) -> str:
-        """Create a topic under a name of its own (``name`` and a number) and return that name."""
+        """Create a topic with a unique name (``name`` and a number) and return that name."""
         unique = f"{name}-{os.getpid()}-{next(_topic_numbers)}"
         self.create_topic(unique, partitions, config)
         return unique
@@ -76,7 +76,7 @@ class Kafka:
 
 @functools.cache
 def why_no_kafka() -> str | None:
-    """Return why Apache Kafka cannot be started here; None if it can."""
+    """Return the reason why Apache Kafka cannot be started here; None if it can."""
     try:
         java_command()
         prepare_jars()
@@ -86,10 +86,10 @@ def why_no_kafka() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that need Apache Kafka, any broker, or training code, so that nobody has to remember it.
+    """Mark tests that need Apache Kafka, any broker, or training code, so that nobody has to mark them by hand.
 
-    `make test-quick` leaves all of them out. A whole module is marked if it imports a class that starts brokers or
-    something of the code that trains: a test of a small part of that code is left out as well.
+    `make test-quick` leaves all of them out. A whole module is marked if it imports a class that starts brokers or any
+    code that trains; a test of a small part of that code is therefore left out as well.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))  # with those that fixtures ask for
@@ -111,7 +111,7 @@ class Imports(NamedTuple):
 
 @functools.cache
 def imports_of(module: ModuleType) -> Imports:
-    """Return whether a test module imports classes that start brokers, and code that trains."""
+    """Return two values: True if a test module imports classes that start brokers, and True if it imports training."""
     values = list(vars(module).values())
     homes = [str(getattr(value, "__name__" if isinstance(value, ModuleType) else "__module__", "")) for value in values]
     return Imports(
@@ -173,7 +173,7 @@ def embedded_broker() -> Iterator[EmbeddedBroker]:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Return the folder of data that tests may read but the repository must not hold."""
+    """Return the folder of data that tests may read but that the repository must not contain."""
     given = os.environ.get("FAULTLINE_DATA")
     folder = Path(given) if given else REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():

@@ -40,7 +40,7 @@ def _walk(name: str, command: Any) -> list[tuple[str, Any]]:
 
 
 def _value(parameter: Any) -> str:
-    """Return what a parameter takes, for people; empty for a switch."""
+    """Return a description of a parameter's values; empty for a switch."""
     if getattr(parameter, "is_flag", False):
         return ""
     if parameter.metavar:

@@ -1,4 +1,4 @@
-"""The benchmark itself, in small: it measures what happened, and a failed run yields no figures."""
+"""The benchmark itself, on a small scale: it measures what happened, and a failed run yields no figures."""
 
 from __future__ import annotations
 

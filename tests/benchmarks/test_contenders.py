@@ -1,4 +1,4 @@
-"""Every contender of the benchmark does the complete job: on Apache Kafka, by its real library, in its own process."""
+"""Every contender of the benchmark does the complete job on Apache Kafka, with its real library, in its own process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine table: every contender is the same network, and a ratio is a ratio."""
+"""The engine table compares the same network in every contender and prints correct ratios."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apache Kafka for development starts in the background, is found again, stops on request, and ends on Ctrl-C."""
+"""Apache Kafka for development starts in the background, is found again, and stops on request or on Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An hour of stream time through the real sidecar on Apache Kafka: drift requests one retraining, no drift none.
+"""An hour of stream time passes through the real sidecar: drift requests one retraining, no drift requests none.
 
-The sidecar is real: it ingests, detects drift by the champion, requests a retraining and serves it. Only
-the candidate is there at once (``tests.delivery.processes.fast_job``).
+The sidecar is real: it ingests, detects drift with the champion, requests a retraining and serves it. Only
+the candidate is ready at once (``tests.delivery.processes.fast_job``).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def topics(kafka: Kafka) -> Topics:
 
 @pytest.fixture
 def malformed(topics: Topics) -> tuple[Send, set[tuple[int, int]]]:
-    """Return a function that sends a batch with malformed records, and the set of their places."""
+    """Return a function that sends a batch with malformed records, and the set of their positions."""
     places: set[tuple[int, int]] = set()
 
     def send(partition: int, sequence: int, pattern: str) -> None:

@@ -1,4 +1,4 @@
-"""A fault recorder's file through Apache Kafka into the real worker: the same episodes as ``faultline classify``."""
+"""A fault recorder's file, replayed to the real worker, gives the same episodes as ``faultline classify``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retrainings on Apache Kafka, requested, merged, killed or out of disk: one final report each, never half a model."""
+"""Retrainings on Apache Kafka, whether merged, killed or out of disk, publish one final report and no partial model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The platforms and Pythons that the dependencies have to install on."""
+"""The platforms and versions of Python on which the dependencies must install."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["pro
 
 @dataclass(frozen=True)
 class Platform:
-    """One platform: what environment markers see there, and the tags of the wheels that run on it."""
+    """One platform: the values of its environment markers, and the tags of the wheels that run on it."""
 
     markers: dict[str, str]
     tags: tuple[str, ...]

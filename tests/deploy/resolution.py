@@ -84,13 +84,13 @@ class Index:
                 self.metadata(name, wheels[-1].url_without_fragment, self._session)
 
     def page(self, asked: Any, location: Any, **named: Any) -> Any:
-        """Return a page of the index, or None where it has none."""
+        """Return a page of the index; None if there is none."""
         if location.url not in self.pages:
             self.pages[location.url] = self._fetch(asked, location, **named)
         return self.pages[location.url]
 
     def links(self, page: Any) -> list[Any]:
-        """Return the files of a page; of a pinned package those of its version."""
+        """Return the files of a page; for a pinned package, only those of its version."""
         if page.url not in self._links:
             version = self._pins.get(canonicalize_name(page.url.rstrip("/").rpartition("/")[2]))
             if version is not None and "json" in page.content_type:
@@ -119,7 +119,7 @@ class Index:
 
 
 def reachable() -> bool:
-    """Return True where an index that is configured answers one question, asked once."""
+    """Return True if a configured index answers one request, which is sent once."""
     command = InstallCommand("install", "")
     options, _ = command.parse_args(["--retries", "0"])
     with command.main_context():
@@ -147,7 +147,7 @@ def environment_of(platform: str, python: str) -> dict[str, str]:
 
 
 def requirements_for(project: dict[str, Any], extras: Iterable[str], environment: dict[str, str]) -> Iterator[str]:
-    """Yield what ``pip install faultline[extras]`` asks for in an environment, by the rule that pip has for extras."""
+    """Yield the requirements of ``pip install faultline[extras]`` in an environment, by pip's rule for extras."""
     contexts = [{**environment, "extra": extra} for extra in (*extras, *([] if extras else [""]))]
     listed = [project["dependencies"], *(project["optional-dependencies"][extra] for extra in extras)]
     for text in itertools.chain(*listed):

@@ -66,7 +66,7 @@ def refused(stack: Stack, what: str, word: str, *arguments: str, **environment: 
 
 
 def clients(stack: Stack) -> None:
-    """Check that access needs a login, TLS, and a broker whose name is in its certificate."""
+    """Check that access requires a login, TLS, and a broker whose name is in its certificate."""
     ask = ("topics", "check")
     refused(stack, "a client without TLS", "broker", *ask, FAULTLINE_SECURITY_PROTOCOL="PLAINTEXT")
     refused(stack, "a client without login", "", *ask, FAULTLINE_SECURITY_PROTOCOL="SSL")
@@ -105,7 +105,7 @@ def events(stack: Stack) -> None:
 
 
 def signatures(stack: Stack) -> None:
-    """Check that a model signed by the trainer's key is used and an unsigned one from an administrator refused."""
+    """Check that a model signed with the trainer's key is used, and an administrator's unsigned model is refused."""
     artefact = stack.run("exec", "-T", "trainer", "python3", "-c", SHIPPED).strip()
     say(stack.faultline("models", "promote", artefact, "--reason", "signed", service="trainer").strip())
     say("\n".join(stack.faultline("models", "list", service="trainer").splitlines()[:3]))

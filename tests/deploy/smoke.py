@@ -42,7 +42,7 @@ def say(text: str) -> None:
 
 
 def start(stack: Stack) -> None:
-    """Check that all is healthy, no process is root, roots are read-only, and only loopback is published."""
+    """Check health, that no process runs as root, that file systems are read-only, and that ports are on loopback."""
     advice(stack)
     begin = time.monotonic()
     stack.run("up", "-d", "--no-build", timeout_s=HEALTHY_S + 300)
@@ -120,7 +120,7 @@ def plot(stack: Stack, records: Path) -> None:
 
 
 def fault_table() -> str:
-    """Return a second of a line with a fault of phase A to ground, in amperes and volts at 1,600 samples a second."""
+    """Return one second of a line with a phase-A-to-ground fault, in amperes and volts at 1,600 samples per second."""
     rows = ["time,ia,ib,ic,va,vb,vc"]
     for n in range(1600):
         angles = [2 * math.pi * (n / 32 - phase / 3) for phase in range(3)]

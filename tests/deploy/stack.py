@@ -40,7 +40,7 @@ def compose_command() -> list[str]:
 
 
 def require_compose() -> None:
-    """Raise SmokeError where Docker Compose is too old to read the files."""
+    """Raise SmokeError if Docker Compose is too old to read the files."""
     done = subprocess.run([*compose_command(), "version", "--short"], capture_output=True, text=True, timeout=60)
     if done.returncode != 0:
         raise SmokeError(f"Docker Compose is not installed: {(done.stderr or done.stdout).strip()}")
@@ -48,7 +48,7 @@ def require_compose() -> None:
 
 
 def check_compose(version: str) -> None:
-    """Raise SmokeError where a version that ``docker compose version --short`` printed is too old."""
+    """Raise SmokeError if a version printed by ``docker compose version --short`` is too old."""
     numbers = [int(part) for part in re.findall(r"\d+", version)[:2]]
     if tuple(numbers) < LEAST_COMPOSE:
         needed = ".".join(map(str, LEAST_COMPOSE))
@@ -56,7 +56,7 @@ def check_compose(version: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that were free a moment ago."""
+    """Return loopback ports that were just free."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

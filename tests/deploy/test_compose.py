@@ -1,4 +1,4 @@
-"""The compose files as they are written: pinned, locked down, on loopback, with settings that exist."""
+"""The compose files pin images, restrict containers, publish on loopback only, and use settings that exist."""
 
 from __future__ import annotations
 

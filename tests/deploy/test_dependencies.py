@@ -32,7 +32,7 @@ DEPENDENCIES = load()
 
 
 def installed(image: str, platform: str) -> set[str]:
-    """Return the names of what pip would install into an image on a platform, as far as pyproject.toml lists them."""
+    """Return the names of the packages of pyproject.toml that pip would install into an image on a platform."""
     wanted = [Requirement(line) for line in DEPENDENCIES.requirements(PROJECT, image)]
     seen = PLATFORMS[platform].markers | {"extra": ""}
     return {one.name for one in wanted if one.marker is None or one.marker.evaluate(seen)}
@@ -75,7 +75,7 @@ def test_the_dockerfile_builds_every_image_in_the_same_steps() -> None:
 
 
 def environment(folder: Path) -> Path:
-    """Make a virtual environment as pip leaves it: two packages, and a file that belongs to none."""
+    """Create a virtual environment as pip leaves it: two packages, and a file that belongs to no package."""
     packages = folder / "lib" / "python3.11" / "site-packages"
     for name, count in (("tensorflow", 5_000_000), ("numpy", 2_000_000)):
         content = packages / name / "content.so"

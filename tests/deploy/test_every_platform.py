@@ -1,4 +1,4 @@
-"""All dependencies have a wheel of the pinned version on every platform and Python that we name."""
+"""All dependencies have a wheel of the pinned version on every supported platform and version of Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def resolve(project: Path, constraints: Path, *targets: str) -> dict[str, dict[str, Any]]:
-    """Return what pip finds for each target; skip the test where no index can be reached."""
+    """Return pip's solution for each target; skip the test if no index can be reached."""
     command = [sys.executable, "-m", "tests.deploy.resolution", str(project), str(constraints), *targets]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=DEADLINE_S)
     if done.returncode == UNREACHABLE:

@@ -41,7 +41,7 @@ def packages_of(image: str) -> set[str]:
 
 
 def left_out() -> list[str]:
-    """Return the top-level modules that the image ``cpu`` has and the image ``worker`` has not."""
+    """Return the top-level modules that the image ``cpu`` contains and the image ``worker`` does not."""
     there = packages_of("worker") - {"grpcio"}
     gone = packages_of("cpu") - there
     found = importlib.metadata.packages_distributions().items()
@@ -112,7 +112,7 @@ def worker(tmp_path: Path, embedded_broker: EmbeddedBroker, web_port: int) -> It
 
 
 def healthy(web_port: int) -> bool:
-    """Return True where the health check of the images does."""
+    """Return True if the health check of the images succeeds."""
     environment = os.environ | {"FAULTLINE_WEB_PORT": str(web_port)}
     command = [sys.executable, str(HEALTH)]
     return subprocess.run(command, env=environment, capture_output=True, timeout=60).returncode == 0

@@ -17,7 +17,7 @@ from types import ModuleType
 
 
 class Refusing:
-    """A finder for ``sys.meta_path`` that refuses some packages."""
+    """Finder for ``sys.meta_path`` that refuses to import some packages."""
 
     def __init__(self, packages: Sequence[str]) -> None:
         self.packages = frozenset(packages)

@@ -65,7 +65,7 @@ def simple_commands(line: str) -> Iterator[list[str]]:
 
 
 def finding(words: list[str]) -> str | None:
-    """Return what is wrong with a call of ``faultline``; None for one that its parser takes."""
+    """Return the error in a call of ``faultline``; None for a call that its parser accepts."""
     name, rest = "faultline", words[1:]
     while rest and f"{name} {rest[0]}" in COMMANDS:
         name, rest = f"{name} {rest[0]}", rest[1:]

@@ -225,7 +225,7 @@ def settings(embedded_broker: EmbeddedBroker) -> Settings:
 
 @pytest.fixture
 async def watch(settings: Settings) -> DemoWatch:
-    """Return a line with one fault (0.5 to 0.7 s): 25 messages, one unanswered, one dead; two onsets, one false."""
+    """Return a watch of a line with one fault (0.5 to 0.7 s): 25 messages, one unanswered, one dead; two onsets."""
     labels = np.zeros(1600, int)
     labels[800:1120] = SPEC.class_index("BC")
     samples = np.zeros((1600, 6), np.float32)

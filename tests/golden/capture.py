@@ -419,7 +419,7 @@ def robustness() -> dict[str, Any]:
 
 
 def report() -> dict[str, Any]:
-    """Report on the shipped model beside the disturbed one, on one line, without the fields of the machine."""
+    """Report on the shipped model compared with the disturbed one, on one line, without fields of the machine."""
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{name}.safetensors" for name in models()}
         for name, path in paths.items():
@@ -438,7 +438,7 @@ def report() -> dict[str, Any]:
 
 
 def verdicts() -> dict[str, Any]:
-    """Return the gate's verdicts on each model beside the other, and on the worse one alone."""
+    """Return the gate's verdicts on each model compared with the other, and on the worse model alone."""
     told = {
         "shipped": GateScores(holdout=0.995, ece=0.005, **_cells("shipped")),
         "disturbed": GateScores(holdout=0.984, ece=0.03, **_cells("disturbed")),

@@ -110,8 +110,8 @@ def installed_project(folder: Path, project: Path) -> Iterator[None]:
     """Install the package below ``project`` as ``pip install -e`` does, with the domains of its pyproject.toml.
 
     Args:
-        folder: receives the distribution's metadata.
-        project: has the pyproject.toml and the package.
+        folder: folder for the distribution's metadata.
+        project: folder with the pyproject.toml and the package.
     """
     declared = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"][GROUP]
     entry_points = "\n".join(f"{name} = {place}" for name, place in declared.items())
@@ -127,7 +127,7 @@ def installed_distribution(folder: Path, entry_points: str) -> Iterator[None]:
     """Install a distribution with domains below ``folder``, for this process and those that it starts meanwhile.
 
     Args:
-        folder: the distribution's; modules of the domains are found there and in the repository.
+        folder: folder of the distribution; modules of the domains are found there and in the repository.
         entry_points: one line per domain, ``name = module:object``.
     """
     about = folder / "other_domain-1.0.dist-info"

@@ -177,6 +177,6 @@ async def until(condition: Any, within_s: float = 10.0) -> None:
 
 
 async def settle() -> None:
-    """Let everything run that can run at once."""
+    """Let all tasks run that can run without waiting."""
     for _ in range(50):
         await asyncio.sleep(0)

@@ -81,7 +81,7 @@ def print_comparison(comparison: Comparison, models: tuple[str, str]) -> None:
         console.print(f"records not classified (a worker would send them to the dead letters): {why}")
     share = comparison.windows_differ / comparison.windows
     console.print(
-        f"{comparison.windows:,} windows, {comparison.windows_differ:,} ({share:.2%}) classed differently"
+        f"{comparison.windows:,} windows, {comparison.windows_differ:,} ({share:.2%}) classified differently"
         + ("" if not comparison.lines else ", most of them on:")
     )
     for line in comparison.lines[:LINES_SHOWN]:

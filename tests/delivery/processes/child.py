@@ -72,7 +72,7 @@ async def run(settings: Settings) -> int:
 
 
 def explain() -> None:
-    """Print where every task waits, when a test sends SIGUSR1 to a worker that hangs."""
+    """Print the stack of every task when a test sends SIGUSR1 to a worker that hangs."""
     for task in asyncio.all_tasks():
         task.print_stack(limit=4)
 

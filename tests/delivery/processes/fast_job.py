@@ -1,6 +1,6 @@
-"""The child process of a retraining without its computing: a candidate that is ready, and passes, immediately.
+"""Child process of a retraining that computes nothing: its candidate is ready immediately and passes the gate.
 
-It leaves the same files in the same order as the real one. For tests of the code around a training.
+It leaves the same files in the same order as the real one. It is for tests of the code around a training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PAGE_BYTES = 400_000  # as a report has
 
 
 def evaluate_candidate(job: JobSpec, folder: Path, model_id: str, champion_id: str | None, on_progress: Any) -> Outcome:
-    """Write a page of a report's size and let the candidate pass."""
+    """Write a page as large as a report and let the candidate pass."""
     on_progress(0.5, "judging")
     time.sleep(float(os.environ.get("FAULTLINE_TEST_JUDGING_S", "0")))
     job_main.put_report(folder, lambda place: (place / PAGE).write_bytes(b"." * PAGE_BYTES))

@@ -31,7 +31,7 @@ DEADLINE_S = 180.0
 
 
 def free_port() -> int:
-    """Return a port of loopback that nothing listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -94,7 +94,7 @@ class Topics:
         return self._create([self.windows, *self.outputs])
 
     def create_outputs(self) -> Self:
-        """Create all topics but that of the windows, which another set owns."""
+        """Create all topics except that of the windows, which belongs to another set."""
         return self._create(self.outputs)
 
     @property
@@ -134,7 +134,7 @@ def wait_until(holds: Any, what: str, deadline_s: float = DEADLINE_S, pause_s: f
 
 
 class WorkerProcess:
-    """A worker of the tests (``child`` beside this file) or the real one (``command``), with its log in a file."""
+    """A worker of the tests (``child`` in this folder) or the real one (``command``), with its log in a file."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class WorkerProcess:
         return self.process.poll() is None
 
     def ready(self) -> bool:
-        """Return whether /readyz reports that the worker is ready."""
+        """Return True if /readyz reports that the worker is ready."""
         if not self.alive:
             raise AssertionError(f"the worker ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
         try:
@@ -286,7 +286,7 @@ class Account:
         return Counter(distinct.values())
 
     def same_step_has_same_id(self) -> bool:
-        """Return whether every step of an episode has one id, however often it was published."""
+        """Return True if every step of an episode has one id, however often it was published."""
         ids: dict[tuple[str, str, int], set[str]] = {}
         for event in self.events:
             ids.setdefault((event["line"], event["state"], event["sequence"]), set()).add(event["event_id"])
@@ -322,7 +322,7 @@ def account(topics: Topics) -> Account:
 
 
 def read_all(bootstrap: str, names: Iterable[str]) -> list[Any]:
-    """Return every record of some topics, up to their present ends."""
+    """Return every record of some topics, up to their current ends."""
     return Broker(bootstrap).read(names)
 
 

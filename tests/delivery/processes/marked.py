@@ -25,8 +25,8 @@ class MarkedClassifier:
     """Read the class that ``marked_windows`` wrote into the first sample.
 
     Args:
-        raise_at: raise on this call (1 is the first); 0 never.
-        delay_s: time that every call takes, to have batches in flight.
+        raise_at: number of the call that raises (1 is the first); 0 for none.
+        delay_s: duration of every call, so that batches are in flight.
     """
 
     model_id = "marked"
@@ -48,7 +48,7 @@ class MarkedClassifier:
         return answer
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return that no window is out of distribution, since every one has a mark."""
+        """Return False for every window: all are marked, so none is out of distribution."""
         return np.zeros(len(windows), bool)
 
 
@@ -68,11 +68,11 @@ def marked_message(sequence: int, classes: list[int], start_ns: int) -> bytes:
 
 
 def class_of(line: int, sequence: int) -> int:
-    """Return a pattern with a fault of ten windows in every fifty, each of another class, shifted from line to line."""
+    """Return the class of a window: ten of every fifty windows are a fault, with changing class, shifted by line."""
     period, place = divmod(sequence + 7 * line, 50)
     return 1 + (period + line) % (len(SPEC.classes) - 2) if place < 10 else SPEC.none_index
 
 
 def die(number: int = signal.SIGKILL) -> None:
-    """End this process as a power cut would."""
+    """Kill this process without any clean-up, like a power cut."""
     os.kill(os.getpid(), number)

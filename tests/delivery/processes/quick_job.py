@@ -1,6 +1,6 @@
-"""The child process of a retraining with a candidate that is ready immediately: the shipped model under its own id.
+"""Child process of a retraining with a candidate that is ready immediately: the shipped model under its own id.
 
-Everything else is as in the real one. For tests of the code around a training.
+Everything else is as in the real process. It is for tests of the code around a training.
 """
 
 from __future__ import annotations

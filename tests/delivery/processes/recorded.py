@@ -36,7 +36,7 @@ Row = tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...], tu
 
 
 def windows_flow(windows: int, seed: int = 7) -> Iterator[dict[str, Any]]:
-    """Return records of ``LINES`` lines that hold a number of windows, among everything else that a topic may hold."""
+    """Return records of ``LINES`` lines with a number of windows, among other records that a topic may contain."""
     rng = np.random.default_rng(seed)
     for number in range(-(-windows // PER_MESSAGE)):
         count = min(PER_MESSAGE, windows - number * PER_MESSAGE)
@@ -124,7 +124,7 @@ def rows_by_key(bootstrap: str, topic: str) -> dict[bytes | None, list[Row]]:
 
 
 def differences(first: dict[bytes | None, list[Row]], second: dict[bytes | None, list[Row]]) -> list[str]:
-    """Describe where two topics differ."""
+    """Describe the differences between two topics."""
     found = [f"only in one: key {key!r}" for key in set(first) ^ set(second)]
     for key in set(first) & set(second):
         if len(first[key]) != len(second[key]):

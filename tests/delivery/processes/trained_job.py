@@ -1,4 +1,4 @@
-"""The child process of a retraining that really trains, and whose candidate passes at once."""
+"""Child process of a retraining that really trains and whose candidate passes the gate without evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sidecar processes on topics of their own, and their records on them."""
+"""Sidecar processes on their own topics, and their records on these topics."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TrainerTopics(Topics):
         return list({one.run_id: one for one in self.reported() if one.state in TERMINAL_STATES}.values())
 
     def wait_final_reports(self, count: int, deadline_s: float = RETRAINING_DEADLINE_S) -> list[TrainingReport]:
-        """Wait until so many retrainings have ended."""
+        """Wait until a number of retrainings have ended."""
         wait_until(lambda: len(self.final_reports()) >= count, f"{count} final reports", deadline_s, pause_s=0.3)
         return self.final_reports()
 
@@ -149,10 +149,10 @@ class TrainerProcess:
     """A sidecar with its log file and its folder.
 
     Args:
-        topics: its own.
-        folder: where its folder and log lie; a sidecar on the same folder resumes where another one was.
-        job: module of the tests that is run instead of the child process; None for the real one.
-        environment: settings; they win over those of a tiny retraining and a lenient gate, None leaves one out.
+        topics: topics of the sidecar.
+        folder: folder for the working directory and the log; a sidecar on the same folder resumes an earlier one.
+        job: module of the tests that runs instead of the real child process; None runs the real one.
+        environment: settings that override those of a tiny retraining and a lenient gate; None removes a setting.
     """
 
     def __init__(self, topics: TrainerTopics, folder: Path, job: str | None = None, **environment: str | None) -> None:

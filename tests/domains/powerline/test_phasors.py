@@ -98,7 +98,7 @@ def test_phasors_need_three_currents_and_three_voltages() -> None:
 
 
 def test_answers_do_not_depend_on_which_windows_are_beside() -> None:
-    """Check that a channel's residual, a small difference of large numbers, is rounded alike in every batch."""
+    """Check that a channel's residual, a small difference of large numbers, is rounded equally in every batch."""
     rng = np.random.default_rng(4)
     windows = np.concatenate([waves(angle, current=10 * np.exp(1j * angle)) for angle in np.linspace(0, 6, 200)])
     windows += rng.normal(0, 1e-3, windows.shape).astype(np.float32)

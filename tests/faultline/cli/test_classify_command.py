@@ -56,7 +56,7 @@ def pnnl(data_dir: Path) -> Path:
 
 
 def true_inception_s(path: Path) -> float:
-    """Return when the record's own FAULT channels change; the first 20 ms give their noise."""
+    """Return the time at which the record's FAULT channels change; their first 20 ms give the noise."""
     faults = {k: values for k, values in _raw(path).items() if k.startswith("FAULT")}
     assert len(faults) == 3
     begins = []

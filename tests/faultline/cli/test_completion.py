@@ -21,7 +21,7 @@ NO_DETECTION = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a home folder that has a folder with the command ``faultline`` beside it."""
+    """Return a home folder; the command ``faultline`` is in a folder next to it."""
     folder = tmp_path_factory.mktemp("completion")
     (folder / "bin").mkdir()
     (folder / "home").mkdir()
@@ -33,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def function(home: Path) -> str:
-    """Return the function that bash is given."""
+    """Return the completion function that is installed for bash."""
     return shell(home, "faultline", _FAULTLINE_COMPLETE="source_bash")
 
 
@@ -48,7 +48,7 @@ def shell(home: Path, *command: str, **variables: str) -> str:
 
 
 def completed(home: Path, function: str, line: str, **variables: str) -> list[str]:
-    """Return what bash offers at the end of a command line, by the function that the shell is given."""
+    """Return the completions that bash offers at the end of a command line, using the installed function."""
     words = line.split(" ")
     script = f"""
         {function}

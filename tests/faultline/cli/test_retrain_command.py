@@ -1,4 +1,4 @@
-"""``faultline retrain --wait`` ends with what became of the retraining, in words for people."""
+"""``faultline retrain --wait`` ends with the outcome of the retraining, in plain words."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ AG = SPEC.class_index("AG")
 
 
 class Bounded:
-    """A classifier that finds AG everywhere, with bounds; a window that begins with 3 overflows."""
+    """Classifier with bounds that predicts AG for every window; a window that begins with 3 overflows."""
 
     model_id = "bounded"
     bounds = PowerLineRejection.for_spec(SPEC, most_current=10, most_voltage=10, least_change=0, most_roughness=None)

@@ -314,7 +314,7 @@ def test_no_order_of_records_raises_and_windows_are_tracked_repeated_or_late(rec
 @given(classes=CLASSES.map(lambda classes: classes[:6]), state_of=CLASSES)
 def test_the_shortcut_for_idle_lines_is_the_slow_way_only_faster(classes: list[int], state_of: list[int]) -> None:
     class Thorough(EpisodeTracker):
-        """A tracker that never takes the shortcut for quiet windows."""
+        """Tracker that never uses the shortcut for quiet windows."""
 
         def _stays_idle(self, state: LineState, classes: Any) -> bool:
             return False

@@ -1,4 +1,4 @@
-"""The embedded broker keeps the promises of its docstring, and ends when it must."""
+"""The embedded broker behaves as its docstring describes, and stops when it must."""
 
 from __future__ import annotations
 

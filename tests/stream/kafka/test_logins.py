@@ -41,7 +41,7 @@ def sasl_settings(address: str, mechanism: str, password: str = PASSWORD) -> Set
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a self-signed certificate for the name localhost only; ``keystore.pem`` beside it contains the key too."""
+    """Write a self-signed certificate for the name localhost only, and ``keystore.pem``, which also has the key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl command to make a certificate with")

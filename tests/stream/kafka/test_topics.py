@@ -166,7 +166,7 @@ async def test_on_the_embedded_broker_topics_appear_and_pass(embedded_broker: Em
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """Start Apache Kafka where alice may log in and, without an ACL, do nothing else."""
+    """Start Apache Kafka with a user alice, who may log in and, without an ACL, do nothing else."""
     security = Security(users={"alice": PASSWORD}, authorizer=True)
     with KafkaServer(tmp_path_factory.mktemp("locked"), security=security) as server:
         yield server

@@ -77,7 +77,7 @@ class Topic:
 
 
 class MemorySink:
-    """Keep everything written, and how much of it was safe after every flush."""
+    """Keep all written records, and their number after every flush."""
 
     def __init__(self) -> None:
         self.kept: list[RecordedMessage] = []

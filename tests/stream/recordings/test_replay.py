@@ -1,4 +1,4 @@
-"""A replay sends what was recorded, in its rhythm, and counts exactly what the broker acknowledged."""
+"""A replay sends the recorded records at the recorded pace and counts exactly those that the broker acknowledged."""
 
 from __future__ import annotations
 

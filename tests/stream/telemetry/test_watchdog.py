@@ -42,7 +42,7 @@ def test_an_excuse_starts_the_time_anew() -> None:
 
 
 class Ended:
-    """Replace the process's exit by a note."""
+    """Replace the process's exit and store its status."""
 
     def __init__(self) -> None:
         self.status: int | None = None

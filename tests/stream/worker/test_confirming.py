@@ -13,7 +13,7 @@ LONG_S = 3600.0
 
 
 async def _published(ours: Rig, line: str, offset: int) -> None:
-    """Return a micro-batch of its own, whose event the broker has."""
+    """Return a new micro-batch whose event the broker has acknowledged."""
     events = len(ours.events())
     await ours.submit(marked_record(line, ONSET, SPEC, offset=offset))
     await until(lambda: len(ours.events()) > events)

@@ -1,4 +1,4 @@
-"""The account of offsets: nothing is committed beyond an unacknowledged batch, whatever happens in between."""
+"""The offset ledger commits nothing beyond an unacknowledged batch, whatever happens in between."""
 
 from __future__ import annotations
 

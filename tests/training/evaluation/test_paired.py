@@ -1,4 +1,4 @@
-"""Differences by chance: of two equally good models one seldom fails beside the other, and a worse one does."""
+"""Chance differences seldom make one of two equally good models fail against the other; a worse model does fail."""
 
 from __future__ import annotations
 

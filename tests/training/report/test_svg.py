@@ -18,7 +18,7 @@ NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)")
 
 
 def drawn(body: str) -> ET.Element:
-    """Return what is left of a drawing with this body."""
+    """Return the compacted form of a drawing with this body."""
     return ET.fromstring(compact(f"{TOP}{body}</svg>"))
 
 

@@ -317,7 +317,7 @@ def test_the_drift_detector_resumes_where_it_was(path: Path) -> None:
 
 
 def drifting(detector: DriftDetector) -> list[DriftSignal]:
-    """Ingest what the lines sent next, with all voltages suddenly half as high again, and return the drift found."""
+    """Ingest later windows of the lines, with all voltages suddenly 50 % higher, and return the drift found."""
     what = scenario(3, 12.8, seed=5)
     view = np.lib.stride_tricks.sliding_window_view(what.samples, SPEC.samples, axis=1)[:, :: SPEC.hop]
     windows, found = view.transpose(0, 1, 3, 2), []

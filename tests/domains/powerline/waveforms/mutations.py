@@ -47,7 +47,7 @@ def _repeat(rng: random.Random, data: bytes) -> bytes:
 
 
 def _fields(rng: random.Random, data: bytes) -> bytes:
-    """Replace whole fields of lines by hostile ones, which byte flips seldom produce."""
+    """Replace whole fields of lines by harmful ones, which changes of single bytes seldom produce."""
     lines = data.split(b"\n")
     for _ in range(rng.randint(1, 4)):
         k = rng.randrange(min(len(lines), 30))

@@ -17,7 +17,7 @@ PEAK = np.array([RATED_AMPERE * np.sqrt(2)] * 3 + [RATED_VOLT * np.sqrt(2 / 3)] 
 
 @dataclass(frozen=True)
 class Shape:
-    """The form of a record. ``segments``: rate and count of each; ``gaps_s``: pause before each of them."""
+    """Form of a record: ``segments`` holds the rate and length of each segment, ``gaps_s`` the pause before each."""
 
     revision: str = "1999"
     data_format: str = "BINARY"
@@ -43,7 +43,7 @@ class Shape:
     line_end: str = "\r\n"
 
     def times(self) -> NDArray[np.float64]:
-        """Return the seconds of every sample after the first."""
+        """Return the time of every sample in seconds after the first."""
         parts: list[NDArray[np.float64]] = []
         next_s = 0.0
         for number, (rate, count) in enumerate(self.segments):

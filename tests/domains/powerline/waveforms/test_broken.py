@@ -1,4 +1,4 @@
-"""A file gives a record or one clear line of error, quickly and in bounded memory, whatever was done to it."""
+"""A file gives a record or one clear line of error, quickly and in bounded memory, however it is damaged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, bytes]]:
 
 
 def refusal(path: Path) -> str | None:
-    """Return why a file is refused; None if it is read and cut into windows."""
+    """Return the reason why a file is refused; None if it is read and cut into windows."""
     try:
         for line in open_waveforms(path).lines:
             assert all(run.windows.shape[1:] == (32, 6) for run in windows_of(line, SPEC))

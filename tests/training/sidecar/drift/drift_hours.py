@@ -3,7 +3,7 @@
 A minute of every line is simulated, with an event every 3.2 s. For every ten seconds of the hour, the detector receives
 the next half second of that minute: at most 36,000 of 720,000 windows per line. Loads follow the course of a day
 compressed into the hour (currents fall to a third and return, voltages vary by 3 % in the opposite direction). The
-drift is one of the instruments: from the twentieth minute on, gains grow by up to a quarter and noise to some 20 dB.
+instruments drift: from the twentieth minute on, gains increase by up to a quarter, and noise to some 20 dB.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A child process of a retraining that trains nothing: it leaves the candidate and the outcome that a test wants.
+"""Child process of a retraining that trains nothing: it leaves the candidate and the outcome that a test requests.
 
 ``FAULTLINE_TEST_CANDIDATE`` is the candidate's path, ``FAULTLINE_TEST_FAILED`` the criterion that is not met, and
 ``FAULTLINE_TEST_NOTE`` the outcome's note, ``FAULTLINE_TEST_DIE`` how many attempts end by SIGKILL once the candidate

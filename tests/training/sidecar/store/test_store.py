@@ -49,7 +49,7 @@ def fill(store: LabelledStore, line: str, count: int, labels: object = None, fir
 
 @contextmanager
 def no_room(store: LabelledStore) -> Iterator[None]:
-    """Stop the database from growing by another page."""
+    """Prevent the database from growing by another page."""
     ((pages,),) = store._database.rows("PRAGMA page_count")
     store._database.rows(f"PRAGMA max_page_count={pages}")
     yield
