@@ -55,7 +55,7 @@ VALUES: tuple[tuple[type[Message], Mode], ...] = (
     (RetrainRequest, "validation"),
     (TrainingReport, "serialization"),
 )
-"""Models of the values. ``FaultEvent`` stands for the domain's subclass, described under this name."""
+"""Models of the values. ``FaultEvent`` stands for the domain's subclass, which is described under this name."""
 _TEXT: dict[str, Any] = {"type": "string"}
 _KEY = {"type": "string", "maxLength": MAX_LINE_BYTES, "description": "Id of the line, UTF-8."}
 _CLOUD_EVENT_HEADERS: dict[str, dict[str, Any]] = {

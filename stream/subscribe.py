@@ -36,7 +36,7 @@ POLL_MS = 500
 MOST_LOOKED_THROUGH = 2_000_000
 """Maximum number of records of one look-up, about a minute of reading; with more records, search a shorter period."""
 REMEMBERED_IDS = 10_000
-"""Event ids kept for deduplication, hours of events: a change of type is published on two topics under one id."""
+"""Number of event ids kept for deduplication, those of hours: a change of type is on two topics under one id."""
 
 
 def fault_topics(settings: Settings, types: Sequence[str]) -> frozenset[str] | None:
@@ -104,13 +104,13 @@ class EventFeed:
         self._start = start
         self._group = group
         self._reader = PartitionReader(settings, poll_ms=POLL_MS, metadata_max_age_ms=int(REFRESH_S * 1000))
-        """Used without a group."""
+        """Reader that is used without a group."""
         self._refreshed_s = float("-inf")
         self._taken: dict[TopicPartition, int] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._resources = AsyncExitStack()
         self._consumer: Any = None
-        """Used with a group, since a reader cannot share partitions."""
+        """Consumer that is used with a group, since a reader cannot share partitions."""
         self._admin: Any = None
         self._embedded = False
         self.started = asyncio.Event()

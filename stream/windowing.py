@@ -14,9 +14,9 @@ from stream.contract import HEADER_CONTENT_TYPE, HEADER_ORIGIN, MSGPACK, NS_PER_
 
 Headers = list[tuple[str, bytes]]
 MSGPACK_HEADERS: Headers = [(HEADER_CONTENT_TYPE, MSGPACK.encode())]
-"""Headers of the records that ``window_messages`` makes."""
+"""Headers of the records that ``window_messages`` builds."""
 SIMULATED_HEADERS: Headers = [*MSGPACK_HEADERS, (HEADER_ORIGIN, SIMULATED)]
-"""The same for windows of a simulator, which no retraining may learn from as windows of production."""
+"""The same headers for windows of a simulator, which no retraining may treat as windows of production."""
 
 
 @dataclass(frozen=True, slots=True)

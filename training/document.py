@@ -1,4 +1,4 @@
-"""The base class of the documents that training writes: results, reports, gate verdicts."""
+"""Define the base class of the documents that training writes: results, reports, gate verdicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of data sets and of training. Every message says what to do next."""
+"""Define the errors of data sets and of training. Every message says what to do next."""
 
 from model.errors import FaultlineError
 

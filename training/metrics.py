@@ -1,4 +1,4 @@
-"""Scores of a classifier per window; ``stream.detection.scoring`` holds the scores per event."""
+"""Compute scores of a classifier per window; ``stream.detection.scoring`` computes the scores per event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes, by which a domain trains and evaluates the models of a spec: ``domain_of(spec).recipe(spec)``.
+"""Define recipes, with which a domain trains and evaluates the models of a spec: ``domain_of(spec).recipe(spec)``.
 
 A recipe supplies everything that depends on the signal: training, evaluation, conditions, baselines, thresholds and a
 few sentences of the report. ``training.window_recipe.WindowRecipe`` implements most of it for a domain that has
@@ -158,7 +158,7 @@ class Recipe(ABC):
         return None
 
     def check_comparable(self, artefact: Artefact, champion: Artefact) -> None:
-        """Raise TrainingError if the way the two models were trained rules out a comparison."""
+        """Raise TrainingError if two models cannot be compared because of the way in which they were trained."""
         return
 
     def window_words(self) -> str:

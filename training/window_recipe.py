@@ -1,4 +1,4 @@
-"""A recipe for labelled windows: one fit, one temperature, and an evaluation on windows unseen in training.
+"""Implement a recipe for labelled windows: one fit, one temperature, an evaluation on windows unseen in training.
 
 A domain supplies the windows and, optionally, another network or other options. This class supplies the rest of a
 recipe: training with feedback and from a champion, the parts of the report, the gate, and retraining by the sidecar.

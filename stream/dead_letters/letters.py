@@ -1,4 +1,4 @@
-"""Read dead letters: the reason of each, and the record as it was received. Pure."""
+"""Read dead letters: the reason of each letter, and the record as it was received. Pure."""
 
 from __future__ import annotations
 

@@ -45,9 +45,9 @@ class RedriveCount:
 
     sent: int = 0
     again: int = 0
-    """Not resent: they were resent before and failed again."""
+    """Number of letters that were not resent because they were resent before and failed again."""
     gone: int = 0
-    """Not resent: their value was not copied, and the original record is deleted."""
+    """Number of letters that were not resent because their value was not copied and the original record is deleted."""
     unreadable: int = 0
     """Records on the topic that state no cause; they are skipped."""
 
@@ -161,5 +161,5 @@ async def _value(settings: Settings, letter: Letter) -> bytes | None:
 
 
 async def _send(producer: Any, letter: Letter, value: bytes | None, topic: str) -> Any:
-    # Stamped with the current time, since a record older than the topic's retention would be deleted at once.
+    # The record gets the current time, since a record older than the topic's retention would be deleted at once.
     return await send_any(producer, topic, value, letter.key, headers=redriven_headers(letter), timestamp_ms=None)

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings
 
 DAY_S = 86_400
 LEAST_TOKEN = 16
-"""Characters: 64 bits if they are hexadecimal, too many to guess over a rate-limited endpoint."""
+"""Smallest length of a token: 64 bits if it is hexadecimal, too many to guess over a rate-limited endpoint."""
 
 
 class SidecarSettings(BaseSettings):
@@ -185,10 +185,10 @@ class SidecarSettings(BaseSettings):
     def _a_schedule(cls, value: str | None) -> str | None:
         if value is None or not value.strip():
             return None
-        # Imported here, so that a worker, which has no schedule, does not load the parser.
+        # This import is here so that a worker, which has no schedule, does not load the parser.
         from croniter import croniter
 
-        # croniter reads a sixth field as seconds; nobody wants a retraining every second.
+        # A sixth field is refused: croniter reads it as seconds, and nobody wants a retraining every second.
         if len(value.split()) != 5 or not croniter.is_valid(value):
             raise ValueError(
                 f"{value[:64]!r} is not a cron expression of five fields: minute hour day-of-month month day-of-week, "

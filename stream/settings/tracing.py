@@ -23,7 +23,7 @@ OTEL_NAMES = {
     "FAULTLINE_TRACING_HEADERS": "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
     "FAULTLINE_TRACING_SAMPLE_RATIO": "OTEL_TRACES_SAMPLER_ARG",
 }
-"""Former settings, each with the OpenTelemetry variable that takes the same value."""
+"""Settings of earlier versions, each with the OpenTelemetry variable that takes the same value."""
 
 
 def _is_installed(module: str) -> bool:
@@ -87,7 +87,7 @@ def _check_endpoint() -> None:
     example = "e.g. http://localhost:4318" + "/v1/traces" * ("TRACES" in name)
     try:
         url = urlsplit(value or otel_endpoint())
-        # Reading the port checks it.
+        # Reading the port raises an error if it is invalid.
         wrong = url.scheme not in ("http", "https") or not url.hostname or url.port == 0 or not value.isprintable()
     except ValueError:
         wrong = True

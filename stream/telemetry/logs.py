@@ -18,7 +18,7 @@ NOISY = {
     "faust": logging.WARNING,
     "mode": logging.WARNING,
     "aiokafka": logging.WARNING,
-    # Otherwise logged every second during a broker's restart, while aiokafka retries partitions without a leader.
+    # aiokafka would log this every second during a broker's restart, while it retries partitions without a leader.
     "aiokafka.conn": logging.ERROR,
     # Each export to an unreachable collector is retried several times; only the last failure is logged.
     "opentelemetry": logging.ERROR,

@@ -18,12 +18,12 @@ from typing import Any
 MOST_MESSAGES = 1000
 """Maximum number of messages remembered, about 300 kB; beyond it, the message logged longest ago is forgotten."""
 MOST_CHARACTERS = 300
-"""Compared length of a message; the rest of a long one, such as a dump, rarely distinguishes messages."""
+"""Number of characters of a message that are compared; the rest, such as a dump, rarely distinguishes messages."""
 NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
-"""Messages that differ only in numbers (a node, a port, an attempt, an address in memory) are repeats."""
+"""Pattern of numbers. Messages that differ only in numbers (node, port, attempt, memory address) are repeats."""
 PLACES = ("partition", "offset", "line", "label_id", "records", "windows_lost")
 """Values of Faultline's events that are compared with their numbers: they identify the records of a warning, or count
-those that are lost, so that losses of two partitions are two messages."""
+lost records, so that losses of two partitions are two messages."""
 COUNT = "repeats_not_logged"
 
 

@@ -44,7 +44,7 @@ STATE_BYTES = 512
 EXPORT_TIMEOUT_S = 5.0
 """Timeout of an export, unless OTEL_EXPORTER_OTLP_TIMEOUT is set."""
 CLOSE_S = 3.0
-"""Longest wait for the last export: a collector that hangs must not delay a shutdown, which may take 25 s in all."""
+"""Longest wait for the last export: a hanging collector must not delay a shutdown, which may take 25 s in total."""
 MOST_LINKS = 128
 """Maximum number of links per span: OpenTelemetry's own limit."""
 
@@ -136,7 +136,7 @@ class Tracing:
 
     def close(self) -> None:
         """Export the remaining spans, within ``CLOSE_S``."""
-        # On a daemon thread that may be abandoned, since the provider waits up to half a minute.
+        # The export runs on a daemon thread that may be abandoned, since the provider waits up to half a minute.
         thread = threading.Thread(target=self._provider.shutdown, name="tracing-close", daemon=True)
         thread.start()
         thread.join(CLOSE_S)
@@ -321,6 +321,6 @@ def _below(parent: Span | SpanContext | None) -> Context:
     from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
     if parent is None:
-        # An empty context, since the process's current span is unrelated.
+        # The context is empty, since the process's current span is unrelated.
         return Context()
     return set_span_in_context(NonRecordingSpan(parent) if isinstance(parent, SpanContext) else parent, Context())

@@ -17,7 +17,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 EXIT_STUCK = 75
-"""EX_TEMPFAIL: a restart is expected to help."""
+"""Exit status EX_TEMPFAIL: a restart is expected to help."""
 CHECK_EVERY_S = 1.0
 
 
@@ -88,7 +88,7 @@ class StuckWatchdog:
             try:
                 vitals = self._vitals()
             except Exception as error:
-                # The last state is used again, so that a worker whose state can no longer be read is ended too.
+                # The last state is used again, so that a worker whose state can no longer be read is also ended.
                 log.warning("worker-state-unknown", error=repr(error))
             if self._detector.stuck(vitals, time.monotonic()):
                 log.critical(

@@ -1,4 +1,4 @@
-"""Feedback is labelled windows from production: hold a part out, weight the rest for training, score models on it."""
+"""Use feedback, that is, labelled windows from production: hold out a part, weight the rest, and score models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def split_feedback(windows: Windows) -> FeedbackSplit:
     neither part is empty.
     """
     numbers = np.unique(windows.episode)
-    # Multiply by an odd constant, so that consecutive numbers (0, 1, 2 …) are spread as well.
+    # Numbers are multiplied by an odd constant, so that consecutive numbers (0, 1, 2 …) are spread as well.
     place = (numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(44)
     out = place < HELD_OUT_SHARE * _PARTS
     if len(numbers) > 1:

@@ -11,7 +11,7 @@ from model.spec import SignalSpec
 from training.report.data import Latency
 
 BATCHES = (1, 8, 64, 512, 4096)
-LATENCY_SECONDS = 0.4  # per batch size
+LATENCY_SECONDS = 0.4  # duration of the measurement of one batch size
 
 
 def measure_latency(engine: Engine, spec: SignalSpec, seed: int) -> tuple[Latency, ...]:

@@ -53,7 +53,7 @@ def _write_markdown(data: ReportData, plots: Mapping[str, str], folder: Path) ->
     for stale in (folder / FIGURE_FOLDER).glob("*.svg"):
         stale.unlink()
     for name, svg in plots.items():
-        # A separate file cannot take the page's text colour, so use a grey that is legible on white and on black.
+        # A separate file cannot use the page's text colour, so it gets a grey that is legible on white and on black.
         text = svg.replace("currentColor", "#808080")
         (folder / FIGURE_FOLDER / f"{name}.svg").write_text(text + "\n", encoding="utf-8")
     document = folder / MARKDOWN_NAME
