@@ -6,7 +6,7 @@ Make a recording (or record your own with `faultline record`), then give it and 
     python examples/compare_models.py recording.parquet line candidate.safetensors
 
 A model is the path of an artefact or the name of one that ships with Faultline. It prints the faults on which the
-models differ, and a summary. The exit status is 0 where both found the same faults and 3 where they did not, so that a
+models differ, and a summary. The exit status is 0 if both found the same faults and 3 if they did not, so that a
 recording can be a regression test. No broker is needed.
 """
 
@@ -19,7 +19,7 @@ import faultline
 
 
 def main(recording: str, first: str, second: str) -> int:
-    """Print on which faults two models differ and return the exit status."""
+    """Print the faults on which two models differ, and return the exit status."""
     models = faultline.load_artefact(first), faultline.load_artefact(second)
     source = faultline.open_replay(Path(recording), models[0].manifest.spec)
     found = faultline.compare(source, *models)

@@ -35,7 +35,7 @@ def _annotated(member: Any) -> bool:
 
 
 def _description(member: Any) -> str:
-    """Return the description in a field's ``Field(…)``; empty where there is none."""
+    """Return the description in a field's ``Field(…)``; empty if there is none."""
     for argument in getattr(member.value, "arguments", ()):
         if getattr(argument, "name", "") == "description":
             try:

@@ -77,7 +77,7 @@ def fields() -> dict[str, list[tuple[str, FieldInfo]]]:
 
 
 def unit(name: str) -> str:
-    """Return the unit that the end of a setting's name says; empty where it says none."""
+    """Return the unit at the end of a setting's name; empty if there is none."""
     lower = name.lower()
     return next((UNITS[end] for end in sorted(UNITS, key=len, reverse=True) if lower.endswith(end)), "")
 

@@ -1,6 +1,6 @@
-"""The domain: the object under the entry point group ``faultline.domains`` that Faultline loads.
+"""Define the domain: the object under the entry point group ``faultline.domains`` that Faultline loads.
 
-Import inside the methods what they need: Faultline loads every installed domain, also where nothing is trained.
+Methods import what they need when they are called, since Faultline loads every installed domain, even without training.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import faultline
 
 
 class Machines(faultline.Domain):
-    """Two directions of acceleration at a bearing; no mains, no cycles."""
+    """Domain of acceleration at a bearing in two directions, without mains and cycles."""
 
     name = "machines"
     title = "machines"

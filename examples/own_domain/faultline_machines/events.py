@@ -15,7 +15,7 @@ PARTS = {"imbalance": "rotor", "bearing": "bearing"}
 
 
 class MachineFaultEvent(faultline.FaultEvent):
-    """One step in the life of a fault of a machine."""
+    """Onset, update or clearing of a machine's fault."""
 
     part: str = Field(description="Part of the machine that has the fault.")
 

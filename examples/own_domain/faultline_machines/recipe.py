@@ -1,4 +1,4 @@
-"""Train models of machines on windows of simulated ones."""
+"""Train models of machines on windows of simulated machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vibration of simulated machines: a shaft that turns, is out of balance, or rolls over a pit in its bearing."""
+"""Simulate the vibration of machines: a healthy shaft, a shaft out of balance, and a bearing with a pit."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def vibration(
 
 
 def labelled_windows(spec: faultline.SignalSpec, seed: int, machines: int) -> faultline.Windows:
-    """Return the windows of so many machines, each in one condition and an episode of its own.
+    """Return the windows of a number of machines, each in one condition and in its own episode.
 
-    An episode is what is never divided between training and test: here a machine, so that no model is evaluated by
-    windows of a machine that it was trained on.
+    An episode is never divided between training and test. Here an episode is a machine, so that no model is evaluated
+    on windows of a machine on which it was trained.
     """
     parts = []
     for machine in range(machines):
