@@ -1,4 +1,4 @@
-"""Inference by Keras's ``predict``, as one would do it without our engine."""
+"""Inference by Keras's ``predict``, the usual way without the compiled engine."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class EngineRun(FrozenModel):
 
 def windows_per_s(run: EngineRun) -> tuple[float, float]:
     """Classify the same batch repeatedly; return windows/s and CPU seconds per million windows."""
-    # Imported here, so that the harness, which imports this module, does not load TensorFlow.
+    # The import is here so that the harness, which imports this module, does not load TensorFlow.
     from model.engine import Engine
 
     artefact = shipped("line") if run.artefact is None else Artefact.load(Path(run.artefact))

@@ -64,7 +64,7 @@ class EpisodeTracker:
         self.policy = policy or spec.episode
         self.none = spec.none_index
         self._merged = list(spec.equivalent_indices())
-        # Looked up once here, since it is used for every faulty window.
+        # The domain is looked up once here, since its signal is used for every faulty window.
         self._signal = domain_of(spec).signal
         self._spec_key = spec_key(spec)
 

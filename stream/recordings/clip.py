@@ -44,7 +44,7 @@ def parse_moment(option: str, text: str | None) -> Moment | None:
         if isfinite(seconds):
             return Moment(seconds=seconds)
     try:
-        # Rounded to milliseconds, because a float cannot represent today's Unix times to the nanosecond.
+        # The time is rounded to ms, because a float cannot represent today's Unix times to the nanosecond.
         return Moment(unix_ns=round(datetime.fromisoformat(text).timestamp() * 1000) * (NS_PER_S // 1000))
     except (ValueError, OverflowError):
         raise SettingsError(

@@ -224,7 +224,7 @@ class Replayer:
                 return
 
     async def _wait_for_workers(self, most: int, measure: Callable[[], Awaitable[int]]) -> None:
-        # Measured again after half of the limit was sent, so the lag never exceeds 1.5 times the limit.
+        # The lag is measured again after half of the limit was sent, so it never exceeds 1.5 times the limit.
         if self._unchecked < max(1, most // 2):
             return
         while not self._stopping.is_set():

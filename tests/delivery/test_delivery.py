@@ -156,7 +156,7 @@ def test_a_worker_whose_loop_stands_still_loses_its_partitions(
     topics: Topics, start: Callable[..., WorkerProcess]
 ) -> None:
     load = Load(topics)
-    # So few windows are classified in the event loop. Only its silence shall end its membership.
+    # This number of windows is small enough to be classified in the event loop. Only a blocked loop may end membership.
     hung = start(
         FAULTLINE_TEST_DELAY_S="600", FAULTLINE_STUCK_TIMEOUT_S="600", FAULTLINE_REBALANCE_TIMEOUT_S="600"
     ).wait_ready()

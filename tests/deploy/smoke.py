@@ -224,7 +224,7 @@ def build(stack: Stack) -> None:
             ["docker", "image", "inspect", "--format", "{{.Size}}", image], capture_output=True, text=True, check=True
         )
         say(f"{image}: {int(size.stdout) / 1e9:.2f} GB; the largest parts in MB:")
-        # Only Faultline's own layers; the rest is Debian and Python.
+        # The size counts only Faultline's own layers; the rest is Debian and Python.
         largest = "cd /opt/faultline/lib/python3.*/site-packages && du -sm * | sort -rn | head -n 8"
         command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", largest]
         shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)

@@ -297,7 +297,7 @@ def test_faust_runs_with_its_c_extensions_or_the_doctor_says_how_to_get_them(mon
     files = importlib.metadata.files("faust-streaming") or []
     compiled = [file for file in files if file.suffix in (".so", ".pyd")]
     assert doctor.check_faust().level == ("ok" if compiled else "warn")
-    # As pip leaves it where there is neither a wheel nor a compiler.
+    # This is the state that pip leaves if there is neither a wheel nor a compiler.
     pure = [file for file in files if file not in compiled]
     monkeypatch.setattr(doctor.importlib.metadata, "files", lambda name: pure)
     line = doctor.check_faust()

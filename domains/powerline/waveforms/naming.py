@@ -80,7 +80,7 @@ PAIR_SIGNS = re.compile(r"[\s\-/_.]+")
 class PhaseSet:
     """Channels of the same quantity in different phases.
 
-    ``channels`` are the indices of phases A, B, C (AB, BC, CA if ``pairs`` is set); None where the file has none.
+    ``channels`` are the indices of phases A, B, C (AB, BC, CA if ``pairs`` is set); None if the file has none.
     """
 
     kind: Kind

@@ -59,7 +59,7 @@ class LagProbe:
         if not positions:
             return 0
         if self._consumer is None:
-            # Stored before it is started, because a consumer that fails to start must be stopped as well.
+            # The consumer is stored before it is started, because one that fails to start must be stopped as well.
             self._consumer = self._new_consumer()
             await self._consumer.start()
         partitions = {partition: TopicPartition(*partition) for partition in positions}

@@ -102,7 +102,7 @@ class PartitionReader:
         patch_aiokafka_parser()
         # "none" makes the consumer report records that retention deleted, instead of skipping them silently.
         options = {**consumer_kwargs(self._settings), **self._options, "auto_offset_reset": "none"}
-        # Stored before it is started, because a consumer that fails to start must be stopped as well.
+        # The consumer is stored before it is started, because one that fails to start must be stopped as well.
         self._consumer = AIOKafkaConsumer(**options)
         try:
             await self._consumer.start()

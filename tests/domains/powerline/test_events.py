@@ -20,7 +20,7 @@ PROBABILITIES = np.where(np.arange(12) == ABG, 0.89, 0.01)
 INCEPTION_NS = 1_700_000_000_000_000_000
 CLEARED_NS = INCEPTION_NS + 103_000_000
 SOURCE = SourceRecord(topic="sensor-windows", partition=1, offset=2)
-# As a worker of 10f72e6 wrote it.
+# Event as written by a worker of commit 10f72e6.
 ON_THE_WIRE = (
     '{"event_id":"d7e9cc4293ac034d2038e59b175a48d8","episode_id":"e","line":"feeder-1","state":"clear",'
     '"fault_class":"ABG","fault_type":"llg","phases":"AB","ground":true,"ground_probability":0.95,"confidence":0.01,'

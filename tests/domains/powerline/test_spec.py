@@ -46,7 +46,7 @@ def test_three_phase_faults_with_and_without_ground_are_equivalent(name: str) ->
         assert target == (types.index("lll") if types[index] == "lllg" else index)
 
 
-# As of 10f72e6: the canonical JSON, and the text that a store keeps.
+# Canonical JSON, and the text that a store keeps, as of commit 10f72e6.
 DIGESTS = {
     "line": "32dd1684b93943279d8cbb66af868ab7d8f3ff10703126b5d4094ef69937f7a7",
     "instant": "b825ea4b622c76a170d698bb14be0ddb893755a734efcbb3b037bc67454871c8",

@@ -184,7 +184,7 @@ async def test_a_swap_while_the_engine_runs_does_not_rename_its_answers() -> Non
             return super().classify(windows)
 
     async with rig(engine=Slow(SPEC, "model-a")) as ours:
-        # So many that they are not classified in the loop.
+        # This number of windows is too large to be classified in the event loop.
         await ours.submit(marked_record("l", ONSET * 30, SPEC))
         await started.wait()
         ours.pipeline.swap(FakeClassifier(SPEC, "model-b"))

@@ -225,7 +225,7 @@ async def test_the_former_engine_is_closed_only_after_its_last_answer() -> None:
             return answer(windows)
 
         former.classify = slow  # type: ignore[method-assign]
-        # So many that they are not classified in the loop.
+        # This number of windows is too large to be classified in the event loop.
         await bench.rig.submit(marked_record("a", ONSET * 30, SPEC))
         await begun.wait()
         await bench.topic.later.put([model_record(CHAMPION, ONE)])

@@ -62,7 +62,7 @@ def test_of_many_episodes_as_many_windows_are_kept_as_of_fewer(monkeypatch: pyte
     monkeypatch.setattr("domains.powerline.data.line_data.WHOLLY_KEPT", 50)
     half = training_windows(Batches(mixed=40, brief=60, mined=4), spec, seed=3)
     assert len(half) / len(whole) == pytest.approx(0.5, abs=0.06)
-    # Of all episodes, and of no others.
+    # The thinned windows come from nearly all episodes, and from no others.
     assert set(half.episode.tolist()) <= set(whole.episode.tolist())
     assert len(np.unique(half.episode)) > 85
 

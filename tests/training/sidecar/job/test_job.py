@@ -126,7 +126,7 @@ def test_a_job_whose_smallest_sensible_size_does_not_fit_is_refused_with_what_it
     assert f"needs {need.needed_mb(LEAST_EPISODES):,} MiB of memory for {LEAST_EPISODES:,} episodes" in said
     assert "may use 1,000 MiB" in said
     assert f"{need.needed_mb(LINE_EPISODES):,} MiB for all 400,000 episodes" in said
-    # What a person asked for is not refused for being small.
+    # A size that a person requested is not refused for being small.
     with pytest.raises(TrainingError, match="for 400 episodes"):
         sized_job(job(memory_mb=1_000, episodes=400), tmp_path)
 
