@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 KIB_PER_MIB = 1024
 ROOM = 1.1
-"""Factor above the measured memory: a machine with more cores, or another version of TensorFlow, may take more, and a
-process beyond its limit is ended."""
+"""Factor by which needs exceed the measured memory: more cores or another TensorFlow may take more, and a
+process that exceeds its limit is killed."""
 
 
 @dataclass(frozen=True)

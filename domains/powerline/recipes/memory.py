@@ -1,7 +1,7 @@
 """Compute the memory that a training of `line` takes, from measurements.
 
 The table compares the peak resident memory of the child process of a retraining on two cores, as measured, with the
-value that ``line_memory`` computes before ``MemoryNeed`` adds its reserve:
+value that ``line_memory`` computes before ``MemoryNeed`` multiplies it by ``ROOM``:
 
 | | measured | computed |
 |---|---|---|
