@@ -52,7 +52,8 @@ class TopicSpec:
         partitions: number of partitions at creation; an administrator may add some later.
         compacted: True if only the newest record of a key is kept, without a time limit.
         retention_ms: retention time of a topic that is not compacted; -1 for no limit.
-        retention_bytes: largest size in bytes of a partition of a topic that is not compacted; -1 for the broker's limit.
+        retention_bytes: largest size in bytes of a partition of a topic that is not compacted; -1 leaves the limit to
+            the broker.
         follows: name of a topic that must have the same number of partitions, since both are joined by key.
         optional: True if Faultline works without the topic.
         worker: True if a worker needs the topic from its start.

@@ -218,8 +218,8 @@ class Retrainer:
         """Run the child until it succeeds or no attempt is left; return the reason of the failure, or None."""
         settings = self._settings
         job = self._workdir.job_spec()
-        # This is the job's limit and not one measured now: a resumed retraining keeps the size that it started with. Jobs
-        # of versions before 0.2.0 have no limit.
+        # This is the job's limit and not one measured now: a resumed retraining keeps the size that it started with.
+        # Jobs of versions before 0.2.0 have no limit.
         memory_mb = None if job is None else job.memory_mb
         limits = JobLimits(self._memory_mb() if memory_mb is None else memory_mb, settings.retrain_time_limit_s)
         async with self._publishing_progress() as news:
