@@ -18,7 +18,7 @@ UNLABELLED = -1
 # Maximum number of windows in a block. A late label rewrites the whole block, and a damaged byte loses the whole block.
 # 512 windows of 32 x 6 values are 0.1 MB when compressed; above a few hundred windows, compression does not improve.
 MAX_BLOCK_WINDOWS = 512
-# Longest time between window starts of a block: a minute, so that a search by time need not look further back.
+# Period in which all windows of a block start: the same minute, so that a search by time need not look further back.
 MAX_BLOCK_NS = 60 * NS_PER_S
 # The fastest level of zlib: higher levels take several times as long and gain little on noise.
 ZLIB_LEVEL = 1

@@ -93,7 +93,7 @@ class _Piece:
 def _by_rate(
     clock: SampleClock, positions: Counts, first: int, stop: int, rate: float, findings: list[Finding]
 ) -> tuple[_Piece, ...]:
-    """Cut a segment of known rate where the time column jumps, or the sample numbers if there are no times."""
+    """Cut a segment of known rate where the times jump, or the sample numbers if no times agree with the rate."""
     steps_s: NDArray[np.float64] = np.diff(positions[max(first - 1, 0) : stop]) / rate
     if clock.stamps is not None:
         stamped = np.diff(clock.stamps[max(first - 1, 0) : stop]) * clock.unit_s
