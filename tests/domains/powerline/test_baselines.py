@@ -61,6 +61,7 @@ def test_the_logistic_regression_is_the_same_whenever_it_is_fitted() -> None:
     assert np.isfinite(features(np.zeros((2, 32, 6), np.float32))).all()
 
 
+@pytest.mark.slow
 def test_both_baselines_find_most_faults_on_clean_records() -> None:
     trial = Trial(resimulated(150, seed=8))
     scored = scored_windows(trial, SPEC)

@@ -97,6 +97,7 @@ def test_phasors_need_three_currents_and_three_voltages() -> None:
         PowerLineNormalisation(centre=(0.0,) * 4, scale=(1.0,) * 4, phasors=True)
 
 
+@pytest.mark.slow
 def test_answers_do_not_depend_on_which_windows_are_beside() -> None:
     """Check that a channel's residual, a small difference of large numbers, is rounded equally in every batch."""
     rng = np.random.default_rng(4)

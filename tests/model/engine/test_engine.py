@@ -210,6 +210,7 @@ def test_a_batch_is_spread_over_the_cores() -> None:
     assert cut(40, 4, CPU_BUCKETS) in ([64], [32, 8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_network_with_two_branches_computed_in_stages_gives_keras_probabilities(architecture: str) -> None:
     artefact = artefact_of(load_spec("line"), architecture=architecture, phasors=True)
