@@ -41,7 +41,7 @@ test-quick: $(READY) ## run the tests that need no broker and no training
 test: $(READY) lint types ## run lint, types and all tests with coverage (on Apache Kafka where Java and Maven are)
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	@echo "coverage by this process's own code, the ten least covered files and the total:"
-	@$(BIN)/coverage report --sort=cover --skip-empty | sed -n '1,12p;$$p'
+	@$(BIN)/coverage report --sort=cover --skip-empty | sed -n '1,12p;/^TOTAL/p'
 
 test-long: $(READY) ## run the tests that train or swap for minutes, which `make test` leaves out
 	@$(BIN)/python -m pytest -m long
