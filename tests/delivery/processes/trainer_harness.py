@@ -63,10 +63,6 @@ class TrainerTopics(Topics):
     def reports(self) -> str:
         return f"{self.prefix}-reports"
 
-    @property
-    def models(self) -> str:
-        return f"{self.prefix}-models"
-
     def environment(self) -> dict[str, str]:
         return {
             **super().environment(),
@@ -74,7 +70,6 @@ class TrainerTopics(Topics):
             "FAULTLINE_TOPIC_LABELS": self.labels,
             "FAULTLINE_TOPIC_RETRAIN": self.requests,
             "FAULTLINE_TOPIC_REPORTS": self.reports,
-            "FAULTLINE_TOPIC_MODELS": self.models,
         }
 
     def create(self) -> TrainerTopics:
