@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from domains.powerline.waveforms.assembly import ROLES
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.naming import PhaseSet, kind_of, phase_sets
 from domains.powerline.waveforms.record import CHANNELS, Finding, RawChannel, RawRecord, ReadOptions
@@ -19,18 +20,15 @@ from domains.powerline.waveforms.record import CHANNELS, Finding, RawChannel, Ra
 MAX_NAME = 120
 """Maximum length of a line's name: with the file's name it stays below the contract's 255 bytes in most scripts."""
 MAX_LISTED = 12
+PAIRS = ("vab", "vbc", "vca")
 
 
 @dataclass(frozen=True, slots=True)
 class Bay:
-    """Channels of one line.
-
-    ``channels`` are the indices of ia, ib, ic, va, vb, vc; if ``pairs`` is set, the voltages are vab, vbc, vca.
-    """
+    """Channels of one line: the index of the channel for each role of ``assembly.ROLES`` that the record has."""
 
     name: str
-    channels: tuple[int | None, ...]
-    pairs: bool = False
+    roles: Mapping[str, int]
 
 
 def find_bays(raw: RawRecord, options: ReadOptions) -> tuple[list[Bay], list[Finding]]:
@@ -43,7 +41,7 @@ def find_bays(raw: RawRecord, options: ReadOptions) -> tuple[list[Bay], list[Fin
     if given is not None:
         return given, []
     if raw.line_channels is not None:
-        return [Bay(raw.path.stem, raw.line_channels)], []
+        return [Bay(raw.path.stem, dict(zip(CHANNELS, raw.line_channels, strict=True)))], []
     sets, _ = phase_sets(raw.channels)
     findings: list[Finding] = []
     sets = _prefer_ground_voltages(raw, sets, findings)
@@ -139,14 +137,13 @@ def _name_score(current: PhaseSet, voltage: PhaseSet) -> int:
 
 
 def _bay(raw: RawRecord, current: PhaseSet | None, voltage: PhaseSet | None) -> Bay:
-    none = (None, None, None)
     first = current or voltage
     assert first is not None
-    return Bay(
-        name=(first.circuit or first.label)[:MAX_NAME],
-        channels=(*(current.channels if current else none), *(voltage.channels if voltage else none)),
-        pairs=voltage is not None and voltage.pairs,
-    )
+    roles: dict[str, int] = {}
+    for found, names in ((current, CHANNELS[:3]), (voltage, PAIRS if voltage and voltage.pairs else CHANNELS[3:])):
+        if found is not None:
+            roles |= {name: k for name, k in zip(names, found.channels, strict=True) if k is not None}
+    return Bay((first.circuit or first.label)[:MAX_NAME], roles)
 
 
 def _named(bays: list[Bay]) -> list[Bay]:
@@ -209,15 +206,11 @@ def _bays_of_user(raw: RawRecord, options: ReadOptions) -> list[Bay] | None:
         return None
     bays = []
     for name, entries in lines.items():
-        unknown = set(entries) - set(CHANNELS) - {"vab", "vbc", "vca"}
+        unknown = set(entries) - set(ROLES)
         if unknown:
-            raise RecordError(
-                f"a line has no channel {sorted(unknown)[0]!r}: use {', '.join(CHANNELS)} (or vab, vbc, vca)"
-            )
-        pairs = any(key in entries for key in ("vab", "vbc", "vca"))
-        keys = (*CHANNELS[:3], *(("vab", "vbc", "vca") if pairs else CHANNELS[3:]))
-        found = tuple(_position(raw.channels, str(entries[key])) if key in entries else None for key in keys)
-        bays.append(Bay(str(name)[:MAX_NAME], found, pairs))
+            raise RecordError(f"a line has no channel {sorted(unknown)[0]!r}: use {', '.join(ROLES)}")
+        roles = {role: _position(raw.channels, str(entries[role])) for role in ROLES if role in entries}
+        bays.append(Bay(str(name)[:MAX_NAME], roles))
     return _named(bays)
 
 
@@ -241,16 +234,19 @@ def _position(channels: Sequence[RawChannel], wanted: str) -> int:
     raise RecordError(f"{which} called {wanted!r}; give the channel's number: {names}{more}")
 
 
-def unused_roles(raw: RawRecord, bays: Sequence[Bay]) -> dict[int, str]:
+def channel_roles(raw: RawRecord, bays: Sequence[Bay]) -> dict[int, str]:
     """Return the use of every channel by index; unused channels give their kind in parentheses."""
-    roles = {
-        index: f"{bay.name}/{name}"
-        for bay in bays
-        for name, index in zip((*CHANNELS[:3], *_voltage_names(bay)), bay.channels, strict=True)
-        if index is not None
-    }
+    roles = {index: f"{bay.name}/{role}" for bay in bays for role, index in bay.roles.items()}
     return {k: roles.get(k) or f"({kind_of(channel) or 'no waveform'})" for k, channel in enumerate(raw.channels)}
 
 
-def _voltage_names(bay: Bay) -> tuple[str, str, str]:
-    return ("vab", "vbc", "vca") if bay.pairs else ("va", "vb", "vc")
+def channels_option(bay: Bay, channels: Sequence[RawChannel]) -> str:
+    """Return the text for ``--channels`` that assigns the channels of a line.
+
+    Example:
+        >>> channels_option(Bay("north", {"ia": 1, "va": 0}), [RawChannel(1, "UA"), RawChannel(2, "IA")])
+        'north: ia=2 va=1'
+    """
+    # A colon, semicolon or equals sign in the name would be read as the end of the name.
+    name = re.sub(r"[:;=]+", " ", bay.name).strip()
+    return f"{name}: " + " ".join(f"{role}={channels[index].number}" for role, index in bay.roles.items())

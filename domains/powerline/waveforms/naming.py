@@ -80,7 +80,14 @@ PAIR_SIGNS = re.compile(r"[\s\-/_.]+")
 class PhaseSet:
     """Channels of the same quantity in different phases.
 
-    ``channels`` are the indices of phases A, B, C (AB, BC, CA if ``pairs`` is set); None if the file has none.
+    Attributes:
+        kind: the quantity.
+        label: common part of the names, without the words for the quantity.
+        circuit: circuit of the channels in the header.
+        channels: indices of phases A, B, C (AB, BC, CA if ``pairs`` is set); None if the file has none.
+        pairs: True for phase-to-phase voltages.
+        residual: index of the channel that holds the sum of the three phases (IN, 3I0; VN, 3U0); None if there is none.
+        why: reason for which the channels were taken for a set, for people.
     """
 
     kind: Kind
@@ -88,6 +95,8 @@ class PhaseSet:
     circuit: str
     channels: tuple[int | None, int | None, int | None]
     pairs: bool
+    residual: int | None = None
+    why: str = ""
 
 
 def unit_of(channel: RawChannel) -> tuple[Kind, float]:
@@ -112,8 +121,8 @@ def kind_of(channel: RawChannel) -> Kind:
     return "current" if current is not None else ""
 
 
-def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], set[int]]:
-    """Return the sets of channels in the order of the file, and the indices of the channels in no set.
+def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], dict[int, str]]:
+    """Return the sets of channels in the order of the file, and for every channel in no set the reason.
 
     Complete sets are formed before sets of two.
 
@@ -121,7 +130,7 @@ def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], set[int]
         >>> names = ("IL1", "IL2", "IL3", "IN")
         >>> sets, left = phase_sets([RawChannel(n, name, "A") for n, name in enumerate(names, 1)])
         >>> sets[0].kind, sets[0].channels, left
-        ('current', (0, 1, 2), {3})
+        ('current', (0, 1, 2), {3: 'no phases of the same name'})
     """
     kinds = {index: kind_of(channel) for index, channel in enumerate(channels)}
     free = {index for index, kind in kinds.items() if kind and not NO_WAVEFORM.search(channels[index].name)}
@@ -130,9 +139,9 @@ def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], set[int]
     for fewest, by_circuit in ((3, True), (3, False), (2, True)):
         for alphabet in ALPHABETS:
             sets += _sets_of(channels, kinds, free, alphabet, fewest=fewest, by_circuit=by_circuit)
-    return sorted(sets, key=lambda found: min(index for index in found.channels if index is not None)), (
-        set(kinds) - {index for found in sets for index in found.channels if index is not None}
-    )
+    used = {index for found in sets for index in found.channels if index is not None}
+    unused = {index: "no phases of the same name" for index in kinds if index not in used}
+    return sorted(sets, key=lambda found: min(index for index in found.channels if index is not None)), unused
 
 
 def _sets_of(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.naming import unit_of
 from domains.powerline.waveforms.record import Finding, RawChannel, ReadOptions, Segment
 from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE, resampled
 
@@ -56,14 +55,6 @@ class _Phasors:
     def before(self) -> NDArray[np.complex128]:
         """Mean phasors before the event, (6,)."""
         return np.asarray(self.values[: self.steady].mean(axis=0))
-
-
-def primary_values(channel: RawChannel, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Convert values of a channel to A or V of the primary side."""
-    factor = unit_of(channel)[1]
-    if channel.side == "S":
-        factor *= channel.primary / channel.secondary
-    return values if factor == 1.0 else values * np.float32(factor)
 
 
 def scaled(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import shift
 
-from domains.powerline.waveforms.record import CHANNELS, Finding, RawChannel, RawRecord, Segment
+from domains.powerline.waveforms.record import CHANNELS, Finding, RawChannel, Segment
 
 BRIDGED_SECONDS = 0.004
 """Longest gap of missing values that is interpolated: over a fifth of a cycle, a straight line stays near the wave."""
@@ -20,15 +20,27 @@ CLIPPED_RUN = 4
 Values = NDArray[np.float32]
 
 
-def without_holes(raw: RawRecord) -> None:
-    """Interpolate short holes of missing values, cut segments at long holes of all channels, and zero other holes."""
-    holes = np.isnan(raw.values)
+def without_holes(
+    values: Values, channels: Sequence[RawChannel], segments: tuple[Segment, ...], findings: list[Finding]
+) -> tuple[Segment, ...]:
+    """Interpolate short holes of missing values, and cut segments at long holes that all channels share.
+
+    Args:
+        values: float32 (channels, t), NaN where missing; changed in place: a hole that is neither interpolated nor cut
+            becomes zero.
+        channels: the channels of ``values``.
+        segments: segments of the record.
+        findings: findings are added here.
+
+    Returns:
+        The segments without the long holes.
+    """
+    holes = np.isnan(values)
     if not holes.any():
-        return
-    raw.missing = tuple(int(count) for count in holes.sum(axis=1))
+        return segments
     everywhere = np.asarray(holes.all(axis=0))
-    segments: list[Segment] = []
-    for segment in raw.segments:
+    kept: list[Segment] = []
+    for segment in segments:
         longest = max(1, int(BRIDGED_SECONDS * segment.rate_hz))
         cuts = [(a, b) for a, b in _runs(everywhere[segment.first : segment.stop]) if b - a > longest]
         begin = 0
@@ -36,16 +48,17 @@ def without_holes(raw: RawRecord) -> None:
             if a > begin:
                 first = segment.first + begin
                 at = segment.start_s + begin / segment.rate_hz
-                segments.append(Segment(first, segment.first + a, segment.rate_hz, at))
+                kept.append(Segment(first, segment.first + a, segment.rate_hz, at))
             begin = b
         if cuts:
             lost = sum(b - a for a, b in cuts)
             message = f"{lost:,} samples have no value in any channel: a new run of windows begins after them"
-            raw.findings.append(Finding("warning", "gap", message))
-    raw.segments = tuple(segments)
-    for channel, row, missing in zip(raw.channels, raw.values, holes, strict=True):
+            findings.append(Finding("warning", "gap", message))
+    rate_hz = max((segment.rate_hz for segment in kept), default=1.0)
+    for channel, row, missing in zip(channels, values, holes, strict=True):
         if missing.any():
-            _bridge(channel, row, missing, raw)
+            _bridge(channel, row, missing, rate_hz, findings)
+    return tuple(kept)
 
 
 def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -53,17 +66,18 @@ def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _bridge(channel: RawChannel, row: Values, missing: NDArray[np.bool_], raw: RawRecord) -> None:
+def _bridge(
+    channel: RawChannel, row: Values, missing: NDArray[np.bool_], rate_hz: float, findings: list[Finding]
+) -> None:
     name = f"channel {channel.number} {channel.name}"
     there = np.flatnonzero(~missing)
     if not len(there):
         row[:] = 0
-        raw.findings.append(
+        findings.append(
             Finding("warning", "channel-empty", "the channel has no values: it is assumed to be zero", name)
         )
         return
-    rate = max((segment.rate_hz for segment in raw.segments), default=1.0)
-    longest = max(1, int(BRIDGED_SECONDS * rate))
+    longest = max(1, int(BRIDGED_SECONDS * rate_hz))
     absent = np.flatnonzero(missing)
     row[absent] = np.interp(absent, there, row[there])
     long = [(a, b) for a, b in _runs(missing) if b - a > longest]
@@ -74,7 +88,7 @@ def _bridge(channel: RawChannel, row: Values, missing: NDArray[np.bool_], raw: R
     done = [f"{bridged:,} interpolated"] * (bridged > 0) + [f"{zeroed:,} in long holes set to zero"] * (zeroed > 0)
     level = "warning" if zeroed else "note"
     message = f"{len(absent):,} values are missing: {', '.join(done)}"
-    raw.findings.append(Finding(level, "missing-values", message, name))  # type: ignore[arg-type]
+    findings.append(Finding(level, "missing-values", message, name))  # type: ignore[arg-type]
 
 
 def without_skew(channel: RawChannel, values: Values, segments: Sequence[Segment]) -> Values:

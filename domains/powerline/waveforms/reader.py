@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.powerline.waveforms.assembly import assembled
 from domains.powerline.waveforms.errors import RecordError
-from domains.powerline.waveforms.formats.comtrade import is_comtrade, read_comtrade
-from domains.powerline.waveforms.formats.table import is_table, read_table
+from domains.powerline.waveforms.formats.comtrade import is_comtrade
+from domains.powerline.waveforms.formats.registry import FORMATS
 from domains.powerline.waveforms.frequency import frequency_of
-from domains.powerline.waveforms.mapping import Bay, find_bays, unused_roles
-from domains.powerline.waveforms.per_unit import primary_values, scaled
-from domains.powerline.waveforms.quality import channel_findings, without_holes, without_skew
+from domains.powerline.waveforms.loading import LoadedChannels
+from domains.powerline.waveforms.mapping import Bay, channel_roles, channels_option, find_bays
+from domains.powerline.waveforms.per_unit import scaled
+from domains.powerline.waveforms.quality import channel_findings
 from domains.powerline.waveforms.record import (
     CHANNELS,
     ChannelSummary,
@@ -29,11 +30,6 @@ from domains.powerline.waveforms.record import (
 )
 from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE
 
-Reader = Callable[[Path, ReadOptions], RawRecord]
-KINDS: tuple[tuple[str, Callable[[Path], bool], Reader], ...] = (
-    ("COMTRADE (.cfg with .dat, or .cff)", is_comtrade, read_comtrade),
-    ("CSV or Parquet table", is_table, read_table),
-)
 DEFAULT_HZ = 50.0
 HEADER_TOLERANCE_HZ = 2.0
 """Largest deviation of a grid's frequency from nominal."""
@@ -41,7 +37,7 @@ HEADER_TOLERANCE_HZ = 2.0
 
 def is_record(path: Path) -> bool:
     """Return True if ``open_waveforms`` reads a file of this kind, by its name and first bytes."""
-    return any(recognises(path) for _, recognises, _ in KINDS)
+    return any(kind.recognises(path) for kind in FORMATS)
 
 
 def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> Record:
@@ -66,26 +62,26 @@ def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> R
     path, options = Path(path), options or ReadOptions()
     if not path.is_file() and not is_comtrade(path):
         raise RecordError(f"{path}: no such file")
-    for _, recognises, read in KINDS:
-        if recognises(path):
-            return _record(read(path, options), options)
-    known = ", ".join(name for name, _, _ in KINDS)
+    for kind in FORMATS:
+        if kind.recognises(path):
+            return _record(kind.read(path, options), options)
+    known = ", ".join(kind.name for kind in FORMATS)
     raise RecordError(f"{path}: unknown kind of file; give one of these kinds: {known}")
 
 
 def _record(raw: RawRecord, options: ReadOptions) -> Record:
-    without_holes(raw)
     bays, findings = find_bays(raw, options)
     raw.findings += findings
-    lines = [_line(raw, bay, options, alone=len(bays) == 1) for bay in bays]
+    loaded = LoadedChannels(raw, (index for bay in bays for index in bay.roles.values()))
+    raw.segments = loaded.segments
+    lines = [_line(raw, bay, loaded, options, alone=len(bays) == 1) for bay in bays]
     if raw.segments_are_lines:
         lines = [
             replace(line, name=f"{line.name.lower()}-{number}", segments=(segment,))
             for line in lines
             for number, segment in enumerate(raw.segments, 1)
         ]
-    if not lines:
-        _report_no_line(raw)
+    no_line = "" if lines else _report_no_line(raw)
     return Record(
         path=raw.path,
         format=raw.format,
@@ -100,22 +96,24 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
         lines=tuple(lines),
         segments=raw.segments,
         findings=tuple(dict.fromkeys(raw.findings)),
+        statements=raw.statements,
+        no_line=no_line,
     )
 
 
-def _report_no_line(raw: RawRecord) -> None:
+def _report_no_line(raw: RawRecord) -> str:
     message = "no line with three currents and three voltages was identified; name the channels with --channels"
     raw.findings.append(Finding("warning", "no-line", message))
+    return message
 
 
-def _line(raw: RawRecord, bay: Bay, options: ReadOptions, *, alone: bool) -> RecordLine:
-    samples = _primary_samples(raw, bay)
-    channels = tuple(None if index is None else raw.channels[index] for index in bay.channels)
-    missing = tuple(name for name, index in zip(CHANNELS, bay.channels, strict=True) if index is None)
+def _line(raw: RawRecord, bay: Bay, loaded: LoadedChannels, options: ReadOptions, *, alone: bool) -> RecordLine:
+    line = assembled({role: loaded[index] for role, index in bay.roles.items()}, loaded.rows, bay.name)
+    samples = line.samples
+    raw.findings += line.findings
+    channels = _channels_behind(raw, bay)
     frequency = _frequency(raw, samples, options, bay.name)
-    if bay.pairs:
-        _to_ground(samples)
-    raw.findings += channel_findings(samples, missing, bay.name)
+    raw.findings += channel_findings(samples, line.missing, bay.name)
     result = scaled(samples, channels, _prefault_segments(raw, samples), frequency, options, bay.name)
     raw.findings += result.findings
     raw.findings.append(Finding("note", "bases", result.source, bay.name))
@@ -127,19 +125,23 @@ def _line(raw: RawRecord, bay: Bay, options: ReadOptions, *, alone: bool) -> Rec
     return RecordLine(
         name=raw.path.stem if alone else f"{raw.path.stem}/{bay.name}",
         samples=samples,
-        missing=missing,
-        sources={
-            name: f"{raw.channels[index].number} {raw.channels[index].name}"
-            for name, index in zip(CHANNELS, bay.channels, strict=True)
-            if index is not None
-        },
+        missing=line.missing,
+        sources={role: f"{raw.channels[index].number} {raw.channels[index].name}" for role, index in bay.roles.items()},
         start_ns=raw.start_ns,
         segments=raw.segments,
         frequency_hz=frequency,
         current_base=result.current_base,
         voltage_base=result.voltage_base,
         base_source=result.source,
+        channels_option=channels_option(bay, raw.channels),
     )
+
+
+def _channels_behind(raw: RawRecord, bay: Bay) -> tuple[RawChannel | None, ...]:
+    """Return the channel from which each of the six waveforms is taken or computed, for its ratings."""
+    instead = {"va": "vab", "vb": "vbc", "vc": "vca"}
+    indices = [bay.roles.get(name, bay.roles.get(instead.get(name, ""))) for name in CHANNELS]
+    return tuple(None if index is None else raw.channels[index] for index in indices)
 
 
 def _prefault_segments(raw: RawRecord, samples: NDArray[np.float32]) -> tuple[Segment, ...]:
@@ -147,29 +149,6 @@ def _prefault_segments(raw: RawRecord, samples: NDArray[np.float32]) -> tuple[Se
     if not raw.segments_are_lines:
         return raw.segments
     return (max(raw.segments, key=lambda segment: float(np.abs(samples[segment.first : segment.stop, 3:]).mean())),)
-
-
-def _primary_samples(raw: RawRecord, bay: Bay) -> NDArray[np.float32]:
-    """Return the six channels in A and V of the primary side, float32 (t, 6); zeros for a missing channel."""
-    samples = np.zeros((raw.values.shape[1], len(CHANNELS)), np.float32)
-    for column, index in enumerate(bay.channels):
-        if index is not None:
-            channel = raw.channels[index]
-            values = without_skew(channel, raw.values[index], raw.segments)
-            samples[:, column] = np.nan_to_num(primary_values(channel, values), posinf=0.0, neginf=0.0)
-    return samples
-
-
-def _to_ground(samples: NDArray[np.float32]) -> None:
-    """Convert vab, vbc, vca to va, vb, vc without zero sequence, in place.
-
-    If one of the three is missing, it is the negative sum of the other two.
-    """
-    pairs = samples[:, 3:].astype(np.float64)
-    empty = [k for k in range(3) if not pairs[:, k].any()]
-    if len(empty) == 1:
-        pairs[:, empty[0]] = -pairs.sum(axis=1)
-    samples[:, 3:] = (pairs - np.roll(pairs, 1, axis=1)) / 3
 
 
 def _frequency(raw: RawRecord, samples: NDArray[np.float32], options: ReadOptions, name: str) -> float:
@@ -209,22 +188,18 @@ def _report_slow_segments(raw: RawRecord, frequency: float) -> None:
 
 
 def _summaries(raw: RawRecord, bays: list[Bay]) -> tuple[ChannelSummary, ...]:
-    roles = unused_roles(raw, bays)
+    roles, statistics = channel_roles(raw, bays), raw.source.statistics()
     return tuple(
-        _summary(channel, raw.values[k], roles[k], raw.missing[k] if raw.missing else 0)
+        ChannelSummary(
+            number=channel.number,
+            name=channel.name,
+            unit=channel.unit,
+            phase=channel.phase,
+            role=roles[k],
+            lowest=float(statistics.lowest[k]),
+            highest=float(statistics.highest[k]),
+            rms=float(statistics.rms[k]),
+            missing=int(statistics.missing[k]),
+        )
         for k, channel in enumerate(raw.channels)
-    )
-
-
-def _summary(channel: RawChannel, values: NDArray[np.float32], role: str, missing: int) -> ChannelSummary:
-    return ChannelSummary(
-        number=channel.number,
-        name=channel.name,
-        unit=channel.unit,
-        phase=channel.phase,
-        role=role,
-        lowest=float(values.min()),
-        highest=float(values.max()),
-        rms=float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))),
-        missing=missing,
     )

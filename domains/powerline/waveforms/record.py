@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from domains.powerline.waveforms.channel_values import ChannelValues
 from model.frozen import FrozenModel
 
 CHANNELS = ("ia", "ib", "ic", "va", "vb", "vc")
@@ -33,6 +34,26 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Statement of the recorder about the event, e.g. its own fault type or the text of the .hdr file."""
+
+    source: str
+    """File or field that contains it, e.g. ``fault.hdr`` or ``EVENT``."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision of the reader about a group of channels, for a person to check."""
+
+    channels: str
+    """Numbers and names of the channels, e.g. ``4 5 6 (IL1 IL2 IL3)``; empty if it concerns the whole line."""
+    use: str
+    """Use that was decided, e.g. ``feeder: ia ib ic`` or ``not used``."""
+    reason: str
 
 
 class ReadOptions(FrozenModel):
@@ -85,6 +106,8 @@ class RawChannel:
     side: Literal["P", "S", ""] = ""
     """Side of the transformer on which the values are given: primary, secondary, or not stated."""
     skew_us: float = 0.0
+    step: float = 0.0
+    """Smallest difference of two values, one step of the converter, in the channel's unit; 0 if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +136,8 @@ class RawRecord:
     path: Path
     format: str
     channels: tuple[RawChannel, ...]
-    values: NDArray[np.float32]
-    """Values (channels, t), in the channels' units; NaN if the file marks a value as missing."""
+    source: ChannelValues
+    """Values of the channels, in their units; NaN if the file marks a value as missing."""
     segments: tuple[Segment, ...]
     start_ns: int = 0
     trigger_ns: int | None = None
@@ -126,8 +149,8 @@ class RawRecord:
     """Indices of ia, ib, ic, va, vb, vc, if the format itself defines them for a single line."""
     segments_are_lines: bool = False
     """True if every segment is a separate line."""
-    missing: tuple[int, ...] = ()
-    """Number of missing values of each channel."""
+    statements: tuple[Statement, ...] = ()
+    """Statements of the recorder about the event."""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -146,6 +169,9 @@ class RecordLine:
         current_base, voltage_base: peak values of one per unit, in A and V of the primary side (or of the side that
             the file states as primary).
         base_source: text that explains how the bases were chosen.
+        channels_option: text for ``--channels`` that assigns the same channels again, e.g. ``feeder: ia=4 ib=5 …``.
+        alternatives: the same line with other voltages, if the record does not show which ones belong to it. The answer
+            for the line is only certain if it is the same for every alternative.
     """
 
     name: str
@@ -158,6 +184,8 @@ class RecordLine:
     current_base: float
     voltage_base: float
     base_source: str
+    channels_option: str = ""
+    alternatives: tuple[RecordLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +221,9 @@ class Record:
         lines: lines that were identified without doubt, or that the user defined.
         segments: segments of one rate each.
         findings: problems and peculiarities, and how each was handled.
+        decisions: uses of the channels and the reasons for them.
+        statements: statements of the recorder about the event.
+        no_line: reason why ``lines`` is empty, with the remedy; empty if there are lines.
     """
 
     path: Path
@@ -208,3 +239,6 @@ class Record:
     lines: tuple[RecordLine, ...]
     segments: tuple[Segment, ...]
     findings: tuple[Finding, ...]
+    decisions: tuple[Decision, ...] = ()
+    statements: tuple[Statement, ...] = ()
+    no_line: str = ""

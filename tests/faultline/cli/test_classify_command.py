@@ -71,7 +71,8 @@ def _raw(path: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     from domains.powerline.waveforms.formats.comtrade import read_comtrade
 
     raw = read_comtrade(path, ReadOptions())
-    return {channel.name.split()[0]: values for channel, values in zip(raw.channels, raw.values, strict=True)}
+    values = raw.source.read(range(len(raw.channels)))
+    return {channel.name.split()[0]: row for channel, row in zip(raw.channels, values, strict=True)}
 
 
 def test_the_pnnl_record_is_one_b_phase_to_ground_episode_at_its_true_time(pnnl: Path, engine: Engine) -> None:

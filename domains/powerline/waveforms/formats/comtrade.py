@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.powerline.waveforms.channel_values import StoredValues
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.comtrade_data import read_data
 from domains.powerline.waveforms.formats.comtrade_header import ComtradeHeader, parse_header
@@ -77,7 +78,7 @@ def read_comtrade(path: Path, options: ReadOptions) -> RawRecord:
         path=path,
         format=f"COMTRADE {header.revision} {header.data_format}",
         channels=header.channels,
-        values=values,
+        source=StoredValues(values),
         segments=segments,
         start_ns=_start_ns(header, options),
         trigger_ns=header.trigger_ns,

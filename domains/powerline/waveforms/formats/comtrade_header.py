@@ -216,6 +216,7 @@ def _analog_channel(lines: _Lines, header: ComtradeHeader, number: int) -> RawCh
         secondary=abs(lines.number(parts[11], "the secondary factor", 1.0)) or 1.0,
         side="P" if side == "P" else "S" if side == "S" else "",
         skew_us=lines.number(parts[7], "the skew", 0.0),
+        step=abs(gain),
     )
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from domains.powerline.waveforms.channel_values import StoredValues
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.encodings import decode_text
 from domains.powerline.waveforms.formats.segments import SampleClock, find_segments
@@ -201,7 +202,7 @@ def _raw(path: Path, columns: _Columns, options: ReadOptions, mapping: dict[str,
         path=path,
         format=kind,
         channels=tuple(_channel(k, name) for k, name in enumerate(names, 1)),
-        values=values,
+        source=StoredValues(values),
         segments=segments,
         start_ns=start_ns if options.start_ns is None else options.start_ns,
         encoding=columns.encoding,
@@ -286,7 +287,7 @@ def _class_data(path: Path, columns: _Columns) -> RawRecord:
         path=path,
         format="classData.csv",
         channels=channels,
-        values=values,
+        source=StoredValues(values),
         segments=segments,
         header_hz=CLASS_DATA_HZ,
         encoding=columns.encoding,

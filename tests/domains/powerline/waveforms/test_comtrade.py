@@ -31,7 +31,7 @@ START_NS = 1_704_164_645_000_001_000  # 2024-01-02 03:04:05.000001
 def assert_as_written(written: Written) -> None:
     raw = read_comtrade(written.path, ReadOptions())
     scale = np.abs(written.values).max(axis=0)
-    assert raw.values.T / scale == pytest.approx(written.values / scale, abs=2e-7)
+    assert raw.source.read(range(raw.source.shape[0])).T / scale == pytest.approx(written.values / scale, abs=2e-7)
     assert [(round(part.rate_hz), len(part)) for part in raw.segments] == [
         (round(rate), count) for rate, count in written.shape.segments
     ]
@@ -77,10 +77,10 @@ def test_the_comtrade_library_reads_the_same_where_it_copes(tmp_path: Path, layo
         io.StringIO(data.decode()) if data_format == "ASCII" else data,
     )
     ours = read_comtrade(written.path, ReadOptions())
-    assert ours.values == pytest.approx(np.asarray(theirs.analog), rel=1e-6, abs=1e-3)
+    assert ours.source.read(range(len(ours.channels))) == pytest.approx(np.asarray(theirs.analog), rel=1e-6, abs=1e-3)
     # At a change of rate, the library starts the new one a step later than the time column.
     if layout == "one rate":
-        times = ours.segments[0].start_s + np.arange(len(ours.values[0])) / ours.segments[0].rate_hz
+        times = ours.segments[0].start_s + np.arange(ours.source.shape[1]) / ours.segments[0].rate_hz
         assert times == pytest.approx(np.asarray(theirs.time), abs=1e-9)
 
 
@@ -122,7 +122,7 @@ def test_a_1991_value_of_minus_one_is_a_value(tmp_path: Path) -> None:
     written = write_record(tmp_path, shape, samples)
     stored = np.frombuffer(written.parts["data"], "<i2").reshape(960, -1)[:, 4:10]
     assert (stored[50:60, 0] == -1).all()
-    assert np.isfinite(read_comtrade(written.path, ReadOptions()).values).all()
+    assert np.isfinite(read_comtrade(written.path, ReadOptions()).source.read(range(6))).all()
 
 
 def test_a_cut_file_gives_what_it_has_and_says_so(tmp_path: Path) -> None:
