@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.powerline.waveforms.cycles import CyclePhasors, cycle_phasors
 from domains.powerline.waveforms.record import Finding, RawChannel, ReadOptions, Segment
-from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE, resampled
 
-PER_CYCLE = 32
-MOST_SECONDS = 10.0
-"""Length of the beginning of a record that is analysed; longer records are continuous recordings."""
-STEADY_VOLTAGE, STEADY_CURRENT = 0.05, 0.15
-"""Relative change from the first cycle up to which a cycle still counts as before the event."""
 NEAR_RATED = (0.75, 1.3)
 """Range of measured over rated voltage within which the rated voltage is accepted as the base."""
 RATED_SECONDARY_VOLT = (100.0, 110.0, 115.0, 120.0)
@@ -44,19 +39,6 @@ class Scaled:
     reversed_currents: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Phasors:
-    """One phasor per cycle, complex (cycles, 6), peak values; the first ``steady`` cycles precede the event."""
-
-    values: NDArray[np.complex128]
-    steady: int
-
-    @property
-    def before(self) -> NDArray[np.complex128]:
-        """Mean phasors before the event, (6,)."""
-        return np.asarray(self.values[: self.steady].mean(axis=0))
-
-
 def scaled(
     samples: NDArray[np.float32],
     channels: tuple[RawChannel | None, ...],
@@ -78,7 +60,7 @@ def scaled(
     Returns:
         The samples in per unit, the bases and their explanation, and findings about ratings and polarity.
     """
-    phasors = _phasors(samples, segments, frequency_hz)
+    phasors = cycle_phasors(samples, segments, frequency_hz)
     findings: list[Finding] = []
     voltage, voltage_source, secondary = _voltage_base(samples[:, 3:], channels[3:], phasors, options, name, findings)
     current, current_source = _current_base(samples[:, :3], channels[:3], phasors, options, secondary)
@@ -91,35 +73,6 @@ def scaled(
     return result
 
 
-def _phasors(samples: NDArray[np.float32], segments: tuple[Segment, ...], frequency_hz: float) -> _Phasors | None:
-    fast = [segment for segment in segments if segment.rate_hz >= FEWEST_PER_CYCLE * frequency_hz]
-    if not fast:
-        return None
-    first = fast[0]
-    if len(first) < first.rate_hz / frequency_hz:
-        return None
-    stop = first.first + min(len(first), int(MOST_SECONDS * first.rate_hz))
-    waves, _ = resampled(samples, [replace(first, stop=stop)], PER_CYCLE * frequency_hz)
-    cycles = len(waves) // PER_CYCLE
-    if cycles == 0:
-        return None
-    turn = np.exp(-2j * np.pi * np.arange(PER_CYCLE) / PER_CYCLE)
-    values = 2 / PER_CYCLE * np.einsum("nkc,k->nc", waves[: cycles * PER_CYCLE].reshape(cycles, PER_CYCLE, -1), turn)
-    return _Phasors(values, _steady_cycles(values))
-
-
-def _steady_cycles(values: NDArray[np.complex128]) -> int:
-    """Return the number of cycles from the start whose phasors stay close to the first one."""
-    change = np.abs(values - values[0])
-    limits = []
-    for group, share in ((slice(0, 3), STEADY_CURRENT), (slice(3, 6), STEADY_VOLTAGE)):
-        size = float(np.abs(values[0, group]).max())
-        top = float(np.abs(values[:, group]).max())
-        limits.append(np.full(3, max(share * size, 0.01 * top, 1e-30)))
-    moved = (change > np.concatenate(limits)).any(axis=1)
-    return int(np.argmax(moved)) if moved.any() else len(values)
-
-
 def _level(values: Array) -> float:
     """Return the typical amplitude of three phases: the median, which one faulty channel does not shift."""
     alive = values[values > 0]
@@ -129,7 +82,7 @@ def _level(values: Array) -> float:
 def _voltage_base(
     samples: NDArray[np.float32],
     channels: tuple[RawChannel | None, ...],
-    phasors: _Phasors | None,
+    phasors: CyclePhasors | None,
     options: ReadOptions,
     name: str,
     findings: list[Finding],
@@ -172,7 +125,7 @@ def _looks_secondary(peak: float) -> bool:
 def _current_base(
     samples: NDArray[np.float32],
     channels: tuple[RawChannel | None, ...],
-    phasors: _Phasors | None,
+    phasors: CyclePhasors | None,
     options: ReadOptions,
     secondary: bool,
 ) -> tuple[float, str]:
@@ -205,7 +158,7 @@ def _check_ratios(samples: NDArray[np.float32], name: str, findings: list[Findin
         findings.append(Finding("warning", "implausible-currents", message, name))
 
 
-def _check_directions(phasors: _Phasors, result: Scaled, name: str) -> None:
+def _check_directions(phasors: CyclePhasors, result: Scaled, name: str) -> None:
     """Find currents of reversed polarity, relative to the voltages or to each other, before the event."""
     before = phasors.before
     currents, voltages = before[:3], before[3:]

@@ -1,0 +1,75 @@
+"""Measure one phasor per mains cycle, and the cycles before the event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domains.powerline.waveforms.record import Segment
+from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE, resampled
+
+PER_CYCLE = 32
+MOST_SECONDS = 10.0
+"""Length of the beginning of a record that is analysed; longer records are continuous recordings."""
+STEADY_VOLTAGE, STEADY_CURRENT = 0.05, 0.15
+"""Relative change from the first cycle up to which a cycle still counts as before the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class CyclePhasors:
+    """One phasor per cycle, complex (cycles, channels), peak values; the first ``steady`` cycles precede the event."""
+
+    values: NDArray[np.complex128]
+    steady: int
+
+    @property
+    def before(self) -> NDArray[np.complex128]:
+        """Mean phasors before the event, (channels,)."""
+        return np.asarray(self.values[: self.steady].mean(axis=0))
+
+
+def cycle_phasors(
+    samples: NDArray[np.float32],
+    segments: Sequence[Segment],
+    frequency_hz: float,
+    groups: Sequence[tuple[slice, float]] = ((slice(0, 3), STEADY_CURRENT), (slice(3, 6), STEADY_VOLTAGE)),
+) -> CyclePhasors | None:
+    """Return the phasors of the cycles of the first segment that is fast enough.
+
+    Args:
+        samples: float32 (t, channels).
+        segments: segments of the record.
+        frequency_hz: mains frequency.
+        groups: columns of one quantity each, and the relative change up to which it counts as steady.
+
+    Returns:
+        The phasors; None if no segment holds a whole cycle.
+    """
+    fast = [segment for segment in segments if segment.rate_hz >= FEWEST_PER_CYCLE * frequency_hz]
+    if not fast:
+        return None
+    first = fast[0]
+    if len(first) < first.rate_hz / frequency_hz:
+        return None
+    stop = first.first + min(len(first), int(MOST_SECONDS * first.rate_hz))
+    waves, _ = resampled(samples, [replace(first, stop=stop)], PER_CYCLE * frequency_hz)
+    cycles = len(waves) // PER_CYCLE
+    if cycles == 0:
+        return None
+    turn = np.exp(-2j * np.pi * np.arange(PER_CYCLE) / PER_CYCLE)
+    values = 2 / PER_CYCLE * np.einsum("nkc,k->nc", waves[: cycles * PER_CYCLE].reshape(cycles, PER_CYCLE, -1), turn)
+    return CyclePhasors(values, _steady_cycles(values, groups))
+
+
+def _steady_cycles(values: NDArray[np.complex128], groups: Sequence[tuple[slice, float]]) -> int:
+    """Return the number of cycles from the start whose phasors stay close to the first one."""
+    change = np.abs(values - values[0])
+    moved = np.zeros(len(values), np.bool_)
+    for group, share in groups:
+        size = float(np.abs(values[0, group]).max())
+        top = float(np.abs(values[:, group]).max())
+        moved |= (change[:, group] > max(share * size, 0.01 * top, 1e-30)).any(axis=1)
+    return int(np.argmax(moved)) if moved.any() else len(values)
