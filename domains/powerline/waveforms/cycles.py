@@ -48,20 +48,39 @@ def cycle_phasors(
     Returns:
         The phasors; None if no segment holds a whole cycle.
     """
-    fast = [segment for segment in segments if segment.rate_hz >= FEWEST_PER_CYCLE * frequency_hz]
-    if not fast:
+    waves = one_cycle_waves(samples, segments, frequency_hz)
+    if not len(waves):
         return None
-    first = fast[0]
-    if len(first) < first.rate_hz / frequency_hz:
-        return None
+    values = fundamental(waves)
+    return CyclePhasors(values, _steady_cycles(values, groups))
+
+
+def one_cycle_waves(
+    samples: NDArray[np.float32], segments: Sequence[Segment], frequency_hz: float
+) -> NDArray[np.float32]:
+    """Return the whole cycles of the first segment that is fast enough, float32 (cycles, PER_CYCLE, channels).
+
+    Args:
+        samples: float32 (t, channels).
+        segments: segments of the record.
+        frequency_hz: mains frequency.
+    """
+    none = np.empty((0, PER_CYCLE, samples.shape[1]), np.float32)
+    first = next((segment for segment in segments if segment.rate_hz >= FEWEST_PER_CYCLE * frequency_hz), None)
+    if first is None or len(first) < first.rate_hz / frequency_hz:
+        return none
     stop = first.first + min(len(first), int(MOST_SECONDS * first.rate_hz))
     waves, _ = resampled(samples, [replace(first, stop=stop)], PER_CYCLE * frequency_hz)
     cycles = len(waves) // PER_CYCLE
     if cycles == 0:
-        return None
+        return none
+    return waves[: cycles * PER_CYCLE].reshape(cycles, PER_CYCLE, -1)
+
+
+def fundamental(waves: NDArray[np.floating]) -> NDArray[np.complex128]:
+    """Return the phasors of cycles (n, PER_CYCLE, channels), complex (n, channels), peak values."""
     turn = np.exp(-2j * np.pi * np.arange(PER_CYCLE) / PER_CYCLE)
-    values = 2 / PER_CYCLE * np.einsum("nkc,k->nc", waves[: cycles * PER_CYCLE].reshape(cycles, PER_CYCLE, -1), turn)
-    return CyclePhasors(values, _steady_cycles(values, groups))
+    return np.asarray(2 / PER_CYCLE * np.einsum("nkc,k->nc", waves, turn))
 
 
 def _steady_cycles(values: NDArray[np.complex128], groups: Sequence[tuple[slice, float]]) -> int:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.naming import unit_of
-from domains.powerline.waveforms.quality import without_holes, without_skew
-from domains.powerline.waveforms.record import RawChannel, RawRecord
+from domains.powerline.waveforms.quality import place_of, without_holes, without_skew
+from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord
 
 Values = NDArray[np.float32]
 
@@ -27,20 +27,41 @@ class LoadedChannels:
         channels = [raw.channels[k] for k in wanted]
         values = raw.source.read(wanted)
         self.rows = values.shape[1]
-        self.segments = without_holes(values, channels, raw.segments, raw.findings)
+        self._findings: list[Finding] = []
+        self.segments = without_holes(values, channels, raw.segments, self._findings)
         self._waves = {
             k: np.nan_to_num(primary_values(channel, without_skew(channel, row, self.segments)), posinf=0, neginf=0)
             for k, channel, row in zip(wanted, channels, values, strict=True)
         }
+        self._has_unit = {k: bool(unit_of(channel)[0]) for k, channel in zip(wanted, channels, strict=True)}
+        self._places = {k: place_of(channel) for k, channel in zip(wanted, channels, strict=True)}
+        self._steps = {k: channel.step * primary_factor(channel) for k, channel in zip(wanted, channels, strict=True)}
 
     def __getitem__(self, index: int) -> Values:
         """Return the waveform of a channel by its index in the record."""
         return self._waves[index]
 
+    def findings_of(self, indices: Iterable[int]) -> list[Finding]:
+        """Return the findings about some channels, and those about all."""
+        places = {"", *(self._places[index] for index in indices)}
+        return [finding for finding in self._findings if finding.where in places]
+
+    def has_unit(self, index: int) -> bool:
+        """Return True if the unit of a channel is known."""
+        return self._has_unit[index]
+
+    def step(self, index: int) -> float:
+        """Return the step of a channel's converter in A or V of the primary side; 0 if it is not known."""
+        return self._steps[index]
+
+
+def primary_factor(channel: RawChannel) -> float:
+    """Return the factor from a channel's values to A or V of the primary side."""
+    factor = unit_of(channel)[1]
+    return factor * channel.primary / channel.secondary if channel.side == "S" else factor
+
 
 def primary_values(channel: RawChannel, values: Values) -> Values:
     """Convert values of a channel to A or V of the primary side."""
-    factor = unit_of(channel)[1]
-    if channel.side == "S":
-        factor *= channel.primary / channel.secondary
+    factor = primary_factor(channel)
     return values if factor == 1.0 else values * np.float32(factor)

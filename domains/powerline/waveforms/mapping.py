@@ -5,17 +5,21 @@ A doubtful assignment is not made and is reported as a finding.
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from domains.powerline.waveforms.assembly import ROLES
 from domains.powerline.waveforms.errors import RecordError
-from domains.powerline.waveforms.naming import PhaseSet, kind_of, phase_sets
-from domains.powerline.waveforms.record import CHANNELS, Finding, RawChannel, RawRecord, ReadOptions
+from domains.powerline.waveforms.liveness import SetState
+from domains.powerline.waveforms.naming import PhaseSet, kind_of
+from domains.powerline.waveforms.pairing import Pair, paired
+from domains.powerline.waveforms.record import CHANNELS, Decision, Finding, RawChannel, RawRecord, ReadOptions
 
 MAX_NAME = 120
 """Maximum length of a line's name: with the file's name it stays below the contract's 255 bytes in most scripts."""
@@ -25,125 +29,150 @@ PAIRS = ("vab", "vbc", "vca")
 
 @dataclass(frozen=True, slots=True)
 class Bay:
-    """Channels of one line: the index of the channel for each role of ``assembly.ROLES`` that the record has."""
+    """Channels of one line: the index of the channel for each role of ``assembly.ROLES`` that the record has.
+
+    ``alternatives`` are the roles with other voltages, if the record does not show which ones belong to the line.
+    """
 
     name: str
     roles: Mapping[str, int]
+    alternatives: tuple[Mapping[str, int], ...] = ()
 
 
-def find_bays(raw: RawRecord, options: ReadOptions) -> tuple[list[Bay], list[Finding]]:
-    """Return the lines of a record, and findings about doubtful channels.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Lines of a record, the reasons for which channels are used or not, and findings about doubtful channels."""
 
-    Raises:
-        RecordError: ``options`` name a channel that does not exist or is ambiguous.
+    bays: tuple[Bay, ...]
+    decisions: tuple[Decision, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def lines_of(states: Sequence[SetState], unused: Mapping[int, str], raw: RawRecord) -> Layout:
+    """Return the lines that the sets of a record form.
+
+    Args:
+        states: all sets of channels.
+        unused: reasons for which channels are in no set, by index.
+        raw: the record.
     """
-    given = _bays_of_user(raw, options)
-    if given is not None:
-        return given, []
-    if raw.line_channels is not None:
-        return [Bay(raw.path.stem, dict(zip(CHANNELS, raw.line_channels, strict=True)))], []
-    sets, _ = phase_sets(raw.channels)
+    pairs = paired([state for state in states if not state.dead])
+    bays = _named([_bay(pair) for pair in pairs])
+    decisions: list[Decision] = []
     findings: list[Finding] = []
-    sets = _prefer_ground_voltages(raw, sets, findings)
-    bays = [_bay(raw, current, voltage) for current, voltage in _paired(raw, sets, findings)]
-    return _named(bays), findings
+    for bay, pair in zip(bays, pairs, strict=True):
+        decisions += _decisions_of(bay, pair, raw)
+        findings += _findings_of(bay, pair, raw)
+    findings += _shared(pairs, raw)
+    used = {id(found) for pair in pairs for found in (pair.current, pair.voltage, *pair.alternatives) if found}
+    for state in states:
+        if id(state.found) not in used:
+            reason = state.dead or "no currents belong to them"
+            decisions.append(Decision(listed(raw.channels, state.found.channels), "not used", reason))
+    decisions += _unused_decisions(raw.channels, unused, {index for bay in bays for index in bay.roles.values()})
+    return Layout(tuple(bays), tuple(decisions), tuple(dict.fromkeys(findings)))
 
 
-def _prefer_ground_voltages(raw: RawRecord, sets: list[PhaseSet], findings: list[Finding]) -> list[PhaseSet]:
-    """Drop the phase-to-phase voltages if the record has phase-to-ground voltages."""
-    if any(found.kind == "voltage" and not found.pairs for found in sets):
-        return [found for found in sets if not found.pairs]
-    if any(found.pairs for found in sets):
-        message = "the record has only phase-to-phase voltages: zero-sequence voltage is unknown and assumed to be zero"
-        findings.append(Finding("warning", "no-ground-voltages", message))
-    return sets
-
-
-def _paired(
-    raw: RawRecord, sets: list[PhaseSet], findings: list[Finding]
-) -> list[tuple[PhaseSet | None, PhaseSet | None]]:
-    currents = [found for found in sets if found.kind == "current"]
-    voltages = [found for found in sets if found.kind == "voltage"]
-    if not currents or not voltages:
-        present, other = (voltages, "currents") if not currents else (currents, "voltages")
-        if present:
-            message = f"no set of three {other} was found: all {other} are assumed to be zero"
-            findings.append(Finding("warning", f"no-{other}", message))
-        return [(None, found) if not currents else (found, None) for found in present]
-    if len(currents) == len(voltages) == 1:
-        return [(currents[0], voltages[0])]
-    ties = {id(current): [_name_score(current, voltage) for voltage in voltages] for current in currents}
-    if not any(any(scores) for scores in ties.values()):
-        return _paired_without_names(raw, currents, voltages, findings)
-    pairs: list[tuple[PhaseSet | None, PhaseSet | None]] = []
-    doubtful = []
-    for current in currents:
-        scores = ties[id(current)]
-        best = max(scores)
-        if best > 0 and scores.count(best) == 1:
-            pairs.append((current, voltages[scores.index(best)]))
-        else:
-            doubtful.append(current)
-    _list_doubtful(raw, doubtful, voltages, findings)
-    return pairs
-
-
-def _paired_without_names(
-    raw: RawRecord, currents: list[PhaseSet], voltages: list[PhaseSet], findings: list[Finding]
-) -> list[tuple[PhaseSet | None, PhaseSet | None]]:
-    """Pair sets of currents and voltages whose names have nothing in common."""
-    if len(voltages) == 1:
-        message = (
-            f"the record has one set of voltages (channels {_members(raw, voltages[0])}): "
-            f"{len(currents)} lines share it"
-        )
-        findings.append(Finding("note", "shared-voltages", message))
-        return [(current, voltages[0]) for current in currents]
-    if len(voltages) == len(currents):
-        message = (
-            "the names do not show which voltages belong to which currents: they are paired in the order of the file "
-            "(--channels sets another pairing)"
-        )
-        findings.append(Finding("warning", "paired-by-order", message))
-        return list(zip(currents, voltages, strict=True))
-    _list_doubtful(raw, currents, voltages, findings)
-    return []
-
-
-def _list_doubtful(
-    raw: RawRecord, currents: Sequence[PhaseSet], voltages: Sequence[PhaseSet], findings: list[Finding]
-) -> None:
-    choices = " or ".join(_members(raw, voltage) for voltage in voltages[:MAX_LISTED])
-    for current in currents[:MAX_LISTED]:
-        message = (
-            f"the names do not show which voltages belong to currents {_members(raw, current)}, so these are not used; "
-            f"assign them with --channels (voltages in the record: {choices})"
-        )
-        findings.append(Finding("warning", "ambiguous-channels", message))
-
-
-def _members(raw: RawRecord, found: PhaseSet) -> str:
-    return " ".join("-" if index is None else str(raw.channels[index].number) for index in found.channels)
-
-
-def _words(found: PhaseSet) -> set[str]:
-    return set(re.findall(r"[^\W_]+", f"{found.label} {found.circuit}".casefold()))
-
-
-def _name_score(current: PhaseSet, voltage: PhaseSet) -> int:
-    """Return a score of how much the names and circuits of two sets have in common."""
-    circuit = bool(current.circuit) and current.circuit.casefold() == voltage.circuit.casefold()
-    return 10 * circuit + len(_words(current) & _words(voltage))
-
-
-def _bay(raw: RawRecord, current: PhaseSet | None, voltage: PhaseSet | None) -> Bay:
-    first = current or voltage
+def _bay(pair: Pair) -> Bay:
+    first = pair.current or pair.voltage
     assert first is not None
-    roles: dict[str, int] = {}
-    for found, names in ((current, CHANNELS[:3]), (voltage, PAIRS if voltage and voltage.pairs else CHANNELS[3:])):
+    roles = _roles(pair.current)
+    return Bay(
+        name=(first.circuit or first.label)[:MAX_NAME],
+        roles=roles | _roles(pair.voltage),
+        alternatives=tuple(roles | _roles(other) for other in pair.alternatives),
+    )
+
+
+def _roles(found: PhaseSet | None) -> dict[str, int]:
+    if found is None:
+        return {}
+    names = CHANNELS[:3] if found.kind == "current" else PAIRS if found.pairs else CHANNELS[3:]
+    roles = {name: index for name, index in zip(names, found.channels, strict=True) if index is not None}
+    if found.residual is not None and (len(roles) < 3 or found.pairs):
+        roles["in" if found.kind == "current" else "vn"] = found.residual
+    return roles
+
+
+def _decisions_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Decision]:
+    for found, why in ((pair.current, ""), (pair.voltage, pair.why)):
         if found is not None:
-            roles |= {name: k for name, k in zip(names, found.channels, strict=True) if k is not None}
-    return Bay((first.circuit or first.label)[:MAX_NAME], roles)
+            reason = "; ".join(part for part in (found.why, why) if part)
+            yield Decision(listed(raw.channels, found.channels), f"{bay.name}: {' '.join(_roles(found))}", reason)
+    if pair.voltage is None:
+        yield Decision("", f"{bay.name}: no voltages", pair.why)
+    for other in pair.alternatives:
+        reason = "neither names nor angles show which voltages belong to the currents: the line is judged with each"
+        yield Decision(listed(raw.channels, other.channels), f"{bay.name}: perhaps {' '.join(_roles(other))}", reason)
+
+
+def _findings_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Finding]:
+    for found, other in ((pair.current, "currents"), (pair.voltage, "voltages")):
+        if found is None:
+            message = f"no live set of {other} was found: all {other} are assumed to be zero"
+            yield Finding("warning", f"no-{other}", message, bay.name)
+    if pair.voltage is not None and pair.voltage.pairs:
+        message = "only phase-to-phase voltages belong to the line"
+        yield Finding("warning", "no-ground-voltages", message, bay.name)
+    if pair.alternatives:
+        options = (Bay(bay.name, roles) for roles in (bay.roles, *bay.alternatives))
+        choices = " or ".join(f"--channels '{channels_option(option, raw.channels)}'" for option in options)
+        message = (
+            "the record does not show which voltages belong to its currents: the line is judged with each; "
+            f"assign them with {choices}"
+        )
+        yield Finding("warning", "ambiguous-voltages", message, bay.name)
+
+
+def _shared(pairs: Sequence[Pair], raw: RawRecord) -> Iterator[Finding]:
+    """Yield a note for each set of voltages that serves several lines."""
+    counts = Counter(pair.voltage.channels for pair in pairs if pair.voltage is not None)
+    for channels, count in counts.items():
+        if count > 1:
+            message = f"{count} lines share the voltages {listed(raw.channels, channels)}"
+            yield Finding("note", "shared-voltages", message)
+
+
+def _unused_decisions(
+    channels: Sequence[RawChannel], unused: Mapping[int, str], used: Collection[int]
+) -> Iterator[Decision]:
+    """Yield a decision for each run of unused channels with the same reason."""
+    left = [index for index in sorted(unused) if index not in used]
+    for reason, run in itertools.groupby(left, key=lambda index: unused[index]):
+        yield Decision(listed(channels, list(run)), "not used", reason)
+
+
+def listed(channels: Sequence[RawChannel], indices: Sequence[int | None]) -> str:
+    """Return numbers and names of channels, e.g. ``4 5 6 (IL1 IL2 IL3)``; long lists are cut."""
+    there = [channels[index] for index in indices if index is not None]
+    more = f" … {there[-1].number}" if len(there) > MAX_LISTED else ""
+    shown = there[:MAX_LISTED]
+    numbers = " ".join(str(channel.number) for channel in shown)
+    names = " ".join(channel.name for channel in shown)
+    return f"{numbers}{more} ({names}{' …' if more else ''})"
+
+
+def _numbered(channels: Sequence[RawChannel]) -> str:
+    more = " …" if len(channels) > MAX_LISTED else ""
+    return ", ".join(f"{channel.number} {channel.name}" for channel in channels[:MAX_LISTED]) + more
+
+
+def no_line_message(raw: RawRecord, states: Sequence[SetState]) -> str:
+    """Return the reason why a record has no line, with the channels to assign and an option to paste."""
+    dead = [state for state in states if state.dead]
+    if dead:
+        sets = "; ".join(f"{listed(raw.channels, state.found.channels)}: {state.dead}" for state in dead[:3])
+        more = f" and {len(dead) - 3} more sets" if len(dead) > 3 else ""
+        return f"no channel of a line is alive: {sets}{more}"
+    kinds = {kind: [c for c in raw.channels if kind_of(c) == kind] for kind in ("current", "voltage")}
+    others = [channel for channel in raw.channels if not kind_of(channel)]
+    groups = (("currents", kinds["current"]), ("voltages", kinds["voltage"]), ("unknown", others))
+    parts = [f"{what} {_numbered(group)}" for what, group in groups if group]
+    currents = kinds["current"] or others
+    voltages = kinds["voltage"] or [channel for channel in others if channel not in currents[:3]]
+    roles = [*zip(CHANNELS[:3], currents, strict=False), *zip(CHANNELS[3:], voltages, strict=False)]
+    option = " ".join(f"{role}={channel.number}" for role, channel in roles)
+    return f"no set of three phases was identified ({'; '.join(parts)}): name the phases with --channels '{option}'"
 
 
 def _named(bays: list[Bay]) -> list[Bay]:
@@ -196,14 +225,21 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise RecordError(f"{path}: not valid TOML: {error}") from error
 
 
-def _bays_of_user(raw: RawRecord, options: ReadOptions) -> list[Bay] | None:
+def bays_of_user(raw: RawRecord, options: ReadOptions) -> tuple[Bay, ...] | None:
+    """Return the lines that the user or the format itself defines; None if neither does.
+
+    Raises:
+        RecordError: ``options`` name a channel that does not exist or is ambiguous.
+    """
     lines: Mapping[str, Any] | None = parse_channels(options.channels) if options.channels else None
     if lines is None and options.mapping is not None:
         lines = read_mapping(options.mapping).get("lines")
         if lines is not None and not (isinstance(lines, dict) and all(isinstance(v, dict) for v in lines.values())):
             raise RecordError(f"{options.mapping}: write each line as a table, [lines.NAME], with ia = …, va = …")
     if lines is None:
-        return None
+        if raw.line_channels is None:
+            return None
+        return (Bay(raw.path.stem, dict(zip(CHANNELS, raw.line_channels, strict=True))),)
     bays = []
     for name, entries in lines.items():
         unknown = set(entries) - set(ROLES)
@@ -211,7 +247,7 @@ def _bays_of_user(raw: RawRecord, options: ReadOptions) -> list[Bay] | None:
             raise RecordError(f"a line has no channel {sorted(unknown)[0]!r}: use {', '.join(ROLES)}")
         roles = {role: _position(raw.channels, str(entries[role])) for role in ROLES if role in entries}
         bays.append(Bay(str(name)[:MAX_NAME], roles))
-    return _named(bays)
+    return tuple(_named(bays))
 
 
 def _position(channels: Sequence[RawChannel], wanted: str) -> int:
@@ -236,7 +272,10 @@ def _position(channels: Sequence[RawChannel], wanted: str) -> int:
 
 def channel_roles(raw: RawRecord, bays: Sequence[Bay]) -> dict[int, str]:
     """Return the use of every channel by index; unused channels give their kind in parentheses."""
-    roles = {index: f"{bay.name}/{role}" for bay in bays for role, index in bay.roles.items()}
+    roles: dict[int, str] = {}
+    for bay in bays:
+        for role, index in bay.roles.items():
+            roles.setdefault(index, f"{bay.name}/{role}")
     return {k: roles.get(k) or f"({kind_of(channel) or 'no waveform'})" for k, channel in enumerate(raw.channels)}
 
 

@@ -98,6 +98,11 @@ class PhaseSet:
     residual: int | None = None
     why: str = ""
 
+    @property
+    def first(self) -> int:
+        """Index of the first channel that there is."""
+        return next(index for index in self.channels if index is not None)
+
 
 def unit_of(channel: RawChannel) -> tuple[Kind, float]:
     """Return the kind of quantity and the factor to A or V by the unit; kind ``""`` if the unit does not give it."""

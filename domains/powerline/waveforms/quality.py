@@ -66,10 +66,15 @@ def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
+def place_of(channel: RawChannel) -> str:
+    """Return the text by which findings name a channel."""
+    return f"channel {channel.number} {channel.name}"
+
+
 def _bridge(
     channel: RawChannel, row: Values, missing: NDArray[np.bool_], rate_hz: float, findings: list[Finding]
 ) -> None:
-    name = f"channel {channel.number} {channel.name}"
+    name = place_of(channel)
     there = np.flatnonzero(~missing)
     if not len(there):
         row[:] = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,18 @@ from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.comtrade import is_comtrade
 from domains.powerline.waveforms.formats.registry import FORMATS
 from domains.powerline.waveforms.frequency import frequency_of
+from domains.powerline.waveforms.liveness import set_states
 from domains.powerline.waveforms.loading import LoadedChannels
-from domains.powerline.waveforms.mapping import Bay, channel_roles, channels_option, find_bays
+from domains.powerline.waveforms.mapping import (
+    Bay,
+    Layout,
+    bays_of_user,
+    channel_roles,
+    channels_option,
+    lines_of,
+    no_line_message,
+)
+from domains.powerline.waveforms.naming import phase_sets
 from domains.powerline.waveforms.per_unit import scaled
 from domains.powerline.waveforms.quality import channel_findings
 from domains.powerline.waveforms.record import (
@@ -70,18 +81,22 @@ def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> R
 
 
 def _record(raw: RawRecord, options: ReadOptions) -> Record:
-    bays, findings = find_bays(raw, options)
-    raw.findings += findings
-    loaded = LoadedChannels(raw, (index for bay in bays for index in bay.roles.values()))
+    given = bays_of_user(raw, options)
+    if given is not None:
+        layout, no_line = Layout(given), ""
+        loaded = LoadedChannels(raw, (index for bay in given for index in bay.roles.values()))
+    else:
+        layout, loaded, no_line = _found_lines(raw, options)
     raw.segments = loaded.segments
-    lines = [_line(raw, bay, loaded, options, alone=len(bays) == 1) for bay in bays]
+    raw.findings += layout.findings
+    raw.findings += loaded.findings_of(index for bay in layout.bays for index in bay.roles.values())
+    lines = [_line(raw, bay, loaded, options, alone=len(layout.bays) == 1) for bay in layout.bays]
     if raw.segments_are_lines:
         lines = [
             replace(line, name=f"{line.name.lower()}-{number}", segments=(segment,))
             for line in lines
             for number, segment in enumerate(raw.segments, 1)
         ]
-    no_line = "" if lines else _report_no_line(raw)
     return Record(
         path=raw.path,
         format=raw.format,
@@ -92,19 +107,29 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
         trigger_ns=raw.trigger_ns,
         header_hz=raw.header_hz,
         frequency_hz=lines[0].frequency_hz if lines else options.frequency_hz or raw.header_hz or DEFAULT_HZ,
-        channels=_summaries(raw, bays),
+        channels=_summaries(raw, layout.bays),
         lines=tuple(lines),
         segments=raw.segments,
         findings=tuple(dict.fromkeys(raw.findings)),
+        decisions=layout.decisions,
         statements=raw.statements,
         no_line=no_line,
     )
 
 
-def _report_no_line(raw: RawRecord) -> str:
-    message = "no line with three currents and three voltages was identified; name the channels with --channels"
+def _found_lines(raw: RawRecord, options: ReadOptions) -> tuple[Layout, LoadedChannels, str]:
+    """Return the lines found in a record, the channels of all its sets, and the reason if there is no line."""
+    sets, unused = phase_sets(raw.channels)
+    members = {index for found in sets for index in (*found.channels, found.residual) if index is not None}
+    loaded = LoadedChannels(raw, members)
+    frequency = options.frequency_hz or raw.header_hz or DEFAULT_HZ
+    states = set_states(sets, loaded, frequency)
+    layout = lines_of(states, unused, raw)
+    if layout.bays:
+        return layout, loaded, ""
+    message = no_line_message(raw, states)
     raw.findings.append(Finding("warning", "no-line", message))
-    return message
+    return layout, loaded, message
 
 
 def _line(raw: RawRecord, bay: Bay, loaded: LoadedChannels, options: ReadOptions, *, alone: bool) -> RecordLine:
@@ -134,6 +159,11 @@ def _line(raw: RawRecord, bay: Bay, loaded: LoadedChannels, options: ReadOptions
         voltage_base=result.voltage_base,
         base_source=result.source,
         channels_option=channels_option(bay, raw.channels),
+        alternatives=tuple(
+            # Findings about the other voltages would read as findings about the line.
+            _line(replace(raw, findings=[]), Bay(bay.name, roles), loaded, options, alone=alone)
+            for roles in bay.alternatives
+        ),
     )
 
 
@@ -187,7 +217,7 @@ def _report_slow_segments(raw: RawRecord, frequency: float) -> None:
             raw.findings.append(Finding("warning", "segment-too-slow", message))
 
 
-def _summaries(raw: RawRecord, bays: list[Bay]) -> tuple[ChannelSummary, ...]:
+def _summaries(raw: RawRecord, bays: Sequence[Bay]) -> tuple[ChannelSummary, ...]:
     roles, statistics = channel_roles(raw, bays), raw.source.statistics()
     return tuple(
         ChannelSummary(
