@@ -88,7 +88,7 @@ def _state(found: PhaseSet, loaded: LoadedChannels, frequency_hz: float) -> SetS
         return SetState(found, np.empty((0, 3), complex), 0.0, dead="dead: constant")
     cycles = one_cycle_waves(waves, loaded.segments, frequency_hz)
     phasors = fundamental(cycles)
-    shares, amplitudes, means = _shares(cycles, phasors)
+    shares, amplitudes, means = _fitted(cycles)
     there = [k for k, index in enumerate(found.channels) if index is not None]
     level = float(np.median(amplitudes[:, there], axis=1).max(initial=0.0))
     active = (amplitudes >= ACTIVE_SHARE * amplitudes.max(axis=0, initial=0.0)) & (amplitudes > 0)
@@ -97,16 +97,23 @@ def _state(found: PhaseSet, loaded: LoadedChannels, frequency_hz: float) -> SetS
     return SetState(found, phasors, level, clean, _reason(loaded, indices, ranges, clean, active, mains))
 
 
-def _shares(
-    cycles: Waves, phasors: NDArray[np.complex128]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the fundamental's share of the alternating energy, its amplitude, and the mean, each (cycles, 3)."""
-    means = cycles.mean(axis=1, dtype=np.float64)
-    slope = np.arange(PER_CYCLE) - (PER_CYCLE - 1) / 2
-    drift = np.einsum("nkc,k->nc", cycles, slope) / np.square(slope).sum()
-    rest = cycles - means[:, None, :] - drift[:, None, :] * slope[None, :, None]
-    energy = np.square(rest).mean(axis=1)
-    return np.abs(fundamental(rest)) ** 2 / 2 / np.maximum(energy, 1e-30), np.abs(phasors), np.abs(means)
+def _fitted(cycles: Waves) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Fit a mean, a linear drift and a fundamental to every cycle.
+
+    Returns:
+        The fundamental's share of the energy besides mean and drift, the fundamental's amplitude, and the size of the
+        mean, each (cycles, 3).
+    """
+    steps = np.arange(PER_CYCLE)
+    turns = 2 * np.pi * steps / PER_CYCLE
+    basis = np.stack([np.ones(PER_CYCLE), steps - steps.mean(), np.cos(turns), np.sin(turns)], axis=1)
+    parts = np.einsum("jk,nkc->njc", np.linalg.pinv(basis), cycles)
+    rest = cycles - np.einsum("kj,njc->nkc", basis, parts)
+    wave = np.square(parts[:, 2:]).sum(axis=1) / 2
+    energy = wave + np.square(rest).mean(axis=1)
+    # A pure ramp leaves only rounding errors of both.
+    energy = np.maximum(energy, 1e-9 * np.square(cycles, dtype=np.float64).mean(axis=1) + 1e-30)
+    return wave / energy, np.sqrt(2 * wave), np.abs(parts[:, 0])
 
 
 def _reason(

@@ -69,15 +69,15 @@ def _pair(current: SetState, voltages: Sequence[SetState], currents: Sequence[Se
     if any(not state.found.pairs for state in candidates):
         # Phase-to-phase voltages lack the zero sequence.
         candidates = [state for state in candidates if not state.found.pairs]
-    if len(candidates) > 1 and len(voltages) == len(currents):
-        own = voltages[[state is current for state in currents].index(True)]
-        candidates = sorted(candidates, key=lambda state: state is not own)
     if len(candidates) > 1:
         candidates, why = _without_copies(candidates)
     if len(candidates) > 1:
         candidates, why = _by_power(current, candidates)
     if len(candidates) > 1:
         candidates, why = _by_sag(current, candidates)
+    if len(candidates) > 1 and len(voltages) == len(currents):
+        own = voltages[[state is current for state in currents].index(True)]
+        candidates = sorted(candidates, key=lambda state: state is not own)
     first, *others = candidates
     return Pair(current.found, first.found, why, tuple(state.found for state in others[:MAX_ALTERNATIVES]))
 
@@ -172,13 +172,14 @@ def _power_share(current: SetState, voltage: SetState) -> float | None:
 
 def _to_ground(voltage: SetState) -> Phasors:
     """Return the phase-to-ground phasors of the first cycle, without zero sequence if the set is phase-to-phase."""
-    volts = voltage.phasors[0].copy()
+    volts: Phasors = voltage.phasors[0].copy()
     if not voltage.found.pairs:
         return volts
     absent = [k for k, index in enumerate(voltage.found.channels) if index is None]
     if len(absent) == 1:
         volts[absent[0]] = -volts.sum()
-    return np.asarray((volts - np.roll(volts, 1)) / 3)
+    grounded: Phasors = (volts - np.roll(volts, 1)) / 3
+    return grounded
 
 
 def _by_sag(current: SetState, candidates: list[SetState]) -> tuple[list[SetState], str]:

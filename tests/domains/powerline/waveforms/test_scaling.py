@@ -134,11 +134,12 @@ def test_a_header_s_wrong_frequency_is_contradicted_by_the_signal(tmp_path: Path
     assert "frequency-contradicts-header" in codes(record)
 
 
-def test_a_record_without_a_signal_takes_the_header_s_frequency_and_says_so(tmp_path: Path) -> None:
+def test_a_record_without_a_signal_takes_the_header_s_frequency_and_has_no_line(tmp_path: Path) -> None:
     shape = Shape(header_hz=60.0)
     record = open_waveforms(write_record(tmp_path, shape, 0 * load_waves(shape)).path)
     assert record.frequency_hz == 60.0
-    assert {"frequency-unknown", "dead-channel"} <= codes(record)
+    assert record.lines == ()
+    assert "dead: constant" in record.no_line
 
 
 @settings(max_examples=60)
