@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from domains.powerline.waveforms.assembly import assembled
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.comtrade import is_comtrade
 from domains.powerline.waveforms.formats.registry import FORMATS
-from domains.powerline.waveforms.frequency import frequency_of
+from domains.powerline.waveforms.frequency import PhaseWaves, mains_frequency
 from domains.powerline.waveforms.liveness import set_states
 from domains.powerline.waveforms.loading import LoadedChannels
 from domains.powerline.waveforms.mapping import (
+    PAIRS,
     Bay,
     Layout,
     bays_of_user,
@@ -25,7 +26,7 @@ from domains.powerline.waveforms.mapping import (
     lines_of,
     no_line_message,
 )
-from domains.powerline.waveforms.naming import phase_sets
+from domains.powerline.waveforms.naming import Kind, PhaseSet, phase_sets
 from domains.powerline.waveforms.per_unit import scaled
 from domains.powerline.waveforms.quality import channel_findings
 from domains.powerline.waveforms.record import (
@@ -40,10 +41,6 @@ from domains.powerline.waveforms.record import (
     Segment,
 )
 from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE
-
-DEFAULT_HZ = 50.0
-HEADER_TOLERANCE_HZ = 2.0
-"""Largest deviation of a grid's frequency from nominal."""
 
 
 def is_record(path: Path) -> bool:
@@ -82,15 +79,24 @@ def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> R
 
 def _record(raw: RawRecord, options: ReadOptions) -> Record:
     given = bays_of_user(raw, options)
-    if given is not None:
-        layout, no_line = Layout(given), ""
-        loaded = LoadedChannels(raw, (index for bay in given for index in bay.roles.values()))
-    else:
-        layout, loaded, no_line = _found_lines(raw, options)
+    sets, unused = phase_sets(raw.channels) if given is None else (_given_sets(given), {})
+    members = {index for found in sets for index in (*found.channels, found.residual) if index is not None}
+    loaded = LoadedChannels(raw, members.union(index for bay in given or () for index in bay.roles.values()))
     raw.segments = loaded.segments
+    mains = mains_frequency(_phase_waves(sets, loaded), raw.header_hz, options.frequency_hz)
+    if given is None:
+        states = set_states(sets, loaded, mains.hz)
+        layout = lines_of(states, unused, raw)
+        no_line = "" if layout.bays else no_line_message(raw, states)
+    else:
+        layout, no_line = Layout(given), ""
+    if no_line:
+        raw.findings.append(Finding("warning", "no-line", no_line))
+    else:
+        raw.findings += mains.findings
     raw.findings += layout.findings
     raw.findings += loaded.findings_of(index for bay in layout.bays for index in bay.roles.values())
-    lines = [_line(raw, bay, loaded, options, alone=len(layout.bays) == 1) for bay in layout.bays]
+    lines = [_line(raw, bay, loaded, mains.hz, options, alone=len(layout.bays) == 1) for bay in layout.bays]
     if raw.segments_are_lines:
         lines = [
             replace(line, name=f"{line.name.lower()}-{number}", segments=(segment,))
@@ -106,7 +112,7 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
         start_ns=raw.start_ns,
         trigger_ns=raw.trigger_ns,
         header_hz=raw.header_hz,
-        frequency_hz=lines[0].frequency_hz if lines else options.frequency_hz or raw.header_hz or DEFAULT_HZ,
+        frequency_hz=mains.hz,
         channels=_summaries(raw, layout.bays),
         lines=tuple(lines),
         segments=raw.segments,
@@ -117,27 +123,36 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
     )
 
 
-def _found_lines(raw: RawRecord, options: ReadOptions) -> tuple[Layout, LoadedChannels, str]:
-    """Return the lines found in a record, the channels of all its sets, and the reason if there is no line."""
-    sets, unused = phase_sets(raw.channels)
-    members = {index for found in sets for index in (*found.channels, found.residual) if index is not None}
-    loaded = LoadedChannels(raw, members)
-    frequency = options.frequency_hz or raw.header_hz or DEFAULT_HZ
-    states = set_states(sets, loaded, frequency)
-    layout = lines_of(states, unused, raw)
-    if layout.bays:
-        return layout, loaded, ""
-    message = no_line_message(raw, states)
-    raw.findings.append(Finding("warning", "no-line", message))
-    return layout, loaded, message
+def _given_sets(bays: Sequence[Bay]) -> list[PhaseSet]:
+    """Return the sets of channels that the user assigned, for the measurement of the frequency."""
+    kinds: tuple[tuple[Kind, tuple[str, ...], bool], ...] = (
+        ("voltage", CHANNELS[3:], False), ("voltage", PAIRS, True), ("current", CHANNELS[:3], False)
+    )  # fmt: skip
+    sets = []
+    for bay in bays:
+        for kind, (one, two, three), pairs in kinds:
+            channels = (bay.roles.get(one), bay.roles.get(two), bay.roles.get(three))
+            if any(index is not None for index in channels):
+                sets.append(PhaseSet(kind, bay.name, "", channels, pairs))
+    return sets
 
 
-def _line(raw: RawRecord, bay: Bay, loaded: LoadedChannels, options: ReadOptions, *, alone: bool) -> RecordLine:
+def _phase_waves(sets: Sequence[PhaseSet], loaded: LoadedChannels) -> Iterator[PhaseWaves]:
+    """Yield the waveforms of every set: voltages first, then currents, and those of the widest range first."""
+    ranges = {id(found): max(float(np.ptp(loaded[k])) for k in found.channels if k is not None) for found in sets}
+    for found in sorted(sets, key=lambda found: (found.kind != "voltage", -ranges[id(found)])):
+        if ranges[id(found)] > 0:
+            waves = np.stack([loaded[k] for k in found.channels if k is not None], axis=1)
+            yield PhaseWaves(waves, loaded.segments, found.label)
+
+
+def _line(
+    raw: RawRecord, bay: Bay, loaded: LoadedChannels, frequency: float, options: ReadOptions, *, alone: bool
+) -> RecordLine:
     line = assembled({role: loaded[index] for role, index in bay.roles.items()}, loaded.rows, bay.name)
     samples = line.samples
     raw.findings += line.findings
     channels = _channels_behind(raw, bay)
-    frequency = _frequency(raw, samples, options, bay.name)
     raw.findings += channel_findings(samples, line.missing, bay.name)
     result = scaled(samples, channels, _prefault_segments(raw, samples), frequency, options, bay.name)
     raw.findings += result.findings
@@ -161,7 +176,7 @@ def _line(raw: RawRecord, bay: Bay, loaded: LoadedChannels, options: ReadOptions
         channels_option=channels_option(bay, raw.channels),
         alternatives=tuple(
             # Findings about the other voltages would read as findings about the line.
-            _line(replace(raw, findings=[]), Bay(bay.name, roles), loaded, options, alone=alone)
+            _line(replace(raw, findings=[]), Bay(bay.name, roles), loaded, frequency, options, alone=alone)
             for roles in bay.alternatives
         ),
     )
@@ -179,32 +194,6 @@ def _prefault_segments(raw: RawRecord, samples: NDArray[np.float32]) -> tuple[Se
     if not raw.segments_are_lines:
         return raw.segments
     return (max(raw.segments, key=lambda segment: float(np.abs(samples[segment.first : segment.stop, 3:]).mean())),)
-
-
-def _frequency(raw: RawRecord, samples: NDArray[np.float32], options: ReadOptions, name: str) -> float:
-    if options.frequency_hz is not None:
-        return options.frequency_hz
-    usable = [segment for segment in raw.segments if segment.rate_hz >= FEWEST_PER_CYCLE * DEFAULT_HZ / 4]
-    longest = max(usable or raw.segments, key=lambda segment: len(segment) / segment.rate_hz)
-    part = samples[longest.first : longest.stop]
-    found = frequency_of((part[:, 3:], part[:, :3]), longest.rate_hz)
-    # The estimate is less exact than three digits. Rounding makes the same waveform in two formats give equal windows.
-    found = None if found is None else round(found, 3)
-    header = raw.header_hz
-    if found is None:
-        taken = header if header is not None and 10 <= header <= 80 else DEFAULT_HZ
-        message = f"no mains frequency was found in the signal: the header's {taken:g} Hz is used"
-        if taken != header:
-            message = (
-                f"no mains frequency was found in the signal or the header: {taken:g} Hz is assumed "
-                "(--frequency sets another)"
-            )
-        raw.findings.append(Finding("warning", "frequency-unknown", message, name))
-        return taken
-    if header is not None and abs(found - header) > HEADER_TOLERANCE_HZ:
-        message = f"the header states {header:g} Hz, the signal has {found:.3f} Hz: the signal's frequency is used"
-        raw.findings.append(Finding("warning", "frequency-contradicts-header", message, name))
-    return found
 
 
 def _report_slow_segments(raw: RawRecord, frequency: float) -> None:

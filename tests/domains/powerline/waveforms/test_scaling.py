@@ -7,11 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from domains.powerline.waveforms import ReadOptions, Record, open_waveforms
-from domains.powerline.waveforms.frequency import estimate_frequency
 from tests.domains.powerline.waveforms.record_samples import (
     PEAK,
     RATED_AMPERE,
@@ -140,26 +137,6 @@ def test_a_record_without_a_signal_takes_the_header_s_frequency_and_has_no_line(
     assert record.frequency_hz == 60.0
     assert record.lines == ()
     assert "dead: constant" in record.no_line
-
-
-@settings(max_examples=60)
-@given(
-    hz=st.floats(15.0, 70.0),
-    rate=st.sampled_from([960.0, 1000.0, 4000.0, 6400.0, 30_000.0]),
-    cycles=st.floats(4, 60),
-    seed=st.integers(0, 1000),
-)
-def test_the_frequency_is_found_through_noise_harmonics_and_a_fault(
-    hz: float, rate: float, cycles: float, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    t = np.arange(int(cycles / hz * rate)) / rate
-    turns = 2 * np.pi * hz * t[:, None] - 2 * np.pi * np.arange(3) / 3 + rng.uniform(0, 6)
-    waves = np.cos(turns) + 0.05 * np.cos(5 * turns) + 0.01 * rng.standard_normal(turns.shape)
-    waves[int(0.7 * len(t)) :, rng.integers(3)] *= 0.3
-    found = estimate_frequency(waves, rate)
-    assert found is not None
-    assert found == pytest.approx(hz, rel=0.01)
 
 
 def test_a_skewed_channel_is_moved_to_its_place(tmp_path: Path) -> None:
