@@ -32,6 +32,7 @@ from domains.powerline.waveforms.quality import channel_findings
 from domains.powerline.waveforms.record import (
     CHANNELS,
     ChannelSummary,
+    Decision,
     Finding,
     RawChannel,
     RawRecord,
@@ -117,7 +118,14 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
         lines=tuple(lines),
         segments=raw.segments,
         findings=tuple(dict.fromkeys(raw.findings)),
-        decisions=layout.decisions,
+        decisions=(
+            *layout.decisions,
+            Decision("", f"mains frequency {mains.hz:g} Hz", mains.why),
+            *(
+                Decision("", f"{bay.name}: per unit", line.base_source)
+                for bay, line in zip(layout.bays, lines, strict=False)
+            ),
+        ),
         statements=raw.statements,
         no_line=no_line,
     )

@@ -1,0 +1,106 @@
+"""Small records of the kinds that recorders really write, each with a known truth: see the README beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faultline.file_detection import FileResult, detect
+from model.artefact import shipped
+from model.engine import Engine
+
+CASES = Path(os.environ.get("FAULTLINE_TEST_SHARED", Path(__file__).parents[5] / "shared")) / "cases"
+pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the shared records are not on this machine")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine(shipped("line"), buckets=(128,)) as opened:
+        yield opened
+
+
+def answer(engine: Engine, name: str) -> FileResult:
+    (path,) = [path for path in CASES.glob(f"{name}.*") if path.suffix in (".cfg", ".csv")]
+    (result,) = detect([path], model=engine)
+    assert result.error is None
+    return result
+
+
+def episodes(result: FileResult) -> list[tuple[str, float, float | None]]:
+    """Return class, inception in seconds and duration in ms of every episode."""
+    return [
+        (e.fault_class, e.inception_s, None if e.duration_s is None else 1000 * e.duration_s) for e in result.episodes
+    ]
+
+
+def assert_one(result: FileResult, classes: set[str], at_s: float, lasting_ms: float) -> None:
+    (found,) = episodes(result)
+    assert found[0] in classes
+    assert found[1] == pytest.approx(at_s, abs=0.005)
+    assert found[2] == pytest.approx(lasting_ms, abs=25)
+
+
+def warnings(result: FileResult) -> list[str]:
+    assert result.record is not None
+    return [finding.code for finding in result.record.findings if finding.level == "warning"]
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "at_s", "lasting_ms"),
+    [
+        ("wrapped_times", {"AB"}, 0.7, 100),
+        ("unit_of_two_sides", {"ABC", "ABCG"}, 0.2, 400),
+        ("sequence_magnitudes", {"AG"}, 0.2, 100),
+        ("direct_quantities", {"AG"}, 0.2, 100),
+        ("numbered_names", {"AG"}, 0.2, 100),
+        ("quoted_header", {"AG"}, 0.2, 100),
+        ("one_live_bus", {"AG"}, 0.2, 100),
+        ("delta_voltages", {"BG"}, 0.2, 100),
+        ("third_from_residual", {"CG"}, 0.2, 100),
+        ("four_a_cycle", {"AG"}, 0.2, 200),
+    ],
+)
+def test_one_line_has_one_fault(
+    engine: Engine, name: str, classes: set[str], at_s: float, lasting_ms: float
+) -> None:
+    result = answer(engine, name)
+    assert len(result.answers) == 1
+    assert_one(result, classes, at_s, lasting_ms)
+
+
+def test_a_wrapped_counter_is_one_stretch(engine: Engine) -> None:
+    result = answer(engine, "wrapped_times")
+    assert result.record is not None
+    (segment,) = result.record.segments
+    assert len(segment) / segment.rate_hz == pytest.approx(1.5)
+    assert len(warnings(result)) <= 1
+
+
+def test_units_of_two_sides_are_voltages_in_use(engine: Engine) -> None:
+    (found,) = answer(engine, "unit_of_two_sides").answers
+    assert not found.line.missing
+
+
+def test_every_set_of_currents_of_two_ends_has_the_fault(engine: Engine) -> None:
+    result = answer(engine, "two_ends")
+    assert [line.line.sources["ia"] for line in result.answers] == ["1 IBRA1", "4 IBRA2", "7 IBRA3"]
+    for line in result.answers:
+        ((fault_class, at_s),) = [(episode.fault_class, episode.inception_s) for episode in line.episodes]
+        assert (fault_class, at_s) == ("AG", pytest.approx(0.2, abs=0.005))
+
+
+def test_a_dead_bay_is_shown_and_not_judged(engine: Engine) -> None:
+    result = answer(engine, "one_live_bus")
+    assert result.record is not None
+    assert sum("dead" in decision.reason for decision in result.record.decisions) == 6
+    assert not warnings(result)
+
+
+def test_balanced_currents_alone_are_a_three_phase_fault(engine: Engine) -> None:
+    result = answer(engine, "balanced_currents_only")
+    (first, *_) = episodes(result)
+    assert first[0] in {"ABC", "ABCG"}
+    assert first[1] == pytest.approx(0.2, abs=0.005)
