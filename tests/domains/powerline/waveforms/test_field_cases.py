@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,23 @@ from faultline.file_detection import FileResult, detect
 from model.artefact import shipped
 from model.engine import Engine
 
-CASES = Path(os.environ.get("FAULTLINE_TEST_SHARED", Path(__file__).parents[5] / "shared")) / "cases"
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the shared records are not on this machine")
+Answer = Callable[[str], FileResult]
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine(shipped("line"), buckets=(128,)) as opened:
-        yield opened
+def answer(data_dir: Path) -> Iterator[Answer]:
+    folder = data_dir.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"no small field records in {folder}")
+    with Engine(shipped("line"), buckets=(128,)) as engine:
 
+        def result_of(name: str) -> FileResult:
+            (path,) = [path for path in folder.glob(f"{name}.*") if path.suffix in (".cfg", ".csv")]
+            (result,) = detect([path], model=engine)
+            assert result.error is None
+            return result
 
-def answer(engine: Engine, name: str) -> FileResult:
-    (path,) = [path for path in CASES.glob(f"{name}.*") if path.suffix in (".cfg", ".csv")]
-    (result,) = detect([path], model=engine)
-    assert result.error is None
-    return result
+        yield result_of
 
 
 def episodes(result: FileResult) -> list[tuple[str, float, float | None]]:
@@ -63,44 +64,42 @@ def warnings(result: FileResult) -> list[str]:
         ("four_a_cycle", {"AG"}, 0.2, 200),
     ],
 )
-def test_one_line_has_one_fault(
-    engine: Engine, name: str, classes: set[str], at_s: float, lasting_ms: float
-) -> None:
-    result = answer(engine, name)
+def test_one_line_has_one_fault(answer: Answer, name: str, classes: set[str], at_s: float, lasting_ms: float) -> None:
+    result = answer(name)
     assert len(result.answers) == 1
     assert_one(result, classes, at_s, lasting_ms)
 
 
-def test_a_wrapped_counter_is_one_stretch(engine: Engine) -> None:
-    result = answer(engine, "wrapped_times")
+def test_a_wrapped_counter_is_one_stretch(answer: Answer) -> None:
+    result = answer("wrapped_times")
     assert result.record is not None
     (segment,) = result.record.segments
     assert len(segment) / segment.rate_hz == pytest.approx(1.5)
     assert len(warnings(result)) <= 1
 
 
-def test_units_of_two_sides_are_voltages_in_use(engine: Engine) -> None:
-    (found,) = answer(engine, "unit_of_two_sides").answers
+def test_units_of_two_sides_are_voltages_in_use(answer: Answer) -> None:
+    (found,) = answer("unit_of_two_sides").answers
     assert not found.line.missing
 
 
-def test_every_set_of_currents_of_two_ends_has_the_fault(engine: Engine) -> None:
-    result = answer(engine, "two_ends")
+def test_every_set_of_currents_of_two_ends_has_the_fault(answer: Answer) -> None:
+    result = answer("two_ends")
     assert [line.line.sources["ia"] for line in result.answers] == ["1 IBRA1", "4 IBRA2", "7 IBRA3"]
     for line in result.answers:
         ((fault_class, at_s),) = [(episode.fault_class, episode.inception_s) for episode in line.episodes]
         assert (fault_class, at_s) == ("AG", pytest.approx(0.2, abs=0.005))
 
 
-def test_a_dead_bay_is_shown_and_not_judged(engine: Engine) -> None:
-    result = answer(engine, "one_live_bus")
+def test_a_dead_bay_is_shown_and_not_judged(answer: Answer) -> None:
+    result = answer("one_live_bus")
     assert result.record is not None
     assert sum("dead" in decision.reason for decision in result.record.decisions) == 6
     assert not warnings(result)
 
 
-def test_balanced_currents_alone_are_a_three_phase_fault(engine: Engine) -> None:
-    result = answer(engine, "balanced_currents_only")
+def test_balanced_currents_alone_are_a_three_phase_fault(answer: Answer) -> None:
+    result = answer("balanced_currents_only")
     (first, *_) = episodes(result)
     assert first[0] in {"ABC", "ABCG"}
     assert first[1] == pytest.approx(0.2, abs=0.005)
