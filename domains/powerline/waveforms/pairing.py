@@ -29,6 +29,8 @@ MAX_ALTERNATIVES = 7
 """Number of other voltages with which a line is judged."""
 BUSBAR = re.compile(r"bus|\bbb|sammel|\bss\b|\bss\d|barra|barre|jeu|szyn|шин|сш|母", re.IGNORECASE)
 """Words for a busbar."""
+WORD = re.compile(r"[a-z0-9]+|[^\W_a-z0-9]+")
+"""Words of names: letters of another alphabet begin a new one, as in 220kV母线."""
 
 Phasors = NDArray[np.complex128]
 
@@ -84,7 +86,7 @@ def _pair(current: SetState, voltages: Sequence[SetState], currents: Sequence[Se
 
 def words_of(found: PhaseSet) -> set[str]:
     """Return the words of a set's label and circuit, in lower case."""
-    return set(re.findall(r"[^\W_]+", f"{found.label} {found.circuit}".casefold()))
+    return set(WORD.findall(f"{found.label} {found.circuit}".casefold()))
 
 
 def _common_words(states: Sequence[SetState]) -> set[str]:
