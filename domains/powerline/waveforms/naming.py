@@ -1,79 +1,55 @@
-"""Derive quantity, phase and set of three from a channel's name, unit and phase field.
+"""Derive quantity, phase and sets of three from the channels' names, units, phase fields and circuits.
 
 The structure of names is used instead of a dictionary, so that any language works: three channels whose names differ
-only in one symbol of a known alphabet of phases (A B C, L1 L2 L3, R S T, …) are a set, whatever their names mean.
+only in one symbol of a known alphabet of phases (A B C, L1 L2 L3, R S T, …) are a set, whatever their names mean. Where
+names say nothing, the phase field and the unit suffice.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+from domains.powerline.waveforms.channel_name import (
+    BY_SYMBOL,
+    DIGITS,
+    FIELD,
+    HEAD,
+    INNER,
+    JOINT,
+    LETTERS,
+    LINES,
+    NEUTRAL,
+    NO_SPACES,
+    PAIRS,
+    PHASES,
+    PLAIN_WORDS,
+    RESIDUAL_WORDS,
+    ChannelName,
+    Place,
+    is_phase_word,
+    quantity_of,
+    read_name,
+    running_number,
+)
 from domains.powerline.waveforms.record import RawChannel
+from domains.powerline.waveforms.units import Kind, read_unit, unit_of
 
-Kind = Literal["current", "voltage", ""]
+__all__ = ["Kind", "PhaseSet", "kind_of", "phase_sets", "unit_of"]
 
-UNITS: dict[str, tuple[Kind, float]] = {
-    **dict.fromkeys(("a", "amp", "amps", "ampere", "amperes", "а", "安", "安培"), ("current", 1.0)),
-    **dict.fromkeys(("ka", "ка", "千安"), ("current", 1e3)),
-    **dict.fromkeys(("v", "volt", "volts", "в", "伏", "伏特"), ("voltage", 1.0)),
-    **dict.fromkeys(("kv", "кв", "千伏"), ("voltage", 1e3)),
-    "ma": ("current", 1e-3),
-    "ма": ("current", 1e-3),
-    "mv": ("voltage", 1e-3),
-    "мв": ("voltage", 1e-3),
-}
-"""Kind and factor by the unit in lower case; ``unit_of`` distinguishes megavolts (MV) from millivolts (mV) first."""
-NO_WAVEFORM = re.compile(
-    r"\b(rms|mag|magnitude|ang|angle|freq|frequency|thd|diff|idiff|rest|restr|bias|pos|neg|zero|seq|setting)\b"
-    r"|действ|有效值|角度|频率|差动|差流|эфф",
-    re.IGNORECASE,
-)
-"""Names of values derived from waveforms."""
-_AFTER = r"_?(?:[ABCNRSTYUVWEG]{0,2}|L?\d|L\dL\d|\d\d)(?:$|[^A-Z0-9])"
-"""Text that may follow the letter of a quantity, as in IA, U_L1 or V12."""
-_CURRENT = re.compile(rf"(?:^|[^A-Z0-9])3?I{_AFTER}|CURRENT|CORRIENTE|CORRENTE|COURANT|STROM|ТОК|电流")
-_VOLTAGE = re.compile(rf"(?:^|[^A-Z0-9])3?[UVE]{_AFTER}|VOLT|TENS[IÃ]|SPANNUNG|НAПР|电压")
-_LOOKALIKES = str.maketrans("АВСЕІавсеі", "ABCEIabcei")
-"""Cyrillic letters that look like Latin ones: either may have been typed for a phase."""
-_QUANTITIES = re.compile(
-    r"相|电流|电压|\b(3?[IUVE]|phase|phases|fase|phas|ph|current|currents|voltage|voltages|corriente|corrente|courant|"
-    r"strom|spannung|tension|tensão|ток|тока|токи|напряжение|напряжения|фаза|фазы|node|branch|[IUV]L)\b",
-    re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Alphabet:
-    """Symbols of the three phases, or of the three phase-to-phase voltages if ``pairs`` is set."""
-
-    symbols: tuple[str, str, str]
-    pairs: bool = False
-
-
-ALPHABETS = (
-    Alphabet(("AB", "BC", "CA"), pairs=True),
-    Alphabet(("L12", "L23", "L31"), pairs=True),
-    Alphabet(("L1L2", "L2L3", "L3L1"), pairs=True),
-    Alphabet(("12", "23", "31"), pairs=True),
-    Alphabet(("RS", "ST", "TR"), pairs=True),
-    Alphabet(("RY", "YB", "BR"), pairs=True),
-    Alphabet(("A", "B", "C")),
-    Alphabet(("L1", "L2", "L3")),
-    Alphabet(("R", "S", "T")),
-    Alphabet(("R", "Y", "B")),
-    Alphabet(("Ж", "З", "К")),
-    Alphabet(("1", "2", "3")),
-    Alphabet(("U", "V", "W")),
-)
-"""Alphabets in the order in which they are tried; each is applied to the channels that no earlier one assigned."""
-PAIR_SIGN = r"[\s\-/_.]?"
-PAIR_SIGNS = re.compile(r"[\s\-/_.]+")
+ALPHABETS = (*PHASES, *PAIRS)
+USUAL = (LETTERS, LINES, "AB BC CA", "L12 L23 L31", "12 23 31")
+"""Alphabets of which two symbols suffice, whatever the other names of a record."""
+NO_PHASE = -1
+"""Phase of a channel whose phase field names the neutral."""
+MOST_JOINT = 4
+"""Most places of a name that are taken together for a phase that is said several times."""
+MOST_NUMBERED = 4
+"""Highest number up to which I1, I2, I3, … are phases and a neutral rather than numbered channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +58,12 @@ class PhaseSet:
 
     Attributes:
         kind: the quantity.
-        label: common part of the names, without the words for the quantity.
+        label: words of the names that tell this set from others, without those for the quantity.
         circuit: circuit of the channels in the header.
         channels: indices of phases A, B, C (AB, BC, CA if ``pairs`` is set); None if the file has none.
         pairs: True for phase-to-phase voltages.
-        residual: index of the channel that holds the sum of the three phases (IN, 3I0; VN, 3U0); None if there is none.
+        residual: index of the channel of the neutral (IN, 3I0; VN, 3U0); None if there is none without doubt.
+        residual_is_third: True if that channel is the zero sequence (I0, U0), a third of the sum of the phases.
         why: reason for which the channels were taken for a set, for people.
     """
 
@@ -96,6 +73,7 @@ class PhaseSet:
     channels: tuple[int | None, int | None, int | None]
     pairs: bool
     residual: int | None = None
+    residual_is_third: bool = False
     why: str = ""
 
     @property
@@ -104,26 +82,16 @@ class PhaseSet:
         return next(index for index in self.channels if index is not None)
 
 
-def unit_of(channel: RawChannel) -> tuple[Kind, float]:
-    """Return the kind of quantity and the factor to A or V by the unit; kind ``""`` if the unit does not give it."""
-    text = unicodedata.normalize("NFKC", channel.unit).strip().strip("[]()")
-    if text in ("MV", "МВ"):
-        return "voltage", 1e6
-    return UNITS.get(text.lower(), ("", 1.0))
-
-
 def kind_of(channel: RawChannel) -> Kind:
     """Return current or voltage, by the unit or else by the name; ``""`` if the channel is neither."""
-    kind, _ = unit_of(channel)
-    # A channel with any other unit (Hz, MW, °) is neither, unless the unit only means "per unit".
-    if kind or channel.unit.strip().lower() not in ("", "pu", "p.u.", "p.u", "%", "1", "-", "none"):
-        return kind
-    name = _plain(channel.name).upper()
-    voltage, current = _VOLTAGE.search(name), _CURRENT.search(name)
-    # The quantity precedes the phase: I_V is the current of phase V.
-    if voltage is not None and (current is None or voltage.start() < current.start()):
-        return "voltage"
-    return "current" if current is not None else ""
+    unit = read_unit(channel.unit)
+    if unit.state == "other":
+        return ""
+    name = read_name(channel.name)
+    # Data acquisition cards give every channel the unit V.
+    if unit.kind and not (name.sure and name.kind != unit.kind):
+        return unit.kind
+    return name.kind
 
 
 def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], dict[int, str]]:
@@ -132,129 +100,439 @@ def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], dict[int
     Complete sets are formed before sets of two.
 
     Example:
-        >>> names = ("IL1", "IL2", "IL3", "IN")
-        >>> sets, left = phase_sets([RawChannel(n, name, "A") for n, name in enumerate(names, 1)])
-        >>> sets[0].kind, sets[0].channels, left
-        ('current', (0, 1, 2), {3: 'no phases of the same name'})
+        >>> names = ("1-IL1", "2-IL2", "3-IL3", "4-IN", "5-Freq")
+        >>> sets, left = phase_sets([RawChannel(n, name) for n, name in enumerate(names, 1)])
+        >>> sets[0].kind, sets[0].channels, sets[0].residual, left
+        ('current', (0, 1, 2), 3, {4: 'calculated: frequency'})
     """
-    kinds = {index: kind_of(channel) for index, channel in enumerate(channels)}
-    free = {index for index, kind in kinds.items() if kind and not NO_WAVEFORM.search(channels[index].name)}
-    sets: list[PhaseSet] = []
-    # Some files give every channel of a bay its own circuit: circuits are ignored for channels that remain unassigned.
-    for fewest, by_circuit in ((3, True), (3, False), (2, True)):
-        for alphabet in ALPHABETS:
-            sets += _sets_of(channels, kinds, free, alphabet, fewest=fewest, by_circuit=by_circuit)
-    used = {index for found in sets for index in found.channels if index is not None}
-    unused = {index: "no phases of the same name" for index in kinds if index not in used}
+    search = _Search(channels)
+    search.run()
+    sets = search.with_residuals()
+    used = {index for found in sets for index in (*found.channels, found.residual) if index is not None}
+    unused = {index: search.reason(index) for index in range(len(channels)) if index not in used}
     return sorted(sets, key=lambda found: min(index for index in found.channels if index is not None)), unused
 
 
-def _sets_of(
-    channels: Sequence[RawChannel],
-    kinds: dict[int, Kind],
-    free: set[int],
-    alphabet: Alphabet,
-    *,
-    fewest: int,
-    by_circuit: bool,
-) -> list[PhaseSet]:
-    """Form sets under one alphabet and remove their channels from ``free``."""
-    buckets: dict[tuple[Kind, str, str], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    weights: dict[tuple[Kind, str, str], int] = {}
-    for index in sorted(free):
-        if alphabet.pairs and kinds[index] != "voltage":
-            continue
-        circuit = _plain(channels[index].circuit).upper() if by_circuit else ""
-        for phase, pattern, weight in _readings(channels[index], alphabet):
-            if weight < 2 and fewest < 3:
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One way to read a channel: a phase, and the name without it."""
+
+    alphabet: str
+    phase: int
+    pattern: str
+    certainty: int
+    places: tuple[Place, ...] = ()
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Channels whose names differ only in the phase, by phase, and how each was read."""
+
+    certainty: int = 0
+    phases: dict[int, list[int]] = field(default_factory=dict)
+    readings: dict[int, _Reading] = field(default_factory=dict)
+
+    def add(self, index: int, reading: _Reading) -> None:
+        if index not in self.readings:
+            self.phases.setdefault(reading.phase, []).append(index)
+            self.readings[index] = reading
+            self.certainty = max(self.certainty, reading.certainty)
+
+
+class _Key(NamedTuple):
+    kind: Kind
+    alphabet: str
+    circuit: str
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A set with what is needed to find its neutral: its key, and its label as words in capitals."""
+
+    set: PhaseSet
+    key: _Key
+    words: frozenset[str]
+
+
+class _Search:
+    """Search for the sets of a record."""
+
+    def __init__(self, channels: Sequence[RawChannel]) -> None:
+        self.channels = channels
+        self.names = _names(channels)
+        self.kinds = [kind_of(channel) for channel in channels]
+        self.circuits = [" ".join(channel.circuit.split()).casefold() for channel in channels]
+        self.stated = phase_fields(channels)
+        self.numbers = self._numbers()
+        self.free = {k for k, kind in enumerate(self.kinds) if kind and not self.names[k].calculated}
+        self.found: list[_Found] = []
+
+    def run(self) -> None:
+        """Form the sets: complete ones by certainty, then those of two phases."""
+        for by_circuit in (True, False):
+            self._form(self._readings, by_circuit)
+        self._form_without_running_numbers()
+        for readings in (self._readings_of_name, self._readings_of_field):
+            for by_circuit in (True, False):
+                self._form(readings, by_circuit)
+        for by_circuit in (True, False):
+            self._form(self._readings, by_circuit, fewest=2)
+        self._form(self._readings_of_field, True, fewest=2)
+
+    def _numbers(self) -> dict[tuple[Kind, str], set[int]]:
+        """Return the numbers that occur at each place of the names, to tell phases 1 2 3 from numbered channels."""
+        numbers: dict[tuple[Kind, str], set[int]] = defaultdict(set)
+        for kind, name in zip(self.kinds, self.names, strict=True):
+            for k, token in enumerate(name.tokens):
+                found = re.fullmatch(r"(\D*)(\d{1,4})([NGE]?)", token)
+                if found is not None:
+                    masked = (*name.tokens[:k], f"{found[1]}*{found[3]}", *name.tokens[k + 1 :])
+                    numbers[kind, " ".join(masked)].add(int(found[2]))
+        return numbers
+
+    def _readings(self, index: int) -> Iterator[_Reading]:
+        """Yield the ways to read a channel that agree with its phase field."""
+        name, stated = self.names[index], self.stated[index]
+        if stated is None:
+            places: Sequence[Place] = name.places
+        elif stated.phase == NO_PHASE:
+            return
+        else:
+            places = [place for place in name.places if stated.agrees(place)]
+            yield _Reading(stated.alphabet, stated.phase, " ".join(name.tokens), FIELD)
+        for place in places:
+            yield _Reading(place.alphabet, place.phase, _masked(name, (place,)), place.certainty, (place,))
+        yield from _joint(name, places)
+
+    def _readings_of_name(self, index: int) -> Iterator[_Reading]:
+        """Yield the certain ways to read a channel whose phase field contradicts its name."""
+        name = self.names[index]
+        if self.stated[index] is not None:
+            for place in name.places:
+                if place.certainty == HEAD:
+                    yield _Reading(place.alphabet, place.phase, _masked(name, (place,)), HEAD, (place,))
+
+    def _readings_of_field(self, index: int) -> Iterator[_Reading]:
+        """Yield the phase field of a channel whose name says nothing."""
+        stated = self.stated[index]
+        if stated is None or stated.phase == NO_PHASE:
+            return
+        if not any(place.certainty == HEAD and stated.agrees(place) for place in self.names[index].places):
+            yield _Reading(stated.alphabet, stated.phase, "", FIELD)
+
+    def _form_without_running_numbers(self) -> None:
+        """Form sets of the remaining channels by their names without numbers before or after them."""
+        names = list(self.names)
+        for trailing in (False, True):
+            for index in self.free:
+                found = running_number(self.channels[index].name, trailing=trailing)
+                if found is not None:
+                    self.names[index] = read_name(found[1])
+            for by_circuit in (True, False):
+                self._form(self._readings, by_circuit, least=JOINT)
+            for index in self.free:
+                self.names[index] = names[index]
+
+    def _form(
+        self, readings: Callable[[int], Iterator[_Reading]], by_circuit: bool, *, fewest: int = 3, least: int = 0
+    ) -> None:
+        """Form sets of the free channels, the most certain ones first."""
+        buckets: dict[_Key, _Bucket] = defaultdict(_Bucket)
+        for index in sorted(self.free):
+            kind, circuit = self.kinds[index], self.circuits[index] if by_circuit else ""
+            for reading in readings(index):
+                if reading.certainty >= least and (kind == "voltage" or reading.alphabet not in PAIRS):
+                    buckets[_Key(kind, reading.alphabet, circuit, reading.pattern)].add(index, reading)
+        promising = [(key, bucket) for key, bucket in buckets.items() if len(bucket.phases) >= fewest]
+        for key, bucket in sorted(promising, key=lambda item: (-item[1].certainty, ALPHABETS.index(item[0].alphabet))):
+            if self._allowed(key, bucket, fewest) and (by_circuit or not self._parted(bucket)):
+                for members in self._groups(bucket, fewest):
+                    self._add(key, bucket, members, by_circuit)
+
+    def _allowed(self, key: _Key, bucket: _Bucket, fewest: int) -> bool:
+        """Return True unless the symbols of a bucket may mean something else than phases."""
+        if key.alphabet in DIGITS and not all(self.stated[index] for index in bucket.readings):
+            numbers = self.numbers.get((key.kind, key.pattern), set())
+            usual = range(MOST_NUMBERED + 1) if key.alphabet in PHASES else (*range(4), 12, 13, 21, 23, 31, 32)
+            if not numbers.issubset(usual):
+                return False
+        if key.alphabet in DIGITS and fewest == 3 and key.alphabet in PHASES:
+            # Beside IA, IB, IC the names I1, I2, I3 mean harmonics, sequences or numbers.
+            return not any(found.key[::2] == key[::2] and found.key.pattern == key.pattern for found in self.found)
+        if fewest == 3:
+            return True
+        if bucket.certainty < JOINT or (key.alphabet in DIGITS and key.alphabet in PHASES):
+            return False
+        same = [found.key for found in self.found if found.key.kind == key.kind]
+        if not key.pattern:
+            return len(bucket.readings) == 2 and not any(found.circuit == key.circuit for found in same)
+        return key.alphabet in USUAL or not same or any(found.alphabet == key.alphabet for found in same)
+
+    def _parted(self, bucket: _Bucket) -> bool:
+        """Return True if circuits part the channels of a bucket, so that sets must not mix them."""
+        phases: dict[str, set[int]] = defaultdict(set)
+        for phase, members in bucket.phases.items():
+            for index in members:
+                if index in self.free:
+                    phases[self.circuits[index]].add(phase)
+        return len(phases) > 1 and any(circuit and len(found) > 1 for circuit, found in phases.items())
+
+    def _groups(self, bucket: _Bucket, fewest: int) -> Iterator[dict[int, int]]:
+        """Yield the sets of a bucket as channel by phase: the n-th of each phase, or runs if a phase is missing."""
+        left = {phase: [k for k in members if k in self.free] for phase, members in bucket.phases.items()}
+        left = {phase: members for phase, members in left.items() if members}
+        if len(left) < fewest:
+            return
+        if len({len(members) for members in left.values()}) == 1:
+            for members in zip(*left.values(), strict=True):
+                yield dict(zip(left, members, strict=True))
+            return
+        run: dict[int, int] = {}
+        for index, phase in sorted((index, phase) for phase, members in left.items() for index in members):
+            if phase in run:
+                if len(run) >= fewest:
+                    yield run
+                run = {}
+            run[phase] = index
+        if len(run) >= fewest:
+            yield run
+
+    def _add(self, key: _Key, bucket: _Bucket, members: dict[int, int], by_circuit: bool) -> None:
+        first = min(members.values())
+        self.free -= set(members.values())
+        reading, name = bucket.readings[first], self.names[first]
+        if reading.places:
+            label = _label(name, reading.places)
+        else:
+            others = [set(self.names[index].tokens) for index in members.values()]
+            label = [(capitals, shown) for capitals, shown in _label(name, ()) if all(capitals in o for o in others)]
+        circuit = " ".join(self.channels[first].circuit.split()) if by_circuit else ""
+        found = PhaseSet(
+            kind=key.kind,
+            label=_joined(shown for _, shown in label),
+            circuit=circuit,
+            channels=(members.get(0), members.get(1), members.get(2)),
+            pairs=key.alphabet in PAIRS,
+            why=self._why(key, reading, list(members.values())),
+        )
+        self.found.append(_Found(found, key, frozenset(capitals for capitals, _ in label)))
+
+    def _why(self, key: _Key, reading: _Reading, members: list[int]) -> str:
+        reasons = []
+        if reading.places:
+            reasons.append(f"names differ only in {key.alphabet}")
+        stated = [self.stated[index] for index in members]
+        if all(field is not None and field.phase != NO_PHASE for field in stated) and key.alphabet not in DIGITS:
+            reasons.append("phase field " + " ".join(self.channels[index].phase.strip() for index in sorted(members)))
+        units = dict.fromkeys(self.channels[index].unit.strip() for index in members)
+        reasons.append(f"unit {'/'.join(filter(None, units))}" if any(units) else "no unit")
+        return ", ".join(reasons)
+
+    def with_residuals(self) -> list[PhaseSet]:
+        """Return the sets with the channels of the neutral that belong to them without doubt."""
+        best: dict[int, tuple[tuple[int, int], int, bool]] = {}
+        for index in sorted(self.free):
+            name, stated = self.names[index], self.stated[index]
+            neutral = stated is not None and stated.phase == NO_PHASE
+            if not (name.residual or neutral) or self._is_sequence(index):
                 continue
-            key = (kinds[index], circuit, pattern)
-            buckets[key][phase].append(index)
-            weights[key] = max(weights.get(key, 0), weight)
-    sets = []
-    order = sorted(buckets, key=lambda key: (-len(buckets[key]), -weights[key], key))
-    for key in order:
-        while True:
-            left = {phase: [k for k in found if k in free] for phase, found in buckets[key].items()}
-            chosen = [left.get(phase, [])[:1] for phase in range(3)]
-            if sum(map(len, chosen)) < fewest:
-                break
-            indices = tuple(found[0] if found else None for found in chosen)
-            free -= {index for index in indices if index is not None}
-            first = next(index for index in indices if index is not None)
-            sets.append(
-                PhaseSet(
-                    kind=kinds[first],
-                    label=_label([channels[index].name for index in indices if index is not None]),
-                    circuit=channels[first].circuit.strip() if by_circuit else "",
-                    channels=(indices[0], indices[1], indices[2]),
-                    pairs=alphabet.pairs,
-                )
+            pattern = name.residual or " ".join(name.tokens)
+            level, owners = self._owners(index, pattern)
+            # The sum is taken before a third of it, and I0 for the zero sequence only where no sum is recorded.
+            rank = (level, 2 * name.third + (name.residual.split("*")[0][-1:] not in ("I", "U", "V", "E")))
+            for owner in owners:
+                if owner not in best or rank < best[owner][0]:
+                    best[owner] = (rank, index, name.third)
+        return [
+            replace(found.set, residual=best[k][1], residual_is_third=best[k][2]) if k in best else found.set
+            for k, found in enumerate(self.found)
+        ]
+
+    def _owners(self, index: int, pattern: str) -> tuple[int, list[int]]:
+        """Return the sets to which a neutral belongs, and how certain that is (lower is better)."""
+        words = frozenset(word for word, _ in _label_of(pattern.split(), pattern.split()))
+        same = [k for k, found in enumerate(self.found) if found.key.kind == self.kinds[index]]
+        circuit = self.circuits[index]
+        near = [k for k in same if self.found[k].set.circuit.casefold() == circuit]
+        alike = [k for k in near if self.found[k].key.pattern == pattern]
+        named = [k for k in near if self.found[k].words == words]
+        apart = [k for k in same if self.found[k].words == words and words]
+        lone = [k for k in near if not words or not self.found[k].words]
+        alone = [k for k in same if not circuit or not self.found[k].set.circuit]
+        alone = [k for k in alone if not words or not self.found[k].words]
+        for level, owners in enumerate((alike, named, apart, lone, alone)):
+            if not owners:
+                continue
+            whole = near if level == 3 else same if level == 4 else owners
+            if max(sum(self.found[k].set.pairs is pairs for k in whole) for pairs in (True, False)) == 1:
+                # Ground and phase-to-phase voltages of one place share the neutral.
+                return level, [k for k in same if self._beside(k, owners)]
+            break
+        return 0, []
+
+    def _beside(self, k: int, owners: list[int]) -> bool:
+        """Return True if a set is one of the owners, or the same place's set of the other kind of voltages."""
+        mine = self.found[k]
+        return k in owners or any(
+            mine.words == self.found[o].words
+            and mine.set.circuit == self.found[o].set.circuit
+            and mine.set.pairs != self.found[o].set.pairs
+            for o in owners
+        )
+
+    def _is_sequence(self, index: int) -> bool:
+        """Return True for I0, I1, I2 (magnitudes of the sequence components) where there is no I3."""
+        name, kind = self.names[index], self.kinds[index]
+        for k, token in enumerate(name.tokens):
+            found = re.fullmatch(r"([IUV])([012])", token)
+            if found is not None:
+                numbers = self.numbers[kind, " ".join((*name.tokens[:k], f"{found[1]}*", *name.tokens[k + 1 :]))]
+                if {1, 2} <= numbers <= {0, 1, 2}:
+                    return True
+        return False
+
+    def reason(self, index: int) -> str:
+        """Return the reason for which a channel is in no set, for people."""
+        unit, name, stated = self.channels[index].unit.strip(), self.names[index], self.stated[index]
+        state = read_unit(unit).state
+        if state == "other":
+            return f"unit {unit}"
+        if name.calculated:
+            return name.calculated
+        if state == "unknown":
+            return f"unit {unit!r} is unknown"
+        if not self.kinds[index]:
+            return "neither a current nor a voltage by unit or name"
+        if self._is_sequence(index):
+            return "calculated: sequence component"
+        if name.residual or (stated is not None and stated.phase == NO_PHASE):
+            return "neutral of no set without doubt"
+        return "no other phases of this name"
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseField:
+    """Phase that the phase field of a channel states."""
+
+    alphabet: str
+    phase: int
+
+    def agrees(self, place: Place) -> bool:
+        """Return True if a place of the name means the same phase; A may stand for AB."""
+        return place.phase == self.phase and (self.alphabet not in PAIRS or place.alphabet in PAIRS)
+
+
+def phase_fields(channels: Sequence[RawChannel]) -> list[PhaseField | None]:
+    """Return what the phase fields state; None where a field is empty, or where all channels have the same."""
+    symbols = [_symbol(channel.phase) for channel in channels]
+    present = set(filter(None, symbols))
+    if len(present) == 1 and len(channels) > 1:
+        return [None] * len(channels)
+    # B is the second phase of A B C and the third of R Y B: the alphabet with most symbols in the record counts.
+    used = {name: len(present & set(members)) for name, members in {**PHASES, **PAIRS}.items()}
+    used["L12 L23 L31"] = max(used["L12 L23 L31"], len(present & {"L1L2", "L2L3", "L3L1"}))
+    fields: list[PhaseField | None] = []
+    for symbol in symbols:
+        known = [(alphabet, phase) for alphabet, phase in BY_SYMBOL.get(symbol, ()) if _is_stated(alphabet, used)]
+        if known:
+            fields.append(PhaseField(*max(known, key=lambda item: used[item[0]])))
+        else:
+            fields.append(PhaseField(LETTERS, NO_PHASE) if symbol in NEUTRAL else None)
+    return fields
+
+
+def _is_stated(alphabet: str, used: dict[str, int]) -> bool:
+    """Return True if a record states phases in an alphabet: numbers and U, V, W may mean something else."""
+    return used[alphabet] == 3 or alphabet in USUAL[:4] or (alphabet not in (*DIGITS, "U V W") and used[alphabet] > 1)
+
+
+def _symbol(text: str) -> str:
+    """Return the symbol in a phase field: AB for A-B, A for A-N or "phase A"."""
+    tokens = [token for token in read_name(text).tokens if not is_phase_word(token)]
+    joined = "".join(tokens)
+    if joined in BY_SYMBOL:
+        return joined
+    bare = joined[:-1] if joined[-1:] in ("N", "G", "E") else joined
+    return bare if bare in BY_SYMBOL else joined.removeprefix("3").removeprefix("I").removeprefix("U") or joined
+
+
+def _names(channels: Sequence[RawChannel]) -> list[ChannelName]:
+    """Return the names as words, without running numbers before them."""
+    zero_based = any(re.search(r"(?i)(?<![a-z])[iuve][ _\-.]*abc[ _\-.:\[(#]*0", channel.name) for channel in channels)
+    numbers = [running_number(channel.name) for channel in channels]
+    given = [found[0] for found in numbers if found is not None]
+    running = len(given) > 1 and len(set(given)) == len(given)
+    names = [
+        read_name(found[1] if found is not None and running else channel.name, zero_based)
+        for channel, found in zip(channels, numbers, strict=True)
+    ]
+    if any(_DIFFERENTIAL.search(" ".join(name.tokens)) for name in names):
+        for k, name in enumerate(names):
+            if _RESTRAINT.search(" ".join(name.tokens)):
+                names[k] = replace(name, calculated="calculated: differential or restraint current")
+    return names
+
+
+_DIFFERENTIAL = re.compile(r"\bI ?D ?(?:[ABC]|L[123])\b")
+_RESTRAINT = re.compile(r"\bI ?[RBS] ?(?:[ABC]|L[123])\b")
+"""Names of restraint currents, such as IRA, in records with differential currents, such as IDA."""
+
+
+def _masked(name: ChannelName, places: Sequence[Place]) -> str:
+    """Return the name with ``*`` in place of the phase."""
+    by_word = {place.token: place for place in places}
+    inside = {k for place in places for k in range(place.token + 1, place.last + 1)}
+    words = [by_word[k].masked if k in by_word else token for k, token in enumerate(name.tokens) if k not in inside]
+    return " ".join(words)
+
+
+def _joint(name: ChannelName, places: Sequence[Place]) -> Iterator[_Reading]:
+    """Yield the readings of a name that says the same phase several times, as in "IL1 (A)"."""
+    likely = [place for place in places if place.certainty >= INNER or place.alphabet in DIGITS]
+    for phase in range(3):
+        by_word = {
+            place.token: place for place in reversed(likely) if place.phase == phase and place.token == place.last
+        }
+        if not 2 <= len(by_word) <= MOST_JOINT:
+            continue
+        for count in range(2, len(by_word) + 1):
+            for chosen in itertools.combinations(by_word.values(), count):
+                first = max(chosen, key=lambda place: place.certainty)
+                yield _Reading(first.alphabet, phase, _masked(name, chosen), min(JOINT, first.certainty), chosen)
+
+
+def _label(name: ChannelName, places: Sequence[Place]) -> list[tuple[str, str]]:
+    """Return the words of a name that tell its set from others, in capitals and as they were written."""
+    by_word = {place.token: place for place in places}
+    inside = {k for place in places for k in range(place.token + 1, place.last + 1)}
+    # A single letter is the quantity of the phase beside it, or else a Roman numeral or the name of a bus.
+    inside |= {place.last + 1 for place in places if name.tokens[place.last + 1 : place.last + 2] in (("N",), ("E",))}
+    inside |= {place.token - 1 for place in places if place.quantity and place.quantity not in place.masked}
+    words, shown = [], []
+    for k, token in enumerate(name.tokens):
+        if k not in inside:
+            words.append(by_word[k].masked if k in by_word else token)
+            shown.append("*" if k in by_word else name.shown[k])
+    return _label_of(words, shown, letters=not any(place.quantity for place in places))
+
+
+def _joined(words: Iterable[str]) -> str:
+    """Return words with spaces between them, except beside Chinese characters and Roman numerals."""
+    return re.sub(rf"(?<=[{NO_SPACES}]) | (?=[{NO_SPACES}])", "", " ".join(words))
+
+
+def _label_of(words: Sequence[str], shown: Sequence[str], *, letters: bool = True) -> list[tuple[str, str]]:
+    label = []
+    for word, written in zip(words, shown, strict=True):
+        if "*" in word:
+            rest = re.sub(r"^(\d*)[IUVE](?=[^AEIOU]|$)L?(\d*)(?=\*)|^[IUV](?![AEIOU])", r"\1\2", word).replace(
+                "*", "", 1
             )
-    return sets
-
-
-def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).translate(_LOOKALIKES).split())
-
-
-def _readings(channel: RawChannel, alphabet: Alphabet) -> Iterator[tuple[int, str, int]]:
-    """Yield phase, name pattern without the phase, and weight for every way to read a channel under an alphabet."""
-    name = _plain(channel.name)
-    stated = _phase_field(channel, alphabet)
-    for phase, symbol in enumerate(alphabet.symbols):
-        if stated is not None and stated != phase:
-            continue
-        for pattern, weight in _patterns(name, symbol):
-            yield phase, pattern, weight + (2 if stated is not None else 0)
-    if stated is not None:
-        yield stated, name.upper(), 2
-
-
-def _phase_field(channel: RawChannel, alphabet: Alphabet) -> int | None:
-    """Return the phase that the phase field names in an alphabet.
-
-    The result is None if the field names no phase, and −1 if it names ground or a phase of another alphabet.
-    """
-    text = PAIR_SIGNS.sub("", _plain(channel.phase)).upper()
-    if not text:
-        return None
-    bare = text[:-1] if len(text) > 1 and text[-1] in "NG" else text
-    bare = bare.removeprefix("PH").removeprefix("PHASE") or bare
-    if bare in alphabet.symbols:
-        return alphabet.symbols.index(bare)
-    known = any(bare in other.symbols for other in ALPHABETS)
-    return -1 if known or bare in ("N", "G", "E", "0", "S") else None
-
-
-def _patterns(name: str, symbol: str) -> Iterator[tuple[str, int]]:
-    """Yield the name with the symbol replaced by ``*``, and a weight: first whole words, then each single place."""
-    upper = name.upper()
-    parts = re.findall(r"L\d|\d|[^\W\d]", symbol)
-    sign = PAIR_SIGN.join(re.escape(part) for part in parts) if len(parts) > 1 else re.escape(symbol)
-    word = re.compile(rf"(?<![A-Z0-9\u0400-\u04ff]){sign}(?![A-Z0-9\u0400-\u04ff])")
-    if word.search(upper):
-        yield word.sub("*", upper), 3
-    for found in re.finditer(rf"(?=({sign}))", upper):
-        start, stop = found.span(1)
-        before, after = upper[:start], upper[stop:]
-        if (symbol[-1].isdigit() and after[:1].isdigit()) or (symbol[0].isdigit() and before[-1:].isdigit()):
-            continue
-        after_kind = re.search(r"(?:^|[^A-Z])(?:3?[IUVE])_?$", before) is not None
-        ends = not re.match(r"[A-Z\u0400-\u04ff]", after)
-        yield f"{before}*{after}", 2 if after_kind and ends else 1
-
-
-def _label(names: Sequence[str]) -> str:
-    """Return the common part of the names of a set, without the words for the quantity."""
-    cleaned = [" ".join(unicodedata.normalize("NFKC", name).split()) for name in names]
-    start = _same_start(cleaned)
-    end = _same_start([name[len(start) :][::-1] for name in cleaned])[::-1]
-    words = re.sub(r"[\s_\-.,:;/()\[\]*]+", " ", _QUANTITIES.sub(" ", f"{start} {end}"))
-    return re.sub(r"(?:^| )[IUV]$", "", words.strip()).strip()
-
-
-def _same_start(names: Sequence[str]) -> str:
-    """Return the longest common prefix of the names."""
-    letters = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*names, strict=False))
-    return "".join(column[0] for column in letters)
+            rest = re.sub(r"^[NGE]$", "", rest)
+            label += [(rest, rest)] if rest else []
+        elif len(word) == 1 and word in "IUVE":
+            label += [] if letters else [(word, written)]
+        elif not (is_phase_word(word) or quantity_of(word) or word in PLAIN_WORDS or RESIDUAL_WORDS.search(word)):
+            label.append((word, written))
+    return label

@@ -1,0 +1,406 @@
+"""Read the name of a channel: words, the places at which it may name a phase, and signs of calculated quantities.
+
+The structure of names is used where possible instead of a dictionary, so that any language works: the few words listed
+here only state the quantity, or that a value was calculated.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from domains.powerline.waveforms.units import Kind
+
+LETTERS, LINES = "A B C", "L1 L2 L3"
+PHASES: dict[str, tuple[str, str, str]] = {
+    LETTERS: ("A", "B", "C"),
+    LINES: ("L1", "L2", "L3"),
+    "R S T": ("R", "S", "T"),
+    "R Y B": ("R", "Y", "B"),
+    "U V W": ("U", "V", "W"),
+    "Ж З К": ("Ж", "З", "К"),
+    "1 2 3": ("1", "2", "3"),
+}
+"""Alphabets of phases, the more usual ones first."""
+PAIRS: dict[str, tuple[str, str, str]] = {
+    "AB BC CA": ("AB", "BC", "CA"),
+    "L12 L23 L31": ("L12", "L23", "L31"),
+    "RS ST TR": ("RS", "ST", "TR"),
+    "RY YB BR": ("RY", "YB", "BR"),
+    "UV VW WU": ("UV", "VW", "WU"),
+    "12 23 31": ("12", "23", "31"),
+}
+"""Alphabets of phase-to-phase voltages."""
+DIGITS = ("1 2 3", "12 23 31")
+"""Alphabets whose symbols may as well be running numbers."""
+BY_SYMBOL: dict[str, list[tuple[str, int]]] = {}
+for _name, _symbols in {**PHASES, **PAIRS}.items():
+    for _phase, _symbol in enumerate(_symbols):
+        BY_SYMBOL.setdefault(_symbol, []).append((_name, _phase))
+for _one, _two, _phase in (("L1", "L2", 0), ("L2", "L3", 1), ("L3", "L1", 2)):
+    BY_SYMBOL[_one + _two] = [("L12 L23 L31", _phase)]
+NEUTRAL = frozenset(("N", "G", "E", "0", "O", "Г"))
+"""Symbols that stand where a phase would, for the sum of the phases or a third of it."""
+
+HEAD, FIELD, JOINT, WORD, INNER, ANYWHERE, DIGIT = range(7, 0, -1)
+"""Certainty of a phase: beside the quantity (IA) or a word for phase; only in the phase field; at several places of the
+name; a word of its own; start or end of a word; any letter; a digit, which may as well be a running number."""
+
+_LOOKALIKES = str.maketrans("АВСЕІОавсеіо", "ABCEIOabceio")
+"""Cyrillic letters that look like Latin ones: either may have been typed for a phase."""
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_ROMAN = "".join(map(chr, range(0x2160, 0x2180)))
+NO_SPACES = _CJK + _ROMAN
+"""Characters, for a class in a regular expression, of scripts that write words without spaces."""
+_TOKEN = re.compile(rf"[{_ROMAN}]|[{_CJK}]+|[^\W_{_CJK}{_ROMAN}]+")
+_CAMEL = re.compile(r"(?<=[^\W\d_][^\W\d_A-ZА-Я])(?=[A-ZА-Я])")
+_ATP = re.compile(r"^\s*([cv])\s*:\s*(?=\S)", re.IGNORECASE)
+_THREE = re.compile(r"(?<![A-Za-z])([IUVEiuve])([ _\-.]*)[Aa][Bb][Cc][ _\-.:\[(#]*([0-3])(?!\d)")
+_LEADING = re.compile(
+    r"^\W*(?:(?:channel|chan|chnl|ch|analog|anlg|ana|ain|ai|an|kanal|canal|voie|канал|кан|к|nr|no|n|s|通道|通道号)\W*)?"
+    r"(?!3\s*[IUV]\s*[0OОоo])(\d{1,4})(?:\s*[-:._)\]\s,;|#/]\s*|(?=[IUVE](?:[ABCRST]|L\d|[0O]|[123])(?![A-Z])))(?=\S)",
+    re.IGNORECASE,
+)
+_TRAILING = re.compile(r"(?<=[^\W_])[\s_:.#\-\[(]+(\d{1,4})[)\]]?\s*$")
+
+PHASE_WORDS = frozenset(
+    "PHASE PHASES PHASA PHAS PHS PH FASE FASES FAZA FAZE FAZY FAZIS FAS FAAS VAIHE FÁZE LEITER AUSSENLEITER CONDUCTOR "
+    "LINEA POLE ФАЗА ФАЗЫ ФАЗЕ ФАЗ Ф 相".split()
+)
+_CURRENT_WORDS = frozenset(
+    "CURRENT CURRENTS CUR CURR AMPS CORRIENTE CORRIENTES CORRENTE CORRENTES COURANT COURANTS INTENSITE INTENSIDAD STROM "
+    "STROME LEITERSTROM LEITERSTROME PHASENSTROM PRAD PRADY PROUD AKIM STROOM STROMME VIRTA ARAM CURENT STRUJA ТОК ТОКА "
+    "ТОКИ ТОКОВ СТРУМ I AMP".split()
+)
+_VOLTAGE_WORDS = frozenset(
+    "VOLTAGE VOLTAGES VOLT VOLTS TENSION TENSIONS TENSIONES TENSAO TENSOES TENSIONE VOLTAJE SPANNUNG SPANNUNGEN "
+    "LEITERSPANNUNG NAPIECIE NAPETI GERILIM SPANNING SPANNINGEN SPENDING JANNITE FESZULTSEG TENSIUNE NAPON "
+    "НАПРЯЖЕНИЕ НАПРЯЖЕНИЯ НАПРЯЖ НАПР НАПРУГА U V E".split()
+)
+_CURRENT_PARTS = re.compile(r"电流|電流|전류|STR[OÖ]ME?$")
+_VOLTAGE_PARTS = re.compile(r"电压|電圧|電壓|전압|SPANNUNG(?:EN)?$")
+PLAIN_WORDS = frozenset("NODE NODES BRANCH BRANCHES OF DE DER DES IN UL IL VL 的".split())
+"""Words that do not tell one set from another."""
+
+_HEADED = re.compile(
+    r"(?P<lead>\d{0,3})(?P<head>[IUV](?:\d{1,2}(?=[A-Z])|L(?=[ABCRST](?![A-Z])))?|E)"
+    r"(?P<symbol>L1L2|L2L3|L3L1|L12|L23|L31|AB|BC|CA|RS|ST|TR|RY|YB|BR|UV|VW|WU|12|23|31|L[123]|[ABCRSTYUVW123])"
+    r"(?P<tail>[A-Z]?\d*)"
+)
+_BARE = re.compile(
+    r"(?P<symbol>L1L2|L2L3|L3L1|L12|L23|L31|AB|BC|CA|RS|ST|TR|RY|YB|BR|L[123]|[ABCRSTYUVWЖЗК123])(?P<tail>[NGE]?)"
+)
+_OPEN = re.compile(r"(?:L[123]|[ABCRSTYUVW])$")
+"""End of a token that may be the first half of a phase-to-phase symbol written as two words, as in UA-B."""
+_SECOND = re.compile(r"([UVE]?)(L[123]|[ABCRSTYUVW])(?P<tail>\d*)")
+_PART = re.compile(r"L[123]|[ABCRSTY]")
+_RESIDUAL = re.compile(r"(?P<three>3?)(?P<symbol>[IUVE](?:NE|N|G|E|0|O|Г|RES|SUM|Σ|НП|НЕЙТР))(?P<tail>[A-Z]?\d*)")
+RESIDUAL_WORDS = re.compile(
+    r"NEUTR|RESID|GROUND|EARTH|ERDE|ERDSTROM|NULLSTROM|NULLSPAN|HOMOPOL|TERRE|TIERRA|НУЛ|НЕЙТР|ЗЕМЛ|零|中性|接地"
+)
+_KIND_INSIDE = re.compile(
+    r"(?<![A-Z])\d{0,2}([IUV])(?![AEIOUN])[A-Z]{1,4}\d*$|([IUV])(?:[ABC]|L[123])\d*$|^([IUV])\d{1,3}$"
+)
+
+_CALCULATED = (
+    (
+        "direct quantity",
+        re.compile(r"(?<![A-Z])(?:\d*[IUV])?DC(?![A-Z])|\bBATT\w*\b|直流|ПОСТ|АКБ|\b\+?(?:24|48|110|125|220|250)V\+?$"),
+    ),
+    ("calculated: root mean square", re.compile(r"\bT?RMS\b|RMS$|\bEFF\b|ДЕЙСТВ|ЭФФ|有效值")),
+    (
+        "calculated: magnitude or angle",
+        re.compile(
+            r"\b(?:MAG|MAGN|MAGNITUDE|ANG|ANGLE|ANGL|WINKEL|PHI|ARG|AMPL|AMPLITUDE|COS|SIN|REAL|IMAG|RE|IM)\b|"
+            r"\b3?[IUV][ABC012]?(?:MAG|ANG)\b|УГОЛ|АМПЛ|角|幅值|∠"
+        ),
+    ),
+    ("calculated: frequency", re.compile(r"\b(?:FREQ|FREQUENCY|FREQUENZ|FRECUENCIA|HZ|ROCOF|DFDT|DF)\b|ЧАСТОТ|频率")),
+    (
+        "calculated: distortion or harmonic",
+        re.compile(
+            r"\b(?:THD|TDD|TID|HARM|HARMONIC|HARMONICS|HARMONISCHE|INTERHARM|HRM)\b|(?!^)\bH(?:[2-9]|[1-4]\d|50)$|"
+            r"\b(?:[2-9]|[1-4]\d)H\b|\b\d{1,2}(?:ST|ND|RD|TH)\b|\b\d{2,4}HZ\b|ГАРМ|谐波|次"
+        ),
+    ),
+    (
+        "calculated: differential or restraint current",
+        re.compile(
+            r"I?DIFF|\bI?DIF\b|DIFFERENTIAL|RESTR|\bREST\b|\bI?BIAS\b|\bI_?D ?(?:[ABC]|L[123])\b|\bI ?REST?\b|STAB|ДИФ|ТОРМ|"
+            r"差动|差流|制动"
+        ),
+    ),
+    (
+        "calculated: sequence component",
+        re.compile(
+            r"SEQ|\b3[IUV][12]\b|\b(?:POSITIVE|NEGATIVE|MITSYSTEM|GEGENSYSTEM|INVERSE|DIRECTE)\b|正序|负序|"
+            r"(?:ПРЯМ|ОБРАТ)\w* ?ПОСЛ|ПРЯМ\w*ПОСЛ"
+        ),
+    ),
+    (
+        "calculated: increment",
+        re.compile(r"Δ|\bDELTA\b(?= ?[IUV])|\bD[IUV](?:[ABC012]|L[123])(?![A-Z])|增量|突变|ПРИРАЩ"),
+    ),
+    (
+        "calculated: average or extreme",
+        re.compile(r"\b(?:AVG|AVE|AVERAGE|MEAN|MAX|MAXIMUM|MIN|MINIMUM|DEMAND|DMD|CREST)\b|СРЕД|最大|最小|平均"),
+    ),
+    (
+        "field quantity of a machine",
+        re.compile(
+            r"\bFIELD\b|EXCIT|ERREG|\bROTOR\b|ВОЗБ|РОТОР|励磁|转子|EXCITAC|\b[IUVE]FD?\d*\b|\b[IUV]ROT\b|\b[IUV]EXC?\b"
+        ),
+    ),
+    (
+        "setting",
+        re.compile(r"\b(?:SETTING|SETPOINT|SETPT|SOLLWERT|CONSIGNE|CONSIGNA|IREF|VREF|UREF)\b|УСТАВ|定值|整定"),
+    ),
+    ("calculated: power", re.compile(r"\b(?:POWER|WATT|WATTS|COSPHI|COSFI|COSF|PF)\b|МОЩН|功率|\bCOS ?[ΦΦF]")),
+)
+"""Values derived from waveforms, or that carry no mains, by signs in their names in capitals."""
+_WITHOUT_PHASE = re.compile(r"\b[IUV]?(?:POS|NEG|ZERO)\b|\b[IUV](?:D|Q|ALPHA|BETA)\b|НУЛЕВ\w* ПОСЛ")
+"""Signs of calculated values in names that name no phase."""
+
+
+class Place(NamedTuple):
+    """A place at which a name names a phase.
+
+    Attributes:
+        token: index of the word; ``last`` is the index of the last word that belongs to the symbol.
+        alphabet: key of ``PHASES`` or ``PAIRS``.
+        phase: 0, 1 or 2.
+        masked: the words ``token`` to ``last`` with ``*`` in place of the symbol.
+        certainty: ``HEAD``, ``WORD``, …
+        quantity: letter of the quantity beside the symbol; empty if there is none.
+    """
+
+    token: int
+    last: int
+    alphabet: str
+    phase: int
+    masked: str
+    certainty: int
+    quantity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelName:
+    """A name as words.
+
+    Attributes:
+        tokens: words in capitals, Latin letters instead of their Cyrillic lookalikes, without diacritics.
+        shown: the same words as they were written.
+        kind: quantity that the name states.
+        sure: True if the quantity is stated beside the phase, as in IA.
+        places: places at which the name may name a phase.
+        residual: the name with ``*`` in place of the symbol of the neutral; empty if it names no neutral.
+        third: True if the name stands for the zero sequence, a third of the sum of the phases.
+        calculated: kind of a calculated value; empty for a waveform.
+    """
+
+    tokens: tuple[str, ...]
+    shown: tuple[str, ...]
+    kind: Kind
+    sure: bool
+    places: tuple[Place, ...]
+    residual: str
+    third: bool
+    calculated: str
+
+
+def running_number(name: str, *, trailing: bool = False) -> tuple[int, str] | None:
+    """Return the number before (or after) a name, and the name without it; None if there is none.
+
+    Example:
+        >>> running_number("07:UA"), running_number("Ia_4", trailing=True), running_number("3I0")
+        ((7, 'UA'), (4, 'Ia'), None)
+    """
+    found = (_TRAILING.search if trailing else _LEADING.match)(name)
+    if found is None:
+        return None
+    return int(found[1]), (name[: found.start()] if trailing else name[found.end() :])
+
+
+@lru_cache(maxsize=16384)
+def read_name(name: str, zero_based: bool = False) -> ChannelName:
+    """Read a name; ``zero_based`` if the record counts the phases of names such as Iabc[0] from zero."""
+    text = _compatible(name)
+    calculated = _calculated(text)
+    shown = tuple(_words(text, zero_based))
+    tokens = tuple(_capitals(word) for word in shown)
+    places = tuple(_places(tokens))
+    kind, sure = _kind(tokens, list(places))
+    heads = any(place.certainty == HEAD for place in places)
+    if not calculated and not heads and _WITHOUT_PHASE.search(" ".join(tokens)):
+        calculated = "calculated: sequence component"
+    residual, third = _residual(tokens) if not heads else ("", False)
+    return ChannelName(tokens, shown, kind, sure, places, residual, third, calculated)
+
+
+def _compatible(name: str) -> str:
+    """Return the name in compatible characters (NFKC) except Roman numerals, which are no letters of a quantity."""
+    text = "".join(char if char in _ROMAN else unicodedata.normalize("NFKC", char) for char in name)
+    return re.sub("[φϕΦØ]", " ph ", text.replace("'", "").replace('"', ""))
+
+
+def _words(text: str, zero_based: bool) -> list[str]:
+    """Split a name at separators, at changes between Chinese and other letters, and before capitals (IaLine)."""
+    quantity = _ATP.match(text)
+    if quantity is not None:
+        text = f"{'I' if quantity[1] in 'cC' else 'V'} {text[quantity.end() :]}"
+    if zero_based or not re.search(r"[Aa][Bb][Cc][ _\-.:\[(#]*0", text):
+        text = _THREE.sub(lambda found: found[1] + "abc?"[(int(found[3]) - (not zero_based)) % 4], text)
+    words = []
+    for token in _TOKEN.findall(text):
+        words += [word for word in _CAMEL.sub(" ", token).split() if word]
+    return words
+
+
+def _capitals(word: str) -> str:
+    """Return a word in capitals, with Latin letters for Cyrillic lookalikes if it has no other Cyrillic letters."""
+    folded = word.translate(_LOOKALIKES)
+    if not any("\u0400" <= char <= "\u04ff" for char in folded):
+        word = folded
+    if not word.isascii():
+        decomposed = unicodedata.normalize("NFD", word)
+        if all(char < "\u0370" for char in decomposed):
+            word = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return word.upper()
+
+
+def _calculated(text: str) -> str:
+    upper = re.sub(r"[_\s\-.:|/()\[\]]+", " ", text).upper()
+    for what, sign in _CALCULATED:
+        if sign.search(upper):
+            return what
+    return "calculated: increment" if re.search(r"(?:^|[^A-Za-z])d[IUV]", text) else ""
+
+
+def _kind(tokens: tuple[str, ...], places: list[Place]) -> tuple[Kind, bool]:
+    """Return the quantity that a name states, and True if a letter beside the phase states it, as in IA."""
+    headed = [place for place in places if place.quantity]
+    lettered = [place for place in headed if place.alphabet not in DIGITS]
+    for place in lettered:
+        if place.certainty == HEAD:
+            return _of_letter(place.quantity), place.alphabet in (LETTERS, LINES)
+    words = [kind for token in tokens if len(token) > 1 and (kind := quantity_of(token))]
+    if words:
+        return words[0], False
+    if headed:
+        return _of_letter(headed[0].quantity), False
+    for token in tokens:
+        found = _RESIDUAL.fullmatch(token)
+        if found is not None or token in ("I", "U", "V"):
+            return _of_letter(token if found is None else found["symbol"][0]), False
+    for token in tokens:
+        inside = _KIND_INSIDE.search(token)
+        if inside is not None:
+            return _of_letter(next(filter(None, inside.groups()))), False
+    return "", False
+
+
+def _of_letter(letter: str) -> Kind:
+    return "current" if letter == "I" else "voltage"
+
+
+@lru_cache(maxsize=4096)
+def quantity_of(token: str) -> Kind:
+    """Return the quantity that a word means; ``""`` if it means none."""
+    if token in _CURRENT_WORDS or _CURRENT_PARTS.search(token):
+        return "current"
+    return "voltage" if token in _VOLTAGE_WORDS or _VOLTAGE_PARTS.search(token) else ""
+
+
+def is_phase_word(token: str) -> bool:
+    """Return True if a word only announces a phase."""
+    return token in PHASE_WORDS or token.startswith("相")
+
+
+def _places(tokens: tuple[str, ...]) -> list[Place]:
+    """Return the places at which a name may name a phase, the most certain first."""
+    places: list[Place] = []
+    for k, token in enumerate(tokens):
+        places += _pairs_of_two(tokens, k)
+        headed = _HEADED.fullmatch(token)
+        if headed is not None:
+            masked = f"{headed['lead']}{headed['head']}*{headed['tail']}"
+            places += _named(k, headed["symbol"], masked, HEAD, headed["head"][0], headed["tail"])
+        bare = _BARE.fullmatch(token)
+        if bare is not None:
+            places += _bare(tokens, k, bare["symbol"], f"*{bare['tail']}")
+        elif token.isascii() and not is_phase_word(token) and not quantity_of(token):
+            places += _inner(k, token)
+    return sorted(places, key=lambda place: -place.certainty)
+
+
+def _named(k: int, symbol: str, masked: str, certainty: int, quantity: str = "", tail: str = "") -> list[Place]:
+    """Return the place of a symbol in every alphabet that has it."""
+    found = []
+    for alphabet, phase in BY_SYMBOL[symbol]:
+        if alphabet not in DIGITS:
+            found.append(Place(k, k, alphabet, phase, masked, certainty, quantity))
+        elif tail in ("", "N", "E", "G"):
+            found.append(Place(k, k, alphabet, phase, masked, DIGIT, quantity))
+    return found
+
+
+def _bare(tokens: tuple[str, ...], k: int, symbol: str, masked: str) -> list[Place]:
+    """Return the places of a symbol that is a word of its own."""
+    before, after = tokens[k - 1] if k else "", tokens[k + 1] if k + 1 < len(tokens) else ""
+    quantity = before[:1] if before in ("I", "U", "V", "E", "IL", "UL", "VL") else ""
+    beside = bool(quantity) or is_phase_word(before) or is_phase_word(after)
+    if symbol.isdigit() and not beside and not quantity_of(before):
+        return []
+    others = tokens[:k] + tokens[k + 1 :]
+    if beside or (others and all(quantity_of(token) or is_phase_word(token) for token in others)):
+        return _named(k, symbol, masked, HEAD, quantity)
+    return _named(k, symbol, masked, WORD)
+
+
+def _pairs_of_two(tokens: tuple[str, ...], k: int) -> list[Place]:
+    """Return the places of phase-to-phase symbols written as two words, as in UA-B or V A B."""
+    first = _OPEN.search(tokens[k])
+    second = _SECOND.fullmatch(tokens[k + 1]) if first is not None and k + 1 < len(tokens) else None
+    if first is None or second is None:
+        return []
+    head, symbol = tokens[k][: first.start()], first[0] + second[2]
+    if head not in ("", "U", "V", "E") or (second[1] and second[1] != head) or symbol not in BY_SYMBOL:
+        return []
+    return [
+        Place(k, k + 1, alphabet, phase, f"{head}*{second['tail']}", WORD, head)
+        for alphabet, phase in BY_SYMBOL[symbol]
+        if alphabet in PAIRS
+    ]
+
+
+def _inner(k: int, token: str) -> list[Place]:
+    """Return the places inside a word of letters and digits: any letter or L1 … L3."""
+    found = []
+    for symbol in _PART.finditer(token):
+        start, stop = symbol.span()
+        if symbol[0][-1].isdigit() and token[stop : stop + 1].isdigit():
+            continue
+        ends = token[stop:] == "" or token[stop:].isdigit() or start == 0
+        certainty = INNER if ends else ANYWHERE
+        found += _named(k, symbol[0], f"{token[:start]}*{token[stop:]}", certainty)
+    return found
+
+
+def _residual(tokens: tuple[str, ...]) -> tuple[str, bool]:
+    """Return the name with ``*`` for the neutral, and True if it stands for a third of the sum of the phases."""
+    for k, token in enumerate(tokens):
+        found = _RESIDUAL.fullmatch(token)
+        before = tokens[k - 1] if k else ""
+        if found is not None:
+            three = bool(found["three"]) or before == "3"
+            masked = (*tokens[: k - (before == "3")], f"{found['symbol'][0]}*{found['tail']}", *tokens[k + 1 :])
+            return " ".join(masked), found["symbol"][1:] in ("0", "O") and not three
+        if token in NEUTRAL and (quantity_of(before) or is_phase_word(before)):
+            three = k > 1 and tokens[k - 2] == "3"
+            masked = (*tokens[: k - 1 - three], before, "*", *tokens[k + 1 :])
+            return " ".join(masked), token in ("0", "O") and not three
+    joined = " ".join(tokens)
+    return (joined, False) if RESIDUAL_WORDS.search(joined) else ("", False)
