@@ -61,7 +61,7 @@ _ATP = re.compile(r"^\s*([cv])\s*:\s*(?=\S)", re.IGNORECASE)
 _THREE = re.compile(r"(?<![A-Za-z])([IUVEiuve])([ _\-.]*)[Aa][Bb][Cc][ _\-.:\[(#]*([0-3])(?!\d)")
 _LEADING = re.compile(
     r"^\W*(?:(?:channel|chan|chnl|ch|analog|anlg|ana|ain|ai|an|kanal|canal|voie|канал|кан|к|nr|no|n|s|通道|通道号)\W*)?"
-    r"(?!3\s*[IUV]\s*[0OОоo])(\d{1,4})(?:\s*[-:._)\]\s,;|#/]\s*|(?=[IUVE](?:[ABCRST]|L\d|[0O]|[123])(?![A-Z])))(?=\S)",
+    r"(?!3\s*[IUV]\s*[0-2OОоo])(\d{1,4})(?:\s*[-:._)\]\s,;|#/]\s*|(?=[IUVE](?:[ABCRST]|L\d|[0O]|[123])(?![A-Z])))(?=\S)",
     re.IGNORECASE,
 )
 _TRAILING = re.compile(r"(?<=[^\W_])[\s_:.#\-\[(]+(\d{1,4})[)\]]?\s*$")
@@ -369,8 +369,9 @@ def _pairs_of_two(tokens: tuple[str, ...], k: int) -> list[Place]:
     head, symbol = tokens[k][: first.start()], first[0] + second[2]
     if head not in ("", "U", "V", "E") or (second[1] and second[1] != head) or symbol not in BY_SYMBOL:
         return []
+    beside = bool(head) or (k > 0 and tokens[k - 1] in ("U", "V", "E"))
     return [
-        Place(k, k + 1, alphabet, phase, f"{head}*{second['tail']}", WORD, head)
+        Place(k, k + 1, alphabet, phase, f"{head}*{second['tail']}", JOINT if beside else WORD, head)
         for alphabet, phase in BY_SYMBOL[symbol]
         if alphabet in PAIRS
     ]
@@ -383,7 +384,7 @@ def _inner(k: int, token: str) -> list[Place]:
         start, stop = symbol.span()
         if symbol[0][-1].isdigit() and token[stop : stop + 1].isdigit():
             continue
-        ends = token[stop:] == "" or token[stop:].isdigit() or start == 0
+        ends = token[stop:] == "" or token[stop:].isdigit()
         certainty = INNER if ends else ANYWHERE
         found += _named(k, symbol[0], f"{token[:start]}*{token[stop:]}", certainty)
     return found

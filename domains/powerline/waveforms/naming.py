@@ -29,6 +29,7 @@ from domains.powerline.waveforms.channel_name import (
     PHASES,
     PLAIN_WORDS,
     RESIDUAL_WORDS,
+    WORD,
     ChannelName,
     Place,
     is_phase_word,
@@ -201,8 +202,11 @@ class _Search:
         else:
             places = [place for place in name.places if stated.agrees(place)]
             yield _Reading(stated.alphabet, stated.phase, " ".join(name.tokens), FIELD)
+        # Where the name says IA, another A is the name of a place: UA_SUB_A.
+        sure = any(place.certainty == HEAD and place.quantity and place.alphabet in USUAL for place in places)
         for place in places:
-            yield _Reading(place.alphabet, place.phase, _masked(name, (place,)), place.certainty, (place,))
+            if not sure or place.certainty == HEAD or place.alphabet in PAIRS:
+                yield _Reading(place.alphabet, place.phase, _masked(name, (place,)), place.certainty, (place,))
         yield from _joint(name, places)
 
     def _readings_of_name(self, index: int) -> Iterator[_Reading]:
@@ -254,20 +258,24 @@ class _Search:
         """Return True unless the symbols of a bucket may mean something else than phases."""
         if key.alphabet in DIGITS and not all(self.stated[index] for index in bucket.readings):
             numbers = self.numbers.get((key.kind, key.pattern), set())
-            usual = range(MOST_NUMBERED + 1) if key.alphabet in PHASES else (*range(4), 12, 13, 21, 23, 31, 32)
-            if not numbers.issubset(usual):
+            if not numbers <= {*range(MOST_NUMBERED + 1), 12, 13, 21, 23, 31, 32}:
                 return False
         if key.alphabet in DIGITS and fewest == 3 and key.alphabet in PHASES:
             # Beside IA, IB, IC the names I1, I2, I3 mean harmonics, sequences or numbers.
             return not any(found.key[::2] == key[::2] and found.key.pattern == key.pattern for found in self.found)
         if fewest == 3:
             return True
-        if bucket.certainty < JOINT or (key.alphabet in DIGITS and key.alphabet in PHASES):
+        if key.alphabet in DIGITS and key.alphabet in PHASES:
+            return False
+        stated = all(self.stated[index] for index in bucket.readings)
+        aron = key.kind == "current" and bucket.phases.keys() == {0, 2}
+        if bucket.certainty < (WORD if stated or aron else JOINT):
             return False
         same = [found.key for found in self.found if found.key.kind == key.kind]
         if not key.pattern:
             return len(bucket.readings) == 2 and not any(found.circuit == key.circuit for found in same)
-        return key.alphabet in USUAL or not same or any(found.alphabet == key.alphabet for found in same)
+        letters = set(key.alphabet)
+        return key.alphabet in USUAL or not same or any(set(found.alphabet) == letters for found in same)
 
     def _parted(self, bucket: _Bucket) -> bool:
         """Return True if circuits part the channels of a bucket, so that sets must not mix them."""
@@ -460,7 +468,7 @@ def _symbol(text: str) -> str:
 def _names(channels: Sequence[RawChannel]) -> list[ChannelName]:
     """Return the names as words, without running numbers before them."""
     zero_based = any(re.search(r"(?i)(?<![a-z])[iuve][ _\-.]*abc[ _\-.:\[(#]*0", channel.name) for channel in channels)
-    numbers = [running_number(channel.name) for channel in channels]
+    numbers = [None if read_name(c.name).calculated else running_number(c.name) for c in channels]
     given = [found[0] for found in numbers if found is not None]
     running = len(given) > 1 and len(set(given)) == len(given)
     names = [
@@ -475,7 +483,7 @@ def _names(channels: Sequence[RawChannel]) -> list[ChannelName]:
 
 
 _DIFFERENTIAL = re.compile(r"\bI ?D ?(?:[ABC]|L[123])\b")
-_RESTRAINT = re.compile(r"\bI ?[RBS] ?(?:[ABC]|L[123])\b")
+_RESTRAINT = re.compile(r"\bI[RB](?:[ABC]|L[123])\b")
 """Names of restraint currents, such as IRA, in records with differential currents, such as IDA."""
 
 
@@ -499,7 +507,8 @@ def _joint(name: ChannelName, places: Sequence[Place]) -> Iterator[_Reading]:
         for count in range(2, len(by_word) + 1):
             for chosen in itertools.combinations(by_word.values(), count):
                 first = max(chosen, key=lambda place: place.certainty)
-                yield _Reading(first.alphabet, phase, _masked(name, chosen), min(JOINT, first.certainty), chosen)
+                if first.alphabet not in DIGITS:
+                    yield _Reading(first.alphabet, phase, _masked(name, chosen), JOINT, chosen)
 
 
 def _label(name: ChannelName, places: Sequence[Place]) -> list[tuple[str, str]]:
