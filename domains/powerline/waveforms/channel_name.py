@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -32,16 +34,22 @@ PAIRS: dict[str, tuple[str, str, str]] = {
     "RY YB BR": ("RY", "YB", "BR"),
     "UV VW WU": ("UV", "VW", "WU"),
     "12 23 31": ("12", "23", "31"),
+    "BA CB AC": ("BA", "CB", "AC"),
+    "L21 L32 L13": ("L21", "L32", "L13"),
+    "21 32 13": ("21", "32", "13"),
 }
 """Alphabets of phase-to-phase voltages."""
-DIGITS = ("1 2 3", "12 23 31")
+REVERSED = ("BA CB AC", "L21 L32 L13", "21 32 13")
+"""Alphabets of phase-to-phase voltages with the opposite sign."""
+DIGITS = ("1 2 3", "12 23 31", "21 32 13")
 """Alphabets whose symbols may as well be running numbers."""
 BY_SYMBOL: dict[str, list[tuple[str, int]]] = {}
 for _name, _symbols in {**PHASES, **PAIRS}.items():
     for _phase, _symbol in enumerate(_symbols):
         BY_SYMBOL.setdefault(_symbol, []).append((_name, _phase))
-for _one, _two, _phase in (("L1", "L2", 0), ("L2", "L3", 1), ("L3", "L1", 2)):
+for _phase, (_one, _two) in enumerate((("L1", "L2"), ("L2", "L3"), ("L3", "L1"))):
     BY_SYMBOL[_one + _two] = [("L12 L23 L31", _phase)]
+    BY_SYMBOL[_two + _one] = [("L21 L32 L13", _phase)]
 NEUTRAL = frozenset(("N", "G", "E", "0", "O", "Г"))
 """Symbols that stand where a phase would, for the sum of the phases or a third of it."""
 
@@ -49,6 +57,8 @@ HEAD, FIELD, JOINT, WORD, INNER, ANYWHERE, DIGIT = range(7, 0, -1)
 """Certainty of a phase: beside the quantity (IA) or a word for phase; only in the phase field; at several places of the
 name; a word of its own; start or end of a word; any letter; a digit, which may as well be a running number."""
 
+MOST_LETTERS, MOST_PLACES = 128, 8
+"""Letters of a name, and places in it, that are read."""
 _LOOKALIKES = str.maketrans("АВСЕІОавсеіо", "ABCEIOabceio")
 """Cyrillic letters that look like Latin ones: either may have been typed for a phase."""
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -57,13 +67,20 @@ NO_SPACES = _CJK + _ROMAN
 """Characters, for a class in a regular expression, of scripts that write words without spaces."""
 _TOKEN = re.compile(rf"[{_ROMAN}]|[{_CJK}]+|[^\W_{_CJK}{_ROMAN}]+")
 _CAMEL = re.compile(r"(?<=[^\W\d_][^\W\d_A-ZА-Я])(?=[A-ZА-Я])")
+_BUS_AND_PHASE = re.compile(r"(?<![^\W_])((?=\d*[^\W\d_]{2})\w*\d)([IUViuv](?:[ABCNRSTabcnrst]|[Ll][123]))(?!\w)")
+"""Name of a place that ends in a digit, with the quantity and the phase behind it, as in BUS1UA."""
 _ATP = re.compile(r"^\s*([cv])\s*:\s*(?=\S)", re.IGNORECASE)
 _THREE = re.compile(r"(?<![A-Za-z])([IUVEiuve])([ _\-.]*)[Aa][Bb][Cc][ _\-.:\[(#]*([0-3])(?!\d)")
 _LEADING = re.compile(
-    r"^\W*(?:(?:channel|chan|chnl|ch|analog|anlg|ana|ain|ai|an|kanal|canal|voie|канал|кан|к|nr|no|n|s|通道|通道号)\W*)?"
-    r"(?!3\s*[IUV]\s*[0-2OОоo])(\d{1,4})(?:\s*[-:._)\]\s,;|#/]\s*|(?=[IUVE](?:[ABCRST]|L\d|[0O]|[123])(?![A-Z])))(?=\S)",
+    r"^\W*(?P<word>(?!(?:[IUVELRSTABC]|IL|UL|VL|PH|PHASE|FASE|ФАЗА)\W*\d)[^\W\d_]{0,8})[ .#№:]*"
+    r"(?!3\s*[IUV]\s*[0-2OОоo])(?P<number>\d{1,4})"
+    r"(?:\s*[-:._)\]\s,;|#/]\s*|(?=[IUVE](?:[ABCRST]|L\d|[0O]|[123])(?![A-Z])))(?=\S)",
     re.IGNORECASE,
 )
+_COUNTED = frozenset(
+    "CHANNEL CHAN CHNL CH ANALOG ANLG ANA AIN AI AN A KANAL CANAL VOIE КАНАЛ КАН К NR NO N S 通道 通道号".split()
+)
+"""Words before a running number that mean nothing else."""
 _TRAILING = re.compile(r"(?<=[^\W_])[\s_:.#\-\[(]+(\d{1,4})[)\]]?\s*$")
 
 PHASE_WORDS = frozenset(
@@ -87,12 +104,13 @@ PLAIN_WORDS = frozenset("NODE NODES BRANCH BRANCHES OF DE DER DES IN UL IL VL �
 
 _HEADED = re.compile(
     r"(?P<lead>\d{0,3})(?P<head>[IUV](?:\d{1,2}(?=[A-Z])|L(?=[ABCRST](?![A-Z])))?|E)"
-    r"(?P<symbol>L1L2|L2L3|L3L1|L12|L23|L31|AB|BC|CA|RS|ST|TR|RY|YB|BR|UV|VW|WU|12|23|31|L[123]|[ABCRSTYUVW123])"
+    r"(?P<symbol>L1L2|L2L3|L3L1|L2L1|L3L2|L1L3|L12|L23|L31|L21|L32|L13|AB|BC|CA|BA|CB|AC|RS|ST|TR|RY|YB|BR|UV|VW|WU|12|23|31|21|32|13|L[123]|[ABCRSTYUVW123])"
     r"(?P<tail>[A-Z]?\d*)"
 )
 _BARE = re.compile(
     r"(?P<symbol>L1L2|L2L3|L3L1|L12|L23|L31|AB|BC|CA|RS|ST|TR|RY|YB|BR|L[123]|[ABCRSTYUVWЖЗК123])(?P<tail>[NGE]?)"
 )
+_SINGLE = re.compile(r"[IUV][A-Z]{1,4}\d*")
 _OPEN = re.compile(r"(?:L[123]|[ABCRSTYUVW])$")
 """End of a token that may be the first half of a phase-to-phase symbol written as two words, as in UA-B."""
 _SECOND = re.compile(r"([UVE]?)(L[123]|[ABCRSTYUVW])(?P<tail>\d*)")
@@ -108,7 +126,9 @@ _KIND_INSIDE = re.compile(
 _CALCULATED = (
     (
         "direct quantity",
-        re.compile(r"(?<![A-Z])(?:\d*[IUV])?DC(?![A-Z])|\bBATT\w*\b|直流|ПОСТ|АКБ|\b\+?(?:24|48|110|125|220|250)V\+?$"),
+        re.compile(
+            r"(?<![A-Z])(?:\d*[IUV])?DC(?![A-Z])|\bBATT\w*\b|直流|ПОСТ|АКБ|БАТАР|\b\+?(?:24|48|110|125|220|250)V\+?$"
+        ),
     ),
     ("calculated: root mean square", re.compile(r"\bT?RMS\b|RMS$|\bEFF\b|ДЕЙСТВ|ЭФФ|有效值")),
     (
@@ -198,6 +218,7 @@ class ChannelName:
         places: places at which the name may name a phase.
         residual: the name with ``*`` in place of the symbol of the neutral; empty if it names no neutral.
         third: True if the name stands for the zero sequence, a third of the sum of the phases.
+        other: True if the name is that of another single voltage or current, as Ux for the synchronism check.
         calculated: kind of a calculated value; empty for a waveform.
     """
 
@@ -208,20 +229,50 @@ class ChannelName:
     places: tuple[Place, ...]
     residual: str
     third: bool
+    other: bool
     calculated: str
 
 
-def running_number(name: str, *, trailing: bool = False) -> tuple[int, str] | None:
-    """Return the number before (or after) a name, and the name without it; None if there is none.
+class RunningNumber(NamedTuple):
+    """Number before or after a name: the word before it, the number, and the name without both."""
+
+    word: str
+    number: int
+    rest: str
+
+
+def running_number(name: str, *, trailing: bool = False) -> RunningNumber | None:
+    """Return the number before (or after) a name that may be the channel's position; None if there is none.
 
     Example:
-        >>> running_number("07:UA"), running_number("Ia_4", trailing=True), running_number("3I0")
-        ((7, 'UA'), (4, 'Ia'), None)
+        >>> running_number("07:UA").rest, running_number("Ia_4", trailing=True).number, running_number("3I0")
+        ('UA', 4, None)
     """
-    found = (_TRAILING.search if trailing else _LEADING.match)(name)
+    if trailing:
+        found = _TRAILING.search(name)
+        return None if found is None else RunningNumber("", int(found[1]), name[: found.start()])
+    found = _LEADING.match(name)
     if found is None:
         return None
-    return int(found[1]), (name[: found.start()] if trailing else name[found.end() :])
+    return RunningNumber(found["word"].upper(), int(found["number"]), name[found.end() :])
+
+
+def counted(numbers: Sequence[RunningNumber]) -> set[str]:
+    """Return the words whose numbers are positions of channels, and not names of lines: they are all different.
+
+    Example:
+        >>> counted([running_number(name) for name in ("F1-IA", "F2-IB", "F3-IC", "T1 UA", "T1 UB")])
+        {'F'}
+    """
+    by_word: dict[str, list[int]] = defaultdict(list)
+    for found in numbers:
+        by_word[found.word].append(found.number)
+    return {
+        word
+        for word, given in by_word.items()
+        if len(set(given)) == len(given) > 1
+        and (not word or word in _COUNTED or (len(given) > 2 and given == [*range(given[0], given[0] + len(given))]))
+    }
 
 
 @lru_cache(maxsize=16384)
@@ -235,13 +286,16 @@ def read_name(name: str, zero_based: bool = False) -> ChannelName:
     kind, sure = _kind(tokens, list(places))
     heads = any(place.certainty == HEAD for place in places)
     if not calculated and not heads and _WITHOUT_PHASE.search(" ".join(tokens)):
-        calculated = "calculated: sequence component"
+        calculated = "calculated: sequence or axis component"
     residual, third = _residual(tokens) if not heads else ("", False)
-    return ChannelName(tokens, shown, kind, sure, places, residual, third, calculated)
+    other = not residual and any(_SINGLE.fullmatch(token) for token in tokens)
+    return ChannelName(tokens, shown, kind, sure, places, residual, third, other, calculated)
 
 
 def _compatible(name: str) -> str:
     """Return the name in compatible characters (NFKC) except Roman numerals, which are no letters of a quantity."""
+    if len(name) > MOST_LETTERS:
+        name = f"{name[: MOST_LETTERS // 2]} {name[-MOST_LETTERS // 2 :]}"
     text = "".join(char if char in _ROMAN else unicodedata.normalize("NFKC", char) for char in name)
     return re.sub("[φϕΦØ]", " ph ", text.replace("'", "").replace('"', ""))
 
@@ -255,7 +309,7 @@ def _words(text: str, zero_based: bool) -> list[str]:
         text = _THREE.sub(lambda found: found[1] + "abc?"[(int(found[3]) - (not zero_based)) % 4], text)
     words = []
     for token in _TOKEN.findall(text):
-        words += [word for word in _CAMEL.sub(" ", token).split() if word]
+        words += _BUS_AND_PHASE.sub(r"\1 \2", _CAMEL.sub(" ", token)).split()
     return words
 
 
@@ -333,7 +387,7 @@ def _places(tokens: tuple[str, ...]) -> list[Place]:
             places += _bare(tokens, k, bare["symbol"], f"*{bare['tail']}")
         elif token.isascii() and not is_phase_word(token) and not quantity_of(token):
             places += _inner(k, token)
-    return sorted(places, key=lambda place: -place.certainty)
+    return sorted(places, key=lambda place: -place.certainty)[:MOST_PLACES]
 
 
 def _named(k: int, symbol: str, masked: str, certainty: int, quantity: str = "", tail: str = "") -> list[Place]:
@@ -343,7 +397,7 @@ def _named(k: int, symbol: str, masked: str, certainty: int, quantity: str = "",
         if alphabet not in DIGITS:
             found.append(Place(k, k, alphabet, phase, masked, certainty, quantity))
         elif tail in ("", "N", "E", "G"):
-            found.append(Place(k, k, alphabet, phase, masked, DIGIT, quantity))
+            found.append(Place(k, k, alphabet, phase, masked, JOINT if alphabet in PAIRS else DIGIT, quantity))
     return found
 
 

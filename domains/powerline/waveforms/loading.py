@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.naming import unit_of
 from domains.powerline.waveforms.quality import place_of, without_holes, without_skew
 from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord
+from domains.powerline.waveforms.units import primary_factor, unit_of
 
 Values = NDArray[np.float32]
 
@@ -53,12 +53,6 @@ class LoadedChannels:
     def step(self, index: int) -> float:
         """Return the step of a channel's converter in A or V of the primary side; 0 if it is not known."""
         return self._steps[index]
-
-
-def primary_factor(channel: RawChannel) -> float:
-    """Return the factor from a channel's values to A or V of the primary side."""
-    factor = unit_of(channel)[1]
-    return factor * channel.primary / channel.secondary if channel.side == "S" else factor
 
 
 def primary_values(channel: RawChannel, values: Values) -> Values:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -29,9 +29,11 @@ from domains.powerline.waveforms.channel_name import (
     PHASES,
     PLAIN_WORDS,
     RESIDUAL_WORDS,
+    REVERSED,
     WORD,
     ChannelName,
     Place,
+    counted,
     is_phase_word,
     quantity_of,
     read_name,
@@ -43,11 +45,11 @@ from domains.powerline.waveforms.units import Kind, read_unit, unit_of
 __all__ = ["Kind", "PhaseSet", "kind_of", "phase_sets", "unit_of"]
 
 ALPHABETS = (*PHASES, *PAIRS)
-USUAL = (LETTERS, LINES, "AB BC CA", "L12 L23 L31", "12 23 31")
+USUAL = (LETTERS, LINES, "AB BC CA", "L12 L23 L31", "12 23 31", *REVERSED)
 """Alphabets of which two symbols suffice, whatever the other names of a record."""
 NO_PHASE = -1
 """Phase of a channel whose phase field names the neutral."""
-MOST_JOINT = 4
+MOST_JOINT = 3
 """Most places of a name that are taken together for a phase that is said several times."""
 MOST_NUMBERED = 4
 """Highest number up to which I1, I2, I3, … are phases and a neutral rather than numbered channels."""
@@ -65,6 +67,7 @@ class PhaseSet:
         pairs: True for phase-to-phase voltages.
         residual: index of the channel of the neutral (IN, 3I0; VN, 3U0); None if there is none without doubt.
         residual_is_third: True if that channel is the zero sequence (I0, U0), a third of the sum of the phases.
+        reversed: True for phase-to-phase voltages with the opposite sign: U21, U32, U13 instead of U12, U23, U31.
         why: reason for which the channels were taken for a set, for people.
     """
 
@@ -75,6 +78,7 @@ class PhaseSet:
     pairs: bool
     residual: int | None = None
     residual_is_third: bool = False
+    reversed: bool = False
     why: str = ""
 
     @property
@@ -85,10 +89,13 @@ class PhaseSet:
 
 def kind_of(channel: RawChannel) -> Kind:
     """Return current or voltage, by the unit or else by the name; ``""`` if the channel is neither."""
+    return _kind(channel, read_name(channel.name))
+
+
+def _kind(channel: RawChannel, name: ChannelName) -> Kind:
     unit = read_unit(channel.unit)
     if unit.state == "other":
         return ""
-    name = read_name(channel.name)
     # Data acquisition cards give every channel the unit V.
     if unit.kind and not (name.sure and name.kind != unit.kind):
         return unit.kind
@@ -111,7 +118,7 @@ def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], dict[int
     sets = search.with_residuals()
     used = {index for found in sets for index in (*found.channels, found.residual) if index is not None}
     unused = {index: search.reason(index) for index in range(len(channels)) if index not in used}
-    return sorted(sets, key=lambda found: min(index for index in found.channels if index is not None)), unused
+    return sorted(sets, key=lambda found: found.first), unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +169,14 @@ class _Search:
     def __init__(self, channels: Sequence[RawChannel]) -> None:
         self.channels = channels
         self.names = _names(channels)
-        self.kinds = [kind_of(channel) for channel in channels]
+        self.kinds = [_kind(channel, name) for channel, name in zip(channels, self.names, strict=True)]
         self.circuits = [" ".join(channel.circuit.split()).casefold() for channel in channels]
         self.stated = phase_fields(channels)
         self.numbers = self._numbers()
         self.free = {k for k, kind in enumerate(self.kinds) if kind and not self.names[k].calculated}
         self.found: list[_Found] = []
+        self._lettered: set[tuple[Kind, str, str]] = set()
+        self._cached: dict[int, list[_Reading]] = {}
 
     def run(self) -> None:
         """Form the sets: complete ones by certainty, then those of two phases."""
@@ -192,8 +201,13 @@ class _Search:
                     numbers[kind, " ".join(masked)].add(int(found[2]))
         return numbers
 
-    def _readings(self, index: int) -> Iterator[_Reading]:
-        """Yield the ways to read a channel that agree with its phase field."""
+    def _readings(self, index: int) -> Sequence[_Reading]:
+        """Return the ways to read a channel that agree with its phase field."""
+        if index not in self._cached:
+            self._cached[index] = list(self._new_readings(index))
+        return self._cached[index]
+
+    def _new_readings(self, index: int) -> Iterator[_Reading]:
         name, stated = self.names[index], self.stated[index]
         if stated is None:
             places: Sequence[Place] = name.places
@@ -227,21 +241,25 @@ class _Search:
 
     def _form_without_running_numbers(self) -> None:
         """Form sets of the remaining channels by their names without numbers before or after them."""
-        names = list(self.names)
         for trailing in (False, True):
+            names, cached = list(self.names), dict(self._cached)
             for index in self.free:
                 found = running_number(self.channels[index].name, trailing=trailing)
                 if found is not None:
-                    self.names[index] = read_name(found[1])
+                    self.names[index] = read_name(found.rest)
+                    self._cached.pop(index, None)
             for by_circuit in (True, False):
                 self._form(self._readings, by_circuit, least=JOINT)
             for index in self.free:
                 self.names[index] = names[index]
+            self._cached = cached
 
     def _form(
-        self, readings: Callable[[int], Iterator[_Reading]], by_circuit: bool, *, fewest: int = 3, least: int = 0
+        self, readings: Callable[[int], Iterable[_Reading]], by_circuit: bool, *, fewest: int = 3, least: int = 0
     ) -> None:
         """Form sets of the free channels, the most certain ones first."""
+        if len(self.free) < fewest:
+            return
         buckets: dict[_Key, _Bucket] = defaultdict(_Bucket)
         for index in sorted(self.free):
             kind, circuit = self.kinds[index], self.circuits[index] if by_circuit else ""
@@ -262,7 +280,7 @@ class _Search:
                 return False
         if key.alphabet in DIGITS and fewest == 3 and key.alphabet in PHASES:
             # Beside IA, IB, IC the names I1, I2, I3 mean harmonics, sequences or numbers.
-            return not any(found.key[::2] == key[::2] and found.key.pattern == key.pattern for found in self.found)
+            return (key.kind, key.circuit, key.pattern) not in self._lettered
         if fewest == 3:
             return True
         if key.alphabet in DIGITS and key.alphabet in PHASES:
@@ -322,9 +340,12 @@ class _Search:
             circuit=circuit,
             channels=(members.get(0), members.get(1), members.get(2)),
             pairs=key.alphabet in PAIRS,
+            reversed=key.alphabet in REVERSED,
             why=self._why(key, reading, list(members.values())),
         )
         self.found.append(_Found(found, key, frozenset(capitals for capitals, _ in label)))
+        if not found.pairs:
+            self._lettered.add((key.kind, key.circuit, key.pattern))
 
     def _why(self, key: _Key, reading: _Reading, members: list[int]) -> str:
         reasons = []
@@ -339,55 +360,61 @@ class _Search:
 
     def with_residuals(self) -> list[PhaseSet]:
         """Return the sets with the channels of the neutral that belong to them without doubt."""
-        best: dict[int, tuple[tuple[int, int], int, bool]] = {}
+        places: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for k, found in enumerate(self.found):
+            kind, circuit = found.key.kind, found.set.circuit.casefold()
+            places["pattern", kind, circuit, found.key.pattern].append(k)
+            places["words", kind, circuit, found.words].append(k)
+            places["words", kind, found.words].append(k)
+            places["circuit", kind, circuit].append(k)
+            places["kind", kind].append(k)
+        best: dict[int, tuple[tuple[int, bool, bool], int]] = {}
         for index in sorted(self.free):
             name, stated = self.names[index], self.stated[index]
-            neutral = stated is not None and stated.phase == NO_PHASE
+            neutral = stated is not None and stated.phase == NO_PHASE and not name.other
             if not (name.residual or neutral) or self._is_sequence(index):
                 continue
-            pattern = name.residual or " ".join(name.tokens)
-            level, owners = self._owners(index, pattern)
-            # The sum is taken before a third of it, and I0 for the zero sequence only where no sum is recorded.
-            rank = (level, 2 * name.third + (name.residual.split("*")[0][-1:] not in ("I", "U", "V", "E")))
+            level, owners = self._owners(index, name.residual or " ".join(name.tokens), places)
+            # A sum is taken before the zero sequence, and a name such as 3I0 or IN before a phase field.
+            rank = (level, name.third, not name.residual)
             for owner in owners:
                 if owner not in best or rank < best[owner][0]:
-                    best[owner] = (rank, index, name.third)
-        return [
-            replace(found.set, residual=best[k][1], residual_is_third=best[k][2]) if k in best else found.set
-            for k, found in enumerate(self.found)
-        ]
+                    best[owner] = (rank, index)
+        sets = [found.set for found in self.found]
+        for owner, (rank, index) in best.items():
+            sets[owner] = replace(sets[owner], residual=index, residual_is_third=rank[1])
+        return sets
 
-    def _owners(self, index: int, pattern: str) -> tuple[int, list[int]]:
+    def _owners(
+        self, index: int, pattern: str, places: Mapping[tuple[object, ...], list[int]]
+    ) -> tuple[int, list[int]]:
         """Return the sets to which a neutral belongs, and how certain that is (lower is better)."""
+        kind, circuit = self.kinds[index], self.circuits[index]
         words = frozenset(word for word, _ in _label_of(pattern.split(), pattern.split()))
-        same = [k for k, found in enumerate(self.found) if found.key.kind == self.kinds[index]]
-        circuit = self.circuits[index]
-        near = [k for k in same if self.found[k].set.circuit.casefold() == circuit]
-        alike = [k for k in near if self.found[k].key.pattern == pattern]
-        named = [k for k in near if self.found[k].words == words]
-        apart = [k for k in same if self.found[k].words == words and words]
-        lone = [k for k in near if not words or not self.found[k].words]
-        alone = [k for k in same if not circuit or not self.found[k].set.circuit]
-        alone = [k for k in alone if not words or not self.found[k].words]
-        for level, owners in enumerate((alike, named, apart, lone, alone)):
-            if not owners:
-                continue
-            whole = near if level == 3 else same if level == 4 else owners
-            if max(sum(self.found[k].set.pairs is pairs for k in whole) for pairs in (True, False)) == 1:
-                # Ground and phase-to-phase voltages of one place share the neutral.
-                return level, [k for k in same if self._beside(k, owners)]
-            break
-        return 0, []
+        near = places.get(("circuit", kind, circuit), [])
+        same = places.get(("kind", kind), [])
+        candidates = [
+            places.get(("pattern", kind, circuit, pattern), []),
+            places.get(("words", kind, circuit, words), []),
+            places.get(("words", kind, words), []) if words else [],
+        ]
+        for level, owners in enumerate(candidates):
+            if owners:
+                # Voltages to ground and phase-to-phase voltages of one place share the neutral.
+                beside = {k for owner in owners for k in self._at_place_of(owner, places)}
+                return level, sorted(beside) if self._alone(owners) else []
+        for owners in (near, same if not circuit or not any(self.found[k].set.circuit for k in same) else []):
+            if owners and self._alone(owners) and not (words and all(self.found[k].words for k in owners)):
+                return len(candidates), owners
+        return len(candidates), []
 
-    def _beside(self, k: int, owners: list[int]) -> bool:
-        """Return True if a set is one of the owners, or the same place's set of the other kind of voltages."""
-        mine = self.found[k]
-        return k in owners or any(
-            mine.words == self.found[o].words
-            and mine.set.circuit == self.found[o].set.circuit
-            and mine.set.pairs != self.found[o].set.pairs
-            for o in owners
-        )
+    def _at_place_of(self, k: int, places: Mapping[tuple[object, ...], list[int]]) -> list[int]:
+        found = self.found[k]
+        return places["words", found.key.kind, found.set.circuit.casefold(), found.words]
+
+    def _alone(self, owners: Sequence[int]) -> bool:
+        """Return True if there is only one of the sets, or one to ground and one phase to phase."""
+        return len(owners) == len({self.found[k].set.pairs for k in owners})
 
     def _is_sequence(self, index: int) -> bool:
         """Return True for I0, I1, I2 (magnitudes of the sequence components) where there is no I3."""
@@ -435,19 +462,21 @@ def phase_fields(channels: Sequence[RawChannel]) -> list[PhaseField | None]:
     """Return what the phase fields state; None where a field is empty, or where all channels have the same."""
     symbols = [_symbol(channel.phase) for channel in channels]
     present = set(filter(None, symbols))
-    if len(present) == 1 and len(channels) > 1:
-        return [None] * len(channels)
     # B is the second phase of A B C and the third of R Y B: the alphabet with most symbols in the record counts.
     used = {name: len(present & set(members)) for name, members in {**PHASES, **PAIRS}.items()}
     used["L12 L23 L31"] = max(used["L12 L23 L31"], len(present & {"L1L2", "L2L3", "L3L1"}))
-    fields: list[PhaseField | None] = []
-    for symbol in symbols:
-        known = [(alphabet, phase) for alphabet, phase in BY_SYMBOL.get(symbol, ()) if _is_stated(alphabet, used)]
-        if known:
-            fields.append(PhaseField(*max(known, key=lambda item: used[item[0]])))
-        else:
-            fields.append(PhaseField(LETTERS, NO_PHASE) if symbol in NEUTRAL else None)
-    return fields
+    known = [_stated(symbol, used) for symbol in symbols]
+    # A field that is the same for all channels, or that only numbers them, says nothing.
+    if len({found.phase for found in known if found is not None}) < 2:
+        return [None] * len(channels)
+    neutral = PhaseField(LETTERS, NO_PHASE)
+    return [found or (neutral if symbol in NEUTRAL else None) for found, symbol in zip(known, symbols, strict=True)]
+
+
+def _stated(symbol: str, used: dict[str, int]) -> PhaseField | None:
+    """Return the phase that a symbol states, in the alphabet of which the record has most symbols."""
+    known = [(alphabet, phase) for alphabet, phase in BY_SYMBOL.get(symbol, ()) if _is_stated(alphabet, used)]
+    return PhaseField(*max(known, key=lambda item: used[item[0]])) if known else None
 
 
 def _is_stated(alphabet: str, used: dict[str, int]) -> bool:
@@ -468,12 +497,14 @@ def _symbol(text: str) -> str:
 def _names(channels: Sequence[RawChannel]) -> list[ChannelName]:
     """Return the names as words, without running numbers before them."""
     zero_based = any(re.search(r"(?i)(?<![a-z])[iuve][ _\-.]*abc[ _\-.:\[(#]*0", channel.name) for channel in channels)
-    numbers = [None if read_name(c.name).calculated else running_number(c.name) for c in channels]
-    given = [found[0] for found in numbers if found is not None]
-    running = len(given) > 1 and len(set(given)) == len(given)
+    given = [read_name(channel.name, zero_based) for channel in channels]
+    numbers = [
+        None if name.calculated else running_number(channel.name) for channel, name in zip(channels, given, strict=True)
+    ]
+    words = counted([found for found in numbers if found is not None])
     names = [
-        read_name(found[1] if found is not None and running else channel.name, zero_based)
-        for channel, found in zip(channels, numbers, strict=True)
+        read_name(found.rest, zero_based) if found is not None and found.word in words else name
+        for found, name in zip(numbers, given, strict=True)
     ]
     if any(_DIFFERENTIAL.search(" ".join(name.tokens)) for name in names):
         for k, name in enumerate(names):
@@ -504,7 +535,7 @@ def _joint(name: ChannelName, places: Sequence[Place]) -> Iterator[_Reading]:
         }
         if not 2 <= len(by_word) <= MOST_JOINT:
             continue
-        for count in range(2, len(by_word) + 1):
+        for count in {2, len(by_word)}:
             for chosen in itertools.combinations(by_word.values(), count):
                 first = max(chosen, key=lambda place: place.certainty)
                 if first.alphabet not in DIGITS:
