@@ -1,11 +1,14 @@
 """Detect fault episodes in waveform files: several files in parallel, where an error affects only its own file.
 
+Every line gets a verdict: "fault", "no fault", or "not judged" with its reason.
+
 Example:
     >>> from faultline.file_detection import detect
-    >>> for result in detect(["a.cfg", "b.cff"]):  # doctest: +SKIP
-    ...     print(result.path, result.error or [episode.fault_class for episode in result.episodes])
-    a.cfg ['BG']
-    b.cff []
+    >>> for result in detect(["a.cfg", "b.cff", "c.csv"]):  # doctest: +SKIP
+    ...     print(result.path, result.verdict, [episode.fault_class for episode in result.episodes], result.reason)
+    a.cfg fault ['BG']
+    b.cff no fault []
+    c.csv not judged [] no set of three phases was identified …
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from domains.powerline.events import PowerLineFaultEvent
-from domains.powerline.waveforms import ReadOptions, Record, RecordLine, messages_of, open_waveforms
-from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms import Finding, ReadOptions, Record, RecordLine, messages_of, open_waveforms
+from faultline.alternatives import settled
+from faultline.verdicts import Verdict, WindowLog, judge
 from model.artefact import Artefact, shipped
 from model.engine import Engine
 from model.errors import FaultlineError
@@ -74,7 +78,11 @@ class LineAnswer:
         episodes: the same events summarised, one episode per fault.
         window_end_s: float64 (n,), time of every window's last sample, seconds after the record's first sample.
         probabilities: float32 (n, classes), after rejection.
-        outcomes: number of windows per outcome: "judged" (classified), "unknown" (out of distribution), …
+        outcomes: number of windows per outcome: "judged" (classified in order; those without a usable answer included),
+            "unknown" (out of distribution), …
+        verdict: "fault", "no fault", or "not judged" if the model had too few windows that it can judge.
+        reason: reason why the line was not judged, with the remedy; empty otherwise.
+        findings: limits of the answer, such as a part of the record that was not judged.
     """
 
     line: RecordLine
@@ -83,6 +91,19 @@ class LineAnswer:
     window_end_s: NDArray[np.float64]
     probabilities: NDArray[np.float32]
     outcomes: Counter[str]
+    verdict: Verdict = "no fault"
+    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def windows(self) -> int:
+        """Return the number of windows."""
+        return len(self.probabilities)
+
+    @property
+    def judged_windows(self) -> int:
+        """Return the number of windows for which the model has a usable answer."""
+        return self.windows - self.outcomes["unknown"] - self.outcomes["unanswered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +114,8 @@ class FileResult:
         path: path of the file.
         record: the record; None if the file could not be read.
         answers: the result of every line.
-        error: reason why there is no result; None if there is one.
+        error: reason why the file could not be read or classified; None if it was. A file that was read and has no line
+            is no error: it is not judged.
     """
 
     path: Path
@@ -108,6 +130,29 @@ class FileResult:
         return tuple(sorted(found, key=lambda episode: (episode.inception_ns, episode.line)))
 
     @property
+    def verdict(self) -> Verdict:
+        """Return "fault" if any line has a fault, "not judged" if no line was judged, and "no fault" otherwise."""
+        verdicts = {answer.verdict for answer in self.answers}
+        if "fault" in verdicts:
+            return "fault"
+        return "no fault" if "no fault" in verdicts else "not judged"
+
+    @property
+    def reason(self) -> str:
+        """Return the reasons for which the file, or some of its lines, were not judged; empty if all were."""
+        if self.error is not None:
+            return self.error
+        if not self.answers:
+            return self.record.no_line if self.record is not None else ""
+        several = len(self.answers) > 1
+        reasons = [
+            f"{answer.line.name}: {answer.reason}" if several else answer.reason
+            for answer in self.answers
+            if answer.verdict == "not judged"
+        ]
+        return "; ".join(reasons)
+
+    @property
     def outcomes(self) -> Counter[str]:
         """Return the number of windows per outcome, over all lines."""
         return sum((answer.outcomes for answer in self.answers), Counter())
@@ -115,7 +160,7 @@ class FileResult:
     @property
     def windows(self) -> int:
         """Return the number of classified windows."""
-        return sum(len(answer.probabilities) for answer in self.answers)
+        return sum(answer.windows for answer in self.answers)
 
 
 def load_artefact(model: str | Path | None) -> Artefact:
@@ -170,15 +215,16 @@ def detect(
 
 
 def classify_record(record: Record, engine: Engine, *, policy: EpisodePolicy | None = None) -> tuple[LineAnswer, ...]:
-    """Return the results of every line of an open record.
+    """Return the result of every line of an open record; none if it has no line (``Record.no_line`` is the reason).
 
-    Raises:
-        RecordError: if no channels could be assigned to a line with certainty; the message names the remedy.
+    A line whose voltages are not certain is classified with each of its alternatives; if the answers differ, it is not
+    judged.
     """
-    if not record.lines:
-        doubts = [str(finding) for finding in record.findings if finding.code in ("ambiguous-channels", "no-line")]
-        raise RecordError(f"{record.path}: {'; '.join(doubts[:2])} (see faultline inspect)")
-    return tuple(answer_line(record, line, engine, engine.spec, policy) for line in record.lines)
+    spec = engine.spec
+    return tuple(
+        settled([answer_line(record, one, engine, spec, policy) for one in (line, *line.alternatives)], spec)
+        for line in record.lines
+    )
 
 
 def answer_line(
@@ -194,16 +240,16 @@ def answer_line(
         policy: rule by which windows open and close an episode; the spec's own by default.
 
     Returns:
-        The events, episodes and probabilities of the line.
+        The events, episodes and probabilities of the line, and the verdict; ``line.alternatives`` are not considered.
 
     Example:
         >>> answer = answer_line(record, record.lines[0], engine, engine.spec)  # doctest: +SKIP
-        >>> answer.episodes[0].fault_class  # doctest: +SKIP
-        'BG'
+        >>> answer.verdict, answer.episodes[0].fault_class  # doctest: +SKIP
+        ('fault', 'BG')
     """
     detector = Detector(classifier, spec, policy)
+    log = WindowLog(line, spec, classifier)
     events: list[FaultEvent] = []
-    ends: list[NDArray[np.float64]] = []
     probabilities: list[NDArray[np.float32]] = []
     outcomes: Counter[str] = Counter()
     for messages in batched(_window_records(record, line, spec)):
@@ -212,16 +258,18 @@ def answer_line(
         probabilities.append(found.probabilities)
         outcomes += found.outcomes
         outcomes["dead"] += len(found.batch.dead)
-        for entry in found.batch.records:
-            first_s = (entry.start_ns - line.start_ns) / NS_PER_S + (spec.samples - 1) / entry.rate_hz
-            ends.append(first_s + np.arange(entry.count) * spec.hop / entry.rate_hz)
+        log.add(found)
+    judgement = judge(log, policy or spec.episode, events)
     return LineAnswer(
         line=line,
         events=tuple(events),
         episodes=tuple(_episodes(events, record, line)),
-        window_end_s=np.concatenate(ends) if ends else np.empty(0),
+        window_end_s=log.ends_s,
         probabilities=np.concatenate(probabilities) if probabilities else np.empty((0, len(spec.classes)), np.float32),
         outcomes=+outcomes,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        findings=judgement.findings,
     )
 
 

@@ -101,13 +101,20 @@ class PowerLineRejection(Rejection):
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return a mask of windows outside a bound, or with a value that is not finite: see ``Rejection.is_ood``."""
+        return np.logical_or.reduce(list(self.exceeded(windows).values()))
+
+    def exceeded(self, windows: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
+        """Return a mask (n,) per bound, True for the windows outside it; the keys are the names of the bounds."""
         found = measure(windows, self.currents, self.voltages, self.samples_per_cycle)
         # The comparisons are written this way round so that NaN counts as out of bounds.
-        like = (found.current <= self.most_current) & (found.voltage <= self.most_voltage)
-        like &= found.change >= self.least_change
+        masks = {
+            "least_change": ~(found.change >= self.least_change),
+            "most_voltage": ~(found.voltage <= self.most_voltage),
+            "most_current": ~(found.current <= self.most_current),
+        }
         if self.most_roughness is not None:
-            like &= found.roughness <= self.most_roughness
-        return np.asarray(~like)
+            masks["most_roughness"] = ~(found.roughness <= self.most_roughness)
+        return masks
 
 
 def measure(

@@ -8,21 +8,26 @@ nothing is scaled.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import structlog
 
 from domains.powerline.data.classdata import HEADER, read_classdata
-from domains.powerline.waveforms import ReadOptions, Record, is_record, messages_of, open_waveforms
+from domains.powerline.waveforms import (
+    ReadOptions,
+    Record,
+    RecordLine,
+    is_record,
+    messages_of,
+    open_waveforms,
+    skipped_parts,
+)
 from model.spec import SignalSpec, load_spec
 from stream.errors import RecordingError
 from stream.recordings.sources import ReplayRecord, SamplesSource, Source, SourceKind, SourceOptions
 from stream.windowing import MSGPACK_HEADERS
-
-log = structlog.get_logger(__name__)
 
 WINDOWS_PER_MESSAGE = 4
 """Number of windows per message, one mains cycle: at a pace of 1, a window is sent at most one cycle after its end."""
@@ -31,19 +36,23 @@ WINDOWS_PER_MESSAGE = 4
 class RecordSource:
     """Source of all lines of a waveform record in time order. A message is due at the time of its last sample.
 
+    A line whose voltages are not certain is left out, because one of its alternatives would have to be sent.
+
     Args:
         record: the waveform record.
         spec: spec of the windows.
         windows_per_message: number of windows in one message.
 
     Raises:
-        RecordingError: no line was identified without doubt, or no line is as long as a window.
+        RecordingError: the record has no line, no line whose voltages are certain, or no line as long as a window.
     """
 
     def __init__(self, record: Record, spec: SignalSpec, windows_per_message: int = WINDOWS_PER_MESSAGE) -> None:
         if not record.lines:
-            raise RecordingError(f"{record.path}: {record.findings[-1]} (details: faultline inspect {record.path})")
-        self._record = record
+            raise RecordingError(f"{record.path}: {record.no_line}")
+        self._lines = [line for line in record.lines if not line.alternatives]
+        if not self._lines:
+            raise RecordingError(f"{record.path}: {'; '.join(open_choices(record))}")
         self._spec = spec
         self._per_message = windows_per_message
         self.topics: frozenset[str] = frozenset()
@@ -53,9 +62,7 @@ class RecordSource:
             self.total = (self.total or 0) + 1
             dues.append(message.due_ns)
         if not dues:
-            raise RecordingError(
-                f"{record.path}: every line is shorter than a window of spec {spec.name!r}; give a longer record"
-            )
+            raise RecordingError(f"{record.path}: {_no_windows(self._lines, spec)}")
         self.begin_ns = min(dues)
 
     def records(self) -> Iterator[ReplayRecord]:
@@ -63,7 +70,7 @@ class RecordSource:
         return self._messages()
 
     def _messages(self) -> Iterator[ReplayRecord]:
-        lines = [messages_of(line, self._spec, windows_per_message=self._per_message) for line in self._record.lines]
+        lines = [messages_of(line, self._spec, windows_per_message=self._per_message) for line in self._lines]
         for message in heapq.merge(*lines, key=lambda message: message.end_ns):
             yield ReplayRecord(
                 topic=None,
@@ -74,6 +81,24 @@ class RecordSource:
                 due_ns=message.end_ns,
                 windows=message.count,
             )
+
+
+def open_choices(record: Record) -> list[str]:
+    """Return a sentence for each line whose voltages are not certain, with the options that choose them."""
+    return [
+        f"{line.name}: the record does not show which voltages belong to the line, so it is not sent: choose with "
+        + " or ".join(one.paste_option for one in (line, *line.alternatives))
+        for line in record.lines
+        if line.alternatives
+    ]
+
+
+def _no_windows(lines: Sequence[RecordLine], spec: SignalSpec) -> str:
+    """Return the reason why no line has a window."""
+    slow = [part.samples_per_cycle for line in lines for part in skipped_parts(line, spec) if part.too_slow]
+    if slow:
+        return f"{max(slow):.1f} samples per cycle are too few for a waveform; give a record of a higher rate"
+    return f"every line is shorter than a window of spec {spec.name!r}; give a longer record"
 
 
 def record_kind(spec: SignalSpec, read: ReadOptions | None = None) -> SourceKind:
@@ -97,9 +122,12 @@ def _open(path: Path, options: SourceOptions, *, spec: SignalSpec, read: ReadOpt
     if options.start_ns is not None:
         read = read.model_copy(update={"start_ns": options.start_ns})
     record = open_waveforms(path, options=read)
-    for finding in record.findings:
-        (log.warning if finding.level == "warning" else log.info)(finding.code, file=path.name, what=str(finding))
-    return RecordSource(record, spec, options.windows_per_message or WINDOWS_PER_MESSAGE)
+    source = RecordSource(record, spec, options.windows_per_message or WINDOWS_PER_MESSAGE)
+    # The choice of voltages replaces the finding that the record leaves it open.
+    warnings = [str(one) for one in record.findings if one.level == "warning" and one.code != "ambiguous-voltages"]
+    for text in [*warnings, *open_choices(record)]:
+        options.warn(f"{path.name}: {text}")
+    return source
 
 
 CLASS_DATA_RATE_HZ = 20_000.0

@@ -21,6 +21,7 @@ from model.artefact import Artefact
 from model.engine.compile import Call, compute_in_callers, has_accelerator
 from model.engine.computation import Computation
 from model.errors import EngineError
+from model.rejection import Rejection
 from model.spec import SignalSpec
 
 __all__ = ["ACCELERATOR_BUCKETS", "CPU_BUCKETS", "Engine", "cut"]
@@ -98,6 +99,11 @@ class Engine:
         """Signal spec of the artefact: the windows' shape and the meaning of the output's columns."""
         return self._artefact.manifest.spec
 
+    @property
+    def rejection(self) -> Rejection | None:
+        """Bounds of the training distribution; None if the artefact has none."""
+        return self._artefact.manifest.rejection
+
     def warm(self) -> Self:
         """Compile every bucket now, in parallel, so that no window waits for the compiler; return the engine."""
         for _ in self._pool.map(self._computation.call, reversed(self._buckets)):
@@ -140,8 +146,7 @@ class Engine:
 
         The mask is False for all windows if the artefact has no rejection bounds.
         """
-        rejection = self._artefact.manifest.rejection
-        return np.zeros(len(windows), bool) if rejection is None else rejection.is_ood(windows)
+        return np.zeros(len(windows), bool) if self.rejection is None else self.rejection.is_ood(windows)
 
     def close(self) -> None:
         """Stop the engine's threads after the running calls. Closing twice is allowed."""

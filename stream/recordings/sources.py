@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import structlog
 from numpy.typing import NDArray
 
 from model.domain import domain_of
@@ -23,6 +24,8 @@ from stream.recordings.clip import Clip
 from stream.recordings.recording import RecordedHeaders, is_recording, open_recording
 from stream.recordings.retime import window_head
 from stream.windowing import MSGPACK_HEADERS, cut_windows, window_messages
+
+log = structlog.get_logger(__name__)
 
 DEFAULT_WINDOWS_PER_MESSAGE = 100
 """Default number of windows per message that Faultline builds: 77 KB for windows of 32 samples of six channels, or 5 ms
@@ -62,6 +65,10 @@ class Source(Protocol):
         """Yield the records in sending order."""
 
 
+def _log_warning(text: str) -> None:
+    log.warning("source-finding", what=text)
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """Options of a source; an option that its kind does not support is an error.
@@ -72,12 +79,15 @@ class SourceOptions:
             domain makes many lines from one (``Domain.fan_out``).
         start_ns: Unix time in ns of the first sample, for files without times.
         clip: time range to replay.
+        warn: function that receives one line of text per finding about the file that a person should check; by default
+            it is logged.
     """
 
     windows_per_message: int | None = None
     lines: int | None = None
     start_ns: int | None = None
     clip: Clip = field(default_factory=Clip)
+    warn: Callable[[str], None] = _log_warning
 
 
 class RecordingSource:

@@ -11,7 +11,7 @@ Example:
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.reader import is_record, open_waveforms
 from domains.powerline.waveforms.record import CHANNELS, Finding, ReadOptions, Record, RecordLine, Segment
-from domains.powerline.waveforms.resample import WindowRun, messages_of, windows_of
+from domains.powerline.waveforms.resample import SkippedPart, WindowRun, messages_of, skipped_parts, windows_of
 
 __all__ = [
     "CHANNELS",
@@ -21,9 +21,11 @@ __all__ = [
     "RecordError",
     "RecordLine",
     "Segment",
+    "SkippedPart",
     "WindowRun",
     "is_record",
     "messages_of",
     "open_waveforms",
+    "skipped_parts",
     "windows_of",
 ]

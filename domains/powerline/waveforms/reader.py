@@ -41,7 +41,7 @@ from domains.powerline.waveforms.record import (
     RecordLine,
     Segment,
 )
-from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE
+from domains.powerline.waveforms.resample import FEW_PER_CYCLE, FEWEST_PER_CYCLE
 
 
 def is_record(path: Path) -> bool:
@@ -212,6 +212,12 @@ def _report_slow_segments(raw: RawRecord, frequency: float) -> None:
                 f"{segment.rate_hz / frequency:.1f} per cycle, too slow for a waveform: they are skipped"
             )
             raw.findings.append(Finding("warning", "segment-too-slow", message))
+        elif segment.rate_hz < FEW_PER_CYCLE * frequency:
+            message = (
+                f"samples {segment.first + 1} to {segment.stop} have {segment.rate_hz / frequency:.1f} per cycle: "
+                "harmonics and fast transients are lost, and times are known to about half a cycle"
+            )
+            raw.findings.append(Finding("note", "few-samples", message))
 
 
 def _summaries(raw: RawRecord, bays: Sequence[Bay]) -> tuple[ChannelSummary, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,6 +187,11 @@ class RecordLine:
     base_source: str
     channels_option: str = ""
     alternatives: tuple[RecordLine, ...] = ()
+
+    @property
+    def paste_option(self) -> str:
+        """Option that assigns the line's channels again, to paste into a shell."""
+        return f"--channels {shlex.quote(self.channels_option)}"
 
 
 @dataclass(frozen=True, slots=True)

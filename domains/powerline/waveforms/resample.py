@@ -22,8 +22,13 @@ HALF_WIDTH = 6
 It attenuates by about 50 dB above 1.3 times the new band, and is flat up to 0.7 of it.
 """
 KAISER_BETA = 5.0
-FEWEST_PER_CYCLE = 8.0
-"""Smallest number of samples per cycle of a waveform; a slower segment may hold magnitudes and is skipped."""
+FEWEST_PER_CYCLE = 3.9
+"""Smallest number of samples per cycle of a waveform; a slower segment may hold magnitudes and is skipped.
+
+Relays store event reports with 4 samples per cycle. The fundamental is then at half the band, where the filter is flat.
+"""
+FEW_PER_CYCLE = 7.9
+"""Number of samples per cycle below which harmonics and fast transients are lost."""
 BLOCK_VALUES = 1 << 20
 """Number of values processed at a time: 4 MiB of float32, which fit into caches."""
 KERNEL_STEPS = 512
@@ -57,6 +62,58 @@ class WindowRun:
     windows: Samples
 
 
+@dataclass(frozen=True, slots=True)
+class SkippedPart:
+    """Part of a line from which no window is cut.
+
+    Attributes:
+        start_s: time of its first sample, seconds after the record's first sample.
+        stop_s: time of its last sample.
+        samples_per_cycle: number of samples per mains cycle.
+        too_slow: True if it has too few samples per cycle; False if it is shorter than a window.
+    """
+
+    start_s: float
+    stop_s: float
+    samples_per_cycle: float
+    too_slow: bool
+
+
+def skipped_parts(line: RecordLine, spec: SignalSpec) -> tuple[SkippedPart, ...]:
+    """Return the parts of a line from which ``windows_of`` cuts no window, in the order of the record."""
+    rate_hz = whole_hop_rate(spec, line.frequency_hz)
+    skipped = [
+        SkippedPart(segment.start_s, _end_s(segment), segment.rate_hz / line.frequency_hz, too_slow=True)
+        for segment in line.segments
+        if _is_slow(segment, line)
+    ]
+    skipped += [
+        SkippedPart(part[0].start_s, _end_s(part[-1]), part[0].rate_hz / line.frequency_hz, too_slow=False)
+        for part in _fast_parts(line)
+        if _length(part, rate_hz) < spec.samples
+    ]
+    return tuple(sorted(skipped, key=lambda part: part.start_s))
+
+
+def _is_slow(segment: Segment, line: RecordLine) -> bool:
+    return segment.rate_hz < FEWEST_PER_CYCLE * line.frequency_hz
+
+
+def _fast_parts(line: RecordLine) -> Iterator[list[Segment]]:
+    """Yield the segments that are waveforms, those without a gap between them together."""
+    for stretch in stretches(line.segments):
+        yield from stretches([segment for segment in stretch if not _is_slow(segment, line)])
+
+
+def _length(part: Sequence[Segment], rate_hz: float) -> int:
+    """Return the number of samples of a part at another rate."""
+    return int(np.floor((_end_s(part[-1]) - part[0].start_s) * rate_hz + 1e-6)) + 1
+
+
+def _end_s(segment: Segment) -> float:
+    return segment.start_s + (len(segment) - 1) / segment.rate_hz
+
+
 def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
     """Cut a record's line into windows, as a gateway would have sent them.
 
@@ -81,24 +138,20 @@ def windows_of(line: RecordLine, spec: SignalSpec) -> tuple[WindowRun, ...]:
     runs: list[WindowRun] = []
     origin: float | None = None
     following = 0
-    for stretch in stretches(line.segments):
-        usable = [segment for segment in stretch if segment.rate_hz >= FEWEST_PER_CYCLE * line.frequency_hz]
-        for part in stretches(usable):
-            if part[-1].next_s - part[0].start_s < (spec.samples - 1) / rate_hz:
-                continue
-            samples, start_s = resampled(line.samples, part, rate_hz)
-            samples *= units
-            windows = cut_windows(samples[:, columns] if columns != list(range(6)) else samples, spec)
-            if not len(windows):
-                continue
-            origin = start_s if origin is None else origin
-            sequence = following
-            if runs:
-                # Missing windows keep their sequence numbers, so that a worker detects the gap.
-                sequence = max(following + 1, round((start_s - origin) * rate_hz / spec.hop))
-            start_ns = line.start_ns + round(start_s * NS_PER_S)
-            runs.append(WindowRun(sequence, start_ns, rate_hz, samples, windows))
-            following = sequence + len(windows)
+    for part in _fast_parts(line):
+        if _length(part, rate_hz) < spec.samples:
+            continue
+        samples, start_s = resampled(line.samples, part, rate_hz)
+        samples *= units
+        windows = cut_windows(samples[:, columns] if columns != list(range(6)) else samples, spec)
+        origin = start_s if origin is None else origin
+        sequence = following
+        if runs:
+            # Missing windows keep their sequence numbers, so that a worker detects the gap.
+            sequence = max(following + 1, round((start_s - origin) * rate_hz / spec.hop))
+        start_ns = line.start_ns + round(start_s * NS_PER_S)
+        runs.append(WindowRun(sequence, start_ns, rate_hz, samples, windows))
+        following = sequence + len(windows)
     return tuple(runs)
 
 
@@ -153,8 +206,7 @@ def resampled(samples: Samples, segments: Sequence[Segment], rate_hz: float) -> 
     """
     parts = [_averaged(samples[segment.first : segment.stop], segment, rate_hz) for segment in segments]
     start_s = segments[0].start_s
-    end_s = segments[-1].start_s + (len(segments[-1]) - 1) / segments[-1].rate_hz
-    count = int(np.floor((end_s - start_s) * rate_hz + 1e-6)) + 1
+    count = _length(segments, rate_hz)
     out = np.empty((count, samples.shape[1]), np.float32)
     first = 0
     for number, part in enumerate(parts):

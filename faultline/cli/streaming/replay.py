@@ -13,6 +13,7 @@ import typer
 
 from faultline.cli.completion import model_names
 from faultline.cli.waveforms.options import (
+    FORMATS,
     Channels,
     CurrentBase,
     Encoding,
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 def replay(
     source: Annotated[
         Path,
-        typer.Argument(help="A recording (Parquet), a COMTRADE or CSV record, or classData.csv.", show_default=False),
+        typer.Argument(
+            help=f"A recording (Parquet), a waveform record ({FORMATS}), or classData.csv.", show_default=False
+        ),
     ],
     topic: Annotated[
         str | None, typer.Option(help="Topic to send to [default: the topics of the recording].", show_default=False)
@@ -167,7 +170,7 @@ def replay(
         max_lag=max_lag,
     )
     clip = Clip(parse_moment("--from", start), parse_moment("--to", to))
-    source_options = SourceOptions(windows_per_message, lines, clip=clip)
+    source_options = SourceOptions(windows_per_message, lines, clip=clip, warn=lambda text: typer.echo(text, err=True))
     read = read_options(
         encoding=encoding,
         channels=channels,

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from faultline.cli.completion import model_names
-from faultline.cli.waveforms.options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
-from faultline.output import print_table, progress_bar
+from faultline.cli.waveforms.options import (
+    Channels,
+    CurrentBase,
+    Encoding,
+    Files,
+    Flip,
+    Frequency,
+    Mapping,
+    Rate,
+    VoltageBase,
+)
+from faultline.output import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faultline.file_detection import FileResult
+    from rich.table import Table
+
+    from faultline.file_detection import FileResult, LineAnswer
     from model.spec import SignalSpec
 
 TABLE_WIDTH = 132
+NOT_JUDGED_STATUS = 4
+"""Exit status if every file was read, but at least one was not judged; 1 and 2 mean errors."""
 
 
 def classify(
-    files: Annotated[list[Path], typer.Argument(help="COMTRADE (.cfg, .dat or .cff), CSV or Parquet files.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per episode.")] = False,
+    files: Files,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per episode, and one per line without a fault.")
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option(
@@ -49,12 +65,13 @@ def classify(
 ) -> None:
     """Find the faults in waveform files with the detection of a worker; no broker is needed.
 
-    If a file cannot be read, the others are still classified and the exit status is 1. `faultline inspect` shows how a
-    file is read.
+    Every line gets a verdict: a fault, no fault, or not judged with the reason, for example because the record is
+    shorter than a cycle. If a file cannot be read, the others are still classified and the exit status is 1; otherwise
+    it is 4 if at least one file was not judged. `faultline inspect` shows how a file is read.
 
     Examples:
     - `faultline classify fault.cfg --plot pictures/`
-    - `faultline classify records/*.cfg --json | jq -r .fault_class`
+    - `faultline classify records/*.cfg --json | jq -r '.fault_class // .verdict'`
     """
     import os
 
@@ -87,8 +104,8 @@ def classify(
         for result in _with_bar(detect(files, model=engine, options=options, jobs=jobs), len(files), quiet):
             counts.add(result)
             if as_json:
-                for episode in result.episodes:
-                    typer.echo(episode.model_dump_json())
+                for body in as_bodies(result):
+                    print_json(body)
             else:
                 results.append(_without_samples(result))
             _print_findings(result, quiet=quiet)
@@ -101,29 +118,71 @@ def classify(
         typer.echo(counts.in_words(seconds), err=True)
     if counts.failed:
         raise typer.Exit(1)
+    if counts.not_judged:
+        raise typer.Exit(NOT_JUDGED_STATUS)
+
+
+def as_bodies(result: FileResult) -> Iterator[dict[str, Any]]:
+    """Yield the bodies of ``--json``: one per episode in order of inception, then one per line without a fault.
+
+    A file without a line gives one body, whose line is null; a file that cannot be read gives none.
+    """
+    if result.error is not None or result.record is None:
+        return
+    said = [{"source": one.source, "text": one.text} for one in result.record.statements]
+    findings = {answer.line.name: [str(finding) for finding in answer.findings] for answer in result.answers}
+    for episode in result.episodes:
+        body = {**episode.model_dump(mode="json"), "verdict": "fault"}
+        yield {**body, "findings": findings[episode.line], "recorder_says": said}
+    without = {"file": str(result.path), "fault_class": None}
+    for answer in result.answers:
+        if answer.verdict != "fault":
+            yield {
+                **without,
+                "line": answer.line.name,
+                "verdict": answer.verdict,
+                "reason": answer.reason,
+                "windows": answer.windows,
+                "judged_windows": answer.judged_windows,
+                "findings": findings[answer.line.name],
+                "recorder_says": said,
+            }
+    if not result.answers:
+        nothing = {"windows": 0, "judged_windows": 0, "findings": []}
+        yield {
+            **without,
+            "line": None,
+            "verdict": result.verdict,
+            "reason": result.reason,
+            **nothing,
+            "recorder_says": said,
+        }
 
 
 class _Counts:
     """Counts of files, episodes and windows for the summary line."""
 
     def __init__(self) -> None:
-        self.files = self.failed = self.episodes = self.windows = self.unknown = 0
+        self.files = self.failed = self.not_judged = self.episodes = self.windows = self.unknown = 0
 
     def add(self, result: FileResult) -> None:
         """Add the counts of one file."""
         self.files += 1
         self.failed += result.error is not None
+        self.not_judged += result.error is None and result.verdict == "not judged"
         self.episodes += len(result.episodes)
         self.windows += result.windows
         self.unknown += result.outcomes["unknown"]
 
     def in_words(self, seconds: float) -> str:
         """Return the counts as one line."""
-        failed = f" ({self.failed} failed)" if self.failed else ""
+        parts = [f"{self.failed:,} failed"] * (self.failed > 0)
+        parts += [f"{self.not_judged:,} not judged"] * (self.not_judged > 0)
+        without = f" ({', '.join(parts)})" if parts else ""
         unknown = f", {self.unknown:,} of them out of distribution," if self.unknown else ""
         rate = f"{self.windows / seconds:,.0f} windows/s" if seconds > 0 else ""
         return (
-            f"{_many(self.files, 'file')}{failed}, {_many(self.episodes, 'episode')}; "
+            f"{_many(self.files, 'file')}{without}, {_many(self.episodes, 'episode')}; "
             f"{self.windows:,} windows{unknown} in {seconds:.1f} s ({rate})"
         )
 
@@ -138,10 +197,12 @@ def _without_samples(result: FileResult) -> FileResult:
 
     import numpy as np
 
+    nothing = np.empty((0, 6), np.float32)
     answers = tuple(
-        replace(answer, line=replace(answer.line, samples=np.empty((0, 6), np.float32))) for answer in result.answers
+        replace(answer, line=replace(answer.line, samples=nothing, alternatives=())) for answer in result.answers
     )
-    return replace(result, record=None, answers=answers)
+    record = None if result.record is None else replace(result.record, channels=(), lines=(), findings=(), decisions=())
+    return replace(result, record=record, answers=answers)
 
 
 def _with_bar(results: Iterator[FileResult], total: int, quiet: bool) -> Iterator[FileResult]:
@@ -168,34 +229,85 @@ def _draw(result: FileResult, spec: SignalSpec, folder: Path, drawn: Counter[str
     if result.record is None:
         return
     for answer in result.answers:
-        if len(answer.window_end_s):
-            name = answer.line.name.replace("/", " ")
-            drawn[name] += 1
-            # Lines with the same name in several files get a number, so that no picture is overwritten.
-            number = f" {drawn[name]}" if drawn[name] > 1 else ""
-            plot_answer(result.record, answer, spec, folder / f"{name}{number}.png")
+        name = answer.line.name.replace("/", " ")
+        drawn[name] += 1
+        # Lines with the same name in several files get a number, so that no picture is overwritten.
+        number = f" {drawn[name]}" if drawn[name] > 1 else ""
+        plot_answer(result.record, answer, spec, folder / f"{name}{number}.png")
 
 
 def _show(results: list[FileResult]) -> None:
-    from rich.markup import escape
+    from rich.console import Console
     from rich.table import Table
 
     table = Table("file", "line", "fault", "phases", "ground", "inception", "duration", "confidence", "quality")
+    remarks: list[str] = []
     for result in results:
-        for episode in result.episodes:
-            lasting = "to the end" if episode.duration_s is None else f"{1000 * episode.duration_s:.1f} ms"
-            table.add_row(
-                escape(result.path.name),
-                escape(episode.line),
-                " → ".join(episode.classes),
-                episode.phases,
-                f"{'yes' if episode.ground else 'no'} ({100 * episode.ground_probability:.0f} %)",
-                f"{episode.inception_s:.5f} s",
-                lasting,
-                f"{100 * episode.confidence:.1f} %",
-                ", ".join(episode.quality) or "good",
-            )
-        if not result.episodes:
-            what = "cannot be read" if result.error is not None else "no fault"
-            table.add_row(escape(result.path.name), "", f"[dim]{what}[/]", *[""] * 6)
+        _add_episodes(table, result)
+        _add_lines_without_fault(table, result)
+        remarks += _remarks(result)
     print_table(table, TABLE_WIDTH)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for remark in remarks:
+        console.print(remark)
+
+
+def _add_episodes(table: Table, result: FileResult) -> None:
+    from rich.markup import escape
+
+    for episode in result.episodes:
+        lasting = "to the end" if episode.duration_s is None else f"{1000 * episode.duration_s:.1f} ms"
+        table.add_row(
+            escape(result.path.name),
+            escape(episode.line),
+            " → ".join(episode.classes),
+            episode.phases,
+            f"{'yes' if episode.ground else 'no'} ({100 * episode.ground_probability:.0f} %)",
+            f"{episode.inception_s:.5f} s",
+            lasting,
+            f"{100 * episode.confidence:.1f} %",
+            ", ".join(episode.quality) or "good",
+        )
+
+
+def _add_lines_without_fault(table: Table, result: FileResult) -> None:
+    """Add a row for each kind of answer other than a fault, with the lines that have it."""
+    from rich.markup import escape
+
+    if result.error is not None:
+        table.add_row(escape(result.path.name), "", "[red]cannot be read[/]")
+        return
+    cells: dict[str, list[str]] = {}
+    for answer in result.answers:
+        if answer.verdict != "fault":
+            cells.setdefault(_verdict_cell(answer), []).append(answer.line.name)
+    if not result.answers:
+        cells["[yellow]not judged[/]"] = [""]
+    for cell, lines in cells.items():
+        shown = lines[0] if len(lines) == 1 else f"{len(lines)} lines"
+        table.add_row(escape(result.path.name), escape(shown), cell)
+
+
+def _verdict_cell(answer: LineAnswer) -> str:
+    if answer.verdict == "not judged":
+        return "[yellow]not judged[/]"
+    if any(finding.code == "partly-judged" for finding in answer.findings):
+        return "[yellow]no fault in the part that was judged[/]"
+    return "[dim]no fault[/]"
+
+
+def _remarks(result: FileResult) -> Iterator[str]:
+    """Yield the lines below the table: reasons, limits of the answers, and the recorder's own statements."""
+    name = result.path.name
+    if result.error is not None or result.record is None:
+        return
+    if not result.answers:
+        yield f"{name}: not judged: {result.reason}"
+    for answer in result.answers:
+        if answer.verdict == "not judged":
+            yield f"{name}: {answer.line.name}: not judged: {answer.reason}"
+        for finding in answer.findings:
+            if finding.level == "warning" or answer.verdict == "no fault":
+                yield f"{name}: {finding}"
+    for statement in result.record.statements:
+        yield f"{name}: the recorder says ({statement.source}): {' '.join(statement.text.split())}"

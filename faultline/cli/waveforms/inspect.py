@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faultline.cli.waveforms.options import Channels, CurrentBase, Encoding, Flip, Frequency, Mapping, Rate, VoltageBase
+from faultline.cli.waveforms.options import (
+    Channels,
+    CurrentBase,
+    Encoding,
+    Files,
+    Flip,
+    Frequency,
+    Mapping,
+    Rate,
+    VoltageBase,
+)
 from faultline.output import print_json
 
 if TYPE_CHECKING:
@@ -18,7 +28,7 @@ MOST_SEGMENTS = 12
 
 
 def inspect(
-    files: Annotated[list[Path], typer.Argument(help="COMTRADE (.cfg, .dat or .cff), CSV or Parquet files.")],
+    files: Files,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the waveforms to this PNG file (one input file only).")] = (
         None

@@ -10,6 +10,11 @@ import typer
 if TYPE_CHECKING:
     from domains.powerline.waveforms import ReadOptions
 
+FORMATS = (
+    "COMTRADE (.cfg, .dat or .cff), SEL event reports (.cev, .txt), PQDIF, CSV, Parquet, MATLAB (.mat), PSCAD (.out)"
+)
+"""File formats of waveforms, for the help of commands."""
+Files = Annotated[list[Path], typer.Argument(help=f"{FORMATS}; a .zip or a folder of records.")]
 Encoding = Annotated[
     str | None, typer.Option(help="Encoding of the header, such as gbk or cp1251 [default: detected].")
 ]
