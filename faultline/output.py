@@ -23,12 +23,12 @@ LINE_EVERY_S = 5.0
 """Interval in seconds between lines of progress if standard error is not a terminal."""
 
 
-def print_json(body: Any, *, indent: int | None = None) -> None:
+def print_json(body: Any, *, indent: int | None = None, compact: bool = False) -> None:
     r"""Print one JSON value on standard output, always in UTF-8.
 
-    A path's bytes that are not UTF-8 become escapes such as ``\udcff``.
+    A path's bytes that are not UTF-8 become escapes such as ``\udcff``. ``compact`` leaves out the spaces.
     """
-    text = json.dumps(body, ensure_ascii=False, indent=indent)
+    text = json.dumps(body, ensure_ascii=False, indent=indent, separators=(",", ":") if compact else None)
     # Python's escape of a lone surrogate is also valid in JSON.
     typer.echo(text.encode("utf-8", "backslashreplace"))
 

@@ -24,6 +24,8 @@ from stream.detection.offline import Detection
 
 Verdict = Literal["fault", "no fault", "not judged"]
 
+LEAST_SHARE = 0.1
+"""Share of judged windows below which a line is not judged: a twentieth of white noise passes by chance."""
 MOST_SPANS = 3
 """Largest number of periods that a sentence lists."""
 WAVEFORM_PER_CYCLE = 4
@@ -144,8 +146,9 @@ def _too_little_judged(log: WindowLog, skipped: Sequence[SkippedPart], policy: E
         return _no_windows(log, skipped)
     if judged == 0:
         return f"{_all_of(count)} out of distribution: {_likely_cause(log)}"
-    most = _most_in_a_row(log, policy.of)
-    if most >= policy.confirm:
+    if judged < LEAST_SHARE * count and set(log.causes) != {"least_change"}:
+        return f"only {judged} of {_windows(count)} could be judged: {_likely_cause(log)}"
+    if _most_in_a_row(log, policy.of) >= policy.confirm:
         return ""
     wanted = f"a fault is confirmed by {policy.confirm} windows within {policy.of}"
     if judged == count:
@@ -262,8 +265,14 @@ def _spans(log: WindowLog) -> str:
     """Return the periods of the windows without an answer."""
     length_s = (log.spec.samples - 1) / whole_hop_rate(log.spec, log.line.frequency_hz)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], log.is_rejected, [False]]).astype(np.int8)))
-    firsts, lasts = log.ends_s[edges[::2]] - length_s, log.ends_s[edges[1::2] - 1]
-    return _listed(list(zip(np.maximum(firsts, 0.0).tolist(), lasts.tolist(), strict=True)))
+    firsts, lasts = np.maximum(log.ends_s[edges[::2]] - length_s, 0.0), log.ends_s[edges[1::2] - 1]
+    spans: list[tuple[float, float]] = []
+    for start_s, stop_s in zip(firsts.tolist(), lasts.tolist(), strict=True):
+        # Windows overlap, so the periods of two groups may overlap as well.
+        if spans and start_s <= spans[-1][1]:
+            start_s = spans.pop()[0]
+        spans.append((start_s, stop_s))
+    return _listed(spans)
 
 
 def _listed(spans: Sequence[tuple[float, float]]) -> str:

@@ -10,7 +10,7 @@ Example:
 
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.reader import is_record, open_waveforms
-from domains.powerline.waveforms.record import CHANNELS, Finding, ReadOptions, Record, RecordLine, Segment
+from domains.powerline.waveforms.record import CHANNELS, Finding, ReadOptions, Record, RecordLine, Segment, Statement
 from domains.powerline.waveforms.resample import SkippedPart, WindowRun, messages_of, skipped_parts, windows_of
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "RecordLine",
     "Segment",
     "SkippedPart",
+    "Statement",
     "WindowRun",
     "is_record",
     "messages_of",

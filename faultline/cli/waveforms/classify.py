@@ -105,7 +105,7 @@ def classify(
             counts.add(result)
             if as_json:
                 for body in as_bodies(result):
-                    print_json(body)
+                    print_json(body, compact=True)
             else:
                 results.append(_without_samples(result))
             _print_findings(result, quiet=quiet)
@@ -241,14 +241,14 @@ def _show(results: list[FileResult]) -> None:
     from rich.table import Table
 
     table = Table("file", "line", "fault", "phases", "ground", "inception", "duration", "confidence", "quality")
-    remarks: list[str] = []
+    below: list[str] = []
     for result in results:
         _add_episodes(table, result)
         _add_lines_without_fault(table, result)
-        remarks += _remarks(result)
+        below += remarks(result)
     print_table(table, TABLE_WIDTH)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    for remark in remarks:
+    for remark in below:
         console.print(remark)
 
 
@@ -296,7 +296,7 @@ def _verdict_cell(answer: LineAnswer) -> str:
     return "[dim]no fault[/]"
 
 
-def _remarks(result: FileResult) -> Iterator[str]:
+def remarks(result: FileResult) -> Iterator[str]:
     """Yield the lines below the table: reasons, limits of the answers, and the recorder's own statements."""
     name = result.path.name
     if result.error is not None or result.record is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from domains.powerline.fan_out import FanOut
-from domains.powerline.replay import RecordSource, record_kind
-from domains.powerline.waveforms import ReadOptions, messages_of, open_waveforms
+from domains.powerline.replay import RecordSource, open_choices, record_kind
+from domains.powerline.waveforms import ReadOptions, Record, messages_of, open_waveforms
 from model.spec import load_spec
 from stream.errors import RecordingError
 from stream.recordings.clip import Clip, Moment
@@ -81,8 +82,49 @@ def test_a_record_without_a_certain_line_says_what_to_do(tmp_path: Path) -> None
     path = tmp_path / "odd.csv"
     rows = np.random.default_rng(1).random((50, 2))
     np.savetxt(path, np.column_stack([np.arange(50) / 1000, rows]), delimiter=",", header="time,x,y", comments="")
-    with pytest.raises(RecordingError, match="faultline inspect"):
+    with pytest.raises(RecordingError) as caught:
         opened(path)
+    # The sentence is that of `faultline classify`.
+    assert str(caught.value) == f"{path}: {open_waveforms(path).no_line}"
+    assert "--channels" in str(caught.value)
+
+
+def test_findings_are_lines_for_a_person(tmp_path: Path) -> None:
+    path, table = tmp_path / "feeder.csv", columns()
+    table["ib"] = np.zeros_like(table["ib"])
+    np.savetxt(path, np.stack(list(table.values()), axis=1), delimiter=",", header=",".join(table), comments="")
+    told: list[str] = []
+    opened(path, SourceOptions(warn=told.append))
+    assert "feeder.csv: line 1: ib is constant" in told
+
+
+def with_choices(record: Record) -> Record:
+    """Return a record with a second line, whose voltages are not certain."""
+    (line,) = record.lines
+    other = replace(line, channels_option="Q1: ia=1 ib=2 ic=3 va=7 vb=8 vc=9")
+    doubtful = replace(line, name="Q1", channels_option="Q1: ia=1 ib=2 ic=3 va=4 vb=5 vc=6", alternatives=(other,))
+    return replace(record, lines=(line, doubtful))
+
+
+def test_a_line_whose_voltages_are_not_certain_is_left_out(csv: Path) -> None:
+    record = with_choices(open_waveforms(csv))
+    assert {found.key for found in RecordSource(record, SPEC).records()} == {b"feeder"}
+    sentence = (
+        "Q1: the record does not show which voltages belong to the line, so it is not sent: choose with "
+        "--channels 'Q1: ia=1 ib=2 ic=3 va=4 vb=5 vc=6' or --channels 'Q1: ia=1 ib=2 ic=3 va=7 vb=8 vc=9'"
+    )
+    assert open_choices(record) == [sentence]
+    with pytest.raises(RecordingError) as caught:
+        RecordSource(replace(record, lines=record.lines[1:]), SPEC)
+    assert str(caught.value) == f"{csv}: {sentence}"
+
+
+def test_too_slow_a_rate_is_a_clear_error(csv: Path) -> None:
+    record = open_waveforms(csv)
+    (line,) = record.lines
+    slow = tuple(replace(segment, rate_hz=150.0) for segment in line.segments)
+    with pytest.raises(RecordingError, match=r"3\.0 samples per cycle are too few for a waveform"):
+        RecordSource(replace(record, lines=(replace(line, segments=slow),)), SPEC)
 
 
 def test_a_record_shorter_than_a_window_is_a_clear_error(csv: Path) -> None:

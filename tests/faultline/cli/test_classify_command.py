@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from domains.powerline.waveforms import ReadOptions, RecordError, open_waveforms
+from domains.powerline.waveforms import ReadOptions, RecordError, Statement, open_waveforms
 from faultline.cli import app
 from faultline.cli.commands import register
+from faultline.cli.waveforms.classify import as_bodies, remarks
 from faultline.file_detection import BUCKETS, FileResult, answer_line, detect, load_artefact
 from model.engine import Engine
 from tests.domains.powerline.waveforms.record_samples import Shape, healthy, load_waves, write_record
@@ -136,19 +138,23 @@ def test_one_bad_file_fails_alone_and_results_keep_their_order(tmp_path: Path, e
 
 
 def test_an_uncertain_record_says_what_to_do(tmp_path: Path, engine: Engine) -> None:
-    names = ("X", "Y", "Z", "P", "Q", "W")
-    path = healthy(tmp_path, names=names, phases=("",) * 6).path
-    assert "--channels" in (only(detect([path], model=engine)).error or "")
+    path = without_names(tmp_path)
+    result = only(detect([path], model=engine))
+    assert (result.error, result.verdict) == (None, "not judged")
+    assert "--channels" in result.reason
     told = ReadOptions(channels="ia=1 ib=2 ic=3 va=P vb=Q vc=W")
-    assert only(detect([path], model=engine, options=told)).error is None
+    assert only(detect([path], model=engine, options=told)).verdict == "no fault"
 
 
-def test_out_of_distribution_windows_are_counted_and_are_no_fault(tmp_path: Path, engine: Engine) -> None:
-    shape = Shape(segments=((4800.0, 2400),))
-    noise = np.random.default_rng(0).standard_normal((2400, 6)) * np.array([400.0] * 3 + [90_000.0] * 3)
-    result = only(detect([write_record(tmp_path, shape, noise).path], model=engine))
-    assert result.episodes == ()
-    assert result.outcomes["unknown"] > 0
+def without_names(folder: Path, stem: str = "unnamed") -> Path:
+    shape = Shape(names=("X", "Y", "Z", "P", "Q", "W"), phases=("",) * 6, units=("?",) * 6)
+    return write_record(folder, shape, load_waves(shape), stem=stem).path
+
+
+def short(folder: Path, stem: str = "short") -> Path:
+    """Write a record of 15 ms, which is shorter than a cycle."""
+    shape = Shape(segments=((4800.0, 72),))
+    return write_record(folder, shape, load_waves(shape), stem=stem).path
 
 
 def test_answers_hold_a_probability_for_every_window(tmp_path: Path, engine: Engine) -> None:
@@ -177,6 +183,59 @@ def test_the_command_prints_json_lines_and_fails_for_a_bad_file(tmp_path: Path, 
     assert episode["fault_class"] == "BG"
     assert episode["file"] == str(good)
     assert "line 1" in result.stderr
+
+
+def test_every_line_is_an_object_with_its_verdict(tmp_path: Path, command: CliRunner) -> None:
+    files = [
+        faulty(tmp_path),
+        healthy(tmp_path, segments=((4800.0, 2400),)).path,
+        short(tmp_path),
+        without_names(tmp_path),
+    ]
+    result = command.invoke(app, ["classify", *map(str, files), "--json"])
+    assert result.exit_code == 4, result.output
+    bodies = [json.loads(row) for row in result.stdout.splitlines()]
+    assert [(body["verdict"], body["line"], body["fault_class"]) for body in bodies] == [
+        ("fault", "fault", "BG"),
+        ("no fault", "record", None),
+        ("not judged", "short", None),
+        ("not judged", None, None),
+    ]
+    assert [body["file"] for body in bodies] == [str(path) for path in files]
+    assert [body["judged_windows"] for body in bodies[1:]] == [97, 0, 0]
+    assert bodies[2]["reason"] == "the record lasts 14.8 ms, too short for a window of 20 ms: give a longer record"
+    assert "--channels" in bodies[3]["reason"]
+    assert "4 files (2 not judged), 1 episode" in result.stderr
+
+
+def test_the_table_shows_what_was_not_judged_and_why(tmp_path: Path, command: CliRunner) -> None:
+    shape = Shape(segments=((4800.0, 960), (100.0, 300)))
+    partly = write_record(tmp_path, shape, load_waves(shape), stem="partly").path
+    files = [short(tmp_path), without_names(tmp_path), partly, tmp_path / "none.cfg"]
+    result = command.invoke(app, ["classify", *map(str, files), "--quiet"])
+    # A file that cannot be read decides the exit status.
+    assert result.exit_code == 1
+    table, below = result.stdout.split("┘\n")
+    assert table.count("not judged") == 2
+    assert table.count("no fault in the part that was judged") == table.count("no fault") == 1
+    assert table.count("cannot be read") == 1
+    first, second, third = below.splitlines()
+    assert first == (
+        "short.cfg: short: not judged: the record lasts 14.8 ms, too short for a window of 20 ms: give a longer record"
+    )
+    assert second.startswith("unnamed.cfg: not judged: ")
+    assert third == "partly.cfg: partly: 0.210 s to 3.200 s was not judged: it has too few samples per cycle"
+    assert result.stderr.splitlines() == [f"faultline: {files[3]}: no such file"]
+
+
+def test_what_the_recorder_says_is_shown_beside_the_answer(tmp_path: Path, engine: Engine) -> None:
+    said = (Statement("fault.hdr", "Fault type:\r\n  BG,  12.3 km"),)
+    result = only(detect([faulty(tmp_path)], model=engine))
+    assert result.record is not None
+    result = replace(result, record=replace(result.record, statements=said))
+    (body,) = as_bodies(result)
+    assert body["recorder_says"] == [{"source": "fault.hdr", "text": said[0].text}]
+    assert list(remarks(result)) == ["fault.cfg: the recorder says (fault.hdr): Fault type: BG, 12.3 km"]
 
 
 def test_inspect_shows_facts_findings_and_a_picture(tmp_path: Path, command: CliRunner) -> None:

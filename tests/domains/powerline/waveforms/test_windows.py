@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domains.powerline.waveforms import RecordLine, Segment, messages_of, open_waveforms, windows_of
+from domains.powerline.waveforms import RecordLine, Segment, messages_of, open_waveforms, skipped_parts, windows_of
 from domains.powerline.waveforms.resample import resampled
 from model.spec import load_spec
 from stream.contract import NS_PER_S
@@ -36,6 +36,43 @@ def test_windows_hold_a_cycle_of_the_true_frequency(tmp_path: Path, rate: float,
     ideal = load_waves(shape, times) / PEAK
     inner = slice(8, -8)
     assert np.abs(run.samples[inner] - ideal[inner]).max() < 0.01
+
+
+@pytest.mark.parametrize("per_cycle", [4.0, 5.0, 6.5])
+def test_few_samples_per_cycle_are_interpolated(tmp_path: Path, per_cycle: float) -> None:
+    shape = Shape(segments=((50 * per_cycle, int(50 * per_cycle)),))
+    record = open_waveforms(write_record(tmp_path, shape, load_waves(shape)).path)
+    assert [finding.level for finding in record.findings if finding.code == "few-samples"] == ["note"]
+    run = windows_of(record.lines[0], SPEC)[0]
+    ideal = load_waves(shape, np.arange(len(run.samples)) / run.rate_hz) / PEAK
+    error = np.abs(run.samples - ideal)
+    # The filter spans 1.75 cycles on either side, where the waveform is continued by a reflection.
+    assert error[64:-64].max() < 0.01
+    assert error.max() < 0.15
+
+
+@given(
+    segments=st.lists(
+        st.tuples(st.sampled_from([50.0, 150.0, 200.0, 1200.0, 4800.0]), st.integers(1, 300)), min_size=1
+    ),
+    gaps=st.lists(st.sampled_from([0.0, 0.01]), min_size=20, max_size=20),
+)
+def test_every_segment_is_in_windows_or_skipped(segments: list[tuple[float, int]], gaps: list[float]) -> None:
+    segments = segments[:20]
+    shape = Shape(segments=tuple(segments), gaps_s=tuple(gaps[: len(segments)]))
+    parts, first, next_s = [], 0, 0.0
+    for (rate, count), gap_s in zip(shape.segments, shape.gaps_s, strict=True):
+        parts.append(Segment(first, first + count, rate, next_s + gap_s))
+        first, next_s = first + count, next_s + gap_s + count / rate
+    line = RecordLine("l", np.zeros((first, 6), np.float32), (), {}, 0, tuple(parts), 50.0, 1.0, 1.0, "")
+    runs, skipped = windows_of(line, SPEC), skipped_parts(line, SPEC)
+    for part in parts:
+        at_s = part.start_s + 1e-6
+        inside = [run for run in runs if 0 <= at_s - run.start_ns / NS_PER_S < len(run.samples) / run.rate_hz]
+        left_out = [one for one in skipped if one.start_s <= at_s <= one.stop_s + 2e-6]
+        assert len(inside) + len(left_out) == 1
+        assert part.rate_hz >= 200 or left_out[0].too_slow
+        assert left_out == [] or left_out[0].too_slow == (part.rate_hz < 200)
 
 
 @settings(max_examples=40)
