@@ -6,7 +6,8 @@ Run it on your own records, or without arguments on a record that it simulates f
     python examples/detect_comtrade.py
 
 It prints one line per fault: file, line, class, inception in seconds after the record's first sample, duration (unless
-the record ends before the fault) and confidence. CSV and Parquet tables of waveforms work as well. No broker is needed.
+the record ends before the fault) and confidence. For a line without a fault it prints "no fault", or "not judged" with
+the reason. CSV and Parquet tables of waveforms work as well. No broker is needed.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ def detect(paths: list[str]) -> int:
         if result.error is not None:  # a file that cannot be read does not stop the others
             print(result.error, file=sys.stderr)
             failed = 1
-        elif not result.episodes:
-            print(f"{result.path.name}: no fault")
+        elif not result.answers:
+            print(f"{result.path.name}: not judged: {result.reason}")
+        for answer in result.answers:
+            if answer.verdict != "fault":
+                because = f": {answer.reason}" if answer.reason else ""
+                print(f"{result.path.name} {answer.line.name}: {answer.verdict}{because}")
         for episode in result.episodes:
             lasted = "" if episode.duration_s is None else f" for {1000 * episode.duration_s:.0f} ms"
             print(

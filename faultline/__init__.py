@@ -3,9 +3,9 @@
 Example:
     >>> import faultline
     >>> for result in faultline.detect(["a.cfg", "b.cff"]):  # doctest: +SKIP
-    ...     print(result.path, result.error or [episode.fault_class for episode in result.episodes])
-    a.cfg ['BG']
-    b.cff []
+    ...     print(result.path, result.verdict, [episode.fault_class for episode in result.episodes], result.reason)
+    a.cfg fault ['BG']
+    b.cff not judged [] the record lasts 14.8 ms, too short for a window of 20 ms: give a longer record
 
 ``faultline.testing`` has an embedded broker, a fake classifier, and builders of windows and events for your tests.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from domains.powerline.data.scenario import scenario
     from domains.powerline.waveforms import ReadOptions, open_waveforms, windows_of
     from faultline.comparison import compare
-    from faultline.file_detection import FaultEpisode, FileResult, detect, load_artefact
+    from faultline.file_detection import FaultEpisode, FileResult, LineAnswer, detect, load_artefact
     from model.artefact import Artefact
     from model.domain import Domain
     from model.engine import Engine
@@ -52,7 +52,7 @@ _HOMES = {
     "domains.powerline.data.scenario": ("scenario",),
     "domains.powerline.waveforms": ("ReadOptions", "open_waveforms", "windows_of"),
     "faultline.comparison": ("compare",),
-    "faultline.file_detection": ("FaultEpisode", "FileResult", "detect", "load_artefact"),
+    "faultline.file_detection": ("FaultEpisode", "FileResult", "LineAnswer", "detect", "load_artefact"),
     "model.artefact": ("Artefact",),
     "model.domain": ("Domain",),
     "model.engine": ("Engine",),
@@ -94,6 +94,7 @@ __all__ = [
     "FaultEvent",
     "FaultlineError",
     "FileResult",
+    "LineAnswer",
     "OutgoingWindows",
     "ReadOptions",
     "Received",

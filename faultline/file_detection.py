@@ -8,7 +8,7 @@ Example:
     ...     print(result.path, result.verdict, [episode.fault_class for episode in result.episodes], result.reason)
     a.cfg fault ['BG']
     b.cff no fault []
-    c.csv not judged [] no set of three phases was identified …
+    c.csv not judged [] the record lasts 14.8 ms, too short for a window of 20 ms: give a longer record
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def detect(
     """Yield the result of each file in the order of ``paths``; several files are read in parallel.
 
     Args:
-        paths: COMTRADE, CSV or Parquet files.
+        paths: COMTRADE, CSV, Parquet or other files of waveforms.
         model: path of an artefact, name of a shipped one, or an engine; the shipped ``line`` model by default.
         options: options for reading, the same for all files.
         policy: rule by which windows open and close an episode; the spec's own by default.

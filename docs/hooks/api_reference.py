@@ -8,7 +8,7 @@ from mkdocs.structure.files import File, Files
 
 PAGE = "reference/api.md"
 GROUPS = {
-    "Find faults": ("detect", "FaultEpisode", "FileResult", "load_artefact", "compare"),
+    "Find faults": ("detect", "FileResult", "LineAnswer", "FaultEpisode", "load_artefact", "compare"),
     "Classify and track windows": ("Detector", "WindowRecord", "Engine", "Artefact"),
     "Read waveforms and cut windows": (
         "open_waveforms",

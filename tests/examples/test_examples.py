@@ -116,10 +116,13 @@ def test_detect_comtrade_reads_the_files_that_it_is_given(tmp_path: Path) -> Non
     shape = Shape()
     faulty = write_record(tmp_path, shape, load_waves(shape, fault_s=0.1), "faulty").path
     healthy = write_record(tmp_path, shape, load_waves(shape), "healthy").path
-    printed = run("detect_comtrade.py", faulty, tmp_path / "missing.cfg", healthy, status=1).splitlines()
-    assert len(printed) == 2
+    brief_shape = Shape(segments=((4800.0, 72),))
+    brief = write_record(tmp_path, brief_shape, load_waves(brief_shape), "brief").path
+    printed = run("detect_comtrade.py", faulty, tmp_path / "missing.cfg", healthy, brief, status=1).splitlines()
+    assert len(printed) == 3
     assert re.fullmatch(r"faulty\.cfg \S+: BG at 0\.\d+ s, confidence [\d.]+%", printed[0])
-    assert printed[1] == "healthy.cfg: no fault"
+    assert printed[1] == "healthy.cfg healthy: no fault"
+    assert printed[2].startswith("brief.cfg brief: not judged: the record lasts 14.8 ms, too short for a window")
 
 
 def test_subscribe_prints_onsets_and_clears_of_the_chosen_types(embedded_broker: EmbeddedBroker) -> None:

@@ -16,6 +16,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from domains.powerline.events import PowerLineFaultEvent
+from domains.powerline.waveforms import open_waveforms
 from model.spec import load_spec
 from stream.contract import SourceRecord
 from stream.kafka.embedded import EmbeddedBroker
@@ -128,6 +129,26 @@ def test_what_is_wrong_is_one_line_and_an_exit_status(arguments: list[str], stat
     assert (ended, out) == (status, "")
     assert complaint in err
     assert len(err.splitlines()) == 1
+
+
+def test_findings_about_a_record_are_lines_for_a_person(embedded_broker: EmbeddedBroker, tmp_path: Path) -> None:
+    path, times = tmp_path / "feeder.csv", np.arange(1600) / 3200
+    waves = [np.sin(2 * np.pi * (50 * times - k / 3)) for k in range(3)]
+    columns = [times, 400 * waves[0], 0 * times, 400 * waves[2], *(63_000 * wave for wave in waves)]
+    np.savetxt(path, np.stack(columns, axis=1), delimiter=",", header="time,ia,ib,ic,va,vb,vc", comments="")
+    status, out, err = run(embedded_broker.bootstrap, "replay", str(path), "--pace", "max", "--restamp")
+    assert status == 0, err
+    assert "feeder.csv: line 1: ib is constant" in err.splitlines()
+    assert "all acknowledged" in out
+
+
+def test_a_record_without_a_line_is_the_sentence_of_classify(tmp_path: Path) -> None:
+    path = tmp_path / "odd.csv"
+    rows = np.random.default_rng(1).random((50, 2))
+    np.savetxt(path, np.column_stack([np.arange(50) / 1000, rows]), delimiter=",", header="time,x,y", comments="")
+    status, out, err = run("localhost:1", "replay", str(path))
+    assert (status, out) == (1, "")
+    assert err == f"faultline: {path}: {open_waveforms(path).no_line}\n"
 
 
 @pytest.mark.kafka
