@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from domains.powerline.waveforms.record import Finding, Segment
+from domains.powerline.waveforms.formats.stamps import (
+    GAP_STEPS,
+    MEDIAN_STEPS,
+    RATE_TOLERANCE,
+    Counts,
+    judge,
+    unwrapped,
+)
+from domains.powerline.waveforms.record import MAX_HZ, MIN_HZ, Finding, Segment
 
-Counts = NDArray[np.int64]
-GAP_STEPS = 1.5
-"""Multiple of the usual step above which a step means that samples are missing."""
-RATE_TOLERANCE = 0.02
-"""Tolerated difference between the rates of time column and header: times in whole units are rarely more exact."""
-MEDIAN_STEPS = 9
-"""Length of the median filter, in steps, if only times are known: it removes jitter and preserves a change of rate."""
 CHANGED = 1.08
 """Ratio of neighbouring median steps from which the sampling rate counts as changed."""
 MAX_SEGMENTS = 10_000
 """Number of segments above which the time column counts as unusable."""
+SHORTEST_STRETCH = 20
+"""Number of samples from which a stretch of another rate in the time column is a change of rate."""
+MOST_CHANGES = 12
+NOMINAL_HZ = (50.0, 60.0)
+MAINS_TOLERANCE = 0.1
+"""Deviation from the nominal frequency up to which a signal at an assumed rate is the mains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +51,139 @@ class SampleClock:
     unit_s: float
 
 
-def find_segments(clock: SampleClock) -> tuple[tuple[Segment, ...], list[Finding]]:
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Mains signal of a record, which decides between two rates.
+
+    Attributes:
+        cycles_per_sample: returns the frequency of the strongest component, in cycles per sample; None if none is.
+        mains_hz: mains frequency stated in the header, if there is one.
+    """
+
+    cycles_per_sample: Callable[[], float | None]
+    mains_hz: float | None = None
+
+    def best_rate(self, rates: Sequence[float]) -> float | None:
+        """Return the first rate at which the signal has the mains frequency; None if there is none."""
+        cycles = self.cycles_per_sample()
+        if cycles is None:
+            return None
+        stated = [self.mains_hz] if self.mains_hz is not None and MIN_HZ <= self.mains_hz <= MAX_HZ else []
+        for nominal in (stated, NOMINAL_HZ):
+            for rate in rates:
+                if any(abs(cycles * rate / hz - 1) <= MAINS_TOLERANCE for hz in nominal):
+                    return rate
+        return None
+
+
+def find_segments(clock: SampleClock, signal: Signal | None = None) -> tuple[tuple[Segment, ...], list[Finding]]:
     """Return the segments in the order of the file, and findings about them.
 
     Samples without a known rate and without times belong to no segment.
+
+    Args:
+        clock: what the file says about its times.
+        signal: the record's signal, which decides where header and times contradict each other.
     """
     findings: list[Finding] = []
     positions = _positions(clock, findings)
+    spans = _spans(clock, positions)
+    if clock.stamps is not None:
+        if spans and all(rate > 0 for rate, _, _ in spans):
+            clock, spans = _judged(clock, spans, findings, signal)
+        else:
+            clock = replace(clock, stamps=unwrapped(clock.stamps))
     segments: list[Segment] = []
+    for rate, first, stop in spans:
+        pieces = _by_rate(clock, positions, first, stop, rate, findings) if rate > 0 else ()
+        if not pieces:
+            pieces = _by_time(clock, first, stop)
+            _report_rates(pieces, first, stop, findings)
+        segments += _placed(pieces, segments[-1] if segments else None)
+    _report_gaps(segments, findings)
+    return tuple(segments), findings
+
+
+def _spans(clock: SampleClock, positions: Counts) -> list[tuple[float, int, int]]:
+    """Return the rate, first and last sample (exclusive) of every segment of the header."""
+    spans = []
     first = 0
     for index, (rate, last) in enumerate(clock.rates):
         stop = clock.rows if index == len(clock.rates) - 1 else int(np.searchsorted(positions, last, "right"))
         stop = max(first, min(stop, clock.rows))
         if stop > first:
-            pieces = _by_rate(clock, positions, first, stop, rate, findings) if rate > 0 else ()
-            pieces = pieces or _by_time(clock, first, stop, findings)
-            segments += _placed(pieces, segments[-1] if segments else None)
+            spans.append((rate, first, stop))
         first = stop
-    _report_gaps(segments, findings)
-    return tuple(segments), findings
+    return spans
+
+
+def _judged(
+    clock: SampleClock, spans: list[tuple[float, int, int]], findings: list[Finding], signal: Signal | None
+) -> tuple[SampleClock, list[tuple[float, int, int]]]:
+    """Return the clock with times that agree with the rates, or without times; and the spans with their true rates."""
+    if clock.stamps is None or clock.rows < 2:
+        return replace(clock, stamps=None), spans
+    periods = np.concatenate([np.full(stop - first, 1 / rate) for rate, first, stop in spans]) / clock.unit_s
+    least, most = np.minimum(periods[:-1], periods[1:]), np.maximum(periods[:-1], periods[1:])
+    verdict = judge(clock.stamps, least, most, clock.unit_s)
+    if verdict.stamps is None:
+        changed = _changes_of_rate(clock, spans)
+        if changed:
+            message = (
+                f"the header states one rate of {spans[0][0]:g} Hz, but the times change their step "
+                f"{len(changed) - 1} times: the rates of the time column are used (--rate sets one)"
+            )
+            findings.append(Finding("warning", "rate-contradicts-times", message))
+            return replace(clock, stamps=unwrapped(clock.stamps)), [(0.0, 0, clock.rows)]
+        level = "note" if verdict.fault == "all times are equal" else "warning"
+        message = f"{verdict.fault}: the header's rate is used instead of the time column"
+        findings.append(Finding(level, "times-unusable", message))  # type: ignore[arg-type]
+    elif verdict.factor != 1.0:
+        if _header_is_right(spans, verdict.factor, findings, signal):
+            clock = replace(clock, unit_s=clock.unit_s / verdict.factor)
+        else:
+            spans = [(rate / verdict.factor, first, stop) for rate, first, stop in spans]
+    elif verdict.repair:
+        findings.append(Finding("note", "times-repaired", verdict.repair))
+    return replace(clock, stamps=verdict.stamps), spans
+
+
+def _header_is_right(
+    spans: Sequence[tuple[float, int, int]], factor: float, findings: list[Finding], signal: Signal | None
+) -> bool:
+    """Decide between the header's rate and that of regular times, by the signal if it has a mains frequency."""
+    stated, stamped = spans[0][0], spans[0][0] / factor
+    best = None if signal is None else signal.best_rate((stated, stamped))
+    contradiction = f"the header states {stated:g} Hz, the time column gives {stamped:.6g} Hz"
+    if best == stamped:
+        message = f"{contradiction}; the time column's rate is used, at which the signal has the mains frequency"
+        findings.append(Finding("warning", "rate-contradicts-times", f"{message} (--rate sets another)"))
+        return False
+    if best == stated:
+        message = f"{contradiction}; the header's rate is used, at which the signal has the mains frequency"
+        findings.append(Finding("note", "time-unit", message))
+    elif factor == 10.0 ** round(np.log10(factor)):
+        message = (
+            f"{contradiction}: the unit of the times is wrong by a factor of {factor:g}, the header's rate is used"
+        )
+        findings.append(Finding("note", "time-unit", message))
+    else:
+        message = f"{contradiction}; the header's rate is used (--rate sets another)"
+        findings.append(Finding("warning", "rate-contradicts-times", message))
+    return True
+
+
+def _changes_of_rate(clock: SampleClock, spans: Sequence[tuple[float, int, int]]) -> tuple[_Piece, ...]:
+    """Return the stretches of a time column that changes its rate, where the header states only one of the rates."""
+    if len(spans) != 1 or clock.stamps is None:
+        return ()
+    pieces = _by_time(replace(clock, stamps=unwrapped(clock.stamps)), 0, clock.rows)
+    rates = [piece.rate_hz for piece in pieces]
+    long = all(piece.stop - piece.first >= SHORTEST_STRETCH for piece in pieces)
+    stated = any(abs(rate / spans[0][0] - 1) <= RATE_TOLERANCE for rate in rates)
+    forward = all(piece.after_s is None or piece.after_s > 0 for piece in pieces)
+    changes = max(rates, default=1.0) > CHANGED * min(rates, default=1.0)
+    return pieces if 2 <= len(pieces) <= MOST_CHANGES and long and stated and forward and changes else ()
 
 
 def _positions(clock: SampleClock, findings: list[Finding]) -> Counts:
@@ -70,7 +191,8 @@ def _positions(clock: SampleClock, findings: list[Finding]) -> Counts:
     rows = np.arange(1, clock.rows + 1, dtype=np.int64)
     if clock.numbers is None or clock.rows < 2:
         return rows
-    steps = np.diff(clock.numbers)
+    numbers = unwrapped(clock.numbers)
+    steps = np.diff(numbers)
     if (steps == 1).all():
         return rows
     jumps = int((steps != 1).sum())
@@ -78,7 +200,7 @@ def _positions(clock: SampleClock, findings: list[Finding]) -> Counts:
         message = "the sample numbers do not count up: the order of the samples is used instead"
         findings.append(Finding("note", "sample-numbers", message))
         return rows
-    return np.asarray(clock.numbers - clock.numbers[0] + 1)
+    return np.asarray(numbers - numbers[0] + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +246,7 @@ def _by_rate(
     return tuple(_Piece(a, b, rate, after) for a, b, after in zip(edges, edges[1:], leads, strict=False))
 
 
-def _by_time(clock: SampleClock, first: int, stop: int, findings: list[Finding]) -> tuple[_Piece, ...]:
+def _by_time(clock: SampleClock, first: int, stop: int) -> tuple[_Piece, ...]:
     """Cut a segment whose rate follows only from its times, where the step jumps or changes permanently."""
     if clock.stamps is None or stop - first < 2:
         return ()
@@ -141,11 +263,16 @@ def _by_time(clock: SampleClock, first: int, stop: int, findings: list[Finding])
             after_s = None if before < 0 else float(stamps[a] - clock.stamps[before]) * clock.unit_s
             pieces.append(_Piece(first + a, first + b, (b - a - 1) / span_s, after_s))
             before = first + b - 1
+    return tuple(pieces)
+
+
+def _report_rates(pieces: Sequence[_Piece], first: int, stop: int, findings: list[Finding]) -> None:
+    if not pieces:
+        return
     rates = sorted({round(piece.rate_hz, 1) for piece in pieces})
     shown = ", ".join(f"{rate:g}" for rate in rates[:4]) + (" …" if len(rates) > 4 else "")
     message = f"the header gives no rate for samples {first + 1} to {stop}: {shown} Hz follow from the time column"
     findings.append(Finding("note", "rate-from-times", message))
-    return tuple(pieces)
 
 
 def _steady_edges(stamps: Counts) -> list[int]:
