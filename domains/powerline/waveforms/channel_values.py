@@ -14,7 +14,7 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """Statistics of every channel of a file, in the channels' units; missing values do not count.
+    """Statistics of channels, in the channels' units; missing values do not count.
 
     Attributes:
         lowest, highest: extreme values, float64 (channels,); 0 for a channel without values.
@@ -39,8 +39,8 @@ class ChannelValues(Protocol):
     def read(self, indices: Sequence[int]) -> Values:
         """Return the values of some channels, float32 (len(indices), t), a new array; NaN where missing."""
 
-    def statistics(self) -> ChannelStatistics:
-        """Return the statistics of all channels."""
+    def statistics(self, indices: Sequence[int] | None = None) -> ChannelStatistics:
+        """Return the statistics of some channels, in the order of the indices; of all if there are none given."""
 
 
 class StoredValues:
@@ -67,9 +67,49 @@ class StoredValues:
         """Return the values of some channels: see ``ChannelValues.read``."""
         return np.array(self._values[list(indices)])
 
-    def statistics(self) -> ChannelStatistics:
-        """Return the statistics of all channels."""
-        return statistics_of(self._values)
+    def statistics(self, indices: Sequence[int] | None = None) -> ChannelStatistics:
+        """Return the statistics of some channels: see ``ChannelValues.statistics``."""
+        return statistics_of(self._values if indices is None else self._values[list(indices)])
+
+
+class RunningStatistics:
+    """Statistics of channels whose values come in blocks, in memory that does not grow with their number.
+
+    Args:
+        count: number of channels.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._lowest, self._highest = np.full(count, np.inf), np.full(count, -np.inf)
+        self._sum, self._squares = np.zeros(count), np.zeros(count)
+        self._missing, self._rows = np.zeros(count, np.int64), 0
+
+    def add(self, values: Values) -> None:
+        """Add a block of values, float32 (channels, t); NaN and infinite values count as missing."""
+        there = np.isfinite(values)
+        self._rows += values.shape[1]
+        if not there.all():
+            self._missing += np.count_nonzero(~there, axis=1)
+            np.minimum(self._lowest, np.where(there, values, np.inf).min(axis=1, initial=np.inf), out=self._lowest)
+            np.maximum(self._highest, np.where(there, values, -np.inf).max(axis=1, initial=-np.inf), out=self._highest)
+            values = np.where(there, values, 0)
+        else:
+            np.minimum(self._lowest, values.min(axis=1, initial=np.inf), out=self._lowest)
+            np.maximum(self._highest, values.max(axis=1, initial=-np.inf), out=self._highest)
+        self._sum += values.sum(axis=1, dtype=np.float64)
+        self._squares += np.square(values, dtype=np.float64).sum(axis=1)
+
+    def result(self) -> ChannelStatistics:
+        """Return the statistics of all values that were added."""
+        count = self._rows - self._missing
+        some = np.maximum(count, 1)
+        return ChannelStatistics(
+            lowest=np.where(count > 0, self._lowest, 0.0),
+            highest=np.where(count > 0, self._highest, 0.0),
+            mean=self._sum / some,
+            rms=np.sqrt(self._squares / some),
+            missing=self._missing,
+        )
 
 
 def statistics_of(values: Values) -> ChannelStatistics:

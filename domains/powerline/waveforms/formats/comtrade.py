@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.channel_values import StoredValues
+from domains.powerline.waveforms.channel_values import ChannelValues
 from domains.powerline.waveforms.errors import RecordError
-from domains.powerline.waveforms.formats.comtrade_data import read_data
+from domains.powerline.waveforms.formats.comtrade_data import open_data
 from domains.powerline.waveforms.formats.comtrade_header import ComtradeHeader, parse_header
 from domains.powerline.waveforms.formats.encodings import decode_text
-from domains.powerline.waveforms.formats.segments import find_segments
+from domains.powerline.waveforms.formats.segments import Signal, find_segments
 from domains.powerline.waveforms.record import Finding, RawRecord, ReadOptions
 
 MAX_HEADER_BYTES = 8 << 20
@@ -69,16 +69,19 @@ def read_comtrade(path: Path, options: ReadOptions) -> RawRecord:
         )
         header.data_format = parts.data_format
     if options.rate_hz is not None:
-        header.rates = [(options.rate_hz, header.rates[-1][1])]
-    values, clock = read_data(header, parts.data, parts.data_path, parts.data_byte, parts.data_line)
-    segments, findings = find_segments(clock)
+        header.rates = [(options.rate_hz, max(stop for _, stop in header.rates))]
+    source, clock = open_data(header, parts.data, parts.data_path, parts.data_byte, parts.data_line)
+    signal = None
+    if options.rate_hz is None:
+        signal = Signal(lambda: cycles_per_sample(source), header.frequency_hz)
+    segments, findings = find_segments(clock, signal)
     if not segments:
         raise RecordError(f"{path}: neither the header nor the time column gives a sampling rate: set it with --rate")
     return RawRecord(
         path=path,
         format=f"COMTRADE {header.revision} {header.data_format}",
         channels=header.channels,
-        source=StoredValues(values),
+        source=source,
         segments=segments,
         start_ns=_start_ns(header, options),
         trigger_ns=header.trigger_ns,
