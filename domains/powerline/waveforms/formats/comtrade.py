@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +10,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.channel_values import ChannelValues
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.comtrade_data import open_data
 from domains.powerline.waveforms.formats.comtrade_header import ComtradeHeader, parse_header
 from domains.powerline.waveforms.formats.encodings import decode_text
-from domains.powerline.waveforms.formats.segments import Signal, find_segments
-from domains.powerline.waveforms.record import Finding, RawRecord, ReadOptions
+from domains.powerline.waveforms.formats.segments import find_segments
+from domains.powerline.waveforms.formats.signal_rate import Signal
+from domains.powerline.waveforms.record import RawRecord, ReadOptions
 
 MAX_HEADER_BYTES = 8 << 20
 """Size of the largest header that is read. A header of ten thousand channels has one megabyte."""
 _SECTION = re.compile(
-    rb"^[ \t]*---[ \t]*file type:[ \t]*([a-z]+)([^\r\n]*?)---[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
+    rb"(?:\A|(?<=[\r\n])|(?<=\xef\xbb\xbf))[ \t]*-{2,}[ \t]*file[ \t_]*type[ \t]*:[ \t]*([a-z]+)"
+    rb"([^\r\n]*?)-{2,}[ \t]*(?:\r?\n|\r|\Z)",
+    re.IGNORECASE,
 )
 SUFFIXES = {".cfg", ".dat", ".cff"}
+RATE_FINDINGS = {"rate-contradicts-times", "rate-implausible", "time-unit", "times-unusable"}
+STORED_BYTES = 4 << 20
+"""Size up to which a file is read at once; a larger one is mapped into memory, and only the parts in use are read."""
+PART_SUFFIX = re.compile(r"\.d\d\d", re.IGNORECASE)
+"""Suffix of a part of the data, which old recorders divided among floppy disks."""
 TOO_LARGE = "reading it would need too much memory; cut the record into shorter ones: max_bytes allows"
 
 
@@ -71,10 +79,11 @@ def read_comtrade(path: Path, options: ReadOptions) -> RawRecord:
     if options.rate_hz is not None:
         header.rates = [(options.rate_hz, max(stop for _, stop in header.rates))]
     source, clock = open_data(header, parts.data, parts.data_path, parts.data_byte, parts.data_line)
-    signal = None
-    if options.rate_hz is None:
-        signal = Signal(lambda: cycles_per_sample(source), header.frequency_hz)
-    segments, findings = find_segments(clock, signal)
+    given = options.rate_hz is not None
+    segments, findings = find_segments(clock, None if given else Signal(source, header.frequency_hz))
+    if given:
+        # The user has decided between the rates.
+        findings = [finding for finding in findings if finding.code not in RATE_FINDINGS]
     if not segments:
         raise RecordError(f"{path}: neither the header nor the time column gives a sampling rate: set it with --rate")
     return RawRecord(
@@ -97,24 +106,44 @@ def _start_ns(header: ComtradeHeader, options: ReadOptions) -> int:
     if options.start_ns is not None:
         return options.start_ns
     if header.start_ns is None:
-        header.findings.append(
-            Finding("warning", "no-start-time", "the header has no valid start time: times count from 1970")
-        )
+        if not any(finding.code == "start-time" and finding.level == "warning" for finding in header.findings):
+            header.warn("no-start-time", "the header has no valid start time: times count from 1970")
         return 0
     return header.start_ns
 
 
 def _pair_parts(path: Path, options: ReadOptions) -> _Parts:
-    header, data = (_sibling(path, suffix) for suffix in (".cfg", ".dat"))
+    header = _sibling(path, ".cfg")
     _check_size(header, MAX_HEADER_BYTES, "is this a COMTRADE header? It may have")
-    _check_size(data, options.max_bytes, TOO_LARGE)
     try:
         text = header.read_bytes()
-        size = data.stat().st_size
-        stored = np.memmap(data, np.uint8, "r") if size else np.empty(0, np.uint8)
     except OSError as error:
         raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
-    return _Parts(text, header, 1, stored, data, 0)
+    numbered = _numbered_parts(header)
+    if numbered:
+        return _Parts(text, header, 1, np.concatenate([_stored(part, options) for part in numbered]), numbered[0], 0)
+    data = _sibling(path, ".dat")
+    return _Parts(text, header, 1, _stored(data, options), data, 0)
+
+
+def _stored(path: Path, options: ReadOptions) -> NDArray[np.uint8]:
+    """Return the bytes of a file, which stay in the file if they are many."""
+    _check_size(path, options.max_bytes, TOO_LARGE)
+    try:
+        if path.stat().st_size <= STORED_BYTES:
+            return np.frombuffer(path.read_bytes(), np.uint8)
+        return np.memmap(path, np.uint8, "r")
+    except OSError as error:
+        raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
+
+
+def _numbered_parts(header: Path) -> list[Path]:
+    """Return the parts .d00, .d01 … of the data if there is no .dat."""
+    siblings = sorted(header.parent.iterdir(), key=lambda other: other.name.lower())
+    own = [other for other in siblings if other.stem.lower() == header.stem.lower() and other.is_file()]
+    if any(other.suffix.lower() == ".dat" for other in own):
+        return []
+    return [other for other in own if PART_SUFFIX.fullmatch(other.suffix)]
 
 
 def _sibling(path: Path, suffix: str) -> Path:
@@ -146,34 +175,42 @@ def _check_size(path: Path, limit: int, why: str) -> None:
 
 
 def _cff_parts(path: Path, options: ReadOptions) -> _Parts:
-    _check_size(path, options.max_bytes, TOO_LARGE)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
-    sections: list[tuple[str, str, int, int]] = []
-    position = 0
+    stored = _stored(path, options)
+    if stored[:2].tobytes() in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        stored = np.frombuffer(stored.tobytes().decode("utf-16", "replace").encode(), np.uint8)
+    content = memoryview(stored)
+    spans: dict[str, tuple[str, int, int]] = {}
+    position, last = 0, ""
     while (found := _SECTION.search(content, position)) is not None:
-        kind = found.group(1).decode().upper()
-        note = found.group(2).decode("ascii", "replace").upper()
-        sections.append((kind, note, found.start(), found.end() + 1))
+        if last:
+            spans[last] = (*spans[last][:2], found.start())
+        last = found.group(1).decode().upper()
+        spans[last] = (found.group(2).decode("ascii", "replace").upper(), found.end(), len(content))
         position = found.end()
-        if kind == "DAT":
+        if last == "DAT":
             # The rest is data, in which the pattern of a section may occur by chance.
             break
-    starts = [start for _, _, start, _ in sections] + [len(content)]
-    spans = {kind: (note, begin, starts[k + 1]) for k, (kind, note, _, begin) in enumerate(sections)}
     for kind in ("CFG", "DAT"):
         if kind not in spans:
             raise RecordError(
                 f"{path}: the section '--- file type: {kind} ---' is missing: the file is not complete, copy it again"
             )
     _, header_begin, header_end = spans["CFG"]
-    note, begin, _ = spans["DAT"]
-    named = re.match(r"\s*(BINARY32|BINARY|FLOAT32|ASCII)?\s*(?::\s*(\d{1,15}))?", note)
+    _check_header_size(path, header_end - header_begin)
+    note, begin, end = spans["DAT"]
+    named = re.match(r"\s*(BINARY32|BINARY|FLOAT32|ASCII)?\s*(?::?\s*(\d{1,15}))?", note)
     data_format = (named and named.group(1)) or ""
-    size = int(named.group(2)) if named and named.group(2) else len(content) - begin
-    data = np.frombuffer(content, np.uint8)[begin : begin + max(0, min(size, len(content) - begin))]
-    line = content.count(b"\n", 0, header_begin) + 1
-    data_line = content.count(b"\n", 0, begin) + 1
-    return _Parts(content[header_begin:header_end], path, line, data, path, begin, data_line, data_format)
+    size = int(named.group(2)) if named and named.group(2) else end - begin
+    data = stored[begin : min(end, begin + size)]
+    line, data_line = (_lines_before(content, position) + 1 for position in (header_begin, begin))
+    return _Parts(bytes(content[header_begin:header_end]), path, line, data, path, begin, data_line, data_format)
+
+
+def _lines_before(content: memoryview, position: int) -> int:
+    text = bytes(content[:position])
+    return text.count(b"\n") or text.count(b"\r")
+
+
+def _check_header_size(path: Path, size: int) -> None:
+    if size > MAX_HEADER_BYTES:
+        raise RecordError(f"{path}: its header has {size:,} bytes, and may have at most {MAX_HEADER_BYTES:,} bytes")

@@ -19,7 +19,6 @@ from domains.powerline.waveforms.formats.comtrade_header import MAX_SAMPLES, Com
 from domains.powerline.waveforms.formats.comtrade_text import NUMBER, STAMP, TextRows, text_rows
 from domains.powerline.waveforms.formats.segments import SampleClock
 from domains.powerline.waveforms.formats.stamps import Counts
-from domains.powerline.waveforms.record import Finding
 
 BLOCK_BYTES = 4 << 20
 """Number of bytes scaled at a time, so that intermediate results stay in the cache and need little memory."""
@@ -217,7 +216,9 @@ def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> _Layout:
         name = found.format
         if name in ("BINARY32", "FLOAT32"):
             floats = _Layout("FLOAT32", found.order, found.words).row(channels)
-            name = _format_of_words(data[: min(len(data) // floats.itemsize, PROBED_ROWS) * floats.itemsize].view(floats)["values"])
+            name = _format_of_words(
+                data[: min(len(data) // floats.itemsize, PROBED_ROWS) * floats.itemsize].view(floats)["values"]
+            )
             found = _Layout(name, found.order, found.words)
         what = f"{name}{' in big-endian byte order' if found.order == '>' else ''}"
         header.warn(

@@ -214,6 +214,9 @@ def parse_header(text: str, path: Path, *, first_line: int = 1) -> ComtradeHeade
     analog = _counts(lines, header)
     status = header.status_count
     listed = lines.channel_lines()
+    if listed == analog + status + 1 and len(lines.fields(lines.next(listed - 1))) < 3:
+        # A line that is no channel is the mains frequency, written wrongly.
+        listed -= 1
     if listed is not None and listed != analog + status:
         analog, status = _listed(lines, header, listed, analog)
     if analog == 0:
@@ -301,6 +304,9 @@ def _listed(lines: _Lines, header: ComtradeHeader, listed: int, announced: int) 
     analog = 0
     while analog < listed and _is_analog(lines.fields(lines.next(analog))):
         analog += 1
+    if any(_is_analog(lines.fields(lines.next(k))) for k in range(analog + 1, min(listed, announced + 1))):
+        # A single line between analogue channels is damaged, and its error names it.
+        return announced, max(0, listed - announced)
     # Status channels that are announced but not listed still have their bits in the data.
     if analog != announced:
         header.status_count = listed - analog

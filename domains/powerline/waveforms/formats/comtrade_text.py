@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -149,7 +150,9 @@ def _extent(data: Bytes) -> tuple[int, bool]:
         if len(ends):
             stop = first + int(ends[0])
             break
-        plain = plain and not bool(((block > 127) | (block == 0)).any())
+        # Null bytes that fill the end of the file need no cleaning.
+        used = block[: len(block.tobytes().rstrip(ENDING))] if (block == 0).any() else block
+        plain = plain and not bool(((used > 127) | (used == 0)).any())
     while stop > 0:
         tail = data[max(0, stop - BLOCK_BYTES) : stop].tobytes()
         kept = len(tail.rstrip(ENDING))
@@ -159,7 +162,12 @@ def _extent(data: Bytes) -> tuple[int, bool]:
     if not plain:
         # Null bytes that only fill the end of the file need no cleaning.
         plain = not any(
-            bool(((data[first : min(stop, first + BLOCK_BYTES)] > 127) | (data[first : min(stop, first + BLOCK_BYTES)] == 0)).any())
+            bool(
+                (
+                    (data[first : min(stop, first + BLOCK_BYTES)] > 127)
+                    | (data[first : min(stop, first + BLOCK_BYTES)] == 0)
+                ).any()
+            )
             for first in range(0, stop, BLOCK_BYTES)
         )
     return stop, plain
@@ -200,4 +208,4 @@ def _second_column_counts(rows: Sequence[Sequence[str]]) -> bool:
         column = [float(row[1]) for row in rows if len(row) > 1 and row[1]]
     except ValueError:
         return True
-    return all(a <= b for a, b in zip(column, column[1:], strict=False))
+    return all(a <= b for a, b in itertools.pairwise(column))

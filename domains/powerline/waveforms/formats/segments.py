@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
+from domains.powerline.waveforms.formats.signal_rate import Signal
 from domains.powerline.waveforms.formats.stamps import (
     GAP_STEPS,
     MEDIAN_STEPS,
@@ -18,7 +19,7 @@ from domains.powerline.waveforms.formats.stamps import (
     judge,
     unwrapped,
 )
-from domains.powerline.waveforms.record import MAX_HZ, MIN_HZ, Finding, Segment
+from domains.powerline.waveforms.record import MIN_HZ, Finding, Segment
 
 CHANGED = 1.08
 """Ratio of neighbouring median steps from which the sampling rate counts as changed."""
@@ -27,9 +28,9 @@ MAX_SEGMENTS = 10_000
 SHORTEST_STRETCH = 20
 """Number of samples from which a stretch of another rate in the time column is a change of rate."""
 MOST_CHANGES = 12
-NOMINAL_HZ = (50.0, 60.0)
-MAINS_TOLERANCE = 0.1
-"""Deviation from the nominal frequency up to which a signal at an assumed rate is the mains."""
+SLOW_RATE_HZ = 400.0
+"""Rate below which a header is doubted: eight samples per cycle at 50 Hz."""
+PER_CYCLE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +52,6 @@ class SampleClock:
     unit_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """Mains signal of a record, which decides between two rates.
-
-    Attributes:
-        cycles_per_sample: returns the frequency of the strongest component, in cycles per sample; None if none is.
-        mains_hz: mains frequency stated in the header, if there is one.
-    """
-
-    cycles_per_sample: Callable[[], float | None]
-    mains_hz: float | None = None
-
-    def best_rate(self, rates: Sequence[float]) -> float | None:
-        """Return the first rate at which the signal has the mains frequency; None if there is none."""
-        cycles = self.cycles_per_sample()
-        if cycles is None:
-            return None
-        stated = [self.mains_hz] if self.mains_hz is not None and MIN_HZ <= self.mains_hz <= MAX_HZ else []
-        for nominal in (stated, NOMINAL_HZ):
-            for rate in rates:
-                if any(abs(cycles * rate / hz - 1) <= MAINS_TOLERANCE for hz in nominal):
-                    return rate
-        return None
-
-
 def find_segments(clock: SampleClock, signal: Signal | None = None) -> tuple[tuple[Segment, ...], list[Finding]]:
     """Return the segments in the order of the file, and findings about them.
 
@@ -93,6 +69,8 @@ def find_segments(clock: SampleClock, signal: Signal | None = None) -> tuple[tup
             clock, spans = _judged(clock, spans, findings, signal)
         else:
             clock = replace(clock, stamps=unwrapped(clock.stamps))
+    if signal is not None and len(spans) == 1 and 0 < spans[0][0] < SLOW_RATE_HZ:
+        spans = [(_plausible_rate(spans[0][0], signal, findings), *spans[0][1:])]
     segments: list[Segment] = []
     for rate, first, stop in spans:
         pieces = _by_rate(clock, positions, first, stop, rate, findings) if rate > 0 else ()
@@ -146,6 +124,22 @@ def _judged(
     elif verdict.repair:
         findings.append(Finding("note", "times-repaired", verdict.repair))
     return replace(clock, stamps=verdict.stamps), spans
+
+
+def _plausible_rate(rate: float, signal: Signal, findings: list[Finding]) -> float:
+    """Return a low rate, or the true one if the header states samples per cycle; report one that cannot be right."""
+    cycles = signal.cycles_per_sample
+    if cycles is None or cycles * rate >= MIN_HZ:
+        return rate
+    mains = signal.mains_hz or 50.0
+    message = f"the header states {rate:g} Hz, at which the signal has {cycles * rate:.3g} Hz"
+    if abs(cycles * rate - 1) <= PER_CYCLE_TOLERANCE and signal.mains_hz is not None:
+        message = f"{message}: it is taken as samples per cycle, which gives {rate * mains:g} Hz (--rate sets another)"
+        findings.append(Finding("warning", "rate-implausible", message))
+        return rate * mains
+    message = f"{message}; if the mains has {mains:g} Hz, the rate is {mains / cycles:.0f} Hz: set it with --rate"
+    findings.append(Finding("warning", "rate-implausible", message))
+    return rate
 
 
 def _header_is_right(
