@@ -1,13 +1,14 @@
-"""Read tables of samples: CSV with a header or a mapping, Parquet, and ``classData.csv``, which has its own rules."""
+"""Read tables of samples: CSV and other text with a header or a mapping, Parquet, and ``classData.csv``."""
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -16,37 +17,49 @@ from numpy.typing import NDArray
 
 from domains.powerline.waveforms.channel_values import StoredValues
 from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.column_units import split_units
 from domains.powerline.waveforms.formats.encodings import decode_text
 from domains.powerline.waveforms.formats.segments import SampleClock, find_segments
-from domains.powerline.waveforms.formats.text_table import csv_table
+from domains.powerline.waveforms.formats.table_layout import Layout, find_layout
+from domains.powerline.waveforms.formats.table_times import (
+    Stated,
+    TimeColumns,
+    even_rate,
+    find_time_columns,
+    moments_of,
+    stamps_of_numbers,
+    stamps_of_text,
+    stated_values,
+)
+from domains.powerline.waveforms.formats.text_table import Dialect, table_batches
 from domains.powerline.waveforms.mapping import read_mapping
 from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord, ReadOptions, Segment
 
-SUFFIXES = {".csv", ".tsv", ".txt"}
+SUFFIXES = {".csv", ".tsv", ".txt", ".asc", ".prn", ".lvm", ".adf"}
 PARQUET_MAGIC = b"PAR1"
-HEAD_BYTES = 1 << 16
-"""Number of bytes at the start of a CSV file that must contain its header and first row."""
+HEAD_BYTES = 1 << 20
+"""Number of bytes at the start of a text table that must contain its header and first rows."""
 CLASS_DATA_HEADER = ("G", "C", "B", "A", "Ia", "Ib", "Ic", "Va", "Vb", "Vc")
 CLASS_DATA_HZ, CLASS_DATA_RATE_HZ = 50.0, 20_000.0
 """Mains frequency and sampling rate of ``classData.csv``: it has no times, and about 400 samples per cycle."""
-TIME_NAME = re.compile(
-    r"^\W*(t|time|times|timestamp|date ?time|zeit|temps|tiempo|tempo|время|时间|sample ?time)\b", re.IGNORECASE
-)
-TIME_UNITS = {"s": 1.0, "sec": 1.0, "с": 1.0, "ms": 1e-3, "мс": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
-PLAUSIBLE_RATE_HZ = (200.0, 2e6)
-NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
-EPOCH_S = 1e8
-"""Time in seconds above which times are Unix times."""
+BATCH_VALUES = 1 << 22
+"""Number of values of a Parquet table that are unpacked at a time."""
+NO_MOMENT = np.iinfo(np.int64).min
 KNOWN_KEYS = {"time", "time_unit", "rate_hz", "lines"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """A table, the names of its columns and the encoding of its text."""
+    """Columns of a table and its rows in batches, whose columns are named by their indices."""
 
-    names: list[str]
-    table: pa.Table
-    encoding: str
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    values: tuple[int, ...]
+    """Indices of the columns of numbers that are no times."""
+    times: TimeColumns
+    batches: Iterator[pa.RecordBatch]
+    encoding: str = ""
+    stated: Stated = field(default_factory=Stated)
 
 
 def is_table(path: Path) -> bool:
@@ -91,179 +104,270 @@ def read_table(path: Path, options: ReadOptions) -> RawRecord:
         )
     with path.open("rb") as file:
         is_parquet = file.read(4) == PARQUET_MAGIC
-    columns = _parquet(path) if is_parquet else _csv(path, options, mapping)
-    if tuple(columns.names) == CLASS_DATA_HEADER:
+    findings: list[Finding] = []
+    columns = _parquet(path, mapping) if is_parquet else _csv(path, options, mapping, findings)
+    if columns.names == CLASS_DATA_HEADER:
         return _class_data(path, columns)
-    return _raw(path, columns, options, mapping, "Parquet" if is_parquet else "CSV")
+    return _raw(path, columns, options, mapping, "Parquet" if is_parquet else "CSV", findings)
 
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def _parquet(path: Path) -> _Columns:
+def _is_moment(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind))
+
+
+def _parquet(path: Path, mapping: dict[str, Any]) -> _Columns:
     try:
         file = pq.ParquetFile(path)
-        wanted = [f.name for f in file.schema_arrow if _is_number(f.type) or pa.types.is_timestamp(f.type)]
+        fields = [f for f in file.schema_arrow if _is_number(f.type) or _is_moment(f.type)]
         # A run-length encoded column may claim many rows in few bytes, so check the number before unpacking it.
-        if file.metadata.num_rows * max(1, len(wanted)) > 1 << 30:
+        if file.metadata.num_rows * max(1, len(fields)) > 1 << 30:
             raise RecordError(
                 f"{path}: {file.metadata.num_rows:,} rows would need too much memory: cut the file into shorter ones"
             )
-        table = file.read(columns=wanted)
+        names, units = _named_columns([f.name for f in fields], [""] * len(fields))
+        if len({f.name for f in fields}) < len(fields):
+            raise RecordError(f"{path}: two columns have the same name: rename one of them")
+        numeric = [_is_number(f.type) for f in fields]
+        moments = [k for k, is_numeric in enumerate(numeric) if not is_numeric]
+        wanted = _wanted_time(path, mapping, names, [f.name for f in fields])
+        sample = _parquet_sample(file, [f.name for f in fields])
+        times = find_time_columns(names, units, numeric, sample, named=True, wanted=wanted)
+        if moments and (wanted is None or names.index(wanted) in moments):
+            times = TimeColumns(texts=(names.index(wanted) if wanted else moments[0],))
     except (pa.ArrowException, OSError) as error:
         raise RecordError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from None
-    return _Columns(list(table.column_names), table, "")
+    values = tuple(k for k, is_numeric in enumerate(numeric) if is_numeric and k not in times.used)
+    batches = _parquet_batches(path, file, [f.name for f in fields])
+    return _Columns(names, units, values, times, batches)
 
 
-def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any]) -> _Columns:
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    lines = head.splitlines()
-    text, encoding = decode_text(b"\n".join(lines[:-1] if len(head) == HEAD_BYTES else lines), options.encoding, path)
-    rows = text.split("\n")
-    filled = [k for k, row in enumerate(rows) if row.strip() and not row.lstrip().startswith("#")]
-    if not filled:
-        raise RecordError(f"{path}: the table has no rows")
-    first = filled[0]
-    if rows[first].lower().startswith("sep=") and len(filled) > 1:
-        first = filled[1]
-    delimiter = max(",;\t|", key=lambda sign: (rows[first].count(sign), sign == ","))
-    cells = [cell.strip().strip('"') for cell in rows[first].split(delimiter)]
-    has_header = not all(NUMBER.fullmatch(cell) for cell in cells if cell)
-    names = _unique(cells) if has_header else [str(k + 1) for k in range(len(cells))]
-    after = [k for k in filled if k > first] if has_header else filled
-    if not after:
-        raise RecordError(f"{path}: the table has no rows after its header")
-    sample = [cell.strip().strip('"') for cell in rows[after[0]].split(delimiter)]
-    comma = delimiter != "," and any("," in cell for cell in sample) and not any("." in cell for cell in sample)
-    texts = _time_texts(names, sample, mapping)
-    numbers = [name for name, cell in zip(names, sample, strict=False) if not cell or NUMBER.fullmatch(cell)]
-    table = csv_table(
-        path.read_bytes(),
-        path,
+def _parquet_sample(file: pq.ParquetFile, names: list[str]) -> list[list[str]]:
+    """Return the first rows as text."""
+    for batch in file.iter_batches(batch_size=64, columns=names):
+        rows = [[_text(value) for value in column.to_pylist()] for column in batch.select(names).columns]
+        return [list(row) for row in zip(*rows, strict=True)]
+    return []
+
+
+def _text(value: object) -> str:
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+
+
+def _parquet_batches(path: Path, file: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
+    size = max(256, BATCH_VALUES // max(1, len(names)))
+    try:
+        for batch in file.iter_batches(batch_size=size, columns=names):
+            columns = batch.select(names).columns
+            yield pa.RecordBatch.from_arrays(columns, names=[str(k) for k in range(len(names))])
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any], findings: list[Finding]) -> _Columns:
+    file, stated_encoding = _opened(path, options)
+    head = file.read(HEAD_BYTES)
+    lines = head.splitlines(keepends=True)
+    whole = lines[:-1] if len(head) == HEAD_BYTES else lines
+    encoding = "utf-8" if stated_encoding else options.encoding
+    text, found_encoding = decode_text(b"\n".join(line.rstrip(b"\r\n") for line in whole), encoding, path)
+    layout = find_layout(whole, text.split("\n"), path)
+    names, units = _named_columns(layout.names, layout.units)
+    if layout.names == CLASS_DATA_HEADER:
+        names, units = layout.names, layout.units
+    wanted = _wanted_time(path, mapping, names, layout.names)
+    times = find_time_columns(names, units, layout.numeric, layout.sample, named=layout.named, wanted=wanted)
+    if layout.names == CLASS_DATA_HEADER:
+        times = TimeColumns()
+    values = tuple(k for k, is_numeric in enumerate(layout.numeric) if is_numeric and k not in times.used)
+    file.seek(layout.offset)
+    return _Columns(
         names=names,
-        numbers=[name for name in numbers if name not in texts],
-        texts=texts,
-        delimiter=delimiter,
-        comma=comma,
-        skip=after[0],
+        units=units,
+        values=values,
+        times=times,
+        batches=_csv_batches(file, path, layout, values, times, findings),
+        encoding=stated_encoding or found_encoding,
+        stated=stated_values(layout.preamble),
     )
-    return _Columns([name for name in names if name in table.column_names], table, encoding)
 
 
-def _time_texts(names: Sequence[str], sample: Sequence[str], mapping: dict[str, Any]) -> list[str]:
-    """Return the name of the time column if it holds dates as text; else an empty list."""
-    return [
-        name
-        for name, cell in zip(names, sample, strict=False)
-        if (TIME_NAME.match(name) or name == mapping.get("time")) and cell and not NUMBER.fullmatch(cell)
-    ][:1]
+def _opened(path: Path, options: ReadOptions) -> tuple[BinaryIO, str]:
+    """Open a text; one in UTF-16 or UTF-32 is converted, and its encoding returned."""
+    with path.open("rb") as file:
+        start = file.read(2048)
+    encoding = (options.encoding or "").lower().replace("_", "-")
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif not encoding and len(start) >= 16:
+        even, odd = start[::2].count(0) / len(start), start[1::2].count(0) / len(start)
+        # Half of the bytes of Latin text in UTF-16 are zero.
+        if max(even, odd) > 0.4 and min(even, odd) < 0.05:
+            encoding = "utf-16-be" if even > odd else "utf-16-le"
+    if encoding.startswith(("utf-16", "utf-32")):
+        try:
+            return io.BytesIO(path.read_bytes().decode(encoding, "replace").encode()), encoding
+        except LookupError:
+            raise RecordError(f"{path}: unknown encoding {options.encoding!r}; try utf-16 or utf-8") from None
+    return path.open("rb"), ""
 
 
-def _unique(names: Sequence[str]) -> list[str]:
-    seen: dict[str, int] = {}
-    unique = []
-    for number, name in enumerate(names, 1):
-        plain = name or f"column {number}"
-        seen[plain] = seen.get(plain, 0) + 1
-        unique.append(plain if seen[plain] == 1 else f"{plain} #{seen[plain]}")
-    return unique
-
-
-def _raw(path: Path, columns: _Columns, options: ReadOptions, mapping: dict[str, Any], kind: str) -> RawRecord:
-    findings: list[Finding] = []
-    time = mapping.get("time") or next((name for name in columns.names if TIME_NAME.match(name)), None)
-    if time is not None and time not in columns.names:
-        raise RecordError(
-            f"{path}: the mapping names the time column {time!r}, but the table has the columns "
-            f"{', '.join(columns.names[:12])}"
+def _csv_batches(
+    file: BinaryIO,
+    path: Path,
+    layout: Layout,
+    values: tuple[int, ...],
+    times: TimeColumns,
+    findings: list[Finding],
+) -> Iterator[pa.RecordBatch]:
+    texts = [k for k in times.texts if not layout.numeric[k]]
+    numbers = sorted({*values, *(k for k in (times.number,) if k is not None)})
+    exponents = any(re.search(r"\d[dD][+-]?\d", cell) for row in layout.sample for cell in row)
+    dialect = Dialect(layout.separator, layout.comma, layout.thousands, layout.mixed, exponents)
+    notes: list[str] = []
+    with file:
+        yield from table_batches(
+            file,
+            path,
+            dialect,
+            count=len(layout.numeric),
+            numbers=numbers,
+            texts=texts,
+            first_line=layout.line,
+            notes=notes,
         )
-    names = [name for name in columns.names if name != time]
-    rows = len(columns.table)
-    if rows < 2 or not names:
+    findings += [Finding("note", "table-cut", note) for note in notes]
+
+
+def _named_columns(names: list[str] | tuple[str, ...], units: list[str] | tuple[str, ...]) -> tuple[Any, Any]:
+    """Return the names without their units, and the units from the names or from the row of units."""
+    pairs = split_units(names)
+    plain = [name for name, _ in pairs]
+    # Ia [A] and Ia [kA] keep their units in the name, so that a name means one column.
+    unique = [name if plain.count(name) == 1 else whole for name, whole in zip(plain, names, strict=True)]
+    return tuple(unique), tuple(own or unit for (_, own), unit in zip(pairs, units, strict=True))
+
+
+def _wanted_time(path: Path, mapping: dict[str, Any], names: Any, written: Any) -> str | None:
+    """Return the name of the time column that the mapping names, as written or without its unit."""
+    wanted = mapping.get("time")
+    if wanted is None or wanted in names:
+        return wanted
+    if wanted in written:
+        return str(names[list(written).index(wanted)])
+    raise RecordError(
+        f"{path}: the mapping names the time column {wanted!r}, but the table has the columns {', '.join(written[:12])}"
+    )
+
+
+def _raw(
+    path: Path, columns: _Columns, options: ReadOptions, mapping: dict[str, Any], kind: str, findings: list[Finding]
+) -> RawRecord:
+    values, numbers, moments = _collected(path, columns)
+    rows = values.shape[1]
+    if rows < 2 or not columns.values:
         raise RecordError(f"{path}: the table needs a column of numbers besides the time, and at least two rows")
-    values = np.empty((len(names), rows), np.float32)
-    for k, name in enumerate(names):
-        with np.errstate(over="ignore"):
-            values[k] = np.array(columns.table.column(name).to_numpy(), np.float64)
-    values[~np.isfinite(values)] = np.nan
     rate = options.rate_hz or mapping.get("rate_hz")
-    stamps, start_ns = _times(columns.table.column(time), time, mapping, path, findings) if time else (None, 0)
+    stamps: NDArray[np.int64] | None = None
+    start_ns = 0
+    if moments is not None:
+        stamps, start_ns = stamps_of_text(moments)
+    elif numbers is not None and columns.times.number is not None:
+        unit = mapping.get("time_unit") or columns.units[columns.times.number] or None
+        stamps, start_ns = stamps_of_numbers(numbers, unit, findings)
+    even = even_rate(stamps) if stamps is not None and not rate else None
+    if even is not None:
+        message = f"the times have too few digits for every row: {even:g} Hz follow from all of them"
+        findings.append(Finding("note", "rate-from-times", message))
+        rate, stamps = even, None
+    if not rate and columns.stated.rate_hz and (stamps is None or not (stamps > 0).any()):
+        rate = columns.stated.rate_hz
+        message = f"the rows have no usable time: the {rate:g} Hz stated above the names are used"
+        findings.append(Finding("note", "rate-from-text", message))
     if rate is None and stamps is None:
         raise RecordError(f"{path}: the table has no usable time column: set the sampling rate with --rate")
     clock = SampleClock(rows, [(float(rate or 0.0), rows)], None, None if rate else stamps, 1e-9)
     segments, found = find_segments(clock)
     if not segments:
-        raise RecordError(f"{path}: the times of column {time!r} do not advance: set the sampling rate with --rate")
+        raise RecordError(f"{path}: the times do not advance: set the sampling rate with --rate")
     if not start_ns and options.start_ns is None:
         findings.append(Finding("note", "no-start-time", "the table has no date: times count from 1970"))
     return RawRecord(
         path=path,
         format=kind,
-        channels=tuple(_channel(k, name) for k, name in enumerate(names, 1)),
+        channels=tuple(
+            RawChannel(number, columns.names[k], columns.units[k]) for number, k in enumerate(columns.values, 1)
+        ),
         source=StoredValues(values),
         segments=segments,
         start_ns=start_ns if options.start_ns is None else options.start_ns,
+        header_hz=columns.stated.mains_hz,
         encoding=columns.encoding,
         findings=[*findings, *found],
     )
 
 
-def _channel(number: int, name: str) -> RawChannel:
-    """Return a column as a channel; its name has the unit in brackets or after the last underscore."""
-    found = re.search(r"[\[(]\s*([^\[\]()]{1,12})\s*[\])]\s*$", name) or re.search(r"_(k?[AV])$", name)
+def _collected(
+    path: Path, columns: _Columns
+) -> tuple[NDArray[np.float32], NDArray[np.float64] | None, list[NDArray[np.int64]] | None]:
+    """Return values float32 (columns, t), NaN where missing, the times as numbers, and the times written as text."""
+    parts: list[NDArray[np.float32]] = []
+    numbers: list[NDArray[np.float64]] = []
+    moments: list[list[NDArray[np.int64]]] = [[] for _ in columns.times.texts]
+    for batch in columns.batches:
+        values = np.empty((len(columns.values), batch.num_rows), np.float32)
+        with np.errstate(over="ignore"):
+            for row, k in enumerate(columns.values):
+                values[row] = _floats(batch.column(str(k)))
+        values[~np.isfinite(values)] = np.nan
+        parts.append(values)
+        if columns.times.number is not None:
+            numbers.append(_floats(batch.column(str(columns.times.number))))
+        for place, k in enumerate(columns.times.texts):
+            moments[place].append(_moments(path, columns.names[k], batch.column(str(k))))
+    if not parts:
+        return np.empty((len(columns.values), 0), np.float32), None, None
+    values = np.concatenate(parts, axis=1)
+    parts.clear()
+    time = np.concatenate(numbers) if numbers else None
+    texts = [np.concatenate(part) for part in moments]
+    # Rows at the end that hold only separators are no samples.
+    stop = values.shape[1]
+    while stop and np.isnan(values[:, stop - 1]).all() and (time is None or np.isnan(time[stop - 1])):
+        if any(text[stop - 1] != NO_MOMENT for text in texts):
+            break
+        stop -= 1
+    for text, k in zip(texts, columns.times.texts, strict=True):
+        if (text[:stop] == NO_MOMENT).any():
+            raise RecordError(f"{path}: column {columns.names[k]!r} has rows without a time: set the rate with --rate")
+    return values[:, :stop], None if time is None else time[:stop], [text[:stop] for text in texts] or None
+
+
+def _floats(column: pa.Array) -> NDArray[np.float64]:
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
+
+
+def _moments(path: Path, name: str, column: pa.Array) -> NDArray[np.int64]:
+    """Return moments in ns, ``NO_MOMENT`` where missing, from a column of text or of timestamps."""
+    moments = np.full(len(column), NO_MOMENT, np.int64)
+    there = column.is_valid().to_numpy(zero_copy_only=False)
+    found: NDArray[np.int64] | None
+    try:
+        column = column.drop_null()
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.timestamp("ns")).cast(pa.int64())
+            found = np.asarray(column.to_numpy(zero_copy_only=False), np.int64)
+        else:
+            found = moments_of(column)
+    except (pa.ArrowException, OverflowError):
+        found = None
     if found is None:
-        return RawChannel(number, name)
-    return RawChannel(number, name[: found.start()].strip() or name, unit=found.group(1).strip())
-
-
-def _times(
-    column: pa.ChunkedArray, name: str, mapping: dict[str, Any], path: Path, findings: list[Finding]
-) -> tuple[NDArray[np.int64] | None, int]:
-    """Return nanoseconds since the first row, and the first row's Unix time; None if the column is unusable."""
-    if pa.types.is_timestamp(column.type) or pa.types.is_string(column.type):
-        try:
-            moments = column.cast(pa.timestamp("ns")).to_numpy().astype("datetime64[ns]")
-        except pa.ArrowException as error:
-            raise RecordError(
-                f"{path}: column {name!r} does not hold dates: {str(error).splitlines()[0][:120]}"
-            ) from None
-        if np.isnat(moments).any():
-            raise RecordError(f"{path}: column {name!r} has rows without a time")
-        ns = moments.astype(np.int64)
-        return ns - ns[0], max(0, int(ns[0]))
-    values = np.array(column.to_numpy(), np.float64)
-    if not np.isfinite(values).all():
-        return None, 0
-    unit_name = mapping.get("time_unit") or _unit_in_name(name)
-    unit = TIME_UNITS.get(str(unit_name).lower()) if unit_name else _guessed_unit(values, findings)
-    if unit is None:
-        return None, 0
-    seconds = values * unit
-    span = float(np.abs(seconds - seconds[0]).max())
-    if not span < 2**62 / 1e9:
-        return None, 0
-    stamps = np.round((values - values[0]) * (unit * 1e9)).astype(np.int64)
-    start = seconds[0] if EPOCH_S < seconds[0] < 9e9 else 0.0
-    return stamps, round(start * 1e9)
-
-
-def _unit_in_name(name: str) -> str | None:
-    found = re.search(r"[\[(_\s]\s*([mµμun]?s|sec|мс|с)\s*[\])]?\s*$", name)
-    return found.group(1) if found else None
-
-
-def _guessed_unit(values: NDArray[np.float64], findings: list[Finding]) -> float | None:
-    """Return the first unit that gives a sampling rate that recorders use."""
-    step = float(np.median(np.diff(values)))
-    for unit in (1.0, 1e-3, 1e-6, 1e-9):
-        if step > 0 and PLAUSIBLE_RATE_HZ[0] <= 1 / (step * unit) <= PLAUSIBLE_RATE_HZ[1]:
-            symbol = {1.0: "s", 1e-3: "ms", 1e-6: "µs", 1e-9: "ns"}[unit]
-            message = f"the time column gives no unit: {symbol} is assumed, which gives {1 / (step * unit):.6g} Hz"
-            findings.append(Finding("note", "time-unit", message))
-            return unit
-    return None
+        raise RecordError(f"{path}: column {name!r} has rows that are no date or time: set the rate with --rate")
+    moments[there] = found
+    return moments
 
 
 def _class_data(path: Path, columns: _Columns) -> RawRecord:
@@ -272,9 +376,11 @@ def _class_data(path: Path, columns: _Columns) -> RawRecord:
     Each run of equal bits is a separate waveform. Currents are in ampere and voltages in per unit; the file has no
     other columns.
     """
-    bits = np.stack([np.array(columns.table.column(name).to_numpy()) for name in CLASS_DATA_HEADER[:4]])
+    found, _, _ = _collected(path, columns)
+    bits, values = found[:4], found[4:]
+    if not found.shape[1]:
+        raise RecordError(f"{path}: the table has no rows")
     edges = [0, *(np.flatnonzero((np.diff(bits) != 0).any(axis=0)) + 1).tolist(), bits.shape[1]]
-    values = np.stack([np.array(columns.table.column(n).to_numpy(), np.float32) for n in CLASS_DATA_HEADER[4:]])
     segments = tuple(Segment(a, b, CLASS_DATA_RATE_HZ, a / CLASS_DATA_RATE_HZ) for a, b in itertools.pairwise(edges))
     channels = tuple(
         RawChannel(k, name, "A" if name.startswith("I") else "pu") for k, name in enumerate(CLASS_DATA_HEADER[4:], 1)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from domains.powerline.waveforms.errors import RecordError
@@ -16,7 +19,28 @@ BLOCK_BYTES = 4 << 20
 """Number of bytes parsed at a time; a longer line is an error."""
 PLAIN = bytes(code if code < 128 else ord("?") for code in range(256))
 """Table that replaces bytes that are not ASCII. Numbers are ASCII, and pyarrow quotes the text in errors as UTF-8."""
-MISSING = ["", " ", "NaN", "nan", "NAN", "null", "-"]
+BLANK = PLAIN.replace(b"\t", b" ")
+EXPONENT = bytes.maketrans(b"dD", b"eE")
+MISSING = [
+    *("", " ", "NaN", "nan", "NAN", "null", "NULL", "None", "none", "NA", "N/A", "n/a", "#N/A"),
+    *(
+        "-",
+        "--",
+        "---",
+        "?",
+        "*",
+        "#DIV/0!",
+        "#VALUE!",
+        "1.#QNAN",
+        "-1.#QNAN",
+        "1.#IND",
+        "-1.#IND",
+        "-nan",
+        "-NaN",
+        "-nan(ind)",
+        "nan(ind)",
+    ),
+]
 
 
 def csv_table(
@@ -74,14 +98,196 @@ def csv_table(
             ),
         )
     except (pa.ArrowException, OSError) as error:
-        raise _converted(path, error, wrong, first_line) from None
+        raise _converted(path, error, wrong, lambda number: first_line - 1 + number) from None
 
 
-def _converted(path: Path, error: Exception, wrong: Sequence[str], first_line: int) -> RecordError:
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Notation of the rows of a table.
+
+    Attributes:
+        separator: character between the columns; a blank for any number of blanks and tabs.
+        comma: True if the decimal sign is a comma.
+        thousands: sign between the thousands; empty if there is none.
+        mixed: True if some numbers have a decimal comma and others a decimal point.
+        exponent_d: True if exponents are written with a D, as Fortran does.
+    """
+
+    separator: str = ","
+    comma: bool = False
+    thousands: str = ""
+    mixed: bool = False
+    exponent_d: bool = False
+
+
+def table_batches(
+    file: BinaryIO,
+    path: Path,
+    dialect: Dialect,
+    *,
+    count: int,
+    numbers: Sequence[int],
+    texts: Sequence[int] = (),
+    first_line: int = 1,
+    notes: list[str] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a text table in batches, so that memory does not hold the text.
+
+    Args:
+        file: the file, at the first row.
+        path: its path, for messages.
+        dialect: notation of the rows.
+        count: number of columns.
+        numbers: columns to be read as float64 in columns named by their index, null where missing.
+        texts: columns to be read as text.
+        first_line: number of the first row's line in the file.
+        notes: list to which a note is added if the last line is cut off.
+
+    Yields:
+        Batches of the wanted columns, whose names are the indices as text.
+
+    Raises:
+        RecordError: a row has another number of columns, or a value is not a number; the message names the line.
+    """
+    wrong: list[tuple[int, str]] = []
+
+    def wrong_row(row: Any) -> str:
+        # A row of blanks or separators alone holds nothing; a cut row at the end is judged when the end is reached.
+        if row.text.strip(" \t,;|"):
+            wrong.append((row.number or 0, f"expected {row.expected_columns} values, found {row.actual_columns}"))
+        return "skip"
+
+    as_text = bool(dialect.thousands) or dialect.mixed
+    kinds = {str(k): pa.string() if as_text else pa.float64() for k in numbers} | {str(k): pa.string() for k in texts}
+    if not kinds:
+        raise RecordError(f"{path}: the table has no column of numbers")
+    rows, start = 0, file.tell()
+
+    def line_of(number: int) -> int:
+        file.seek(start)
+        return first_line + _line_of(_Rows(file, dialect), number)
+
+    try:
+        reader = pa.csv.open_csv(
+            pa.PythonFile(_Rows(file, dialect), mode="r"),
+            read_options=pa.csv.ReadOptions(
+                column_names=[str(k) for k in range(count)], use_threads=False, block_size=BLOCK_BYTES
+            ),
+            parse_options=pa.csv.ParseOptions(delimiter=dialect.separator, invalid_row_handler=wrong_row),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=kinds,
+                include_columns=[str(k) for k in (*numbers, *texts)],
+                null_values=MISSING,
+                strings_can_be_null=True,
+                decimal_point="," if dialect.comma else ".",
+            ),
+        )
+        for batch in reader:
+            rows += batch.num_rows
+            if wrong and (len(wrong) > 1 or rows + 1 > wrong[0][0]):
+                raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][1])
+            if as_text:
+                batch = _numbers(batch, numbers, dialect)
+            yield batch
+    except (pa.ArrowException, OSError) as error:
+        if wrong:
+            raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][1]) from None
+        raise _converted(path, error, [], line_of) from None
+    if wrong and rows == 0:
+        raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][1])
+    if wrong and notes is not None:
+        notes.append(f"the last line, {line_of(wrong[0][0])}, is incomplete: it is skipped")
+
+
+def _numbers(batch: pa.RecordBatch, numbers: Sequence[int], dialect: Dialect) -> pa.RecordBatch:
+    """Convert columns of text to numbers, without the signs between the thousands and with decimal points."""
+    wanted = {str(k) for k in numbers}
+    columns = []
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name in wanted:
+            for sign in dict.fromkeys((dialect.thousands, " ", "?" * 2, "?")) if dialect.thousands else ():
+                column = pc.replace_substring(column, sign, "")
+            column = pc.utf8_trim_whitespace(pc.replace_substring(column, ",", "."))
+            missing = pc.is_in(column, pa.array(MISSING))
+            column = pc.if_else(missing, pa.scalar(None, pa.string()), column).cast(pa.float64())
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+class _Rows:
+    """File object that gives the rows in a notation that pyarrow reads."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO, dialect: Dialect) -> None:
+        self._file = file
+        self._table = BLANK if dialect.separator == " " else PLAIN
+        if dialect.exponent_d:
+            self._table = self._table.translate(EXPONENT)
+        self._blanks = dialect.separator == " "
+        self._held = b"\n"
+        """Last byte given, and the blanks read after it: whether they end a line shows in the next block."""
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next rows; an empty text only at the end of the file."""
+        while True:
+            block = self._file.read(size)
+            if not block:
+                return b""
+            rows: bytes = block.translate(self._table)
+            if self._blanks:
+                rows = self._single_blanks(rows)
+            if rows:
+                return rows
+
+    def _single_blanks(self, rows: bytes) -> bytes:
+        """Replace every run of blanks by one, without those at the start and the end of a line."""
+        text = np.frombuffer(self._held + rows, np.uint8)
+        blank = text == 0x20
+        end = (text == 0x0A) | (text == 0x0D)
+        # A blank stays if it is the last one of a run that neither begins nor ends a line.
+        keep = ~blank
+        keep[:-1] |= blank[:-1] & ~blank[1:] & ~end[1:]
+        before = np.maximum.accumulate(np.where(blank, 0, np.arange(len(text))))
+        keep &= ~(blank & end[before])
+        # Blanks at the end of the block are held back with the byte before them.
+        stop = len(text) - int(blank[::-1].argmin()) if not blank.all() else 0
+        last = text[stop - 1 :]
+        kept = text[1:stop][keep[1:stop]]
+        self._held = last.tobytes()
+        return kept.tobytes()
+
+
+def _line_of(rows: _Rows, number: int) -> int:
+    """Return the number of lines before a row; pyarrow counts the rows without the empty lines."""
+    lines = found = 0
+    held = b""
+    while found < number:
+        block = rows.read(BLOCK_BYTES)
+        parts = (held + block).splitlines(keepends=True)
+        if block:
+            held = parts.pop()
+        for part in parts:
+            lines += 1
+            found += bool(part.strip(b"\r\n"))
+            if found == number:
+                return lines - 1
+        if not block:
+            break
+    return max(lines - 1, 0)
+
+
+def _converted(path: Path, error: Exception, wrong: Sequence[str], line_of: Callable[[int], int]) -> RecordError:
     """Convert an error of pyarrow, with the number of the line if pyarrow gives one."""
     message = " ".join(str(error).split())[:200]
     found = re.search(r"[Rr]ow #(\d+)\s*:?\s*(.*)", message)
     if found is None:
         return RecordError(f"{path}: {message}")
     what = wrong[0] if wrong else found.group(2) or "cannot be read"
-    return RecordError.in_line(path, first_line - 1 + int(found.group(1)), what)
+    return RecordError.in_line(path, line_of(int(found.group(1))), what)
