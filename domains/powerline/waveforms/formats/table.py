@@ -6,29 +6,22 @@ import io
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from domains.powerline.waveforms.channel_values import StoredValues
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.column_units import split_units
+from domains.powerline.waveforms.formats.columns import Columns, Times, collected, timed_record
 from domains.powerline.waveforms.formats.encodings import decode_text
-from domains.powerline.waveforms.formats.segments import SampleClock, find_segments
 from domains.powerline.waveforms.formats.table_layout import Layout, find_layout
 from domains.powerline.waveforms.formats.table_times import (
-    Stated,
     TimeColumns,
-    even_rate,
     find_time_columns,
-    moments_of,
-    stamps_of_numbers,
-    stamps_of_text,
     stated_values,
 )
 from domains.powerline.waveforms.formats.text_table import Dialect, table_batches
@@ -44,22 +37,7 @@ CLASS_DATA_HZ, CLASS_DATA_RATE_HZ = 50.0, 20_000.0
 """Mains frequency and sampling rate of ``classData.csv``: it has no times, and about 400 samples per cycle."""
 BATCH_VALUES = 1 << 22
 """Number of values of a Parquet table that are unpacked at a time."""
-NO_MOMENT = np.iinfo(np.int64).min
 KNOWN_KEYS = {"time", "time_unit", "rate_hz", "lines"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Columns of a table and its rows in batches, whose columns are named by their indices."""
-
-    names: tuple[str, ...]
-    units: tuple[str, ...]
-    values: tuple[int, ...]
-    """Indices of the columns of numbers that are no times."""
-    times: TimeColumns
-    batches: Iterator[pa.RecordBatch]
-    encoding: str = ""
-    stated: Stated = field(default_factory=Stated)
 
 
 def is_table(path: Path) -> bool:
@@ -119,7 +97,7 @@ def _is_moment(kind: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(kind))
 
 
-def _parquet(path: Path, mapping: dict[str, Any]) -> _Columns:
+def _parquet(path: Path, mapping: dict[str, Any]) -> Columns:
     try:
         file = pq.ParquetFile(path)
         fields = [f for f in file.schema_arrow if _is_number(f.type) or _is_moment(f.type)]
@@ -142,7 +120,7 @@ def _parquet(path: Path, mapping: dict[str, Any]) -> _Columns:
         raise RecordError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from None
     values = tuple(k for k, is_numeric in enumerate(numeric) if is_numeric and k not in times.used)
     batches = _parquet_batches(path, file, [f.name for f in fields])
-    return _Columns(names, units, values, times, batches)
+    return Columns(names, units, values, times, batches)
 
 
 def _parquet_sample(file: pq.ParquetFile, names: list[str]) -> list[list[str]]:
@@ -167,7 +145,7 @@ def _parquet_batches(path: Path, file: pq.ParquetFile, names: list[str]) -> Iter
         raise RecordError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any], findings: list[Finding]) -> _Columns:
+def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any], findings: list[Finding]) -> Columns:
     file, stated_encoding = _opened(path, options)
     head = file.read(HEAD_BYTES)
     lines = head.splitlines(keepends=True)
@@ -184,7 +162,7 @@ def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any], findings: li
         times = TimeColumns()
     values = tuple(k for k, is_numeric in enumerate(layout.numeric) if is_numeric and k not in times.used)
     file.seek(layout.offset)
-    return _Columns(
+    return Columns(
         names=names,
         units=units,
         values=values,
@@ -226,7 +204,7 @@ def _csv_batches(
     texts = [k for k in times.texts if not layout.numeric[k]]
     numbers = sorted({*values, *(k for k in (times.number,) if k is not None)})
     exponents = any(re.search(r"\d[dD][+-]?\d", cell) for row in layout.sample for cell in row)
-    dialect = Dialect(layout.separator, layout.comma, layout.thousands, layout.mixed, exponents)
+    dialect = Dialect(layout.separator, layout.comma, layout.thousands, layout.mixed, fortran=exponents)
     notes: list[str] = []
     with file:
         yield from table_batches(
@@ -264,119 +242,31 @@ def _wanted_time(path: Path, mapping: dict[str, Any], names: Any, written: Any) 
 
 
 def _raw(
-    path: Path, columns: _Columns, options: ReadOptions, mapping: dict[str, Any], kind: str, findings: list[Finding]
+    path: Path, columns: Columns, options: ReadOptions, mapping: dict[str, Any], kind: str, findings: list[Finding]
 ) -> RawRecord:
-    values, numbers, moments = _collected(path, columns)
-    rows = values.shape[1]
-    if rows < 2 or not columns.values:
-        raise RecordError(f"{path}: the table needs a column of numbers besides the time, and at least two rows")
-    rate = options.rate_hz or mapping.get("rate_hz")
-    stamps: NDArray[np.int64] | None = None
-    start_ns = 0
-    if moments is not None:
-        stamps, start_ns = stamps_of_text(moments)
-    elif numbers is not None and columns.times.number is not None:
-        unit = mapping.get("time_unit") or columns.units[columns.times.number] or None
-        stamps, start_ns = stamps_of_numbers(numbers, unit, findings)
-    even = even_rate(stamps) if stamps is not None and not rate else None
-    if even is not None:
-        message = f"the times have too few digits for every row: {even:g} Hz follow from all of them"
-        findings.append(Finding("note", "rate-from-times", message))
-        rate, stamps = even, None
-    if not rate and columns.stated.rate_hz and (stamps is None or not (stamps > 0).any()):
-        rate = columns.stated.rate_hz
-        message = f"the rows have no usable time: the {rate:g} Hz stated above the names are used"
-        findings.append(Finding("note", "rate-from-text", message))
-    if rate is None and stamps is None:
-        raise RecordError(f"{path}: the table has no usable time column: set the sampling rate with --rate")
-    clock = SampleClock(rows, [(float(rate or 0.0), rows)], None, None if rate else stamps, 1e-9)
-    segments, found = find_segments(clock)
-    if not segments:
-        raise RecordError(f"{path}: the times do not advance: set the sampling rate with --rate")
-    if not start_ns and options.start_ns is None:
-        findings.append(Finding("note", "no-start-time", "the table has no date: times count from 1970"))
-    return RawRecord(
-        path=path,
-        format=kind,
-        channels=tuple(
-            RawChannel(number, columns.names[k], columns.units[k]) for number, k in enumerate(columns.values, 1)
-        ),
-        source=StoredValues(values),
-        segments=segments,
-        start_ns=start_ns if options.start_ns is None else options.start_ns,
+    values, numbers, moments = collected(path, columns)
+    unit = columns.units[columns.times.number] if columns.times.number is not None else ""
+    return timed_record(
+        path,
+        kind,
+        [RawChannel(number, columns.names[k], columns.units[k]) for number, k in enumerate(columns.values, 1)],
+        values,
+        Times(numbers, str(mapping.get("time_unit") or unit), moments, columns.stated.rate_hz),
+        options,
+        rate_hz=mapping.get("rate_hz"),
         header_hz=columns.stated.mains_hz,
         encoding=columns.encoding,
-        findings=[*findings, *found],
+        findings=findings,
     )
 
 
-def _collected(
-    path: Path, columns: _Columns
-) -> tuple[NDArray[np.float32], NDArray[np.float64] | None, list[NDArray[np.int64]] | None]:
-    """Return values float32 (columns, t), NaN where missing, the times as numbers, and the times written as text."""
-    parts: list[NDArray[np.float32]] = []
-    numbers: list[NDArray[np.float64]] = []
-    moments: list[list[NDArray[np.int64]]] = [[] for _ in columns.times.texts]
-    for batch in columns.batches:
-        values = np.empty((len(columns.values), batch.num_rows), np.float32)
-        with np.errstate(over="ignore"):
-            for row, k in enumerate(columns.values):
-                values[row] = _floats(batch.column(str(k)))
-        values[~np.isfinite(values)] = np.nan
-        parts.append(values)
-        if columns.times.number is not None:
-            numbers.append(_floats(batch.column(str(columns.times.number))))
-        for place, k in enumerate(columns.times.texts):
-            moments[place].append(_moments(path, columns.names[k], batch.column(str(k))))
-    if not parts:
-        return np.empty((len(columns.values), 0), np.float32), None, None
-    values = np.concatenate(parts, axis=1)
-    parts.clear()
-    time = np.concatenate(numbers) if numbers else None
-    texts = [np.concatenate(part) for part in moments]
-    # Rows at the end that hold only separators are no samples.
-    stop = values.shape[1]
-    while stop and np.isnan(values[:, stop - 1]).all() and (time is None or np.isnan(time[stop - 1])):
-        if any(text[stop - 1] != NO_MOMENT for text in texts):
-            break
-        stop -= 1
-    for text, k in zip(texts, columns.times.texts, strict=True):
-        if (text[:stop] == NO_MOMENT).any():
-            raise RecordError(f"{path}: column {columns.names[k]!r} has rows without a time: set the rate with --rate")
-    return values[:, :stop], None if time is None else time[:stop], [text[:stop] for text in texts] or None
-
-
-def _floats(column: pa.Array) -> NDArray[np.float64]:
-    return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
-
-
-def _moments(path: Path, name: str, column: pa.Array) -> NDArray[np.int64]:
-    """Return moments in ns, ``NO_MOMENT`` where missing, from a column of text or of timestamps."""
-    moments = np.full(len(column), NO_MOMENT, np.int64)
-    there = column.is_valid().to_numpy(zero_copy_only=False)
-    found: NDArray[np.int64] | None
-    try:
-        column = column.drop_null()
-        if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.timestamp("ns")).cast(pa.int64())
-            found = np.asarray(column.to_numpy(zero_copy_only=False), np.int64)
-        else:
-            found = moments_of(column)
-    except (pa.ArrowException, OverflowError):
-        found = None
-    if found is None:
-        raise RecordError(f"{path}: column {name!r} has rows that are no date or time: set the rate with --rate")
-    moments[there] = found
-    return moments
-
-
-def _class_data(path: Path, columns: _Columns) -> RawRecord:
+def _class_data(path: Path, columns: Columns) -> RawRecord:
     """Return ``classData.csv`` as a raw record.
 
     Each run of equal bits is a separate waveform. Currents are in ampere and voltages in per unit; the file has no
     other columns.
     """
-    found, _, _ = _collected(path, columns)
+    found, _, _ = collected(path, columns)
     bits, values = found[:4], found[4:]
     if not found.shape[1]:
         raise RecordError(f"{path}: the table has no rows")

@@ -110,14 +110,14 @@ class Dialect:
         comma: True if the decimal sign is a comma.
         thousands: sign between the thousands; empty if there is none.
         mixed: True if some numbers have a decimal comma and others a decimal point.
-        exponent_d: True if exponents are written with a D, as Fortran does.
+        fortran: True if Fortran wrote the numbers: 1.0D-3, 1.0-103 without a letter, stars for what is too long.
     """
 
     separator: str = ","
     comma: bool = False
     thousands: str = ""
     mixed: bool = False
-    exponent_d: bool = False
+    fortran: bool = False
 
 
 def table_batches(
@@ -222,7 +222,8 @@ class _Rows:
     def __init__(self, file: BinaryIO, dialect: Dialect) -> None:
         self._file = file
         self._table = BLANK if dialect.separator == " " else PLAIN
-        if dialect.exponent_d:
+        self._fortran = dialect.fortran
+        if dialect.fortran:
             self._table = self._table.translate(EXPONENT)
         self._blanks = dialect.separator == " "
         self._held = b"\n"
@@ -241,10 +242,24 @@ class _Rows:
             if not block:
                 return b""
             rows: bytes = block.translate(self._table)
+            if self._fortran:
+                rows = self._completed(rows)
             if self._blanks:
                 rows = self._single_blanks(rows)
             if rows:
                 return rows
+
+    def _completed(self, rows: bytes) -> bytes:
+        """Read on to the end of a line, and write exponents and missing values in the usual way."""
+        rest: bytes = self._file.readline(BLOCK_BYTES)
+        rows += rest.translate(self._table)
+        if b"**" in rows:
+            rows = re.sub(rb"\*{2,}", b"NaN", rows)
+        text = np.frombuffer(rows, np.uint8)
+        signs = (text[1:] == 0x2D) | (text[1:] == 0x2B)
+        if (signs & (text[:-1] >= 0x30) & (text[:-1] <= 0x39)).any():
+            rows = re.sub(rb"(?<=\d)([+-]\d{3})(?!\d)", rb"E\1", rows)
+        return rows
 
     def _single_blanks(self, rows: bytes) -> bytes:
         """Replace every run of blanks by one, without those at the start and the end of a line."""
