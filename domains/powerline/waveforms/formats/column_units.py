@@ -13,7 +13,7 @@ UNITS = frozenset(
         *("v", "mv", "kv", "volt", "volts", "в", "мв", "кв", "伏", "伏特", "千伏"),
         *("s", "sec", "secs", "second", "seconds", "с", "сек", "秒", "ms", "msec", "мс", "毫秒"),
         *("us", "usec", "µs", "μs", "мкс", "微秒", "ns", "hz", "khz", "гц", "赫兹", "rpm"),
-        *("w", "kw", "mw", "вт", "квт", "мвт", "va", "kva", "mva", "ва", "ква", "мва"),
+        *("w", "kw", "mw", "вт", "квт", "мвт", "kva", "mva", "ва", "ква", "мва"),
         *("var", "kvar", "mvar", "вар", "квар", "мвар", "deg", "rad", "°", "°c", "度"),
         *("pu", "p.u.", "p.u", "о.е.", "ое", "%", "ohm", "ohms", "ω", "ом", "nm", "logic", "bool"),
     )
@@ -42,7 +42,8 @@ def is_unit(text: str) -> bool:
     if plain.lower() in NO_UNIT:
         return True
     first, _, rest = plain.partition(" ")
-    if first.lower() not in UNITS:
+    # VA is a unit, and Va the voltage of a phase.
+    if first.lower() not in UNITS and first != "VA":
         return False
     return not rest.strip() or _QUALIFIED.fullmatch(rest.strip().strip("()")) is not None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,10 +106,10 @@ def read_matlab(path: Path, options: ReadOptions) -> RawRecord:
     findings: list[Finding] = []
     times, unit, used = _times(content.arrays, length)
     columns = [
-        (*named, values)
+        column
         for array in content.arrays
         if id(array) not in used and length in array.values.shape
-        for *named, values in _columns(content, array, length, times)
+        for column in _columns(content, array, length, times)
     ]
     if not columns:
         raise RecordError(f"{path}: no variable holds samples besides the time")
@@ -118,9 +118,10 @@ def read_matlab(path: Path, options: ReadOptions) -> RawRecord:
     _report_left(content, length, findings)
     rate, mains = _rate(content.arrays), _scalar(content.arrays, MAINS_NAME, 10, 80)
     names = split_units([name for name, _, _ in columns])
+    uses = Counter(name for name, _ in names)
     channels = [
-        RawChannel(number, name if [n for n, _ in names].count(name) == 1 else whole, unit_of_name or given)
-        for number, ((name, unit_of_name), (whole, given, _)) in enumerate(zip(names, columns, strict=True), 1)
+        RawChannel(number, name if uses[name] == 1 else whole, own or given)
+        for number, ((name, own), (whole, given, _)) in enumerate(zip(names, columns, strict=True), 1)
     ]
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.stack([np.asarray(column, np.float32) for *_, column in columns])
@@ -264,7 +265,8 @@ def _columns(
         same = times is not None and np.array_equal(np.asarray(values, np.float64), times)
         if k == 0 and count > 1 and (same or _runs_evenly(values)):
             continue
-        yield names[k] if names else plain if count == 1 else f"{plain}:{k + 1}", units[k], values
+        name = plain if count == 1 else f"{plain}:{k + 1}"
+        yield (names[k] or name) if names else name, units[k], values
 
 
 def _beside(content: _Content, array: _Array, pattern: re.Pattern[str], count: int) -> list[str]:

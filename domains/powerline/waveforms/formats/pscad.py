@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.columns import Columns, Times, collected, timed_record
 from domains.powerline.waveforms.formats.encodings import decode_text
-from domains.powerline.waveforms.formats.table_layout import BLANKS, is_number
+from domains.powerline.waveforms.formats.table_layout import BLANKS
 from domains.powerline.waveforms.formats.table_times import TimeColumns
-from domains.powerline.waveforms.formats.text_table import Dialect, table_batches
+from domains.powerline.waveforms.formats.text_table import Dialect, is_number, table_batches
 from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord, ReadOptions
 
 COLUMNS = 10

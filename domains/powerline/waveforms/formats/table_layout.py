@@ -11,14 +11,12 @@ from pathlib import Path
 
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.column_units import is_unit
-from domains.powerline.waveforms.formats.text_table import MISSING
+from domains.powerline.waveforms.formats.table_times import TIME_NAME
+from domains.powerline.waveforms.formats.text_table import GROUPED, is_missing, is_number
 
 BLANKS = " "
 """Separator of a table whose columns are separated by any number of blanks and tabs."""
 SEPARATORS = (",", ";", "\t", "|", BLANKS)
-NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eEdD][+-]?\d{1,4})?|[+-]?(inf|infinity)", re.IGNORECASE)
-GROUPED = re.compile(r"[+-]?\d{1,3}(?:([.,' \u00a0\u202f])\d{3})(?:\1\d{3})*(?:(?!\1)[.,]\d*)?")
-"""Number with a sign between the thousands."""
 COMMENT = re.compile(r"^\s*(?:#+|%+|//+|!+|\*+|;(?=\s))\s*")
 RULE = re.compile(r"^[\s\W_]+$")
 SCANNED_LINES = 2000
@@ -27,7 +25,6 @@ SAMPLE_LINES, SAMPLE_CHARS = 100, 300_000
 """Number of rows from which separator and kinds of columns are found, and their greatest length together."""
 HEADER_REACH = 10
 """Number of lines above the first row among which the names are sought."""
-_MISSING = {text.strip().lower() for text in MISSING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +59,6 @@ class Layout:
     preamble: tuple[str, ...]
 
 
-def is_number(cell: str) -> bool:
-    """Return True for a number in any notation: decimal comma, D exponent, signs between the thousands.
-
-    Example:
-        >>> [is_number(cell) for cell in ("1,5", "-1.0D-3", "1.234,5", "12:30", "NaN", "")]
-        [True, True, True, False, False, False]
-    """
-    return NUMBER.fullmatch(cell) is not None or GROUPED.fullmatch(cell) is not None
-
-
-def is_missing(cell: str) -> bool:
-    """Return True for an empty cell and for a usual sign of a missing value."""
-    return cell.lower() in _MISSING
-
-
 def find_layout(lines: Sequence[bytes], rows: Sequence[str], path: Path) -> Layout:
     """Find the layout.
 
@@ -102,8 +84,12 @@ def find_layout(lines: Sequence[bytes], rows: Sequence[str], path: Path) -> Layo
     first = next((k for k in filled if _fits(cells[k], numeric)), None)
     if first is None:
         raise RecordError(f"{path}: the table has no row of numbers")
-    header, first = _header_lines(rows, filled, first, separator, count, path)
+    open_end = all(is_missing(row[-1]) for row in table)
+    header, first = _header_lines(rows, filled, first, separator, count, open_end, path)
     names, units, named = _names([found for _, found in header], numeric)
+    # A column without a name and values follows from a separator at the end of every row.
+    if open_end and not any(found[-1] for _, found in header):
+        numeric = (*numeric[:-1], False)
     sample = [row for row in table if _fits(row, numeric)]
     values = [cell for row in sample for cell, wanted in zip(row, numeric, strict=True) if wanted]
     comma, thousands, mixed = _decimal_sign(values)
@@ -151,9 +137,8 @@ def _separator(rows: Sequence[str], path: Path) -> tuple[str, int]:
             if separator != BLANKS and separator not in row:
                 continue
             cells = split(row, separator)
-            scores[len(cells)] += sum(map(is_number, cells)) ** 2 / max(len(cells), 1)
+            scores[len(cells)] += sum(map(is_number, cells)) ** 2 / max(sum(map(bool, cells)), 1)
         for count, score in scores.items():
-            # Blanks beside another separator are no columns of their own.
             if count >= 2 and score > best[0]:
                 best = (score, separator, count)
     if not best[1]:
@@ -175,13 +160,13 @@ def _fits(cells: Sequence[str], numeric: Sequence[bool]) -> bool:
 
 
 def _header_lines(
-    rows: Sequence[str], filled: Sequence[int], first: int, separator: str, count: int, path: Path
+    rows: Sequence[str], filled: Sequence[int], first: int, separator: str, count: int, open_end: bool, path: Path
 ) -> tuple[list[tuple[int, list[str]]], int]:
     """Return the lines of names and units, from top to bottom, and the number of the first row."""
     above = [k for k in filled if k < first][::-1][:HEADER_REACH]
     header: list[tuple[int, list[str]]] = []
     for k in above:
-        cells = _header_cells(rows[k], separator, count)
+        cells = _header_cells(rows[k], separator, count, open_end)
         if cells is None:
             if header and not RULE.match(rows[k]):
                 break
@@ -205,7 +190,7 @@ def _header_lines(
     return header, first
 
 
-def _header_cells(row: str, separator: str, count: int) -> list[str] | None:
+def _header_cells(row: str, separator: str, count: int, open_end: bool) -> list[str] | None:
     """Split a line of names into as many cells as the rows have; None if it cannot be split so."""
     for text in dict.fromkeys((row, COMMENT.sub("", row))):
         for sign in (separator, *(other for other in SEPARATORS if other != separator)):
@@ -214,7 +199,7 @@ def _header_cells(row: str, separator: str, count: int) -> list[str] | None:
                 cells.pop()
             if len(cells) == count + 1 and cells[-1].lower() == "comment":
                 cells.pop()
-            if len(cells) == count - 1 and sign == separator and count > 2:
+            if open_end and len(cells) == count - 1 and sign == separator:
                 # Rows that end with the separator have an empty last column.
                 cells.append("")
             if len(cells) == count and sum(map(bool, cells)) * 2 > (1 if count == 2 else 0):
@@ -232,9 +217,10 @@ def _names(header: Sequence[Sequence[str]], numeric: Sequence[bool]) -> tuple[tu
     units = [""] * count
     lines = []
     for cells in header:
-        there = [cell for cell in cells if cell]
-        if there and all(is_unit(cell.strip("[](){} ")) for cell in there) and (len(header) > 1 or len(there) > 1):
-            units = [cell.strip("[](){} ") for cell in cells]
+        bare = [cell.strip("[](){}<> ") for cell in cells]
+        there = [cell for cell in bare if cell]
+        if there and all(map(is_unit, there)) and (len(header) > 1 or len(there) > 1):
+            units = bare
         elif there:
             lines.append(cells)
     if not lines:
@@ -256,12 +242,12 @@ def _joined(upper: Sequence[str], lower: Sequence[str]) -> list[str]:
     names, device = [], ""
     for above, below in zip(upper, lower, strict=True):
         device = above or device
-        if not below or below == device:
+        if TIME_NAME.match(below):
+            names.append(below)
+        elif not below or below == device:
             names.append(device)
         else:
             names.append(f"{device}|{below}" if device else below)
-    # The first column is usually the time, whatever the device above it.
-    names[0] = lower[0] or upper[0]
     return names
 
 

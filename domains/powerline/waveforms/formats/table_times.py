@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.formats.table_layout import is_number
+from domains.powerline.waveforms.formats.text_table import is_number
 from domains.powerline.waveforms.record import Finding
 
 TIME_NAME = re.compile(

@@ -42,6 +42,26 @@ MISSING = [
     ),
 ]
 
+_MISSING = {text.strip().lower() for text in MISSING}
+NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eEdD][+-]?\d{1,4})?|[+-]?(inf|infinity)", re.IGNORECASE)
+GROUPED = re.compile(r"[+-]?\d{1,3}(?:([.,' \u00a0\u202f])\d{3})(?:\1\d{3})*(?:(?!\1)[.,]\d*)?")
+"""Number with a sign between the thousands."""
+
+
+def is_number(cell: str) -> bool:
+    """Return True for a number in any notation: decimal comma, D exponent, signs between the thousands.
+
+    Example:
+        >>> [is_number(cell) for cell in ("1,5", "-1.0D-3", "1.234,5", "12:30", "NaN", "")]
+        [True, True, True, False, False, False]
+    """
+    return NUMBER.fullmatch(cell) is not None or GROUPED.fullmatch(cell) is not None
+
+
+def is_missing(cell: str) -> bool:
+    """Return True for an empty cell and for a usual sign of a missing value."""
+    return cell.lower() in _MISSING
+
 
 def csv_table(
     source: bytes,
@@ -276,7 +296,7 @@ class _Rows:
         last = text[stop - 1 :]
         kept = text[1:stop][keep[1:stop]]
         self._held = last.tobytes()
-        return kept.tobytes()
+        return bytes(kept.tobytes())
 
 
 def _line_of(rows: _Rows, number: int) -> int:
