@@ -7,22 +7,17 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 
-UNITS = frozenset(
-    (
-        *("a", "ma", "ka", "amp", "amps", "ampere", "amperes", "а", "ма", "ка", "安", "安培", "千安"),
-        *("v", "mv", "kv", "volt", "volts", "в", "мв", "кв", "伏", "伏特", "千伏"),
-        *("s", "sec", "secs", "second", "seconds", "с", "сек", "秒", "ms", "msec", "мс", "毫秒"),
-        *("us", "usec", "µs", "μs", "мкс", "微秒", "ns", "hz", "khz", "гц", "赫兹", "rpm"),
-        *("w", "kw", "mw", "вт", "квт", "мвт", "kva", "mva", "ва", "ква", "мва"),
-        *("var", "kvar", "mvar", "вар", "квар", "мвар", "deg", "rad", "°", "°c", "度"),
-        *("pu", "p.u.", "p.u", "о.е.", "ое", "%", "ohm", "ohms", "ω", "ом", "nm", "logic", "bool"),
-    )
-)
-"""Units in lower case, of everything that recordings of power systems contain."""
+from domains.powerline.waveforms.units import read_unit
+
+NO_PHASES = frozenset("AVWsavwАВавс%°")
+"""Single letters that can be units: of the others, B, C, R … are phases."""
+NAMES_OF_PHASES = frozenset(("ua", "ub", "uc", "uv", "va", "vb", "vc", "ba", "kb", "mb"))
+"""Words in lower case that name voltages of phases, though some of them can be units."""
 NO_UNIT = frozenset(("-", "1", "--", "none", "n/a"))
 """Texts that a row of units has for a quantity without a unit."""
 TIME_STEM = re.compile(r"\W*(t|time|times|timestamp|zeit|temps|tiempo|tempo|время|时间)\W*", re.IGNORECASE)
-_QUALIFIED = re.compile(r"(?:rms|peak|pk|prim(?:ary)?|sec(?:ondary)?|eff|inst|real|эфф|перв|втор)\.?", re.IGNORECASE)
+_RELATIVE = re.compile(r"p\.?\s?u\.?|о\.?\s?е\.?|%", re.IGNORECASE)
+_QUALIFIED = re.compile(r"rms|peak|pk|prim?(?:ary)?|sec(?:ondary)?|eff|inst|real|эфф|перв|втор", re.IGNORECASE)
 _PLAIN = re.compile(r"^[A-Za-zА-Яа-я%°µμ.]{1,6}$")
 _BRACKETS = re.compile(r"^(?P<name>.*?)\s*[\[({<]\s*(?P<unit>[^\[\](){}<>]{1,16}?)\s*[\])}>]\s*$")
 _IN = re.compile(r"^(?P<name>.+?)\s+in\s+(?P<unit>\S{1,8})\s*$")
@@ -41,11 +36,13 @@ def is_unit(text: str) -> bool:
     plain = unicodedata.normalize("NFKC", text).strip().strip("[](){}\"' ")
     if plain.lower() in NO_UNIT:
         return True
-    first, _, rest = plain.partition(" ")
-    # VA is a unit, and Va the voltage of a phase.
-    if first.lower() not in UNITS and first != "VA":
+    if _RELATIVE.fullmatch(plain):
+        return True
+    first, *rest = re.findall(r"[^\s.()]+", plain) or [""]
+    if (len(first) == 1 and first not in NO_PHASES) or (first.lower() in NAMES_OF_PHASES and first != "VA"):
         return False
-    return not rest.strip() or _QUALIFIED.fullmatch(rest.strip().strip("()")) is not None
+    # Words such as rms and prim follow the unit; other words make it a name.
+    return read_unit(first).state in ("known", "other") and all(map(_QUALIFIED.fullmatch, rest))
 
 
 def split_units(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -69,7 +66,8 @@ def split_units(names: Sequence[str]) -> list[tuple[str, str]]:
                 siblings[other["name"]].add(other["unit"])
     result = []
     for name, (stem, mark, sure) in zip(names, found, strict=True):
-        alone = all(is_unit(other) for other in siblings[stem]) if stem else False
+        marks = siblings[stem]
+        alone = len({mark for mark in marks if len(mark) == 1}) < 2 and all(map(is_unit, marks))
         result.append((stem, mark) if stem and (sure or alone) else (name, ""))
     return result
 

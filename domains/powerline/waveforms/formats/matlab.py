@@ -260,12 +260,15 @@ def _columns(
     names = _beside(content, array, NAMES_NAME, count)
     units = _beside(content, array, UNITS_NAME, count) or [""] * count
     plain = array.label or array.name
+    skipped = 0
     for k in range(count):
         values = matrix[:, k]
         same = times is not None and np.array_equal(np.asarray(values, np.float64), times)
         if k == 0 and count > 1 and (same or _runs_evenly(values)):
+            skipped = 1
             continue
-        name = plain if count == 1 else f"{plain}:{k + 1}"
+        # Numbers from 1 without the time, since they often stand for the phases.
+        name = plain if count == 1 else f"{plain}:{k + 1 - skipped}"
         yield (names[k] or name) if names else name, units[k], values
 
 

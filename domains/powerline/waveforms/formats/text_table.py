@@ -274,7 +274,7 @@ class _Rows:
         rest: bytes = self._file.readline(BLOCK_BYTES)
         rows += rest.translate(self._table)
         if b"**" in rows:
-            rows = re.sub(rb"\*{2,}", b"NaN", rows)
+            rows = re.sub(rb"\*{2,}", b" NaN ", rows)
         text = np.frombuffer(rows, np.uint8)
         signs = (text[1:] == 0x2D) | (text[1:] == 0x2B)
         if (signs & (text[:-1] >= 0x30) & (text[:-1] <= 0x39)).any():
