@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from domains.powerline.waveforms.units import read_unit
 
-NO_PHASES = frozenset("AVWsavwАВавс%°")
+UNIT_LETTERS = frozenset("AVWsavwАВавс安伏秒%°")
 """Single letters that can be units: of the others, B, C, R … are phases."""
 NAMES_OF_PHASES = frozenset(("ua", "ub", "uc", "uv", "va", "vb", "vc", "ba", "kb", "mb"))
 """Words in lower case that name voltages of phases, though some of them can be units."""
@@ -39,7 +39,7 @@ def is_unit(text: str) -> bool:
     if _RELATIVE.fullmatch(plain):
         return True
     first, *rest = re.findall(r"[^\s.()]+", plain) or [""]
-    if (len(first) == 1 and first not in NO_PHASES) or (first.lower() in NAMES_OF_PHASES and first != "VA"):
+    if (len(first) == 1 and first not in UNIT_LETTERS) or (first.lower() in NAMES_OF_PHASES and first != "VA"):
         return False
     # Words such as rms and prim follow the unit; other words make it a name.
     return read_unit(first).state in ("known", "other") and all(map(_QUALIFIED.fullmatch, rest))

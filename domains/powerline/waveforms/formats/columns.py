@@ -14,6 +14,7 @@ from domains.powerline.waveforms.channel_values import StoredValues
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.segments import SampleClock, find_segments
 from domains.powerline.waveforms.formats.table_times import (
+    TIME_UNITS,
     Stated,
     TimeColumns,
     even_rate,
@@ -58,12 +59,14 @@ class Times:
         unit: unit of the numbers; empty if it is not known.
         moments: ns since 1970 or midnight, one array for each column of text; None if the file has none.
         rate_hz: sampling rate that the file states; None if it states none.
+        start_ns: Unix time of the first sample that the file states apart from the times; 0 if it states none.
     """
 
     numbers: NDArray[np.float64] | None = None
     unit: str = ""
     moments: Sequence[NDArray[np.int64]] | None = None
     rate_hz: float | None = None
+    start_ns: int = 0
 
 
 def timed_record(
@@ -107,7 +110,12 @@ def timed_record(
     stamps: NDArray[np.int64] | None = None
     start_ns = 0
     if times.moments is not None:
-        stamps, start_ns = stamps_of_text(times.moments)
+        parts = list(times.moments)
+        if times.numbers is not None:
+            # A column beside the time of day holds the fraction of the second.
+            factor = 1e9 * TIME_UNITS.get(times.unit.lower(), 1e-3)
+            parts.append(np.round(np.nan_to_num(times.numbers) * factor).astype(np.int64))
+        stamps, start_ns = stamps_of_text(parts)
     elif times.numbers is not None:
         stamps, start_ns = stamps_of_numbers(times.numbers, times.unit or None, found)
     even = even_rate(stamps) if stamps is not None and not rate else None
@@ -125,6 +133,7 @@ def timed_record(
     segments, more = find_segments(clock)
     if not segments:
         raise RecordError(f"{path}: the times do not advance: set the sampling rate with --rate")
+    start_ns = start_ns or times.start_ns
     if not start_ns and options.start_ns is None:
         found.append(Finding("note", "no-start-time", "the table has no date: times count from 1970"))
     return RawRecord(

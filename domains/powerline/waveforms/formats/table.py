@@ -204,7 +204,7 @@ def _csv_batches(
     texts = [k for k in times.texts if not layout.numeric[k]]
     numbers = sorted({*values, *(k for k in (times.number,) if k is not None)})
     exponents = any(re.search(r"\d[dD][+-]?\d", cell) for row in layout.sample for cell in row)
-    dialect = Dialect(layout.separator, layout.comma, layout.thousands, layout.mixed, fortran=exponents)
+    dialect = Dialect(layout.separator, layout.comma, layout.thousands, layout.mixed, layout.paired, exponents)
     notes: list[str] = []
     with file:
         yield from table_batches(
@@ -245,13 +245,16 @@ def _raw(
     path: Path, columns: Columns, options: ReadOptions, mapping: dict[str, Any], kind: str, findings: list[Finding]
 ) -> RawRecord:
     values, numbers, moments = collected(path, columns)
-    unit = columns.units[columns.times.number] if columns.times.number is not None else ""
+    place = columns.times.number
+    unit = "" if place is None else columns.units[place]
+    if place is not None and columns.times.texts:
+        unit = unit or columns.names[place]
     return timed_record(
         path,
         kind,
         [RawChannel(number, columns.names[k], columns.units[k]) for number, k in enumerate(columns.values, 1)],
         values,
-        Times(numbers, str(mapping.get("time_unit") or unit), moments, columns.stated.rate_hz),
+        Times(numbers, str(mapping.get("time_unit") or unit), moments, columns.stated.rate_hz, columns.stated.start_ns),
         options,
         rate_hz=mapping.get("rate_hz"),
         header_hz=columns.stated.mains_hz,

@@ -38,11 +38,12 @@ class Layout:
         comma: True if the decimal sign is a comma.
         thousands: sign between the thousands; empty if there is none.
         mixed: True if some numbers have a decimal comma and others a decimal point.
+        paired: True if decimal sign and separator are both commas.
         numeric: True for every column of numbers.
         sample: cells of some rows, at least one.
         offset: position of the first row in the bytes.
         line: number of the line of the first row, from 1.
-        preamble: lines before the names.
+        preamble: lines before the first row.
     """
 
     names: tuple[str, ...]
@@ -52,6 +53,7 @@ class Layout:
     comma: bool
     thousands: str
     mixed: bool
+    paired: bool
     numeric: tuple[bool, ...]
     sample: tuple[tuple[str, ...], ...]
     offset: int
@@ -79,6 +81,12 @@ def find_layout(lines: Sequence[bytes], rows: Sequence[str], path: Path) -> Layo
         raise RecordError(f"{path}: the table has no rows")
     separator, count = _separator([rows[k] for k in filled], path)
     cells = {k: split(rows[k], separator) for k in filled}
+    paired = separator == "," and _is_paired([cells[k] for k in filled], count)
+    if paired:
+        count //= 2
+        for k in filled:
+            if len(cells[k]) == 2 * count and any(map(is_number, cells[k])):
+                cells[k] = [f"{whole}.{part}" for whole, part in zip(cells[k][::2], cells[k][1::2], strict=True)]
     table = [cells[k] for k in filled if len(cells[k]) == count and any(map(is_number, cells[k]))][-SAMPLE_LINES:]
     numeric = tuple(_is_numeric([row[j] for row in table]) for j in range(count))
     first = next((k for k in filled if _fits(cells[k], numeric)), None)
@@ -93,7 +101,6 @@ def find_layout(lines: Sequence[bytes], rows: Sequence[str], path: Path) -> Layo
     sample = [row for row in table if _fits(row, numeric)]
     values = [cell for row in sample for cell, wanted in zip(row, numeric, strict=True) if wanted]
     comma, thousands, mixed = _decimal_sign(values)
-    top = min((k for k, _ in header), default=first)
     return Layout(
         names=names,
         units=units,
@@ -102,11 +109,12 @@ def find_layout(lines: Sequence[bytes], rows: Sequence[str], path: Path) -> Layo
         comma=comma,
         thousands=thousands,
         mixed=mixed,
+        paired=paired,
         numeric=numeric,
         sample=tuple(map(tuple, sample)),
         offset=sum(map(len, lines[:first])),
         line=first + 1,
-        preamble=tuple(row.strip() for row in rows[:top] if row.strip()),
+        preamble=tuple(row.strip() for row in rows[:first] if row.strip()),
     )
 
 
@@ -144,6 +152,13 @@ def _separator(rows: Sequence[str], path: Path) -> tuple[str, int]:
     if not best[1]:
         raise RecordError(f"{path}: the table has no rows with two columns of numbers")
     return best[1], best[2]
+
+
+def _is_paired(cells: Sequence[Sequence[str]], count: int) -> bool:
+    """Return True if the rows have twice as many cells as the names above them, and every second cell is a fraction."""
+    rows = [row for row in cells if len(row) == count and all(map(is_number, row))]
+    names = [row for row in cells if 2 * len(row) == count and not any(map(is_number, row))]
+    return bool(names and rows) and all(cell.isdigit() for row in rows for cell in row[1::2])
 
 
 def _is_numeric(column: Sequence[str]) -> bool:

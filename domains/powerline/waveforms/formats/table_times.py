@@ -33,6 +33,8 @@ TIME_UNITS = {
     **dict.fromkeys(("d", "day", "days"), 86400.0),
 }
 """Seconds of one unit, by its name in lower case."""
+FRACTION_NAMES = {"ms", "msec", "millisecond", "milliseconds", "us", "usec", "µs", "microsecond", "microseconds", "мс"}
+"""Names of a column that holds the fraction of the second beside a column with the time of day."""
 PLAUSIBLE_RATE_HZ = (200.0, 2e6)
 EPOCH_S = 1e8
 """Time in seconds above which times are Unix times."""
@@ -63,6 +65,9 @@ STATED_STEP = re.compile(
     r"(?P<unit>[mµμun]?s(?:ec)?\b)?",
     re.IGNORECASE,
 )
+STATED_START = re.compile(
+    r"(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})[T ,;\t]+(\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,9})?)"
+)
 STATED_MAINS = re.compile(
     r"(?:nominal|system|mains|grid|line|network|power|rated|base)[\s_]*freq\w*\W*(?:hz\W*)?(?P<value>\d+(?:[.,]\d+)?)",
     re.IGNORECASE,
@@ -74,7 +79,7 @@ class TimeColumns:
     """Columns that hold the time of a row.
 
     Attributes:
-        number: index of a column of numbers; None if there is none.
+        number: index of a column of numbers, to which ``texts`` are added; None if there is none.
         texts: indices of columns of text with date, time of day, or both.
         index: index of a column that counts the rows; None if there is none.
     """
@@ -125,6 +130,10 @@ def find_time_columns(
         first = numbers[0]
         if not named or INDEX_NAME.match(names[first]):
             number, index = (None, first) if _counts_rows(sample, first) else (first, None)
+    if texts and not exact:
+        part = next((k for k in numbers if names[k].strip().lower() in FRACTION_NAMES), None)
+        if part is not None:
+            return TimeColumns(number=part, texts=tuple(texts), index=index)
     if texts and (exact or number is None):
         return TimeColumns(texts=tuple(texts), index=index)
     return TimeColumns(number=number, index=index if index != number else None)
@@ -341,6 +350,7 @@ class Stated:
 
     rate_hz: float | None = None
     mains_hz: float | None = None
+    start_ns: int = 0
 
 
 def stated_values(preamble: Sequence[str]) -> Stated:
@@ -348,13 +358,18 @@ def stated_values(preamble: Sequence[str]) -> Stated:
 
     Example:
         >>> stated_values(["Station: X", "Sampling rate: 4.8 kHz", "Nominal frequency = 60 Hz"])
-        Stated(rate_hz=4800.0, mains_hz=60.0)
+        Stated(rate_hz=4800.0, mains_hz=60.0, start_ns=0)
         >>> stated_values(["Sample interval (ms);0,25"]).rate_hz
         4000.0
     """
     rate = mains = None
+    start = 0
     for line in preamble[:200]:
         text = line[:300]
+        moment = STATED_START.search(text)
+        if moment is not None and not start:
+            ns = moments_of(pa.array([f"{moment[1]} {moment[2]}"]))
+            start = 0 if ns is None else max(0, int(ns[0]))
         found = STATED_MAINS.search(text)
         if found is not None:
             value = _value(found["value"])
@@ -371,7 +386,7 @@ def stated_values(preamble: Sequence[str]) -> Stated:
             value, name = _value(found["value"]), (found["unit"] or found["before"] or "s").lower()
             if value is not None and value > 0:
                 rate = round(1 / (value * TIME_UNITS.get(name, 1.0)), 6)
-    return Stated(rate if rate is not None and 1 <= rate <= 1e9 else None, mains)
+    return Stated(rate if rate is not None and 1 <= rate <= 1e9 else None, mains, start)
 
 
 def _value(text: str) -> float | None:

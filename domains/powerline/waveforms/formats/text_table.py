@@ -130,6 +130,7 @@ class Dialect:
         comma: True if the decimal sign is a comma.
         thousands: sign between the thousands; empty if there is none.
         mixed: True if some numbers have a decimal comma and others a decimal point.
+        paired: True if decimal sign and separator are both commas, and every number has both parts.
         fortran: True if Fortran wrote the numbers: 1.0D-3, 1.0-103 without a letter, stars for what is too long.
     """
 
@@ -137,6 +138,7 @@ class Dialect:
     comma: bool = False
     thousands: str = ""
     mixed: bool = False
+    paired: bool = False
     fortran: bool = False
 
 
@@ -161,7 +163,7 @@ def table_batches(
         numbers: columns to be read as float64 in columns named by their index, null where missing.
         texts: columns to be read as text.
         first_line: number of the first row's line in the file.
-        notes: list to which a note is added if the last line is cut off.
+        notes: list to which a note is added if the last line is cut off, or if text follows the rows.
 
     Yields:
         Batches of the wanted columns, whose names are the indices as text.
@@ -169,12 +171,17 @@ def table_batches(
     Raises:
         RecordError: a row has another number of columns, or a value is not a number; the message names the line.
     """
-    wrong: list[tuple[int, str]] = []
+    wrong: list[tuple[int, int, str]] = []
+    empty = 0
 
     def wrong_row(row: Any) -> str:
-        # A row of blanks or separators alone holds nothing; a cut row at the end is judged when the end is reached.
+        # A row of blanks or separators alone holds nothing; rows at the end are judged when the end is reached.
+        nonlocal empty
         if row.text.strip(" \t,;|"):
-            wrong.append((row.number or 0, f"expected {row.expected_columns} values, found {row.actual_columns}"))
+            message = f"expected {row.expected_columns} values, found {row.actual_columns}"
+            wrong.append((row.number or 0, (row.number or 0) - empty, message))
+        else:
+            empty += 1
         return "skip"
 
     as_text = bool(dialect.thousands) or dialect.mixed
@@ -204,19 +211,19 @@ def table_batches(
         )
         for batch in reader:
             rows += batch.num_rows
-            if wrong and (len(wrong) > 1 or rows + 1 > wrong[0][0]):
-                raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][1])
+            if wrong and rows >= wrong[0][1]:
+                raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][2])
             if as_text:
                 batch = _numbers(batch, numbers, dialect)
             yield batch
     except (pa.ArrowException, OSError) as error:
         if wrong:
-            raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][1]) from None
+            raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][2]) from None
         raise _converted(path, error, [], line_of) from None
     if wrong and rows == 0:
-        raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][1])
+        raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][2])
     if wrong and notes is not None:
-        notes.append(f"the last line, {line_of(wrong[0][0])}, is incomplete: it is skipped")
+        notes.append(f"the rows end before line {line_of(wrong[0][0])}, which is incomplete or text: it is skipped")
 
 
 def _numbers(batch: pa.RecordBatch, numbers: Sequence[int], dialect: Dialect) -> pa.RecordBatch:
@@ -242,7 +249,7 @@ class _Rows:
     def __init__(self, file: BinaryIO, dialect: Dialect) -> None:
         self._file = file
         self._table = BLANK if dialect.separator == " " else PLAIN
-        self._fortran = dialect.fortran
+        self._fortran, self._paired = dialect.fortran, dialect.paired
         if dialect.fortran:
             self._table = self._table.translate(EXPONENT)
         self._blanks = dialect.separator == " "
@@ -262,24 +269,17 @@ class _Rows:
             if not block:
                 return b""
             rows: bytes = block.translate(self._table)
+            if self._paired or self._fortran:
+                rest: bytes = self._file.readline(BLOCK_BYTES)
+                rows += rest.translate(self._table)
+            if self._paired:
+                rows = _with_points(rows)
             if self._fortran:
-                rows = self._completed(rows)
+                rows = _with_exponents(rows)
             if self._blanks:
                 rows = self._single_blanks(rows)
             if rows:
                 return rows
-
-    def _completed(self, rows: bytes) -> bytes:
-        """Read on to the end of a line, and write exponents and missing values in the usual way."""
-        rest: bytes = self._file.readline(BLOCK_BYTES)
-        rows += rest.translate(self._table)
-        if b"**" in rows:
-            rows = re.sub(rb"\*{2,}", b" NaN ", rows)
-        text = np.frombuffer(rows, np.uint8)
-        signs = (text[1:] == 0x2D) | (text[1:] == 0x2B)
-        if (signs & (text[:-1] >= 0x30) & (text[:-1] <= 0x39)).any():
-            rows = re.sub(rb"(?<=\d)([+-]\d{3})(?!\d)", rb"E\1", rows)
-        return rows
 
     def _single_blanks(self, rows: bytes) -> bytes:
         """Replace every run of blanks by one, without those at the start and the end of a line."""
@@ -297,6 +297,28 @@ class _Rows:
         kept = text[1:stop][keep[1:stop]]
         self._held = last.tobytes()
         return bytes(kept.tobytes())
+
+
+def _with_points(rows: bytes) -> bytes:
+    """Replace every second comma of a line, from the first, by a decimal point."""
+    text = np.frombuffer(rows, np.uint8).copy()
+    comma = text == 0x2C
+    count = np.cumsum(comma)
+    end = (text == 0x0A) | (text == 0x0D)
+    before = np.maximum.accumulate(np.where(end, count, 0))
+    text[comma & ((count - before) % 2 == 1)] = 0x2E
+    return bytes(text.tobytes())
+
+
+def _with_exponents(rows: bytes) -> bytes:
+    """Write exponents that Fortran gives no letter with an E, and stars as a missing value."""
+    if b"**" in rows:
+        rows = re.sub(rb"\*{2,}", b" NaN ", rows)
+    text = np.frombuffer(rows, np.uint8)
+    signs = (text[1:] == 0x2D) | (text[1:] == 0x2B)
+    if (signs & (text[:-1] >= 0x30) & (text[:-1] <= 0x39)).any():
+        rows = re.sub(rb"(?<=\d)([+-]\d{3})(?!\d)", rb"E\1", rows)
+    return rows
 
 
 def _line_of(rows: _Rows, number: int) -> int:
