@@ -9,6 +9,7 @@ from pathlib import Path
 from domains.powerline.waveforms.formats.comtrade import is_comtrade, read_comtrade
 from domains.powerline.waveforms.formats.matlab import is_matlab, read_matlab
 from domains.powerline.waveforms.formats.pscad import is_pscad, read_pscad
+from domains.powerline.waveforms.formats.sel_event import is_sel_event, read_sel_event
 from domains.powerline.waveforms.formats.table import is_table, read_table
 from domains.powerline.waveforms.record import RawRecord, ReadOptions
 
@@ -32,5 +33,6 @@ FORMATS = (
     Format("COMTRADE (.cfg with .dat, or .cff)", is_comtrade, read_comtrade),
     Format("PSCAD output (.out, .inf)", is_pscad, read_pscad),
     Format("MATLAB (.mat)", is_matlab, read_matlab),
+    Format("SEL event report (.cev, .eve, .txt)", is_sel_event, read_sel_event),
     Format("CSV or Parquet table", is_table, read_table),
 )
