@@ -26,6 +26,7 @@ from pydantic import Field
 
 from domains.powerline.events import PowerLineFaultEvent
 from domains.powerline.waveforms import Finding, ReadOptions, Record, RecordLine, messages_of, open_waveforms
+from domains.powerline.waveforms.batch import expanded
 from faultline.alternatives import settled
 from faultline.verdicts import Verdict, WindowLog, judge
 from model.artefact import Artefact, shipped
@@ -186,14 +187,14 @@ def detect(
     """Yield the result of each file in the order of ``paths``; several files are read in parallel.
 
     Args:
-        paths: COMTRADE, CSV, Parquet or other files of waveforms.
+        paths: files of any format that ``open_waveforms`` reads; a folder or a .zip stands for all records in it.
         model: path of an artefact, name of a shipped one, or an engine; the shipped ``line`` model by default.
         options: options for reading, the same for all files.
         policy: rule by which windows open and close an episode; the spec's own by default.
         jobs: number of files processed at the same time; one per core by default.
 
     Yields:
-        One result per path. A file that cannot be read or classified gives a result with ``error`` set.
+        One result per record. A file that cannot be read or classified gives a result with ``error`` set.
 
     Raises:
         ArtefactError: if the model cannot be used.
@@ -203,8 +204,8 @@ def detect(
     try:
         with ThreadPoolExecutor(jobs, thread_name_prefix="classify") as pool:
             waiting: deque[Future[FileResult]] = deque()
-            for path in paths:
-                waiting.append(pool.submit(_one_file, Path(path), engine, options, policy))
+            for path in expanded(paths, options):
+                waiting.append(pool.submit(_one_file, path, engine, options, policy))
                 if len(waiting) >= jobs + WAITING:
                     yield waiting.popleft().result()
             while waiting:

@@ -78,28 +78,23 @@ _LEADING = re.compile(
     re.IGNORECASE,
 )
 _COUNTED = frozenset(
-    "CHANNEL CHAN CHNL CH ANALOG ANLG ANA AIN AI AN A KANAL CANAL VOIE КАНАЛ КАН К NR NO N S 通道 通道号".split()
+    ["CHANNEL", "CHAN", "CHNL", "CH", "ANALOG", "ANLG", "ANA", "AIN", "AI", "AN", "A", "KANAL", "CANAL", "VOIE", "КАНАЛ", "КАН", "К", "NR", "NO", "N", "S", "通道", "通道号"]
 )
 """Words before a running number that mean nothing else."""
 _TRAILING = re.compile(r"(?<=[^\W_])[\s_:.#\-\[(]+(\d{1,4})[)\]]?\s*$")
 
 PHASE_WORDS = frozenset(
-    "PHASE PHASES PHASA PHAS PHS PH FASE FASES FAZA FAZE FAZY FAZIS FAS FAAS VAIHE FÁZE LEITER AUSSENLEITER CONDUCTOR "
-    "LINEA POLE ФАЗА ФАЗЫ ФАЗЕ ФАЗ Ф 相".split()
+    ["PHASE", "PHASES", "PHASA", "PHAS", "PHS", "PH", "FASE", "FASES", "FAZA", "FAZE", "FAZY", "FAZIS", "FAS", "FAAS", "VAIHE", "FÁZE", "LEITER", "AUSSENLEITER", "CONDUCTOR", "LINEA", "POLE", "ФАЗА", "ФАЗЫ", "ФАЗЕ", "ФАЗ", "Ф", "相"]
 )
 _CURRENT_WORDS = frozenset(
-    "CURRENT CURRENTS CUR CURR AMPS CORRIENTE CORRIENTES CORRENTE CORRENTES COURANT COURANTS INTENSITE INTENSIDAD STROM "
-    "STROME LEITERSTROM LEITERSTROME PHASENSTROM PRAD PRADY PROUD AKIM STROOM STROMME VIRTA ARAM CURENT STRUJA ТОК ТОКА "
-    "ТОКИ ТОКОВ СТРУМ I AMP".split()
+    ["CURRENT", "CURRENTS", "CUR", "CURR", "AMPS", "CORRIENTE", "CORRIENTES", "CORRENTE", "CORRENTES", "COURANT", "COURANTS", "INTENSITE", "INTENSIDAD", "STROM", "STROME", "LEITERSTROM", "LEITERSTROME", "PHASENSTROM", "PRAD", "PRADY", "PROUD", "AKIM", "STROOM", "STROMME", "VIRTA", "ARAM", "CURENT", "STRUJA", "ТОК", "ТОКА", "ТОКИ", "ТОКОВ", "СТРУМ", "I", "AMP"]
 )
 _VOLTAGE_WORDS = frozenset(
-    "VOLTAGE VOLTAGES VOLT VOLTS TENSION TENSIONS TENSIONES TENSAO TENSOES TENSIONE VOLTAJE SPANNUNG SPANNUNGEN "
-    "LEITERSPANNUNG NAPIECIE NAPETI GERILIM SPANNING SPANNINGEN SPENDING JANNITE FESZULTSEG TENSIUNE NAPON "
-    "НАПРЯЖЕНИЕ НАПРЯЖЕНИЯ НАПРЯЖ НАПР НАПРУГА U V E".split()
+    ["VOLTAGE", "VOLTAGES", "VOLT", "VOLTS", "TENSION", "TENSIONS", "TENSIONES", "TENSAO", "TENSOES", "TENSIONE", "VOLTAJE", "SPANNUNG", "SPANNUNGEN", "LEITERSPANNUNG", "NAPIECIE", "NAPETI", "GERILIM", "SPANNING", "SPANNINGEN", "SPENDING", "JANNITE", "FESZULTSEG", "TENSIUNE", "NAPON", "НАПРЯЖЕНИЕ", "НАПРЯЖЕНИЯ", "НАПРЯЖ", "НАПР", "НАПРУГА", "U", "V", "E"]
 )
 _CURRENT_PARTS = re.compile(r"电流|電流|전류|STR[OÖ]ME?$")
 _VOLTAGE_PARTS = re.compile(r"电压|電圧|電壓|전압|SPANNUNG(?:EN)?$")
-PLAIN_WORDS = frozenset("NODE NODES BRANCH BRANCHES OF DE DER DES IN UL IL VL 的".split())
+PLAIN_WORDS = frozenset(["NODE", "NODES", "BRANCH", "BRANCHES", "OF", "DE", "DER", "DES", "IN", "UL", "IL", "VL", "的"])
 """Words that do not tell one set from another."""
 
 _HEADED = re.compile(

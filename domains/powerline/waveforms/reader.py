@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.assembly import assembled
+from domains.powerline.waveforms.batch import folder_message
 from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.archive import is_archive
 from domains.powerline.waveforms.formats.comtrade import is_comtrade
 from domains.powerline.waveforms.formats.registry import FORMATS
 from domains.powerline.waveforms.frequency import PhaseWaves, mains_frequency
@@ -53,7 +55,8 @@ def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> R
     """Read a record of waveforms and find the lines in it.
 
     Args:
-        path: COMTRADE (either file of the pair, or CFF), CSV, or Parquet.
+        path: COMTRADE (either file of the pair, or CFF), an event report of an SEL relay, CSV, Parquet, or a .zip of
+            one record; ``a.zip/folder/b.cfg`` names one of several.
         options: values that replace those in the file.
 
     Returns:
@@ -69,7 +72,9 @@ def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> R
         (['fault/SBUS'], 60.0)
     """
     path, options = Path(path), options or ReadOptions()
-    if not path.is_file() and not is_comtrade(path):
+    if path.is_dir():
+        raise RecordError(folder_message(path))
+    if not path.is_file() and not is_comtrade(path) and not is_archive(path):
         raise RecordError(f"{path}: no such file")
     for kind in FORMATS:
         if kind.recognises(path):

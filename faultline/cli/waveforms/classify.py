@@ -80,6 +80,7 @@ def classify(
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     import time
 
+    from domains.powerline.waveforms.batch import expanded
     from faultline.cli.waveforms.options import read_options
     from faultline.file_detection import BUCKETS, detect, load_artefact
     from model.engine import Engine
@@ -94,6 +95,7 @@ def classify(
         current_base=current_base,
         voltage_base=voltage_base,
     )
+    files = expanded(files, options)
     results: list[FileResult] = []
     with Engine(load_artefact(model), buckets=BUCKETS) as engine:
         if len(files) > 1:

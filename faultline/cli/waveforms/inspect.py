@@ -49,6 +49,7 @@ def inspect(
     - `faultline inspect station.cff --channels "north: ia=4 ib=5 ic=6 va=1 vb=2 vc=3"`
     """
     from domains.powerline.waveforms import RecordError, open_waveforms
+    from domains.powerline.waveforms.batch import expanded
     from faultline.cli.waveforms.options import read_options
     from model.errors import FaultlineError
 
@@ -62,6 +63,7 @@ def inspect(
         current_base=current_base,
         voltage_base=voltage_base,
     )
+    files = expanded(files, options)
     if plot is not None and len(files) > 1:
         raise RecordError("--plot draws one file: give one file, or leave out --plot")
     failed = 0
@@ -116,6 +118,7 @@ def as_body(record: Record) -> dict[str, Any]:
         "channels": [asdict(channel) for channel in record.channels],
         "lines": lines,
         "findings": [asdict(finding) for finding in record.findings],
+        "statements": [asdict(said) for said in record.statements],
     }
 
 
@@ -145,6 +148,8 @@ def _show(record: Record) -> None:
     console.print(table)
     for line in record.lines:
         console.print(f"line [bold]{escape(line.name)}[/]: {line.base_source}")
+    for said in record.statements:
+        console.print(f"recorder says: {escape(said.text)} [dim]({escape(said.source)})[/]", soft_wrap=True)
     # The finding "bases" is shown with its line above.
     for finding in (finding for finding in record.findings if finding.code != "bases"):
         colour = "yellow" if finding.level == "warning" else "dim"

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.companions import statements_beside, statements_in
 from domains.powerline.waveforms.formats.comtrade_data import open_data
 from domains.powerline.waveforms.formats.comtrade_header import ComtradeHeader, parse_header
 from domains.powerline.waveforms.formats.encodings import decode_text
 from domains.powerline.waveforms.formats.segments import find_segments
 from domains.powerline.waveforms.formats.signal_rate import Signal
-from domains.powerline.waveforms.record import RawRecord, ReadOptions
+from domains.powerline.waveforms.record import RawRecord, ReadOptions, Statement
 
 MAX_HEADER_BYTES = 8 << 20
 """Size of the largest header that is read. A header of ten thousand channels has one megabyte."""
@@ -46,6 +47,7 @@ class _Parts:
     data_byte: int
     data_line: int = 1
     data_format: str = ""
+    statements: tuple[Statement, ...] = ()
 
 
 def is_comtrade(path: Path) -> bool:
@@ -98,6 +100,7 @@ def read_comtrade(path: Path, options: ReadOptions) -> RawRecord:
         encoding=encoding,
         station=header.station,
         device=header.device,
+        statements=parts.statements,
         findings=[*header.findings, *findings],
     )
 
@@ -120,10 +123,12 @@ def _pair_parts(path: Path, options: ReadOptions) -> _Parts:
     except OSError as error:
         raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
     numbered = _numbered_parts(header)
+    said = statements_beside(header, options.encoding)
     if numbered:
-        return _Parts(text, header, 1, np.concatenate([_stored(part, options) for part in numbered]), numbered[0], 0)
+        stored = np.concatenate([_stored(part, options) for part in numbered])
+        return _Parts(text, header, 1, stored, numbered[0], 0, statements=said)
     data = _sibling(path, ".dat")
-    return _Parts(text, header, 1, _stored(data, options), data, 0)
+    return _Parts(text, header, 1, _stored(data, options), data, 0, statements=said)
 
 
 def _stored(path: Path, options: ReadOptions) -> NDArray[np.uint8]:
@@ -203,7 +208,14 @@ def _cff_parts(path: Path, options: ReadOptions) -> _Parts:
     size = int(named.group(2)) if named and named.group(2) else end - begin
     data = stored[begin : min(end, begin + size)]
     line, data_line = (_lines_before(content, position) + 1 for position in (header_begin, begin))
-    return _Parts(bytes(content[header_begin:header_end]), path, line, data, path, begin, data_line, data_format)
+    said = [
+        statement
+        for kind in ("HDR", "INF")
+        if kind in spans
+        for statement in statements_in(bytes(content[spans[kind][1] : spans[kind][2]]), kind, path, options.encoding)
+    ]
+    header = bytes(content[header_begin:header_end])
+    return _Parts(header, path, line, data, path, begin, data_line, data_format, tuple(said))
 
 
 def _lines_before(content: memoryview, position: int) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.archive import is_archive, read_archive
 from domains.powerline.waveforms.formats.comtrade import is_comtrade, read_comtrade
 from domains.powerline.waveforms.formats.matlab import is_matlab, read_matlab
 from domains.powerline.waveforms.formats.pscad import is_pscad, read_pscad
@@ -29,10 +31,31 @@ class Format:
     read: Callable[[Path, ReadOptions], RawRecord]
 
 
-FORMATS = (
+FILE_FORMATS = (
     Format("COMTRADE (.cfg with .dat, or .cff)", is_comtrade, read_comtrade),
     Format("PSCAD output (.out, .inf)", is_pscad, read_pscad),
     Format("MATLAB (.mat)", is_matlab, read_matlab),
     Format("SEL event report (.cev, .eve, .txt)", is_sel_event, read_sel_event),
     Format("CSV or Parquet table", is_table, read_table),
 )
+"""Formats of single files."""
+
+
+def read_file(path: Path, options: ReadOptions) -> RawRecord:
+    """Read a file that is no archive.
+
+    Raises:
+        RecordError: the file is of an unknown kind, or it cannot be read.
+    """
+    for kind in FILE_FORMATS:
+        if kind.recognises(path):
+            return kind.read(path, options)
+    known = ", ".join(kind.name for kind in FORMATS)
+    raise RecordError(f"{path}: unknown kind of file; give one of these kinds: {known}")
+
+
+FORMATS = (
+    Format("zip of a record (.zip)", is_archive, lambda path, options: read_archive(path, options, read_file)),
+    *FILE_FORMATS,
+)
+"""All formats. Archives come first, as a path into an archive may have any suffix."""

@@ -14,14 +14,15 @@ from array import array
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.sel_report import EventReport
 from domains.powerline.waveforms.formats.times import stamp_ns
 
 _LABELS = {
-    "FID", "MONTH", "REC_NUM", "REF_NUM", "FREQ", "SAM/CYC_A", "SAM/CYC_D", "NUM_OF_CYC", "EVENT", "LOCATION", "TARGETS",
-    "PRIM_VAL", "PART_NUM", "SER_NUM", "CEV_VER", "CTR_IA", "NUM_CH_A", "SHOT", "RID", "SID", "NFREQ",
+    "FID", "MONTH", "REC_NUM", "REF_NUM", "FREQ", "SAM/CYC_A", "SAM/CYC_D", "NUM_OF_CYC", "EVENT", "LOCATION",
+    "TARGETS", "PRIM_VAL", "PART_NUM", "SER_NUM", "CEV_VER", "CTR_IA", "NUM_CH_A", "SHOT", "RID", "SID", "NFREQ",
 }  # fmt: skip
 """Labels of which one at least is in every line of labels before the samples."""
 _HEAD = re.compile(rb'"(FID|MONTH_?|TRIG|SAM/CYC_A)" ?,')
@@ -154,7 +155,7 @@ def _columns(columns: list[str], lines: _Lines) -> tuple[list[str], list[str], l
     return names, [{"KV": "kV", "HZ": "Hz", "KA": "kA"}.get(unit, unit) for unit in units], kept
 
 
-def _rows(lines: _Lines, kept: list[int], at: int) -> tuple[np.ndarray, list[str]]:  # type: ignore[type-arg]
+def _rows(lines: _Lines, kept: list[int], at: int) -> tuple[NDArray[np.float64], list[str]]:
     """Return the values (columns, rows) and the marks of the rows of samples."""
     flat, marks = array("d"), list[str]()
     while not lines.last:

@@ -1,4 +1,4 @@
-"""Read ASCII event reports of SEL relays: the compressed form (CEV, also in C4_, C8_ files) and the plain text (EVE)."""
+"""Read ASCII event reports of SEL relays: the compressed form (CEV, C4_ and C8_ files) and the plain text (EVE)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from domains.powerline.waveforms.formats.segments import SampleClock, find_segme
 from domains.powerline.waveforms.formats.sel_compressed import is_compressed, parse_compressed
 from domains.powerline.waveforms.formats.sel_report import EventReport
 from domains.powerline.waveforms.formats.sel_text import parse_text
-from domains.powerline.waveforms.record import MAX_HZ, MIN_HZ, Finding, RawChannel, RawRecord, ReadOptions
+from domains.powerline.waveforms.record import MAX_HZ, MIN_HZ, RawChannel, RawRecord, ReadOptions
 from stream.contract import NS_PER_S
 
 SUFFIXES = {".cev", ".eve"}
@@ -160,7 +160,6 @@ def _peak_factor(report: EventReport, per_cycle: float) -> float:
     report's summary, which are RMS values, show it.
     """
     scaled = per_cycle <= SCALED_PER_CYCLE
-    quarter = round(per_cycle / 4)
     if per_cycle > FILTERED_PER_CYCLE:
         ratio = _peak_to_summary(report, round(per_cycle / 4))
         scaled = ratio < 2**0.25 if 0.75 < ratio < 1.9 else scaled

@@ -59,7 +59,7 @@ class EventReport:
 
     @property
     def trigger_row(self) -> int | None:
-        """Return the index of the row of the trigger; the mark of the highest current may replace that of the trigger."""
+        """Return the index of the trigger's row; the mark of the highest current may replace that of the trigger."""
         for sign in ">*":
             if sign in self.marks:
                 return self.marks.index(sign)

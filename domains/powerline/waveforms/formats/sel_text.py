@@ -1,4 +1,4 @@
-"""Parse the plain text event report of SEL relays: fixed columns of samples in cycles ``[1]``, ``[2]``, …, and a summary."""
+"""Parse the plain text event report of SEL relays: columns of samples in cycles ``[1]``, ``[2]``, …, and a summary."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _column_names(lines: list[str], path: Path) -> tuple[int, list[str]]:
 
 
 def _names(line: str) -> list[str]:
-    """Return the names of columns of samples at the start of a line; an empty list if it names fewer than two phases."""
+    """Return the names of columns at the start of a line; an empty list if it names fewer than two phases."""
     names = list(itertools.takewhile(_NAME.fullmatch, line[:400].split()))
     return names if sum(_PHASE.match(name) is not None for name in names) >= 2 else []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,7 +200,7 @@ def test_numbers_of_a_plain_report_may_touch_each_other(values: list[list[int]],
     rows = ["".join(" " * spaces + f"{value / 10:+9.1f}" for value in row) + ">..b." for row in values]
     text = "Date: 01/02/20  Time: 03:04:05.678\nIA IB IC IG 12 34\n" + "\n".join(rows)
     report = parse_text(text, Path("event.txt"))
-    assert report.values.T == pytest.approx(np.array(values) / 10)
+    assert np.allclose(report.values.T, np.array(values) / 10)
 
 
 @given(
@@ -207,10 +208,8 @@ def test_numbers_of_a_plain_report_may_touch_each_other(values: list[list[int]],
 )
 def test_arbitrary_text_is_refused_or_read(data: bytes, head: bytes) -> None:
     for parse in (parse_compressed, lambda content, path: parse_text(content.decode("latin-1"), path)):
-        try:
-            parse(head + data, Path("event.cev"))
-        except RecordError as error:
-            assert "event.cev" in str(error)
+        with contextlib.suppress(RecordError):
+            assert parse(head + data, Path("event.cev")).values.shape[1] >= 2
 
 
 def test_a_report_of_a_relay_with_two_feeders_keeps_all_columns(tmp_path: Path) -> None:
