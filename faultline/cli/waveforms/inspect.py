@@ -149,7 +149,7 @@ def _show(record: Record) -> None:
     for line in record.lines:
         console.print(f"line [bold]{escape(line.name)}[/]: {line.base_source}")
     for said in record.statements:
-        console.print(f"recorder says: {escape(said.text)} [dim]({escape(said.source)})[/]", soft_wrap=True)
+        console.print(f"the recorder says ({escape(said.source)}): {escape(said.text)}", soft_wrap=True)
     # The finding "bases" is shown with its line above.
     for finding in (finding for finding in record.findings if finding.code != "bases"):
         colour = "yellow" if finding.level == "warning" else "dim"

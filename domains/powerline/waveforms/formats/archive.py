@@ -1,4 +1,4 @@
-"""Read records in a .zip, of any format: the only record of the archive, or one that is named as ``a.zip/folder/b.cfg``.
+"""Read a record of any format in a .zip: the only one, or one that is named as ``a.zip/folder/b.cfg``.
 
 Members are copied to a temporary folder under names of our own, so that no path in the archive is used as a path on the
 disk. The folder is removed when the values of the record are no longer needed.

@@ -1,6 +1,6 @@
-"""Read what the text beside a COMTRADE record says of the event: the files .hdr (free text) and .inf (sections of keys).
+"""Read what the text beside a COMTRADE record says of the event: the files .hdr (free text) and .inf (keys).
 
-A single file (CFF) has the same texts as sections. Recorders write them in their own language and encoding, some as XML.
+A single file (CFF) has both as sections. Recorders write them in their own language and encoding, some as XML.
 """
 
 from __future__ import annotations
@@ -62,16 +62,16 @@ def statements_beside(header: Path, encoding: str | None) -> tuple[Statement, ..
 
 
 def statements_in(data: bytes, source: str, path: Path, encoding: str | None) -> tuple[Statement, ...]:
-    """Return the statements of one text about the event.
+    r"""Return the statements of one text about the event.
 
     Args:
         data: the text; only its start is used.
-        source: name for people, whose suffix or last word tells the kind: ``fault.hdr``, ``section INF``.
+        source: name for people, whose end tells the kind: ``fault.hdr``, ``INF``.
         path: the file, for messages.
         encoding: encoding of the text; None to detect it.
 
     Example:
-        >>> statements_in(b"Relay 7\\nFault type: AG\\nFault location: 12.3 km", "a.hdr", Path("a.hdr"), None)[0].text
+        >>> statements_in(b"Relay 7\nFault type: AG\nFault location: 12.3 km", "a.hdr", Path("a.hdr"), None)[0].text
         'Fault type: AG'
     """
     data = data[:MAX_BYTES]

@@ -26,8 +26,8 @@ ROWS_READ = 60
 def main_files(paths: Iterable[P], head: Callable[[P], bytes]) -> list[P]:
     """Return the main file of each record, in the order of the names.
 
-    A .cfg stands for its .dat, .hdr and .inf, a PSCAD .inf for its .out files. Text counts if it is an event report or a
-    table of numbers.
+    A .cfg stands for its .dat, .hdr and .inf, the first .out of PSCAD for the others and their .inf. Text counts if it
+    is an event report or a table of numbers.
 
     Args:
         paths: all files of the folder or archive.

@@ -182,7 +182,8 @@ def _is_row(fields: list[str]) -> bool:
 
 def _value(text: str) -> float | None:
     """Return a finite number; None if the text is none."""
-    if _NUMBER.fullmatch(text.strip()) is None:
+    text = text.strip()
+    if _NUMBER.fullmatch(text) is None:
         return None
     value = float(text)
     return value if abs(value) < 1e12 else None

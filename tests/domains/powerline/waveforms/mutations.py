@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.domains.powerline.waveforms.record_samples import Shape, load_waves, write_record
+from tests.domains.powerline.waveforms.relay_seeds import relay_seeds
 
 HOSTILE = (
     b"", b"0", b"-1", b"1e308", b"-1e-320", b"nan", b"inf", b"4294967295", b"9999999999999", b"99999999A", b"0A",
@@ -96,7 +97,7 @@ def seeds(folder: Path) -> list[dict[str, bytes]]:
         path = write_record(folder, shape, load_waves(shape), stem=f"seed{number}").path
         suffixes = (".cff",) if shape.container == "cff" else (".cfg", ".dat")
         found.append({suffix: path.with_suffix(suffix).read_bytes() for suffix in suffixes})
-    return [*found, *_tables(folder)]
+    return [*found, *_tables(folder), *relay_seeds(folder)]
 
 
 def _tables(folder: Path) -> list[dict[str, bytes]]:

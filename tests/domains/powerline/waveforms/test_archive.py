@@ -81,7 +81,8 @@ def test_an_archive_of_any_format_is_read(tmp_path: Path, name: str, data: bytes
 def test_names_in_an_archive_are_never_paths_on_the_disk(tmp_path: Path, raw_name: str, shown: str) -> None:
     files = pair(tmp_path / "plain")
     members = {raw_name + Path(name).suffix: data for name, data in files.items()}
-    path = packed(tmp_path / "in" / "a.zip" if (tmp_path / "in").mkdir() is None else tmp_path, members)
+    (tmp_path / "in").mkdir()
+    path = packed(tmp_path / "in" / "a.zip", members)
     record = open_waveforms(path)
     assert record.path == path / f"{shown}.cfg"
     assert [other.name for other in (tmp_path / "in").iterdir()] == ["a.zip"]
