@@ -98,6 +98,8 @@ def parse_compressed(data: bytes, path: Path) -> EventReport:
     at = next(k for k, name in enumerate(columns) if name == "TRIG")
     names, units, kept = _columns(columns[:at], lines)
     values, marks = _rows(lines, kept, at)
+    checked, wrong = lines.checked, list(lines.wrong)
+    several = _after_samples(lines, summary)
     report = EventReport(
         "SEL compressed event report",
         names,
@@ -120,11 +122,9 @@ def parse_compressed(data: bytes, path: Path) -> EventReport:
     _stamp(report, summary)
     for name in ("EVENT", "LOCATION", "TARGETS"):
         report.state(name, summary.get(name, ""))
-    _report_checksums(report, lines)
-    while (fields := lines.take()) is not None:
-        if "TRIG" in fields:
-            report.note("several-reports", "the file holds several reports: the first one is read")
-            break
+    _report_checksums(report, checked, wrong)
+    if several:
+        report.note("several-reports", "the file holds several reports: the first one is read")
     return report
 
 
@@ -209,12 +209,26 @@ def _stamp(report: EventReport, summary: dict[str, str]) -> None:
         report.warn("trigger-time", f"time of the trigger: {message}")
 
 
-def _report_checksums(report: EventReport, lines: _Lines) -> None:
-    if lines.wrong:
-        shown = ", ".join(str(number) for number in lines.wrong[:5])
-        more = f" and {len(lines.wrong) - 5} more" if len(lines.wrong) > 5 else ""
+def _after_samples(lines: _Lines, summary: dict[str, str]) -> bool:
+    """Add the labels after the samples to the summary, and return True if another report follows."""
+    labels: list[str] = []
+    while (fields := lines.take()) is not None:
+        if labels and len(labels) == len(fields):
+            for label, value in zip(labels, fields, strict=True):
+                summary.setdefault(label, value)
+        found = [field.strip().upper().rstrip("_") for field in fields]
+        if {"FID", "MONTH", "TRIG"}.intersection(found):
+            return True
+        labels = found if len(_LABELS.intersection(found)) > 1 else []
+    return False
+
+
+def _report_checksums(report: EventReport, checked: int, wrong: list[int]) -> None:
+    if wrong:
+        shown = ", ".join(str(number) for number in wrong[:5])
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         report.warn(
             "checksum",
-            f"the checksum of {len(lines.wrong)} of {lines.checked} lines is wrong (line {shown}{more}): "
+            f"the checksum of {len(wrong)} of {checked} lines is wrong (line {shown}{more}): "
             "values may have changed on the way; copy the report from the relay again",
         )

@@ -23,8 +23,10 @@ from tests.domains.powerline.waveforms.sel_samples import (
     SEL_551,
     SEL_751,
     Relay,
+    checked,
     compressed,
     plain_text,
+    quoted,
 )
 
 
@@ -82,6 +84,19 @@ def test_the_content_decides_whatever_the_name_is(tmp_path: Path, name: str) -> 
 def test_statements_leave_out_placeholders(tmp_path: Path) -> None:
     raw = read_sel_event(written(tmp_path, SEL_751), ReadOptions())
     assert [said.source for said in raw.statements] == ["EVENT", "TARGETS"]
+
+
+def test_a_summary_after_the_samples_is_read_and_a_second_report_is_not(tmp_path: Path) -> None:
+    bare = compressed(replace(SEL_351, summary=(), settings=False))[0]
+    late = "\r\n".join(
+        [checked(quoted(["EVENT", "LOCATION", "FREQ", "SAM/CYC_A"])), checked(['"BC T"', "7.1", "60", "4"])]
+    )
+    path = tmp_path / "event.cev"
+    path.write_bytes(bare + late.encode() + b"\r\n" + compressed(SEL_421)[0])
+    raw = read_sel_event(path, ReadOptions())
+    assert [said.text for said in raw.statements] == ["BC T", "7.1"]
+    assert raw.source.shape[1] == len(SEL_351.times)
+    assert "several-reports" in {finding.code for finding in raw.findings}
 
 
 def test_a_wrong_checksum_is_a_warning_that_names_the_line(tmp_path: Path) -> None:
