@@ -57,8 +57,8 @@ HEAD, FIELD, JOINT, WORD, INNER, ANYWHERE, DIGIT = range(7, 0, -1)
 """Certainty of a phase: beside the quantity (IA) or a word for phase; only in the phase field; at several places of the
 name; a word of its own; start or end of a word; any letter; a digit, which may as well be a running number."""
 
-MOST_LETTERS, MOST_PLACES = 128, 8
-"""Letters of a name, and places in it, that are read."""
+MOST_LETTERS, MOST_WORDS, MOST_PLACES = 128, 24, 8
+"""Letters and words of a name, and places in it, that are read."""
 _LOOKALIKES = str.maketrans("АВСЕІОавсеіо", "ABCEIOabceio")
 """Cyrillic letters that look like Latin ones: either may have been typed for a phase."""
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -78,23 +78,28 @@ _LEADING = re.compile(
     re.IGNORECASE,
 )
 _COUNTED = frozenset(
-    ["CHANNEL", "CHAN", "CHNL", "CH", "ANALOG", "ANLG", "ANA", "AIN", "AI", "AN", "A", "KANAL", "CANAL", "VOIE", "КАНАЛ", "КАН", "К", "NR", "NO", "N", "S", "通道", "通道号"]
+    "CHANNEL CHAN CHNL CH ANALOG ANLG ANA AIN AI AN A KANAL CANAL VOIE КАНАЛ КАН К NR NO N S 通道 通道号".split()
 )
 """Words before a running number that mean nothing else."""
 _TRAILING = re.compile(r"(?<=[^\W_])[\s_:.#\-\[(]+(\d{1,4})[)\]]?\s*$")
 
 PHASE_WORDS = frozenset(
-    ["PHASE", "PHASES", "PHASA", "PHAS", "PHS", "PH", "FASE", "FASES", "FAZA", "FAZE", "FAZY", "FAZIS", "FAS", "FAAS", "VAIHE", "FÁZE", "LEITER", "AUSSENLEITER", "CONDUCTOR", "LINEA", "POLE", "ФАЗА", "ФАЗЫ", "ФАЗЕ", "ФАЗ", "Ф", "相"]
+    "PHASE PHASES PHASA PHAS PHS PH FASE FASES FAZA FAZE FAZY FAZIS FAS FAAS VAIHE FÁZE LEITER AUSSENLEITER CONDUCTOR "
+    "LINEA POLE ФАЗА ФАЗЫ ФАЗЕ ФАЗ Ф 相".split()
 )
 _CURRENT_WORDS = frozenset(
-    ["CURRENT", "CURRENTS", "CUR", "CURR", "AMPS", "CORRIENTE", "CORRIENTES", "CORRENTE", "CORRENTES", "COURANT", "COURANTS", "INTENSITE", "INTENSIDAD", "STROM", "STROME", "LEITERSTROM", "LEITERSTROME", "PHASENSTROM", "PRAD", "PRADY", "PROUD", "AKIM", "STROOM", "STROMME", "VIRTA", "ARAM", "CURENT", "STRUJA", "ТОК", "ТОКА", "ТОКИ", "ТОКОВ", "СТРУМ", "I", "AMP"]
+    "CURRENT CURRENTS CUR CURR AMPS CORRIENTE CORRIENTES CORRENTE CORRENTES COURANT COURANTS INTENSITE INTENSIDAD STROM "
+    "STROME LEITERSTROM LEITERSTROME PHASENSTROM PRAD PRADY PROUD AKIM STROOM STROMME VIRTA ARAM CURENT STRUJA ТОК ТОКА "
+    "ТОКИ ТОКОВ СТРУМ I AMP".split()
 )
 _VOLTAGE_WORDS = frozenset(
-    ["VOLTAGE", "VOLTAGES", "VOLT", "VOLTS", "TENSION", "TENSIONS", "TENSIONES", "TENSAO", "TENSOES", "TENSIONE", "VOLTAJE", "SPANNUNG", "SPANNUNGEN", "LEITERSPANNUNG", "NAPIECIE", "NAPETI", "GERILIM", "SPANNING", "SPANNINGEN", "SPENDING", "JANNITE", "FESZULTSEG", "TENSIUNE", "NAPON", "НАПРЯЖЕНИЕ", "НАПРЯЖЕНИЯ", "НАПРЯЖ", "НАПР", "НАПРУГА", "U", "V", "E"]
+    "VOLTAGE VOLTAGES VOLT VOLTS TENSION TENSIONS TENSIONES TENSAO TENSOES TENSIONE VOLTAJE SPANNUNG SPANNUNGEN "
+    "LEITERSPANNUNG NAPIECIE NAPETI GERILIM SPANNING SPANNINGEN SPENDING JANNITE FESZULTSEG TENSIUNE NAPON "
+    "НАПРЯЖЕНИЕ НАПРЯЖЕНИЯ НАПРЯЖ НАПР НАПРУГА U V E".split()
 )
 _CURRENT_PARTS = re.compile(r"电流|電流|전류|STR[OÖ]ME?$")
 _VOLTAGE_PARTS = re.compile(r"电压|電圧|電壓|전압|SPANNUNG(?:EN)?$")
-PLAIN_WORDS = frozenset(["NODE", "NODES", "BRANCH", "BRANCHES", "OF", "DE", "DER", "DES", "IN", "UL", "IL", "VL", "的"])
+PLAIN_WORDS = frozenset("NODE NODES BRANCH BRANCHES OF DE DER DES IN UL IL VL 的".split())
 """Words that do not tell one set from another."""
 
 _HEADED = re.compile(
@@ -138,6 +143,7 @@ _CALCULATED = (
         "calculated: distortion or harmonic",
         re.compile(
             r"\b(?:THD|TDD|TID|HARM|HARMONIC|HARMONICS|HARMONISCHE|INTERHARM|HRM)\b|(?!^)\bH(?:[2-9]|[1-4]\d|50)$|"
+            r"\b[IUV](?:[ABC]|L[123])H(?:[2-9]|[1-4]\d)$|"
             r"\b(?:[2-9]|[1-4]\d)H\b|\b\d{1,2}(?:ST|ND|RD|TH)\b|\b\d{2,4}HZ\b|ГАРМ|谐波|次"
         ),
     ),
@@ -292,7 +298,7 @@ def _compatible(name: str) -> str:
     if len(name) > MOST_LETTERS:
         name = f"{name[: MOST_LETTERS // 2]} {name[-MOST_LETTERS // 2 :]}"
     text = "".join(char if char in _ROMAN else unicodedata.normalize("NFKC", char) for char in name)
-    return re.sub("[φϕΦØ]", " ph ", text.replace("'", "").replace('"', ""))
+    return re.sub("[φϕΦØ]|(?<=[IUViuvІі])ф", " ph ", text.replace("'", "").replace('"', ""))
 
 
 def _words(text: str, zero_based: bool) -> list[str]:
@@ -305,7 +311,7 @@ def _words(text: str, zero_based: bool) -> list[str]:
     words = []
     for token in _TOKEN.findall(text):
         words += _BUS_AND_PHASE.sub(r"\1 \2", _CAMEL.sub(" ", token)).split()
-    return words
+    return words if len(words) <= MOST_WORDS else words[: MOST_WORDS // 2] + words[-MOST_WORDS // 2 :]
 
 
 def _capitals(word: str) -> str:
@@ -448,9 +454,9 @@ def _residual(tokens: tuple[str, ...]) -> tuple[str, bool]:
             three = bool(found["three"]) or before == "3"
             masked = (*tokens[: k - (before == "3")], f"{found['symbol'][0]}*{found['tail']}", *tokens[k + 1 :])
             return " ".join(masked), found["symbol"][1:] in ("0", "O") and not three
-        if token in NEUTRAL and (quantity_of(before) or is_phase_word(before)):
+        if token in NEUTRAL and (len(tokens) == 1 or quantity_of(before) or is_phase_word(before)):
             three = k > 1 and tokens[k - 2] == "3"
-            masked = (*tokens[: k - 1 - three], before, "*", *tokens[k + 1 :])
+            masked = (*tokens[: max(k - 1 - three, 0)], *tokens[max(k - 1, 0) : k], "*", *tokens[k + 1 :])
             return " ".join(masked), token in ("0", "O") and not three
     joined = " ".join(tokens)
     return (joined, False) if RESIDUAL_WORDS.search(joined) else ("", False)

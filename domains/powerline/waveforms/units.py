@@ -28,13 +28,17 @@ _UNITS: dict[str, tuple[Kind, float]] = {
 """Kind and factor by the unit in lower case; megavolts (MV) are told from millivolts (mV) before."""
 _OF_NAMES = frozenset(_AMPERES.split() + _VOLTS.split())
 _OTHERS = frozenset(
-    ["hz", "khz", "mhz", "гц", "кгц", "赫兹", "赫", "deg", "degs", "degree", "degrees", "grad", "grd", "град", "rad", "w", "kw", "mw", "gw", "вт", "квт", "мbт", "мвт", "var", "kvar", "mvar", "vars", "вар", "квар", "мвар", "va", "kva", "mva", "bа", "ba", "kba", "квa", "wh", "kwh", "mwh", "varh", "kvarh", "s", "sec", "secs", "ms", "us", "ns", "min", "h", "hr", "с", "мс", "мкс", "ohm", "ohms", "ом", "kohm", "rpm", "ω", "kω", "bar", "psi", "pa", "kpa", "mpa", "k", "c", "f", "m", "mm", "cm", "km", "n", "nm", "hp", "bool", "bit", "bits", "logic", "db", "pulse", "pulses", "count", "pf", "cos", "cosphi", "j", "kj", "t", "tap", "об", "вдc", "vdc", "adc", "度", "秒", "毫秒", "瓦", "千瓦", "兆瓦", "乏", "千乏", "欧", "欧姆"]
+    "hz khz mhz гц кгц 赫兹 赫 deg degs degree degrees grad grd град rad w kw mw gw вт квт мbт мвт var kvar mvar vars "
+    "вар квар мвар va kva mva bа ba kba квa wh kwh mwh varh kvarh s sec secs ms us ns min h hr с мс мкс ohm ohms ом kohm "
+    "rpm ω kω bar psi pa kpa mpa k c f m mm cm km n nm hp bool bit bits logic db pulse pulses count pf cos cosphi j kj t tap "
+    "об вдc vdc adc 度 秒 毫秒 瓦 千瓦 兆瓦 乏 千乏 欧 欧姆".split()
 )
 """Units, in lower case, of quantities that are neither currents nor voltages, or that are direct quantities."""
-_RELATIVE = frozenset(["pu", "none", "null", "unit", "units", "raw", "counts", "percent", "na", "nan", "unknown"])
+_RELATIVE = frozenset("pu none null unit units raw counts percent na nan unknown".split())
 """Words, in lower case, that state no unit of current or voltage, so that the name decides."""
 _SIDES = frozenset(
-    ["prim", "primary", "pri", "prm", "sec", "secondary", "rms", "eff", "peak", "pk", "inst", "in", "x", "true", "перв", "первичн", "первичные", "втор", "вторичн", "вторичные"]
+    "prim primary pri prm sec secondary rms eff peak pk inst in x true перв первичн первичные втор вторичн "
+    "вторичные".split()
 )
 """Words that may precede the unit."""
 _ENDINGS = re.compile(r"(?:rms|eff|peak|pk|pp|p|prim|pri|sec|ac|ln|ll|s)$")
