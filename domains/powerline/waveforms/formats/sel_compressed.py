@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import operator
 import re
 from array import array
 from pathlib import Path
@@ -29,7 +30,11 @@ _HEAD = re.compile(rb'"(FID|MONTH_?|TRIG|SAM/CYC_A)" ?,')
 _CHECKSUM = re.compile(rb'" *([0-9A-Fa-f]{4}) *" *$')
 _UNIT = re.compile(r"\s*\(\s*([^()]{1,12})\s*\)\s*$")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_FRAME = b" \t\x00\x02\x03\x1a"
+"""Bytes around a line that do not belong to it: spaces, the frame of the relay's protocol, the end of old files."""
 MOST_CHANNELS = 500
+HIGHEST = 1e12
+"""Magnitude from which a value counts as missing."""
 REMEDY = "copy the report from the relay again"
 
 
@@ -42,38 +47,48 @@ class _Lines:
     """Lines of the report as fields, which are taken one by one; wrong checksums are counted."""
 
     def __init__(self, data: bytes, path: Path) -> None:
-        self._lines = re.split(rb"\r\n|\n|\r", data)
+        self._lines = [line.strip(_FRAME) for line in re.split(rb"\r\n|\n|\r", data)]
+        while self._lines and not self._lines[-1]:
+            self._lines.pop()
         self.path = path
         self.taken = 0
         self.checked = 0
         self.wrong: list[int] = []
 
-    def take(self) -> list[str] | None:
-        """Return the fields of the next line that is not empty, without the checksum; None after the last one."""
+    def take(self, *, samples: bool = False) -> list[str] | None:
+        """Return the fields of the next line that is not empty, without the checksum; None after the last one.
+
+        Args:
+            samples: True for a row of samples, whose quoted fields contain no commas.
+        """
         while self.taken < len(self._lines):
-            line = self._lines[self.taken].strip(b" \x02\x03\x1a\x00\t")
+            line = self._lines[self.taken]
             self.taken += 1
             if line:
-                return self._fields(line)
+                text = self._checked(line)
+                return text.split(",") if samples else self._fields(text)
         return None
 
     @property
     def last(self) -> bool:
         """Return True if no line with content follows."""
-        return not any(line.strip(b" \x02\x03\x1a\x00\t") for line in self._lines[self.taken : self.taken + 8])
+        return self.taken >= len(self._lines)
 
     def error(self, message: str) -> RecordError:
         """Return an error that names the line taken last."""
         return RecordError.in_line(self.path, self.taken, message)
 
-    def _fields(self, line: bytes) -> list[str]:
+    def _checked(self, line: bytes) -> str:
+        """Return a line without its checksum, which is verified."""
         found = _CHECKSUM.search(line)
         if found is not None:
             self.checked += 1
             if sum(line[: found.start()]) & 0xFFFF != int(found.group(1), 16):
                 self.wrong.append(self.taken)
             line = line[: found.start()].rstrip(b" ").removesuffix(b",")
-        text = line.decode("ascii", "replace")
+        return line.decode("ascii", "replace")
+
+    def _fields(self, text: str) -> list[str]:
         try:
             return next(csv.reader([text]), [])
         except csv.Error:
@@ -158,9 +173,10 @@ def _columns(columns: list[str], lines: _Lines) -> tuple[list[str], list[str], l
 def _rows(lines: _Lines, kept: list[int], at: int) -> tuple[NDArray[np.float64], list[str]]:
     """Return the values (columns, rows) and the marks of the rows of samples."""
     flat, marks = array("d"), list[str]()
+    chosen = operator.itemgetter(*kept, at)
     while not lines.last:
         before = lines.taken
-        fields = lines.take()
+        fields = lines.take(samples=True)
         if fields is None or not _is_row(fields):
             # The line belongs to what follows the samples.
             lines.taken = before
@@ -169,11 +185,17 @@ def _rows(lines: _Lines, kept: list[int], at: int) -> tuple[NDArray[np.float64],
             if lines.last:
                 break
             raise lines.error(f"expected {at} values and the mark of the trigger, found {len(fields)} fields: {REMEDY}")
-        flat.extend(math.nan if (value := _value(fields[k])) is None else value for k in kept)
-        marks.append(fields[at].strip()[:1] if len(fields) > at else "")
+        *cells, mark = chosen((*fields, ""))
+        try:
+            flat.extend([float(cell) for cell in cells])
+        except ValueError:
+            flat.extend(math.nan if (value := _value(cell)) is None else value for cell in cells)
+        marks.append(mark.strip(' "')[:1])
     if len(marks) < 2:
         raise lines.error(f"no rows of samples follow the line of columns: {REMEDY}")
-    return np.array(flat).reshape(len(marks), len(kept)).T.copy(), marks
+    values = np.array(flat).reshape(len(marks), len(kept)).T.copy()
+    values[~(np.abs(values) < HIGHEST)] = np.nan
+    return values, marks
 
 
 def _is_row(fields: list[str]) -> bool:
@@ -186,7 +208,7 @@ def _value(text: str) -> float | None:
     if _NUMBER.fullmatch(text) is None:
         return None
     value = float(text)
-    return value if abs(value) < 1e12 else None
+    return value if abs(value) < HIGHEST else None
 
 
 def _count(text: str) -> float | None:

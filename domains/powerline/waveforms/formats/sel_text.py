@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from array import array
 from collections import Counter
@@ -118,7 +119,7 @@ def _unique(names: list[str]) -> list[str]:
 
 def _samples(lines: list[str], first: int, columns: int) -> tuple[_Samples, int, int]:
     """Return the rows of samples, their number of columns, and the index of the line after them."""
-    samples = _Samples()
+    samples, names = _Samples(), _names(lines[first - 1])
     for number in range(first, len(lines)):
         line = lines[number]
         label = _CYCLE.match(line)
@@ -129,19 +130,27 @@ def _samples(lines: list[str], first: int, columns: int) -> tuple[_Samples, int,
             if samples.cycles and samples.cycles[-1][0] is None:
                 samples.begin(None)
             continue
-        elif samples.marks and (_AFTER_SAMPLES.match(line) or _names(line) not in ([], _names(lines[first - 1]))):
-            return samples, columns, number
         values, mark = _row(line, columns)
         if not samples.marks and len(values) >= 3:
             columns = len(values)
         if len(values) == columns:
             samples.add(values, mark)
+        elif samples.marks and (_AFTER_SAMPLES.match(line) or _names(line) not in ([], names)):
+            return samples, columns, number
     return samples, columns, len(lines)
 
 
 def _row(line: str, columns: int) -> tuple[list[float], str]:
     """Return at most ``columns`` numbers from the start of a line, and the mark after them."""
-    values: list[float] = []
+    cells = line.replace(">", " > ").replace("*", " * ").split(None, columns + 1)
+    try:
+        values = [float(cell) for cell in cells[:columns]]
+    except ValueError:
+        pass
+    else:
+        if len(values) == columns and all(map(math.isfinite, values)):
+            return values, cells[columns] if cells[columns : columns + 1] in ([">"], ["*"]) else ""
+    values = []
     position = 0
     while len(values) < columns and (found := _VALUE.match(line, position)) is not None:
         values.append(float(found.group(1)))
