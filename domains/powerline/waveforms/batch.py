@@ -9,12 +9,12 @@ from pathlib import Path
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.archive import SUFFIX as ARCHIVE
 from domains.powerline.waveforms.formats.archive import records_in
-from domains.powerline.waveforms.formats.record_files import COMTRADE_PARTS, FEW_BYTES, main_files
+from domains.powerline.waveforms.formats.record_files import COMTRADE_PARTS, FEW_BYTES, listed, main_files
 from domains.powerline.waveforms.formats.registry import FORMATS
 from domains.powerline.waveforms.record import ReadOptions
 
 MOST_FILES = 100_000
-MOST_SHOWN = 6
+"""Number of files above which a folder is refused."""
 
 
 def expanded(paths: Iterable[str | Path], options: ReadOptions | None = None) -> list[Path]:
@@ -38,7 +38,8 @@ def expanded(paths: Iterable[str | Path], options: ReadOptions | None = None) ->
     for path in given:
         if path.suffix.lower() in COMTRADE_PARTS and str(path.with_suffix("")).lower() in headers:
             continue
-        records += _in_folder(path, options) or [path] if path.is_dir() else _in_file(path, options)
+        inside = _in_folder(path, options) if path.is_dir() else _in_archive(path, options)
+        records += inside or [path]
     return list(dict.fromkeys(records))
 
 
@@ -50,27 +51,26 @@ def folder_message(folder: Path) -> str:
             f"{folder}: the folder holds {len(records)} records, the first {records[0]}: name one, or read all with "
             f"faultline classify {folder}"
         )
-    names = [str(path.relative_to(folder)) for path in _files(folder)]
-    shown = ", ".join(names[:MOST_SHOWN]) or "nothing"
-    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
-    return f"{folder}: the folder holds no record that can be read, only {shown}{more}"
+    names = listed([path.relative_to(folder) for path in _files(folder)]) or "nothing"
+    return f"{folder}: the folder holds no record that can be read, only {names}"
 
 
-def _in_file(path: Path, options: ReadOptions | None) -> list[Path]:
+def _in_archive(path: Path, options: ReadOptions | None) -> list[Path]:
+    """Return the records of an archive of several, else the path; an empty list for an archive without a record."""
     if path.suffix.lower() != ARCHIVE or not path.is_file():
         return [path]
     try:
         records = records_in(path, options)
     except RecordError:
         return [path]
-    return [*records] if len(records) > 1 else [path]
+    return [path] if len(records) == 1 else [*records]
 
 
 def _in_folder(folder: Path, options: ReadOptions | None) -> list[Path]:
     files = _files(folder)
     archives = [path for path in files if path.suffix.lower() == ARCHIVE]
     found = [path for path in main_files(files, _head) if any(kind.recognises(path) for kind in FORMATS)]
-    found += [record for path in archives for record in _in_file(path, options)]
+    found += [record for path in archives for record in _in_archive(path, options)]
     return sorted(found, key=lambda path: str(path).lower())
 
 

@@ -19,15 +19,18 @@ from pathlib import Path, PurePosixPath
 from domains.powerline.waveforms.channel_values import ChannelStatistics, ChannelValues, Values
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.encodings import decode_text
-from domains.powerline.waveforms.formats.record_files import FEW_BYTES, main_files, same_record
+from domains.powerline.waveforms.formats.record_files import FEW_BYTES, listed, main_files, same_record
 from domains.powerline.waveforms.record import RawRecord, ReadOptions
 
 SUFFIX = ".zip"
 MAGIC = b"PK\x03\x04"
 MOST_MEMBERS = 10_000
 """Number of members above which an archive is refused."""
-MOST_SHOWN = 6
+MOST_DIRECTORY_BYTES = 4 << 20
+"""Size of the largest directory of an archive: zipfile reads it whole, with many times its size in memory."""
 CHUNK = 1 << 20
+END_BYTES = 22 + 65_535 + 76
+"""Length of the end of an archive: its record with the longest comment, and the records of a large archive."""
 _UTF8_NAME = 0x800
 _ENCRYPTED = 0x1
 
@@ -67,9 +70,8 @@ def read_archive(path: Path, options: ReadOptions, read: Callable[[Path, ReadOpt
             if wanted is None and len(records) != 1:
                 raise RecordError(_not_one(archive, members, records))
             main = records[0] if wanted is None else _named(archive, members, records, wanted)
-            _unpack(
-                opened, archive, [part for part in members if same_record(main.path, part.path)], folder.name, options
-            )
+            parts = [part for part in members if same_record(main.path, part.path)]
+            _unpack(opened, archive, parts, folder.name, options)
         raw = _read_unpacked(Path(folder.name), archive / main.path, options, read)
     except BaseException:
         folder.cleanup()
@@ -132,6 +134,8 @@ def _opened(archive: Path, options: ReadOptions) -> Iterator[zipfile.ZipFile]:
     try:
         if archive.stat().st_size > options.max_bytes:
             raise RecordError(f"{archive} has {archive.stat().st_size:,} bytes, more than max_bytes allows: unpack it")
+        if _directory_bytes(archive) > MOST_DIRECTORY_BYTES:
+            raise RecordError(f"{archive} has too many members: unpack it and give the folder")
         with zipfile.ZipFile(archive) as opened:
             if len(opened.infolist()) > MOST_MEMBERS:
                 raise RecordError(f"{archive} has more than {MOST_MEMBERS:,} members: unpack it and give the folder")
@@ -144,6 +148,18 @@ def _opened(archive: Path, options: ReadOptions) -> Iterator[zipfile.ZipFile]:
         # zipfile raises errors of many kinds for damaged archives, down to struct.error and UnicodeDecodeError.
         what = " ".join(str(error).split())[:160] or type(error).__name__
         raise RecordError(f"{archive}: the archive cannot be read ({what}): unpack it or copy it again") from error
+
+
+def _directory_bytes(archive: Path) -> int:
+    """Return the size of the directory that the end of an archive states; 0 if there is no such end."""
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().st_size - END_BYTES))
+        tail = file.read()
+    end, large = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
+    size = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    if large >= 0 and size == 0xFFFFFFFF:
+        return int.from_bytes(tail[large + 40 : large + 48], "little")
+    return size
 
 
 def _members(opened: zipfile.ZipFile) -> Iterator[_Member]:
@@ -191,16 +207,15 @@ def _named(archive: Path, members: Sequence[_Member], records: Sequence[_Member]
 
 def _not_one(archive: Path, members: Sequence[_Member], records: Sequence[_Member]) -> str:
     if not records:
-        names = ", ".join(str(member.path) for member in members[:MOST_SHOWN]) or "nothing"
-        more = f" and {len(members) - MOST_SHOWN} more" if len(members) > MOST_SHOWN else ""
-        return f"{archive}: the archive holds no record that can be read, only {names}{more}"
+        names = listed([member.path for member in members]) or "nothing"
+        return f"{archive}: the archive holds no record that can be read, only {names}"
     return f"{archive}: {_list(archive, records)}: name one, or read all with faultline classify {archive}"
 
 
 def _list(archive: Path, records: Sequence[_Member]) -> str:
-    names = ", ".join(str(archive / member.path) for member in records[:MOST_SHOWN])
-    more = f" and {len(records) - MOST_SHOWN} more" if len(records) > MOST_SHOWN else ""
-    return f"the archive holds {len(records)} records, {names}{more}" if records else "the archive holds no record"
+    if not records:
+        return "the archive holds no record"
+    return f"the archive holds {len(records)} records, {listed([archive / member.path for member in records])}"
 
 
 def _unpack(

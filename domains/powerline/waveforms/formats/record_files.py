@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePath
 from typing import TypeVar
 
@@ -21,6 +21,8 @@ _PART_NUMBER = re.compile(r"_\d{1,3}$")
 LEAST_ROWS = 0.5
 """Share of a text's lines that must be rows of numbers for a table."""
 ROWS_READ = 60
+MOST_LISTED = 6
+"""Number of names that a message lists."""
 
 
 def main_files(paths: Iterable[P], head: Callable[[P], bytes]) -> list[P]:
@@ -60,11 +62,22 @@ def same_record(main: PurePath, other: PurePath) -> bool:
     if _folder(main) != _folder(other):
         return False
     one, two = main.stem.lower(), other.stem.lower()
-    if main.suffix.lower() == ".cfg":
-        return one == two and other.suffix.lower() in COMTRADE_PARTS
+    if main.suffix.lower() in (".cfg", ".dat"):
+        return one == two and other.suffix.lower() in (".cfg", *COMTRADE_PARTS)
     if main.suffix.lower() == ".out":
         return _PART_NUMBER.sub("", one) == _PART_NUMBER.sub("", two) and other.suffix.lower() in (".out", ".inf")
     return False
+
+
+def listed(names: Sequence[object]) -> str:
+    """Return the first names, and the number of the others.
+
+    Example:
+        >>> listed(["a", "b"]), listed(range(9))
+        ('a, b', '0, 1, 2, 3, 4, 5 and 3 more')
+    """
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(map(str, names[:MOST_LISTED])) + more
 
 
 def _folder(path: PurePath) -> str:

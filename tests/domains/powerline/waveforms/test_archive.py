@@ -115,6 +115,7 @@ def test_an_archive_of_several_records_names_them(tmp_path: Path) -> None:
     assert list(records_in(path)) == names == expanded([path])
     assert all(is_record(name) for name in names)
     assert [open_waveforms(name).path for name in names] == names
+    assert open_waveforms(path / "mon/record.dat").channels == open_waveforms(names[0]).channels
     with pytest.raises(RecordError, match="no such member"):
         open_waveforms(path / "wed/record.cfg")
 
@@ -141,6 +142,15 @@ def test_sizes_beyond_the_limit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"a\.zip"):
         open_waveforms(bomb, options=ReadOptions(max_bytes=1_000_000))
     assert temporary() == before
+
+
+def test_an_archive_with_an_enormous_directory_is_refused(tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.zip", {f"{k:06d}{'n' * 120}": b"" for k in range(26_000)}, zipfile.ZIP_STORED)
+    with pytest.raises(RecordError, match="too many members"):
+        open_waveforms(path)
+    path = packed(tmp_path / "b.zip", {f"{k}": b"" for k in range(10_001)}, zipfile.ZIP_STORED)
+    with pytest.raises(RecordError, match="more than 10,000 members"):
+        open_waveforms(path)
 
 
 def test_links_nested_archives_and_rubbish_are_no_records(tmp_path: Path) -> None:
@@ -200,6 +210,7 @@ def test_a_folder_stands_for_the_records_in_it(tmp_path: Path) -> None:
     healthy(folder / "upper", container="upper")
     packed(folder / "one.zip", pair(tmp_path / "plain"))
     packed(folder / "two.zip", {"x/t.csv": TABLE, "y.csv": TABLE})
+    packed(folder / "none.zip", {"photo.jpg": b"\xff\xd8"})
     for name, data in {
         "t.csv": TABLE, "events.csv": b"time,what\n1,open\n2,close\n", "readme.txt": b"hello\n", "x.pdf": b"%PDF",
         "orphan.dat": b"1", "orphan.hdr": b"1", "app.cfg": b"colour=red", ".hidden.csv": TABLE,
