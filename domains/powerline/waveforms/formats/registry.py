@@ -12,6 +12,7 @@ from domains.powerline.waveforms.formats.comtrade import is_comtrade, read_comtr
 from domains.powerline.waveforms.formats.matlab import is_matlab, read_matlab
 from domains.powerline.waveforms.formats.pscad import is_pscad, read_pscad
 from domains.powerline.waveforms.formats.sel_event import is_sel_event, read_sel_event
+from domains.powerline.waveforms.formats.pqdif import is_pqdif, read_pqdif
 from domains.powerline.waveforms.formats.table import is_table, read_table
 from domains.powerline.waveforms.record import RawRecord, ReadOptions
 
@@ -36,6 +37,7 @@ FILE_FORMATS = (
     Format("PSCAD output (.out, .inf)", is_pscad, read_pscad),
     Format("MATLAB (.mat)", is_matlab, read_matlab),
     Format("SEL event report (.cev, .eve, .txt)", is_sel_event, read_sel_event),
+    Format("PQDIF (.pqd, .pqdif)", is_pqdif, read_pqdif),
     Format("CSV or Parquet table", is_table, read_table),
 )
 """Formats of single files."""

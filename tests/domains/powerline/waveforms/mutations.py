@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.domains.powerline.waveforms import pqdif_seeds
 from tests.domains.powerline.waveforms.record_samples import Shape, load_waves, write_record
 from tests.domains.powerline.waveforms.relay_seeds import relay_seeds
 
@@ -98,6 +99,7 @@ def seeds(folder: Path) -> list[dict[str, bytes]]:
         suffixes = (".cff",) if shape.container == "cff" else (".cfg", ".dat")
         found.append({suffix: path.with_suffix(suffix).read_bytes() for suffix in suffixes})
     return [*found, *_tables(folder), *relay_seeds(folder)]
+    return [*found, *_tables(folder), *pqdif_seeds.seeds()]
 
 
 def _tables(folder: Path) -> list[dict[str, bytes]]:
