@@ -298,7 +298,7 @@ class Observation:
             else:
                 with np.errstate(over="ignore", invalid="ignore"):
                     times = np.multiply(stored[:rows], scale, dtype=np.float64) + offset
-                clock = _of_times(times)
+                clock = _of_times(times, _resolution(stored, scale))
         if self._options.rate_hz is not None:
             first_s, absolute_ns = (0.0, None) if clock is None else (clock.first_s, clock.absolute_ns)
             return Clock((Segment(0, rows, self._options.rate_hz, 0.0),), first_s, absolute_ns)
@@ -376,15 +376,26 @@ def _of_increments(stored: NDArray[Any], scale: float, offset: float, rows: int)
     return Clock(tuple(segments), offset) if segments and abs(offset) < 1e9 else None
 
 
-def _of_times(times: NDArray[np.float64]) -> Clock | None:
-    """Derive a clock from the time of every sample in seconds."""
+def _resolution(stored: NDArray[Any], scale: float) -> float:
+    """Return the smallest difference of two stored times in seconds; 0 for real numbers of eight bytes."""
+    if stored.dtype.kind in "iu":
+        return abs(scale)
+    return float(np.spacing(np.abs(stored).max())) * abs(scale) if stored.dtype.itemsize == 4 else 0.0
+
+
+def _of_times(times: NDArray[np.float64], resolution_s: float = 0.0) -> Clock | None:
+    """Derive a clock from the time of every sample in seconds.
+
+    Times are even if none deviates from one rate by more than their resolution and a small part of a step.
+    """
     count = len(times)
     if count < 2 or not np.isfinite(times).all() or np.abs(times).max() > 1e9:
         return None
     first_s = float(times[0])
     since = times - first_s
     step = float(since[-1]) / (count - 1)
-    if 1e-12 < step < 1e6 and np.abs(since - step * np.arange(count)).max() <= EVEN_STEPS * step:
+    tolerated = max(EVEN_STEPS * step, resolution_s)
+    if 1e-12 < step < 1e6 and np.abs(since - step * np.arange(count)).max() <= tolerated:
         return Clock((Segment(0, count, 1 / step, 0.0),), first_s)
     stamps = np.round(since * 1e9).astype(np.int64)
     segments, _ = find_segments(SampleClock(count, [(0.0, count)], None, stamps, 1e-9))

@@ -109,7 +109,8 @@ class Form:
         compress: compress the bodies of all records but the container.
         stored: type of the values.
         scale: scale and offset of the values; None to store values that need none.
-        times: form of the times: "increments", "scaled increments", "values", "float32 values", "cycles" or "stamps".
+        times: form of the times: "increments", "scaled increments", "values", "float32 values", "milliseconds",
+            "cycles" or "stamps".
         shared: let all channels share the times of the first one.
         reverse: list the elements of every collection in reverse order.
         backwards: store the contents of collections before the collections.
@@ -235,7 +236,7 @@ def _time_unit(form: Form) -> int:
 
 
 def _definition(channel: Channel, form: Form) -> Tree:
-    time_method = {"increments": 4, "scaled increments": 6, "cycles": 4}.get(form.times, 1)
+    time_method = {"increments": 4, "scaled increments": 6, "cycles": 4, "milliseconds": 3}.get(form.times, 1)
     value_method = 1 if form.scale is None else 3
     unit = {"V": 6, "I": 7, "P": 9, "?": 0}[channel.quantity]
     series = [("time", _time_unit(form), time_method), *((name, unit, value_method) for name in channel.series)]
@@ -302,6 +303,8 @@ def _times(event: Event, document: Document) -> Tree:
     form, count = document.form, len(next(iter(event.values.values())))
     if form.times in ("values", "float32 values"):
         return [("values", numbers(sample_times(event).astype("<f8" if form.times == "values" else "<f4")))]
+    if form.times == "milliseconds":
+        return [("scale", real(0.001)), ("values", numbers(np.round(1e3 * sample_times(event)).astype("<i4")))]
     if form.times == "stamps":
         return [("values", stamps([event.start_ns + round(time * SECOND) for time in sample_times(event)]))]
     runs = [(count, event.rate_hz)]

@@ -395,7 +395,7 @@ def test_sizes_and_positions_outside_the_file_are_named(tmp_path: Path) -> None:
 
 def test_a_body_that_inflates_beyond_measure_is_refused(tmp_path: Path) -> None:
     plain = Form(compress=True)
-    bomb = chained([("container", body([], plain), False), ("observation", bytes(200 << 20), True)], plain)
+    bomb = chained([("container", body([], plain), False), ("observation", bytes(40 << 20), True)], plain)
     assert len(bomb) < 1 << 20
     assert "inflate" in refused(tmp_path, bomb + write(document()))
     whole = write(document())
@@ -426,3 +426,12 @@ def test_other_compressions_are_refused(tmp_path: Path) -> None:
     assert "export it with zlib by record" in refused(tmp_path, total)
     assert "not begin with a record of PQDIF" in refused(tmp_path, b"RIFF" + written)
     assert "not begin with a record of PQDIF" in refused(tmp_path, b"")
+
+
+@pytest.mark.parametrize(("times", "late_s"), [("float32 values", 3600.0), ("milliseconds", 0.0)])
+def test_coarse_times_are_even_within_their_resolution(tmp_path: Path, times: str, late_s: float) -> None:
+    # In single precision after an hour, and in whole milliseconds, several samples have the same time.
+    event = Event(three_phase(7680.0, 0.5), first_s=late_s)
+    raw = read(tmp_path, document(Form(times=times), events=(event,)))
+    assert len(raw.segments) == 1
+    assert raw.segments[0].rate_hz == pytest.approx(7680.0, rel=0.005)
