@@ -38,6 +38,8 @@ from stream.contract import NS_PER_S
 SUFFIXES = {".pqd", ".pqdif"}
 TRIGGER_MARGIN_NS = 3600 * NS_PER_S
 """Largest distance of a trigger from the waveforms; meters without a trigger time write dates of another era."""
+LETTERS = {"V": "V", "A": "I"}
+"""Letter of the quantity by its unit, for names."""
 MAX_NAMED = 6
 """Largest number of observations that a message names."""
 MAX_STATED = 50
@@ -119,8 +121,8 @@ def read_pqdif(path: Path, options: ReadOptions) -> RawRecord:
     station = location if location.strip(" /").upper() not in ("", "NA", "N/A") else name
     return RawRecord(
         path=path,
-        format=" ".join(["PQDIF", *([content.version] if content.version else []), *_compression(chain)]),
-        channels=_raw_channels(channels, kept[0], len(content.sources) > 1, texts),
+        format=" ".join(filter(None, ("PQDIF", content.version, "compressed" if chain.compressed else ""))),
+        channels=_raw_channels(channels, kept[0], texts),
         source=CapturedValues(kept, channels),
         segments=_segments(kept),
         start_ns=(kept[0].start_ns or 0) if options.start_ns is None else options.start_ns,
@@ -145,10 +147,6 @@ def _stored(path: Path, options: ReadOptions) -> NDArray[np.uint8]:
         return np.memmap(path, np.uint8, "r") if size else np.empty(0, np.uint8)
     except OSError as error:
         raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
-
-
-def _compression(chain: RecordChain) -> list[str]:
-    return ["compressed"] if chain.compressed else []
 
 
 def _read_content(chain: RecordChain, options: ReadOptions) -> _Content:
@@ -244,8 +242,8 @@ def _report_choice(
         names = [f"{texts(one.observation) or 'unnamed'} ({len(one.channels)} channels)" for one in left]
         shown = ", ".join(names[:MAX_NAMED]) + (" …" if len(names) > MAX_NAMED else "")
         message = (
-            f"other channels, or the same ones at the same time, are not read: {shown}; export them to a file of their "
-            "own to have them read"
+            f"observations of other channels, or of the same ones at the same time, are not read: {shown}; export them "
+            "to files of their own"
         )
         findings.append(Finding("warning", "observations-not-read", message))
     if skipped:
@@ -277,30 +275,26 @@ def _trigger_ns(kept: Sequence[Capture]) -> int | None:
     return None
 
 
-def _raw_channels(
-    channels: Sequence[ChannelDefinition], capture: Capture, several_sources: bool, texts: _Texts
-) -> tuple[RawChannel, ...]:
+def _raw_channels(channels: Sequence[ChannelDefinition], capture: Capture, texts: _Texts) -> tuple[RawChannel, ...]:
+    several_sources = len({channel.source for channel in channels}) > 1
     names = [texts(channel.name) for channel in channels]
     repeated = Counter(names)
     raw = []
     for number, (channel, name) in enumerate(zip(channels, names, strict=True), 1):
-        series, unit = capture.channels[channel], _unit(channel)
-        phase = _phase(channel)
+        series, unit, phase = capture.channels[channel], _unit(channel), _phase(channel)
         if repeated[name] > 1 or not name:
             # Some meters give all channels one name: quantity and phase distinguish them.
-            name = f"{name} {unit[:1] if unit not in ('A', 'V') else 'I' if unit == 'A' else 'V'}{phase}".strip()
-        group = texts(channel.group) or (texts(channel.source) if several_sources else "")
-        stated = series.primary != series.secondary
+            name = f"{name} {LETTERS.get(unit, '')}{phase}".strip()
         raw.append(
             RawChannel(
                 number=number,
                 name=name,
                 unit=unit,
                 phase=phase,
-                circuit=group,
+                circuit=texts(channel.group) or (texts(channel.source) if several_sources else ""),
                 primary=series.primary,
                 secondary=series.secondary,
-                side="P" if stated else "",
+                side="P" if series.primary != series.secondary else "",
                 step=series.step,
             )
         )

@@ -28,6 +28,8 @@ ASSUMED_HZ = 50.0
 """Nominal frequency by which times in cycles become seconds if the file states none."""
 EVEN_STEPS = 0.05
 """Largest deviation of explicit times from even ones, in steps, for which one rate is used."""
+MAX_SHARED = 8
+"""Largest number of series of which each shares the values of the next."""
 MAX_RUNS = 10_000
 """Largest number of sampling rates of one series."""
 
@@ -191,10 +193,8 @@ class Observation:
             begin_ns = root.moment_ns(tags.TIME_START)
             start_ns = None if begin_ns is None else max(begin_ns + round(clock.first_s * NS_PER_S), 0)
         for capture in found[-8:]:
-            if (capture.segments, capture.start_ns) == (
-                clock.segments,
-                start_ns,
-            ) and definition not in capture.channels:
+            same = (capture.segments, capture.start_ns) == (clock.segments, start_ns)
+            if same and definition not in capture.channels:
                 capture.channels[definition] = series
                 return
         name, triggered_ns = root.text(tags.OBSERVATION_NAME), root.moment_ns(tags.TIME_TRIGGERED)
@@ -203,20 +203,16 @@ class Observation:
 
     def _series(self, instances: Collection, instance: Collection, index: int) -> tuple[Collection, Collection] | None:
         """Return a series, and the one that holds its values: another one if it is shared."""
-        own = instance.collection(tags.SERIES_INSTANCES)
-        series = None if own is None else own.collection(tags.ONE_SERIES_INSTANCE, index)
-        if series is None:
-            return None
-        channel, number = series.whole(tags.SHARED_CHANNEL), series.whole(tags.SHARED_SERIES)
-        if channel is None or number is None:
-            return series, series
-        other = instances.collection(tags.ONE_CHANNEL_INSTANCE, channel)
-        others = None if other is None else other.collection(tags.SERIES_INSTANCES)
-        shared = None if others is None else others.collection(tags.ONE_SERIES_INSTANCE, number)
-        if shared is None:
-            message = f"it shares series {number} of channel {channel}, which does not exist"
-            raise self._root.body.error(0, message)
-        return series, shared
+        series = holder = _one_series(instance, index)
+        for _ in range(MAX_SHARED):
+            if holder is None or series is None:
+                return None
+            channel, number = holder.whole(tags.SHARED_CHANNEL), holder.whole(tags.SHARED_SERIES)
+            if channel is None or number is None:
+                return series, holder
+            other = instances.collection(tags.ONE_CHANNEL_INSTANCE, channel)
+            holder = None if other is None else _one_series(other, number)
+        raise self._root.body.error(0, "its series are shared in a circle")
 
     def _stored(
         self, instances: Collection, instance: Collection, index: int, defined: SeriesDefinition
@@ -257,7 +253,7 @@ class Observation:
         self._values_left -= len(values)
         if self._values_left < 0:
             raise self._root.body.error(position, "the series of the record overlap: the file is damaged")
-        step = defined.resolution or (abs(scale) if values.dtype.kind in "iu" else 0.0)
+        step = abs(scale) if values.dtype.kind in "iu" else defined.resolution
         primary, secondary = self._settings.ratios.get(number, (1.0, 1.0))
         if self._settings.use_ratios:
             ratio = primary / secondary
@@ -338,6 +334,11 @@ class Observation:
             if index is not None and 0 <= index < len(self._source.channels):
                 said.append(("triggered by", self._source.channels[index].name))
         return said
+
+
+def _one_series(instance: Collection, index: int) -> Collection | None:
+    series = instance.collection(tags.SERIES_INSTANCES)
+    return None if series is None else series.collection(tags.ONE_SERIES_INSTANCE, index)
 
 
 def _absolute(stored: NDArray[Any]) -> Clock | None:

@@ -47,7 +47,7 @@ _HEADER = struct.Struct("<16s16s4I16x")
 _ELEMENT = struct.Struct("<16sBBBx8s")
 _LINK = struct.Struct("<II")
 _COUNT = struct.Struct("<I")
-_CHUNK = 1 << 20
+_FIRST_CHUNK, _LAST_CHUNK = 4096, 1 << 20
 
 Bytes = NDArray[np.uint8]
 
@@ -98,7 +98,7 @@ class RecordChain:
         self.findings: list[Finding] = []
         self.compressed = False
         self._content = content
-        self._left = min(max_bytes, max(LEAST_INFLATED, MAX_RATIO * len(content)))
+        self._limit = self._left = min(max_bytes, max(LEAST_INFLATED, MAX_RATIO * len(content)))
         self.records = list(self._walk())
         if sum(record.stop - record.position for record in self.records) > len(content):
             raise RecordError(f"{path}: its records overlap: the file is damaged, copy it again")
@@ -155,15 +155,16 @@ class RecordChain:
         inflated = bytearray()
         at = 0
         while _is_stream(stored[at : at + 2]):
-            first, fed = len(inflated), at + 2
+            first, fed, chunk = len(inflated), at + 2, _FIRST_CHUNK
             stream = zlib.decompressobj(-zlib.MAX_WBITS)
             try:
                 while not stream.eof and fed < len(stored):
-                    piece = stored[fed : fed + _CHUNK].tobytes()
-                    fed += len(piece)
+                    piece = stored[fed : fed + chunk].tobytes()
+                    fed, chunk = fed + len(piece), min(2 * chunk, _LAST_CHUNK)
                     inflated += stream.decompress(piece, self._left - len(inflated) + 1)
                     if len(inflated) > self._left:
-                        message = "its bodies inflate to more than reading allows: the file is damaged, or cut it"
+                        self._left = 0
+                        message = f"the bodies inflate to more than {self._limit:,} bytes: export the file in parts"
                         raise RecordError.at_byte(self.path, record.position, message)
             except zlib.error:
                 self._warn(f"the compressed body of the record at byte {record.position} is damaged")

@@ -70,6 +70,6 @@ def damaged(rng: random.Random, one: Document) -> bytes:
 
 
 def nested_streams(rng: random.Random) -> bytes:
-    """Return a file with a body that is compressed several times, or much smaller than its content."""
-    content = bytes(rng.randrange(1 << 22)) if rng.random() < 0.5 else compressed(rng.randbytes(300), 2)
-    return chained([("container", bytes(4), False), ("observation", content, True)], Form())
+    """Return a file with a body that is compressed twice, or that inflates to many times its size."""
+    content = bytes(rng.randrange(1 << 26)) if rng.random() < 0.5 else compressed(rng.randbytes(300), 2)
+    return chained([("container", bytes(4), False), ("data source", content, True)], Form())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import struct
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 
 from domains.powerline.waveforms import ReadOptions, RecordError, open_waveforms
 from domains.powerline.waveforms.formats.pqdif import is_pqdif, read_pqdif
+from domains.powerline.waveforms.formats.pqdif_records import LEAST_INFLATED
 from domains.powerline.waveforms.record import RawRecord
+from tests.domains.powerline.waveforms import pqdif_seeds
 from tests.domains.powerline.waveforms.pqdif_writer import (
     SECOND,
     SIX,
@@ -33,6 +37,7 @@ from tests.domains.powerline.waveforms.pqdif_writer import (
 
 START_NS = 1_700_000_000 * SECOND
 DAY_NS = 86_400 * SECOND
+DOCUMENTS = pqdif_seeds.documents()
 FORMS = st.builds(
     Form,
     compress=st.booleans(),
@@ -435,3 +440,30 @@ def test_coarse_times_are_even_within_their_resolution(tmp_path: Path, times: st
     raw = read(tmp_path, document(Form(times=times), events=(event,)))
     assert len(raw.segments) == 1
     assert raw.segments[0].rate_hz == pytest.approx(7680.0, rel=0.005)
+
+
+def refusal(path: Path) -> str | None:
+    """Return the reason why a file is refused; None if it is read."""
+    try:
+        record = open_waveforms(path)
+    except RecordError as error:
+        return str(error)
+    assert all(np.isfinite(line.samples).all() for line in record.lines)
+    return None
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_bodies_are_read_or_refused_in_one_line(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    path = tmp_path / f"damaged-{seed}.pqd"
+    nested = rng.random() < 0.05
+    path.write_bytes(pqdif_seeds.nested_streams(rng) if nested else pqdif_seeds.damaged(rng, rng.choice(DOCUMENTS)))
+    tracemalloc.start()
+    try:
+        refused = refusal(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refused is None or (path.name in refused and "\n" not in refused)
+    assert peak < 4 * LEAST_INFLATED
