@@ -123,8 +123,9 @@ def clipped(values: Values) -> bool:
     flat = (values >= top - 1e-6 * (top - bottom)) | (values <= bottom + 1e-6 * (top - bottom))
     if flat.mean() < CLIPPED_SHARE:
         return False
-    runs = _runs(flat)
-    return sum(b - a for a, b in runs if b - a >= CLIPPED_RUN) >= CLIPPED_SHARE * len(values)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flat, [False]])))
+    lengths = edges[1::2] - edges[::2]
+    return int(lengths[lengths >= CLIPPED_RUN].sum()) >= CLIPPED_SHARE * len(values)
 
 
 def channel_findings(samples: Values, missing: Sequence[str], name: str) -> list[Finding]:

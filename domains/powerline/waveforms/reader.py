@@ -33,7 +33,6 @@ from domains.powerline.waveforms.per_unit import scaled
 from domains.powerline.waveforms.quality import channel_findings
 from domains.powerline.waveforms.record import (
     CHANNELS,
-    ChannelSummary,
     Decision,
     Finding,
     RawChannel,
@@ -44,6 +43,7 @@ from domains.powerline.waveforms.record import (
     Segment,
 )
 from domains.powerline.waveforms.resample import FEW_PER_CYCLE, FEWEST_PER_CYCLE
+from domains.powerline.waveforms.summaries import ChannelSummaries
 
 
 def is_record(path: Path) -> bool:
@@ -119,7 +119,7 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
         trigger_ns=raw.trigger_ns,
         header_hz=raw.header_hz,
         frequency_hz=mains.hz,
-        channels=_summaries(raw, layout.bays),
+        channels=ChannelSummaries(raw.channels, channel_roles(raw, layout.bays), raw.source),
         lines=tuple(lines),
         segments=raw.segments,
         findings=tuple(dict.fromkeys(raw.findings)),
@@ -223,21 +223,3 @@ def _report_slow_segments(raw: RawRecord, frequency: float) -> None:
                 "harmonics and fast transients are lost, and times are known to about half a cycle"
             )
             raw.findings.append(Finding("note", "few-samples", message))
-
-
-def _summaries(raw: RawRecord, bays: Sequence[Bay]) -> tuple[ChannelSummary, ...]:
-    roles, statistics = channel_roles(raw, bays), raw.source.statistics()
-    return tuple(
-        ChannelSummary(
-            number=channel.number,
-            name=channel.name,
-            unit=channel.unit,
-            phase=channel.phase,
-            role=roles[k],
-            lowest=float(statistics.lowest[k]),
-            highest=float(statistics.highest[k]),
-            rms=float(statistics.rms[k]),
-            missing=int(statistics.missing[k]),
-        )
-        for k, channel in enumerate(raw.channels)
-    )

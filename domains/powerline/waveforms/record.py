@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -223,7 +223,7 @@ class Record:
         start_ns, trigger_ns: Unix time of the first sample and of the trigger, if the file has one.
         header_hz: mains frequency stated in the header; None if it states none.
         frequency_hz: mains frequency estimated from the signal of the first line, or the header's if no line was found.
-        channels: all channels of the file.
+        channels: all channels of the file; their statistics are computed when they are read.
         lines: lines that were identified without doubt, or that the user defined.
         segments: segments of one rate each.
         findings: problems and peculiarities, and how each was handled.
@@ -241,7 +241,7 @@ class Record:
     trigger_ns: int | None
     header_hz: float | None
     frequency_hz: float
-    channels: tuple[ChannelSummary, ...]
+    channels: Sequence[ChannelSummary]
     lines: tuple[RecordLine, ...]
     segments: tuple[Segment, ...]
     findings: tuple[Finding, ...]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.channel_values import ChannelStatistics, ChannelValues, RunningStatistics
@@ -281,11 +282,21 @@ def _used(header: ComtradeHeader, count: int, rest: int = 0) -> int:
 def _open_ascii(
     header: ComtradeHeader, data: NDArray[np.uint8], path: Path, first_byte: int, first_line: int
 ) -> tuple[ChannelValues, SampleClock]:
-    rows = text_rows(
-        data, path, len(header.channels), header.status_count, first_byte=first_byte, first_line=first_line
-    )
+    # A large file is read in blocks; memory that maps it would count as the memory of this process.
+    source = pa.OSFile(str(path)) if isinstance(data, np.memmap) else pa.BufferReader(data)
+    begin = first_byte if isinstance(data, np.memmap) else 0
+    rows = text_rows(source, begin, len(data), path, len(header.channels), header.status_count, first_line=first_line)
     wanted = [name for name in (NUMBER, STAMP) if name in rows.names]
-    blocks = list(rows.blocks(wanted))
+    try:
+        blocks = list(rows.blocks(wanted))
+    except RecordError:
+        repaired = rows.repaired()
+        if repaired is None:
+            raise
+        rows, messages = repaired
+        for message in messages:
+            header.warn("data-cut", message)
+        blocks = list(rows.blocks(wanted))
     columns = {name: np.concatenate([block[name] for block in blocks]) for name in wanted} if blocks else {}
     if not blocks or not len(columns[NUMBER]):
         raise RecordError.at_byte(path, first_byte, "the record holds no samples")
@@ -316,6 +327,6 @@ def _clock(
             done = "they are interpolated" if few else "the sampling rate is used instead"
             header.note("time-column", f"the time column lacks {int(absent.sum()):,} times: {done}")
         if few:
-            whole = _whole(np.interp(np.arange(count), there, stamps[there]) * finer)
+            whole = _whole((np.interp(np.arange(count), there, stamps[there]) if absent.any() else stamps) * finer)
             unit_s /= finer
     return SampleClock(count, header.rates, _whole(numbers), whole, unit_s)

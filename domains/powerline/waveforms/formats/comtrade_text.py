@@ -6,7 +6,7 @@ import csv
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.text_table import MISSING, PLAIN
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 512 << 10
 """Number of bytes parsed at a time; a longer line is an error."""
 HEAD_BYTES = 1 << 20
 """Number of bytes at the start that must contain the first row."""
 PROBED_LINES = 8
-ENDING = b"\x1a\x00 \t\r\n"
+END_OF_FILE = b"\x1a"
+ENDING = b"\x00 \t\r\n"
 """Bytes that may follow the last row."""
+REPAIRED_BYTES = 128 << 20
+"""Size up to which rows with different numbers of columns are repaired."""
 NUMBER, STAMP = "number", "stamp"
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,9 @@ class TextRows:
 
     Attributes:
         path: the file, for messages.
-        source: bytes of the rows.
+        source: file or buffer that holds the rows.
+        begin: position of the first byte in the source.
+        stop: position after the last byte.
         names: names of the columns: ``number``, ``stamp``, the index of each channel, and others that are not read.
         delimiter: character between the columns.
         comma: True if the decimal separator is a comma.
@@ -45,7 +48,9 @@ class TextRows:
     """
 
     path: Path
-    source: pa.Buffer
+    source: pa.NativeFile
+    begin: int
+    stop: int
     names: tuple[str, ...]
     delimiter: str
     comma: bool
@@ -61,14 +66,13 @@ class TextRows:
         wrong: list[str] = []
 
         def wrong_row(row: Any) -> str:
-            # An additional separator at the end of some lines changes nothing.
             wrong.append(f"expected {row.expected_columns} values, found {row.actual_columns}")
             return "error"
 
         rows_before = 0
         try:
             reader = pa.csv.open_csv(
-                pa.BufferReader(self.source),
+                self.source.get_stream(self.begin, self.stop - self.begin),
                 read_options=pa.csv.ReadOptions(
                     column_names=list(self.names),
                     skip_rows=self.header_lines,
@@ -92,6 +96,28 @@ class TextRows:
         except (pa.ArrowException, OSError) as error:
             raise self._converted(error, wrong, rows_before) from None
 
+    def repaired(self) -> tuple[TextRows, list[str]] | None:
+        """Return the rows without empty columns at the end of some lines and without an incomplete last line.
+
+        Returns:
+            The rows and messages about what was changed; None if nothing of this kind is wrong with them.
+        """
+        text = self.source.read_at(self.stop - self.begin, self.begin)
+        if len(text) > REPAIRED_BYTES or b'"' in text:
+            return None
+        mark, most = self.delimiter.encode(), len(self.names) - 1
+        lines, messages = text.splitlines(), []
+        for k, line in enumerate(lines):
+            if line.count(mark) > most and not line.replace(b" ", b"").split(mark, most + 1)[-1].strip(mark):
+                lines[k] = mark.join(line.split(mark, most + 1)[: most + 1])
+        if lines and lines[-1].count(mark) < most:
+            lines.pop()
+            messages.append("the last row is not complete: it is left out")
+        changed = b"\n".join(lines)
+        if changed == text or len(lines) <= self.header_lines:
+            return None
+        return replace(self, source=pa.BufferReader(changed), begin=0, stop=len(changed)), messages
+
     def _converted(self, error: Exception, wrong: Sequence[str], rows_before: int) -> RecordError:
         """Convert an error of pyarrow, with the number of the line if pyarrow gives one."""
         message = " ".join(str(error).split())[:200]
@@ -102,75 +128,66 @@ class TextRows:
         return RecordError.in_line(self.path, self.first_line - 1 + int(found.group(1)), what)
 
 
-def text_rows(data: Bytes, path: Path, channels: int, status: int, *, first_byte: int, first_line: int) -> TextRows:
+def text_rows(
+    source: pa.NativeFile, begin: int, size: int, path: Path, channels: int, status: int, *, first_line: int
+) -> TextRows:
     """Find separators and columns of the rows, and return them without reading the values.
 
     Args:
-        data: bytes of the DAT file or section.
+        source: file or buffer that holds the rows.
+        begin: position of the first byte in the source.
+        size: number of bytes.
         path: the file, for messages.
         channels: number of analogue channels.
         status: number of status channels that the header announces; rows may have others.
-        first_byte: position in the file at which the data begin.
         first_line: number of the line in the file at which the data begin.
 
     Raises:
         RecordError: there are no rows, or the first one has too few columns.
     """
-    stop, plain = _extent(data)
-    if stop == 0:
-        raise RecordError.at_byte(path, first_byte, "the record holds no samples")
-    head = data[: min(stop, HEAD_BYTES)].tobytes()
-    lines = [line for line in re.split(rb"[\r\n]+", head) if line.strip()]
-    lines = lines[: max(1, min(PROBED_LINES, len(lines) - (stop > HEAD_BYTES)))]
+    stop, plain = _extent(source, begin, begin + size)
+    if stop == begin:
+        raise RecordError.at_byte(path, begin, "the record holds no samples")
+    lines = _first_lines(source, begin, stop)
     header_lines = int(not re.search(rb"\d", lines[0]))
     delimiter, comma = _separators([line.decode("latin-1") for line in lines[header_lines:]])
-    source = pa.py_buffer(data[:stop])
     if not plain or delimiter == " ":
-        text = data[:stop].tobytes().translate(PLAIN, b"\x00\x1a")
+        text = source.read_at(stop - begin, begin).translate(PLAIN, b"\x00")
         if delimiter == " ":
-            text = re.sub(rb"[ \t]*([,;]|[ \t])[ \t]*", b",", re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", text))
+            text = re.sub(rb"[ \t]+", b",", re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", text))
             delimiter = ","
-            lines = [line for line in re.split(rb"[\r\n]+", text[:HEAD_BYTES]) if line.strip()][:PROBED_LINES]
-        source = pa.py_buffer(text)
+        source, begin, stop = pa.BufferReader(text), 0, len(text)
+        lines = _first_lines(source, begin, stop)
     rows = [_cells(line.decode("latin-1"), delimiter) for line in lines[header_lines:]]
     names = _names(rows, channels, status)
     if names is None:
         found = len(rows[0]) if rows else 0
         message = f"expected {2 + channels + status} values, found {found}: do header and data belong together?"
         raise RecordError.in_line(path, first_line + header_lines, message)
-    return TextRows(path, source, names, delimiter, comma, first_line, header_lines)
+    return TextRows(path, source, begin, stop, names, delimiter, comma, first_line, header_lines)
 
 
-def _extent(data: Bytes) -> tuple[int, bool]:
+def _extent(source: pa.NativeFile, begin: int, end: int) -> tuple[int, bool]:
     """Return the end of the last row, and False if the bytes before it have to be cleaned before they are parsed."""
-    stop, plain = len(data), True
-    for first in range(0, len(data), BLOCK_BYTES):
-        block = data[first : first + BLOCK_BYTES]
-        ends = np.flatnonzero(block == 0x1A)
-        if len(ends):
-            stop = first + int(ends[0])
+    stop, plain = begin, True
+    for first in range(begin, end, BLOCK_BYTES):
+        block = source.read_at(min(BLOCK_BYTES, end - first), first)
+        ended = block.find(END_OF_FILE)
+        used = (block if ended < 0 else block[:ended]).rstrip(ENDING)
+        if used:
+            stop = first + len(used)
+            plain = plain and used.isascii() and b"\x00" not in used
+        if ended >= 0:
             break
-        # Null bytes that fill the end of the file need no cleaning.
-        used = block[: len(block.tobytes().rstrip(ENDING))] if (block == 0).any() else block
-        plain = plain and not bool(((used > 127) | (used == 0)).any())
-    while stop > 0:
-        tail = data[max(0, stop - BLOCK_BYTES) : stop].tobytes()
-        kept = len(tail.rstrip(ENDING))
-        stop += kept - len(tail)
-        if kept:
-            break
-    if not plain:
-        # Null bytes that only fill the end of the file need no cleaning.
-        plain = not any(
-            bool(
-                (
-                    (data[first : min(stop, first + BLOCK_BYTES)] > 127)
-                    | (data[first : min(stop, first + BLOCK_BYTES)] == 0)
-                ).any()
-            )
-            for first in range(0, stop, BLOCK_BYTES)
-        )
     return stop, plain
+
+
+def _first_lines(source: pa.NativeFile, begin: int, stop: int) -> list[bytes]:
+    """Return the first lines that are not blank."""
+    head = source.read_at(min(stop - begin, HEAD_BYTES), begin)
+    lines = [line for line in re.split(rb"[\r\n]+", head) if line.strip()]
+    # The last line of the head may be cut.
+    return lines[: max(1, min(PROBED_LINES, len(lines) - (stop - begin > HEAD_BYTES)))] or [b""]
 
 
 def _separators(lines: Sequence[str]) -> tuple[str, bool]:

@@ -18,6 +18,8 @@ MEDIAN_STEPS = 9
 """Length of the median filter, in steps: it removes jitter and single wrong times, and preserves a lasting change."""
 MOST_GAPS = 20
 """Number of jumps up to which a time column that otherwise agrees with the header's rate is believed."""
+FEWEST_BETWEEN = 5
+"""Fewest samples between two gaps; the median filter passes over fewer ones as wrong times."""
 LONGEST_GAP_S = 86_400.0
 MODULI = tuple(sorted({2**15, 2**16, 2**24, 2**31, 2**32, *(10**n for n in range(3, 13)), *(
     size * 10**n for size in (60, 3_600, 86_400) for n in (0, 3, 6, 9)
@@ -127,6 +129,9 @@ def _with_modulus(
         # Most new beginnings do not fit: the times go back. Only a gap hides the new beginning of a 32-bit counter.
         return None
     gaps = going_on[wrong]
+    edges = np.concatenate([[-1], np.flatnonzero(wrong), [len(steps)]])
+    if len(gaps) and np.diff(edges).min() < FEWEST_BETWEEN:
+        return None
     if len(gaps) > MOST_GAPS or (gaps <= most[wrong]).any() or (gaps * unit_s > LONGEST_GAP_S).any():
         return None
     return (len(gaps), going_on) if _agrees(going_on[~wrong], least[~wrong]) else None
@@ -145,7 +150,7 @@ def _smoothed(stamps: Counts, least: Steps, most: Steps, unit_s: float) -> Verdi
     late = stamps - expected
     if len(late) < MEDIAN_STEPS:
         return None
-    usual = median_filter(late, size=MEDIAN_STEPS, mode="nearest")
+    usual = median_filter(late, size=MEDIAN_STEPS, mode="mirror")
     wrong = np.abs(late - usual) > least.min() / 2 + 2
     if wrong.mean() > 0.1:
         return None
@@ -203,10 +208,13 @@ def unwrapped(stamps: Counts) -> Counts:
     back = steps < 0
     if not back.any():
         return stamps
-    usual = median_filter(steps.astype(np.float64), size=min(MEDIAN_STEPS, len(steps)), mode="nearest")[back]
+    if back.all():
+        return stamps
+    forward = np.where(back, np.median(steps[~back]), steps)
+    usual = median_filter(forward, size=min(MEDIAN_STEPS, len(steps)), mode="nearest")[back]
     wanted = usual - steps[back]
     for modulus in _moduli(stamps):
-        if (np.abs(modulus - wanted) <= usual / 2 + 2).all() and (usual >= 0).all():
+        if (np.abs(modulus - wanted) <= usual / 2 + 2).all():
             return np.concatenate([stamps[:1], stamps[0] + np.cumsum(steps + modulus * back)])
     if 2**32 in _moduli(stamps):
         # A gap may hide the new beginning of a counter of 32 bits.
