@@ -401,7 +401,7 @@ def _rates(lines: _Lines, header: ComtradeHeader, count: int | None) -> None:
             "the header is damaged or incomplete"
         )
     number = 0
-    while number < max(count, 1) or lines.rate_lines(0):
+    while number < max(count, 1) or (lines.rate_lines(0) and _is_further_rate(lines.fields(lines.next()), header)):
         if looks_like_stamp(lines.next()):
             break
         number += 1
@@ -422,6 +422,14 @@ def _rates(lines: _Lines, header: ComtradeHeader, count: int | None) -> None:
         header.rates[-1] = (header.rates[-1][0], MAX_SAMPLES)
 
 
+def _is_further_rate(fields: list[str], header: ComtradeHeader) -> bool:
+    """Return True if a line beyond the announced rates is one of them, and not a date and a time without separators."""
+    plausible = (
+        re.fullmatch(r"\d{1,7}(\.\d*)?", fields[0]) is not None and re.fullmatch(r"\d{1,12}", fields[1]) is not None
+    )
+    return plausible and int(fields[1]) > header.rates[-1][1]
+
+
 def _stamps(lines: _Lines, header: ComtradeHeader) -> None:
     stamps: list[int | None] = []
     for what in ("start", "trigger"):
@@ -430,6 +438,9 @@ def _stamps(lines: _Lines, header: ComtradeHeader) -> None:
             stamps.append(None)
             continue
         date, *time = lines.fields(lines.take(f"time of the {what}"))
+        if len(time) > 1 and re.search(r"[^\W\d_]{3}", date) and re.fullmatch(r"\d{4}", time[0]):
+            # A comma precedes the year, as in "February 1, 2024".
+            date, time = f"{date}, {time[0]}", time[1:]
         ns, fine, messages = stamp_ns(date, ",".join(time), month_first=header.revision == "1991")
         for message in messages:
             # The time of the trigger decides nothing.
