@@ -6,7 +6,7 @@ The values stay in the file. Reading some channels takes memory for these only, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from domains.powerline.waveforms.channel_values import ChannelStatistics, ChannelValues, RunningStatistics
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.comtrade_header import MAX_SAMPLES, ComtradeHeader
-from domains.powerline.waveforms.formats.comtrade_text import NUMBER, STAMP, TextRows, text_rows
+from domains.powerline.waveforms.formats.comtrade_text import NUMBER, STAMP, TextRows, is_text, text_rows
 from domains.powerline.waveforms.formats.segments import SampleClock
 from domains.powerline.waveforms.formats.stamps import Counts
 
@@ -28,6 +28,7 @@ MISSING_STAMP = 0xFFFFFFFF
 LEAST_FLOAT = -3.4e38
 """FLOAT32 value at or below which a value is missing (the standard uses the lowest float)."""
 ASCII_MISSING = 99999.0
+HEAD_BYTES = 16
 PROBED_ROWS = 64
 MORE_STATUS_WORDS = 16
 """Number of status words by which the rows may exceed those of the header."""
@@ -56,14 +57,27 @@ def open_data(
     Raises:
         RecordError: no sample can be read; the message names the position.
     """
+    _check_text(header, data[:HEAD_BYTES].tobytes())
     if header.data_format == "ASCII":
         return _open_ascii(header, data, path, first_byte, first_line)
     layout = _layout(header, data)
+    header.data_format = layout.format
     row = layout.row(len(header.channels))
     count = _row_count(header, len(data), row.itemsize, path, first_byte)
     rows = data[: count * row.itemsize].view(row)
     clock = _clock(header, count, rows["number"].astype(np.float64), rows["stamp"].astype(np.float64))
     return BinaryValues(rows, header, layout.format), clock
+
+
+def _check_text(header: ComtradeHeader, head: bytes) -> None:
+    """Correct the header's data format if it states text for binary data or the reverse; empty is any binary one."""
+    text = is_text(head)
+    if len(head) < HEAD_BYTES or text == (header.data_format == "ASCII") or not (text or b"\x00" in head):
+        return
+    if header.data_format:
+        message = f"the header states {header.data_format}, but the data are {'text' if text else 'binary'}"
+        header.warn("format-contradicts-header", f"{message}: they are read as such")
+    header.data_format = "ASCII" if text else ""
 
 
 class BinaryValues:
@@ -199,8 +213,8 @@ class _Layout:
 def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> _Layout:
     """Return the layout with which sample numbers increase by one, trying the header's first."""
     words = -(-header.status_count // 16)
-    stated = _Layout(header.data_format, "<", words)
-    kinds = [(header.data_format, "<"), *((name, order) for order in "<>" for name in STORED)]
+    stated = _Layout(header.data_format or "BINARY", "<", words)
+    kinds = [(stated.format, "<"), *((name, order) for order in "<>" for name in STORED)]
     others = range(words + MORE_STATUS_WORDS + 1)
     tried = [_Layout(name, order, words) for name, order in kinds]
     tried += [_Layout(name, order, other) for name, order in kinds for other in others]
@@ -211,17 +225,11 @@ def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> _Layout:
         sizes = header.rates[-1][1] * np.array([layout.row(channels).itemsize for layout in tried])
         fitting = np.flatnonzero(sizes == len(data))
         found = tried[int(fitting[0])] if len(fitting) else None
-    if found is None or found == stated:
+    found = _with_format_of_words(found or stated, data, channels)
+    if found == stated:
         return stated
-    if (found.format, found.order) != (stated.format, stated.order):
-        name = found.format
-        if name in ("BINARY32", "FLOAT32"):
-            floats = _Layout("FLOAT32", found.order, found.words).row(channels)
-            name = _format_of_words(
-                data[: min(len(data) // floats.itemsize, PROBED_ROWS) * floats.itemsize].view(floats)["values"]
-            )
-            found = _Layout(name, found.order, found.words)
-        what = f"{name}{' in big-endian byte order' if found.order == '>' else ''}"
+    if header.data_format and (found.format, found.order) != (stated.format, stated.order):
+        what = f"{found.format}{' in big-endian byte order' if found.order == '>' else ''}"
         header.warn(
             "format-contradicts-header",
             f"the header states {stated.format}, but the data are {what}: they are read as such",
@@ -244,13 +252,27 @@ def _counts_up(row: np.dtype[Any], data: NDArray[np.uint8], *, one: bool) -> boo
     return bool(((steps == 1) if one else (steps == steps[0]) & (steps > 0)).mean() > 0.9)
 
 
-def _format_of_words(words: NDArray[np.float32]) -> str:
-    """Return the format of four-byte words: floats or integers, since rows of both have the same size.
+def _with_format_of_words(layout: _Layout, data: NDArray[np.uint8], channels: int) -> _Layout:
+    """Return the layout with floats or integers of four bytes, whichever is plausible: their rows are of one size.
 
     Integers below 2²⁴ are denormal when read as floats, and floats read as integers exceed the range of any converter.
     """
-    sizes = np.abs(words[words != 0])
-    return "FLOAT32" if len(sizes) and ((sizes > 1e-12) & (sizes < 1e12)).mean() > 0.9 else "BINARY32"
+    if layout.format not in ("BINARY32", "FLOAT32"):
+        return layout
+    floats = replace(layout, format="FLOAT32").row(channels)
+    count = min(len(data) // floats.itemsize, PROBED_ROWS)
+    words = data[: count * floats.itemsize].view(floats)["values"]
+    sizes = np.abs(words[np.isfinite(words) & (words != 0) & (words > LEAST_FLOAT)])
+    if not len(sizes):
+        return layout
+    share = float(((sizes > 1e-12) & (sizes < 1e12)).mean())
+    return (
+        replace(layout, format="FLOAT32")
+        if share > 0.9
+        else replace(layout, format="BINARY32")
+        if share < 0.5
+        else layout
+    )
 
 
 def _row_count(header: ComtradeHeader, size: int, row_bytes: int, path: Path, first_byte: int) -> int:

@@ -217,7 +217,7 @@ def parse_header(text: str, path: Path, *, first_line: int = 1) -> ComtradeHeade
     if listed == analog + status + 1 and len(lines.fields(lines.next(listed - 1))) < 3:
         # A line that is no channel is the mains frequency, written wrongly.
         listed -= 1
-    if listed is not None and listed != analog + status:
+    if listed is not None:
         analog, status = _listed(lines, header, listed, analog)
     if analog == 0:
         raise lines.error("the record has no analogue channels, so it holds no waveforms")
@@ -300,26 +300,29 @@ def _counts(lines: _Lines, header: ComtradeHeader) -> int:
 
 
 def _listed(lines: _Lines, header: ComtradeHeader, listed: int, announced: int) -> tuple[int, int]:
-    """Return the number of analogue and status lines in a header whose counts do not fit its lines."""
-    analog = 0
-    while analog < listed and _is_analog(lines.fields(lines.next(analog))):
-        analog += 1
-    if any(_is_analog(lines.fields(lines.next(k))) for k in range(analog + 1, min(listed, announced + 1))):
-        # A single line between analogue channels is damaged, and its error names it.
+    """Return the number of analogue and status lines in the header; its counts may be wrong."""
+    status = header.status_count
+    fields = [lines.fields(lines.next(k)) for k in range(listed)]
+    analog = next((k for k, parts in enumerate(fields) if not _is_analog(parts)), listed)
+    if analog == announced:
+        # Status channels that are announced but not listed still have their bits in the data.
+        if listed - analog != status:
+            header.note("channel-counts", f"{status} status channels are announced, but {listed - analog} are listed")
+        return analog, listed - analog
+    if analog < announced and not all(_is_status(parts) for parts in fields[analog:announced]):
+        # A damaged line, which its own error names.
         return announced, max(0, listed - announced)
-    # Status channels that are announced but not listed still have their bits in the data.
-    if analog != announced:
+    if listed > analog:
         header.status_count = listed - analog
-        header.warn(
-            "channel-counts",
-            f"{announced} analogue channels are announced, but {analog} are listed: the listed ones are read",
-        )
-    else:
-        header.note(
-            "channel-counts",
-            f"{header.status_count} status channels are announced, but {listed - analog} are listed",
-        )
+    header.warn(
+        "channel-counts",
+        f"{announced} analogue channels are announced, but {analog} are listed: the listed ones are read",
+    )
     return analog, listed - analog
+
+
+def _is_status(parts: list[str]) -> bool:
+    return 2 <= len(parts) <= 6 and parts[-1] in ("0", "1")
 
 
 def _is_analog(parts: list[str]) -> bool:

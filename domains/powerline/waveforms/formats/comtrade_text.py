@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import itertools
 import re
@@ -145,6 +146,12 @@ def text_rows(
     Raises:
         RecordError: there are no rows, or the first one has too few columns.
     """
+    mark = source.read_at(min(3, size), begin)
+    if mark[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        text = source.read_at(size, begin).decode("utf-16", "replace").encode()
+        source, begin, size = pa.BufferReader(text), 0, len(text)
+    elif mark == codecs.BOM_UTF8:
+        begin, size = begin + 3, size - 3
     stop, plain = _extent(source, begin, begin + size)
     if stop == begin:
         raise RecordError.at_byte(path, begin, "the record holds no samples")
@@ -165,6 +172,20 @@ def text_rows(
         message = f"expected {2 + channels + status} values, found {found}: do header and data belong together?"
         raise RecordError.in_line(path, first_line + header_lines, message)
     return TextRows(path, source, begin, stop, names, delimiter, comma, first_line, header_lines)
+
+
+def is_text(head: bytes) -> bool:
+    r"""Return True if data begin with rows of numbers in text; binary data have null bytes in the first sample number.
+
+    Example:
+        >>> is_text(b"1,0,35,-7\\r\\n"), is_text(bytes([1, 0, 0, 0, 0, 0, 0, 0]))
+        (True, False)
+    """
+    if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return True
+    bare = head.removeprefix(codecs.BOM_UTF8).lstrip(ENDING)
+    # Four bytes of a sample number, with which binary data begin, are never all printable.
+    return len(bare) > 3 and re.match(rb"[\x20-\x7e\t]{3}", bare) is not None and b"\x00" not in bare[:8]
 
 
 def _extent(source: pa.NativeFile, begin: int, end: int) -> tuple[int, bool]:
