@@ -101,7 +101,7 @@ class PowerLineRejection(Rejection):
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return a mask of windows outside a bound, or with a value that is not finite: see ``Rejection.is_ood``."""
-        return np.logical_or.reduce(list(self.exceeded(windows).values()))
+        return np.asarray(np.logical_or.reduce(list(self.exceeded(windows).values())))
 
     def exceeded(self, windows: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
         """Return a mask (n,) per bound, True for the windows outside it; the keys are the names of the bounds."""

@@ -107,8 +107,8 @@ class _KeptValues:
     def read(self, indices: Sequence[int]) -> Values:
         return self._source.read(indices)
 
-    def statistics(self) -> ChannelStatistics:
-        return self._source.statistics()
+    def statistics(self, indices: Sequence[int] | None = None) -> ChannelStatistics:
+        return self._source.statistics(indices)
 
 
 def _starts_as_zip(path: Path) -> bool:

@@ -183,7 +183,7 @@ def _cff_parts(path: Path, options: ReadOptions) -> _Parts:
     stored = _stored(path, options)
     if stored[:2].tobytes() in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         stored = np.frombuffer(stored.tobytes().decode("utf-16", "replace").encode(), np.uint8)
-    content = memoryview(stored)
+    content = stored.data
     spans: dict[str, tuple[str, int, int]] = {}
     position, last = 0, ""
     while (found := _SECTION.search(content, position)) is not None:

@@ -64,11 +64,12 @@ def find_segments(clock: SampleClock, signal: Signal | None = None) -> tuple[tup
     findings: list[Finding] = []
     positions = _positions(clock, findings)
     spans = _spans(clock, positions)
-    if clock.stamps is not None:
+    stamps = clock.stamps
+    if stamps is not None:
         if spans and all(rate > 0 for rate, _, _ in spans):
             clock, spans = _judged(clock, spans, findings, signal)
         else:
-            clock = replace(clock, stamps=unwrapped(clock.stamps))
+            clock = replace(clock, stamps=unwrapped(stamps))
     if signal is not None and len(spans) == 1 and 0 < spans[0][0] < SLOW_RATE_HZ:
         spans = [(_plausible_rate(spans[0][0], signal, findings), *spans[0][1:])]
     segments: list[Segment] = []
