@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import overload
 
@@ -15,15 +15,20 @@ class ChannelSummaries(Sequence[ChannelSummary]):
 
     Args:
         channels: the channels.
-        roles: use of each channel.
+        roles: use of each channel, by its index.
         source: values of the channels.
     """
 
-    def __init__(self, channels: Sequence[RawChannel], roles: Sequence[str], source: ChannelValues) -> None:
+    def __init__(self, channels: Sequence[RawChannel], roles: Mapping[int, str], source: ChannelValues) -> None:
         self._channels, self._roles, self._source = channels, roles, source
 
     def __len__(self) -> int:
         return len(self._channels)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._summaries == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     @overload
     def __getitem__(self, index: int) -> ChannelSummary: ...

@@ -1,7 +1,7 @@
 """Read a record of any format in a .zip: the only one, or one that is named as ``a.zip/folder/b.cfg``.
 
 Members are copied to a temporary folder under names of our own, so that no path in the archive is used as a path on the
-disk. The folder is removed when the values of the record are no longer needed.
+disk. The folder is removed when the record is open.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 import stat
 import tempfile
-import weakref
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from domains.powerline.waveforms.channel_values import ChannelStatistics, ChannelValues, Values
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.encodings import decode_text
 from domains.powerline.waveforms.formats.record_files import FEW_BYTES, listed, main_files, same_record
@@ -62,8 +60,8 @@ def read_archive(path: Path, options: ReadOptions, read: Callable[[Path, ReadOpt
         RecordError: the archive is damaged, encrypted, holds no record or several ones, or the record is broken.
     """
     archive, wanted = _split(path) or (path, None)
-    folder = tempfile.TemporaryDirectory(prefix="faultline-record-")
-    try:
+    # Values that are not in memory are read from files that stay open; their names are no longer needed.
+    with tempfile.TemporaryDirectory(prefix="faultline-record-") as folder:
         with _opened(archive, options) as opened:
             members = list(_members(opened))
             records = _records(opened, members)
@@ -71,13 +69,9 @@ def read_archive(path: Path, options: ReadOptions, read: Callable[[Path, ReadOpt
                 raise RecordError(_not_one(archive, members, records))
             main = records[0] if wanted is None else _named(archive, members, records, wanted)
             parts = [part for part in members if same_record(main.path, part.path)]
-            _unpack(opened, archive, parts, folder.name, options)
-        raw = _read_unpacked(Path(folder.name), archive / main.path, options, read)
-    except BaseException:
-        folder.cleanup()
-        raise
+            _unpack(opened, archive, parts, folder, options)
+        raw = _read_unpacked(Path(folder), archive / main.path, options, read)
     raw.path = archive / main.path
-    raw.source = _KeptValues(raw.source, folder)
     return raw
 
 
@@ -91,24 +85,6 @@ def records_in(path: Path, options: ReadOptions | None = None) -> tuple[Path, ..
     with _opened(path, options) as opened:
         members = list(_members(opened))
         return tuple(path / member.path for member in _records(opened, members))
-
-
-class _KeptValues:
-    """Values of a record that may lie in a temporary folder, which lives as long as they do."""
-
-    def __init__(self, source: ChannelValues, folder: tempfile.TemporaryDirectory[str]) -> None:
-        self._source = source
-        weakref.finalize(self, folder.cleanup)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._source.shape
-
-    def read(self, indices: Sequence[int]) -> Values:
-        return self._source.read(indices)
-
-    def statistics(self, indices: Sequence[int] | None = None) -> ChannelStatistics:
-        return self._source.statistics(indices)
 
 
 def _starts_as_zip(path: Path) -> bool:

@@ -160,9 +160,10 @@ class CapturedValues:
                 first += len(series.values)
         return values
 
-    def statistics(self) -> ChannelStatistics:
-        """Return the statistics of all channels."""
-        parts = [statistics_of(self.read([index])) for index in range(len(self._series))]
+    def statistics(self, indices: Sequence[int] | None = None) -> ChannelStatistics:
+        """Return the statistics of some channels: see ``ChannelValues.statistics``."""
+        wanted = range(len(self._series)) if indices is None else indices
+        parts = [statistics_of(self.read([index])) for index in wanted]
         return ChannelStatistics(
             lowest=np.concatenate([part.lowest for part in parts]),
             highest=np.concatenate([part.highest for part in parts]),

@@ -65,9 +65,9 @@ def find_segments(clock: SampleClock, signal: Signal | None = None) -> tuple[tup
     positions = _positions(clock, findings)
     spans = _spans(clock, positions)
     stamps = clock.stamps
-    if stamps is not None:
-        if spans and all(rate > 0 for rate, _, _ in spans):
-            clock, spans = _judged(clock, spans, findings, signal)
+    if stamps is not None and spans:
+        if all(rate > 0 for rate, _, _ in spans):
+            clock, spans = _judged(clock, stamps, spans, findings, signal)
         else:
             clock = replace(clock, stamps=unwrapped(stamps))
     if signal is not None and len(spans) == 1 and 0 < spans[0][0] < SLOW_RATE_HZ:
@@ -97,23 +97,27 @@ def _spans(clock: SampleClock, positions: Counts) -> list[tuple[float, int, int]
 
 
 def _judged(
-    clock: SampleClock, spans: list[tuple[float, int, int]], findings: list[Finding], signal: Signal | None
+    clock: SampleClock,
+    stamps: Counts,
+    spans: list[tuple[float, int, int]],
+    findings: list[Finding],
+    signal: Signal | None,
 ) -> tuple[SampleClock, list[tuple[float, int, int]]]:
     """Return the clock with times that agree with the rates, or without times; and the spans with their true rates."""
-    if clock.stamps is None or clock.rows < 2:
+    if clock.rows < 2:
         return replace(clock, stamps=None), spans
     periods = np.concatenate([np.full(stop - first, 1 / rate) for rate, first, stop in spans]) / clock.unit_s
     least, most = np.minimum(periods[:-1], periods[1:]), np.maximum(periods[:-1], periods[1:])
-    verdict = judge(clock.stamps, least, most, clock.unit_s)
+    verdict = judge(stamps, least, most, clock.unit_s)
     if verdict.stamps is None:
-        changed = _changes_of_rate(clock, spans)
+        changed = _changes_of_rate(replace(clock, stamps=unwrapped(stamps)), spans)
         if changed:
             message = (
                 f"the header states one rate of {spans[0][0]:g} Hz, but the times change their step "
                 f"{len(changed) - 1} times: the rates of the time column are used (--rate sets one)"
             )
             findings.append(Finding("warning", "rate-contradicts-times", message))
-            return replace(clock, stamps=unwrapped(clock.stamps)), [(0.0, 0, clock.rows)]
+            return replace(clock, stamps=unwrapped(stamps)), [(0.0, 0, clock.rows)]
         level = "note" if verdict.fault == "all times are equal" else "warning"
         message = f"{verdict.fault}: the header's rate is used instead of the time column"
         findings.append(Finding(level, "times-unusable", message))  # type: ignore[arg-type]
@@ -170,9 +174,9 @@ def _header_is_right(
 
 def _changes_of_rate(clock: SampleClock, spans: Sequence[tuple[float, int, int]]) -> tuple[_Piece, ...]:
     """Return the stretches of a time column that changes its rate, where the header states only one of the rates."""
-    if len(spans) != 1 or clock.stamps is None:
+    if len(spans) != 1:
         return ()
-    pieces = _by_time(replace(clock, stamps=unwrapped(clock.stamps)), 0, clock.rows)
+    pieces = _by_time(clock, 0, clock.rows)
     rates = [piece.rate_hz for piece in pieces]
     long = all(piece.stop - piece.first >= SHORTEST_STRETCH for piece in pieces)
     stated = any(abs(rate / spans[0][0] - 1) <= RATE_TOLERANCE for rate in rates)
