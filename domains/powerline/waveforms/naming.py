@@ -289,11 +289,14 @@ class _Search:
         aron = key.kind == "current" and bucket.phases.keys() == {0, 2}
         if bucket.certainty < (WORD if stated or aron else JOINT):
             return False
-        same = [found.key for found in self.found if found.key.kind == key.kind]
+        found = [found.key for found in self.found]
         if not key.pattern:
-            return len(bucket.readings) == 2 and not any(found.circuit == key.circuit for found in same)
+            # Names that say nothing: two channels that are left over.
+            return len(bucket.readings) == 2 and not any(
+                other.kind == key.kind and other.circuit == key.circuit for other in found
+            )
         letters = set(key.alphabet)
-        return key.alphabet in USUAL or not same or any(set(found.alphabet) == letters for found in same)
+        return key.alphabet in USUAL or not found or any(set(other.alphabet) == letters for other in found)
 
     def _parted(self, bucket: _Bucket) -> bool:
         """Return True if circuits part the channels of a bucket, so that sets must not mix them."""
@@ -554,7 +557,8 @@ def _label(name: ChannelName, places: Sequence[Place]) -> list[tuple[str, str]]:
         if k not in inside:
             words.append(by_word[k].masked if k in by_word else token)
             shown.append("*" if k in by_word else name.shown[k])
-    return _label_of(words, shown, letters=not any(place.quantity for place in places))
+    stated = any(place.quantity for place in places) or any(len(word) > 1 and quantity_of(word) for word in words)
+    return _label_of(words, shown, letters=not stated)
 
 
 def _joined(words: Iterable[str]) -> str:
@@ -563,16 +567,23 @@ def _joined(words: Iterable[str]) -> str:
 
 
 def _label_of(words: Sequence[str], shown: Sequence[str], *, letters: bool = True) -> list[tuple[str, str]]:
+    """Return the words that tell a set from others; ``letters`` if a letter apart from the phase is the quantity."""
     label = []
     for word, written in zip(words, shown, strict=True):
+        short = _QUANTITY_AND_INDEX.fullmatch(word) if letters else None
         if "*" in word:
-            rest = re.sub(r"^(\d*)[IUVE](?=[^AEIOU]|$)L?(\d*)(?=\*)|^[IUV](?![AEIOU])", r"\1\2", word).replace(
-                "*", "", 1
-            )
-            rest = re.sub(r"^[NGE]$", "", rest)
+            rest = re.sub("^[NGE]$", "", _BESIDE_PHASE.sub(r"\1\2", word).replace("*", "", 1))
             label += [(rest, rest)] if rest else []
+        elif short is not None:
+            label += [(short[1], written[-len(short[1]) :])] if short[1] else []
         elif len(word) == 1 and word in "IUVE":
             label += [] if letters else [(word, written)]
         elif not (is_phase_word(word) or quantity_of(word) or word in PLAIN_WORDS or RESIDUAL_WORDS.search(word)):
             label.append((word, written))
     return label
+
+
+_BESIDE_PHASE = re.compile(r"^(\d*)[IUVE](?=[^AEIOU]|$)L?(\d*)(?=\*)|^[IUV](?![AEIOU])")
+"""Letter of the quantity before the place of the phase, as in I1*."""
+_QUANTITY_AND_INDEX = re.compile(r"(?:(?:[CVPT]T|CVT|T[CPI]|ТТ|ТН)(?=\d*$)|[IUV])([A-Z]?\d{0,2})")
+"""Words that state the quantity, with the number of the place behind it, as in CT1 A or I2-B."""
