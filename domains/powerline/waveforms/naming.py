@@ -221,7 +221,9 @@ class _Search:
         for place in places:
             if not sure or place.certainty == HEAD or place.alphabet in PAIRS:
                 yield _Reading(place.alphabet, place.phase, _masked(name, (place,)), place.certainty, (place,))
-        yield from _joint(name, places)
+        for reading in _joint(name, places):
+            if not sure or any(place.certainty == HEAD for place in reading.places):
+                yield reading
 
     def _readings_of_name(self, index: int) -> Iterator[_Reading]:
         """Yield the certain ways to read a channel whose phase field contradicts its name."""

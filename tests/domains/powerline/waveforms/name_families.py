@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from domains.powerline.waveforms.record import RawChannel
@@ -312,20 +312,20 @@ class _Item:
     index: int = field(default=-1)
 
 
-def is_possible(family: Family, variant: Variant) -> bool:
-    """Return True if a family can be written in a way without becoming ambiguous for a person too."""
-    if family.arbitrary and (not variant.fields or variant.units[0] in NO_UNITS or variant.units[1] in NO_UNITS):
-        return False
-    if family.arbitrary and (variant.two or (variant.lines > 1 and variant.order != "by line")):
-        return False
-    if variant.pairs and not family.pair:
-        return False
-    if variant.two and (family.phases in (NUMBERS, ("0", "1", "2")) or family.title == "running number behind"):
-        return False
-    # I1 and I2 beside phases I1, I2, I3 can be told from them by nothing.
-    if variant.extras and family.phases == NUMBERS and not family.current.startswith("{n}"):
-        return False
-    return not (family.title == "breaker index" and variant.two)
+def fitted(family: Family, variant: Variant) -> Variant:
+    """Return the variant without what would make the names of a family ambiguous for a person too."""
+    numbers = family.phases in (NUMBERS, ("0", "1", "2"))
+    if family.arbitrary:
+        units = ("A", "V") if variant.units[0] in NO_UNITS else variant.units
+        variant = replace(variant, units=units, fields=variant.fields or "letters", order="by line")
+    if family.arbitrary or numbers or family.title in ("running number behind", "breaker index"):
+        variant = replace(variant, two=False)
+    if not family.pair:
+        variant = replace(variant, pairs=False)
+    # I1 and I2 beside phases I1, I2, I3 cannot be told from them, and I0 beside I1 and I2 is a magnitude.
+    if (numbers and len(family.lines) == 1) or (family.third and variant.neutral):
+        variant = replace(variant, extras=0)
+    return variant
 
 
 def record_of(family: Family, variant: Variant) -> tuple[list[RawChannel], list[Expected]]:
