@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from domains.powerline.waveforms.calculated import calculated
 from domains.powerline.waveforms.units import Kind
 
 LETTERS, LINES = "A B C", "L1 L2 L3"
@@ -69,47 +70,52 @@ _TOKEN = re.compile(rf"[{_ROMAN}]|[{_CJK}]+|[^\W_{_CJK}{_ROMAN}]+")
 _CAMEL = re.compile(r"(?<=[^\W\d_][^\W\d_A-ZА-Я])(?=[A-ZА-Я])")
 _BUS_AND_PHASE = re.compile(r"(?<![^\W_])((?=\d*[^\W\d_]{2})\w*\d)([IUViuv](?:[ABCNRSTabcnrst]|[Ll][123]))(?!\w)")
 """Name of a place that ends in a digit, with the quantity and the phase behind it, as in BUS1UA."""
+_PHASE_SIGN = re.compile(r"[φΦ]|Ø(?=[\s_\-.]?(?:[ABCRST]|L?[123])(?!\w))|(?<=[IUViuvІі])ф")
 _ATP = re.compile(r"^\s*([cv])\s*:\s*(?=\S)", re.IGNORECASE)
-_THREE = re.compile(r"(?<![A-Za-z])([IUVEiuve])([ _\-.]*)[Aa][Bb][Cc][ _\-.:\[(#]*([0-3])(?!\d)")
+_THREE = re.compile(r"(?<![A-Za-z])([IUVE])[ _\-.]*ABC[ _\-.:\[(#]*([0-3])(?!\d)", re.IGNORECASE)
+"""Element of an array of three phases, as in Iabc[1]."""
 _LEADING = re.compile(
     r"^\W*(?P<word>(?!(?:[IUVELRSTABC]|IL|UL|VL|PH|PHASE|FASE|ФАЗА)\W*\d)[^\W\d_]{0,8})[ .#№:]*"
     r"(?!3\s*[IUV]\s*[0-2OОоo])(?P<number>\d{1,4})"
     r"(?:\s*[-:._)\]\s,;|#/]\s*|(?=[IUVE](?:[ABCRST]|L\d|[0O]|[123])(?![A-Z])))(?=\S)",
     re.IGNORECASE,
 )
-_COUNTED = frozenset(
-    "CHANNEL CHAN CHNL CH ANALOG ANLG ANA AIN AI AN A KANAL CANAL VOIE КАНАЛ КАН К NR NO N S 通道 通道号".split()
-)
-"""Words before a running number that mean nothing else."""
 _TRAILING = re.compile(r"(?<=[^\W_])[\s_:.#\-\[(]+(\d{1,4})[)\]]?\s*$")
 
-PHASE_WORDS = frozenset(
-    "PHASE PHASES PHASA PHAS PHS PH FASE FASES FAZA FAZE FAZY FAZIS FAS FAAS VAIHE FÁZE LEITER AUSSENLEITER CONDUCTOR "
-    "LINEA POLE ФАЗА ФАЗЫ ФАЗЕ ФАЗ Ф 相".split()
+
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_COUNTED = _set_of(
+    "CHANNEL CHAN CHNL CH ANALOG ANLG ANA AIN AI AN A KANAL CANAL VOIE КАНАЛ КАН К NR NO N S 通道 通道号"
 )
-_CURRENT_WORDS = frozenset(
-    "CURRENT CURRENTS CUR CURR AMPS CORRIENTE CORRIENTES CORRENTE CORRENTES COURANT COURANTS INTENSITE INTENSIDAD STROM "
-    "STROME LEITERSTROM LEITERSTROME PHASENSTROM PRAD PRADY PROUD AKIM STROOM STROMME VIRTA ARAM CURENT STRUJA ТОК ТОКА "
-    "ТОКИ ТОКОВ СТРУМ I AMP".split()
+"""Words before a running number that mean nothing else."""
+_PHASE_WORDS = _set_of(
+    "PHASE PHASES PHASA PHAS PHS PH FASE FASES FAZA FAZE FAZY FAZIS FAS FAAS VAIHE LEITER AUSSENLEITER CONDUCTOR "
+    "ФАЗА ФАЗЫ ФАЗЕ ФАЗ Ф"
 )
-_VOLTAGE_WORDS = frozenset(
-    "VOLTAGE VOLTAGES VOLT VOLTS TENSION TENSIONS TENSIONES TENSAO TENSOES TENSIONE VOLTAJE SPANNUNG SPANNUNGEN "
-    "LEITERSPANNUNG NAPIECIE NAPETI GERILIM SPANNING SPANNINGEN SPENDING JANNITE FESZULTSEG TENSIUNE NAPON "
-    "НАПРЯЖЕНИЕ НАПРЯЖЕНИЯ НАПРЯЖ НАПР НАПРУГА U V E".split()
+_CURRENT_WORDS = _set_of(
+    "I CURRENT CURRENTS CUR CURR AMP AMPS CORRIENTE CORRIENTES CORRENTE CORRENTES COURANT COURANTS INTENSITE "
+    "INTENSIDAD PRAD PRADY PROUD AKIM STROOM VIRTA ARAM CURENT STRUJA ТОК ТОКА ТОКИ ТОКОВ СТРУМ"
 )
-_CURRENT_PARTS = re.compile(r"电流|電流|전류|STR[OÖ]ME?$")
+_VOLTAGE_WORDS = _set_of(
+    "U V E VOLTAGE VOLTAGES VOLT VOLTS TENSION TENSIONS TENSIONES TENSAO TENSOES TENSIONE VOLTAJE NAPIECIE NAPETI "
+    "GERILIM SPANNING SPANNINGEN SPENDING JANNITE FESZULTSEG TENSIUNE NAPON НАПРЯЖЕНИЕ НАПРЯЖЕНИЯ НАПРЯЖ НАПР НАПРУГА"
+)
+_CURRENT_PARTS = re.compile(r"电流|電流|전류|STROME?$")
 _VOLTAGE_PARTS = re.compile(r"电压|電圧|電壓|전압|SPANNUNG(?:EN)?$")
-PLAIN_WORDS = frozenset("NODE NODES BRANCH BRANCHES OF DE DER DES IN UL IL VL 的".split())
+PLAIN_WORDS = _set_of("NODE NODES BRANCH BRANCHES OF DE DER DES IN UL IL VL 的")
 """Words that do not tell one set from another."""
 
+_SYMBOLS = "|".join(sorted(BY_SYMBOL, key=lambda symbol: -len(symbol)))
 _HEADED = re.compile(
     r"(?P<lead>\d{0,3})(?P<head>[IUV](?:\d{1,2}(?=[A-Z])|L(?=[ABCRST](?![A-Z])))?|E)"
-    r"(?P<symbol>L1L2|L2L3|L3L1|L2L1|L3L2|L1L3|L12|L23|L31|L21|L32|L13|AB|BC|CA|BA|CB|AC|RS|ST|TR|RY|YB|BR|UV|VW|WU|12|23|31|21|32|13|L[123]|[ABCRSTYUVW123])"
+    rf"(?P<symbol>{_SYMBOLS})"
     r"(?P<tail>[A-Z]?\d*)"
 )
-_BARE = re.compile(
-    r"(?P<symbol>L1L2|L2L3|L3L1|L12|L23|L31|AB|BC|CA|RS|ST|TR|RY|YB|BR|L[123]|[ABCRSTYUVWЖЗК123])(?P<tail>[NGE]?)"
-)
+_BARE = re.compile(rf"(?P<symbol>(?!(?:UV|VW|WU|BA|CB|AC|\d\d)[NGE]?$)(?:{_SYMBOLS}))(?P<tail>[NGE]?)")
+"""Symbols that are words of their own; some pairs are usual words or numbers."""
 _SINGLE = re.compile(r"[IUV][A-Z]{1,4}\d*")
 _OPEN = re.compile(r"(?:L[123]|[ABCRSTYUVW])$")
 """End of a token that may be the first half of a phase-to-phase symbol written as two words, as in UA-B."""
@@ -122,68 +128,6 @@ RESIDUAL_WORDS = re.compile(
 _KIND_INSIDE = re.compile(
     r"(?<![A-Z])\d{0,2}([IUV])(?![AEIOUN])[A-Z]{1,4}\d*$|([IUV])(?:[ABC]|L[123])\d*$|^([IUV])\d{1,3}$"
 )
-
-_CALCULATED = (
-    (
-        "direct quantity",
-        re.compile(
-            r"(?<![A-Z])(?:\d*[IUV])?DC(?![A-Z])|\bBATT\w*\b|直流|ПОСТ|АКБ|БАТАР|\b\+?(?:24|48|110|125|220|250)V\+?$"
-        ),
-    ),
-    ("calculated: root mean square", re.compile(r"\bT?RMS\b|RMS$|\bEFF\b|ДЕЙСТВ|ЭФФ|有效值")),
-    (
-        "calculated: magnitude or angle",
-        re.compile(
-            r"\b(?:MAG|MAGN|MAGNITUDE|ANG|ANGLE|ANGL|WINKEL|PHI|ARG|AMPL|AMPLITUDE|COS|SIN|REAL|IMAG|RE|IM)\b|"
-            r"\b3?[IUV][ABC012]?(?:MAG|ANG)\b|УГОЛ|АМПЛ|角|幅值|∠"
-        ),
-    ),
-    ("calculated: frequency", re.compile(r"\b(?:FREQ|FREQUENCY|FREQUENZ|FRECUENCIA|HZ|ROCOF|DFDT|DF)\b|ЧАСТОТ|频率")),
-    (
-        "calculated: distortion or harmonic",
-        re.compile(
-            r"\b(?:THD|TDD|TID|HARM|HARMONIC|HARMONICS|HARMONISCHE|INTERHARM|HRM)\b|(?!^)\bH(?:[2-9]|[1-4]\d|50)$|"
-            r"\b[IUV](?:[ABC]|L[123])H(?:[2-9]|[1-4]\d)$|"
-            r"\b(?:[2-9]|[1-4]\d)H\b|\b\d{1,2}(?:ST|ND|RD|TH)\b|\b\d{2,4}HZ\b|ГАРМ|谐波|次"
-        ),
-    ),
-    (
-        "calculated: differential or restraint current",
-        re.compile(
-            r"I?DIFF|\bI?DIF\b|DIFFERENTIAL|RESTR|\bREST\b|\bI?BIAS\b|\bI_?D ?(?:[ABC]|L[123])\b|\bI ?REST?\b|STAB|ДИФ|ТОРМ|"
-            r"差动|差流|制动"
-        ),
-    ),
-    (
-        "calculated: sequence component",
-        re.compile(
-            r"SEQ|\b3[IUV][12]\b|\b(?:POSITIVE|NEGATIVE|MITSYSTEM|GEGENSYSTEM|INVERSE|DIRECTE)\b|正序|负序|"
-            r"(?:ПРЯМ|ОБРАТ)\w* ?ПОСЛ|ПРЯМ\w*ПОСЛ"
-        ),
-    ),
-    (
-        "calculated: increment",
-        re.compile(r"Δ|\bDELTA\b(?= ?[IUV])|\bD[IUV](?:[ABC012]|L[123])(?![A-Z])|增量|突变|ПРИРАЩ"),
-    ),
-    (
-        "calculated: average or extreme",
-        re.compile(r"\b(?:AVG|AVE|AVERAGE|MEAN|MAX|MAXIMUM|MIN|MINIMUM|DEMAND|DMD|CREST)\b|СРЕД|最大|最小|平均"),
-    ),
-    (
-        "field quantity of a machine",
-        re.compile(
-            r"\bFIELD\b|EXCIT|ERREG|\bROTOR\b|ВОЗБ|РОТОР|励磁|转子|EXCITAC|\b[IUVE]FD?\d*\b|\b[IUV]ROT\b|\b[IUV]EXC?\b"
-        ),
-    ),
-    (
-        "setting",
-        re.compile(r"\b(?:SETTING|SETPOINT|SETPT|SOLLWERT|CONSIGNE|CONSIGNA|IREF|VREF|UREF)\b|УСТАВ|定值|整定"),
-    ),
-    ("calculated: power", re.compile(r"\b(?:POWER|WATT|WATTS|COSPHI|COSFI|COSF|PF)\b|МОЩН|功率|\bCOS ?[ΦΦF]")),
-)
-"""Values derived from waveforms, or that carry no mains, by signs in their names in capitals."""
-_WITHOUT_PHASE = re.compile(r"\b[IUV]?(?:POS|NEG|ZERO)\b|\b[IUV](?:D|Q|ALPHA|BETA)\b|НУЛЕВ\w* ПОСЛ")
-"""Signs of calculated values in names that name no phase."""
 
 
 class Place(NamedTuple):
@@ -220,7 +164,7 @@ class ChannelName:
         residual: the name with ``*`` in place of the symbol of the neutral; empty if it names no neutral.
         third: True if the name stands for the zero sequence, a third of the sum of the phases.
         other: True if the name is that of another single voltage or current, as Ux for the synchronism check.
-        calculated: kind of a calculated value; empty for a waveform.
+        calculated: reason for which the channel is no waveform of a phase; empty if it seems to be one.
     """
 
     tokens: tuple[str, ...]
@@ -276,21 +220,32 @@ def counted(numbers: Sequence[RunningNumber]) -> set[str]:
     }
 
 
+def counts_from_zero(names: Iterable[str]) -> bool:
+    """Return True if arrays of three phases begin with the element 0, as in Iabc[0]."""
+    return any(found[2] == "0" for name in names if (found := _THREE.search(name)) is not None)
+
+
 @lru_cache(maxsize=16384)
 def read_name(name: str, zero_based: bool = False) -> ChannelName:
     """Read a name; ``zero_based`` if the record counts the phases of names such as Iabc[0] from zero."""
     text = _compatible(name)
-    calculated = _calculated(text)
     shown = tuple(_words(text, zero_based))
     tokens = tuple(_capitals(word) for word in shown)
     places = tuple(_places(tokens))
-    kind, sure = _kind(tokens, list(places))
-    heads = any(place.certainty == HEAD for place in places)
-    if not calculated and not heads and _WITHOUT_PHASE.search(" ".join(tokens)):
-        calculated = "calculated: sequence or axis component"
-    residual, third = _residual(tokens) if not heads else ("", False)
-    other = not residual and any(_SINGLE.fullmatch(token) for token in tokens)
-    return ChannelName(tokens, shown, kind, sure, places, residual, third, other, calculated)
+    kind, sure = _kind(tokens, places)
+    headed = any(place.certainty == HEAD for place in places)
+    residual, third = ("", False) if headed else _residual(tokens)
+    return ChannelName(
+        tokens,
+        shown,
+        kind,
+        sure,
+        places,
+        residual,
+        third,
+        other=not residual and any(_SINGLE.fullmatch(token) for token in tokens),
+        calculated=calculated(text, phase=any(place.certainty >= WORD for place in places)),
+    )
 
 
 def _compatible(name: str) -> str:
@@ -298,7 +253,7 @@ def _compatible(name: str) -> str:
     if len(name) > MOST_LETTERS:
         name = f"{name[: MOST_LETTERS // 2]} {name[-MOST_LETTERS // 2 :]}"
     text = "".join(char if char in _ROMAN else unicodedata.normalize("NFKC", char) for char in name)
-    return re.sub("[φϕΦØ]|(?<=[IUViuvІі])ф", " ph ", text.replace("'", "").replace('"', ""))
+    return _PHASE_SIGN.sub(" ph ", text.replace("'", "").replace('"', ""))
 
 
 def _words(text: str, zero_based: bool) -> list[str]:
@@ -306,8 +261,7 @@ def _words(text: str, zero_based: bool) -> list[str]:
     quantity = _ATP.match(text)
     if quantity is not None:
         text = f"{'I' if quantity[1] in 'cC' else 'V'} {text[quantity.end() :]}"
-    if zero_based or not re.search(r"[Aa][Bb][Cc][ _\-.:\[(#]*0", text):
-        text = _THREE.sub(lambda found: found[1] + "abc?"[(int(found[3]) - (not zero_based)) % 4], text)
+    text = _THREE.sub(lambda found: f"{found[1]}{('abcd' if zero_based else ' abc')[int(found[2])]}", text)
     words = []
     for token in _TOKEN.findall(text):
         words += _BUS_AND_PHASE.sub(r"\1 \2", _CAMEL.sub(" ", token)).split()
@@ -326,21 +280,13 @@ def _capitals(word: str) -> str:
     return word.upper()
 
 
-def _calculated(text: str) -> str:
-    upper = re.sub(r"[_\s\-.:|/()\[\]]+", " ", text).upper()
-    for what, sign in _CALCULATED:
-        if sign.search(upper):
-            return what
-    return "calculated: increment" if re.search(r"(?:^|[^A-Za-z])d[IUV]", text) else ""
-
-
-def _kind(tokens: tuple[str, ...], places: list[Place]) -> tuple[Kind, bool]:
+def _kind(tokens: tuple[str, ...], places: Sequence[Place]) -> tuple[Kind, bool]:
     """Return the quantity that a name states, and True if a letter beside the phase states it, as in IA."""
     headed = [place for place in places if place.quantity]
     lettered = [place for place in headed if place.alphabet not in DIGITS]
     for place in lettered:
         if place.certainty == HEAD:
-            return _of_letter(place.quantity), place.alphabet in (LETTERS, LINES)
+            return _of_letter(place.quantity), place.alphabet in (LETTERS, LINES) and place.quantity in place.masked
     words = [kind for token in tokens if len(token) > 1 and (kind := quantity_of(token))]
     if words:
         return words[0], False
@@ -371,7 +317,7 @@ def quantity_of(token: str) -> Kind:
 
 def is_phase_word(token: str) -> bool:
     """Return True if a word only announces a phase."""
-    return token in PHASE_WORDS or token.startswith("相")
+    return token in _PHASE_WORDS or token.startswith("相")
 
 
 def _places(tokens: tuple[str, ...]) -> list[Place]:

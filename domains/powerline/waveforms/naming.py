@@ -34,6 +34,7 @@ from domains.powerline.waveforms.channel_name import (
     ChannelName,
     Place,
     counted,
+    counts_from_zero,
     is_phase_word,
     quantity_of,
     read_name,
@@ -97,9 +98,8 @@ def _kind(channel: RawChannel, name: ChannelName) -> Kind:
     if unit.state == "other":
         return ""
     # Data acquisition cards give every channel the unit V.
-    if unit.kind and not (name.sure and name.kind != unit.kind):
-        return unit.kind
-    return name.kind
+    contradicted = name.sure and name.kind != unit.kind and unit.factor == 1.0
+    return name.kind if contradicted or not unit.kind else unit.kind
 
 
 def phase_sets(channels: Sequence[RawChannel]) -> tuple[list[PhaseSet], dict[int, str]]:
@@ -501,7 +501,7 @@ def _symbol(text: str) -> str:
 
 def _names(channels: Sequence[RawChannel]) -> list[ChannelName]:
     """Return the names as words, without running numbers before them."""
-    zero_based = any(re.search(r"(?i)(?<![a-z])[iuve][ _\-.]*abc[ _\-.:\[(#]*0", channel.name) for channel in channels)
+    zero_based = counts_from_zero(channel.name for channel in channels)
     given = [read_name(channel.name, zero_based) for channel in channels]
     numbers = [
         None if name.calculated else running_number(channel.name) for channel, name in zip(channels, given, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -13,34 +14,167 @@ Kind = Literal["current", "voltage", ""]
 
 _CYRILLIC = str.maketrans("авкмАВКМ", "abkmABKM")
 """Cyrillic letters of the units А, В, кА, кВ, мА, мВ, as the Latin letters that they are mistaken for."""
-_AMPERES = "a amp amps ampere amperes amper ampère ampères amperio amperios ампер амперы 安 安培 アンペア 암페어"
-_VOLTS = "v b volt volts voltio voltios вольт вольты 伏 伏特 ボルト 볼트"
-_UNITS: dict[str, tuple[Kind, float]] = {
-    **dict.fromkeys(_AMPERES.split(), ("current", 1.0)),
-    **dict.fromkeys(("ka", "kamp", "kamps", "kiloamp", "kiloamps", "千安"), ("current", 1e3)),
-    **dict.fromkeys(("ma", "milliamp", "milliamps", "毫安"), ("current", 1e-3)),
-    **dict.fromkeys(("ua", "µa", "μa"), ("current", 1e-6)),
-    **dict.fromkeys(_VOLTS.split(), ("voltage", 1.0)),
-    **dict.fromkeys(("kv", "kb", "kvolt", "kvolts", "kilovolt", "kilovolts", "千伏"), ("voltage", 1e3)),
-    **dict.fromkeys(("mv", "mb", "millivolt", "millivolts", "毫伏"), ("voltage", 1e-3)),
-    **dict.fromkeys(("uv", "µv", "μv"), ("voltage", 1e-6)),
+
+
+def _table(kind: Kind, units: Mapping[float, str]) -> dict[str, tuple[Kind, float]]:
+    return {word: (kind, factor) for factor, words in units.items() for word in words.split()}
+
+
+_UNITS = {
+    **_table(
+        "current",
+        {
+            1.0: "a amp amps ampere amperes amper ampère ampères amperio amperios ампер амперы 安 安培 アンペア 암페어",
+            1e3: "ka kamp kamps kiloamp kiloamps 千安",
+            1e-3: "ma milliamp milliamps 毫安",
+            1e-6: "ua μa",
+        },
+    ),
+    **_table(
+        "voltage",
+        {
+            1.0: "v b volt volts voltio voltios вольт вольты 伏 伏特 ボルト 볼트",
+            1e3: "kv kb kvolt kvolts kilovolt kilovolts 千伏",
+            1e-3: "mv mb millivolt millivolts 毫伏",
+            1e-6: "uv μv",
+        },
+    ),
 }
 """Kind and factor by the unit in lower case; megavolts (MV) are told from millivolts (mV) before."""
-_OF_NAMES = frozenset(_AMPERES.split() + _VOLTS.split())
 _OTHERS = frozenset(
-    "hz khz mhz гц кгц 赫兹 赫 deg degs degree degrees grad grd град rad w kw mw gw вт квт мbт мвт var kvar mvar vars "
-    "вар квар мвар va kva mva bа ba kba квa wh kwh mwh varh kvarh s sec secs ms us ns min h hr с мс мкс ohm ohms ом kohm "
-    "rpm ω kω bar psi pa kpa mpa k c f m mm cm km n nm hp bool bit bits logic db pulse pulses count pf cos cosphi j kj t tap "
-    "об вдc vdc adc 度 秒 毫秒 瓦 千瓦 兆瓦 乏 千乏 欧 欧姆".split()
+    [
+        "hz",
+        "khz",
+        "mhz",
+        "гц",
+        "кгц",
+        "赫兹",
+        "赫",
+        "deg",
+        "degs",
+        "degree",
+        "degrees",
+        "grad",
+        "grd",
+        "град",
+        "rad",
+        "w",
+        "kw",
+        "mw",
+        "gw",
+        "вт",
+        "квт",
+        "мbт",
+        "мвт",
+        "var",
+        "kvar",
+        "mvar",
+        "vars",
+        "вар",
+        "квар",
+        "мвар",
+        "va",
+        "kva",
+        "mva",
+        "bа",
+        "ba",
+        "kba",
+        "квa",
+        "wh",
+        "kwh",
+        "mwh",
+        "varh",
+        "kvarh",
+        "s",
+        "sec",
+        "secs",
+        "ms",
+        "us",
+        "ns",
+        "min",
+        "h",
+        "hr",
+        "с",
+        "мс",
+        "мкс",
+        "ohm",
+        "ohms",
+        "ом",
+        "kohm",
+        "ω",
+        "rpm",
+        "bar",
+        "psi",
+        "pa",
+        "kpa",
+        "mpa",
+        "k",
+        "c",
+        "f",
+        "m",
+        "mm",
+        "cm",
+        "km",
+        "nm",
+        "hp",
+        "bool",
+        "bit",
+        "bits",
+        "logic",
+        "db",
+        "pulse",
+        "pulses",
+        "count",
+        "pf",
+        "cos",
+        "cosphi",
+        "j",
+        "kj",
+        "t",
+        "tap",
+        "об",
+        "vdc",
+        "adc",
+        "度",
+        "秒",
+        "毫秒",
+        "瓦",
+        "千瓦",
+        "兆瓦",
+        "乏",
+        "千乏",
+        "欧",
+        "欧姆",
+    ]
 )
 """Units, in lower case, of quantities that are neither currents nor voltages, or that are direct quantities."""
-_RELATIVE = frozenset("pu none null unit units raw counts percent na nan unknown".split())
+_RELATIVE = frozenset(("pu", "none", "null", "unit", "units", "raw", "counts", "percent", "na", "nan", "unknown"))
 """Words, in lower case, that state no unit of current or voltage, so that the name decides."""
 _SIDES = frozenset(
-    "prim primary pri prm sec secondary rms eff peak pk inst in x true перв первичн первичные втор вторичн "
-    "вторичные".split()
+    [
+        "prim",
+        "primary",
+        "pri",
+        "prm",
+        "sec",
+        "secondary",
+        "rms",
+        "eff",
+        "peak",
+        "pk",
+        "inst",
+        "in",
+        "x",
+        "true",
+        "перв",
+        "первичн",
+        "первичные",
+        "втор",
+        "вторичн",
+        "вторичные",
+    ]
 )
-"""Words that may precede the unit."""
+"""Words, in lower case, that may precede the unit."""
 _ENDINGS = re.compile(r"(?:rms|eff|peak|pk|pp|p|prim|pri|sec|ac|ln|ll|s)$")
 """Words that some write onto the unit: Arms, kVpeak, Vac."""
 _SCALE = re.compile(r"10\s*(?:\^|\*\*)\s*([+-]?\d)(?!\d)")
@@ -147,9 +281,9 @@ def rated_primary(channel: RawChannel) -> float:
     Ratings are given in A and V whatever the unit of the values, except where the unit is a pair such as A/kA.
     """
     unit = read_unit(channel.unit)
-    if unit.second > unit.factor and channel.secondary:
-        if _ratio_of_pair(unit, channel.primary, channel.primary / channel.secondary):
-            return channel.primary * unit.second / unit.factor
+    if channel.secondary and unit.second > unit.factor:
+        ratio = channel.primary / channel.secondary
+        return channel.primary * (unit.second / unit.factor if _ratio_of_pair(unit, channel.primary, ratio) else 1.0)
     return channel.primary
 
 
