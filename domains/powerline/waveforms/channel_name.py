@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from domains.powerline.waveforms.calculated import calculated
-from domains.powerline.waveforms.units import Kind
+from domains.powerline.waveforms.units import Kind, words_of
 
 LETTERS, LINES = "A B C", "L1 L2 L3"
 PHASES: dict[str, tuple[str, str, str]] = {
@@ -83,29 +83,25 @@ _LEADING = re.compile(
 _TRAILING = re.compile(r"(?<=[^\W_])[\s_:.#\-\[(]+(\d{1,4})[)\]]?\s*$")
 
 
-def _set_of(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_COUNTED = _set_of(
+_COUNTED = words_of(
     "CHANNEL CHAN CHNL CH ANALOG ANLG ANA AIN AI AN A KANAL CANAL VOIE КАНАЛ КАН К NR NO N S 通道 通道号"
 )
 """Words before a running number that mean nothing else."""
-_PHASE_WORDS = _set_of(
+_PHASE_WORDS = words_of(
     "PHASE PHASES PHASA PHAS PHS PH FASE FASES FAZA FAZE FAZY FAZIS FAS FAAS VAIHE LEITER AUSSENLEITER CONDUCTOR "
     "ФАЗА ФАЗЫ ФАЗЕ ФАЗ Ф"
 )
-_CURRENT_WORDS = _set_of(
+_CURRENT_WORDS = words_of(
     "I CURRENT CURRENTS CUR CURR AMP AMPS CORRIENTE CORRIENTES CORRENTE CORRENTES COURANT COURANTS INTENSITE "
     "INTENSIDAD PRAD PRADY PROUD AKIM STROOM VIRTA ARAM CURENT STRUJA ТОК ТОКА ТОКИ ТОКОВ СТРУМ"
 )
-_VOLTAGE_WORDS = _set_of(
+_VOLTAGE_WORDS = words_of(
     "U V E VOLTAGE VOLTAGES VOLT VOLTS TENSION TENSIONS TENSIONES TENSAO TENSOES TENSIONE VOLTAJE NAPIECIE NAPETI "
     "GERILIM SPANNING SPANNINGEN SPENDING JANNITE FESZULTSEG TENSIUNE NAPON НАПРЯЖЕНИЕ НАПРЯЖЕНИЯ НАПРЯЖ НАПР НАПРУГА"
 )
 _CURRENT_PARTS = re.compile(r"电流|電流|전류|STROME?$")
 _VOLTAGE_PARTS = re.compile(r"电压|電圧|電壓|전압|SPANNUNG(?:EN)?$")
-PLAIN_WORDS = _set_of("NODE NODES BRANCH BRANCHES OF DE DER DES IN UL IL VL 的")
+PLAIN_WORDS = words_of("NODE NODES BRANCH BRANCHES OF DE DER DES IN UL IL VL 的")
 """Words that do not tell one set from another."""
 
 _SYMBOLS = "|".join(sorted(BY_SYMBOL, key=lambda symbol: -len(symbol)))

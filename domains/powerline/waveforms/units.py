@@ -16,6 +16,11 @@ _CYRILLIC = str.maketrans("авкмАВКМ", "abkmABKM")
 """Cyrillic letters of the units А, В, кА, кВ, мА, мВ, as the Latin letters that they are mistaken for."""
 
 
+def words_of(text: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
 def _table(kind: Kind, units: Mapping[float, str]) -> dict[str, tuple[Kind, float]]:
     return {word: (kind, factor) for factor, words in units.items() for word in words.split()}
 
@@ -41,138 +46,17 @@ _UNITS = {
     ),
 }
 """Kind and factor by the unit in lower case; megavolts (MV) are told from millivolts (mV) before."""
-_OTHERS = frozenset(
-    [
-        "hz",
-        "khz",
-        "mhz",
-        "гц",
-        "кгц",
-        "赫兹",
-        "赫",
-        "deg",
-        "degs",
-        "degree",
-        "degrees",
-        "grad",
-        "grd",
-        "град",
-        "rad",
-        "w",
-        "kw",
-        "mw",
-        "gw",
-        "вт",
-        "квт",
-        "мbт",
-        "мвт",
-        "var",
-        "kvar",
-        "mvar",
-        "vars",
-        "вар",
-        "квар",
-        "мвар",
-        "va",
-        "kva",
-        "mva",
-        "bа",
-        "ba",
-        "kba",
-        "квa",
-        "wh",
-        "kwh",
-        "mwh",
-        "varh",
-        "kvarh",
-        "s",
-        "sec",
-        "secs",
-        "ms",
-        "us",
-        "ns",
-        "min",
-        "h",
-        "hr",
-        "с",
-        "мс",
-        "мкс",
-        "ohm",
-        "ohms",
-        "ом",
-        "kohm",
-        "ω",
-        "rpm",
-        "bar",
-        "psi",
-        "pa",
-        "kpa",
-        "mpa",
-        "k",
-        "c",
-        "f",
-        "m",
-        "mm",
-        "cm",
-        "km",
-        "nm",
-        "hp",
-        "bool",
-        "bit",
-        "bits",
-        "logic",
-        "db",
-        "pulse",
-        "pulses",
-        "count",
-        "pf",
-        "cos",
-        "cosphi",
-        "j",
-        "kj",
-        "t",
-        "tap",
-        "об",
-        "vdc",
-        "adc",
-        "度",
-        "秒",
-        "毫秒",
-        "瓦",
-        "千瓦",
-        "兆瓦",
-        "乏",
-        "千乏",
-        "欧",
-        "欧姆",
-    ]
+_OTHERS = words_of(
+    "hz khz mhz гц кгц 赫兹 赫 deg degs degree degrees grad grd град rad w kw mw gw вт квт мbт мвт var kvar mvar "
+    "vars вар квар мвар va kva mva bа ba kba квa wh kwh mwh varh kvarh s sec secs ms us ns min h hr с мс мкс ohm "
+    "ohms ом kohm ω rpm bar psi pa kpa mpa k c f m mm cm km nm hp bool bit bits logic db pulse pulses count pf cos "
+    "cosphi j kj t tap об vdc adc 度 秒 毫秒 瓦 千瓦 兆瓦 乏 千乏 欧 欧姆"
 )
 """Units, in lower case, of quantities that are neither currents nor voltages, or that are direct quantities."""
-_RELATIVE = frozenset(("pu", "none", "null", "unit", "units", "raw", "counts", "percent", "na", "nan", "unknown"))
+_RELATIVE = words_of("pu none null unit units raw counts percent na nan unknown")
 """Words, in lower case, that state no unit of current or voltage, so that the name decides."""
-_SIDES = frozenset(
-    [
-        "prim",
-        "primary",
-        "pri",
-        "prm",
-        "sec",
-        "secondary",
-        "rms",
-        "eff",
-        "peak",
-        "pk",
-        "inst",
-        "in",
-        "x",
-        "true",
-        "перв",
-        "первичн",
-        "первичные",
-        "втор",
-        "вторичн",
-        "вторичные",
-    ]
+_SIDES = words_of(
+    "prim primary pri prm sec secondary rms eff peak pk inst in x true перв первичн первичные втор вторичн вторичные"
 )
 """Words, in lower case, that may precede the unit."""
 _ENDINGS = re.compile(r"(?:rms|eff|peak|pk|pp|p|prim|pri|sec|ac|ln|ll|s)$")

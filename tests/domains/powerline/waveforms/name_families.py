@@ -1,4 +1,4 @@
-"""Records as lists of channels: families of names in many languages, units, phase fields, orders and calculated extras."""
+"""Channels of records: families of names in many languages, units, phase fields, orders and calculated extras."""
 
 from __future__ import annotations
 
@@ -356,7 +356,7 @@ def _items(family: Family, variant: Variant) -> list[_Item]:
             for phase, symbol in enumerate(family.pairs):
                 if not (variant.two and phase == 2):
                     items.append(_Item(family.pair, "voltage", volts, line, phase, symbol, pair=True))
-    chosen = random.Random(variant.seed).sample(CALCULATED, variant.extras)  # noqa: S311
+    chosen = random.Random(variant.seed).sample(CALCULATED, variant.extras)
     return items + [_Item("", "current", "", -1, None, extra=extra) for extra in chosen]
 
 
@@ -366,7 +366,7 @@ def _sort(items: list[_Item], variant: Variant) -> None:
     elif variant.order == "by phase":
         items.sort(key=lambda item: (item.extra is not None, item.phase is None, item.phase or 0, item.kind))
     elif variant.order == "shuffled":
-        random.Random(variant.seed).shuffle(items)  # noqa: S311
+        random.Random(variant.seed).shuffle(items)
 
 
 def _channel(family: Family, variant: Variant, item: _Item, number: int) -> RawChannel:

@@ -139,6 +139,19 @@ def test_a_calculated_quantity_is_in_no_set_and_says_why(name: str, unit: str, p
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("Power Station I{}", "CARDIFF I{}", "Battersea I{}", "Delta I{}", "DC Line 1 I{}", "ANG MO KIO I{}"),
+        *("Field 1 I{}", "DIA 1 I{}", "I{} 5th Street", "I{} FARMS", "Villa Real I{}", "IM1 I{}", "Crest Hill I{}"),
+        *("二次{}相电流", "励磁变{}相电流", "三角侧I{}", "Среднеуральск I{}", "ПС Пост I{}", "I{}_Ciudad_Real"),
+    ],
+)
+def test_a_place_whose_name_sounds_like_a_calculated_quantity_is_a_line(name: str) -> None:
+    names = [name.format(phase) for phase in "ABC"]
+    assert sets_of(*names) == [tuple(names)]
+
+
+@pytest.mark.parametrize(
     ("names", "reason"),
     [
         (("I0", "I1", "I2"), "calculated: sequence component"),
