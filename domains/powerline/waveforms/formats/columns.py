@@ -39,6 +39,7 @@ class Columns:
         batches: rows.
         encoding: encoding of the text.
         stated: values stated above the names.
+        named: True if the table has names; if not, channels have the numbers of their columns.
     """
 
     names: Sequence[str]
@@ -48,6 +49,7 @@ class Columns:
     batches: Iterator[pa.RecordBatch]
     encoding: str = ""
     stated: Stated = field(default_factory=Stated)
+    named: bool = True
 
 
 @dataclass(frozen=True, slots=True)

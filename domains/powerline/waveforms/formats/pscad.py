@@ -223,10 +223,10 @@ def _report_differences(
 def _channels(numbers: Sequence[int], entries: dict[int, dict[str, str]]) -> list[RawChannel]:
     descriptions = [entries.get(number, {}).get("desc", "") or str(number) for number in numbers]
     channels, uses = [], Counter(descriptions)
-    for place, (number, name) in enumerate(zip(numbers, descriptions, strict=True), 1):
+    for number, name in zip(numbers, descriptions, strict=True):
         fields = entries.get(number, {})
         group = fields.get("group", "")
         if group and uses[name] > 1:
             name = f"{group}|{name}"
-        channels.append(RawChannel(place, name, fields.get("units", ""), circuit=group))
+        channels.append(RawChannel(number, name, fields.get("units", ""), circuit=group))
     return channels

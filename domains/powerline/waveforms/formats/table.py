@@ -170,6 +170,7 @@ def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any], findings: li
         batches=_csv_batches(file, path, layout, values, times, findings),
         encoding=stated_encoding or found_encoding,
         stated=stated_values(layout.preamble),
+        named=layout.named,
     )
 
 
@@ -252,7 +253,10 @@ def _raw(
     return timed_record(
         path,
         kind,
-        [RawChannel(number, columns.names[k], columns.units[k]) for number, k in enumerate(columns.values, 1)],
+        [
+            RawChannel(number if columns.named else k + 1, columns.names[k], columns.units[k])
+            for number, k in enumerate(columns.values, 1)
+        ],
         values,
         Times(numbers, str(mapping.get("time_unit") or unit), moments, columns.stated.rate_hz, columns.stated.start_ns),
         options,

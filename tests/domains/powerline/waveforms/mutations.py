@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from tests.domains.powerline.waveforms import pqdif_seeds
 from tests.domains.powerline.waveforms.record_samples import Shape, load_waves, write_record
 from tests.domains.powerline.waveforms.relay_seeds import relay_seeds
+from tests.domains.powerline.waveforms.table_seeds import table_seeds
 
 HOSTILE = (
     b"", b"0", b"-1", b"1e308", b"-1e-320", b"nan", b"inf", b"4294967295", b"9999999999999", b"99999999A", b"0A",
@@ -100,6 +101,7 @@ def seeds(folder: Path) -> list[dict[str, bytes]]:
         found.append({suffix: path.with_suffix(suffix).read_bytes() for suffix in suffixes})
     return [*found, *_tables(folder), *relay_seeds(folder)]
     return [*found, *_tables(folder), *pqdif_seeds.seeds()]
+    return [*found, *_tables(folder), *table_seeds(folder)]
 
 
 def _tables(folder: Path) -> list[dict[str, bytes]]:
