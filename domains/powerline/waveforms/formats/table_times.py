@@ -55,7 +55,7 @@ IRREGULAR = 0.02
 STATED_RATE = re.compile(
     r"(?:sampl\w*[\s_]*(?:rate|freq\w*)|abtast(?:rate|frequenz)|частота\s+\w*дискр\w*|采样(?:率|频率)|\bfs\b|\bf_s\b|"
     r"\brate\b|samples?\s*/\s*s\w*)"
-    r"\W*?(?:\[|\()?\s*(?P<before>[kM]?(?:Hz|sps))?\W*?(?P<value>\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)\s*(?P<unit>[kM]?(?:Hz|sps|S/s|Гц))?",
+    r"\W*?(?:\[|\()?\s*(?P<before>[kMк]?(?:Hz|sps|Гц))?\W*?(?P<value>\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)\s*(?P<unit>[kMк]?(?:Hz|sps|S/s|Гц))?",
     re.IGNORECASE,
 )
 STATED_STEP = re.compile(
@@ -379,7 +379,7 @@ def stated_values(preamble: Sequence[str]) -> Stated:
         if found is not None and rate is None:
             value, unit = _value(found["value"]), (found["unit"] or found["before"] or "").lower()
             if value is not None:
-                rate = value * {"k": 1e3, "m": 1e6}.get(unit[:1], 1.0)
+                rate = value * {"k": 1e3, "к": 1e3, "m": 1e6}.get(unit[:1], 1.0)
             continue
         found = STATED_STEP.search(text)
         if found is not None and rate is None:
