@@ -35,7 +35,7 @@ from model.errors import FaultlineError
 from model.frozen import FrozenModel
 from model.spec import EpisodePolicy, SignalSpec
 from stream.contract import NS_PER_S, FaultEvent, QualityFlag
-from stream.detection.classify import Classifier
+from stream.detection.classify import Classifier, is_rejected
 from stream.detection.decode import WindowRecord
 from stream.detection.offline import Detector, batched
 
@@ -102,9 +102,14 @@ class LineAnswer:
         return len(self.probabilities)
 
     @property
+    def is_judged(self) -> NDArray[np.bool_]:
+        """Return a mask (n,) of the windows for which the model has a usable answer."""
+        return ~is_rejected(self.probabilities)
+
+    @property
     def judged_windows(self) -> int:
         """Return the number of windows for which the model has a usable answer."""
-        return self.windows - self.outcomes["unknown"] - self.outcomes["unanswered"]
+        return int(self.is_judged.sum())
 
 
 @dataclass(frozen=True, slots=True)

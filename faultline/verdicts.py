@@ -19,7 +19,7 @@ from domains.powerline.waveforms.resample import whole_hop_rate
 from model.engine import Engine
 from model.spec import EpisodePolicy, SignalSpec
 from stream.contract import NS_PER_S, FaultEvent
-from stream.detection.classify import Classifier
+from stream.detection.classify import Classifier, is_rejected
 from stream.detection.offline import Detection
 
 Verdict = Literal["fault", "no fault", "not judged"]
@@ -68,7 +68,6 @@ class WindowLog:
         self.rejection = classifier.rejection if isinstance(classifier, Engine) else None
         self.causes: Counter[str] = Counter()
         self.invalid: list[str] = []
-        self._classifier = classifier
         self._ends_s: list[NDArray[np.float64]] = []
         self._is_rejected: list[Mask] = []
         self._classes: list[NDArray[np.intp]] = []
@@ -84,19 +83,13 @@ class WindowLog:
 
     def _rejected(self, found: Detection) -> Mask:
         """Return a mask of the windows without a usable answer, and count the causes."""
-        if not found.outcomes["unknown"] + found.outcomes["unanswered"]:
-            return np.zeros(len(found.classes), bool)
-        windows = found.batch.windows
-        is_ood = self._classifier.is_ood(windows)
-        if isinstance(self.rejection, PowerLineRejection):
-            counted = np.zeros(int(is_ood.sum()), bool)
-            for name, exceeded in self.rejection.exceeded(windows[is_ood]).items():
+        rejected = is_rejected(found.probabilities)
+        if isinstance(self.rejection, PowerLineRejection) and rejected.any():
+            counted = np.zeros(int(rejected.sum()), bool)
+            for name, exceeded in self.rejection.exceeded(found.batch.windows[rejected]).items():
                 self.causes += Counter({name: int((exceeded & ~counted).sum())})
                 counted |= exceeded
-        if found.outcomes["unanswered"]:
-            # Windows without a finite answer have the no-fault class with probability 1, which no network reaches.
-            is_ood |= found.probabilities[:, self.spec.none_index] == 1
-        return is_ood
+        return rejected
 
     @property
     def ends_s(self) -> NDArray[np.float64]:

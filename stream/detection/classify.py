@@ -97,6 +97,15 @@ def reject(
     return probabilities, +counts
 
 
+def is_rejected(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return a mask (n,) of the rows that ``reject`` replaced; a network gives every class some probability.
+
+    Args:
+        probabilities: float32 (n, classes), after rejection.
+    """
+    return np.count_nonzero(probabilities, axis=1) <= 1
+
+
 def window_classes(
     entry: LineWindows,
     spec: SignalSpec,

@@ -6,7 +6,7 @@ import numpy as np
 
 from domains.powerline.rejection import PowerLineRejection
 from model.spec import load_spec
-from stream.detection.classify import classify_windows, with_rejection
+from stream.detection.classify import classify_windows, is_rejected, reject, with_rejection
 
 SPEC = load_spec("line")
 AG = SPEC.class_index("AG")
@@ -35,6 +35,13 @@ def test_out_of_distribution_windows_and_answers_that_are_not_finite_are_certain
     assert probabilities.argmax(axis=1).tolist() == [AG, SPEC.none_index, AG, SPEC.none_index]
     assert probabilities[[1, 3], SPEC.none_index].tolist() == [1, 1]
     assert dict(counts) == {"unknown": 1, "unanswered": 1}
+
+
+def test_rejected_rows_are_recognised_even_beside_certain_ones() -> None:
+    sure = np.full((1, len(SPEC.classes)), 1e-11, np.float32)
+    sure[0, SPEC.none_index] = 1
+    answers, _ = reject(np.repeat(sure, 3, axis=0), np.array([False, True, False]), SPEC.none_index)
+    assert is_rejected(answers).tolist() == [False, True, False]
 
 
 def test_a_network_without_an_engine_is_answered_for_as_a_worker_answers() -> None:
