@@ -247,10 +247,10 @@ def _likely_cause(log: WindowLog) -> str:
 
 def _most_in_a_row(log: WindowLog, of: int) -> int:
     """Return the largest number of judged windows among ``of`` consecutive ones without a gap."""
-    ends_s, judged = log.ends_s, ~log.is_rejected
-    step_s = np.diff(ends_s)
-    breaks = np.flatnonzero(step_s > 1.5 * np.median(step_s)) + 1
-    runs = np.split(judged, breaks)
+    step_s = np.diff(log.ends_s)
+    runs = [~log.is_rejected]
+    if len(step_s):
+        runs = np.split(runs[0], np.flatnonzero(step_s > 1.5 * np.median(step_s)) + 1)
     return max(int(np.convolve(run, np.ones(of, int)).max()) for run in runs)
 
 
