@@ -242,7 +242,7 @@ def _likely_cause(log: WindowLog) -> str:
             "and --rate"
         ),
     }
-    return texts[name] + (f" ({number} of them)" if number < log.is_rejected.sum() else "")
+    return ("mostly, " if number < log.is_rejected.sum() else "") + texts[name]
 
 
 def _most_in_a_row(log: WindowLog, of: int) -> int:

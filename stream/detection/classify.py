@@ -103,7 +103,7 @@ def is_rejected(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
     Args:
         probabilities: float32 (n, classes), after rejection.
     """
-    return np.count_nonzero(probabilities, axis=1) <= 1
+    return np.asarray(np.count_nonzero(probabilities, axis=1) <= 1)
 
 
 def window_classes(

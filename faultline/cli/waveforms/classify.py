@@ -312,4 +312,6 @@ def remarks(result: FileResult) -> Iterator[str]:
             if finding.level == "warning" or answer.verdict == "no fault":
                 yield f"{name}: {finding}"
     for statement in result.record.statements:
-        yield f"{name}: the recorder says ({statement.source}): {' '.join(statement.text.split())}"
+        # A file's text may hold control characters, which a terminal would obey.
+        text = "".join(letter if letter.isprintable() else " " for letter in statement.text)
+        yield f"{name}: the recorder says ({statement.source}): {' '.join(text.split())}"

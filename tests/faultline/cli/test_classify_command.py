@@ -229,7 +229,7 @@ def test_the_table_shows_what_was_not_judged_and_why(tmp_path: Path, command: Cl
 
 
 def test_what_the_recorder_says_is_shown_beside_the_answer(tmp_path: Path, engine: Engine) -> None:
-    said = (Statement("fault.hdr", "Fault type:\r\n  BG,  12.3 km"),)
+    said = (Statement("fault.hdr", "Fault type:\r\n  BG,\x1b 12.3 km"),)
     result = only(detect([faulty(tmp_path)], model=engine))
     assert result.record is not None
     result = replace(result, record=replace(result.record, statements=said))
