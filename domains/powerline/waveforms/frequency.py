@@ -361,8 +361,8 @@ def _runs(good: NDArray[np.bool_], hz: Values, energy: Values) -> Iterator[tuple
     joined = np.concatenate([[False], same & good[1:] & good[:-1], [False]])
     # A run is an unbroken row of joints between windows.
     for begin, end in zip(np.flatnonzero(~joined[:-1]), np.flatnonzero(~joined[1:]) + 1, strict=True):
-        first = int(begin) + (begin > 0)
-        stop = int(end) - (end < len(good))
+        first = int(begin) + int(begin > 0)
+        stop = int(end) - int(end < len(good))
         if stop > first and good[first]:
             yield first, stop
 

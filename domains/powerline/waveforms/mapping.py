@@ -111,9 +111,6 @@ def _findings_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Finding]:
         if found is None:
             message = f"no live set of {other} was found: all {other} are assumed to be zero"
             yield Finding("warning", f"no-{other}", message, bay.name)
-    if pair.voltage is not None and pair.voltage.pairs:
-        message = "only phase-to-phase voltages belong to the line"
-        yield Finding("warning", "no-ground-voltages", message, bay.name)
     if pair.alternatives:
         options = (Bay(bay.name, roles) for roles in (bay.roles, *bay.alternatives))
         choices = " or ".join(f"--channels '{channels_option(option, raw.channels)}'" for option in options)

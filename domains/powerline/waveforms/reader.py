@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,12 +162,14 @@ def _phase_waves(sets: Sequence[PhaseSet], loaded: LoadedChannels) -> Iterator[P
 def _line(
     raw: RawRecord, bay: Bay, loaded: LoadedChannels, frequency: float, options: ReadOptions, *, alone: bool
 ) -> RecordLine:
-    line = assembled({role: loaded[index] for role, index in bay.roles.items()}, loaded.rows, bay.name)
+    waves = {role: loaded[index] for role, index in bay.roles.items()}
+    segments = _prefault_segments(raw, waves)
+    line = assembled(waves, loaded.rows, bay.name, segments, frequency)
     samples = line.samples
     raw.findings += line.findings
     channels = _channels_behind(raw, bay)
     raw.findings += channel_findings(samples, line.missing, bay.name)
-    result = scaled(samples, channels, _prefault_segments(raw, samples), frequency, options, bay.name)
+    result = scaled(samples, channels, segments, frequency, options, bay.name)
     raw.findings += result.findings
     raw.findings.append(Finding("note", "bases", result.source, bay.name))
     if options.flip and result.reversed_currents:
@@ -202,11 +204,16 @@ def _channels_behind(raw: RawRecord, bay: Bay) -> tuple[RawChannel | None, ...]:
     return tuple(None if index is None else raw.channels[index] for index in indices)
 
 
-def _prefault_segments(raw: RawRecord, samples: NDArray[np.float32]) -> tuple[Segment, ...]:
+def _prefault_segments(raw: RawRecord, waves: Mapping[str, NDArray[np.float32]]) -> tuple[Segment, ...]:
     """Return the segments that start with the pre-fault state; for separate waveforms, the one with most voltage."""
     if not raw.segments_are_lines:
         return raw.segments
-    return (max(raw.segments, key=lambda segment: float(np.abs(samples[segment.first : segment.stop, 3:]).mean())),)
+
+    def level(segment: Segment) -> float:
+        part = slice(segment.first, segment.stop)
+        return sum(float(np.abs(wave[part]).mean()) for role, wave in waves.items() if role.startswith("v"))
+
+    return (max(raw.segments, key=level),)
 
 
 def _report_slow_segments(raw: RawRecord, frequency: float) -> None:

@@ -174,10 +174,10 @@ def test_derived_and_neutral_channels_are_no_lines(tmp_path: Path) -> None:
 
 
 def test_a_missing_phase_is_zero_and_reported(tmp_path: Path) -> None:
-    names = ["IA", "IC", "VA", "VB", "VC"]
-    record = open_waveforms(station(tmp_path, names, [""] * 5, [0, 2, 3, 4, 5]))
-    assert record.lines[0].missing == ("ib",)
-    assert not record.lines[0].samples[:, 1].any()
+    names = ["IA", "IB", "IC", "VA", "VC"]
+    record = open_waveforms(station(tmp_path, names, [""] * 5, [0, 1, 2, 3, 5]))
+    assert record.lines[0].missing == ("vb",)
+    assert not record.lines[0].samples[:, 4].any()
     assert "missing-channel" in codes(record)
 
 
