@@ -1,4 +1,8 @@
-"""Estimate the zero-sequence voltage from the change of phase-to-phase voltages in the event."""
+"""Estimate the zero-sequence voltage, which phase-to-phase voltages lack, from their change in the event.
+
+Most faults change few phases. Of all zero-sequence voltages the one is taken with which the three phase-to-ground
+voltages change least in sum. This is exact for a fault of one phase to ground, and zero for faults without ground.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,147 @@ from numpy.typing import NDArray
 
 from domains.powerline.waveforms.record import Segment
 
+POINTS_PER_CYCLE = 16
+"""Number of phasors per cycle from which the zero-sequence voltage is interpolated."""
+STEADY = 0.05
+"""Relative change from cycle to cycle up to which the voltages are steady."""
+BALANCED = 0.1
+"""Ratio of negative to positive sequence up to which steady voltages are those without a fault."""
+DEAD_SHARE = 0.2
+"""Ratio to the present level below which the earlier voltages were those of a dead line."""
+LONGEST_EVENT_CYCLES, ENERGISED_CYCLES = 50, 3
+"""Number of steady cycles after which changed voltages count as those without a fault: usually, and of a dead line."""
+
 Values = NDArray[np.float32]
+Phasors = NDArray[np.complex128]
 
 
 def with_estimated_zero_sequence(
     balanced: NDArray[np.float64], segments: Sequence[Segment], frequency_hz: float
 ) -> tuple[Values, bool]:
-    """Return phase-to-ground voltages, and True if their zero sequence is estimated."""
-    return balanced.astype(np.float32), False
+    """Return phase-to-ground voltages, float32 (t, 3), and True if their zero sequence could be estimated.
+
+    Args:
+        balanced: va, vb, vc without zero sequence, (t, 3).
+        segments: segments of the record.
+        frequency_hz: mains frequency.
+    """
+    volts = balanced.astype(np.float32)
+    reference: _Reference | None = None
+    for segment in segments:
+        part = slice(segment.first, segment.stop)
+        per_cycle = segment.rate_hz / frequency_hz
+        if per_cycle < 2.5 or len(segment) < per_cycle + 1:
+            continue
+        times, phasors = _phasors(balanced[part], segment, frequency_hz)
+        if reference is None:
+            reference = _Reference()
+        before = reference.follow(phasors)
+        zero = np.where(np.isnan(before[:, 0]), 0, least_change(phasors - np.nan_to_num(before)))
+        seconds = segment.start_s + np.arange(len(segment)) / segment.rate_hz
+        turn = np.exp(2j * np.pi * frequency_hz * seconds)
+        wave = (np.interp(seconds, times, zero.real) + 1j * np.interp(seconds, times, zero.imag)) * turn
+        volts[part] += wave.real[:, None].astype(np.float32)
+    return volts, reference is not None and reference.found
+
+
+def _phasors(values: NDArray[np.float64], segment: Segment, frequency_hz: float) -> tuple[NDArray[np.float64], Phasors]:
+    """Return times in seconds and phasors (n, 3), peak values, over the cycle around each time."""
+    per_cycle = segment.rate_hz / frequency_hz
+    seconds = segment.start_s + np.arange(len(segment)) / segment.rate_hz
+    turn = np.exp(-2j * np.pi * frequency_hz * seconds)
+    total = np.concatenate([np.zeros((1, 3)), np.cumsum(values * turn[:, None], axis=0)])
+    middles = np.arange(per_cycle / 2, len(segment) - per_cycle / 2, per_cycle / POINTS_PER_CYCLE)
+
+    def until(position: NDArray[np.float64]) -> Phasors:
+        low = np.minimum(position.astype(np.int64), len(segment) - 1)
+        return np.asarray(total[low] + (position - low)[:, None] * (total[low + 1] - total[low]))
+
+    phasors = 2 / per_cycle * (until(middles + per_cycle / 2) - until(middles - per_cycle / 2))
+    return segment.start_s + (middles - 0.5) / segment.rate_hz, phasors
+
+
+class _Reference:
+    """Voltages without a fault, followed from cycle to cycle while they are steady."""
+
+    def __init__(self) -> None:
+        self._value: Phasors | None = None
+        self._last: Phasors | None = None
+        self._turn = 1.0 + 0j
+        self._steady = 0
+
+    @property
+    def found(self) -> bool:
+        """Return True if there were balanced and steady voltages."""
+        return self._value is not None
+
+    def follow(self, phasors: Phasors) -> Phasors:
+        """Return the voltages without a fault at the time of each phasor (n, 3); NaN before the first ones."""
+        known = np.full(phasors.shape, np.nan, np.complex128)
+        for first in range(0, len(phasors), POINTS_PER_CYCLE):
+            self._step(phasors[first])
+            if self._value is not None:
+                known[first : first + POINTS_PER_CYCLE] = self._value
+        return known
+
+    def _step(self, now: Phasors) -> None:
+        level = float(np.abs(now).max())
+        if self._last is not None and _change(now, self._last) <= STEADY:
+            self._steady += 1
+        else:
+            self._steady = 0
+        self._last = now
+        if self._value is not None:
+            expected = self._value * self._turn
+            if _change(now, expected) <= STEADY:
+                step = complex((now * self._value.conj()).sum())
+                self._turn = step / abs(step)
+                self._value = now
+                return
+            self._value = expected
+            was_dead = np.abs(expected).max() < DEAD_SHARE * level
+            if self._steady < (ENERGISED_CYCLES if was_dead else LONGEST_EVENT_CYCLES):
+                return
+        if _is_balanced(now):
+            self._value, self._turn = now, 1.0 + 0j
+
+
+def _change(now: Phasors, earlier: Phasors) -> float:
+    return float(np.abs(now - earlier).max()) / max(float(np.abs(earlier).max()), 1e-30)
+
+
+def _is_balanced(values: Phasors) -> bool:
+    turn = np.exp(2j * np.pi * np.arange(3) / 3)
+    one, two = sorted((abs(complex(values @ turn)), abs(complex(values @ turn.conj()))))
+    return two > 0 and one <= BALANCED * two
+
+
+def least_change(changes: Phasors) -> Phasors:
+    """Return the value (n,) that, added to three changes (n, 3), gives the least sum of their magnitudes.
+
+    It is the Fermat point of the triangle of the negative changes: a corner of 120° or more, or else the point from
+    which all sides subtend 120°.
+
+    Example:
+        >>> one_phase = np.array([[2, -1, -1]]) / 3
+        >>> least_change(one_phase.astype(complex)).round(3)
+        array([0.333+0.j])
+    """
+    corners = -changes
+    best = np.zeros(len(corners), np.complex128)
+    sines = np.zeros((len(corners), 3))
+    at_corner = np.zeros(len(corners), np.bool_)
+    for k in range(3):
+        sides = corners[:, [(k + 1) % 3, (k + 2) % 3]] - corners[:, [k]]
+        sizes = np.abs(sides)
+        units = sides / np.maximum(sizes, 1e-30)
+        # The other corners pull with one unit each, a corner that coincides holds with one.
+        wide = np.abs(units.sum(axis=1)) <= 1.0 + 1e-9
+        best[wide & ~at_corner] = corners[wide & ~at_corner, k]
+        at_corner |= wide
+        angle = np.abs(np.angle(units[:, 0] * units[:, 1].conj()))
+        sines[:, k] = np.sin(angle) / np.maximum(np.sin(angle + np.pi / 3), 1e-9)
+    inside = ~at_corner
+    weights = sines[inside] / sines[inside].sum(axis=1, keepdims=True)
+    best[inside] = (weights * corners[inside]).sum(axis=1)
+    return best
