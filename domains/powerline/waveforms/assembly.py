@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -88,10 +88,11 @@ def assembled(
     samples = np.zeros((rows, len(CHANNELS)), np.float32)
     missing: list[str] = []
     findings: list[Finding] = []
+    has_currents = any(channel in waves for channel in CHANNELS[:3])
     for first, equations in ((0, CURRENTS), (3, VOLTAGES)):
         names = CHANNELS[first : first + 3]
         given = {role: wave for role, wave in waves.items() if role in equations}
-        group = _Group(given, names, segments, frequency_hz, name, findings)
+        group = _Group(given, names, segments, frequency_hz, name, has_currents, findings)
         computed = group.solve(equations)
         for column, channel in enumerate(names, first):
             if channel in given:
@@ -112,6 +113,7 @@ class _Group:
     segments: Sequence[Segment]
     frequency_hz: float
     line: str
+    has_currents: bool
     findings: list[Finding]
 
     def solve(self, equations: Mapping[str, tuple[float, float, float]]) -> Values | None:
@@ -123,9 +125,7 @@ class _Group:
             factor = self._factor(solution, total)
             if factor is None:
                 fewer = {role: wave for role, wave in self.given.items() if role not in SUMS}
-                return _Group(fewer, self.names, self.segments, self.frequency_hz, self.line, self.findings).solve(
-                    equations
-                )
+                return replace(self, given=fewer).solve(equations)
             solution.matrix[:, solution.roles.index(total)] *= factor
         if solution is not None:
             self._report(solution)
@@ -216,10 +216,15 @@ class _Group:
             return None
         balanced = _balanced(self.given, pairs)
         waves, estimated = with_estimated_zero_sequence(balanced, self.segments, self.frequency_hz)
-        how = "estimated from their change in the event" if estimated else "assumed to be zero"
-        message = f"the record has only phase-to-phase voltages: zero-sequence voltage is unknown and {how}"
+        message = "the record has only phase-to-phase voltages: "
+        if estimated:
+            message += "the zero-sequence voltage is estimated from their change in the event"
+        elif self.has_currents:
+            message += "without balanced ones before the event the currents alone are judged"
+        else:
+            message += "the zero-sequence voltage is unknown and assumed to be zero"
         self.findings.append(Finding("warning", "no-ground-voltages", message, self.line))
-        return waves
+        return waves if estimated or not self.has_currents else None
 
 
 def _solution(given: Mapping[str, Values], equations: Mapping[str, tuple[float, float, float]]) -> _Solution | None:

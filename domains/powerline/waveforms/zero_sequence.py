@@ -6,6 +6,7 @@ voltages change least in sum. This is exact for a fault of one phase to ground, 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,8 @@ BALANCED = 0.1
 """Ratio of negative to positive sequence up to which steady voltages are those without a fault."""
 DEAD_SHARE = 0.2
 """Ratio to the present level below which the earlier voltages were those of a dead line."""
+LAG_CYCLES, TURN_CYCLES = 2, 8
+"""Age of the voltages that are taken as those without a fault, and number of cycles that give their speed."""
 LONGEST_EVENT_CYCLES, ENERGISED_CYCLES = 50, 3
 """Number of steady cycles after which changed voltages count as those without a fault: usually, and of a dead line."""
 
@@ -33,28 +36,28 @@ def with_estimated_zero_sequence(
 ) -> tuple[Values, bool]:
     """Return phase-to-ground voltages, float32 (t, 3), and True if their zero sequence could be estimated.
 
+    It is estimated from the balanced voltages before the event, and zero until there are any.
+
     Args:
         balanced: va, vb, vc without zero sequence, (t, 3).
         segments: segments of the record.
         frequency_hz: mains frequency.
     """
     volts = balanced.astype(np.float32)
-    reference: _Reference | None = None
+    reference = _Reference()
     for segment in segments:
         part = slice(segment.first, segment.stop)
         per_cycle = segment.rate_hz / frequency_hz
         if per_cycle < 2.5 or len(segment) < per_cycle + 1:
             continue
         times, phasors = _phasors(balanced[part], segment, frequency_hz)
-        if reference is None:
-            reference = _Reference()
         before = reference.follow(phasors)
         zero = np.where(np.isnan(before[:, 0]), 0, least_change(phasors - np.nan_to_num(before)))
         seconds = segment.start_s + np.arange(len(segment)) / segment.rate_hz
         turn = np.exp(2j * np.pi * frequency_hz * seconds)
         wave = (np.interp(seconds, times, zero.real) + 1j * np.interp(seconds, times, zero.imag)) * turn
         volts[part] += wave.real[:, None].astype(np.float32)
-    return volts, reference is not None and reference.found
+    return volts, reference.found
 
 
 def _phasors(values: NDArray[np.float64], segment: Segment, frequency_hz: float) -> tuple[NDArray[np.float64], Phasors]:
@@ -78,13 +81,14 @@ class _Reference:
 
     def __init__(self) -> None:
         self._value: Phasors | None = None
-        self._last: Phasors | None = None
         self._turn = 1.0 + 0j
-        self._steady = 0
+        self._history: deque[Phasors] = deque(maxlen=LAG_CYCLES + TURN_CYCLES)
+        self._last: Phasors | None = None
+        self._unchanged = 0
 
     @property
     def found(self) -> bool:
-        """Return True if there were balanced and steady voltages."""
+        """Return True if there were balanced voltages."""
         return self._value is not None
 
     def follow(self, phasors: Phasors) -> Phasors:
@@ -97,25 +101,36 @@ class _Reference:
         return known
 
     def _step(self, now: Phasors) -> None:
-        level = float(np.abs(now).max())
-        if self._last is not None and _change(now, self._last) <= STEADY:
-            self._steady += 1
-        else:
-            self._steady = 0
+        unchanged = self._last is not None and _change(now, self._last) <= STEADY
+        self._unchanged = self._unchanged + 1 if unchanged else 0
         self._last = now
-        if self._value is not None:
-            expected = self._value * self._turn
-            if _change(now, expected) <= STEADY:
-                step = complex((now * self._value.conj()).sum())
-                self._turn = step / abs(step)
-                self._value = now
-                return
-            self._value = expected
-            was_dead = np.abs(expected).max() < DEAD_SHARE * level
-            if self._steady < (ENERGISED_CYCLES if was_dead else LONGEST_EVENT_CYCLES):
-                return
+        if self._value is None:
+            self._begin(now)
+            return
+        self._value = self._value * self._turn
+        if _change(now, self._value) <= STEADY:
+            self._history.append(now)
+            self._refresh()
+            return
+        self._history.clear()
+        was_dead = np.abs(self._value).max() < DEAD_SHARE * np.abs(now).max()
+        if self._unchanged >= (ENERGISED_CYCLES if was_dead else LONGEST_EVENT_CYCLES):
+            self._begin(now)
+
+    def _begin(self, now: Phasors) -> None:
         if _is_balanced(now):
             self._value, self._turn = now, 1.0 + 0j
+            self._history.append(now)
+
+    def _refresh(self) -> None:
+        """Take the value from some cycles ago, since the latest ones may hold the beginning of an event."""
+        lag = min(LAG_CYCLES, len(self._history) - 1)
+        older = self._history[-1 - lag]
+        steps = len(self._history) - 1 - lag
+        if steps >= 2:
+            angle = np.angle((older * self._history[0].conj()).sum()) / steps
+            self._turn = complex(np.exp(1j * angle))
+        self._value = older * self._turn**lag
 
 
 def _change(now: Phasors, earlier: Phasors) -> float:

@@ -158,3 +158,44 @@ def test_nothing_is_computed_for_six_recorded_phases() -> None:
     line = assemble(roles_of(waves))
     assert (line.missing, line.findings) == ((), [])
     assert line.samples == pytest.approx(waves, rel=1e-6)
+
+
+@settings(max_examples=80)
+@given(
+    kind=st.sampled_from(["", *CLASSES]),
+    hz=st.floats(48, 62),
+    sag=st.floats(0.05, 0.95),
+    pairs=st.sampled_from([("vab", "vbc"), ("vbc", "vca"), ("vab", "vca"), ("vab", "vbc", "vca")]),
+    fault_s=st.floats(0.05, 0.25),
+)
+def test_the_zero_sequence_of_phase_to_phase_voltages_follows_from_their_change(
+    kind: str, hz: float, sag: float, pairs: tuple[str, ...], fault_s: float
+) -> None:
+    waves = line_waves(kind, hz=hz, sag=sag, fault_s=fault_s)
+    rows = len(waves)
+    line = assembled(only(waves, "ia", *pairs), rows, "line", [Segment(0, rows, RATE, 0.0)], hz)
+    error = np.abs(line.samples[:, 3:] - waves[:, 3:]).max(axis=1) / (63_500 * np.sqrt(2))
+    cycle = int(RATE / hz) + 1
+    first, last = int(fault_s * RATE), int((fault_s + 0.1) * RATE)
+    inside, outside = slice(first + cycle, last - cycle), [*range(first - cycle), *range(last + cycle, rows)]
+    assert error[inside].max() < 0.03
+    assert error[outside].max() < 0.03
+    assert codes(line) == ["no-ground-voltages"]
+
+
+@pytest.mark.parametrize("roles", [("ia", "ib", "ic"), ()])
+def test_a_record_that_begins_in_a_fault_shows_no_zero_sequence_voltage(roles: tuple[str, ...]) -> None:
+    waves = line_waves("BG", fault_s=0.0, seconds=0.1)
+    line = assemble(only(waves, *roles, "vab", "vbc"))
+    assert line.missing == (("va", "vb", "vc") if roles else ("ia", "ib", "ic"))
+    assert line.samples[:, 3:].sum(axis=1) == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize("dead_s", [0.1, 0.5])
+def test_an_energised_line_has_a_zero_sequence_voltage_only_in_its_fault(dead_s: float) -> None:
+    waves = line_waves("CG", seconds=1.2, fault_s=0.9)
+    waves[: int(dead_s * RATE)] *= 1e-4
+    line = assemble(only(waves, "ia", "ib", "ic", "vab", "vbc"))
+    error = np.abs(line.samples[:, 3:] - waves[:, 3:]).max(axis=1) / (63_500 * np.sqrt(2))
+    assert error[int(0.8 * RATE) : int(0.88 * RATE)].max() < 0.02
+    assert error[int(0.925 * RATE) : int(0.975 * RATE)].max() < 0.02
