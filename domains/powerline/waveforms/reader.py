@@ -43,6 +43,7 @@ from domains.powerline.waveforms.record import (
     Segment,
 )
 from domains.powerline.waveforms.resample import FEW_PER_CYCLE, FEWEST_PER_CYCLE
+from domains.powerline.waveforms.rotation import without_opposed_voltages
 from domains.powerline.waveforms.summaries import ChannelSummaries
 
 
@@ -166,9 +167,10 @@ def _line(
     segments = _prefault_segments(raw, waves)
     line = assembled(waves, loaded.rows, bay.name, segments, frequency)
     samples = line.samples
+    raw.findings += channel_findings(samples, line.missing, bay.name)
+    line = without_opposed_voltages(line, segments, frequency, bay.name)
     raw.findings += line.findings
     channels = _channels_behind(raw, bay)
-    raw.findings += channel_findings(samples, line.missing, bay.name)
     result = scaled(samples, channels, segments, frequency, options, bay.name)
     raw.findings += result.findings
     raw.findings.append(Finding("note", "bases", result.source, bay.name))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.cycles import CyclePhasors
-from domains.powerline.waveforms.record import Finding
+from domains.powerline.waveforms.assembly import Assembled
+from domains.powerline.waveforms.cycles import CyclePhasors, cycle_phasors
+from domains.powerline.waveforms.record import CHANNELS, Finding, Segment
 
 CLEAR_RATIO = 4.0
 """Ratio of the two rotating components from which the order of the phases is certain; no fault of one or two phases
@@ -18,8 +20,8 @@ LEAST_CYCLES = 2
 """Number of steady cycles before the event that must agree."""
 LEAST_SHARE = 0.005
 """Ratio of a level before the event to the highest one below which it shows no order."""
-SAME_ANGLE = np.cos(np.pi / 3)
-"""Cosine of the angle between current and voltage from which the phases belong together."""
+LEAST_POWER = 0.5
+"""Ratio of active to apparent power from which voltages fit to the currents of the same phases."""
 
 Order = Literal["ABC", "ACB", ""]
 Phasors = NDArray[np.complex128]
@@ -71,13 +73,33 @@ def _order(phasors: CyclePhasors, columns: slice) -> Order:
     return "ACB" if (backward >= CLEAR_RATIO * forward).all() else ""
 
 
+def without_opposed_voltages(line: Assembled, segments: Sequence[Segment], frequency_hz: float, name: str) -> Assembled:
+    """Return a line without its voltages if they rotate against its currents, and with the finding that says so.
+
+    Args:
+        line: the six waveforms of a line; its samples are changed in place.
+        segments: segments of the record.
+        frequency_hz: mains frequency.
+        name: name of the line, for findings.
+    """
+    phasors = cycle_phasors(line.samples, segments, frequency_hz)
+    finding = rotation_finding(phasors, name)
+    if finding is None:
+        return line
+    missing = line.missing
+    if rotation(phasors).contradicts:
+        line.samples[:, 3:] = 0
+        missing = tuple(channel for channel in CHANNELS if channel in missing or channel in CHANNELS[3:])
+    return Assembled(line.samples, missing, [*line.findings, finding])
+
+
 def rotation_finding(phasors: CyclePhasors | None, name: str) -> Finding | None:
     """Return the finding about the order of a line's phases; None if it is the usual one or not certain."""
     found = rotation(phasors)
     if found.contradicts and phasors is not None:
         which = "the voltages" if found.voltages == "ACB" else "the currents"
         exchanged = _exchanged(phasors.before)
-        remedy = f": exchange {exchanged} with --channels to use them" if exchanged else ""
+        remedy = f"; if power flows into the line, exchange {exchanged} with --channels to use them" if exchanged else ""
         message = (
             f"{which} rotate A-C-B against the others before the event, so the currents alone are judged and the "
             f"voltages are not used{remedy}"
@@ -90,12 +112,13 @@ def rotation_finding(phasors: CyclePhasors | None, name: str) -> Finding | None:
 
 
 def _exchanged(before: Phasors) -> str:
-    """Return the two voltages whose exchange brings every voltage near its current; empty if none does."""
+    """Return the two voltages whose exchange makes power flow into the line; empty if none does."""
     currents, voltages = before[:3], before[3:]
+    shares = {}
     for one, two in ((1, 2), (0, 1), (0, 2)):
         order = [0, 1, 2]
         order[one], order[two] = two, one
         power = voltages[order] * currents.conj()
-        if (np.abs(power.real) >= SAME_ANGLE * np.abs(power)).all() and abs(np.sign(power.real).sum()) == 3:
-            return f"v{'abc'[one]} and v{'abc'[two]}"
-    return ""
+        shares[f"v{'abc'[one]} and v{'abc'[two]}"] = float(power.real.sum() / np.abs(power).sum())
+    best = max(shares, key=lambda which: shares[which])
+    return best if shares[best] >= LEAST_POWER else ""
