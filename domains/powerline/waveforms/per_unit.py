@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.cycles import CyclePhasors, cycle_phasors
+from domains.powerline.waveforms.healthy_levels import HealthyLevels, healthy_levels
 from domains.powerline.waveforms.record import Finding, RawChannel, ReadOptions, Segment
 
 NEAR_RATED = (0.75, 1.3)
@@ -21,6 +22,13 @@ HIGHEST_PER_UNIT = 20.0
 """Highest current in per unit if no CT rating is known: CTs are built for 20 times their rating."""
 IMPLAUSIBLE_PER_UNIT = 80.0
 """Multiple of the CT rating that no measured fault current reaches, since CTs saturate far below it."""
+MOST_RATED_AMPERE = 50_000.0
+"""Highest CT rating; a higher one in a file is no rating."""
+FAINT_PER_UNIT, CLEAR_EVENT, CLEAR_RATIO = 0.02, 3.0, 5.0
+"""Multiple of the CT rating below which the currents of an event are no primary values, if they are this multiple of
+the load and the CT ratio is at least the last one."""
+HIGHEST_LOAD, IMPOSSIBLE_LOAD = 2.0, 6.0
+"""Multiples of the CT rating up to which a load is plausible, and from which it is not."""
 REVERSED_SHARE = 0.5
 """Ratio of active to apparent power above which the direction of power flow is certain."""
 
@@ -62,8 +70,9 @@ def scaled(
     """
     phasors = cycle_phasors(samples, segments, frequency_hz)
     findings: list[Finding] = []
-    voltage, voltage_source, secondary = _voltage_base(samples[:, 3:], channels[3:], phasors, options, name, findings)
-    current, current_source = _current_base(samples[:, :3], channels[:3], phasors, options, secondary)
+    levels = healthy_levels(phasors)
+    voltage, voltage_source, secondary = _voltage_base(samples[:, 3:], channels[3:], levels, options, name, findings)
+    current, current_source = _current_base(samples[:, :3], channels[:3], levels, options, name, secondary, findings)
     samples[:, :3] /= np.float32(current)
     samples[:, 3:] /= np.float32(voltage)
     _check_ratios(samples, name, findings)
@@ -82,7 +91,7 @@ def _level(values: Array) -> float:
 def _voltage_base(
     samples: NDArray[np.float32],
     channels: tuple[RawChannel | None, ...],
-    phasors: CyclePhasors | None,
+    levels: HealthyLevels,
     options: ReadOptions,
     name: str,
     findings: list[Finding],
@@ -90,17 +99,10 @@ def _voltage_base(
     """Return the peak volts of one per unit, their source, and True if the values prove to be secondary."""
     if options.voltage_base is not None:
         return options.voltage_base, f"voltage base {options.voltage_base:g} V peak (as given)", False
-    measured = 0.0
-    if phasors is not None:
-        measured = _level(np.abs(phasors.values[: max(1, phasors.steady), 3:]).mean(axis=0))
-        highest = max((_level(row) for row in np.abs(phasors.values[:, 3:])), default=0.0)
-        if measured < 0.5 * highest:
-            # The line was de-energised at first, so the voltage that it reaches later is closer to nominal.
-            measured = highest
-    if measured <= 0.0:
-        measured = float(np.abs(samples).max(initial=0.0))
+    measured = levels.voltage or float(np.abs(samples).max(initial=0.0))
     if measured <= 0.0:
         return 1.0, "no voltages", False
+    where = "measured before the event" if levels.voltage_before else "the highest steady voltage of the record"
     known = next((channel for channel in channels if channel is not None), None)
     if known is not None:
         for rated in (known.primary, 1e3 * known.primary):
@@ -109,13 +111,10 @@ def _voltage_base(
                 if known.primary > 1 and NEAR_RATED[0] <= measured / peak <= NEAR_RATED[1]:
                     return float(peak), f"voltage base {peak:.6g} V peak ({what})", False
         if known.side != "S" and known.primary > 2 * known.secondary and _looks_secondary(measured):
-            message = (
-                "the header states primary values, but the voltages are secondary values: voltages and currents are "
-                "read as secondary"
-            )
+            message = "the header states primary values, but the voltages are secondary values and are read as such"
             findings.append(Finding("warning", "side-contradicts-header", message, name))
-            return measured, f"voltage base {measured:.6g} V peak (measured before the event)", True
-    return measured, f"voltage base {measured:.6g} V peak (measured before the event)", False
+            return measured, f"voltage base {measured:.6g} V peak ({where})", True
+    return measured, f"voltage base {measured:.6g} V peak ({where})", False
 
 
 def _looks_secondary(peak: float) -> bool:
@@ -125,26 +124,51 @@ def _looks_secondary(peak: float) -> bool:
 def _current_base(
     samples: NDArray[np.float32],
     channels: tuple[RawChannel | None, ...],
-    phasors: CyclePhasors | None,
+    levels: HealthyLevels,
     options: ReadOptions,
+    name: str,
     secondary: bool,
+    findings: list[Finding],
 ) -> tuple[float, str]:
     """Return the peak amperes of one per unit, and their source."""
     if options.current_base is not None:
         return options.current_base, f"current base {options.current_base:g} A peak (as given)"
-    known = next((channel for channel in channels if channel is not None), None)
     highest = float(np.abs(samples).max(initial=0.0))
-    if known is not None and known.primary > known.secondary and known.primary > 1:
-        rated = known.secondary if secondary and known.side != "S" else known.primary
-        return rated * float(np.sqrt(2)), f"current base {rated:g} A (CT rating) times √2"
-    load = 0.0 if phasors is None else _level(np.abs(phasors.values[: max(1, phasors.steady), :3]).mean(axis=0))
     if highest <= 0.0:
         return 1.0, "no currents"
-    if load > LEAST_LOAD * highest:
-        base = max(load / LOAD_PER_UNIT, highest / HIGHEST_PER_UNIT)
-        return base, f"current base {base:.6g} A peak (no CT rating: from the load before the event)"
+    known = next((channel for channel in channels if channel is not None), None)
+    if known is not None and known.primary > max(1.0, known.secondary) and known.primary <= MOST_RATED_AMPERE:
+        rated = _rated_current(known, levels, highest / float(np.sqrt(2)), secondary, name, findings)
+        what = "CT rating" if rated == known.primary else "CT rating on the side of the values"
+        return rated * float(np.sqrt(2)), f"current base {rated:g} A ({what}) times √2"
+    if levels.load > LEAST_LOAD * highest:
+        base = max(levels.load / LOAD_PER_UNIT, highest / HIGHEST_PER_UNIT)
+        where = "the load before the event" if levels.load_before else "the load after the event"
+        return base, f"current base {base:.6g} A peak (no CT rating: from {where})"
     base = highest / 10.0
     return base, f"current base {base:.6g} A peak (no CT rating, no load: a tenth of the record's highest current)"
+
+
+def _rated_current(
+    known: RawChannel, levels: HealthyLevels, highest: float, secondary: bool, name: str, findings: list[Finding]
+) -> float:
+    """Return the CT rating on the side on which the values prove to be; ``highest`` is an effective value."""
+    ratio = known.primary / known.secondary
+    stated, other, rated = "primary", "secondary", known.secondary
+    if known.side == "S":
+        # The values were multiplied by the ratio, so the rating is, too.
+        stated, other, rated = "secondary", "primary", known.primary * ratio
+    load = levels.load / float(np.sqrt(2))
+    if known.side == "S":
+        opposed = highest > IMPLAUSIBLE_PER_UNIT * known.primary or load > IMPOSSIBLE_LOAD * known.primary
+    else:
+        has_event = highest > CLEAR_EVENT * load
+        opposed = secondary or (has_event and ratio >= CLEAR_RATIO and highest < FAINT_PER_UNIT * known.primary)
+    if opposed and load <= HIGHEST_LOAD * rated and FAINT_PER_UNIT * rated < highest < IMPLAUSIBLE_PER_UNIT * rated:
+        message = f"the header states {stated} values, but the currents are {other} values and are read as such"
+        findings.append(Finding("warning", "side-contradicts-header", message, name))
+        return rated
+    return known.primary
 
 
 def _check_ratios(samples: NDArray[np.float32], name: str, findings: list[Finding]) -> None:

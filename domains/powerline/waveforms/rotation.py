@@ -97,13 +97,10 @@ def rotation_finding(phasors: CyclePhasors | None, name: str) -> Finding | None:
     """Return the finding about the order of a line's phases; None if it is the usual one or not certain."""
     found = rotation(phasors)
     if found.contradicts and phasors is not None:
-        which = "the voltages" if found.voltages == "ACB" else "the currents"
-        exchanged = _exchanged(phasors.before)
-        remedy = f"; if power flows into the line, exchange {exchanged} with --channels to use them" if exchanged else ""
-        message = (
-            f"{which} rotate A-C-B against the others before the event, so the currents alone are judged and the "
-            f"voltages are not used{remedy}"
-        )
+        orders = f"the voltages rotate {'-'.join(found.voltages)} and the currents {'-'.join(found.currents)}"
+        message = f"{orders} before the event: the currents alone are judged"
+        if exchanged := _exchanged(phasors.before):
+            message += f" (if power flows into the line, exchange {exchanged} with --channels to use the voltages)"
         return Finding("warning", "rotation", message, name)
     if found.is_reversed:
         message = "the phases rotate A-C-B before the event"

@@ -68,11 +68,90 @@ def test_units_with_prefixes_are_understood(tmp_path: Path, units: tuple[str, st
     )
 
 
-def test_currents_far_beyond_the_rating_are_reported(tmp_path: Path) -> None:
-    shape = Shape(side="S")
-    waves = load_waves(shape)
-    waves[:, 3:] /= RATED_VOLT / 100
+@pytest.mark.parametrize("side", ["P", "S"])
+def test_currents_far_beyond_the_rating_on_either_side_are_reported(tmp_path: Path, side: str) -> None:
+    shape = Shape(side=side, ratings=((4.0, 1.0), (1.0, 1.0)))
+    waves = load_waves(shape, fault_s=0.1)
+    waves[:, :3] *= 10
     assert "implausible-currents" in codes(open_waveforms(write_record(tmp_path, shape, waves).path))
+
+
+@pytest.mark.parametrize("fault_s", [None, 0.1])
+@pytest.mark.parametrize("rating", [(400.0, 1.0), (1000.0, 5.0), (600.0, 5.0), (2000.0, 1.0), (400.0, 5.0)])
+def test_primary_currents_that_claim_to_be_secondary_are_detected(
+    tmp_path: Path, rating: tuple[float, float], fault_s: float | None
+) -> None:
+    shape = Shape(side="S", ratings=(rating, (RATED_VOLT, 100.0)))
+    waves = load_waves(shape, fault_s=fault_s)
+    expected = waves / PEAK
+    expected[:, :3] *= RATED_AMPERE / rating[0]
+    waves[:, 3:] /= RATED_VOLT / 100
+    record = open_waveforms(write_record(tmp_path, shape, waves).path)
+    assert "side-contradicts-header" in codes(record)
+    assert record.lines[0].samples == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("rating", [(400.0, 1.0), (1000.0, 5.0), (2000.0, 1.0), (3000.0, 5.0)])
+def test_secondary_currents_that_claim_to_be_primary_are_detected_by_their_event(
+    tmp_path: Path, rating: tuple[float, float]
+) -> None:
+    shape = Shape(side="P", ratings=(rating, (RATED_VOLT, 100.0)))
+    waves = load_waves(shape, fault_s=0.1) / np.array([rating[0] / rating[1]] * 3 + [1] * 3)
+    record = open_waveforms(write_record(tmp_path, shape, waves).path)
+    factor = np.array([RATED_AMPERE / rating[0]] * 3 + [1] * 3)
+    assert "side-contradicts-header" in codes(record)
+    assert record.lines[0].samples == pytest.approx(load_waves(shape, fault_s=0.1) / PEAK * factor, abs=1e-3)
+
+
+@pytest.mark.parametrize("rating", [(0.0, 0.0), (0.0, 1.0), (1e9, 1.0), (-1.0, -1.0), (1e9, 1e9), (1e6, 1.0)])
+@pytest.mark.parametrize("side", ["P", "S", ""])
+def test_nonsense_ratings_do_not_change_the_values_per_unit(
+    tmp_path: Path, side: str, rating: tuple[float, float]
+) -> None:
+    shape = Shape(side=side, ratings=(rating, rating))
+    record = open_waveforms(write_record(tmp_path, shape, load_waves(shape, fault_s=0.1)).path)
+    assert np.abs(record.lines[0].samples[:300, 3:]).max() == pytest.approx(1.0, abs=0.01)
+    assert np.abs(record.lines[0].samples[:300, :3]).max() == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "rating", [(110.0, 100.0), (110.0, 0.1), (110_000.0, 100.0), (63_508.5, 57.7), (63.5085, 57.7)]
+)
+def test_a_voltage_ratio_in_any_units_gives_the_same_per_unit(tmp_path: Path, rating: tuple[float, float]) -> None:
+    shape = Shape(side="S", ratings=((RATED_AMPERE, 1.0), rating))
+    waves = load_waves(shape)
+    stored = waves / np.array([RATED_AMPERE] * 3 + [1100.0] * 3)
+    record = open_waveforms(write_record(tmp_path, shape, stored).path)
+    assert record.lines[0].samples == pytest.approx(waves / PEAK, abs=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["AG", "BC", "ABC"])
+@pytest.mark.parametrize("voltages", [True, False])
+@pytest.mark.parametrize("start", ["before", "dead", "fault", "fault-trip"])
+def test_the_base_is_that_of_a_line_without_a_fault(tmp_path: Path, start: str, kind: str, voltages: bool) -> None:
+    """A record that begins dead or in its fault has the same base as one that begins with load."""
+    shape = Shape(ratings=((1.0, 1.0), (1.0, 1.0)), segments=((4800.0, 2880),))
+    t = shape.times()
+    waves = load_waves(shape)
+    hit = ["ABC".index(letter) for letter in kind.strip("G")]
+    fault = t < 0.15 if start.startswith("fault") else (t >= 0.3) & (t < 0.4)
+    waves[np.ix_(fault, hit)] *= 16
+    waves[np.ix_(fault, [3 + k for k in hit])] *= 0.3
+    if start == "dead":
+        waves[t < 0.15] *= 1e-5
+    if start == "fault-trip":
+        waves[t >= 0.15, :3] *= 1e-5
+    if not voltages:
+        waves = waves[:, :3]
+        shape = replace(shape, names=shape.names[:3], phases=shape.phases[:3], units=shape.units[:3])
+    line = open_waveforms(write_record(tmp_path, shape, waves).path).lines[0]
+    if voltages:
+        assert line.voltage_base == pytest.approx(PEAK[3], rel=0.02)
+    balanced_fault_only = kind == "ABC" and not voltages and start != "before"
+    if start == "fault-trip" and not balanced_fault_only:
+        assert line.current_base == pytest.approx(0.8 * PEAK[0], rel=0.02)
+    elif not balanced_fault_only:
+        assert line.current_base == pytest.approx(PEAK[0], rel=0.02)
 
 
 def test_a_rating_in_kilovolt_is_understood(tmp_path: Path) -> None:
