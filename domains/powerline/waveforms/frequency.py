@@ -146,12 +146,19 @@ def mains_frequency(
     return FrequencyEstimate(line.hz, "signal", why, findings)
 
 
-def line_frequency(waves: Iterable[PhaseWaves], record: FrequencyEstimate, header_hz: float | None = None) -> float:
-    """Return the frequency of one line: the record's, unless many steady cycles of the line prove another one."""
+def line_frequency(waves: Iterable[PhaseWaves], record: FrequencyEstimate) -> float:
+    """Return the frequency of one line: the record's, unless many steady cycles of the line prove another one.
+
+    Args:
+        waves: the line's voltages and currents, in the order of preference.
+        record: frequency of the record.
+    """
     if record.source == "given":
         return record.hz
     for one in waves:
-        line = steady_line(one.samples, one.segments, header_hz)
+        if _fits(one, (record.hz,)).get(record.hz, 0.0) >= PURE:
+            return record.hz
+        line = steady_line(one.samples, one.segments, record.hz)
         if line is not None and line.cycles >= MANY_CYCLES:
             return line.hz if abs(line.hz - record.hz) > SAME_HZ * record.hz else record.hz
     return record.hz

@@ -15,7 +15,7 @@ from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.archive import is_archive
 from domains.powerline.waveforms.formats.comtrade import is_comtrade
 from domains.powerline.waveforms.formats.registry import FORMATS
-from domains.powerline.waveforms.frequency import PhaseWaves, mains_frequency
+from domains.powerline.waveforms.frequency import FrequencyEstimate, PhaseWaves, line_frequency, mains_frequency
 from domains.powerline.waveforms.liveness import set_states
 from domains.powerline.waveforms.loading import LoadedChannels
 from domains.powerline.waveforms.mapping import (
@@ -103,7 +103,7 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
         raw.findings += mains.findings
     raw.findings += layout.findings
     raw.findings += loaded.findings_of(index for bay in layout.bays for index in bay.roles.values())
-    lines = [_line(raw, bay, loaded, mains.hz, options, alone=len(layout.bays) == 1) for bay in layout.bays]
+    lines = [_line(raw, bay, loaded, mains, options, alone=len(layout.bays) == 1) for bay in layout.bays]
     if raw.segments_are_lines:
         lines = [
             replace(line, name=f"{line.name.lower()}-{number}", segments=(segment,))
@@ -161,12 +161,16 @@ def _phase_waves(sets: Sequence[PhaseSet], loaded: LoadedChannels) -> Iterator[P
 
 
 def _line(
-    raw: RawRecord, bay: Bay, loaded: LoadedChannels, frequency: float, options: ReadOptions, *, alone: bool
+    raw: RawRecord, bay: Bay, loaded: LoadedChannels, mains: FrequencyEstimate, options: ReadOptions, *, alone: bool
 ) -> RecordLine:
     waves = {role: loaded[index] for role, index in bay.roles.items()}
     segments = _prefault_segments(raw, waves)
-    line = assembled(waves, loaded.rows, bay.name, segments, frequency)
+    line = assembled(waves, loaded.rows, bay.name, segments, mains.hz)
     samples = line.samples
+    frequency = line_frequency([PhaseWaves(part, segments) for part in (samples[:, 3:], samples[:, :3])], mains)
+    if frequency != mains.hz:
+        message = f"the line has {frequency:g} Hz of its own, and is judged at it"
+        raw.findings.append(Finding("note", "frequency-of-line", message, bay.name))
     raw.findings += channel_findings(samples, line.missing, bay.name)
     line = without_opposed_voltages(line, segments, frequency, bay.name)
     raw.findings += line.findings
@@ -193,7 +197,7 @@ def _line(
         channels_option=channels_option(bay, raw.channels),
         alternatives=tuple(
             # Findings about the other voltages would read as findings about the line.
-            _line(replace(raw, findings=[]), Bay(bay.name, roles), loaded, frequency, options, alone=alone)
+            _line(replace(raw, findings=[]), Bay(bay.name, roles), loaded, mains, options, alone=alone)
             for roles in bay.alternatives
         ),
     )

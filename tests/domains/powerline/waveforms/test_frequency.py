@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -202,9 +203,9 @@ def test_a_machine_of_its_own_frequency_keeps_it_and_others_share_the_record_s()
     grid, machine = whole(three_phases(50.0, 1, rate), rate), whole(three_phases(34.3, 1, rate), rate)
     estimate = mains_frequency([machine, grid], 50.0)
     assert estimate.hz == 50.0
-    assert line_frequency([machine], estimate, 50.0) == pytest.approx(34.3, abs=0.01)
-    assert line_frequency([grid], estimate, 50.0) == 50.0
-    assert line_frequency([whole(0 * grid.samples, rate)], estimate, 50.0) == 50.0
+    assert line_frequency([machine], estimate) == pytest.approx(34.3, abs=0.01)
+    assert line_frequency([grid], estimate) == 50.0
+    assert line_frequency([whole(0 * grid.samples, rate)], estimate) == 50.0
 
 
 def test_a_frequency_that_no_grid_has_makes_the_sampling_rate_doubtful() -> None:
@@ -227,3 +228,15 @@ def test_a_record_s_header_is_checked_against_its_signal(tmp_path: Path, header:
     assert record.frequency_hz == pytest.approx(true, abs=0.01)
     warned = {f.code for f in record.findings if f.level == "warning" and f.code.startswith("frequency")}
     assert warned == ({"frequency-contradicts-header"} if header in (50.0, 60.0) and abs(header - true) > 2 else set())
+
+
+def test_a_line_of_its_own_frequency_is_judged_at_it(tmp_path: Path) -> None:
+    names = ("G1 IA", "G1 IB", "G1 IC", "G1 VA", "G1 VB", "G1 VC", "L2 IA", "L2 IB", "L2 IC", "L2 VA", "L2 VB", "L2 VC")
+    form = Shape(names=names, phases=("A", "B", "C") * 4, circuits=("",) * 12, units=(*("A",) * 3, *("V",) * 3) * 2)
+    grid = load_waves(Shape(segments=((4800.0, 4800),), frequency_hz=50.0))
+    machine = 0.9 * load_waves(Shape(segments=((4800.0, 4800),), frequency_hz=43.0))
+    form = replace(form, segments=((4800.0, 4800),), skew_us=(0.0,) * 12)
+    record = open_waveforms(write_record(tmp_path, form, np.hstack([machine, grid])).path)
+    assert record.frequency_hz == 50.0
+    assert [line.frequency_hz for line in record.lines] == [pytest.approx(43.0, abs=0.01), 50.0]
+    assert [f.where for f in record.findings if f.code == "frequency-of-line"] == ["G1"]
