@@ -192,7 +192,7 @@ def _nominal(tried: Sequence[PhaseWaves], stated: float | None, findings: list[F
             message += " best" if sure else " as well as 60 Hz (--frequency sets another)"
             findings.append(Finding("note" if sure else "warning", "frequency-assumed", message))
             return FrequencyEstimate(hz, "assumed", f"too few steady cycles to measure it; {hz:g} Hz fits", findings)
-        if fits[best] - fits[stated] > FITS_BETTER:
+        if fits[best] >= VERY_CLEAN and fits[best] - fits[stated] > FITS_BETTER:
             findings.append(_contradiction(stated, best))
             return FrequencyEstimate(best, "assumed", f"{best:g} Hz fits better than the header's", findings)
         return FrequencyEstimate(stated, "header", "the header's; too few steady cycles to measure it", findings)
