@@ -267,13 +267,13 @@ def _position(channels: Sequence[RawChannel], wanted: str) -> int:
     raise RecordError(f"{which} called {wanted!r}; give the channel's number: {names}{more}")
 
 
-def channel_roles(raw: RawRecord, bays: Sequence[Bay]) -> list[str]:
-    """Return the use of every channel; unused channels give their kind in parentheses."""
+def channel_roles(raw: RawRecord, bays: Sequence[Bay]) -> dict[int, str]:
+    """Return the use of every channel by index; unused channels give their kind in parentheses."""
     roles: dict[int, str] = {}
     for bay in bays:
         for role, index in bay.roles.items():
             roles.setdefault(index, f"{bay.name}/{role}")
-    return [roles.get(k) or f"({kind_of(channel) or 'no waveform'})" for k, channel in enumerate(raw.channels)]
+    return {k: roles.get(k) or f"({kind_of(channel) or 'no waveform'})" for k, channel in enumerate(raw.channels)}
 
 
 def channels_option(bay: Bay, channels: Sequence[RawChannel]) -> str:
