@@ -13,13 +13,15 @@ from domains.powerline.waveforms.cycles import STEADY_CURRENT, STEADY_VOLTAGE, C
 from domains.powerline.waveforms.record import CHANNELS, Finding, Segment
 from domains.powerline.waveforms.zero_sequence import with_estimated_zero_sequence
 
-ROLES = ("ia", "ib", "ic", "in", "va", "vb", "vc", "vab", "vbc", "vca", "vn", "v0")
-"""Uses of a line's channels: ``in`` is ia + ib + ic, ``vn`` is va + vb + vc, and ``v0`` a third of ``vn``."""
+ROLES = ("ia", "ib", "ic", "in", "i0", "va", "vb", "vc", "vab", "vbc", "vca", "vn", "v0")
+"""Uses of a line's channels: ``in`` is ia + ib + ic, ``vn`` is va + vb + vc, and ``i0`` and ``v0`` are a third of these.
+"""
 CURRENTS: Mapping[str, tuple[float, float, float]] = {
     "ia": (1, 0, 0),
     "ib": (0, 1, 0),
     "ic": (0, 0, 1),
     "in": (1, 1, 1),
+    "i0": (1 / 3, 1 / 3, 1 / 3),
 }
 VOLTAGES: Mapping[str, tuple[float, float, float]] = {
     "va": (1, 0, 0),
@@ -31,7 +33,7 @@ VOLTAGES: Mapping[str, tuple[float, float, float]] = {
     "vn": (1, 1, 1),
     "v0": (1 / 3, 1 / 3, 1 / 3),
 }
-SUMS = ("in", "vn", "v0")
+SUMS = ("in", "i0", "vn", "v0")
 FACTORS = tuple(sign * size for size in (1.0, 3.0, 1 / 3, np.sqrt(3), 1 / np.sqrt(3)) for sign in (1, -1))
 """Factors by which a recorded sum may differ from that of the phases: its sign, I0 instead of 3 I0, and the ratios of
 open-delta windings."""

@@ -90,7 +90,8 @@ def _roles(found: PhaseSet | None) -> dict[str, int]:
     names = CHANNELS[:3] if found.kind == "current" else PAIRS if found.pairs else CHANNELS[3:]
     roles = {name: index for name, index in zip(names, found.channels, strict=True) if index is not None}
     if found.residual is not None and (len(roles) < 3 or found.pairs):
-        roles["in" if found.kind == "current" else "vn"] = found.residual
+        letter = "i" if found.kind == "current" else "v"
+        roles[f"{letter}0" if found.residual_is_third else f"{letter}n"] = found.residual
     return roles
 
 
