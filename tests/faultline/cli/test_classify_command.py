@@ -225,7 +225,8 @@ def test_the_table_shows_what_was_not_judged_and_why(tmp_path: Path, command: Cl
     )
     assert second.startswith("unnamed.cfg: not judged: ")
     assert third == "partly.cfg: partly: 0.210 s to 3.200 s was not judged: it has too few samples per cycle"
-    assert result.stderr.splitlines() == [f"faultline: {files[3]}: no such file"]
+    (error,) = result.stderr.splitlines()
+    assert error.startswith(f"faultline: {files[3]}: no such file")
 
 
 def test_what_the_recorder_says_is_shown_beside_the_answer(tmp_path: Path, engine: Engine) -> None:
