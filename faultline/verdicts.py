@@ -117,18 +117,22 @@ def judge(log: WindowLog, policy: EpisodePolicy, events: Sequence[FaultEvent]) -
     """
     line = log.line
     skipped = skipped_parts(line, log.spec)
-    no_currents = _no_currents(line, log.spec)
+    dead = _dead_currents(line, log.spec)
     findings = [*_part_findings(log, skipped), *_unconfirmed(log, events)]
     if events:
-        if no_currents:
-            message = f"{no_currents}: the fault is judged by the voltages alone and may be on another line"
+        if len(dead) == 3:
+            message = f"{_no_currents(line)}: the fault is judged by the voltages alone and may be on another line"
             findings.append(Finding("warning", "no-currents", message, line.name))
         return Judgement("fault", findings=tuple(findings))
     reason = _too_little_judged(log, skipped, policy)
-    if not reason and no_currents:
-        reason = f"{no_currents}, by which a line is judged: assign them with --channels"
+    if not reason and len(dead) == 3:
+        reason = f"{_no_currents(line)}, by which a line is judged: assign them with --channels"
     if reason:
         return Judgement("not judged", reason)
+    if dead:
+        phases = " and ".join(name[-1].upper() for name in dead)
+        message = f"a fault on phase {phases} may be missed: {' and '.join(dead)} without a waveform"
+        findings.append(Finding("warning", "partly-judged", message, line.name))
     return Judgement("no fault", findings=tuple(findings))
 
 
@@ -170,15 +174,18 @@ def _no_windows(log: WindowLog, skipped: Sequence[SkippedPart]) -> str:
     return "; ".join(reasons) or "the record has no samples"
 
 
-def _no_currents(line: RecordLine, spec: SignalSpec) -> str:
-    """Return a text if every current is missing or constant; empty otherwise."""
-    names = [name for name in CHANNELS[:3] if name in spec.channels]
-    currents = [line.samples[:, CHANNELS.index(name)] for name in names]
-    if not names or not len(line.samples) or any(values.min() != values.max() for values in currents):
-        return ""
-    if all(name in line.missing for name in names):
+def _dead_currents(line: RecordLine, spec: SignalSpec) -> list[str]:
+    """Return the currents that are missing or constant."""
+    if not len(line.samples):
+        return []
+    columns = {name: line.samples[:, CHANNELS.index(name)] for name in CHANNELS[:3] if name in spec.channels}
+    return [name for name, values in columns.items() if values.min() == values.max()]
+
+
+def _no_currents(line: RecordLine) -> str:
+    if set(CHANNELS[:3]) <= set(line.missing):
         return "the line has no currents"
-    return f"the currents {', '.join(names)} are constant"
+    return f"the currents {', '.join(CHANNELS[:3])} are constant"
 
 
 def _part_findings(log: WindowLog, skipped: Sequence[SkippedPart]) -> list[Finding]:

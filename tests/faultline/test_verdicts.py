@@ -223,6 +223,14 @@ def test_a_segment_that_is_too_slow_is_a_limit_of_the_answer(record: Record, eng
     assert texts(answer, "partly-judged") == ["0.200 s to 1.190 s was not judged: it has too few samples per cycle"]
 
 
+def test_a_phase_without_current_is_a_limit_of_no_fault(record: Record, engine: Engine) -> None:
+    line = sampled(4800.0, 0.5)
+    line.samples[:, 2] = 0
+    answer = answered(record, line, engine)
+    assert answer.verdict == "no fault"
+    assert texts(answer, "partly-judged") == ["a fault on phase C may be missed: ic without a waveform"]
+
+
 def test_a_record_that_ends_before_a_fault_is_confirmed_says_so(record: Record, engine: Engine) -> None:
     line = sampled(4800.0, 0.212, "AG")
     answer = answered(record, line, engine)
