@@ -12,6 +12,10 @@ from domains.powerline.waveforms.record import Segment
 from domains.powerline.waveforms.resample import FEWEST_PER_CYCLE, resampled
 
 PER_CYCLE = 32
+POINTS_PER_CYCLE = 16
+"""Number of sliding phasors per cycle."""
+LEAST_RATIO = 2.5
+"""Smallest number of samples per cycle for which sliding phasors are measured."""
 MOST_SECONDS = 10.0
 """Length of the beginning of a record that is analysed; longer records are continuous recordings."""
 STEADY_VOLTAGE, STEADY_CURRENT = 0.05, 0.15
@@ -92,3 +96,47 @@ def _steady_cycles(values: NDArray[np.complex128], groups: Sequence[tuple[slice,
         top = float(np.abs(values[:, group]).max())
         moved |= (change[:, group] > max(share * size, 0.01 * top, 1e-30)).any(axis=1)
     return int(np.argmax(moved)) if moved.any() else len(values)
+
+
+def sliding_phasors(
+    values: NDArray[np.floating], segment: Segment, frequency_hz: float
+) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    """Return times in seconds, (n,), and phasors over the cycle around each time, (n, channels), peak values.
+
+    The phasors stand still at the mains frequency. Both are empty if the segment is shorter than a cycle.
+
+    Args:
+        values: samples of the segment, (t, channels).
+        segment: the segment.
+        frequency_hz: mains frequency.
+    """
+    per_cycle = segment.rate_hz / frequency_hz
+    if per_cycle < LEAST_RATIO or len(segment) < per_cycle + 1:
+        return np.empty(0), np.empty((0, values.shape[1]), np.complex128)
+    turned = values * np.exp(-2j * np.pi * frequency_hz * _seconds(segment))[:, None]
+    total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(turned, axis=0)])
+    middles = np.arange(per_cycle / 2, len(segment) - per_cycle / 2, per_cycle / POINTS_PER_CYCLE)
+
+    def until(position: NDArray[np.float64]) -> NDArray[np.complex128]:
+        low = np.minimum(position.astype(np.int64), len(segment) - 1)
+        return np.asarray(total[low] + (position - low)[:, None] * (total[low + 1] - total[low]))
+
+    phasors = 2 / per_cycle * (until(middles + per_cycle / 2) - until(middles - per_cycle / 2))
+    return segment.start_s + (middles - 0.5) / segment.rate_hz, phasors
+
+
+def waves_of(
+    phasors: NDArray[np.complex128], times: NDArray[np.float64], segment: Segment, frequency_hz: float
+) -> NDArray[np.float32]:
+    """Return the waveforms float32 (t, channels) of a segment from sliding phasors (n, channels)."""
+    seconds = _seconds(segment)
+    turn = np.exp(2j * np.pi * frequency_hz * seconds)
+    waves = np.empty((len(segment), phasors.shape[1]), np.float32)
+    for column, values in enumerate(phasors.T):
+        between = np.interp(seconds, times, values.real) + 1j * np.interp(seconds, times, values.imag)
+        waves[:, column] = (between * turn).real
+    return waves
+
+
+def _seconds(segment: Segment) -> NDArray[np.float64]:
+    return segment.start_s + np.arange(len(segment)) / segment.rate_hz

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.assembly import assembled
+from domains.powerline.waveforms.assumed_voltages import assume_voltages
 from domains.powerline.waveforms.batch import folder_message
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.archive import is_archive
@@ -177,6 +178,8 @@ def _line(
     channels = _channels_behind(raw, bay)
     result = scaled(samples, channels, segments, frequency, options, bay.name)
     raw.findings += result.findings
+    if line.missing == CHANNELS[3:]:
+        raw.findings += assume_voltages(samples, segments, frequency, bay.name)
     raw.findings.append(Finding("note", "bases", result.source, bay.name))
     if options.flip and result.reversed_currents:
         samples[:, list(result.reversed_currents)] *= -1

@@ -161,7 +161,8 @@ class RecordLine:
 
     Attributes:
         name: unique in the record; the line's id on a topic.
-        samples: float32 (t, 6), ia ib ic va vb vc, per unit of nominal peak values; zeros where missing.
+        samples: float32 (t, 6), ia ib ic va vb vc, per unit of nominal peak values; zeros where missing, or
+            assumed voltages if a finding says so.
         missing: names of the channels that the record does not have.
         sources: channel of the file from which each channel of the line comes, e.g. ``{"ia": "4 IL1"}``.
         start_ns: Unix time of the first sample.

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.powerline.waveforms.cycles import POINTS_PER_CYCLE, sliding_phasors, waves_of
 from domains.powerline.waveforms.record import Segment
 
-POINTS_PER_CYCLE = 16
-"""Number of phasors per cycle from which the zero-sequence voltage is interpolated."""
 STEADY = 0.05
 """Relative change from cycle to cycle up to which the voltages are steady."""
 BALANCED = 0.1
@@ -47,33 +46,13 @@ def with_estimated_zero_sequence(
     reference = _Reference()
     for segment in segments:
         part = slice(segment.first, segment.stop)
-        per_cycle = segment.rate_hz / frequency_hz
-        if per_cycle < 2.5 or len(segment) < per_cycle + 1:
+        times, phasors = sliding_phasors(balanced[part], segment, frequency_hz)
+        if not len(times):
             continue
-        times, phasors = _phasors(balanced[part], segment, frequency_hz)
         before = reference.follow(phasors)
         zero = np.where(np.isnan(before[:, 0]), 0, least_change(phasors - np.nan_to_num(before)))
-        seconds = segment.start_s + np.arange(len(segment)) / segment.rate_hz
-        turn = np.exp(2j * np.pi * frequency_hz * seconds)
-        wave = (np.interp(seconds, times, zero.real) + 1j * np.interp(seconds, times, zero.imag)) * turn
-        volts[part] += wave.real[:, None].astype(np.float32)
+        volts[part] += waves_of(zero[:, None], times, segment, frequency_hz)
     return volts, reference.found
-
-
-def _phasors(values: NDArray[np.float64], segment: Segment, frequency_hz: float) -> tuple[NDArray[np.float64], Phasors]:
-    """Return times in seconds and phasors (n, 3), peak values, over the cycle around each time."""
-    per_cycle = segment.rate_hz / frequency_hz
-    seconds = segment.start_s + np.arange(len(segment)) / segment.rate_hz
-    turn = np.exp(-2j * np.pi * frequency_hz * seconds)
-    total = np.concatenate([np.zeros((1, 3)), np.cumsum(values * turn[:, None], axis=0)])
-    middles = np.arange(per_cycle / 2, len(segment) - per_cycle / 2, per_cycle / POINTS_PER_CYCLE)
-
-    def until(position: NDArray[np.float64]) -> Phasors:
-        low = np.minimum(position.astype(np.int64), len(segment) - 1)
-        return np.asarray(total[low] + (position - low)[:, None] * (total[low + 1] - total[low]))
-
-    phasors = 2 / per_cycle * (until(middles + per_cycle / 2) - until(middles - per_cycle / 2))
-    return segment.start_s + (middles - 0.5) / segment.rate_hz, phasors
 
 
 class _Reference:

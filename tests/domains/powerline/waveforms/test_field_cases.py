@@ -100,6 +100,5 @@ def test_a_dead_bay_is_shown_and_not_judged(answer: Answer) -> None:
 
 def test_balanced_currents_alone_are_a_three_phase_fault(answer: Answer) -> None:
     result = answer("balanced_currents_only")
-    (first, *_) = episodes(result)
-    assert first[0] in {"ABC", "ABCG"}
-    assert first[1] == pytest.approx(0.2, abs=0.005)
+    assert_one(result, {"ABC", "ABCG"}, 0.2, 600)
+    assert "assumed-voltages" in warnings(result)
