@@ -22,6 +22,8 @@ CONTRADICTION_HZ = 2.0
 """Deviation from the header that is reported: that of a grid in service is smaller."""
 BANDS = ((40.0, MAX_HZ, 0.07), (20.0, 40.0, 0.16), (MIN_HZ, 20.0, 0.32))
 """Lowest and highest frequency of each search, and the length of its windows in seconds: three cycles or more."""
+ABOVE, ENOUGH_ABOVE = (MAX_HZ, 440.0, 0.04), 3
+"""Search above the mains frequencies, and the number of sets that are searched."""
 MARGIN = 0.05
 """Relative distance by which a search extends beyond its band, so that a slope of the spectrum is no peak."""
 HOPS = 8
@@ -33,8 +35,8 @@ ENOUGH_HZ = 1000.0
 """Rate to which samples are reduced by averaging."""
 SMOOTHING_S = 0.008
 """Length of the low-pass filter, which removes harmonics."""
-PURE, CLEAN, VERY_CLEAN = 0.9, 0.95, 0.97
-"""Share of a window's energy in one sine from which the window holds mains, and clean mains."""
+DOUBTFUL, PURE, CLEAN, VERY_CLEAN = 0.5, 0.9, 0.95, 0.97
+"""Share of a window's energy in one sine from which the window may hold mains, holds it, and holds clean mains."""
 LEAST_SHARE = 0.2
 """Ratio of the sine's energy to all energy, the mean included; magnitudes and direct current have less."""
 LEAST_ENERGY = 1e-4
@@ -51,7 +53,7 @@ SHORTEST_CYCLES = 1.3
 """Length of a record from which 50 and 60 Hz are distinguished."""
 FITS, FITS_BETTER = 0.8, 0.15
 """Share of the energy in a sine of the nominal frequency that confirms it, and difference that contradicts it."""
-ENOUGH_CANDIDATES = 24
+ENOUGH_CANDIDATES = 12
 
 Values = NDArray[np.float64]
 
@@ -211,7 +213,20 @@ def _reason(tried: Sequence[PhaseWaves]) -> str:
     longest = max((len(s) / s.rate_hz for waves in tried for s in waves.segments), default=0.0)
     if longest < SHORTEST_CYCLES / DEFAULT_HZ:
         return f"the record is too short ({longest * 1e3:.0f} ms) for a mains frequency to be measured"
+    for waves in tried[:ENOUGH_ABOVE]:
+        hz = _frequency_above(waves)
+        if hz is not None:
+            return f"the signal has a steady sine of {hz:g} Hz, so the sampling rate may be wrong (--rate sets another)"
     return "no mains frequency was found in the signal (no steady sine)"
+
+
+def _frequency_above(waves: PhaseWaves) -> float | None:
+    """Return the frequency of a steady sine above all mains frequencies, as a wrong sampling rate causes it."""
+    longest = max(waves.segments, key=lambda segment: len(segment) / segment.rate_hz)
+    samples = waves.samples[longest.first : longest.first + min(len(longest), int(CHUNK_S * longest.rate_hz))]
+    values, rate = _averaged(samples, longest.rate_hz, ABOVE[1] * 4)
+    line = _line_of_band(values, rate, ABOVE, None)
+    return None if line is None else line.hz
 
 
 def _fits(waves: PhaseWaves, choices: Sequence[float]) -> dict[float, float]:
@@ -254,7 +269,9 @@ def steady_line(
     for values, rate in _chunks(samples, segments):
         for band in BANDS:
             line = _line_of_band(values, rate, band, header_hz)
-            if line is not None and _is_near(line.hz, header_hz):
+            if line is None or not MIN_HZ <= line.hz <= MAX_HZ:
+                continue
+            if _is_near(line.hz, header_hz):
                 return line
             found = found or line
     return found
@@ -276,16 +293,21 @@ def _chunks(samples: NDArray[np.floating], segments: Sequence[Segment]) -> Itera
 
 def _reduced(samples: NDArray[np.floating], rate_hz: float) -> tuple[Values, float]:
     """Return samples at a lower rate and without harmonics, if the record is long enough for the filter."""
-    stride = max(1, int(rate_hz // ENOUGH_HZ))
-    count = len(samples) // stride
-    rate = rate_hz / stride
-    values = samples[: count * stride].astype(np.float64).reshape(count, stride, samples.shape[1]).mean(axis=1)
+    values, rate = _averaged(samples, rate_hz, ENOUGH_HZ)
+    count = len(values)
     taps = int(SMOOTHING_S * rate)
     if taps >= 4 and count - taps >= BANDS[0][2] * rate:
         weights = np.hanning(taps + 2)[1:-1]
         columns = [np.convolve(column, weights / weights.sum(), "valid") for column in values.T]
         values = np.stack(columns, axis=1)
     return values, rate
+
+
+def _averaged(samples: NDArray[np.floating], rate_hz: float, enough_hz: float) -> tuple[Values, float]:
+    stride = max(1, int(rate_hz // enough_hz))
+    count = len(samples) // stride
+    values = samples[: count * stride].astype(np.float64).reshape(count, stride, samples.shape[1]).mean(axis=1)
+    return values, rate_hz / stride
 
 
 def _windows(values: Values, length: int, hop: int) -> Values:
@@ -330,6 +352,10 @@ def _line_of_band(
     grid = np.linspace(bottom, top, 2 + int((top - bottom) * seconds * 14))
     hop = max(1, length // HOPS)
     sines = _grid_sines(length, rate, tuple(grid.tolist()))
+    # Noise needs no search in every window.
+    held, energy, _ = _energies(_windows(values, length, length), *sines)
+    if not (held.max(axis=1) >= DOUBTFUL * energy).any():
+        return None
     held, energy, raw = _energies(_windows(values, length, hop), *sines)
     peak = held.argmax(axis=1)
     inner = (peak > 0) & (peak < len(grid) - 1)
@@ -354,8 +380,7 @@ def _line_of_band(
     if best is None:
         return None
     start = float(np.median(hz[best[1].start // hop : (best[1].stop - length) // hop + 1]))
-    line = _refined(values[best[1]], rate, start, length, header_hz)
-    return line if MIN_HZ <= line.hz <= MAX_HZ else None
+    return _refined(values[best[1]], rate, start, length, header_hz)
 
 
 def _runs(good: NDArray[np.bool_], hz: Values, energy: Values) -> Iterator[tuple[int, int]]:
