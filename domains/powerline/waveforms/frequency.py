@@ -29,7 +29,7 @@ MARGIN = 0.05
 HOPS = 8
 """Number of windows that begin within the length of one."""
 CHUNK_S = 4.0
-"""Length of the parts of a record that are searched in turn until one has a steady line."""
+"""Length of the parts of a record that are searched in turn until one has steady mains."""
 MOST_CHUNKS = 8
 ENOUGH_HZ = 1000.0
 """Rate to which samples are reduced by averaging."""
@@ -68,7 +68,7 @@ class PhaseWaves:
 
 
 @dataclass(frozen=True, slots=True)
-class SteadyLine:
+class SteadySine:
     """Mains measured on steady cycles: frequency, number of cycles, and share of the energy in this one sine."""
 
     hz: float
@@ -120,32 +120,32 @@ def mains_frequency(
         message = f"the header's frequency of {header_hz:g} Hz is no mains frequency: it is not used"
         findings.append(Finding("note", "header-frequency", message))
     tried: list[PhaseWaves] = []
-    best: tuple[tuple[bool, float], SteadyLine, str] | None = None
+    best: tuple[tuple[bool, float], SteadySine, str] | None = None
     for waves in candidates:
         tried.append(waves)
-        line = steady_line(waves.samples, waves.segments, stated)
-        if line is not None:
-            rank = (_is_near(line.hz, stated), min(line.cycles, MANY_CYCLES))
+        sine = steady_sine(waves.samples, waves.segments, stated)
+        if sine is not None:
+            rank = (_is_near(sine.hz, stated), min(sine.cycles, MANY_CYCLES))
             if best is None or rank > best[0]:
-                best = rank, line, waves.name
+                best = rank, sine, waves.name
             if rank == (True, MANY_CYCLES):
                 break
         if len(tried) == ENOUGH_CANDIDATES:
             break
     if best is None:
         return _nominal(tried, stated, findings)
-    line = best[1]
+    sine = best[1]
     where = f" of {best[2]}" if best[2] else ""
-    why = f"measured on {line.cycles:.0f} steady cycles{where}"
-    if stated is not None and abs(line.hz - stated) > CONTRADICTION_HZ:
-        findings.append(_contradiction(stated, line.hz))
-    if not _is_near(line.hz, stated):
+    why = f"measured on {sine.cycles:.0f} steady cycles{where}"
+    if stated is not None and abs(sine.hz - stated) > CONTRADICTION_HZ:
+        findings.append(_contradiction(stated, sine.hz))
+    if not _is_near(sine.hz, stated):
         message = (
-            f"no grid has the signal's frequency of {line.hz:.3f} Hz: check the sampling rate in the file "
+            f"no grid has the signal's frequency of {sine.hz:.3f} Hz: check the sampling rate in the file "
             "(--rate sets another)"
         )
         findings.append(Finding("warning", "frequency-unusual", message))
-    return FrequencyEstimate(line.hz, "signal", why, findings)
+    return FrequencyEstimate(sine.hz, "signal", why, findings)
 
 
 def line_frequency(waves: Iterable[PhaseWaves], record: FrequencyEstimate) -> float:
@@ -160,9 +160,9 @@ def line_frequency(waves: Iterable[PhaseWaves], record: FrequencyEstimate) -> fl
     for one in waves:
         if _fits(one, (record.hz,)).get(record.hz, 0.0) >= PURE:
             return record.hz
-        line = steady_line(one.samples, one.segments, record.hz)
-        if line is not None and line.cycles >= MANY_CYCLES:
-            return line.hz if abs(line.hz - record.hz) > SAME_HZ * record.hz else record.hz
+        sine = steady_sine(one.samples, one.segments, record.hz)
+        if sine is not None and sine.cycles >= MANY_CYCLES:
+            return sine.hz if abs(sine.hz - record.hz) > SAME_HZ * record.hz else record.hz
     return record.hz
 
 
@@ -225,8 +225,8 @@ def _frequency_above(waves: PhaseWaves) -> float | None:
     longest = max(waves.segments, key=lambda segment: len(segment) / segment.rate_hz)
     samples = waves.samples[longest.first : longest.first + min(len(longest), int(CHUNK_S * longest.rate_hz))]
     values, rate = _averaged(samples, longest.rate_hz, ABOVE[1] * 4)
-    line = _line_of_band(values, rate, ABOVE, None)
-    return None if line is None else line.hz
+    sine = _sine_of_band(values, rate, ABOVE, None)
+    return None if sine is None else sine.hz
 
 
 def _fits(waves: PhaseWaves, choices: Sequence[float]) -> dict[float, float]:
@@ -251,9 +251,9 @@ def _fits(waves: PhaseWaves, choices: Sequence[float]) -> dict[float, float]:
     return dict(zip(choices, shares[best].mean(axis=0).tolist(), strict=True))
 
 
-def steady_line(
+def steady_sine(
     samples: NDArray[np.floating], segments: Sequence[Segment], header_hz: float | None = None
-) -> SteadyLine | None:
+) -> SteadySine | None:
     """Return the mains that up to three phases carry in their first steady cycles; None if none is proved.
 
     A window of several cycles holds mains if one sine has most of its energy. Windows in a row whose frequency and
@@ -265,15 +265,15 @@ def steady_line(
         segments: segments of the record.
         header_hz: frequency that the file states; it counts as nominal.
     """
-    found: SteadyLine | None = None
+    found: SteadySine | None = None
     for values, rate in _chunks(samples, segments):
         for band in BANDS:
-            line = _line_of_band(values, rate, band, header_hz)
-            if line is None or not MIN_HZ <= line.hz <= MAX_HZ:
+            sine = _sine_of_band(values, rate, band, header_hz)
+            if sine is None or not MIN_HZ <= sine.hz <= MAX_HZ:
                 continue
-            if _is_near(line.hz, header_hz):
-                return line
-            found = found or line
+            if _is_near(sine.hz, header_hz):
+                return sine
+            found = found or sine
     return found
 
 
@@ -319,30 +319,30 @@ def _windows(values: Values, length: int, hop: int) -> Values:
 def _sines(length: int, rate: float, frequencies: tuple[float, ...]) -> tuple[Values, Values]:
     """Return orthonormal sines of each frequency, (length, 2 F), and the straight line that they are free of."""
     t = (np.arange(length) - (length - 1) / 2) / rate
-    line = np.stack([np.ones(length), t], axis=1) / np.array([np.sqrt(length), np.sqrt(np.square(t).sum())])
+    trend = np.stack([np.ones(length), t], axis=1) / np.array([np.sqrt(length), np.sqrt(np.square(t).sum())])
     turns = 2 * np.pi * np.asarray(frequencies)[:, None] * t
     pairs = np.stack([np.cos(turns), np.sin(turns)], axis=2)
-    pairs -= line @ (line.T @ pairs)
+    pairs -= trend @ (trend.T @ pairs)
     sines, _ = np.linalg.qr(pairs)
-    return np.asarray(sines.transpose(1, 0, 2).reshape(length, -1)), line
+    return np.asarray(sines.transpose(1, 0, 2).reshape(length, -1)), trend
 
 
 _grid_sines = lru_cache(maxsize=8)(_sines)
 """Sines of a search; those of a refinement differ every time and are not kept."""
 
 
-def _energies(windows: Values, sines: Values, line: Values) -> tuple[Values, Values, Values]:
+def _energies(windows: Values, sines: Values, trend: Values) -> tuple[Values, Values, Values]:
     """Return each window's energy in a sine per frequency (n, F), without its straight line (n,), and in all (n,)."""
     parts = np.einsum("nlk,lf->nkf", windows, sines, optimize=True)
     held = np.square(parts).sum(axis=1).reshape(len(windows), -1, 2).sum(axis=2)
     raw = np.square(windows).sum(axis=(1, 2))
-    straight = np.square(np.einsum("nlk,lf->nkf", windows, line, optimize=True)).sum(axis=(1, 2))
+    straight = np.square(np.einsum("nlk,lf->nkf", windows, trend, optimize=True)).sum(axis=(1, 2))
     return held, np.maximum(raw - straight, 1e-12 * raw), raw
 
 
-def _line_of_band(
+def _sine_of_band(
     values: Values, rate: float, band: tuple[float, float, float], header_hz: float | None
-) -> SteadyLine | None:
+) -> SteadySine | None:
     low, high, seconds = band
     length = round(seconds * rate)
     top = min(high * (1 + MARGIN), 0.45 * rate)
@@ -406,7 +406,7 @@ def _is_proof(hz: Values, purity: Values, cycles: float, header_hz: float | None
     return cycles >= MANY_CYCLES and float(np.median(purity)) >= CLEAN
 
 
-def _refined(values: Values, rate: float, hz: float, length: int, header_hz: float | None) -> SteadyLine:
+def _refined(values: Values, rate: float, hz: float, length: int, header_hz: float | None) -> SteadySine:
     """Return the frequency of the sine that fits steady cycles best, or the nominal one if it fits about as well."""
 
     def residual(frequency: float, part: Values) -> float:
@@ -426,4 +426,4 @@ def _refined(values: Values, rate: float, hz: float, length: int, header_hz: flo
     nominal = min(_nominals(header_hz), key=lambda value: abs(value - hz))
     if abs(nominal - hz) <= NEAR * nominal and residual(nominal, part) <= PROOF * rest:
         hz = nominal
-    return SteadyLine(round(hz, 3), len(values) / rate * hz, 1 - rest)
+    return SteadySine(round(hz, 3), len(values) / rate * hz, 1 - rest)

@@ -17,7 +17,7 @@ from domains.powerline.waveforms.frequency import (
     PhaseWaves,
     line_frequency,
     mains_frequency,
-    steady_line,
+    steady_sine,
 )
 from tests.domains.powerline.waveforms.record_samples import Shape, load_waves, write_record
 
@@ -161,7 +161,7 @@ def test_what_is_no_mains_has_no_frequency_of_its_own(
     kind: str, rate: float, seconds: float, header: float | None, seed: int
 ) -> None:
     samples = no_mains(kind, max(4, round(seconds * rate)), np.random.default_rng(seed))
-    assert steady_line(samples, whole(samples, rate).segments, header) is None
+    assert steady_sine(samples, whole(samples, rate).segments, header) is None
     estimate = mains_frequency([whole(samples, rate)], header)
     assert estimate.hz == (header or 50.0)
     assert estimate.source == ("assumed" if header is None else "header")
