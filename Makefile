@@ -12,7 +12,7 @@ READY := .venv/.ready
 DATA ?= classData.csv
 
 .PHONY: help setup demo test test-quick test-long lint types format docs docs-serve hooks \
-	storm swaps loop retraining-storm recording bench bench-training sizing quix fuzz smoke smoke-secure clean
+	storm swaps loop retraining-storm recording bench bench-training sizing quix fuzz large-records smoke smoke-secure clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +104,9 @@ quix: $(READY) ## install Quix Streams beside .venv, in .quix, for its contender
 
 fuzz: $(READY) ## read 10,000 broken COMTRADE and CSV files; print crashes, hangs and peak memory
 	@$(BIN)/python -m benchmarks.checks.fuzz_records
+
+large-records: $(READY) ## time and memory of COMTRADE files of 23 to 80 MB, beside the comtrade package
+	@$(BIN)/python -m benchmarks.checks.large_records
 
 ##@ Containers, with Docker
 

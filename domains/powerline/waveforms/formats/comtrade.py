@@ -143,12 +143,10 @@ def _stored(path: Path, options: ReadOptions) -> NDArray[np.uint8]:
 
 
 def _numbered_parts(header: Path) -> list[Path]:
-    """Return the parts .d00, .d01 … of the data if there is no .dat."""
-    siblings = sorted(header.parent.iterdir(), key=lambda other: other.name.lower())
-    own = [other for other in siblings if other.stem.lower() == header.stem.lower() and other.is_file()]
-    if any(other.suffix.lower() == ".dat" for other in own):
-        return []
-    return [other for other in own if PART_SUFFIX.fullmatch(other.suffix)]
+    """Return the parts .d00, .d01 … of the data."""
+    parts = [other for other in header.parent.iterdir() if PART_SUFFIX.fullmatch(other.suffix)]
+    own = [other for other in parts if other.stem.lower() == header.stem.lower() and other.is_file()]
+    return sorted(own, key=lambda other: other.suffix)
 
 
 def _sibling(path: Path, suffix: str) -> Path:

@@ -11,6 +11,9 @@ from domains.powerline.waveforms.errors import RecordError
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 CANDIDATES = ("gb18030", "cp1251", "cp866", "koi8-r", "cp1252", "cp1250", "latin-1")
 """Encodings in order of preference among equally plausible ones; latin-1 decodes any bytes and comes last."""
+HEAD_BYTES = 4096
+WIDE_SHARE = 0.3
+"""Share of null bytes at every second position from which text is UTF-16; names of other alphabets have none there."""
 CHINESE_WORDS = "相电流压线路母变侧保护零序高低中开关站所启动时间回主接地测量备用差"
 RUSSIAN_WORDS = re.compile(
     r"ток|напр|фаз|лини|шин|ввод|секц|яч|пс|вл|ку?в|нейтр|транс|осцил|регистр|сторон", re.IGNORECASE
@@ -48,12 +51,24 @@ def decode_text(data: bytes, encoding: str | None, path: Path) -> tuple[str, str
     for mark, name in BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return data.decode(name, "replace"), name
+    wide = _wide_encoding(data)
+    if wide:
+        return data.decode(wide, "replace"), wide
     try:
         return data.decode("utf-8"), "ascii" if data.isascii() else "utf-8"
     except UnicodeDecodeError:
         pass
     best = max(_readings(data), key=lambda reading: reading[0])
     return best[1], best[2]
+
+
+def _wide_encoding(data: bytes) -> str:
+    """Return the encoding of UTF-16 without a byte order mark, in which commas and digits have a null byte; or ""."""
+    pairs = {name: data[first:HEAD_BYTES:2].count(0) for name, first in (("utf-16-be", 0), ("utf-16-le", 1))}
+    name = max(pairs, key=lambda one: pairs[one])
+    half = len(data[:HEAD_BYTES]) // 2
+    plain = sum(pairs.values()) - pairs[name] <= 0.02 * half
+    return name if half >= 8 and pairs[name] > WIDE_SHARE * half and plain else ""
 
 
 def _readings(data: bytes) -> list[tuple[float, str, str]]:

@@ -30,6 +30,9 @@ SHORTEST_STRETCH = 20
 MOST_CHANGES = 12
 SLOW_RATE_HZ = 400.0
 """Rate below which a header is doubted: eight samples per cycle at 50 Hz."""
+FAST_RATE_HZ = 100_000.0
+"""Rate above which times are doubted that alone give the rate."""
+UNIT_FACTORS = (1.0, 1e-3, 1e3, 1e-6, 1e6)
 PER_CYCLE_TOLERANCE = 0.02
 
 
@@ -69,7 +72,7 @@ def find_segments(clock: SampleClock, signal: Signal | None = None) -> tuple[tup
         if all(rate > 0 for rate, _, _ in spans):
             clock, spans = _judged(clock, stamps, spans, findings, signal)
         else:
-            clock = replace(clock, stamps=unwrapped(stamps))
+            clock = _with_plausible_unit(replace(clock, stamps=unwrapped(stamps)), findings, signal)
     if signal is not None and len(spans) == 1 and 0 < spans[0][0] < SLOW_RATE_HZ:
         spans = [(_plausible_rate(spans[0][0], signal, findings), *spans[0][1:])]
     segments: list[Segment] = []
@@ -129,6 +132,21 @@ def _judged(
     elif verdict.repair:
         findings.append(Finding("note", "times-repaired", verdict.repair))
     return replace(clock, stamps=verdict.stamps), spans
+
+
+def _with_plausible_unit(clock: SampleClock, findings: list[Finding], signal: Signal | None) -> SampleClock:
+    """Return a clock whose times alone give the rate, with their unit corrected if the signal then has the mains."""
+    steps = np.diff(clock.stamps) if clock.stamps is not None else np.zeros(0)
+    usual = float(np.median(steps[steps > 0])) * clock.unit_s if (steps > 0).any() else 0.0
+    if signal is None or usual == 0.0 or SLOW_RATE_HZ <= 1 / usual <= FAST_RATE_HZ:
+        return clock
+    best = signal.best_rate([factor / usual for factor in UNIT_FACTORS])
+    if best is None or best == 1 / usual:
+        return clock
+    factor = UNIT_FACTORS[[one / usual for one in UNIT_FACTORS].index(best)]
+    message = f"the unit of the times is wrong by a factor of {factor:g}: the signal then has the mains frequency"
+    findings.append(Finding("note", "time-unit", message))
+    return replace(clock, unit_s=clock.unit_s / factor)
 
 
 def _plausible_rate(rate: float, signal: Signal, findings: list[Finding]) -> float:

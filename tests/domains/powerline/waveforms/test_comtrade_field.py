@@ -127,6 +127,7 @@ ENCODED: dict[str, Callable[[str], bytes]] = {
     "UTF-16 big-endian with mark": lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
     "UTF-16 without mark": lambda text: text.encode("utf-16-le"),
     "UTF-16 big-endian without mark": lambda text: text.encode("utf-16-be"),
+    "UTF-16 without mark, Cyrillic": lambda text: text.replace("STATION", "ПС Северная").encode("utf-16-le"),
     "null bytes at the end": lambda text: text.encode() + b"\0" * 500,
     "no last line end": lambda text: text.rstrip("\n").encode(),
     "cp1251": lambda text: text.replace("STATION", "ПС Северная").encode("cp1251"),
@@ -211,6 +212,8 @@ def test_a_header_in_any_encoding_gives_the_same_samples(tmp_path: Path, kind: s
     written, _ = base(tmp_path)
     written.path.write_bytes(ENCODED[kind](written.path.read_text()))
     assert_same(written)
+    cyrillic = "Cyrillic" in kind or kind == "cp1251"
+    assert read_comtrade(written.path, ReadOptions()).station == ("ПС Северная" if cyrillic else "STATION")
 
 
 @pytest.mark.parametrize("word", ["ascii", "Ascii ", "ASCII,", "ASC", "TEXT"])

@@ -102,6 +102,36 @@ def test_the_signal_decides_for_the_rate_against_regular_times(tmp_path: Path, f
     assert not [f for f in record.findings if f.level == "warning" and f not in about_times(record)]
 
 
+@pytest.mark.parametrize("factor", [0.001, 1000.0])
+@pytest.mark.parametrize("rate", [1000.0, 4800.0, 20_000.0])
+def test_the_signal_shows_the_unit_of_times_without_a_rate_in_the_header(
+    tmp_path: Path, rate: float, factor: float
+) -> None:
+    if rate > 1000 and factor < 1:
+        return
+    shape = Shape(rates="none", segments=((rate, 960),))
+    written = write_record(tmp_path, shape, load_waves(shape))
+    rewritten(written.path, np.round(shape.times() * 1e6 * factor))
+    record = open_waveforms(written.path)
+    assert [len(part) for part in record.segments] == [960]
+    assert record.segments[0].rate_hz == pytest.approx(rate, rel=1e-3)
+    assert "time-unit" in {finding.code for finding in record.findings}
+
+
+def test_wrapped_times_of_several_rates_and_a_gap_within_a_wrap() -> None:
+    steps = np.concatenate([np.full(480, 1 / 4800), np.full(240, 1 / 1200), np.full(480, 1 / 4800)])
+    steps[900] += 0.02
+    seconds = np.cumsum(steps) - steps[0]
+    stamps = np.round(seconds * 1e6).astype(np.int64) % 2**16
+    segments, findings = find_segments(
+        SampleClock(1200, [(4800.0, 480), (1200.0, 720), (4800.0, 1200)], None, stamps, 1e-6)
+    )
+    assert [(part.first, part.rate_hz) for part in segments] == [(0, 4800), (480, 1200), (720, 4800), (900, 4800)]
+    for part in segments:
+        assert part.start_s == pytest.approx(seconds[part.first], abs=1e-3)
+    assert [finding.code for finding in findings] == ["times-repaired", "several-rates", "gap"]
+
+
 def test_without_a_mains_signal_the_header_s_rate_is_used_and_the_contradiction_is_a_warning() -> None:
     segments, findings = find_segments(clock(np.arange(600) * 333, rate=1000.0))
     assert segments[0].rate_hz == 1000
