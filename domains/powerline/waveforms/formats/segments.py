@@ -33,6 +33,8 @@ SLOW_RATE_HZ = 400.0
 FAST_RATE_HZ = 100_000.0
 """Rate above which times are doubted that alone give the rate."""
 UNIT_FACTORS = (1.0, 1e-3, 1e3, 1e-6, 1e6)
+EVEN_SHARE = 0.9
+"""Share of equal steps from which times without a rate in the header are expected to be even."""
 PER_CYCLE_TOLERANCE = 0.02
 
 
@@ -72,7 +74,8 @@ def find_segments(clock: SampleClock, signal: Signal | None = None) -> tuple[tup
         if all(rate > 0 for rate, _, _ in spans):
             clock, spans = _judged(clock, stamps, spans, findings, signal)
         else:
-            clock = _with_plausible_unit(replace(clock, stamps=unwrapped(stamps)), findings, signal)
+            clock = replace(clock, stamps=_repaired_alone(unwrapped(stamps), clock.unit_s, findings))
+            clock = _with_plausible_unit(clock, findings, signal)
     if signal is not None and len(spans) == 1 and 0 < spans[0][0] < SLOW_RATE_HZ:
         spans = [(_plausible_rate(spans[0][0], signal, findings), *spans[0][1:])]
     segments: list[Segment] = []
@@ -80,7 +83,8 @@ def find_segments(clock: SampleClock, signal: Signal | None = None) -> tuple[tup
         pieces = _by_rate(clock, positions, first, stop, rate, findings) if rate > 0 else ()
         if not pieces:
             pieces = _by_time(clock, first, stop)
-            _report_rates(pieces, first, stop, findings)
+            if not all(stated > 0 for stated, _ in clock.rates):
+                _report_rates(pieces, first, stop, findings)
         segments += _placed(pieces, segments[-1] if segments else None)
     _report_gaps(segments, findings)
     return tuple(segments), findings
@@ -132,6 +136,20 @@ def _judged(
     elif verdict.repair:
         findings.append(Finding("note", "times-repaired", verdict.repair))
     return replace(clock, stamps=verdict.stamps), spans
+
+
+def _repaired_alone(stamps: Counts, unit_s: float, findings: list[Finding]) -> Counts:
+    """Return times that alone give the rate, without single wrong ones if most of their steps are equal."""
+    steps = np.diff(stamps)
+    usual = np.full(len(steps), float(np.median(steps)) if len(steps) else 1.0)
+    even = np.abs(steps - usual) <= usual / 2 + 2
+    if usual.min(initial=1.0) <= 0 or even.all() or even.mean() < EVEN_SHARE:
+        return stamps
+    verdict = judge(stamps, usual, usual, unit_s)
+    if verdict.stamps is None or not verdict.repair:
+        return stamps
+    findings.append(Finding("note", "times-repaired", verdict.repair))
+    return verdict.stamps
 
 
 def _with_plausible_unit(clock: SampleClock, findings: list[Finding], signal: Signal | None) -> SampleClock:

@@ -206,9 +206,7 @@ def unwrapped(stamps: Counts) -> Counts:
     """
     steps = np.diff(stamps)
     back = steps < 0
-    if not back.any():
-        return stamps
-    if back.all():
+    if not back.any() or back.all():
         return stamps
     forward = np.where(back, np.median(steps[~back]), steps)
     usual = median_filter(forward, size=min(MEDIAN_STEPS, len(steps)), mode="nearest")[back]
