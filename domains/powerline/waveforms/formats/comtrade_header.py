@@ -29,6 +29,9 @@ FORMAT_WORDS = {
 """Words for the data format that recorders write, and those of the standard."""
 MAX_SAMPLES = 2**40
 """Largest number of samples in a valid header; the file's size sets a much lower limit."""
+LEAST_RATE_HZ = 1e-3
+"""Rate below which the header states none."""
+MOST_MULTIPLIER = 1e9
 END_OF_FILE = "\x1a"
 """Control-Z, with which old systems end text."""
 LAST_FIELDS = 8
@@ -415,7 +418,7 @@ def _rates(lines: _Lines, header: ComtradeHeader, count: int | None) -> None:
             raise lines.error(f"the sampling rate must be between 0 and 1e9 Hz, not {rate:g} Hz")
         if stop > MAX_SAMPLES:
             raise lines.error(f"the number of the last sample must be at most {MAX_SAMPLES}, not {stop}")
-        header.rates.append((rate if count else 0.0, stop))
+        header.rates.append((rate if count and rate >= LEAST_RATE_HZ else 0.0, stop))
     if number != max(count, 1):
         header.note("rate-lines", f"the header announces {count} sampling rates, but lists {number}")
     if not header.rates:
@@ -481,8 +484,8 @@ def _last_lines(lines: _Lines, header: ComtradeHeader) -> None:
     if lines.left and len([part for part in lines.fields(lines.next()) if part]) == 1:
         text = lines.fields(lines.take("time multiplier"))[0]
         factor = lines.number(text, "the time multiplier", 1.0)
-        if factor <= 0:
-            header.warn("time-multiplier", f"the time multiplier {factor:g} is not above 0: it is taken as 1")
+        if not 1 / MOST_MULTIPLIER <= factor <= MOST_MULTIPLIER:
+            header.warn("time-multiplier", f"the time multiplier {factor:g} is no plausible one: it is taken as 1")
             factor = 1.0
         header.stamp_unit_s *= factor
     if header.revision != "2013" or not lines.left:

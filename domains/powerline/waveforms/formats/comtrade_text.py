@@ -27,7 +27,7 @@ PROBED_LINES = 8
 END_OF_FILE = b"\x1a"
 ENDING = b"\x00 \t\r\n"
 """Bytes that may follow the last row."""
-REPAIRED_BYTES = 128 << 20
+REPAIRED_BYTES = 32 << 20
 """Size up to which rows with different numbers of columns are repaired."""
 NUMBER, STAMP = "number", "stamp"
 
@@ -103,8 +103,10 @@ class TextRows:
         Returns:
             The rows and messages about what was changed; None if nothing of this kind is wrong with them.
         """
+        if self.stop - self.begin > REPAIRED_BYTES:
+            return None
         text = self.source.read_at(self.stop - self.begin, self.begin)
-        if len(text) > REPAIRED_BYTES or b'"' in text:
+        if b'"' in text:
             return None
         mark, most = self.delimiter.encode(), len(self.names) - 1
         lines, messages = text.splitlines(), []
