@@ -152,9 +152,12 @@ def timed_record(
 
 
 def collected(
-    path: Path, columns: Columns
+    path: Path, columns: Columns, *, strict: bool = True
 ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None, list[NDArray[np.int64]] | None]:
-    """Return values float32 (columns, t), NaN where missing, the times as numbers, and the times written as text."""
+    """Return values float32 (columns, t), NaN where missing, the times as numbers, and the times written as text.
+
+    Unless ``strict``, texts that are no times are ignored.
+    """
     parts: list[NDArray[np.float32]] = []
     numbers: list[NDArray[np.float64]] = []
     moments: list[list[NDArray[np.int64]]] = [[] for _ in columns.times.texts]
@@ -168,7 +171,7 @@ def collected(
         if columns.times.number is not None:
             numbers.append(_floats(batch.column(str(columns.times.number))))
         for place, k in enumerate(columns.times.texts):
-            moments[place].append(_moments(path, columns.names[k], batch.column(str(k))))
+            moments[place].append(_moments(path, columns.names[k], batch.column(str(k)), strict))
     if not parts:
         return np.empty((len(columns.values), 0), np.float32), None, None
     values = np.concatenate(parts, axis=1)
@@ -181,8 +184,11 @@ def collected(
         if any(text[stop - 1] != NO_MOMENT for text in texts):
             break
         stop -= 1
-    for text, k in zip(texts, columns.times.texts, strict=True):
+    for text, k in zip(list(texts), columns.times.texts, strict=True):
         if (text[:stop] == NO_MOMENT).any():
+            if not strict:
+                texts = []
+                break
             raise RecordError(f"{path}: column {columns.names[k]!r} has rows without a time: set the rate with --rate")
     return values[:, :stop], None if time is None else time[:stop], [text[:stop] for text in texts] or None
 
@@ -191,7 +197,7 @@ def _floats(column: pa.Array) -> NDArray[np.float64]:
     return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
 
 
-def _moments(path: Path, name: str, column: pa.Array) -> NDArray[np.int64]:
+def _moments(path: Path, name: str, column: pa.Array, strict: bool) -> NDArray[np.int64]:
     """Return moments in ns, ``NO_MOMENT`` where missing, from a column of text or of timestamps."""
     moments = np.full(len(column), NO_MOMENT, np.int64)
     there = column.is_valid().to_numpy(zero_copy_only=False)
@@ -205,6 +211,8 @@ def _moments(path: Path, name: str, column: pa.Array) -> NDArray[np.int64]:
             found = moments_of(column)
     except (pa.ArrowException, OverflowError):
         found = None
+    if found is None and not strict:
+        return moments
     if found is None:
         raise RecordError(f"{path}: column {name!r} has rows that are no date or time: set the rate with --rate")
     moments[there] = found

@@ -206,10 +206,10 @@ def _length(arrays: Sequence[_Array]) -> int | None:
 
 def _rises(values: NDArray[np.generic]) -> bool:
     """Return True for numbers that never fall, and rise as a whole."""
-    if len(values) < FEWEST_SAMPLES:
+    plain = np.asarray(values, np.float64)
+    if len(plain) < FEWEST_SAMPLES or not np.isfinite(plain).all():
         return False
-    steps = np.diff(np.asarray(values, np.float64))
-    return bool(np.isfinite(steps).all() and (steps >= 0).all() and values[-1] > values[0])
+    return bool((np.diff(plain) >= 0).all() and plain[-1] > plain[0])
 
 
 def _runs_evenly(values: NDArray[np.generic]) -> bool:

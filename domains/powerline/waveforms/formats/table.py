@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +23,7 @@ from domains.powerline.waveforms.formats.table_times import (
     find_time_columns,
     stated_values,
 )
-from domains.powerline.waveforms.formats.text_table import Dialect, table_batches
+from domains.powerline.waveforms.formats.text_table import Dialect, NotationError, table_batches
 from domains.powerline.waveforms.mapping import read_mapping
 from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord, ReadOptions, Segment
 
@@ -37,6 +36,7 @@ CLASS_DATA_HZ, CLASS_DATA_RATE_HZ = 50.0, 20_000.0
 """Mains frequency and sampling rate of ``classData.csv``: it has no times, and about 400 samples per cycle."""
 BATCH_VALUES = 1 << 22
 """Number of values of a Parquet table that are unpacked at a time."""
+MOST_NOTATIONS = 3
 KNOWN_KEYS = {"time", "time_unit", "rate_hz", "lines"}
 
 
@@ -82,11 +82,19 @@ def read_table(path: Path, options: ReadOptions) -> RawRecord:
         )
     with path.open("rb") as file:
         is_parquet = file.read(4) == PARQUET_MAGIC
-    findings: list[Finding] = []
-    columns = _parquet(path, mapping) if is_parquet else _csv(path, options, mapping, findings)
-    if columns.names == CLASS_DATA_HEADER:
-        return _class_data(path, columns)
-    return _raw(path, columns, options, mapping, "Parquet" if is_parquet else "CSV", findings)
+    if is_parquet:
+        return _record(path, _parquet(path, mapping), options, mapping, "Parquet", [])
+    numbers: list[str] = []
+    while True:
+        findings: list[Finding] = []
+        try:
+            columns = _csv(path, options, mapping, findings, numbers)
+            return _record(path, columns, options, mapping, "CSV", findings)
+        except NotationError as error:
+            # The first rows did not show how numbers are written, e.g. because they hold only zeros.
+            if len(numbers) == MOST_NOTATIONS:
+                raise
+            numbers.append(error.cell)
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -145,14 +153,16 @@ def _parquet_batches(path: Path, file: pq.ParquetFile, names: list[str]) -> Iter
         raise RecordError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def _csv(path: Path, options: ReadOptions, mapping: dict[str, Any], findings: list[Finding]) -> Columns:
+def _csv(
+    path: Path, options: ReadOptions, mapping: dict[str, Any], findings: list[Finding], numbers: Sequence[str]
+) -> Columns:
     file, stated_encoding = _opened(path, options)
     head = file.read(HEAD_BYTES)
     lines = head.splitlines(keepends=True)
     whole = lines[:-1] if len(head) == HEAD_BYTES else lines
     encoding = "utf-8" if stated_encoding else options.encoding
     text, found_encoding = decode_text(b"\n".join(line.rstrip(b"\r\n") for line in whole), encoding, path)
-    layout = find_layout(whole, text.split("\n"), path)
+    layout = find_layout(whole, text.split("\n"), path, numbers)
     names, units = _named_columns(layout.names, layout.units)
     if layout.names == CLASS_DATA_HEADER:
         names, units = layout.names, layout.units
@@ -204,8 +214,7 @@ def _csv_batches(
 ) -> Iterator[pa.RecordBatch]:
     texts = [k for k in times.texts if not layout.numeric[k]]
     numbers = sorted({*values, *(k for k in (times.number,) if k is not None)})
-    exponents = any(re.search(r"\d[dD][+-]?\d", cell) for row in layout.sample for cell in row)
-    dialect = Dialect(layout.separator, layout.comma, layout.thousands, layout.mixed, layout.paired, exponents)
+    dialect = Dialect(layout.separator, layout.comma, layout.thousands, layout.mixed, layout.paired, layout.fortran)
     notes: list[str] = []
     with file:
         yield from table_batches(
@@ -242,10 +251,13 @@ def _wanted_time(path: Path, mapping: dict[str, Any], names: Any, written: Any) 
     )
 
 
-def _raw(
+def _record(
     path: Path, columns: Columns, options: ReadOptions, mapping: dict[str, Any], kind: str, findings: list[Finding]
 ) -> RawRecord:
-    values, numbers, moments = collected(path, columns)
+    if columns.names == CLASS_DATA_HEADER:
+        return _class_data(path, columns)
+    rate_hz = options.rate_hz or mapping.get("rate_hz")
+    values, numbers, moments = collected(path, columns, strict=not rate_hz)
     place = columns.times.number
     unit = "" if place is None else columns.units[place]
     if place is not None and columns.times.texts:
@@ -260,7 +272,7 @@ def _raw(
         values,
         Times(numbers, str(mapping.get("time_unit") or unit), moments, columns.stated.rate_hz, columns.stated.start_ns),
         options,
-        rate_hz=mapping.get("rate_hz"),
+        rate_hz=rate_hz,
         header_hz=columns.stated.mains_hz,
         encoding=columns.encoding,
         findings=findings,

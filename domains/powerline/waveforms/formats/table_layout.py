@@ -23,6 +23,8 @@ SCANNED_LINES = 2000
 """Number of lines at the start that contain everything before the first row."""
 SAMPLE_LINES, SAMPLE_CHARS = 100, 300_000
 """Number of rows from which separator and kinds of columns are found, and their greatest length together."""
+CELL_LINES = 20
+"""Greatest number of lines of a cell in quotes."""
 HEADER_REACH = 10
 """Number of lines above the first row among which the names are sought."""
 
@@ -39,6 +41,7 @@ class Layout:
         thousands: sign between the thousands; empty if there is none.
         mixed: True if some numbers have a decimal comma and others a decimal point.
         paired: True if decimal sign and separator are both commas.
+        fortran: True if exponents are written with a D.
         numeric: True for every column of numbers.
         sample: cells of some rows, at least one.
         offset: position of the first row in the bytes.
@@ -54,6 +57,7 @@ class Layout:
     thousands: str
     mixed: bool
     paired: bool
+    fortran: bool
     numeric: tuple[bool, ...]
     sample: tuple[tuple[str, ...], ...]
     offset: int
@@ -61,13 +65,14 @@ class Layout:
     preamble: tuple[str, ...]
 
 
-def find_layout(lines: Sequence[bytes], rows: Sequence[str], path: Path) -> Layout:
+def find_layout(lines: Sequence[bytes], rows: Sequence[str], path: Path, numbers: Sequence[str] = ()) -> Layout:
     """Find the layout.
 
     Args:
         lines: lines of the table's start, with their line ends.
         rows: the same lines as text.
         path: the file, for messages.
+        numbers: numbers from other rows, as written.
 
     Returns:
         The layout of the table.
@@ -75,7 +80,7 @@ def find_layout(lines: Sequence[bytes], rows: Sequence[str], path: Path) -> Layo
     Raises:
         RecordError: no rows of numbers are found, or names and rows differ in number.
     """
-    rows = rows[:SCANNED_LINES]
+    rows = _with_whole_cells(rows[:SCANNED_LINES])
     filled = [k for k, row in enumerate(rows) if row.strip(" \t,;|")]
     if not filled:
         raise RecordError(f"{path}: the table has no rows")
@@ -100,6 +105,7 @@ def find_layout(lines: Sequence[bytes], rows: Sequence[str], path: Path) -> Layo
         numeric = (*numeric[:-1], False)
     sample = [row for row in table if _fits(row, numeric)]
     values = [cell for row in sample for cell, wanted in zip(row, numeric, strict=True) if wanted]
+    values += numbers
     comma, thousands, mixed = _decimal_sign(values)
     return Layout(
         names=names,
@@ -110,12 +116,25 @@ def find_layout(lines: Sequence[bytes], rows: Sequence[str], path: Path) -> Layo
         thousands=thousands,
         mixed=mixed,
         paired=paired,
+        fortran=any(re.search(r"\d[dD][+-]?\d", cell) for cell in values),
         numeric=numeric,
         sample=tuple(map(tuple, sample)),
         offset=sum(map(len, lines[:first])),
         line=first + 1,
         preamble=tuple(row.strip() for row in rows[:first] if row.strip()),
     )
+
+
+def _with_whole_cells(rows: Sequence[str]) -> list[str]:
+    """Join lines that a cell in quotes covers; the lines that it ends on become empty."""
+    joined = list(rows)
+    for k, row in enumerate(joined):
+        if row.count('"') % 2 == 0:
+            continue
+        end = next((j for j in range(k + 1, min(k + CELL_LINES, len(joined))) if joined[j].count('"') % 2), None)
+        if end is not None:
+            joined[k : end + 1] = [" ".join(joined[k : end + 1]), *[""] * (end - k)]
+    return joined
 
 
 def split(row: str, separator: str) -> list[str]:

@@ -168,12 +168,12 @@ def _column(sample: Sequence[Sequence[str]], k: int) -> NDArray[np.float64]:
 
 def _counts_rows(sample: Sequence[Sequence[str]], k: int) -> bool:
     values = _column(sample, k)
-    return len(values) > 2 and bool((np.diff(values) == 1).all())
+    return len(values) > 2 and bool(np.isfinite(values).all()) and bool((np.diff(values) == 1).all())
 
 
 def _runs_evenly(sample: Sequence[Sequence[str]], k: int) -> bool:
     values = _column(sample, k)
-    if len(values) < 8 or len(values) != len(sample):
+    if len(values) < 8 or len(values) != len(sample) or not np.isfinite(values).all():
         return False
     steps = np.diff(values)
     return bool(np.median(steps) > 0 and (np.abs(steps - np.median(steps)) <= 0.5 * np.median(steps)).all())
@@ -367,7 +367,7 @@ def stated_values(preamble: Sequence[str]) -> Stated:
     for line in preamble[:200]:
         text = line[:300]
         moment = STATED_START.search(text)
-        if moment is not None and not start:
+        if moment is not None and not start and not re.search(r"creat|export|print|saved", text, re.IGNORECASE):
             ns = moments_of(pa.array([f"{moment[1]} {moment[2]}"]))
             start = 0 if ns is None else max(0, int(ns[0]))
         found = STATED_MAINS.search(text)

@@ -63,6 +63,16 @@ def is_missing(cell: str) -> bool:
     return cell.lower() in _MISSING
 
 
+class NotationError(RecordError):
+    """A number is written in another way than the rows before it, e.g. with a decimal comma.
+
+    Attributes:
+        cell: the number as written.
+    """
+
+    cell: str = ""
+
+
 def csv_table(
     source: bytes,
     path: Path,
@@ -340,11 +350,16 @@ def _line_of(rows: _Rows, number: int) -> int:
     return max(lines - 1, 0)
 
 
-def _converted(path: Path, error: Exception, wrong: Sequence[str], line_of: Callable[[int], int]) -> RecordError:
+def _converted(path: Path, failure: Exception, wrong: Sequence[str], line_of: Callable[[int], int]) -> RecordError:
     """Convert an error of pyarrow, with the number of the line if pyarrow gives one."""
-    message = " ".join(str(error).split())[:200]
+    message = " ".join(str(failure).split())[:200]
     found = re.search(r"[Rr]ow #(\d+)\s*:?\s*(.*)", message)
     if found is None:
         return RecordError(f"{path}: {message}")
     what = wrong[0] if wrong else found.group(2) or "cannot be read"
-    return RecordError.in_line(path, line_of(int(found.group(1))), what)
+    value = re.search(r"invalid value '([^']*)'", what)
+    if value is None or not is_number(value[1].strip()):
+        return RecordError.in_line(path, line_of(int(found.group(1))), what)
+    error = NotationError.in_line(path, line_of(int(found.group(1))), what)
+    error.cell = value[1].strip()
+    return error

@@ -197,6 +197,36 @@ def test_names_over_two_lines_are_joined(tmp_path: Path, program: str, names: tu
     assert (channels[0].name, channels[-1].name) == names
 
 
+@pytest.mark.parametrize(
+    ("late", "value"), [("1,5", 1.5), ("1.234,5", 1234.5), ("-0,25", -0.25), ("1.5", 1.5), ("1.0D-3", 0.001)]
+)
+def test_a_notation_that_appears_late_is_understood(tmp_path: Path, late: str, value: float) -> None:
+    rows = [f"{k};0;0;0" for k in range(5000)]
+    rows[4500] = f"4500;0;{late};0"
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["t;ia;ib;ic", *rows]))
+    values = read_table(path, ReadOptions(rate_hz=4800)).source.read([1])[0]
+    assert values[4500] == pytest.approx(value)
+    assert np.count_nonzero(values) == 1
+
+
+def test_a_name_over_two_lines_of_one_cell_is_read(tmp_path: Path) -> None:
+    names = ",".join(f'"{name}\n(kA)"' for name in HEADER.split(","))
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join([f'"Time\n(s)",{names}', *rows_of(times=S_TEXT)]))
+    channels = read_table(path, ReadOptions()).channels
+    assert [(channel.name, channel.unit) for channel in channels] == [(name, "kA") for name in HEADER.split(",")]
+
+
+def test_times_that_are_none_do_not_matter_beside_a_rate(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = rows_of(times=["03:04:05", *["--"] * 10, *["03:04:05"] * 229])
+    path.write_text("\n".join([f"t,{HEADER}", *rows]))
+    with pytest.raises(RecordError, match="set the rate with --rate"):
+        read_table(path, ReadOptions())
+    assert read_table(path, ReadOptions(rate_hz=4800)).source.shape == (6, 240)
+
+
 @pytest.mark.parametrize("missing", ["", "NaN", "nan", "--", "-", "N/A", "#N/A", "null", "1.#QNAN"])
 def test_missing_values_are_gaps_and_not_errors(tmp_path: Path, missing: str) -> None:
     rows = [row.split(",") for row in rows_of(times=S_TEXT)]
