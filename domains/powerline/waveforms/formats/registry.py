@@ -38,7 +38,7 @@ FILE_FORMATS = (
     Format("MATLAB (.mat)", is_matlab, read_matlab),
     Format("SEL event report (.cev, .eve, .txt)", is_sel_event, read_sel_event),
     Format("PQDIF (.pqd, .pqdif)", is_pqdif, read_pqdif),
-    Format("CSV or Parquet table", is_table, read_table),
+    Format("CSV or other table of text (.csv, .tsv, .txt), or Parquet table", is_table, read_table),
 )
 """Formats of single files."""
 

@@ -99,9 +99,7 @@ def seeds(folder: Path) -> list[dict[str, bytes]]:
         path = write_record(folder, shape, load_waves(shape), stem=f"seed{number}").path
         suffixes = (".cff",) if shape.container == "cff" else (".cfg", ".dat")
         found.append({suffix: path.with_suffix(suffix).read_bytes() for suffix in suffixes})
-    return [*found, *_tables(folder), *relay_seeds(folder)]
-    return [*found, *_tables(folder), *pqdif_seeds.seeds()]
-    return [*found, *_tables(folder), *table_seeds(folder)]
+    return [*found, *_tables(folder), *relay_seeds(folder), *pqdif_seeds.seeds(), *table_seeds(folder)]
 
 
 def _tables(folder: Path) -> list[dict[str, bytes]]:
