@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -108,47 +109,52 @@ def _is_moment(kind: pa.DataType) -> bool:
 def _parquet(path: Path, mapping: dict[str, Any]) -> Columns:
     try:
         file = pq.ParquetFile(path)
-        fields = [f for f in file.schema_arrow if _is_number(f.type) or _is_moment(f.type)]
+        fields = [
+            f for f in file.schema_arrow if _is_number(f.type) or _is_moment(f.type) or pa.types.is_string(f.type)
+        ]
+        written = [f.name for f in fields]
         # A run-length encoded column may claim many rows in few bytes, so check the number before unpacking it.
         if file.metadata.num_rows * max(1, len(fields)) > 1 << 30:
             raise RecordError(
                 f"{path}: {file.metadata.num_rows:,} rows would need too much memory: cut the file into shorter ones"
             )
-        names, units = _named_columns([f.name for f in fields], [""] * len(fields))
-        if len({f.name for f in fields}) < len(fields):
+        if len(set(written)) < len(written):
             raise RecordError(f"{path}: two columns have the same name: rename one of them")
+        names, units = _named_columns(written, [""] * len(written))
         numeric = [_is_number(f.type) for f in fields]
-        moments = [k for k, is_numeric in enumerate(numeric) if not is_numeric]
-        wanted = _wanted_time(path, mapping, names, [f.name for f in fields])
-        sample = _parquet_sample(file, [f.name for f in fields])
-        times = find_time_columns(names, units, numeric, sample, named=True, wanted=wanted)
-        if moments and (wanted is None or names.index(wanted) in moments):
-            times = TimeColumns(texts=(names.index(wanted) if wanted else moments[0],))
+        wanted = _wanted_time(path, mapping, names, written)
+        times = find_time_columns(names, units, numeric, _parquet_sample(file, written), named=True, wanted=wanted)
+        moments = [k for k, f in enumerate(fields) if _is_moment(f.type)]
+        if moments and wanted is None:
+            times = TimeColumns(texts=(moments[0],))
     except (pa.ArrowException, OSError) as error:
         raise RecordError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from None
     values = tuple(k for k, is_numeric in enumerate(numeric) if is_numeric and k not in times.used)
-    batches = _parquet_batches(path, file, [f.name for f in fields])
-    return Columns(names, units, values, times, batches)
+    return Columns(names, units, values, times, _parquet_batches(path, file, written, sorted({*values, *times.used})))
 
 
 def _parquet_sample(file: pq.ParquetFile, names: list[str]) -> list[list[str]]:
-    """Return the first rows as text."""
+    """Return the first rows as text; moments, which need no examination, are empty."""
     for batch in file.iter_batches(batch_size=64, columns=names):
-        rows = [[_text(value) for value in column.to_pylist()] for column in batch.select(names).columns]
-        return [list(row) for row in zip(*rows, strict=True)]
+        columns = [_texts(column) for column in batch.select(names).columns]
+        return [list(row) for row in zip(*columns, strict=True)]
     return []
 
 
-def _text(value: object) -> str:
-    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+def _texts(column: pa.Array) -> list[str]:
+    if _is_moment(column.type):
+        return [""] * len(column)
+    return ["" if value is None else str(value) for value in column.to_pylist()]
 
 
-def _parquet_batches(path: Path, file: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
-    size = max(256, BATCH_VALUES // max(1, len(names)))
+def _parquet_batches(
+    path: Path, file: pq.ParquetFile, names: Sequence[str], wanted: Sequence[int]
+) -> Iterator[pa.RecordBatch]:
+    size = max(256, BATCH_VALUES // max(1, len(wanted)))
+    read = [names[k] for k in wanted]
     try:
-        for batch in file.iter_batches(batch_size=size, columns=names):
-            columns = batch.select(names).columns
-            yield pa.RecordBatch.from_arrays(columns, names=[str(k) for k in range(len(names))])
+        for batch in file.iter_batches(batch_size=size, columns=read):
+            yield pa.RecordBatch.from_arrays(batch.select(read).columns, names=list(map(str, wanted)))
     except (pa.ArrowException, OSError) as error:
         raise RecordError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from None
 
@@ -156,8 +162,9 @@ def _parquet_batches(path: Path, file: pq.ParquetFile, names: list[str]) -> Iter
 def _csv(
     path: Path, options: ReadOptions, mapping: dict[str, Any], findings: list[Finding], numbers: Sequence[str]
 ) -> Columns:
-    file, stated_encoding = _opened(path, options)
-    head = file.read(HEAD_BYTES)
+    converted, stated_encoding = _converted(path, options)
+    with _opened(path, converted) as file:
+        head = file.read(HEAD_BYTES)
     lines = head.splitlines(keepends=True)
     whole = lines[:-1] if len(head) == HEAD_BYTES else lines
     encoding = "utf-8" if stated_encoding else options.encoding
@@ -171,21 +178,20 @@ def _csv(
     if layout.names == CLASS_DATA_HEADER:
         times = TimeColumns()
     values = tuple(k for k, is_numeric in enumerate(layout.numeric) if is_numeric and k not in times.used)
-    file.seek(layout.offset)
     return Columns(
         names=names,
         units=units,
         values=values,
         times=times,
-        batches=_csv_batches(file, path, layout, values, times, findings),
+        batches=_csv_batches(path, converted, layout, values, times, findings),
         encoding=stated_encoding or found_encoding,
         stated=stated_values(layout.preamble),
         named=layout.named,
     )
 
 
-def _opened(path: Path, options: ReadOptions) -> tuple[BinaryIO, str]:
-    """Open a text; one in UTF-16 or UTF-32 is converted, and its encoding returned."""
+def _converted(path: Path, options: ReadOptions) -> tuple[bytes | None, str]:
+    """Return a text in UTF-16 or UTF-32 in UTF-8, with its encoding; None for any other text."""
     with path.open("rb") as file:
         start = file.read(2048)
     encoding = (options.encoding or "").lower().replace("_", "-")
@@ -196,52 +202,56 @@ def _opened(path: Path, options: ReadOptions) -> tuple[BinaryIO, str]:
         # Half of the bytes of Latin text in UTF-16 are zero.
         if max(even, odd) > 0.4 and min(even, odd) < 0.05:
             encoding = "utf-16-be" if even > odd else "utf-16-le"
-    if encoding.startswith(("utf-16", "utf-32")):
-        try:
-            return io.BytesIO(path.read_bytes().decode(encoding, "replace").encode()), encoding
-        except LookupError:
-            raise RecordError(f"{path}: unknown encoding {options.encoding!r}; try utf-16 or utf-8") from None
-    return path.open("rb"), ""
+    if not encoding.startswith(("utf-16", "utf-32")):
+        return None, ""
+    try:
+        return path.read_bytes().decode(encoding, "replace").encode(), encoding
+    except LookupError:
+        raise RecordError(f"{path}: unknown encoding {options.encoding!r}; try utf-16 or utf-8") from None
+
+
+def _opened(path: Path, converted: bytes | None) -> BinaryIO:
+    return path.open("rb") if converted is None else io.BytesIO(converted)
 
 
 def _csv_batches(
-    file: BinaryIO,
     path: Path,
+    converted: bytes | None,
     layout: Layout,
-    values: tuple[int, ...],
+    values: Sequence[int],
     times: TimeColumns,
     findings: list[Finding],
 ) -> Iterator[pa.RecordBatch]:
-    texts = [k for k in times.texts if not layout.numeric[k]]
-    numbers = sorted({*values, *(k for k in (times.number,) if k is not None)})
+    numbers = [*values] if times.number is None else [*values, times.number]
     dialect = Dialect(layout.separator, layout.comma, layout.thousands, layout.mixed, layout.paired, layout.fortran)
     notes: list[str] = []
-    with file:
+    with _opened(path, converted) as file:
+        file.seek(layout.offset)
         yield from table_batches(
             file,
             path,
             dialect,
             count=len(layout.numeric),
             numbers=numbers,
-            texts=texts,
+            texts=times.texts,
             first_line=layout.line,
             notes=notes,
         )
     findings += [Finding("note", "table-cut", note) for note in notes]
 
 
-def _named_columns(names: list[str] | tuple[str, ...], units: list[str] | tuple[str, ...]) -> tuple[Any, Any]:
+def _named_columns(names: Sequence[str], units: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names without their units, and the units from the names or from the row of units."""
     pairs = split_units(names)
-    plain = [name for name, _ in pairs]
+    uses = Counter(name for name, _ in pairs)
     # Ia [A] and Ia [kA] keep their units in the name, so that a name means one column.
-    unique = [name if plain.count(name) == 1 else whole for name, whole in zip(plain, names, strict=True)]
+    unique = [name if uses[name] == 1 else whole for (name, _), whole in zip(pairs, names, strict=True)]
     return tuple(unique), tuple(own or unit for (_, own), unit in zip(pairs, units, strict=True))
 
 
-def _wanted_time(path: Path, mapping: dict[str, Any], names: Any, written: Any) -> str | None:
+def _wanted_time(path: Path, mapping: dict[str, Any], names: Sequence[str], written: Sequence[str]) -> str | None:
     """Return the name of the time column that the mapping names, as written or without its unit."""
-    wanted = mapping.get("time")
+    wanted = None if mapping.get("time") is None else str(mapping["time"])
     if wanted is None or wanted in names:
         return wanted
     if wanted in written:

@@ -23,6 +23,7 @@ SCANNED_LINES = 2000
 """Number of lines at the start that contain everything before the first row."""
 SAMPLE_LINES, SAMPLE_CHARS = 100, 300_000
 """Number of rows from which separator and kinds of columns are found, and their greatest length together."""
+MOST_COLUMNS = 20_000
 CELL_LINES = 20
 """Greatest number of lines of a cell in quotes."""
 HEADER_REACH = 10
@@ -85,6 +86,8 @@ def find_layout(lines: Sequence[bytes], rows: Sequence[str], path: Path, numbers
     if not filled:
         raise RecordError(f"{path}: the table has no rows")
     separator, count = _separator([rows[k] for k in filled], path)
+    if count > MOST_COLUMNS:
+        raise RecordError(f"{path}: {count:,} columns are more than the {MOST_COLUMNS:,} that are read: cut the table")
     cells = {k: split(rows[k], separator) for k in filled}
     paired = separator == "," and _is_paired([cells[k] for k in filled], count)
     if paired:

@@ -150,3 +150,16 @@ def test_the_classdata_csv_of_the_data_folder_has_six_runs(data_dir: Path) -> No
     record = open_waveforms(path)
     assert [len(line.segments[0]) for line in record.lines] == [1129, 1134, 1004, 1096, 1133, 2365]
     assert record.frequency_hz == pytest.approx(50, abs=0.5)
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "text", "float"])
+def test_times_of_a_parquet_table_may_be_moments_text_or_numbers(tmp_path: Path, kind: str) -> None:
+    moments = np.datetime64("2024-01-02T03:04:05", "ns") + np.round(SHAPE.times() * 1e9).astype("timedelta64[ns]")
+    time = {"timestamp": moments, "text": moments.astype(str), "float": 1_704_164_645 + SHAPE.times()}[kind]
+    path = tmp_path / "t.parquet"
+    names = ["Ia (kA)", "Ib (kA)", "Ic (kA)", "Va (kV)", "Vb (kV)", "Vc (kV)"]
+    columns = {name: WAVES[:, k] / 1000 for k, name in enumerate(names)}
+    pq.write_table(pa.table({"when" if kind == "text" else "time": time, **columns}), path)
+    record = open_waveforms(path)
+    assert_ideal(record)
+    assert record.start_ns == pytest.approx(1_704_164_645_000_000_000, abs=1000)
