@@ -99,7 +99,8 @@ def _factor(steps: Counts, expected: Steps) -> float:
     usual = float(np.median(ratio))
     regular = forward & (steps < GAP_STEPS * usual * expected + 2) & (steps > usual * expected / 2 - 2)
     factor = float(steps[regular].sum() / expected[regular].sum()) if regular.any() else usual
-    if abs(factor - 1) <= RATE_TOLERANCE:
+    # A rate beyond all measure has steps of zero.
+    if abs(factor - 1) <= RATE_TOLERANCE or not 0 < factor < np.inf:
         return 1.0
     power = 10.0 ** round(np.log10(factor))
     return power if abs(factor / power - 1) <= RATE_TOLERANCE else factor

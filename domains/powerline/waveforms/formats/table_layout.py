@@ -26,6 +26,7 @@ SAMPLE_LINES, SAMPLE_CHARS = 100, 300_000
 MOST_COLUMNS = 20_000
 CELL_LINES = 20
 """Greatest number of lines of a cell in quotes."""
+HEADER_LINES = 4
 HEADER_REACH = 10
 """Number of lines above the first row among which the names are sought."""
 
@@ -201,18 +202,20 @@ def _header_lines(
 ) -> tuple[list[tuple[int, list[str]]], int]:
     """Return the lines of names and units, from top to bottom, and the number of the first row."""
     above = [k for k in filled if k < first][::-1][:HEADER_REACH]
+    others = tuple(sign for sign in SEPARATORS if sign != separator)
     header: list[tuple[int, list[str]]] = []
-    for k in above:
-        cells = _header_cells(rows[k], separator, count, open_end)
-        if cells is None:
-            if header and not RULE.match(rows[k]):
+    for signs in ((separator,), others):
+        for k in [] if header else above:
+            cells = None if RULE.match(rows[k]) else _header_cells(rows[k], signs, count, open_end)
+            if cells is not None:
+                header.insert(0, (k, cells))
+            elif header and not RULE.match(rows[k]):
                 break
-            continue
-        if RULE.match(rows[k]):
-            continue
-        header.insert(0, (k, cells))
-        if len(header) == 4:
-            break
+            if len(header) == HEADER_LINES or (header and signs == others):
+                break
+    if separator == BLANKS:
+        # A title has words too: names above names are in quotes.
+        header = [(k, cells) for k, cells in header if k == header[-1][0] or '"' in rows[k] or _are_units(cells)]
     # A row below the names that is mostly numbers is no part of them: it is a row with an invalid value.
     while len(header) > 1 and 2 * sum(map(is_number, header[-1][1])) > count:
         first = header.pop()[0]
@@ -227,25 +230,34 @@ def _header_lines(
     return header, first
 
 
-def _header_cells(row: str, separator: str, count: int, open_end: bool) -> list[str] | None:
+def _header_cells(row: str, separators: Sequence[str], count: int, open_end: bool) -> list[str] | None:
     """Split a line of names into as many cells as the rows have; None if it cannot be split so."""
     for text in dict.fromkeys((row, COMMENT.sub("", row))):
-        for sign in (separator, *(other for other in SEPARATORS if other != separator)):
+        for sign in separators:
             cells = split(text, sign)
             while len(cells) > count and not cells[-1]:
                 cells.pop()
             if len(cells) == count + 1 and cells[-1].lower() == "comment":
                 cells.pop()
-            if open_end and len(cells) == count - 1 and sign == separator:
+            if open_end and len(cells) == count - 1:
                 # Rows that end with the separator have an empty last column.
                 cells.append("")
-            if len(cells) == count and sum(map(bool, cells)) * 2 > (1 if count == 2 else 0):
+            if len(cells) == count and any(cells):
                 return cells
-        if separator == BLANKS:
-            cells = [cell for cell in re.split(r"\s{2,}|\t", text.strip()) if cell]
-            if len(cells) == count:
-                return cells
+            if sign == BLANKS:
+                cells = [cell for cell in re.split(r"\s{2,}|\t", text.strip()) if cell]
+                if len(cells) == count:
+                    return cells
     return None
+
+
+def _are_units(cells: Sequence[str]) -> bool:
+    there = [cell for cell in map(_bare, cells) if cell]
+    return bool(there) and all(map(is_unit, there))
+
+
+def _bare(cell: str) -> str:
+    return cell.strip("[](){}<> ")
 
 
 def _names(header: Sequence[Sequence[str]], numeric: Sequence[bool]) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
@@ -254,11 +266,9 @@ def _names(header: Sequence[Sequence[str]], numeric: Sequence[bool]) -> tuple[tu
     units = [""] * count
     lines = []
     for cells in header:
-        bare = [cell.strip("[](){}<> ") for cell in cells]
-        there = [cell for cell in bare if cell]
-        if there and all(map(is_unit, there)) and (len(header) > 1 or len(there) > 1):
-            units = bare
-        elif there:
+        if _are_units(cells) and (len(header) > 1 or sum(map(bool, cells)) > 1):
+            units = [_bare(cell) for cell in cells]
+        else:
             lines.append(cells)
     if not lines:
         plain = tuple(unit or str(k) for k, unit in enumerate(units, 1))
@@ -272,9 +282,10 @@ def _names(header: Sequence[Sequence[str]], numeric: Sequence[bool]) -> tuple[tu
 def _joined(upper: Sequence[str], lower: Sequence[str]) -> list[str]:
     """Join two lines of names (device above quantity); a device stands above the first of its columns, or above each.
 
-    A first line that has a text above few columns is a title and not a line of names.
+    A first line with one text is a title, and one of numbers counts the columns.
     """
-    if sum(map(bool, upper)) < 2 or all(map(is_number, filter(None, upper))):
+    texts = [cell for cell in upper if cell]
+    if len(texts) < 2 or 2 * sum(map(is_number, texts)) > len(texts):
         return list(lower)
     names, device = [], ""
     for above, below in zip(upper, lower, strict=True):

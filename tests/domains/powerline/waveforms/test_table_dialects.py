@@ -227,6 +227,18 @@ def test_times_that_are_none_do_not_matter_beside_a_rate(tmp_path: Path) -> None
     assert read_table(path, ReadOptions(rate_hz=4800)).source.shape == (6, 240)
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", " "])
+@pytest.mark.parametrize(
+    "title",
+    ["Fault of line 3 on Monday morning", "Channel{0}1{0}2{0}3{0}4{0}5{0}6", "Report{0}{0}{0}{0}{0}{0}", "a b c d"],
+)
+def test_a_title_is_no_part_of_the_names(tmp_path: Path, separator: str, title: str) -> None:
+    names = f"t,{HEADER}".replace(",", separator)
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join([title.format(separator), names, *rows_of(separator, S_TEXT)]))
+    assert [channel.name for channel in read_table(path, ReadOptions()).channels] == HEADER.split(",")
+
+
 @pytest.mark.parametrize("missing", ["", "NaN", "nan", "--", "-", "N/A", "#N/A", "null", "1.#QNAN"])
 def test_missing_values_are_gaps_and_not_errors(tmp_path: Path, missing: str) -> None:
     rows = [row.split(",") for row in rows_of(times=S_TEXT)]
