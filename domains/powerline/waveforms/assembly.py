@@ -14,7 +14,7 @@ from domains.powerline.waveforms.record import CHANNELS, Finding, Segment
 from domains.powerline.waveforms.zero_sequence import with_estimated_zero_sequence
 
 ROLES = ("ia", "ib", "ic", "in", "i0", "va", "vb", "vc", "vab", "vbc", "vca", "vn", "v0")
-"""Uses of a line's channels: ``in`` is ia + ib + ic, ``vn`` is va + vb + vc, and ``i0`` and ``v0`` are a third of these.
+"""Uses of a line's channels: ``in`` is ia + ib + ic, ``vn`` is va + vb + vc; ``i0`` and ``v0`` are a third of these.
 """
 CURRENTS: Mapping[str, tuple[float, float, float]] = {
     "ia": (1, 0, 0),
