@@ -120,12 +120,20 @@ def clipped(values: Values) -> bool:
     top, bottom = float(values.max(initial=0)), float(values.min(initial=0))
     if top <= 0 or bottom >= 0:
         return False
-    flat = (values >= top - 1e-6 * (top - bottom)) | (values <= bottom + 1e-6 * (top - bottom))
-    if flat.mean() < CLIPPED_SHARE:
-        return False
+    near = 1e-6 * (top - bottom)
+    # With four samples per cycle every sample may be at one of the extremes, but not several in a row at the same one.
+    return sum(_in_runs(flat) for flat in (values >= top - near, values <= bottom + near)) >= CLIPPED_SHARE * len(
+        values
+    )
+
+
+def _in_runs(flat: NDArray[np.bool_]) -> int:
+    """Return the number of samples in runs that are as long as those of a clipped waveform."""
+    if flat.mean() < CLIPPED_SHARE / 2:
+        return 0
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flat, [False]])))
     lengths = edges[1::2] - edges[::2]
-    return int(lengths[lengths >= CLIPPED_RUN].sum()) >= CLIPPED_SHARE * len(values)
+    return int(lengths[lengths >= CLIPPED_RUN].sum())
 
 
 def channel_findings(samples: Values, missing: Sequence[str], name: str) -> list[Finding]:

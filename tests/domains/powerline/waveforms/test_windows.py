@@ -51,6 +51,14 @@ def test_few_samples_per_cycle_are_interpolated(tmp_path: Path, per_cycle: float
     assert error.max() < 0.15
 
 
+@pytest.mark.parametrize("angle", range(0, 360, 15))
+def test_few_samples_per_cycle_give_no_warning(tmp_path: Path, angle: int) -> None:
+    shape = Shape(segments=((200.0, 200),))
+    waves = load_waves(shape, shape.times() + angle / 360 / 50)
+    record = open_waveforms(write_record(tmp_path, shape, waves).path)
+    assert [str(finding) for finding in record.findings if finding.level == "warning"] == []
+
+
 @given(
     segments=st.lists(
         st.tuples(st.sampled_from([50.0, 150.0, 200.0, 1200.0, 4800.0]), st.integers(1, 300)), min_size=1
