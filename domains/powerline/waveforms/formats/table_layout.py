@@ -214,8 +214,9 @@ def _header_lines(
             if len(header) == HEADER_LINES or (header and signs == others):
                 break
     if separator == BLANKS:
-        # A title has words too: names above names are in quotes.
-        header = [(k, cells) for k, cells in header if k == header[-1][0] or '"' in rows[k] or _are_units(cells)]
+        # A title has words too: names above the names are in quotes.
+        last = max((k for k, cells in header if not _are_units(cells)), default=None)
+        header = [(k, cells) for k, cells in header if k == last or '"' in rows[k] or _are_units(cells)]
     # A row below the names that is mostly numbers is no part of them: it is a row with an invalid value.
     while len(header) > 1 and 2 * sum(map(is_number, header[-1][1])) > count:
         first = header.pop()[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from domains.powerline.waveforms import ReadOptions, RecordError, open_waveforms
@@ -81,6 +81,8 @@ dialects = st.builds(
 
 @settings(max_examples=300)
 @given(dialect=dialects)
+@example(dialect=Dialect(separator=" ", units="bracket row"))
+@example(dialect=Dialect(separator="\t", units="row", time="clock", trailing=True))
 def test_a_table_is_read_in_any_dialect(dialect: Dialect) -> None:
     with tempfile.TemporaryDirectory() as folder:
         raw = read(dialect, Path(folder))
