@@ -16,6 +16,7 @@ from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.column_units import split_units
 from domains.powerline.waveforms.formats.columns import Times, timed_record
 from domains.powerline.waveforms.formats.matlab_file import load_variables
+from domains.powerline.waveforms.formats.table_layout import unique_names
 from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord, ReadOptions
 
 FEWEST_SAMPLES = 16
@@ -45,7 +46,7 @@ PARTS = {"data", "values", "value", "y", "signal", "signals"}
 """Names of fields that say only that they hold the samples; the name is that of the struct."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Array:
     """An array of numbers, and the struct in which it lies.
 
@@ -119,9 +120,12 @@ def read_matlab(path: Path, options: ReadOptions) -> RawRecord:
     rate, mains = _rate(content.arrays), _scalar(content.arrays, MAINS_NAME, 10, 80)
     names = split_units([name for name, _, _ in columns])
     uses = Counter(name for name, _ in names)
+    unique = unique_names(
+        [name if uses[name] == 1 else whole for (name, _), (whole, _, _) in zip(names, columns, strict=True)]
+    )
     channels = [
-        RawChannel(number, name if uses[name] == 1 else whole, own or given)
-        for number, ((name, own), (whole, given, _)) in enumerate(zip(names, columns, strict=True), 1)
+        RawChannel(number, name, own or given)
+        for number, (name, (_, own), (_, given, _)) in enumerate(zip(unique, names, columns, strict=True), 1)
     ]
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.stack([np.asarray(column, np.float32) for *_, column in columns])
@@ -160,7 +164,7 @@ def _collect(content: _Content, value: object, name: str, key: str, scope: str, 
 
 
 def _collect_struct(content: _Content, fields: Mapping[str, object], name: str, depth: int) -> None:
-    label = next((text for part in ("label", "Name", "name", "blockName") if (text := _text(fields.get(part)))), "")
+    label = next((text for part in ("label", "title", "Name", "name") if (text := _text(fields.get(part)))), "")
     for part, value in fields.items():
         own = name if part.lower() in PARTS and not (part == "signals" and depth > 0) else f"{name}.{part}"
         of_signal = label if part.lower() in PARTS else ""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.columns import Columns, Times, collected, timed_record
 from domains.powerline.waveforms.formats.encodings import decode_text
-from domains.powerline.waveforms.formats.table_layout import BLANKS
+from domains.powerline.waveforms.formats.table_layout import BLANKS, unique_names
 from domains.powerline.waveforms.formats.table_times import TimeColumns
 from domains.powerline.waveforms.formats.text_table import Dialect, is_number, table_batches
 from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord, ReadOptions
@@ -222,11 +222,15 @@ def _report_differences(
 
 def _channels(numbers: Sequence[int], entries: dict[int, dict[str, str]]) -> list[RawChannel]:
     descriptions = [entries.get(number, {}).get("desc", "") or str(number) for number in numbers]
-    channels, uses = [], Counter(descriptions)
-    for number, name in zip(numbers, descriptions, strict=True):
-        fields = entries.get(number, {})
-        group = fields.get("group", "")
-        if group and uses[name] > 1:
-            name = f"{group}|{name}"
-        channels.append(RawChannel(number, name, fields.get("units", ""), circuit=group))
-    return channels
+    uses = Counter(descriptions)
+    groups = [entries.get(number, {}).get("group", "") for number in numbers]
+    names = unique_names(
+        [
+            f"{group}|{name}" if group and uses[name] > 1 else name
+            for name, group in zip(descriptions, groups, strict=True)
+        ]
+    )
+    return [
+        RawChannel(number, name, entries.get(number, {}).get("units", ""), circuit=group)
+        for number, name, group in zip(numbers, names, groups, strict=True)
+    ]

@@ -273,11 +273,11 @@ def _names(header: Sequence[Sequence[str]], numeric: Sequence[bool]) -> tuple[tu
             lines.append(cells)
     if not lines:
         plain = tuple(unit or str(k) for k, unit in enumerate(units, 1))
-        return (_unique(plain) if any(units) else plain), tuple(units), False
+        return (unique_names(plain) if any(units) else plain), tuple(units), False
     names = list(lines[-1])
     if len(lines) > 1 and count >= 3:
         names = _joined(lines[-2], names)
-    return _unique(names), tuple(units), True
+    return unique_names(names), tuple(units), True
 
 
 def _joined(upper: Sequence[str], lower: Sequence[str]) -> list[str]:
@@ -300,7 +300,8 @@ def _joined(upper: Sequence[str], lower: Sequence[str]) -> list[str]:
     return names
 
 
-def _unique(names: Sequence[str]) -> tuple[str, ...]:
+def unique_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names with a number after those that occurred before, and a number instead of an empty one."""
     seen: dict[str, int] = {}
     unique = []
     for number, name in enumerate(names, 1):

@@ -45,6 +45,10 @@ SIGNALS = np.zeros((2,), dtype=[("values", object), ("dimensions", object), ("la
 SIGNALS[0] = (WAVES[:, :3], 3, "Iabc")
 SIGNALS[1] = (WAVES[:, 3:], 3, "Vabc")
 
+UNLABELLED = np.zeros((2,), dtype=SIGNALS.dtype)
+UNLABELLED[0] = (WAVES[:, :3], 3, "")
+UNLABELLED[1] = (WAVES[:, 3:], 3, "")
+
 VARIABLES: dict[str, dict[str, Any]] = {
     "vectors": {"t": T, **COLUMNS},
     "rows": {"Time": T[None, :], **{name: values[None, :] for name, values in COLUMNS.items()}},
@@ -114,6 +118,12 @@ def test_version_4_is_read(tmp_path: Path, kind: str) -> None:
 def test_channels_are_named_by_the_path_of_the_variable(tmp_path: Path, kind: str, names: list[str]) -> None:
     raw = read_matlab(saved(tmp_path, VARIABLES[kind]), ReadOptions())
     assert [channel.name for channel in raw.channels] == names
+
+
+def test_signals_without_labels_have_numbers(tmp_path: Path) -> None:
+    variables = {"Scope": {"time": T, "signals": UNLABELLED, "blockName": "model/Scope"}}
+    names = [channel.name for channel in read_matlab(saved(tmp_path, variables), ReadOptions()).channels]
+    assert names == ["Scope(1):1", "Scope(1):2", "Scope(1):3", "Scope(2):1", "Scope(2):2", "Scope(2):3"]
 
 
 def test_units_are_taken_from_names_and_from_a_variable(tmp_path: Path) -> None:
