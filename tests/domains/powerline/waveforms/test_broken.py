@@ -51,7 +51,10 @@ def test_a_broken_file_is_a_record_or_one_clear_line(whole: list[dict[str, bytes
     assert peak < PEAK_BYTES
 
 
-@given(data=st.binary(max_size=400), suffix=st.sampled_from([".cfg", ".cff", ".csv", ".parquet", ".pqd"]))
+@given(
+    data=st.binary(max_size=400),
+    suffix=st.sampled_from([".cfg", ".cff", ".csv", ".parquet", ".pqd", ".mat", ".out", ".inf"]),
+)
 @settings(max_examples=150)
 def test_arbitrary_bytes_are_refused_or_read(data: bytes, suffix: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
