@@ -202,7 +202,7 @@ def counted(numbers: Sequence[RunningNumber]) -> set[str]:
     """Return the words whose numbers are positions of channels, and not names of lines: they are all different.
 
     Example:
-        >>> counted([running_number(name) for name in ("F1-IA", "F2-IB", "F3-IC", "T1 UA", "T1 UB")])
+        >>> counted([running_number(name) for name in ("F1-IA", "F2-IB", "F3-IC", "Q1 UA", "Q1 UB")])
         {'F'}
     """
     by_word: dict[str, list[int]] = defaultdict(list)

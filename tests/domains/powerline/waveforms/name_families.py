@@ -1,4 +1,4 @@
-"""Channels of records: families of names in many languages, units, phase fields, orders and calculated extras."""
+"""Channels of records: families of names in many languages, units, phase fields, orders and calculated values."""
 
 from __future__ import annotations
 
