@@ -13,7 +13,9 @@ from domains.powerline.waveforms.cycles import STEADY_CURRENT, STEADY_VOLTAGE, C
 from domains.powerline.waveforms.record import CHANNELS, Finding, Segment
 from domains.powerline.waveforms.zero_sequence import with_estimated_zero_sequence
 
-ROLES = ("ia", "ib", "ic", "in", "i0", "va", "vb", "vc", "vab", "vbc", "vca", "vn", "v0")
+OPPOSITE = {"vba": "vab", "vcb": "vbc", "vac": "vca"}
+"""Phase-to-phase voltages of the opposite sign, such as U21, and those that they replace."""
+ROLES = ("ia", "ib", "ic", "in", "i0", "va", "vb", "vc", "vab", "vbc", "vca", *OPPOSITE, "vn", "v0")
 """Uses of a line's channels: ``in`` is ia + ib + ic, ``vn`` is va + vb + vc; ``i0`` and ``v0`` are a third of these.
 """
 CURRENTS: Mapping[str, tuple[float, float, float]] = {
@@ -87,6 +89,7 @@ def assembled(
         segments: segments of the record.
         frequency_hz: mains frequency.
     """
+    waves = {OPPOSITE.get(role, role): -wave if role in OPPOSITE else wave for role, wave in waves.items()}
     samples = np.zeros((rows, len(CHANNELS)), np.float32)
     missing: list[str] = []
     findings: list[Finding] = []

@@ -81,7 +81,7 @@ def _state(found: PhaseSet, loaded: LoadedChannels, frequency_hz: float) -> SetS
     waves = np.zeros((loaded.rows, 3), np.float32)
     for column, index in enumerate(found.channels):
         if index is not None:
-            waves[:, column] = loaded[index]
+            waves[:, column] = -loaded[index] if found.reversed else loaded[index]
     indices = [index for index in found.channels if index is not None]
     ranges = [float(np.ptp(loaded[index])) for index in indices]
     if not any(ranges):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from domains.powerline.waveforms.assembly import ROLES
+from domains.powerline.waveforms.assembly import OPPOSITE, ROLES
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.liveness import SetState
 from domains.powerline.waveforms.naming import PhaseSet, kind_of
@@ -87,7 +87,9 @@ def _bay(pair: Pair) -> Bay:
 def _roles(found: PhaseSet | None) -> dict[str, int]:
     if found is None:
         return {}
-    names = CHANNELS[:3] if found.kind == "current" else PAIRS if found.pairs else CHANNELS[3:]
+    names = CHANNELS[:3] if found.kind == "current" else CHANNELS[3:]
+    if found.pairs:
+        names = tuple(OPPOSITE) if found.reversed else PAIRS
     roles = {name: index for name, index in zip(names, found.channels, strict=True) if index is not None}
     if found.residual is not None and (len(roles) < 3 or found.pairs):
         letter = "i" if found.kind == "current" else "v"

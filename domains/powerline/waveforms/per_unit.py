@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from domains.powerline.waveforms.cycles import CyclePhasors, cycle_phasors
 from domains.powerline.waveforms.healthy_levels import HealthyLevels, healthy_levels
 from domains.powerline.waveforms.record import Finding, RawChannel, ReadOptions, Segment
+from domains.powerline.waveforms.units import rated_amperes
 
 NEAR_RATED = (0.75, 1.3)
 """Range of measured over rated voltage within which the rated voltage is accepted as the base."""
@@ -137,6 +138,9 @@ def _current_base(
     if highest <= 0.0:
         return 1.0, "no currents"
     known = next((channel for channel in channels if channel is not None), None)
+    if known is not None:
+        primary, secondary_rating = rated_amperes(known)
+        known = replace(known, primary=primary, secondary=secondary_rating)
     if known is not None and known.primary > max(1.0, known.secondary) and known.primary <= MOST_RATED_AMPERE:
         rated = _rated_current(known, levels, highest / float(np.sqrt(2)), secondary, name, findings)
         what = "CT rating" if rated == known.primary else "CT rating on the side of the values"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.assembly import assembled
+from domains.powerline.waveforms.assembly import OPPOSITE, assembled
 from domains.powerline.waveforms.assumed_voltages import assume_voltages
 from domains.powerline.waveforms.batch import folder_message
 from domains.powerline.waveforms.errors import RecordError
@@ -141,8 +141,11 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
 def _given_sets(bays: Sequence[Bay]) -> list[PhaseSet]:
     """Return the sets of channels that the user assigned, for the measurement of the frequency."""
     kinds: tuple[tuple[Kind, tuple[str, ...], bool], ...] = (
-        ("voltage", CHANNELS[3:], False), ("voltage", PAIRS, True), ("current", CHANNELS[:3], False)
-    )  # fmt: skip
+        ("voltage", CHANNELS[3:], False),
+        ("voltage", PAIRS, True),
+        ("voltage", tuple(OPPOSITE), True),
+        ("current", CHANNELS[:3], False),
+    )
     sets = []
     for bay in bays:
         for kind, (one, two, three), pairs in kinds:
@@ -208,8 +211,11 @@ def _line(
 
 def _channels_behind(raw: RawRecord, bay: Bay) -> tuple[RawChannel | None, ...]:
     """Return the channel from which each of the six waveforms is taken or computed, for its ratings."""
-    instead = {"va": "vab", "vb": "vbc", "vc": "vca"}
-    indices = [bay.roles.get(name, bay.roles.get(instead.get(name, ""))) for name in CHANNELS]
+    instead = dict(zip(CHANNELS[3:], zip(PAIRS, OPPOSITE, strict=True), strict=True))
+    indices = [
+        next((bay.roles[role] for role in (name, *instead.get(name, ())) if role in bay.roles), None)
+        for name in CHANNELS
+    ]
     return tuple(None if index is None else raw.channels[index] for index in indices)
 
 

@@ -63,7 +63,9 @@ _ENDINGS = re.compile(r"(?:rms|eff|peak|pk|pp|p|prim|pri|sec|ac|ln|ll|s)$")
 """Words that some write onto the unit: Arms, kVpeak, Vac."""
 _SCALE = re.compile(r"10\s*(?:\^|\*\*)\s*([+-]?\d)(?!\d)")
 _LOW_VOLTAGE_RATIO, _HIGHEST_KILOVOLTS = 15.0, 1500.0
-_LOW_CURRENT_RATIO, _HIGHEST_KILOAMPERES = 30.0, 30.0
+_LOW_CURRENT_RATIO, _HIGHEST_KILOAMPERES = 10.0, 10.0
+_LOWEST_SECONDARY = 0.05
+"""Lowest secondary rating of a current transformer, in A."""
 
 
 class Unit(NamedTuple):
@@ -159,23 +161,33 @@ def primary_factor(channel: RawChannel) -> float:
     return unit.factor * ratio
 
 
-def rated_primary(channel: RawChannel) -> float:
-    """Return the primary rating of the header in A or V.
+def rated_amperes(channel: RawChannel) -> tuple[float, float]:
+    """Return the primary and the secondary rating of a channel of currents in A.
 
-    Ratings are given in A and V whatever the unit of the values, except where the unit is a pair such as A/kA.
+    Ratings are given in A whatever the unit of the values, except where a secondary of 1 or 5 A is written in kA, or
+    where only kA make the ratio plausible.
+
+    Example:
+        >>> rated_amperes(RawChannel(1, "Ia", "kA", primary=1.2, secondary=0.001))
+        (1200.0, 1.0)
     """
     unit = read_unit(channel.unit)
-    if channel.secondary and unit.second > unit.factor:
-        ratio = channel.primary / channel.secondary
-        return channel.primary * (unit.second / unit.factor if _ratio_of_pair(unit, channel.primary, ratio) else 1.0)
-    return channel.primary
+    primary, secondary = channel.primary, channel.secondary
+    if max(unit.factor, unit.second) == 1e3 and secondary > 0:
+        if unit.factor == 1e3 and secondary < _LOWEST_SECONDARY:
+            return primary * 1e3, secondary * 1e3
+        if _ratio_of_pair(unit, primary, primary / secondary):
+            return primary * 1e3, secondary
+    return primary, secondary
 
 
 def _ratio_of_pair(unit: Unit, primary: float, ratio: float) -> bool:
-    """Return True if the primary rating is given in the second unit of a pair, the larger one.
+    """Return True if the primary rating is given in thousands of the secondary's unit.
 
     A ratio in one unit is larger: voltage transformers for less than 1.5 kV are not used on lines.
     """
+    if ratio == 1.0:
+        return False
     if unit.kind == "voltage":
         return primary <= _HIGHEST_KILOVOLTS and ratio <= _LOW_VOLTAGE_RATIO
     return primary <= _HIGHEST_KILOAMPERES and ratio <= _LOW_CURRENT_RATIO

@@ -194,3 +194,20 @@ def test_phase_to_phase_voltages_become_voltages_to_ground(tmp_path: Path) -> No
     record = open_waveforms(write_record(tmp_path, shape, waves).path)
     assert record.lines[0].samples == pytest.approx(load_waves(shape) / PEAK, abs=1e-3)
     assert "no-ground-voltages" in codes(record)
+
+
+def test_phase_to_phase_voltages_of_the_opposite_sign_give_the_same_line(tmp_path: Path) -> None:
+    records = []
+    for folder, names, sign in (("ab", ("VAB", "VBC", "VCA"), 1), ("ba", ("U21", "U32", "U13"), -1)):
+        shape = replace(Shape(), names=("IA", "IB", "IC", *names), phases=NO_PHASES)
+        waves = load_waves(shape)
+        waves[:, 3:] -= np.roll(waves[:, 3:], -1, axis=1)
+        waves[:, 3:] *= sign
+        (tmp_path / folder).mkdir()
+        records.append(open_waveforms(write_record(tmp_path / folder, shape, waves).path))
+    straight, opposite = records
+    assert opposite.lines[0].samples == pytest.approx(straight.lines[0].samples, abs=1e-3)
+    assert opposite.lines[0].voltage_base == pytest.approx(straight.lines[0].voltage_base, rel=1e-3)
+    assert opposite.lines[0].channels_option.endswith("vba=4 vcb=5 vac=6")
+    again = open_waveforms(opposite.path, options=ReadOptions(channels=opposite.lines[0].channels_option))
+    assert np.array_equal(again.lines[0].samples, opposite.lines[0].samples)

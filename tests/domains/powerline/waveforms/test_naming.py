@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from domains.powerline.waveforms.naming import PhaseSet, kind_of, phase_sets
 from domains.powerline.waveforms.record import RawChannel
-from domains.powerline.waveforms.units import primary_factor, rated_primary, read_unit, unit_of
+from domains.powerline.waveforms.units import primary_factor, rated_amperes, read_unit, unit_of
 from tests.domains.powerline.waveforms.name_families import (
     CALCULATED,
     CURRENT_UNITS,
@@ -347,22 +348,40 @@ def test_any_text_may_be_a_unit(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "side", "primary", "secondary", "factor", "rating"),
+    ("unit", "side", "primary", "secondary", "factor"),
     [
-        ("kV", "P", 110.0, 0.1, 1e3, 110.0),
-        ("V", "S", 110e3, 100.0, 1100.0, 110e3),
-        ("В/кВ", "S", 110.0, 100.0, 1100.0, 110e3),
-        ("V/kV", "S", 110e3, 100.0, 1100.0, 110e3),
-        ("V/kV", "S", 110.0, 0.1, 1100.0, 110.0),
-        ("A/kA", "S", 1.5, 5.0, 300.0, 1500.0),
-        ("A/kA", "S", 1500.0, 5.0, 300.0, 1500.0),
-        ("А", "S", 1000.0, 5.0, 200.0, 1000.0),
-        ("A", "S", 1000.0, 0.0, 1.0, 1000.0),
+        ("kV", "P", 110.0, 0.1, 1e3),
+        ("V", "S", 110e3, 100.0, 1100.0),
+        ("В/кВ", "S", 110.0, 100.0, 1100.0),
+        ("V/kV", "S", 110e3, 100.0, 1100.0),
+        ("V/kV", "S", 110.0, 0.1, 1100.0),
+        ("V/kV", "S", 1.0, 1.0, 1.0),
+        ("A/kA", "S", 1.5, 5.0, 300.0),
+        ("A/kA", "S", 1500.0, 5.0, 300.0),
+        ("А", "S", 1000.0, 5.0, 200.0),
+        ("A", "S", 1000.0, 0.0, 1.0),
     ],
 )
 def test_ratios_of_two_units_give_primary_values(
-    unit: str, side: str, primary: float, secondary: float, factor: float, rating: float
+    unit: str, side: Literal["P", "S"], primary: float, secondary: float, factor: float
 ) -> None:
-    channel = RawChannel(1, "x", unit, primary=primary, secondary=secondary, side=side)  # type: ignore[arg-type]
+    channel = RawChannel(1, "x", unit, primary=primary, secondary=secondary, side=side)
     assert primary_factor(channel) == pytest.approx(factor)
-    assert rated_primary(channel) == pytest.approx(rating)
+
+
+@pytest.mark.parametrize(
+    ("unit", "primary", "secondary", "ratings"),
+    [
+        ("A", 1000.0, 5.0, (1000.0, 5.0)),
+        ("kA", 1000.0, 5.0, (1000.0, 5.0)),
+        ("kA", 1.2, 0.001, (1200.0, 1.0)),
+        ("kA", 1.2, 1.0, (1200.0, 1.0)),
+        ("kA", 1.0, 1.0, (1.0, 1.0)),
+        ("A/kA", 1.5, 5.0, (1500.0, 5.0)),
+        ("A/kA", 1500.0, 5.0, (1500.0, 5.0)),
+    ],
+)
+def test_ratings_of_current_transformers_are_in_amperes(
+    unit: str, primary: float, secondary: float, ratings: tuple[float, float]
+) -> None:
+    assert rated_amperes(RawChannel(1, "x", unit, primary=primary, secondary=secondary)) == pytest.approx(ratings)
