@@ -13,7 +13,7 @@ _SIGNS = (
         "direct quantity",
         rf"(?<![A-Z])\d*[IUV]DC(?![A-Z])|\d ?VDC\b|\bDC$|{_AFTER_PHASE}DC\b|直流|ПОСТОЯН|БАТАР|\bАКБ\b",
     ),
-    ("calculated: root mean square", rf"\bT?RMS\b|{_AFTER_PHASE}T?RMS$|\bEFF\b|ДЕЙСТВ|ЭФФ|有效值"),
+    ("calculated: root mean square", rf"\b[IUV]?T?RMS\b|{_AFTER_PHASE}T?RMS$|\bEFF\b|ДЕЙСТВ|ЭФФ|有效值"),
     (
         "calculated: magnitude or angle",
         r"\b(?:MAG|MAGN|MAGNITUDE|ANGLE|PHI|AMPL|AMPLITUDE|COS|SIN)\b|(?<!^)\b(?:ANG|WINKEL)\b|\bУГОЛ\b|АМПЛ|相角|角度|幅值|∠|"
@@ -50,7 +50,7 @@ _SIGNS_WITHOUT_PHASE = (
     ("calculated: increment", rf"\bD[IUV](?:{_PHASE}|0)\b"),
     (
         "calculated: sequence or axis component",
-        r"\b[IUV]?(?:POS|NEG|ZERO|POSITIVE|NEGATIVE|INVERSE|DIRECTE)\b|\b[IUV](?:D|Q|ALPHA|BETA)\b|НУЛЕВ\w* ПОСЛ",
+        r"\b[IUV]?(?:POS|NEG|ZERO|POSITIVE|NEGATIVE|INVERSE|DIRECTE)\b|\b[IUV](?:D|Q|ALPHA|BETA)\b",
     ),
 )
 """Signs that may be the name of a place, such as Power Station, where the name says a phase."""

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from domains.powerline.waveforms.calculated import calculated
-from domains.powerline.waveforms.units import Kind, words_of
+from domains.powerline.waveforms.units import Kind, without_unit, words_of
 
 LETTERS, LINES = "A B C", "L1 L2 L3"
 PHASES: dict[str, tuple[str, str, str]] = {
@@ -75,7 +75,7 @@ _ATP = re.compile(r"^\s*([cv])\s*:\s*(?=\S)", re.IGNORECASE)
 _THREE = re.compile(r"(?<![A-Za-z])([IUVE])[ _\-.]*ABC[ _\-.:\[(#]*([0-3])(?!\d)", re.IGNORECASE)
 """Element of an array of three phases, as in Iabc[1]."""
 _LEADING = re.compile(
-    r"^\W*(?P<word>(?!(?:[IUVELRSTABC]|IL|UL|VL|PH|PHASE|FASE|ФАЗА)\W*\d)[^\W\d_]{0,8})[ .#№:]*"
+    r"^\W*(?P<word>(?!(?:[IUVEL]|IL|UL|VL|PH|PHASE|FASE|ФАЗА)\W*\d)[^\W\d_]{0,8})[ .#№:]*"
     r"(?!3\s*[IUV]\s*[0-2OОоo])(?P<number>\d{1,4})"
     r"(?:\s*[-:._)\]\s,;|#/]\s*|(?=[IUVE](?:[ABCRST]|L\d|[0O]|[123])(?![A-Z])))(?=\S)",
     re.IGNORECASE,
@@ -208,10 +208,12 @@ def counted(numbers: Sequence[RunningNumber]) -> set[str]:
     by_word: dict[str, list[int]] = defaultdict(list)
     for found in numbers:
         by_word[found.word].append(found.number)
+    letters = sum(word in ("A", "B", "C", "R", "S", "T") for word in by_word)
     return {
         word
         for word, given in by_word.items()
         if len(set(given)) == len(given) > 1
+        and (len(word) != 1 or letters < 2)
         and (not word or word in _COUNTED or (len(given) > 2 and given == [*range(given[0], given[0] + len(given))]))
     }
 
@@ -249,7 +251,8 @@ def _compatible(name: str) -> str:
     if len(name) > MOST_LETTERS:
         name = f"{name[: MOST_LETTERS // 2]} {name[-MOST_LETTERS // 2 :]}"
     text = "".join(char if char in _ROMAN else unicodedata.normalize("NFKC", char) for char in name)
-    return _PHASE_SIGN.sub(" ph ", text.replace("'", "").replace('"', ""))
+    text = without_unit(text.replace("'", "").replace('"', ""))
+    return _PHASE_SIGN.sub(" ph ", text)
 
 
 def _words(text: str, zero_based: bool) -> list[str]:

@@ -87,7 +87,7 @@ def _bay(pair: Pair) -> Bay:
 def _roles(found: PhaseSet | None) -> dict[str, int]:
     if found is None:
         return {}
-    names = CHANNELS[:3] if found.kind == "current" else CHANNELS[3:]
+    names: tuple[str, ...] = CHANNELS[:3] if found.kind == "current" else CHANNELS[3:]
     if found.pairs:
         names = tuple(OPPOSITE) if found.reversed else PAIRS
     roles = {name: index for name, index in zip(names, found.channels, strict=True) if index is not None}

@@ -41,7 +41,7 @@ from domains.powerline.waveforms.channel_name import (
     running_number,
 )
 from domains.powerline.waveforms.record import RawChannel
-from domains.powerline.waveforms.units import Kind, read_unit, unit_of
+from domains.powerline.waveforms.units import Kind, channel_unit, read_unit, unit_of
 
 __all__ = ["Kind", "PhaseSet", "kind_of", "phase_sets", "unit_of"]
 
@@ -94,7 +94,7 @@ def kind_of(channel: RawChannel) -> Kind:
 
 
 def _kind(channel: RawChannel, name: ChannelName) -> Kind:
-    unit = read_unit(channel.unit)
+    unit = channel_unit(channel)
     if unit.state == "other":
         return ""
     # Data acquisition cards give every channel the unit V.

@@ -61,6 +61,9 @@ _SIDES = words_of(
 """Words, in lower case, that may precede the unit."""
 _ENDINGS = re.compile(r"(?:rms|eff|peak|pk|pp|p|prim|pri|sec|ac|ln|ll|s)$")
 """Words that some write onto the unit: Arms, kVpeak, Vac."""
+_IN_NAME = re.compile(r"(?<=[^\s(\[])\s*[(\[]([^()\[\]]{1,12})[)\]]\s*$")
+MOST_LETTERS = 128
+"""Letters at the end of a name in which a unit is looked for."""
 _SCALE = re.compile(r"10\s*(?:\^|\*\*)\s*([+-]?\d)(?!\d)")
 _LOW_VOLTAGE_RATIO, _HIGHEST_KILOVOLTS = 15.0, 1500.0
 _LOW_CURRENT_RATIO, _HIGHEST_KILOAMPERES = 10.0, 10.0
@@ -136,9 +139,32 @@ def _one(token: str) -> tuple[Kind, float] | None:
     return _UNITS.get(bare) if bare and bare != lower else None
 
 
+def channel_unit(channel: RawChannel) -> Unit:
+    """Read the unit of a channel, or else the one in brackets at the end of its name, as in "Ia [kA]"."""
+    unit = read_unit(channel.unit)
+    if unit.state != "none":
+        return unit
+    found = _in_name(channel.name)
+    return unit if found is None else read_unit(found[1])
+
+
+def without_unit(name: str) -> str:
+    """Return a name without a unit in brackets at its end."""
+    found = _in_name(name)
+    return name if found is None else name[: found.start()]
+
+
+def _in_name(name: str) -> re.Match[str] | None:
+    """Return the unit in brackets at the end of a name; A and B alone may be phases or places."""
+    found = _IN_NAME.search(name, max(0, len(name) - MOST_LETTERS))
+    if found is None or found[1].strip() in ("A", "B", "a", "b", "А", "В"):
+        return None
+    return found if read_unit(found[1]).state == "known" else None
+
+
 def unit_of(channel: RawChannel) -> tuple[Kind, float]:
     """Return the kind of quantity and the factor to A or V by the unit; kind ``""`` if the unit does not give it."""
-    unit = read_unit(channel.unit)
+    unit = channel_unit(channel)
     return unit.kind, unit.factor
 
 
@@ -152,7 +178,7 @@ def primary_factor(channel: RawChannel) -> float:
         >>> primary_factor(RawChannel(1, "Ua", "В/кВ", primary=110, secondary=100, side="S"))
         1100.0
     """
-    unit = read_unit(channel.unit)
+    unit = channel_unit(channel)
     if channel.side != "S" or not channel.secondary:
         return unit.factor
     ratio = channel.primary / channel.secondary
@@ -171,7 +197,7 @@ def rated_amperes(channel: RawChannel) -> tuple[float, float]:
         >>> rated_amperes(RawChannel(1, "Ia", "kA", primary=1.2, secondary=0.001))
         (1200.0, 1.0)
     """
-    unit = read_unit(channel.unit)
+    unit = channel_unit(channel)
     primary, secondary = channel.primary, channel.secondary
     if max(unit.factor, unit.second) == 1e3 and secondary > 0:
         if unit.factor == 1e3 and secondary < _LOWEST_SECONDARY:

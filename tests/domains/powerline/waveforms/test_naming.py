@@ -194,7 +194,7 @@ def test_a_unit_that_is_no_waveform_and_an_unknown_unit_are_named() -> None:
         ("VA VB VC VS", [("VA", "VB", "VC")]),
         ("F1-IA F2-IB F3-IC F4-IG F5-VA F6-VB F7-VC", [("F1-IA", "F2-IB", "F3-IC"), ("F5-VA", "F6-VB", "F7-VC")]),
         ("T1_IA T1_IC T2_IA T2_IB T2_IC", [("T1_IA", None, "T1_IC"), ("T2_IA", "T2_IB", "T2_IC")]),
-        ("T1_IA T2_IB T3_IC", []),
+        ("North_IA South_IB West_IC", []),
         ("IA_SUB_A IA_SUB_B IA_SUB_C", []),
         (
             "BUS1UA BUS1UB BUS1UC LINE1IA LINE1IB LINE1IC",
@@ -385,3 +385,13 @@ def test_ratings_of_current_transformers_are_in_amperes(
     unit: str, primary: float, secondary: float, ratings: tuple[float, float]
 ) -> None:
     assert rated_amperes(RawChannel(1, "x", unit, primary=primary, secondary=secondary)) == pytest.approx(ratings)
+
+
+def test_a_unit_in_brackets_behind_the_name_is_the_unit() -> None:
+    channels = channels_of(("Ia [kA]", "Ib [kA]", "Ic [kA]", "Ua (V)", "Ub (V)", "Uc (V)"))
+    sets, _ = phase_sets(channels)
+    assert [(one.kind, one.label) for one in sets] == [("current", ""), ("voltage", "")]
+    assert unit_of(channels[0]) == ("current", 1e3)
+    assert unit_of(RawChannel(1, "IA(A)", "kA")) == ("current", 1e3)
+    names = [f"I{phase} ({side})" for phase in "abc" for side in "AB"]
+    assert sets_of(*names) == [("Ia (A)", "Ib (A)", "Ic (A)"), ("Ia (B)", "Ib (B)", "Ic (B)")]
