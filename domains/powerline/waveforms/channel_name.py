@@ -67,7 +67,7 @@ _ROMAN = "".join(map(chr, range(0x2160, 0x2180)))
 NO_SPACES = _CJK + _ROMAN
 """Characters, for a class in a regular expression, of scripts that write words without spaces."""
 _TOKEN = re.compile(rf"[{_ROMAN}]|[{_CJK}]+|[^\W_{_CJK}{_ROMAN}]+")
-_CAMEL = re.compile(r"(?<=[^\W\d_][^\W\d_A-ZА-Я])(?=[A-ZА-Я])")
+_CAMEL = re.compile(r"(?<=[^\W\d_][^\W\d_A-ZА-Я])(?=[A-ZА-Я])|(?<=[A-ZА-Яa-zа-я]\d)(?=[A-ZА-Я][a-zа-я]{2})")
 _BUS_AND_PHASE = re.compile(r"(?<![^\W_])((?=\d*[^\W\d_]{2})\w*\d)([IUViuv](?:[ABCNRSTabcnrst]|[Ll][123]))(?!\w)")
 """Name of a place that ends in a digit, with the quantity and the phase behind it, as in BUS1UA."""
 _PHASE_SIGN = re.compile(r"[φΦ]|Ø(?=[\s_\-.]?(?:[ABCRST]|L?[123])(?!\w))|(?<=[IUViuvІі])ф")
@@ -190,9 +190,9 @@ def running_number(name: str, *, trailing: bool = False) -> RunningNumber | None
         ('UA', 4, None)
     """
     if trailing:
-        found = _TRAILING.search(name)
+        found = _TRAILING.search(name, max(0, len(name) - MOST_LETTERS))
         return None if found is None else RunningNumber("", int(found[1]), name[: found.start()])
-    found = _LEADING.match(name)
+    found = _LEADING.match(name, 0, MOST_LETTERS)
     if found is None:
         return None
     return RunningNumber(found["word"].upper(), int(found["number"]), name[found.end() :])
