@@ -144,7 +144,7 @@ def _stored(path: Path, options: ReadOptions) -> NDArray[np.uint8]:
                 f"{path} has {size:,} bytes: reading it would need too much memory; export fewer observations: "
                 f"max_bytes allows at most {options.max_bytes:,} bytes"
             )
-        return np.memmap(path, np.uint8, "r") if size else np.empty(0, np.uint8)
+        return np.memmap(path, np.uint8, "r").view(np.ndarray) if size else np.empty(0, np.uint8)
     except OSError as error:
         raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
 

@@ -163,7 +163,7 @@ class CapturedValues:
     def statistics(self, indices: Sequence[int] | None = None) -> ChannelStatistics:
         """Return the statistics of some channels: see ``ChannelValues.statistics``."""
         wanted = range(len(self._series)) if indices is None else indices
-        parts = [statistics_of(self.read([index])) for index in wanted]
+        parts = [statistics_of(self.read([index])) for index in wanted] or [statistics_of(self.read([]))]
         return ChannelStatistics(
             lowest=np.concatenate([part.lowest for part in parts]),
             highest=np.concatenate([part.highest for part in parts]),

@@ -28,6 +28,8 @@ ASSUMED_HZ = 50.0
 """Nominal frequency by which times in cycles become seconds if the file states none."""
 EVEN_STEPS = 0.05
 """Largest deviation of explicit times from even ones, in steps, for which one rate is used."""
+IRREGULAR_STEPS = 0.2
+"""Largest difference of mean and usual step, in steps, for which irregular times have a usable rate."""
 MAX_SHARED = 8
 """Largest number of series of which each shares the values of the next."""
 MAX_RUNS = 10_000
@@ -68,11 +70,13 @@ class Clock:
         segments: segments of one rate each; the first sample has number 0 and time 0.
         first_s: time of the first sample in seconds after the start of the observation.
         absolute_ns: Unix time of the first sample, if the times are absolute.
+        irregular: True if the times are so irregular that only their mean rate is used.
     """
 
     segments: tuple[Segment, ...]
     first_s: float
     absolute_ns: int | None = None
+    irregular: bool = False
 
 
 def read_data_source(body: Body) -> DataSource:
@@ -227,9 +231,10 @@ class Observation:
             return None
         values, position = vector
         scale, offset = (
-            next((value for one in (series, holder) if (value := one.number(tag)) is not None), default)
-            for tag, default in ((tags.SERIES_SCALE, 1.0), (tags.SERIES_OFFSET, 0.0))
+            holder.number(tag) if (own := series.number(tag)) is None else own
+            for tag in (tags.SERIES_SCALE, tags.SERIES_OFFSET)
         )
+        scale, offset = 1.0 if scale is None else scale, offset or 0.0
         if defined.method & tags.SCALED:
             return values, position, scale, offset
         if values.dtype.kind in "iu" and scale not in (0.0, 1.0):
@@ -300,6 +305,9 @@ class Observation:
             return Clock((Segment(0, rows, self._options.rate_hz, 0.0),), first_s, absolute_ns)
         if clock is None:
             raise body.error(position, "its times are unusable: set the sampling rate with --rate")
+        if clock.irregular:
+            message = f"the times are irregular: their mean rate of {clock.segments[0].rate_hz:.6g} Hz is used"
+            self.findings.append(Finding("warning", "times-irregular", message))
         last = clock.segments[-1]
         if last.stop != rows:
             message = f"there are times for {last.stop} samples, but {rows} samples: the last sampling rate continues"
@@ -401,4 +409,10 @@ def _of_times(times: NDArray[np.float64], resolution_s: float = 0.0) -> Clock | 
     stamps = np.round(since * 1e9).astype(np.int64)
     segments, _ = find_segments(SampleClock(count, [(0.0, count)], None, stamps, 1e-9))
     covered = bool(segments) and segments[0].first == 0 and all(a.stop == b.first for a, b in pairwise(segments))
-    return Clock(segments, first_s) if covered and all(segment.rate_hz < 1e12 for segment in segments) else None
+    if covered and all(segment.rate_hz < 1e12 for segment in segments):
+        return Clock(segments, first_s)
+    # The times are irregular, but no gap is as long as to make the mean step differ from the usual one.
+    usual = float(np.median(np.diff(times)))
+    if 1e-12 < step < 1e6 and abs(usual - step) <= IRREGULAR_STEPS * step:
+        return Clock((Segment(0, count, 1 / step, 0.0),), first_s, irregular=True)
+    return None

@@ -6,9 +6,10 @@ compared with the bytes that exist before anything is read, and bodies are infla
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,14 +26,14 @@ SIGNATURE = UUID("4a111440-e49f-11cf-9900-505144494600").bytes_le
 """First bytes of every record, hence of the file."""
 HEADER_BYTES = 64
 COLLECTION, SCALAR, VECTOR = 1, 2, 3
-DTYPES = {
-    1: "<u1", 2: "<u2", 3: "<u4",
-    10: "<u1", 11: "<u2",
-    20: "<i1", 21: "<i2", 22: "<i4",
-    30: "<u1", 31: "<u2", 32: "<u4",
-    40: "<f4", 41: "<f8",
+NUMBERS = {
+    1: "<B", 2: "<H", 3: "<I",
+    10: "<B", 11: "<H",
+    20: "<b", 21: "<h", 22: "<i",
+    30: "<B", 31: "<H", 32: "<I",
+    40: "<f", 41: "<d",
 }  # fmt: skip
-"""Types of numbers by their identifiers: booleans, characters, whole numbers, real numbers."""
+"""Codes of numbers by their types: booleans, characters, whole numbers, real numbers."""
 CHAR1, CHAR2, TIMESTAMP, GUID = 10, 11, 50, 60
 STAMP = np.dtype([("day", "<u4"), ("seconds", "<f8")])
 UNIX_DAY = 25569
@@ -41,13 +42,18 @@ LAST_DAY = UNIX_DAY + 100_000
 MAX_RATIO = 100
 """Largest ratio of inflated bytes to the size of the file, beyond ``LEAST_INFLATED``; waveforms reach 10."""
 LEAST_INFLATED = 32 << 20
-MAX_ELEMENTS = 500_000
+MAX_COLLECTION = 100_000
+"""Largest number of elements of one collection."""
+MAX_ELEMENTS = 2_000_000
 """Largest number of elements that are read from one record."""
+MAX_READINGS = 8
+"""Largest number of times that every element is read on average: collections with shared series several times."""
 _HEADER = struct.Struct("<16s16s4I16x")
 _ELEMENT = struct.Struct("<16sBBBx8s")
 _LINK = struct.Struct("<II")
 _COUNT = struct.Struct("<I")
 _FIRST_CHUNK, _LAST_CHUNK = 4096, 1 << 20
+_MAX_STREAMS = 20_000
 
 Bytes = NDArray[np.uint8]
 
@@ -154,7 +160,9 @@ class RecordChain:
         """
         inflated = bytearray()
         at = 0
-        while _is_stream(stored[at : at + 2]):
+        for _ in range(_MAX_STREAMS):
+            if not _is_stream(stored[at : at + 2]):
+                break
             first, fed, chunk = len(inflated), at + 2, _FIRST_CHUNK
             stream = zlib.decompressobj(-zlib.MAX_WBITS)
             try:
@@ -220,11 +228,11 @@ class Body:
 
     def __init__(self, path: Path, content: Bytes, position: int, start: int | None) -> None:
         self.content = content
+        self._bytes = content.data
         self._path = path
         self._position = position
         self._start = start
-        self._elements_left = min(len(content) // _ELEMENT.size, MAX_ELEMENTS)
-        self._collections: dict[int, Collection] = {}
+        self._elements_left = min(MAX_READINGS * len(content) // _ELEMENT.size, MAX_ELEMENTS)
 
     @property
     def root(self) -> Collection:
@@ -237,29 +245,24 @@ class Body:
             return RecordError.at_byte(self._path, self._start + offset, message)
         return RecordError.at_byte(self._path, self._position, f"{message} (byte {offset} of the inflated body)")
 
-    def part(self, offset: int, size: int, what: str) -> Bytes:
+    def part(self, offset: int, size: int, what: str) -> memoryview:
         """Return bytes of the body; what: names them for the message if they do not exist."""
-        if offset + size > len(self.content):
+        if offset + size > len(self._bytes):
             raise self.error(offset, f"{what} of {size:,} bytes lies outside its record: the file is damaged")
-        return self.content[offset : offset + size]
+        return self._bytes[offset : offset + size]
 
     def count(self, offset: int, what: str) -> int:
         """Return the number of entries or values that is stored at a position."""
-        (count,) = _COUNT.unpack(self.part(offset, _COUNT.size, what).tobytes())
-        return int(count)
+        return int(_COUNT.unpack(self.part(offset, _COUNT.size, what))[0])
 
     def collection(self, offset: int) -> Collection:
-        """Return the collection at a position, which is read once."""
-        if offset not in self._collections:
-            count = self.count(offset, "a collection")
-            entries = self.part(offset + _COUNT.size, count * _ELEMENT.size, "a collection")
-            # Collections that do not overlap have room for no more elements.
-            self._elements_left -= count
-            if self._elements_left < 0:
-                raise self.error(offset, "the collections of the record overlap or are too large: the file is damaged")
-            elements = [Element(*fields) for fields in _ELEMENT.iter_unpack(entries.tobytes())]
-            self._collections[offset] = Collection(self, elements)
-        return self._collections[offset]
+        """Return the collection at a position."""
+        count = self.count(offset, "a collection")
+        entries = self.part(offset + _COUNT.size, count * _ELEMENT.size, "a collection")
+        self._elements_left -= count
+        if self._elements_left < 0 or count > MAX_COLLECTION:
+            raise self.error(offset, "the collections of the record overlap or are too large: the file is damaged")
+        return Collection(self, map(Element._make, _ELEMENT.iter_unpack(entries)))
 
 
 class Collection:
@@ -270,7 +273,7 @@ class Collection:
         elements: its elements in their order.
     """
 
-    def __init__(self, body: Body, elements: list[Element]) -> None:
+    def __init__(self, body: Body, elements: Iterable[Element]) -> None:
         self.body = body
         self._by_tag: dict[bytes, list[Element]] = {}
         for element in elements:
@@ -295,24 +298,20 @@ class Collection:
     def _nested(self, element: Element) -> Collection:
         return self.body.collection(_LINK.unpack(element.content)[0])
 
-    def _scalar(self, tag: bytes, size: int, types: tuple[int, ...]) -> tuple[int, bytes] | None:
-        """Return type and bytes of a scalar of one of some types; size 0 for the size of its type."""
-        element = self._first(tag, SCALAR)
-        if element is None or element.type not in types:
-            return None
-        size = size or np.dtype(DTYPES[element.type]).itemsize
+    def _scalar(self, element: Element, size: int) -> bytes | memoryview:
+        """Return the bytes of a scalar; empty if it is said to be embedded where it has no room."""
         if element.embedded:
-            return (element.type, element.content[:size]) if size <= len(element.content) else None
-        offset = _LINK.unpack(element.content)[0]
-        return element.type, self.body.part(offset, size, "a value").tobytes()
+            return element.content[:size] if size <= len(element.content) else b""
+        return self.body.part(_LINK.unpack(element.content)[0], size, "a value")
 
     def number(self, tag: bytes) -> float | None:
         """Return a number; None if it is missing or not finite."""
-        found = self._scalar(tag, 0, tuple(DTYPES))
-        if found is None:
+        element = self._first(tag, SCALAR)
+        code = None if element is None else NUMBERS.get(element.type)
+        if element is None or code is None:
             return None
-        value = float(np.frombuffer(found[1], DTYPES[found[0]])[0])
-        return value if np.isfinite(value) else None
+        value = float(struct.unpack(code, self._scalar(element, struct.calcsize(code)))[0])
+        return value if math.isfinite(value) else None
 
     def whole(self, tag: bytes) -> int | None:
         """Return a whole number; None if it is missing."""
@@ -321,13 +320,16 @@ class Collection:
 
     def guid(self, tag: bytes) -> bytes:
         """Return an identifier; empty if it is missing."""
-        found = self._scalar(tag, 16, (GUID,))
-        return b"" if found is None else found[1]
+        element = self._first(tag, SCALAR)
+        return bytes(self._scalar(element, 16)) if element is not None and element.type == GUID else b""
 
     def moment_ns(self, tag: bytes) -> int | None:
         """Return a time as Unix nanoseconds; None if it is missing or no plausible time."""
-        found = self._scalar(tag, STAMP.itemsize, (TIMESTAMP,))
-        return None if found is None else stamp_ns(*struct.unpack("<Id", found[1]))
+        element = self._first(tag, SCALAR)
+        if element is None or element.type != TIMESTAMP:
+            return None
+        stored = self._scalar(element, STAMP.itemsize)
+        return stamp_ns(*struct.unpack("<Id", stored)) if stored else None
 
     def text(self, tag: bytes) -> bytes:
         """Return a text up to its end mark, undecoded; text of two-byte characters becomes UTF-8."""
@@ -341,7 +343,7 @@ class Collection:
     def _text(self, element: Element) -> bytes:
         if element.type not in (CHAR1, CHAR2):
             return b""
-        stored = self._values(element, np.dtype(DTYPES[element.type])).tobytes()
+        stored = self._values(element, np.dtype(NUMBERS[element.type])).tobytes()
         if element.type == CHAR2:
             stored = stored.decode("utf-16-le", "replace").encode("utf-8", "replace")
         return stored.split(b"\0", 1)[0].strip()
@@ -352,7 +354,7 @@ class Collection:
         if element is None:
             return None
         offset = _LINK.unpack(element.content)[0]
-        dtype = STAMP if element.type == TIMESTAMP else np.dtype(DTYPES.get(element.type, "V0"))
+        dtype = STAMP if element.type == TIMESTAMP else np.dtype(NUMBERS.get(element.type, "V0"))
         if dtype.itemsize == 0:
             raise self.body.error(offset, f"values of the type {element.type} are no numbers")
         return self._values(element, dtype), offset

@@ -442,6 +442,42 @@ def test_coarse_times_are_even_within_their_resolution(tmp_path: Path, times: st
     assert raw.segments[0].rate_hz == pytest.approx(7680.0, rel=0.005)
 
 
+def test_irregular_times_have_a_mean_rate(tmp_path: Path) -> None:
+    event = Event(three_phase(4000.0, 0.5), rate_hz=4000.0)
+    written = write(document(Form(compress=False, times="values", checksum=""), events=(event,)))
+    times = sample_times(event)
+    irregular = times + np.random.default_rng(1).uniform(-0.6, 0.6, len(times)) / 4000
+    raw = read(tmp_path, written.replace(times.tobytes(), irregular.tobytes()))
+    assert codes(raw) == ["times-irregular"]
+    assert [one.rate_hz for one in raw.segments] == pytest.approx([4000.0], rel=1e-3)
+    random_times = np.sort(np.random.default_rng(1).exponential(size=len(times)).cumsum() ** 2)
+    message = refused(tmp_path, written.replace(times.tobytes(), random_times.tobytes()))
+    assert "unusable: set the sampling rate with --rate" in message
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"Waveform {quantity}{phase}" for quantity in "VI" for phase in ("AN", "BN", "CN")],
+        [f"SS_WF_{quantity}{phase}" for quantity in "UI" for phase in "123"],
+        [f"{quantity} L{phase}-N" for quantity in ("Voltage", "Current") for phase in "123"],
+        [f"{phase} {quantity}" for quantity in "VI" for phase in "ABC"],
+        ["Channel"] * 6,
+        [f"Ch{number}" for number in range(1, 7)],
+    ],
+)
+def test_names_of_meters_are_a_line(tmp_path: Path, names: list[str]) -> None:
+    neutral = Channel("Neutral", "I", "NG")
+    channels = (*(replace(one, name=name) for one, name in zip(SIX, names, strict=True)), neutral)
+    values = three_phase(7680.0, 0.3)
+    path = tmp_path / "meter.pqd"
+    path.write_bytes(write(Document(channels, (Event({**values, 6: values[3] + values[4] + values[5]}),))))
+    (line,) = open_waveforms(path).lines
+    assert {role: int(source.split()[0]) for role, source in line.sources.items()} == {
+        "va": 1, "vb": 2, "vc": 3, "ia": 4, "ib": 5, "ic": 6,
+    }  # fmt: skip
+
+
 def refusal(path: Path) -> str | None:
     """Return the reason why a file is refused; None if it is read."""
     try:
