@@ -144,7 +144,8 @@ def _stored(path: Path, options: ReadOptions) -> NDArray[np.uint8]:
                 f"{path} has {size:,} bytes: reading it would need too much memory; export fewer observations: "
                 f"max_bytes allows at most {options.max_bytes:,} bytes"
             )
-        return np.memmap(path, np.uint8, "r").view(np.ndarray) if size else np.empty(0, np.uint8)
+        # Values are read later, when a mapped file may have been cut off by its writer: that ends the process.
+        return np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
 
