@@ -19,7 +19,7 @@ from domains.powerline.waveforms.formats.pqdif_captures import (
     SeriesDefinition,
     StoredSeries,
 )
-from domains.powerline.waveforms.formats.pqdif_records import STAMP, UNIX_DAY, Body, Collection
+from domains.powerline.waveforms.formats.pqdif_records import LAST_DAY, STAMP, UNIX_DAY, Body, Collection
 from domains.powerline.waveforms.formats.segments import SampleClock, find_segments
 from domains.powerline.waveforms.record import Finding, ReadOptions, Segment
 from stream.contract import NS_PER_S
@@ -352,7 +352,7 @@ def _one_series(instance: Collection, index: int) -> Collection | None:
 def _absolute(stored: NDArray[Any]) -> Clock | None:
     """Derive a clock from absolute times."""
     days, seconds = stored["day"].astype(np.int64), stored["seconds"]
-    plausible = (days >= UNIX_DAY) & (days < UNIX_DAY + 100_000) & (seconds >= 0) & (seconds < 1e6)
+    plausible = (days >= UNIX_DAY) & (days <= LAST_DAY) & (seconds >= 0) & (seconds < 1e6)
     if not plausible.all():
         return None
     clock = _of_times((days - days[0]) * 86_400.0 + (seconds - seconds[0]))

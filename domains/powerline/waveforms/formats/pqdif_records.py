@@ -42,6 +42,8 @@ LAST_DAY = UNIX_DAY + 100_000
 MAX_RATIO = 100
 """Largest ratio of inflated bytes to the size of the file, beyond ``LEAST_INFLATED``; waveforms reach 10."""
 LEAST_INFLATED = 32 << 20
+MAX_TEXT = 4096
+"""Largest number of characters that are read of a text."""
 MAX_COLLECTION = 100_000
 """Largest number of elements of one collection."""
 MAX_ELEMENTS = 2_000_000
@@ -343,7 +345,7 @@ class Collection:
     def _text(self, element: Element) -> bytes:
         if element.type not in (CHAR1, CHAR2):
             return b""
-        stored = self._values(element, np.dtype(NUMBERS[element.type])).tobytes()
+        stored = self._values(element, np.dtype(NUMBERS[element.type]))[:MAX_TEXT].tobytes()
         if element.type == CHAR2:
             stored = stored.decode("utf-16-le", "replace").encode("utf-8", "replace")
         return stored.split(b"\0", 1)[0].strip()
