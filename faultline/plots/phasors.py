@@ -60,7 +60,7 @@ def draw_phasors(axis: Axes, state: SteadyState, title: str) -> None:
 
 def _polar(value: complex) -> str:
     size = abs(value)
-    degrees = str(round(np.degrees(np.angle(value)))).replace("-", "−")
+    degrees = str(round(np.degrees(np.angle(value)))).replace("-", "\N{MINUS SIGN}")
     return f"{size:.2f}∠{degrees}°" if size >= LEAST_CHANGE else f"{size:.2f}"
 
 

@@ -101,20 +101,26 @@ def event_phasors(
     Returns:
         The states before and during the event; None if no segment holds a whole cycle.
     """
-    moving = _moving_phasors(samples, segments, frequency_hz)
-    if not len(moving.times):
+    before = state_before(samples, segments, frequency_hz)
+    if before is None:
         return None
+    return EventPhasors(before, _most_changed(before, _moving_phasors(samples, segments, frequency_hz), frequency_hz))
+
+
+def state_before(samples: NDArray[np.float32], segments: Sequence[Segment], frequency_hz: float) -> SteadyState | None:
+    """Measure the steady state at the start of a record; None if no segment holds a whole cycle.
+
+    If a record begins with a transient or just before the event, it is the cycle before the sharpest change.
+    """
     cycles = cycle_phasors(samples, segments, frequency_hz)
     if cycles is None or cycles.steady < 2 <= len(cycles.values):
-        # The record begins with a transient or just before the event.
-        before = _before_jump(moving, frequency_hz)
-    else:
-        first = next(segment for segment in segments if segment.rate_hz >= FEWEST_PER_CYCLE * frequency_hz)
-        # The last cycle before a change is left out: the event may begin in it and not yet exceed the limit.
-        steady = max(1, cycles.steady - (cycles.steady < len(cycles.values)))
-        mean = cycles.values[:steady].mean(axis=0)
-        before = SteadyState(mean, first.start_s, first.start_s + steady / frequency_hz)
-    return EventPhasors(before, _most_changed(before, moving, frequency_hz))
+        moving = _moving_phasors(samples, segments, frequency_hz)
+        return _before_jump(moving, frequency_hz) if len(moving.times) else None
+    first = next(segment for segment in segments if segment.rate_hz >= FEWEST_PER_CYCLE * frequency_hz)
+    # The last cycle before a change is left out: the event may begin in it and not yet exceed the limit.
+    steady = max(1, cycles.steady - (cycles.steady < len(cycles.values)))
+    mean = cycles.values[:steady].mean(axis=0)
+    return SteadyState(mean, first.start_s, first.start_s + steady / frequency_hz)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ MAX_NAME = 120
 """Maximum length of a line's name: with the file's name it stays below the contract's 255 bytes in most scripts."""
 MAX_LISTED = 12
 PAIRS = ("vab", "vbc", "vca")
+_QUOTED = r"""'(?P<single>(?:[^']|'')*)'|"(?P<double>(?:[^"]|"")*)"|"""
+_LINE_NAME = re.compile(rf"""\s*(?:{_QUOTED}(?P<bare>(?:[^:;="'][^:;=]*)?))\s*:""")
+_ENTRY = re.compile(rf"[\s,]*(?P<role>[A-Za-z]\w*)\s*=\s*(?:{_QUOTED}(?P<bare>[^\s,;]+))")
+_END = re.compile(r"[\s,]*(;|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ def _findings_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Finding]:
             yield Finding("warning", f"no-{other}", message, bay.name)
     if pair.alternatives:
         options = (Bay(bay.name, roles) for roles in (bay.roles, *bay.alternatives))
-        choices = " or ".join(f"--channels '{channels_option(option, raw.channels)}'" for option in options)
+        choices = " or ".join(channels_argument([channels_option(option, raw.channels)]) for option in options)
         message = (
             "the record does not show which voltages belong to its currents: the line is judged with each; "
             f"assign them with {choices}"
@@ -196,19 +201,39 @@ def parse_channels(text: str) -> dict[str, dict[str, str]]:
     Example:
         >>> parse_channels("north: ia=4 ib=5; south: ia='IL1 A'")
         {'north': {'ia': '4', 'ib': '5'}, 'south': {'ia': 'IL1 A'}}
+
+    A name of a line or a channel may stand in quotes; within them, two quotes mean one.
     """
     lines: dict[str, dict[str, str]] = {}
-    for number, part in enumerate(filter(str.strip, text.split(";")), 1):
-        name, colon, rest = part.partition(":")
-        if not colon or "=" in name:
-            name, rest = (f"line {number}" if ";" in text.strip(" ;") else ""), part
-        entries = re.findall(r"""([A-Za-z]+)\s*=\s*(?:'([^']*)'|"([^"]*)"|([^\s,]+))""", rest)
-        if not entries:
+    at = 0
+    while not (end := _END.match(text, at)) or end.group(1):
+        if end:
+            at = end.end()
+            continue
+        found = _LINE_NAME.match(text, at)
+        name = _unquoted(found).strip() if found else None
+        at = found.end() if found else at
+        entries: dict[str, str] = {}
+        while entry := _ENTRY.match(text, at):
+            entries[entry.group("role").lower()] = _unquoted(entry).strip()
+            at = entry.end()
+        if not entries or not _END.match(text, at):
             raise RecordError(
-                f"--channels {part.strip()[:60]!r} names no channel: write for example 'ia=4 ib=5 ic=6 va=1 vb=2 vc=3'"
+                f"--channels: {text[at:].strip()[:60]!r} names no channel: write for example "
+                "'ia=4 ib=5 ic=6 va=1 vb=2 vc=3'"
             )
-        lines[name.strip()] = {key.lower(): (a or b or c).strip() for key, a, b, c in entries}
+        number = len(lines) + 1
+        if name is None:
+            name = f"line {number}" if ";" in text.strip(" ;") else ""
+        lines[name if name not in lines else f"{name} #{number}"] = entries
     return lines
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    for group, quote in (("single", "'"), ("double", '"')):
+        if found.group(group) is not None:
+            return found.group(group).replace(2 * quote, quote)
+    return found.group("bare") or ""
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -286,6 +311,34 @@ def channels_option(bay: Bay, channels: Sequence[RawChannel]) -> str:
         >>> channels_option(Bay("north", {"ia": 1, "va": 0}), [RawChannel(1, "UA"), RawChannel(2, "IA")])
         'north: ia=2 va=1'
     """
-    # A colon, semicolon or equals sign in the name would be read as the end of the name.
-    name = re.sub(r"[:;=]+", " ", bay.name).strip()
-    return f"{name}: " + " ".join(f"{role}={channels[index].number}" for role, index in bay.roles.items())
+    name = bay.name
+    if re.search(r"[:;=]|^['\"]", name):
+        # These characters would end the name.
+        name = _quoted(name)
+    return f"{name}: " + " ".join(f"{role}={_reference(channels, index)}" for role, index in bay.roles.items())
+
+
+def channels_argument(options: Iterable[str]) -> str:
+    """Return the option ``--channels`` for a shell, from the texts of one or more lines.
+
+    Example:
+        >>> channels_argument(["north: ia=1 va=2", "south: ia=3 va=4"])
+        "--channels 'north: ia=1 va=2; south: ia=3 va=4'"
+    """
+    return f"--channels {shlex.quote('; '.join(dict.fromkeys(options)))}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _reference(channels: Sequence[RawChannel], index: int) -> str:
+    """Return a channel's number, or its name if another channel has the number as its name."""
+    number, name = str(channels[index].number), channels[index].name
+    for text, written in ((number, number), (name, _quoted(name))):
+        try:
+            if _position(channels, text.strip()) == index:
+                return written
+        except RecordError:
+            continue
+    return number

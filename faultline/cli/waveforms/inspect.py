@@ -21,18 +21,29 @@ from faultline.cli.waveforms.options import (
 from faultline.output import print_json
 
 if TYPE_CHECKING:
-    from domains.powerline.waveforms import Record
+    from collections.abc import Sequence
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from domains.powerline.waveforms import Record, RecordLine
+    from domains.powerline.waveforms.record import ChannelSummary
 
 TABLE_WIDTH = 110
 MOST_SEGMENTS = 12
+MOST_CHANNELS = 60
+MOST_LINES = 20
+"""Numbers of segments, channels and lines above which the rest is shown with ``--all`` only."""
 
 
 def inspect(
     files: Files,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw the waveforms to this PNG file (one input file only).")] = (
-        None
-    ),
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw waveforms, phasors and sequence components to this PNG file (one input file only)."),
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Show all channels and lines of a large record.")] = False,
     encoding: Encoding = None,
     channels: Channels = None,
     mapping: Mapping = None,
@@ -43,6 +54,9 @@ def inspect(
     voltage_base: VoltageBase = None,
 ) -> None:
     """Show how waveform files are read: channels, rates, frequency, power lines, defects found and their treatment.
+
+    Every line is shown with its channels and the reasons for which they were chosen, and with the `--channels` that
+    assigns them again.
 
     Examples:
     - `faultline inspect fault.cfg --plot fault.png`
@@ -73,7 +87,7 @@ def inspect(
             if as_json:
                 print_json(as_body(record))
             else:
-                _show(record)
+                _show(record, everything=show_all)
             if plot is not None:
                 from faultline.plots import plot_record
 
@@ -92,18 +106,6 @@ def as_body(record: Record) -> dict[str, Any]:
     segments = [
         {"samples": len(part), "rate_hz": part.rate_hz, "start_s": round(part.start_s, 9)} for part in record.segments
     ]
-    lines = [
-        {
-            "name": line.name,
-            "channels": dict(line.sources),
-            "missing": list(line.missing),
-            "frequency_hz": round(line.frequency_hz, 4),
-            "current_base": line.current_base,
-            "voltage_base": line.voltage_base,
-            "bases": line.base_source,
-        }
-        for line in record.lines
-    ]
     return {
         "file": str(record.path),
         "format": record.format,
@@ -116,41 +118,104 @@ def as_body(record: Record) -> dict[str, Any]:
         "frequency_hz": round(record.frequency_hz, 4),
         "segments": segments,
         "channels": [asdict(channel) for channel in record.channels],
-        "lines": lines,
+        "lines": [
+            _line_body(line) | {"alternatives": [_line_body(other) for other in line.alternatives]}
+            for line in record.lines
+        ],
+        "no_line": record.no_line,
+        "decisions": [asdict(decision) for decision in record.decisions],
+        "statements": [asdict(statement) for statement in record.statements],
         "findings": [asdict(finding) for finding in record.findings],
-        "statements": [asdict(said) for said in record.statements],
     }
 
 
-def _show(record: Record) -> None:
-    from datetime import UTC, datetime
+def _line_body(line: RecordLine) -> dict[str, Any]:
+    return {
+        "name": line.name,
+        "channels": dict(line.sources),
+        "channels_option": line.channels_option,
+        "missing": list(line.missing),
+        "frequency_hz": round(line.frequency_hz, 4),
+        "current_base": line.current_base,
+        "voltage_base": line.voltage_base,
+        "bases": line.base_source,
+    }
 
+
+def _show(record: Record, *, everything: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+
+    from domains.powerline.waveforms.mapping import channels_argument
 
     console = Console(width=max(Console().width, TABLE_WIDTH), highlight=False)
+    _show_head(console, record, everything=everything)
+    lines = record.lines if everything else record.lines[:MOST_LINES]
+    if lines or record.decisions:
+        console.print(_decision_table(record, lines))
+        _show_remaining(console, len(record.lines) - len(lines), "lines")
+    if lines:
+        argument = channels_argument(line.channels_option for line in lines)
+        console.print(escape(argument), soft_wrap=True)
+    # Used channels come first, so that a large record shows them.
+    channels = sorted(record.channels, key=lambda channel: channel.role.startswith("("))
+    shown = channels if everything else channels[:MOST_CHANNELS]
+    console.print(_channel_table(shown))
+    _show_remaining(console, len(channels) - len(shown), "channels")
+    # The finding "bases" is shown with its line, the finding "no-line" below.
+    for finding in (finding for finding in record.findings if finding.code not in ("bases", "no-line")):
+        colour = "yellow" if finding.level == "warning" else "dim"
+        console.print(f"[{colour}]{finding.level}[/]  {escape(str(finding))}", soft_wrap=True)
+    if not record.lines:
+        console.print(f"[yellow]no line[/]  {escape(record.no_line)}", soft_wrap=True)
+
+
+def _show_head(console: Console, record: Record, *, everything: bool) -> None:
+    from datetime import UTC, datetime
+
+    from rich.markup import escape
+
     begun = datetime.fromtimestamp(record.start_ns / 1e9, UTC).isoformat(timespec="microseconds")
     place = ", ".join(part for part in (record.station, record.device) if part)
     console.print(f"[bold]{escape(str(record.path))}[/]  {record.format}" + (f", {escape(place)}" if place else ""))
     header = "" if record.header_hz is None else f" (header {record.header_hz:g} Hz)"
     text = f", text in {record.encoding}" if record.encoding else ""
     console.print(f"from {begun}, {record.frequency_hz:.3f} Hz{header}{text}")
-    for part in record.segments[:MOST_SEGMENTS]:
+    segments = record.segments if everything else record.segments[:MOST_SEGMENTS]
+    for part in segments:
         console.print(f"  {len(part):>9,} samples at {part.rate_hz:g} Hz from {part.start_s:.6f} s")
-    if len(record.segments) > MOST_SEGMENTS:
-        console.print(f"  … and {len(record.segments) - MOST_SEGMENTS} more segments")
+    _show_remaining(console, len(record.segments) - len(segments), "segments")
+
+
+def _show_remaining(console: Console, count: int, things: str) -> None:
+    if count > 0:
+        console.print(f"  … and {count:,} more {things} (--all shows them)")
+
+
+def _decision_table(record: Record, lines: Sequence[RecordLine]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from faultline.cli.waveforms.decisions import rows_of_line, unused_rows
+
+    table = Table("channels", "use", "reason")
+    for line in lines:
+        table.add_row(f"[bold]{escape(line.name)}[/]")
+        for row in rows_of_line(record, line):
+            table.add_row(*(escape(text) for text in (row.channels, row.use, row.reason)))
+        table.add_section()
+    for row in unused_rows(record):
+        table.add_row(*(escape(text) for text in (row.channels, row.use, row.reason)), style="dim")
+    return table
+
+
+def _channel_table(channels: Sequence[ChannelSummary]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table("no", "channel", "unit", "ph", "used as", "lowest", "highest", "rms", "missing")
-    for channel in record.channels:
+    for channel in channels:
         numbers = (f"{value:.5g}" for value in (channel.lowest, channel.highest, channel.rms))
         names = (escape(text) for text in (channel.name, channel.unit, channel.phase, channel.role))
         table.add_row(str(channel.number), *names, *numbers, str(channel.missing or ""))
-    console.print(table)
-    for line in record.lines:
-        console.print(f"line [bold]{escape(line.name)}[/]: {line.base_source}")
-    for said in record.statements:
-        console.print(f"the recorder says ({escape(said.source)}): {escape(said.text)}", soft_wrap=True)
-    # The finding "bases" is shown with its line above.
-    for finding in (finding for finding in record.findings if finding.code != "bases"):
-        colour = "yellow" if finding.level == "warning" else "dim"
-        console.print(f"[{colour}]{finding.level}[/]  {escape(str(finding))}", soft_wrap=True)
+    return table
