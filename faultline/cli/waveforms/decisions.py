@@ -32,20 +32,26 @@ class Row:
     reason: str
 
 
+def rows_of_record(record: Record) -> list[Row]:
+    """Return the rows that concern no line alone, such as the mains frequency."""
+    return [_row(decision) for decision in _by_line(record.decisions).get("", ())]
+
+
 def rows_of_line(record: Record, line: RecordLine) -> list[Row]:
     """Return the rows of one line: its channels, its bases, and its steady state before the event."""
-    decisions = _by_line(record.decisions)
-    if len(record.lines) > 1:
-        names = [name for name in decisions if line.name == name or line.name.endswith(f"/{name}")]
-        own = decisions[max(names, key=len)] if names else []
-    else:
-        own = [decision for group in decisions.values() for decision in group]
-    rows = [Row(" ".join(one.channels.split()), one.use.rpartition(": ")[2], one.reason) for one in own]
+    decisions = {name: own for name, own in _by_line(record.decisions).items() if name}
+    # A line of several has the name of the file before its own name.
+    names = [name for name in decisions if len(record.lines) == 1 or line.name.endswith(f"/{name}")]
+    rows = [_row(decision) for decision in (decisions[max(names, key=len)] if names else ())]
     if not any(row.channels for row in rows):
         rows = [*_rows_of_sources(line), *rows]
-    if not any(line.base_source in row.reason for row in rows):
+    if not any(row.reason == line.base_source for row in rows):
         rows.append(Row("", "per unit", line.base_source))
     return [*rows, *_steady_rows(line)]
+
+
+def _row(decision: Decision) -> Row:
+    return Row(" ".join(decision.channels.split()), decision.use.rpartition(": ")[2], decision.reason)
 
 
 def unused_rows(record: Record) -> list[Row]:
@@ -95,7 +101,7 @@ def _ranges(numbers: Sequence[str]) -> Iterator[str]:
 
 
 def _by_line(decisions: Sequence[Decision]) -> dict[str, list[Decision]]:
-    """Return the decisions about used channels by the name of their line."""
+    """Return the decisions about used channels by the name of their line; by "" if they concern the record."""
     groups: dict[str, list[Decision]] = {}
     for decision in decisions:
         if decision.use != NOT_USED:
@@ -120,7 +126,7 @@ def _steady_rows(line: RecordLine) -> Iterator[Row]:
     if state is not None:
         measured = ", ".join(_in_words(state))
         when = f"{state.start_s:.3f} to {state.stop_s:.3f} s"
-        yield Row("", "steady state", f"{when}: {line.frequency_hz:.3f} Hz, {measured}")
+        yield Row("", "steady state", f"{when}: {measured}")
 
 
 def _in_words(state: SteadyState) -> Iterator[str]:

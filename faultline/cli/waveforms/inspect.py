@@ -196,16 +196,21 @@ def _decision_table(record: Record, lines: Sequence[RecordLine]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from faultline.cli.waveforms.decisions import rows_of_line, unused_rows
+    from faultline.cli.waveforms.decisions import Row, rows_of_line, rows_of_record, unused_rows
 
     table = Table("channels", "use", "reason")
-    for line in lines:
-        table.add_row(f"[bold]{escape(line.name)}[/]")
-        for row in rows_of_line(record, line):
-            table.add_row(*(escape(text) for text in (row.channels, row.use, row.reason)))
+
+    def add(rows: Sequence[Row], title: str = "", style: str | None = None) -> None:
+        if title:
+            table.add_row(f"[bold]{escape(title)}[/]")
+        for row in rows:
+            table.add_row(*(escape(text) for text in (row.channels, row.use, row.reason)), style=style)
         table.add_section()
-    for row in unused_rows(record):
-        table.add_row(*(escape(text) for text in (row.channels, row.use, row.reason)), style="dim")
+
+    for line in lines:
+        add(rows_of_line(record, line), title=line.name)
+    add(rows_of_record(record))
+    add(unused_rows(record), style="dim")
     return table
 
 
