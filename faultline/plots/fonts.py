@@ -136,7 +136,8 @@ def _known() -> tuple[str, ...]:
 
     upright: dict[str, list[FontEntry]] = {}
     for entry in fontManager.ttflist:
-        if entry.name in FAMILIES and entry.style == "normal":
+        # The list of fonts on disk may name fonts that were removed since.
+        if entry.name in FAMILIES and entry.style == "normal" and Path(entry.fname).is_file():
             upright.setdefault(entry.name, []).append(entry)
     found = []
     for family in filter(upright.get, FAMILIES):

@@ -194,10 +194,14 @@ def _most_changed(before: SteadyState, moving: _Moving, frequency_hz: float) -> 
     if not moved.any():
         return None
     load = float(np.abs(before.phasors[:3]).max())
-    flowing = moved & (np.abs(values[:, :3]).max(axis=1) >= FLOWING * load)
-    score = np.where(flowing if flowing.any() else moved, score, 0)
+    current = np.abs(values[:, :3]).max(axis=1)
+    settled = drift <= SETTLED
+    # A cycle in which the line is switched off mixes two states, so it has less current than before and is not settled.
+    flowing = moved & (current >= FLOWING * load) & (settled | (current > (1 + STEADY_CURRENT) * load + LEAST_CHANGE))
+    candidates = next(mask for mask in (flowing, moved & settled, moved) if mask.any())
+    score = np.where(candidates, score, 0)
     # Of almost equal cycles the steadiest is taken: it is farthest from the beginning and the end of the event.
-    steady = np.where(drift <= SETTLED, score, 0)
+    steady = np.where(settled, score, 0)
     candidates = steady >= 0.97 * steady.max() if steady.max() >= score.max() / 2 else score >= score.max() / 2
-    best = int(np.argmin(np.where(candidates, drift, np.inf)))
+    best = int(np.argmin(np.where(candidates, np.minimum(drift, 1e9), np.inf)))
     return SteadyState(values[best], float(times[best]), float(times[best]) + 1 / frequency_hz)

@@ -204,14 +204,13 @@ def parse_channels(text: str) -> dict[str, dict[str, str]]:
 
     A name of a line or a channel may stand in quotes; within them, two quotes mean one.
     """
-    lines: dict[str, dict[str, str]] = {}
+    parts: list[tuple[str | None, dict[str, str]]] = []
     at = 0
     while not (end := _END.match(text, at)) or end.group(1):
         if end:
             at = end.end()
             continue
         found = _LINE_NAME.match(text, at)
-        name = _unquoted(found).strip() if found else None
         at = found.end() if found else at
         entries: dict[str, str] = {}
         while entry := _ENTRY.match(text, at):
@@ -222,9 +221,11 @@ def parse_channels(text: str) -> dict[str, dict[str, str]]:
                 f"--channels: {text[at:].strip()[:60]!r} names no channel: write for example "
                 "'ia=4 ib=5 ic=6 va=1 vb=2 vc=3'"
             )
-        number = len(lines) + 1
+        parts.append((_unquoted(found).strip() if found else None, entries))
+    lines: dict[str, dict[str, str]] = {}
+    for number, (name, entries) in enumerate(parts, 1):
         if name is None:
-            name = f"line {number}" if ";" in text.strip(" ;") else ""
+            name = f"line {number}" if len(parts) > 1 else ""
         lines[name if name not in lines else f"{name} #{number}"] = entries
     return lines
 

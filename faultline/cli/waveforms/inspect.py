@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TABLE_WIDTH = 110
 MOST_SEGMENTS = 12
 MOST_CHANNELS = 60
-MOST_LINES = 20
+MOST_LINES = 10
 """Numbers of segments, channels and lines above which the rest is shown with ``--all`` only."""
 
 
@@ -87,7 +87,7 @@ def inspect(
             if as_json:
                 print_json(as_body(record))
             else:
-                _show(record, everything=show_all)
+                show(record, everything=show_all)
             if plot is not None:
                 from faultline.plots import plot_record
 
@@ -142,7 +142,7 @@ def _line_body(line: RecordLine) -> dict[str, Any]:
     }
 
 
-def _show(record: Record, *, everything: bool) -> None:
+def show(record: Record, *, everything: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
 
@@ -154,7 +154,7 @@ def _show(record: Record, *, everything: bool) -> None:
     if lines or record.decisions:
         console.print(_decision_table(record, lines))
         _show_remaining(console, len(record.lines) - len(lines), "lines")
-    if lines:
+    if lines and len(lines) == len(record.lines):
         argument = channels_argument(line.channels_option for line in lines)
         console.print(escape(argument), soft_wrap=True)
     # Used channels come first, so that a large record shows them.
