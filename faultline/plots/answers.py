@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from domains.powerline.waveforms import Record
 from faultline.plots.figures import new_figure, save
-from faultline.plots.waveforms import draw_waveforms, title_of
+from faultline.plots.waveforms import draw_waveforms, title_of, wrapped
 
 if TYPE_CHECKING:
     # Detection loads TensorFlow, which a picture of a record does not need.
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 EPISODE_COLOUR = "#7d3c98"
 MOST_CLASSES = 5
 """Maximum number of classes whose probabilities are drawn."""
-TITLE_WIDTH, MOST_TITLE_ROWS = 115, 5
-"""Characters of a row of the title, and maximum number of rows."""
+TITLE_WIDTH = 115
+"""Characters of a row of the title."""
 
 
 def plot_answer(record: Record, answer: LineAnswer, spec: SignalSpec, path: Path) -> None:
@@ -43,8 +42,7 @@ def plot_answer(record: Record, answer: LineAnswer, spec: SignalSpec, path: Path
             _mark(axis, episode, float(answer.window_end_s[-1]))
     what = ", ".join(_in_words(episode) for episode in answer.episodes) or answer.verdict
     why = f": {answer.reason}" if answer.reason else ""
-    title = wrap(f"{title_of(answer.line)}: {what}{why}", TITLE_WIDTH, max_lines=MOST_TITLE_ROWS, placeholder=" …")
-    figure.suptitle("\n".join(title), fontsize=11)
+    figure.suptitle(wrapped(f"{title_of(answer.line)}: {what}{why}", TITLE_WIDTH), fontsize=11)
     save(figure, path)
 
 

@@ -10,7 +10,7 @@ from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.event_phasors import event_phasors
 from faultline.plots.figures import new_figure, save
 from faultline.plots.phasors import BEFORE_COLOUR, DURING_COLOUR, draw_phasors, draw_sequences
-from faultline.plots.waveforms import draw_waveforms
+from faultline.plots.waveforms import draw_waveforms, points_of, shortened, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 MOST_LINES = 8
 """Maximum number of power lines in one picture."""
 WIDTH = 16.0
+MOST_CHANNELS = 24
+"""Maximum number of channels that are drawn if there is no line."""
+CHANNEL_HEIGHT = 0.8
+LABEL_WIDTH = 36
+TITLE_WIDTH = 170
 HEIGHT, LOW_HEIGHT = 5.0, 4.0
 """Height of one line in inches, and the height if there are four or more."""
 
@@ -25,12 +30,14 @@ HEIGHT, LOW_HEIGHT = 5.0, 4.0
 def plot_record(record: Record, path: Path) -> None:
     """Draw every line of a record: waveforms, and phasors and sequence components before and during the event.
 
+    If no line was identified, the channels of the file are drawn, so that a person can assign them.
+
     Raises:
-        RecordError: if there is no line to draw, or the picture cannot be written.
+        RecordError: if there is nothing to draw, or the picture cannot be written.
     """
     if not record.lines:
-        why = record.no_line or "name the channels with --channels"
-        raise RecordError(f"{record.path}: no picture, because there is no line to draw: {why}")
+        _plot_channels(record, path)
+        return
     lines = record.lines[:MOST_LINES]
     figure = new_figure(WIDTH, (HEIGHT if len(lines) < 4 else LOW_HEIGHT) * len(lines) + 0.7)
     grid = figure.add_gridspec(2 * len(lines), 3, width_ratios=(2.6, 1, 1))
@@ -68,3 +75,29 @@ def _draw_phasors(cells: list[list[Axes]], waveforms: tuple[Axes, Axes], line: R
         if state is not None:
             for axis in waveforms:
                 axis.axvspan(state.start_s, state.stop_s, color=colour, alpha=0.12, linewidth=0)
+
+
+def _plot_channels(record: Record, path: Path) -> None:
+    """Draw the first channels of a file that change, currents and voltages before others."""
+    changing = [k for k, channel in enumerate(record.channels) if channel.lowest < channel.highest]
+    wanted = sorted(changing, key=lambda k: record.channels[k].role not in ("(current)", "(voltage)"))
+    chosen = sorted(wanted[:MOST_CHANNELS])
+    if record.source is None or not chosen:
+        raise RecordError(f"{record.path}: there is nothing to draw: {record.no_line or 'no channel changes'}")
+    figure = new_figure(WIDTH, CHANNEL_HEIGHT * len(chosen) + 1.2)
+    axes = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, index, values in zip(axes, chosen, record.source.read(chosen), strict=True):
+        channel = record.channels[index]
+        for segment in record.segments:
+            times, rows = points_of(segment, record.source.shape[1])
+            axis.plot(times, values[rows], color="0.25", linewidth=0.8)
+        unit = f" [{channel.unit}]" if channel.unit else ""
+        label = shortened(f"{channel.number} {channel.name}{unit}", LABEL_WIDTH)
+        axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.25)
+    axes[-1].set_xlabel("seconds after the first sample")
+    more = f" ({len(chosen)} of {len(record.channels)} channels)" if len(chosen) < len(record.channels) else ""
+    title = f"{record.path.name}{more}: {record.no_line}"
+    figure.suptitle(wrapped(title, TITLE_WIDTH), fontsize=10)
+    save(figure, path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from domains.powerline.waveforms import CHANNELS, Record, RecordLine
+from domains.powerline.waveforms import CHANNELS, Record, RecordLine, Segment
 from faultline.plots.figures import PHASE_COLOURS
 from faultline.plots.fonts import is_drawable
 
@@ -16,19 +18,18 @@ if TYPE_CHECKING:
 MOST_POINTS = 6000
 """Maximum number of points of a curve; more points cannot be seen and make files larger."""
 TITLE_WIDTH = 150
-"""Characters of a title above which it is cut."""
+"""Characters of a line's title above which it is cut."""
+MOST_TITLE_ROWS = 5
 
 
 def draw_waveforms(currents: Axes, voltages: Axes, record: Record, line: RecordLine) -> None:
     """Draw a line's currents and voltages over time, without a curve where samples are missing."""
-    stride = max(1, len(line.samples) // MOST_POINTS)
     end_s = max((segment.next_s for segment in line.segments), default=0.0)
     for axis, group, unit in ((currents, slice(0, 3), "current"), (voltages, slice(3, 6), "voltage")):
         for k, name in enumerate(CHANNELS[group], group.start):
             label = _label(name, line, k)
             for number, segment in enumerate(line.segments):
-                rows = slice(segment.first, segment.stop, stride)
-                times = segment.start_s + np.arange(0, len(segment), stride) / segment.rate_hz
+                times, rows = points_of(segment, len(line.samples))
                 axis.plot(
                     times,
                     line.samples[rows, k],
@@ -45,6 +46,13 @@ def draw_waveforms(currents: Axes, voltages: Axes, record: Record, line: RecordL
     currents.set_title(f"{shortened(title_of(line))}\n{shortened(line.base_source)}", fontsize=8, loc="left")
 
 
+def points_of(segment: Segment, samples: int) -> tuple[NDArray[np.float64], slice]:
+    """Return the times of a segment's points that are drawn, and their rows in a record of so many samples."""
+    stride = max(1, samples // MOST_POINTS)
+    times = segment.start_s + np.arange(0, len(segment), stride) / segment.rate_hz
+    return times, slice(segment.first, segment.stop, stride)
+
+
 def title_of(line: RecordLine) -> str:
     """Return the name of a line, with the numbers of its channels if no installed font can draw the name."""
     if is_drawable(line.name):
@@ -56,6 +64,11 @@ def title_of(line: RecordLine) -> str:
 def shortened(text: str, width: int = TITLE_WIDTH) -> str:
     """Return a text cut to a number of characters."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return a title in rows of a number of characters; a very long one is cut."""
+    return "\n".join(wrap(text, width, max_lines=MOST_TITLE_ROWS, placeholder=" …"))
 
 
 def _label(name: str, line: RecordLine, column: int) -> str:

@@ -135,6 +135,7 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
         ),
         statements=raw.statements,
         no_line=no_line,
+        source=None if lines else raw.source,
     )
 
 

@@ -231,6 +231,7 @@ class Record:
         decisions: uses of the channels and the reasons for them.
         statements: statements of the recorder about the event.
         no_line: reason why ``lines`` is empty, with the remedy; empty if there are lines.
+        source: values of the channels in their units, to draw them if ``lines`` is empty; None if there are lines.
     """
 
     path: Path
@@ -249,3 +250,4 @@ class Record:
     decisions: tuple[Decision, ...] = ()
     statements: tuple[Statement, ...] = ()
     no_line: str = ""
+    source: ChannelValues | None = None

@@ -143,6 +143,7 @@ def _line_body(line: RecordLine) -> dict[str, Any]:
 
 
 def show(record: Record, *, everything: bool) -> None:
+    """Print how a record was read; without ``everything`` the many channels of a large record are left out."""
     from rich.console import Console
     from rich.markup import escape
 
