@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from domains.powerline.waveforms import RecordError, RecordLine, Segment
+from domains.powerline.waveforms.channel_values import StoredValues
 from domains.powerline.waveforms.event_phasors import event_phasors
+from domains.powerline.waveforms.record import ChannelSummary
 from faultline.plots import draw_waveforms, plot_record
 from faultline.plots.phasors import draw_phasors, draw_sequences
 from tests.faultline.plots.hand_made import EVENT_S, line, record, waves
@@ -103,8 +106,8 @@ def test_records_that_have_no_phasors_are_drawn(tmp_path: Path) -> None:
     drawn(tmp_path / "empty.png", empty)
 
 
-def test_a_record_without_lines_says_why_there_is_no_picture(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="no line to draw: no set of three phases"):
+def test_a_record_without_anything_to_draw_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="nothing to draw: no set of three phases"):
         plot_record(record(no_line="no set of three phases was identified"), tmp_path / "out.png")
 
 
@@ -115,3 +118,24 @@ def test_the_cycles_that_were_measured_are_marked(tmp_path: Path) -> None:
     assert found.during is not None
     assert found.before.stop_s <= EVENT_S <= found.during.start_s + 0.005
     drawn(tmp_path / "out.png", one)
+
+
+def test_a_record_without_lines_is_drawn_channel_by_channel(tmp_path: Path) -> None:
+    values = np.concatenate([waves().T, np.full((1, 2400), np.nan, np.float32), np.zeros((30, 2400), np.float32)])
+    values[2, 100:200] = np.nan
+    values[10:, ::2] = 1
+    channels = tuple(
+        ChannelSummary(
+            k + 1, f"P{k} $", "A", "", "(no waveform)", float(np.nan_to_num(row).min()), float(row.max()), 0, 0
+        )
+        for k, row in enumerate(values)
+    )
+    unread = replace(
+        record(channels=channels, no_line="no set of three phases was identified: name them " * 20),
+        segments=line().segments,
+        source=StoredValues(values),
+    )
+    plot_record(unread, tmp_path / "out.png")
+    height, width = imread(tmp_path / "out.png").shape[:2]
+    assert 1000 < height < 2500
+    assert width == 1760
