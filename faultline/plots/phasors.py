@@ -65,8 +65,13 @@ def _polar(value: complex) -> str:
 
 
 def _arrow(axis: Axes, value: complex, colour: str, *, dashed: bool) -> None:
-    shape = {"linestyle": (0, (4, 2)), "linewidth": 1.1} if dashed else {"linestyle": "-", "linewidth": 1.8}
-    axis.plot([0, value.real], [0, value.imag], color=colour, **shape)
+    axis.plot(
+        [0, value.real],
+        [0, value.imag],
+        color=colour,
+        linestyle=(0, (4, 2)) if dashed else "-",
+        linewidth=1.1 if dashed else 1.8,
+    )
     # The head is drawn by itself, because an arrow's dashes would also apply to its head.
     axis.annotate(
         "",
