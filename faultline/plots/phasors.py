@@ -18,7 +18,7 @@ BEFORE_COLOUR, DURING_COLOUR = "#95a5a6", "#7d3c98"
 """Colours of the states before and during the event."""
 CURRENT_RADIUS = 0.72
 """Radius of the circle of the currents; that of the voltages is 1."""
-LEAST_ARROW = 0.06
+LEAST_ARROW = 0.1
 """Length below which an arrow is a point and is not drawn."""
 
 

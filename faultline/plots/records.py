@@ -10,7 +10,7 @@ from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.event_phasors import event_phasors
 from faultline.plots.figures import new_figure, save
 from faultline.plots.phasors import BEFORE_COLOUR, DURING_COLOUR, draw_phasors, draw_sequences
-from faultline.plots.waveforms import draw_waveforms, points_of, shortened, wrapped
+from faultline.plots.waveforms import curve, draw_waveforms, shortened, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,8 +89,7 @@ def _plot_channels(record: Record, path: Path) -> None:
     for axis, index, values in zip(axes, chosen, record.source.read(chosen), strict=True):
         channel = record.channels[index]
         for segment in record.segments:
-            times, rows = points_of(segment, record.source.shape[1])
-            axis.plot(times, values[rows], color="0.25", linewidth=0.8)
+            axis.plot(*curve(values, segment), color="0.25", linewidth=0.8)
         unit = f" [{channel.unit}]" if channel.unit else ""
         label = shortened(f"{channel.number} {channel.name}{unit}", LABEL_WIDTH)
         axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)

@@ -29,10 +29,8 @@ def draw_waveforms(currents: Axes, voltages: Axes, record: Record, line: RecordL
         for k, name in enumerate(CHANNELS[group], group.start):
             label = _label(name, line, k)
             for number, segment in enumerate(line.segments):
-                times, rows = points_of(segment, len(line.samples))
                 axis.plot(
-                    times,
-                    line.samples[rows, k],
+                    *curve(line.samples[:, k], segment),
                     color=PHASE_COLOURS[k % 3],
                     linewidth=0.9,
                     label=label if number == 0 else None,
@@ -46,11 +44,18 @@ def draw_waveforms(currents: Axes, voltages: Axes, record: Record, line: RecordL
     currents.set_title(f"{shortened(title_of(line))}\n{shortened(line.base_source)}", fontsize=8, loc="left")
 
 
-def points_of(segment: Segment, samples: int) -> tuple[NDArray[np.float64], slice]:
-    """Return the times of a segment's points that are drawn, and their rows in a record of so many samples."""
-    stride = max(1, samples // MOST_POINTS)
-    times = segment.start_s + np.arange(0, len(segment), stride) / segment.rate_hz
-    return times, slice(segment.first, segment.stop, stride)
+def curve(values: NDArray[np.float32], segment: Segment) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return times and values of the curve of a segment, from the values (t,) of the whole record.
+
+    Of a long record, the curve has the extremes of short intervals, so that a brief event is still visible.
+    """
+    own = values[segment.first : segment.stop]
+    stride = -(-2 * len(values) // MOST_POINTS)
+    if len(values) <= MOST_POINTS or not len(own):
+        return segment.start_s + np.arange(len(own)) / segment.rate_hz, own
+    firsts = np.arange(0, len(own), stride)
+    extremes = np.stack([np.fmin.reduceat(own, firsts), np.fmax.reduceat(own, firsts)], axis=1)
+    return np.repeat(segment.start_s + firsts / segment.rate_hz, 2), extremes.reshape(-1)
 
 
 def title_of(line: RecordLine) -> str:

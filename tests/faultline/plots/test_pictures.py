@@ -18,6 +18,7 @@ from domains.powerline.waveforms.event_phasors import event_phasors
 from domains.powerline.waveforms.record import ChannelSummary
 from faultline.plots import draw_waveforms, plot_record
 from faultline.plots.phasors import draw_phasors, draw_sequences
+from faultline.plots.waveforms import MOST_POINTS, curve
 from tests.faultline.plots.hand_made import EVENT_S, line, record, waves
 
 
@@ -139,3 +140,17 @@ def test_a_record_without_lines_is_drawn_channel_by_channel(tmp_path: Path) -> N
     height, width = imread(tmp_path / "out.png").shape[:2]
     assert 1000 < height < 2500
     assert width == 1760
+
+
+@pytest.mark.parametrize(("before", "length"), [(0, 5000), (10, 20_000), (700, 100_001)])
+def test_a_long_curve_keeps_its_extremes_and_times(before: int, length: int) -> None:
+    values = np.random.default_rng(0).standard_normal(before + length).astype(np.float32)
+    values[before + 5 : before + 9] = np.nan
+    times, drawn_values = curve(values, Segment(before, before + length, 1000.0, 2.0))
+    assert len(times) == len(drawn_values) <= MOST_POINTS + 2
+    assert np.nanmax(drawn_values) == np.nanmax(values[before:])
+    assert np.nanmin(drawn_values) == np.nanmin(values[before:])
+    assert times[0] == 2.0
+    assert 2.0 + (length - 1) / 1000.0 - 0.1 <= times[-1] <= 2.0 + (length - 1) / 1000.0
+    peak = int(np.nanargmax(values[before:]))
+    assert times[np.nanargmax(drawn_values)] == pytest.approx(2.0 + peak / 1000.0, abs=0.05)
