@@ -41,13 +41,12 @@ def plot_record(record: Record, path: Path) -> None:
     lines = record.lines[:MOST_LINES]
     figure = new_figure(WIDTH, (HEIGHT if len(lines) < 4 else LOW_HEIGHT) * len(lines) + 0.7)
     grid = figure.add_gridspec(2 * len(lines), 3, width_ratios=(2.6, 1, 1))
-    shared: Axes | None = None
     for number, line in enumerate(lines):
         cells = [[figure.add_subplot(grid[2 * number + row, column]) for column in (1, 2)] for row in (0, 1)]
-        shared = figure.add_subplot(grid[2 * number, 0], sharex=shared)
-        voltages = figure.add_subplot(grid[2 * number + 1, 0], sharex=shared)
-        draw_waveforms(shared, voltages, record, line)
-        _draw_phasors(cells, (shared, voltages), line)
+        currents = figure.add_subplot(grid[2 * number, 0])
+        voltages = figure.add_subplot(grid[2 * number + 1, 0], sharex=currents)
+        draw_waveforms(currents, voltages, record, line)
+        _draw_phasors(cells, (currents, voltages), line)
         voltages.set_xlabel("seconds after the first sample")
     shown = f", the first {MOST_LINES} of {len(record.lines)} lines" if len(record.lines) > MOST_LINES else ""
     figure.suptitle(f"{record.path.name}: {record.format}, {record.frequency_hz:.3f} Hz{shown}", fontsize=11)
@@ -63,7 +62,7 @@ def _draw_phasors(cells: list[list[Axes]], waveforms: tuple[Axes, Axes], line: R
         cells[0][0].set_title("no phasors: no segment holds a whole cycle", fontsize=7.5)
         return
     (before, during), sequences = cells
-    title = "before the event" if found.during is not None else "no event: nothing changes"
+    title = "before the event" if found.during is not None else "steady: nothing changes"
     draw_phasors(before, found.before, title)
     if found.during is None:
         during.set_axis_off()

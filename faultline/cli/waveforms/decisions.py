@@ -78,7 +78,7 @@ def merged_channels(parts: Sequence[str], names: Mapping[int, str]) -> str:
         return "; ".join(parts)
     numbers = [number for own in found for number in own]
     if "…" not in numbers:
-        numbers.sort(key=int)
+        numbers = sorted(set(numbers), key=int)
     ranges = list(_ranges(numbers))
     more = " …" if len(ranges) > MOST_RANGES else ""
     first, last = (names.get(int(number), number) for number in (numbers[0], numbers[-1]))
@@ -137,7 +137,7 @@ def _in_words(state: SteadyState) -> Iterator[str]:
         if abs(value) < LEAST_MAGNITUDE:
             yield f"no {what}"
         elif abs(value) < CLEAR_ROTATION * min(abs(positive), abs(negative)):
-            yield f"{what} without rotation"
+            yield f"unbalanced {what}"
         else:
             yield f"{what} {abs(value):.2f} p.u. in rotation {rotation}"
             turning.append((rotation, value))
