@@ -57,12 +57,15 @@ def make_drawable(figure: Figure) -> None:
     for text in figure.findobj(match=Text):
         assert isinstance(text, Text)
         wanted = text.get_text()
+        if not wanted:
+            # Numbers at the axes are only written later, and may be formulas.
+            continue
         text.set_parse_math(False)
-        if wanted.isascii() and (wanted.isprintable() or "\n" in wanted):
+        if wanted.isascii() and wanted.replace("\n", "").isprintable():
             continue
         families = families_for(wanted)
         drawable = with_substitutes(wanted, families)
-        replaced |= SUBSTITUTE in drawable and drawable.count(SUBSTITUTE) > wanted.count(SUBSTITUTE)
+        replaced |= drawable != wanted
         text.set_fontfamily(list(families))
         text.set_text(drawable)
     if replaced:

@@ -163,6 +163,8 @@ def show(record: Record, *, everything: bool) -> None:
     shown = channels if everything else channels[:MOST_CHANNELS]
     console.print(_channel_table(shown))
     _show_remaining(console, len(channels) - len(shown), "channels")
+    for said in record.statements:
+        console.print(f"the recorder says ({escape(said.source)}): {escape(said.text)}", soft_wrap=True)
     # The finding "bases" is shown with its line, the finding "no-line" below.
     for finding in (finding for finding in record.findings if finding.code not in ("bases", "no-line")):
         colour = "yellow" if finding.level == "warning" else "dim"

@@ -35,6 +35,7 @@ SCRIPTS = {
     "Vietnamese": "Đường dây",
     "formula": "a_b $x^2 \\frac{1}{$ 100 %",
     "control": "bell\a tab\t esc\x1b",
+    "control and rows": "bell\a\nnext row",
     "surrogate": "file \udcff name",
 }
 
