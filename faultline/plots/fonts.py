@@ -56,12 +56,14 @@ def make_drawable(figure: Figure) -> None:
     replaced = False
     for text in figure.findobj(match=Text):
         assert isinstance(text, Text)
-        wanted = text.get_text()
+        # Control characters and halves of characters are in no font.
+        wanted = "".join(char if char.isprintable() or char == "\n" else " " for char in text.get_text())
         if not wanted:
             # Numbers at the axes are only written later, and may be formulas.
             continue
         text.set_parse_math(False)
-        if wanted.isascii() and wanted.replace("\n", "").isprintable():
+        text.set_text(wanted)
+        if wanted.isascii():
             continue
         families = families_for(wanted)
         drawable = with_substitutes(wanted, families)

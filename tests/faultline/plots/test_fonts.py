@@ -91,6 +91,10 @@ def test_a_text_of_the_user_keeps_its_ellipsis_without_the_remedy(tmp_path: Path
     assert REMEDY not in drawn("Südring …", tmp_path / "out.png")
 
 
+def test_control_characters_need_no_other_font(tmp_path: Path) -> None:
+    assert drawn("bell\a\nrow\udcff", tmp_path / "out.png") == ["bell \nrow "]
+
+
 def test_settings_of_the_program_are_left_alone(tmp_path: Path) -> None:
     settings = [name for name in rcParams if not name.startswith("backend")]
     before = [rcParams[name] for name in settings]
