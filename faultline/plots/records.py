@@ -53,6 +53,15 @@ def plot_record(record: Record, path: Path) -> None:
     save(figure, path)
 
 
+def is_plotted(record: Record) -> bool:
+    """Return True if ``plot_record`` finds something to draw."""
+    return bool(record.lines) or (record.source is not None and bool(_changing(record)))
+
+
+def _changing(record: Record) -> list[int]:
+    return [k for k, channel in enumerate(record.channels) if channel.lowest < channel.highest]
+
+
 def _draw_phasors(cells: list[list[Axes]], waveforms: tuple[Axes, Axes], line: RecordLine) -> None:
     """Draw phasors into the upper two cells and sequence components into the lower two, and mark their cycles."""
     found = event_phasors(line.samples, line.segments, line.frequency_hz)
@@ -78,8 +87,7 @@ def _draw_phasors(cells: list[list[Axes]], waveforms: tuple[Axes, Axes], line: R
 
 def _plot_channels(record: Record, path: Path) -> None:
     """Draw the first channels of a file that change, currents and voltages before others."""
-    changing = [k for k, channel in enumerate(record.channels) if channel.lowest < channel.highest]
-    wanted = sorted(changing, key=lambda k: record.channels[k].role not in ("(current)", "(voltage)"))
+    wanted = sorted(_changing(record), key=lambda k: record.channels[k].role not in ("(current)", "(voltage)"))
     chosen = sorted(wanted[:MOST_CHANNELS])
     if record.source is None or not chosen:
         raise RecordError(f"{record.path}: there is nothing to draw: {record.no_line or 'no channel changes'}")

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import itertools
 import re
-import shlex
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,15 @@ from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.liveness import SetState
 from domains.powerline.waveforms.naming import PhaseSet, kind_of
 from domains.powerline.waveforms.pairing import Pair, paired
-from domains.powerline.waveforms.record import CHANNELS, Decision, Finding, RawChannel, RawRecord, ReadOptions
+from domains.powerline.waveforms.record import (
+    CHANNELS,
+    Decision,
+    Finding,
+    RawChannel,
+    RawRecord,
+    ReadOptions,
+    channels_argument,
+)
 
 MAX_NAME = 120
 """Maximum length of a line's name: with the file's name it stays below the contract's 255 bytes in most scripts."""
@@ -317,16 +324,6 @@ def channels_option(bay: Bay, channels: Sequence[RawChannel]) -> str:
         # These characters would end the name.
         name = _quoted(name)
     return f"{name}: " + " ".join(f"{role}={_reference(channels, index)}" for role, index in bay.roles.items())
-
-
-def channels_argument(options: Iterable[str]) -> str:
-    """Return the option ``--channels`` for a shell, from the texts of one or more lines.
-
-    Example:
-        >>> channels_argument(["north: ia=1 va=2", "south: ia=3 va=4"])
-        "--channels 'north: ia=1 va=2; south: ia=3 va=4'"
-    """
-    return f"--channels {shlex.quote('; '.join(dict.fromkeys(options)))}"
 
 
 def _quoted(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -155,6 +155,16 @@ class RawRecord:
     findings: list[Finding] = field(default_factory=list)
 
 
+def channels_argument(options: Iterable[str]) -> str:
+    """Return the option ``--channels`` for a shell, from the texts of one or more lines.
+
+    Example:
+        >>> channels_argument(["north: ia=1 va=2", "south: ia=3 va=4"])
+        "--channels 'north: ia=1 va=2; south: ia=3 va=4'"
+    """
+    return f"--channels {shlex.quote('; '.join(dict.fromkeys(options)))}"
+
+
 @dataclass(frozen=True, slots=True)
 class RecordLine:
     """One line (a bay, a feeder) of a record.
@@ -192,7 +202,7 @@ class RecordLine:
     @property
     def paste_option(self) -> str:
         """Option that assigns the line's channels again, to paste into a shell."""
-        return f"--channels {shlex.quote(self.channels_option)}"
+        return channels_argument([self.channels_option])
 
 
 @dataclass(frozen=True, slots=True)

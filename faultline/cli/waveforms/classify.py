@@ -226,16 +226,22 @@ def _print_findings(result: FileResult, *, quiet: bool) -> None:
 
 
 def _draw(result: FileResult, spec: SignalSpec, folder: Path, drawn: Counter[str]) -> None:
-    from faultline.plots import plot_answer
+    from faultline.plots import is_plotted, plot_answer, plot_record
 
     if result.record is None:
         return
     for answer in result.answers:
-        name = answer.line.name.replace("/", " ")
-        drawn[name] += 1
-        # Lines with the same name in several files get a number, so that no picture is overwritten.
-        number = f" {drawn[name]}" if drawn[name] > 1 else ""
-        plot_answer(result.record, answer, spec, folder / f"{name}{number}.png")
+        plot_answer(result.record, answer, spec, _picture(folder, answer.line.name, drawn))
+    if not result.answers and is_plotted(result.record):
+        plot_record(result.record, _picture(folder, result.path.stem, drawn))
+
+
+def _picture(folder: Path, name: str, drawn: Counter[str]) -> Path:
+    """Return the path of the picture of a line; lines with the same name get a number, so that none is overwritten."""
+    name = name.replace("/", " ")
+    drawn[name] += 1
+    number = f" {drawn[name]}" if drawn[name] > 1 else ""
+    return folder / f"{name}{number}.png"
 
 
 def _show(results: list[FileResult]) -> None:

@@ -147,7 +147,7 @@ def show(record: Record, *, everything: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from domains.powerline.waveforms.mapping import channels_argument
+    from domains.powerline.waveforms.record import channels_argument
 
     console = Console(width=max(Console().width, TABLE_WIDTH), highlight=False)
     _show_head(console, record, everything=everything)

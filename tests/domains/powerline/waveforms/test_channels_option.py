@@ -17,11 +17,10 @@ from domains.powerline.waveforms.mapping import (
     MAX_NAME,
     Bay,
     bays_of_user,
-    channels_argument,
     channels_option,
     parse_channels,
 )
-from domains.powerline.waveforms.record import RawChannel, RawRecord, ReadOptions, Segment
+from domains.powerline.waveforms.record import RawChannel, RawRecord, ReadOptions, Segment, channels_argument
 
 LINE_NAMES = st.text(st.characters(exclude_categories=("C", "Z")) | st.sampled_from(" :;='\""), max_size=30)
 CHANNEL_NAMES = st.sampled_from(["1", "2", "3", "07", "I A", "I  A", "IL'1", 'U"2', "a=b;c:d", "电流", ""]) | st.text(
