@@ -101,6 +101,7 @@ _VOLTAGE_WORDS = words_of(
 )
 _CURRENT_PARTS = re.compile(r"电流|電流|전류|STROME?$")
 _VOLTAGE_PARTS = re.compile(r"电压|電圧|電壓|전압|SPANNUNG(?:EN)?$")
+_JOINED_QUANTITIES = re.compile("电流|電流|전류|电压|電圧|電壓|전압")
 PLAIN_WORDS = words_of("NODE NODES BRANCH BRANCHES OF DE DER DES IN UL IL VL 的")
 """Words that do not tell one set from another."""
 
@@ -312,6 +313,16 @@ def quantity_of(token: str) -> Kind:
     if token in _CURRENT_WORDS or _CURRENT_PARTS.search(token):
         return "current"
     return "voltage" if token in _VOLTAGE_WORDS or _VOLTAGE_PARTS.search(token) else ""
+
+
+def without_quantity(token: str) -> str:
+    """Return a word without the quantity, in scripts that put no space between it and the name of the bay.
+
+    Example:
+        >>> without_quantity("城东线电流"), without_quantity("CURRENT")
+        ('城东线', 'CURRENT')
+    """
+    return _JOINED_QUANTITIES.sub("", token)
 
 
 def is_phase_word(token: str) -> bool:

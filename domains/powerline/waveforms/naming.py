@@ -39,6 +39,7 @@ from domains.powerline.waveforms.channel_name import (
     quantity_of,
     read_name,
     running_number,
+    without_quantity,
 )
 from domains.powerline.waveforms.record import RawChannel
 from domains.powerline.waveforms.units import Kind, channel_unit, read_unit, unit_of
@@ -571,7 +572,10 @@ def _joined(words: Iterable[str]) -> str:
 def _label_of(words: Sequence[str], shown: Sequence[str], *, letters: bool = True) -> list[tuple[str, str]]:
     """Return the words that tell a set from others; ``letters`` if a letter apart from the phase is the quantity."""
     label = []
-    for word, written in zip(words, shown, strict=True):
+    for joined, joined_written in zip(words, shown, strict=True):
+        word, written = without_quantity(joined), without_quantity(joined_written)
+        if not word:
+            continue
         short = _QUANTITY_AND_INDEX.fullmatch(word) if letters else None
         if "*" in word:
             rest = re.sub("^[NGE]$", "", _BESIDE_PHASE.sub(r"\1\2", word).replace("*", "", 1))

@@ -281,6 +281,8 @@ def test_a_voltage_for_the_synchronism_check_is_no_neutral() -> None:
             + ("Subsystem #1|Branch Currents|IbLine", "Subsystem #1|Branch Currents|IcLine"),
             ["Subsystem 1 Line"],
         ),
+        (("城东线电流A相", "城东线电流B相", "城东线电流C相"), ["城东线"]),
+        (("220kV山西线电压A", "220kV山西线电压B", "220kV山西线电压C"), ["220kV山西线"]),
     ],
 )
 def test_the_label_is_what_tells_a_set_from_others(names: Sequence[str], labels: list[str]) -> None:
