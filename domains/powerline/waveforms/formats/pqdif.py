@@ -164,7 +164,8 @@ def _read_content(chain: RecordChain, options: ReadOptions) -> _Content:
             elif record.tag == tags.OBSERVATION and content.sources:
                 _read_observation(chain.body(record), settings, options, content)
         except RecordError as error:
-            content.failures.append((f"the record at byte {record.position}".encode(), error))
+            # The traceback would keep the body in memory.
+            content.failures.append((f"the record at byte {record.position}".encode(), error.with_traceback(None)))
     return content
 
 

@@ -182,7 +182,7 @@ class Observation:
                 series = self._values(instances, instance, index, definition)
                 clock = self._clock(instances, instance, definition, len(series.values))
             except RecordError as error:
-                self.failures.append((definition, error))
+                self.failures.append((definition, error.with_traceback(None)))
                 continue
             self._add(found, definition, series, clock)
         for capture in found:
