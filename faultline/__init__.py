@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from domains.powerline.data.scenario import scenario
     from domains.powerline.waveforms import ReadOptions, open_waveforms, windows_of
+    from faultline.answers import FaultEpisode, FileResult, LineAnswer
     from faultline.comparison import compare
-    from faultline.file_detection import FaultEpisode, FileResult, LineAnswer, detect, load_artefact
+    from faultline.file_detection import detect, load_artefact
     from model.artefact import Artefact
     from model.domain import Domain
     from model.engine import Engine
@@ -52,7 +53,8 @@ _HOMES = {
     "domains.powerline.data.scenario": ("scenario",),
     "domains.powerline.waveforms": ("ReadOptions", "open_waveforms", "windows_of"),
     "faultline.comparison": ("compare",),
-    "faultline.file_detection": ("FaultEpisode", "FileResult", "LineAnswer", "detect", "load_artefact"),
+    "faultline.answers": ("FaultEpisode", "FileResult", "LineAnswer"),
+    "faultline.file_detection": ("detect", "load_artefact"),
     "model.artefact": ("Artefact",),
     "model.domain": ("Domain",),
     "model.engine": ("Engine",),

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from domains.powerline.waveforms import Finding, RecordLine
+from faultline.answers import FaultEpisode, LineAnswer
 from model.spec import SignalSpec
-
-if TYPE_CHECKING:
-    from faultline.file_detection import FaultEpisode, LineAnswer
 
 TOLERANCE_CYCLES = 0.5
 """Largest difference of two times that count as equal."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     # Detection loads TensorFlow, which a picture of a record does not need.
     from matplotlib.axes import Axes
 
-    from faultline.file_detection import FaultEpisode, LineAnswer
+    from faultline.answers import FaultEpisode, LineAnswer
     from model.spec import SignalSpec
 
 EPISODE_COLOUR = "#7d3c98"

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms import CHANNELS, Record, RecordLine, Segment, open_waveforms
-from faultline.file_detection import BUCKETS, LineAnswer, classify_record, load_artefact
+from faultline.answers import LineAnswer
+from faultline.file_detection import BUCKETS, classify_record, load_artefact
 from model.engine import Engine
 from tests.domains.powerline.waveforms.record_samples import PEAK, Shape, load_waves, write_record
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms import CHANNELS, ReadOptions, Record, RecordLine, Segment, open_waveforms
-from faultline.file_detection import BUCKETS, FileResult, LineAnswer, answer_line, detect, load_artefact
+from faultline.answers import FileResult, LineAnswer
+from faultline.file_detection import BUCKETS, answer_line, detect, load_artefact
 from model.engine import Engine
 from stream.contract import NS_PER_S
 from tests.domains.powerline.waveforms.record_samples import Shape, load_waves, write_record

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import itertools
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from domains.powerline.waveforms.assembly import OPPOSITE, ROLES
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.liveness import SetState
+from domains.powerline.waveforms.mapping_file import read_mapping
 from domains.powerline.waveforms.naming import PhaseSet, kind_of
 from domains.powerline.waveforms.pairing import Pair, paired
 from domains.powerline.waveforms.record import (
@@ -242,20 +241,6 @@ def _unquoted(found: re.Match[str]) -> str:
         if found.group(group) is not None:
             return found.group(group).replace(2 * quote, quote)
     return found.group("bare") or ""
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Read the TOML file of ``--mapping``.
-
-    Raises:
-        RecordError: the file cannot be read, or is not valid TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path}: not valid TOML: {error}") from error
 
 
 def bays_of_user(raw: RawRecord, options: ReadOptions) -> tuple[Bay, ...] | None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from faultline.file_detection import FileResult, LineAnswer
+    from faultline.answers import FileResult, LineAnswer
     from model.spec import SignalSpec
 
 TABLE_WIDTH = 132

@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from domains.powerline.waveforms import ReadOptions, RecordError, Statement, open_waveforms
+from faultline.answers import FileResult
 from faultline.cli import app
 from faultline.cli.commands import register
 from faultline.cli.waveforms.classify import as_bodies, remarks
-from faultline.file_detection import BUCKETS, FileResult, answer_line, detect, load_artefact
+from faultline.file_detection import BUCKETS, answer_line, detect, load_artefact
 from model.engine import Engine
 from tests.domains.powerline.waveforms.record_samples import Shape, healthy, load_waves, write_record
 

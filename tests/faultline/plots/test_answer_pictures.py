@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from faultline.file_detection import LineAnswer
+from faultline.answers import LineAnswer
 from faultline.plots import draw_probabilities, plot_answer
 from model.spec import SignalSpec, load_spec
 from tests.faultline.plots.hand_made import line, record, waves

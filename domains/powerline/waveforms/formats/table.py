@@ -25,7 +25,7 @@ from domains.powerline.waveforms.formats.table_times import (
     stated_values,
 )
 from domains.powerline.waveforms.formats.text_table import Dialect, NotationError, table_batches
-from domains.powerline.waveforms.mapping import read_mapping
+from domains.powerline.waveforms.mapping_file import read_mapping
 from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord, ReadOptions, Segment
 
 SUFFIXES = {".csv", ".tsv", ".txt", ".asc", ".prn", ".lvm", ".adf"}

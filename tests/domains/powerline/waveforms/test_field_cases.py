@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from faultline.file_detection import FileResult, detect
+from faultline.answers import FileResult
+from faultline.file_detection import detect
 from model.artefact import shipped
 from model.engine import Engine
 
