@@ -1,7 +1,7 @@
-"""Read the name of a channel: words, the places at which it may name a phase, and signs of calculated quantities.
+"""Read the name of a channel: its words, the places at which it may name a phase, its quantity and its neutral.
 
 The structure of names is used where possible instead of a dictionary, so that any language works: the few words listed
-here only state the quantity, or that a value was calculated.
+here only announce a phase or state the quantity.
 """
 
 from __future__ import annotations
