@@ -69,7 +69,7 @@ class Vector:
     content: bytes
 
 
-Value = Scalar | Vector | list["tuple[str, Value]"]  # type: ignore[misc]
+Value = Scalar | Vector | list["tuple[str, Value]"]
 Tree = list[tuple[str, Any]]
 
 
@@ -317,10 +317,10 @@ def _times(event: Event, document: Document) -> Tree:
         flat = [len(runs), *(part for number, rate in runs for part in (number, round(1 / rate / short)))]
         return [("scale", real(short)), *offset, ("values", numbers(np.array(flat, "<i4")))]
     unit = (document.frequency_hz or 50.0) if form.times == "cycles" else 1.0
-    flat = [len(runs), *(part for number, rate in runs for part in (number, unit / rate))]
+    spans = [float(len(runs)), *(part for number, rate in runs for part in (number, unit / rate))]
     if form.times == "cycles":
         offset = [("offset", real(event.first_s * unit))] if event.first_s else []
-    return [*offset, ("values", numbers(np.array(flat, "<f8")))]
+    return [*offset, ("values", numbers(np.array(spans, "<f8")))]
 
 
 def as_stored(values: NDArray[np.float64], form: Form) -> NDArray[Any]:

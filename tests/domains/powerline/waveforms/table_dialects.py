@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +101,7 @@ def table_text(dialect: Dialect, waves: NDArray[np.float64], seconds: NDArray[np
     if dialect.devices:
         rows.append([*([""] * len(time_names)), *["Feeder 7"] * 3, *["Bus 2"] * 3])
     rows.append(header)
-    if unit_row:
+    if unit_row and pattern is not None:
         rows.append([*(pattern.format(unit=time_unit) for _ in time_names), *(pattern.format(unit=u) for u in units)])
     heads = len(rows)
     for k, values in enumerate(waves / (1000 if kilo else 1)):
@@ -173,7 +174,7 @@ def _joined(cells: Sequence[str], dialect: Dialect, is_header: bool) -> str:
         return "  ".join(f"{cell:>16}" for cell in quoted)
     file = io.StringIO()
     always = dialect.quoting == "all" or (dialect.quoting == "names" and is_header)
-    style = csv.QUOTE_ALL if always else csv.QUOTE_MINIMAL
+    style: Literal[0, 1] = csv.QUOTE_ALL if always else csv.QUOTE_MINIMAL
     csv.writer(file, delimiter=dialect.separator, quoting=style, lineterminator="").writerow(cells)
     text = file.getvalue()
     if dialect.spaces and '"' not in text:

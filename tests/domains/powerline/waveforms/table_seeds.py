@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +45,12 @@ def table_seeds(folder: Path) -> list[dict[str, bytes]]:
         files = {".inf": (folder / f"{run}.inf").read_bytes()}
         files |= {path.name.removeprefix(run): path.read_bytes() for path in sorted(folder.glob(f"{run}_*.out"))}
         found.append(files)
-    for number, (kind, how) in enumerate(
-        (
-            *(("vectors", {}), ("vectors", {"format": "4"}), ("simulink scope", {}), ("cells", {})),
-            *(("struct in struct", {}), ("imported", {"do_compression": True}), ("data and names", {})),
-            *(("timeseries as structs", {"do_compression": True}), ("matrices across", {"format": "4"})),
-        )
-    ):
+    forms: tuple[tuple[str, dict[str, Any]], ...] = (
+        *(("vectors", {}), ("vectors", {"format": "4"}), ("simulink scope", {}), ("cells", {})),
+        *(("struct in struct", {}), ("imported", {"do_compression": True}), ("data and names", {})),
+        *(("timeseries as structs", {"do_compression": True}), ("matrices across", {"format": "4"})),
+    )
+    for number, (kind, how) in enumerate(forms):
         path = folder / f"seed{number}.mat"
         savemat(path, VARIABLES[kind], **how)
         found.append({".mat": path.read_bytes()})
