@@ -17,7 +17,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.errors import RecordError
-from domains.powerline.waveforms.formats.text_table import MISSING, PLAIN
+from domains.powerline.waveforms.formats.text_table import MISSING, PLAIN, whole_lines
 
 BLOCK_BYTES = 512 << 10
 """Number of bytes parsed at a time; a longer line is an error."""
@@ -70,32 +70,37 @@ class TextRows:
             wrong.append(f"expected {row.expected_columns} values, found {row.actual_columns}")
             return "error"
 
-        rows_before = 0
-        try:
-            reader = pa.csv.open_csv(
-                self.source.get_stream(self.begin, self.stop - self.begin),
-                read_options=pa.csv.ReadOptions(
-                    column_names=list(self.names),
-                    skip_rows=self.header_lines,
-                    use_threads=False,
-                    block_size=BLOCK_BYTES,
-                ),
-                parse_options=pa.csv.ParseOptions(delimiter=self.delimiter, invalid_row_handler=wrong_row),
-                convert_options=pa.csv.ConvertOptions(
-                    column_types=dict.fromkeys(wanted, pa.float64()),
-                    include_columns=list(wanted),
-                    null_values=MISSING,
-                    decimal_point="," if self.comma else ".",
-                ),
-            )
-            for batch in reader:
-                rows_before += len(batch)
-                yield {
-                    name: np.array(column.to_numpy(zero_copy_only=False), np.float64)
-                    for name, column in zip(wanted, batch.columns, strict=True)
-                }
-        except (pa.ArrowException, OSError) as error:
-            raise self._converted(error, wrong, rows_before) from None
+        position = self.begin
+
+        def read(size: int) -> bytes:
+            nonlocal position
+            text = self.source.read_at(min(size, self.stop - position), position)
+            position += len(text)
+            return bytes(text)
+
+        rows = 0
+        for number, block in enumerate(whole_lines(read, BLOCK_BYTES)):
+            try:
+                found = pa.csv.read_csv(
+                    pa.BufferReader(block),
+                    read_options=pa.csv.ReadOptions(
+                        column_names=list(self.names),
+                        skip_rows=0 if number else self.header_lines,
+                        use_threads=False,
+                        block_size=len(block),
+                    ),
+                    parse_options=pa.csv.ParseOptions(delimiter=self.delimiter, invalid_row_handler=wrong_row),
+                    convert_options=pa.csv.ConvertOptions(
+                        column_types=dict.fromkeys(wanted, pa.float64()),
+                        include_columns=list(wanted),
+                        null_values=MISSING,
+                        decimal_point="," if self.comma else ".",
+                    ),
+                )
+            except (pa.ArrowException, OSError) as error:
+                raise self._converted(error, wrong, rows + (self.header_lines if number else 0)) from None
+            rows += len(found)
+            yield {name: np.array(found.column(name).to_numpy(), np.float64) for name in wanted}
 
     def repaired(self) -> tuple[TextRows, list[str]] | None:
         """Return the rows without empty columns at the end of some lines and without an incomplete last line.
@@ -121,14 +126,14 @@ class TextRows:
             return None
         return replace(self, source=pa.BufferReader(changed), begin=0, stop=len(changed)), messages
 
-    def _converted(self, error: Exception, wrong: Sequence[str], rows_before: int) -> RecordError:
+    def _converted(self, error: Exception, wrong: Sequence[str], lines_before: int) -> RecordError:
         """Convert an error of pyarrow, with the number of the line if pyarrow gives one."""
         message = " ".join(str(error).split())[:200]
         found = re.search(r"[Rr]ow #(\d+)\s*:?\s*(.*)", message)
         if found is None:
-            return RecordError(f"{self.path}: after row {rows_before:,}: {message}")
+            return RecordError(f"{self.path}: after line {self.first_line - 1 + lines_before:,}: {message}")
         what = wrong[0] if wrong else found.group(2) or "cannot be read"
-        return RecordError.in_line(self.path, self.first_line - 1 + int(found.group(1)), what)
+        return RecordError.in_line(self.path, self.first_line - 1 + lines_before + int(found.group(1)), what)
 
 
 def text_rows(

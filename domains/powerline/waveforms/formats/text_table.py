@@ -73,62 +73,26 @@ class NotationError(RecordError):
     cell: str = ""
 
 
-def csv_table(
-    source: bytes,
-    path: Path,
-    *,
-    names: Sequence[str],
-    numbers: Sequence[str],
-    texts: Sequence[str] = (),
-    delimiter: str = ",",
-    comma: bool = False,
-    skip: int = 0,
-    first_line: int = 1,
-) -> pa.Table:
-    """Read columns from text.
+def whole_lines(read: Callable[[int], bytes], size: int = BLOCK_BYTES) -> Iterator[bytes]:
+    """Yield a text in blocks of whole lines.
+
+    pyarrow's own reader of blocks reads ahead in a thread, and may crash the process when it is dropped before the end
+    of the text, as after an error (apache/arrow issue 43604). Each block is therefore parsed by itself.
 
     Args:
-        source: the rows.
-        path: the file, for messages.
-        names: names of all columns, in order.
-        numbers: columns to be read as float64, null where empty.
-        texts: columns to be read as text.
-        delimiter: character between the columns.
-        comma: True if the decimal separator is a comma.
-        skip: number of lines before the first row.
-        first_line: number of the source's first line in its file.
-
-    Returns:
-        The requested columns.
-
-    Raises:
-        RecordError: a row has another number of columns, or a value is not a number; the message names the line.
+        read: function that returns at most the given number of bytes, and none at the end of the text.
+        size: number of bytes of a block; a longer line is divided.
     """
-    wrong: list[str] = []
-
-    def wrong_row(row: Any) -> str:
-        wrong.append(f"expected {row.expected_columns} values, found {row.actual_columns}")
-        return "error"
-
-    wanted = [name for name in names if name in set(numbers) | set(texts)]
-    if not wanted:
-        raise RecordError(f"{path}: the table has no column of numbers")
-    try:
-        return pa.csv.read_csv(
-            pa.BufferReader(source.translate(PLAIN)),
-            read_options=pa.csv.ReadOptions(
-                column_names=list(names), skip_rows=skip, use_threads=False, block_size=BLOCK_BYTES
-            ),
-            parse_options=pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=wrong_row),
-            convert_options=pa.csv.ConvertOptions(
-                column_types={name: pa.string() if name in texts else pa.float64() for name in wanted},
-                include_columns=wanted,
-                null_values=MISSING,
-                decimal_point="," if comma else ".",
-            ),
-        )
-    except (pa.ArrowException, OSError) as error:
-        raise _converted(path, error, wrong, lambda number: first_line - 1 + number) from None
+    held = b""
+    while block := read(size):
+        block = held + block
+        # A carriage return at the end of the block may be the first half of a line end.
+        stop = max(block.rfind(b"\n"), block.rfind(b"\r", 0, -1)) + 1 or (len(block) if len(block) > size else 0)
+        held = block[stop:]
+        if block[:stop].strip():
+            yield block[:stop]
+    if held.strip():
+        yield held
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +153,8 @@ def table_batches(
         nonlocal empty
         if row.text.strip(" \t,;|"):
             message = f"expected {row.expected_columns} values, found {row.actual_columns}"
-            wrong.append((row.number or 0, (row.number or 0) - empty, message))
+            number = numbered + (row.number or 0)
+            wrong.append((number, number - empty, message))
         else:
             empty += 1
         return "skip"
@@ -204,32 +169,33 @@ def table_batches(
         file.seek(start)
         return first_line + _line_of(_Rows(file, dialect), number)
 
+    numbered = 0
     try:
-        reader = pa.csv.open_csv(
-            pa.PythonFile(_Rows(file, dialect), mode="r"),
-            read_options=pa.csv.ReadOptions(
-                column_names=[str(k) for k in range(count)], use_threads=False, block_size=BLOCK_BYTES
-            ),
-            parse_options=pa.csv.ParseOptions(delimiter=dialect.separator, invalid_row_handler=wrong_row),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=kinds,
-                include_columns=[str(k) for k in (*numbers, *texts)],
-                null_values=MISSING,
-                strings_can_be_null=True,
-                decimal_point="," if dialect.comma else ".",
-            ),
-        )
-        for batch in reader:
-            rows += batch.num_rows
+        for block in whole_lines(_Rows(file, dialect).read):
+            found = pa.csv.read_csv(
+                pa.BufferReader(block),
+                read_options=pa.csv.ReadOptions(
+                    column_names=[str(k) for k in range(count)], use_threads=False, block_size=max(len(block), 1)
+                ),
+                parse_options=pa.csv.ParseOptions(delimiter=dialect.separator, invalid_row_handler=wrong_row),
+                convert_options=pa.csv.ConvertOptions(
+                    column_types=kinds,
+                    include_columns=[str(k) for k in (*numbers, *texts)],
+                    null_values=MISSING,
+                    strings_can_be_null=True,
+                    decimal_point="," if dialect.comma else ".",
+                ),
+            )
+            rows += found.num_rows
+            numbered = rows + len(wrong) + empty
             if wrong and rows >= wrong[0][1]:
                 raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][2])
-            if as_text:
-                batch = _numbers(batch, numbers, dialect)
-            yield batch
+            for batch in found.to_batches():
+                yield _numbers(batch, numbers, dialect) if as_text else batch
     except (pa.ArrowException, OSError) as error:
         if wrong:
             raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][2]) from None
-        raise _converted(path, error, [], line_of) from None
+        raise _converted(path, error, [], lambda number: line_of(numbered + number)) from None
     if wrong and rows == 0:
         raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][2])
     if wrong and notes is not None:

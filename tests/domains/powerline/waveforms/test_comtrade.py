@@ -251,3 +251,14 @@ def test_nanosecond_stamps_count_the_data_s_times_in_nanoseconds(tmp_path: Path)
     rows = [row.split(",") for row in path.read_text().split()]
     path.write_text("\n".join(",".join([row[0], str(int(row[1]) * 1000), *row[2:]]) for row in rows))
     assert open_waveforms(written.path).segments[0].rate_hz == pytest.approx(4800, rel=1e-5)
+
+
+def test_an_error_in_a_later_block_of_text_names_its_line(tmp_path: Path) -> None:
+    shape = Shape(data_format="ASCII", segments=((4800.0, 30_000),))
+    path = write_record(tmp_path, shape, load_waves(shape)).path.with_suffix(".dat")
+    lines = path.read_text().splitlines()
+    assert path.stat().st_size > 1 << 20
+    lines[25_000] = lines[25_000].replace(",", ",x", 3)
+    path.write_text("\n".join(lines))
+    with pytest.raises(RecordError, match=r"record.dat, line 25001: "):
+        open_waveforms(path)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domains.powerline.waveforms import ReadOptions, Record, RecordError, is_record, open_waveforms, windows_of
 from domains.powerline.waveforms.formats.table import CLASS_DATA_HEADER
+from domains.powerline.waveforms.formats.text_table import whole_lines
 from model.spec import load_spec
 from tests.domains.powerline.waveforms.record_samples import PEAK, Shape, load_waves
 
@@ -163,3 +167,25 @@ def test_times_of_a_parquet_table_may_be_moments_text_or_numbers(tmp_path: Path,
     record = open_waveforms(path)
     assert_ideal(record)
     assert record.start_ns == pytest.approx(1_704_164_645_000_000_000, abs=1000)
+
+
+@given(
+    text=st.text(alphabet="ab,\r\n", max_size=200).map(str.encode), size=st.integers(1, 40), chunk=st.integers(1, 40)
+)
+def test_blocks_of_whole_lines_hold_the_text_and_cut_no_line(text: bytes, size: int, chunk: int) -> None:
+    file = io.BytesIO(text)
+    blocks = list(whole_lines(lambda most: file.read(min(most, chunk)), size))
+    lines = [line for line in text.splitlines() if line.strip()]
+    found = [line for block in blocks for line in block.splitlines() if line.strip()]
+    if max(map(len, lines), default=0) < min(size, chunk):
+        assert found == lines
+    assert b"".join(found) == b"".join(lines)
+
+
+def test_an_error_far_behind_names_its_line(tmp_path: Path) -> None:
+    rows = [f"{k / 1000:.3f},{k % 7}.25,{k % 5}.5,{k % 3}.75,1,2,3" for k in range(300_000)]
+    rows[250_000] = "250.000,1,2,x,1,2,3"
+    path = tmp_path / "long.csv"
+    path.write_text("\n".join(["time,ia,ib,ic,va,vb,vc", *rows]) + "\n")
+    with pytest.raises(RecordError, match=r"long.csv, line 250002: "):
+        open_waveforms(path)
