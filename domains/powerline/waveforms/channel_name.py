@@ -6,6 +6,7 @@ here only announce a phase or state the quantity.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import defaultdict
@@ -70,16 +71,19 @@ _TOKEN = re.compile(rf"[{_ROMAN}]|[{_CJK}]+|[^\W_{_CJK}{_ROMAN}]+")
 _CAMEL = re.compile(r"(?<=[^\W\d_][^\W\d_A-ZА-Я])(?=[A-ZА-Я])|(?<=[A-ZА-Яa-zа-я]\d)(?=[A-ZА-Я][a-zа-я]{2})")
 _BUS_AND_PHASE = re.compile(r"(?<![^\W_])((?=\d*[^\W\d_]{2})\w*\d)([IUViuv](?:[ABCNRSTabcnrst]|[Ll][123]))(?!\w)")
 """Name of a place that ends in a digit, with the quantity and the phase behind it, as in BUS1UA."""
+_PHASE_AND_WORD = re.compile(r"(?<=(?i:phase))([ABCRSTYN])(?=[A-Z][a-z])")
+"""Phase between the word for it and another word, as in PhaseALine."""
 _PHASE_SIGN = re.compile(r"[φΦ]|Ø(?=[\s_\-.]?(?:[ABCRST]|L?[123])(?!\w))|(?<=[IUViuvІі])ф")
 _ATP = re.compile(r"^\s*([cv])\s*:\s*(?=\S)", re.IGNORECASE)
 _THREE = re.compile(r"(?<![A-Za-z])([IUVE])[ _\-.]*ABC[ _\-.:\[(#]*([0-3])(?!\d)", re.IGNORECASE)
 """Element of an array of three phases, as in Iabc[1]."""
 _LEADING = re.compile(
-    r"^\W*(?P<word>(?!(?:[IUVEL]|IL|UL|VL|PH|PHASE|FASE|ФАЗА)\W*\d)[^\W\d_]{0,8})[ .#№:]*"
+    r"^\W*(?P<word>(?!(?:[IUVEL]|IL|UL|VL|PH|PHASE|FASE|ФАЗА)\W*\d(?!\d?-[IUV][ABCNG]$))[^\W\d_]{0,8})[ .#№:]*"
     r"(?!3\s*[IUV]\s*[0-2OОоo])(?P<number>\d{1,4})"
     r"(?:\s*[-:._)\]\s,;|#/]\s*|(?=[IUVE](?:[ABCRST]|L\d|[0O]|[123])(?![A-Z])))(?=\S)",
     re.IGNORECASE,
 )
+_INSIDE = re.compile(r"(?<=[^\W_])[\s_:.#\-\[(/]+(\d{1,4})(?=[\s_:.\-\])/])")
 _TRAILING = re.compile(r"(?<=[^\W_])[\s_:.#\-\[(]+(\d{1,4})[)\]]?\s*$")
 
 
@@ -88,7 +92,7 @@ _COUNTED = words_of(
 )
 """Words before a running number that mean nothing else."""
 _PHASE_WORDS = words_of(
-    "PHASE PHASES PHASA PHAS PHS PH FASE FASES FAZA FAZE FAZY FAZIS FAS FAAS VAIHE LEITER AUSSENLEITER CONDUCTOR "
+    "PHASE PHASES PHASA PHAS PHS PH FASE FASES FAZA FAZE FAZI FAZY FAZIS FAS FAAS VAIHE LEITER AUSSENLEITER CONDUCTOR "
     "ФАЗА ФАЗЫ ФАЗЕ ФАЗ Ф"
 )
 _CURRENT_WORDS = words_of(
@@ -113,14 +117,20 @@ _HEADED = re.compile(
 )
 _BARE = re.compile(rf"(?P<symbol>(?!(?:UV|VW|WU|BA|CB|AC|\d\d)[NGE]?$)(?:{_SYMBOLS}))(?P<tail>[NGE]?)")
 """Symbols that are words of their own; some pairs are usual words or numbers."""
-_SINGLE = re.compile(r"[IUV][A-Z]{1,4}\d*")
+_OF_EQUIPMENT = ("套", "段", "母", "柜", "屏", "网")
+"""Chinese words behind the letter of one of several sets of equipment, sections or buses."""
+_SINGLE = re.compile(r"[IUV][A-ZА-Я]{1,4}\d*|3?I0[MП]")
+_MUTUAL = re.compile(r"(?:3?I0|IN)[MП]")
+"""Zero-sequence current of a parallel line."""
 _OPEN = re.compile(r"(?:L[123]|[ABCRSTYUVW])$")
 """End of a token that may be the first half of a phase-to-phase symbol written as two words, as in UA-B."""
 _SECOND = re.compile(r"([UVE]?)(L[123]|[ABCRSTYUVW])(?P<tail>\d*)")
 _PART = re.compile(r"L[123]|[ABCRSTY]")
-_RESIDUAL = re.compile(r"(?P<three>3?)(?P<symbol>[IUVE](?:NE|N|G|E|0|O|Г|RES|SUM|Σ|НП|НЕЙТР))(?P<tail>[A-Z]?\d*)")
+_RESIDUAL = re.compile(r"(?P<three>3?)(?P<symbol>[IUVE](?:NE|N|G|E|0|O|Г|RES|SUM|Σ|НП|НЕЙТР))(?:РАСЧ|(?P<tail>[A-Z]?\d*))")
+_SUM = re.compile(r"3[IUV][0O]")
+"""Sum of the phases, whatever else the name says, as in Uac_3U0."""
 RESIDUAL_WORDS = re.compile(
-    r"NEUTR|RESID|GROUND|EARTH|ERDE|ERDSTROM|NULLSTROM|NULLSPAN|HOMOPOL|TERRE|TIERRA|НУЛ|НЕЙТР|ЗЕМЛ|零|中性|接地"
+    r"NEUTR|NOTR|RESID|GROUND|EARTH|ERDE|ERDSTROM|NULLSTROM|NULLSPAN|HOMOPOL|TERRE|TIERRA|НУЛ|НЕЙТР|ЗЕМЛ|零|中性|接地"
 )
 _KIND_INSIDE = re.compile(
     r"(?<![A-Z])\d{0,2}([IUV])(?![AEIOUN])[A-Z]{1,4}\d*$|([IUV])(?:[ABC]|L[123])\d*$|^([IUV])\d{1,3}$"
@@ -224,6 +234,31 @@ def counts_from_zero(names: Iterable[str]) -> bool:
     return any(found[2] == "0" for name in names if (found := _THREE.search(name)) is not None)
 
 
+def counted_inside(names: Sequence[str]) -> list[RunningNumber | None]:
+    """Return the number inside each name that only counts channels: it rises among the names with the same beginning.
+
+    Example:
+        >>> [found.rest for found in counted_inside(["U1#2_Ia", "U1#4_Ib", "U1#6_Ic"]) if found is not None]
+        ['U1 Ia', 'U1 Ib', 'U1 Ic']
+    """
+    inside = [
+        [RunningNumber(name[: place.start()], int(place[1]), name) for place in _INSIDE.finditer(name)]
+        for name in (name[:MOST_LETTERS] for name in names)
+    ]
+    by_word: dict[str, list[int]] = defaultdict(list)
+    for found in inside:
+        for one in found:
+            by_word[one.word].append(one.number)
+    rising = {w for w, given in by_word.items() if len(given) > 2 and all(a < b for a, b in itertools.pairwise(given))}
+    chosen = [next((one for one in found if one.word in rising), None) for found in inside]
+    return [None if one is None else one._replace(rest=_without_number(one)) for one in chosen]
+
+
+def _without_number(found: RunningNumber) -> str:
+    rest = re.sub(r"^[\W_]+\d+[\W_]+", "", found.rest[len(found.word) :])
+    return f"{found.word} {rest}"
+
+
 @lru_cache(maxsize=16384)
 def read_name(name: str, zero_based: bool = False) -> ChannelName:
     """Read a name; ``zero_based`` if the record counts the phases of names such as Iabc[0] from zero."""
@@ -233,7 +268,8 @@ def read_name(name: str, zero_based: bool = False) -> ChannelName:
     places = tuple(_places(tokens))
     kind, sure = _kind(tokens, places)
     headed = any(place.certainty == HEAD for place in places)
-    residual, third = ("", False) if headed else _residual(tokens)
+    summed = any(_SUM.fullmatch(token) for token in tokens)
+    residual, third = ("", False) if headed and not summed else _residual(tokens)
     return ChannelName(
         tokens,
         shown,
@@ -264,7 +300,8 @@ def _words(text: str, zero_based: bool) -> list[str]:
     text = _THREE.sub(lambda found: f"{found[1]}{('abcd' if zero_based else ' abc')[int(found[2])]}", text)
     words = []
     for token in _TOKEN.findall(text):
-        words += _BUS_AND_PHASE.sub(r"\1 \2", _CAMEL.sub(" ", token)).split()
+        token = _CAMEL.sub(" ", _PHASE_AND_WORD.sub(r"\1 ", token))
+        words += _BUS_AND_PHASE.sub(r"\1 \2", token).split()
     return words if len(words) <= MOST_WORDS else words[: MOST_WORDS // 2] + words[-MOST_WORDS // 2 :]
 
 
@@ -363,7 +400,7 @@ def _bare(tokens: tuple[str, ...], k: int, symbol: str, masked: str) -> list[Pla
     before, after = tokens[k - 1] if k else "", tokens[k + 1] if k + 1 < len(tokens) else ""
     quantity = before[:1] if before in ("I", "U", "V", "E", "IL", "UL", "VL") else ""
     beside = bool(quantity) or is_phase_word(before) or is_phase_word(after)
-    if symbol.isdigit() and not beside and not quantity_of(before):
+    if (symbol.isdigit() and not beside and not quantity_of(before)) or after.startswith(_OF_EQUIPMENT):
         return []
     others = tokens[:k] + tokens[k + 1 :]
     if beside or (others and all(quantity_of(token) or is_phase_word(token) for token in others)):
@@ -404,13 +441,16 @@ def _inner(k: int, token: str) -> list[Place]:
 def _residual(tokens: tuple[str, ...]) -> tuple[str, bool]:
     """Return the name with ``*`` for the neutral, and True if it stands for a third of the sum of the phases."""
     for k, token in enumerate(tokens):
-        found = _RESIDUAL.fullmatch(token)
+        found = None if _MUTUAL.fullmatch(token) else _RESIDUAL.fullmatch(token)
         before = tokens[k - 1] if k else ""
         if found is not None:
             three = bool(found["three"]) or before == "3"
-            masked = (*tokens[: k - (before == "3")], f"{found['symbol'][0]}*{found['tail']}", *tokens[k + 1 :])
+            masked = (*tokens[: k - (before == "3")], f"{found['symbol'][0]}*{found['tail'] or ''}", *tokens[k + 1 :])
             return " ".join(masked), found["symbol"][1:] in ("0", "O") and not three
-        if token in NEUTRAL and (len(tokens) == 1 or quantity_of(before) or is_phase_word(before)):
+        after = tokens[k + 1] if k + 1 < len(tokens) else ""
+        beside = quantity_of(before) or is_phase_word(before)
+        beside = beside or (token in ("N", "RES") and (quantity_of(after) or is_phase_word(after)))
+        if (token in NEUTRAL or token == "RES") and (len(tokens) == 1 or beside):
             three = k > 1 and tokens[k - 2] == "3"
             masked = (*tokens[: max(k - 1 - three, 0)], *tokens[max(k - 1, 0) : k], "*", *tokens[k + 1 :])
             return " ".join(masked), token in ("0", "O") and not three

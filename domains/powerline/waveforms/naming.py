@@ -34,6 +34,7 @@ from domains.powerline.waveforms.channel_name import (
     ChannelName,
     Place,
     counted,
+    counted_inside,
     counts_from_zero,
     is_phase_word,
     quantity_of,
@@ -51,7 +52,7 @@ USUAL = (LETTERS, LINES, "AB BC CA", "L12 L23 L31", "12 23 31", *REVERSED)
 """Alphabets of which two symbols suffice, whatever the other names of a record."""
 NO_PHASE = -1
 """Phase of a channel whose phase field names the neutral."""
-MOST_JOINT = 3
+MOST_JOINT = 4
 """Most places of a name that are taken together for a phase that is said several times."""
 MOST_NUMBERED = 4
 """Highest number up to which I1, I2, I3, … are phases and a neutral rather than numbered channels."""
@@ -244,10 +245,13 @@ class _Search:
 
     def _form_without_running_numbers(self) -> None:
         """Form sets of the remaining channels by their names without numbers before or after them."""
-        for trailing in (False, True):
+        names_given = [channel.name for channel in self.channels]
+        before = [running_number(name) for name in names_given]
+        after = [running_number(name, trailing=True) for name in names_given]
+        for numbers in (before, after, counted_inside(names_given)):
             names, cached = list(self.names), dict(self._cached)
             for index in self.free:
-                found = running_number(self.channels[index].name, trailing=trailing)
+                found = numbers[index]
                 if found is not None:
                     self.names[index] = read_name(found.rest)
                     self._cached.pop(index, None)
@@ -375,17 +379,24 @@ class _Search:
             places["circuit", kind, circuit].append(k)
             places["kind", kind].append(k)
         best: dict[int, tuple[tuple[int, bool, bool], int]] = {}
+        shared: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index in sorted(self.free):
             name, stated = self.names[index], self.stated[index]
             neutral = stated is not None and stated.phase == NO_PHASE and not name.other
-            if not (name.residual or neutral) or self._is_sequence(index):
+            if not (name.residual or neutral) or self._is_sequence(index) or self._is_fifth(index):
                 continue
             level, owners = self._owners(index, name.residual or " ".join(name.tokens), places)
             # A sum is taken before the zero sequence, and a name such as 3I0 or IN before a phase field.
             rank = (level, name.third, not name.residual)
+            if not self._alone(owners):
+                shared[tuple(owners)].append(index)
+                continue
             for owner in owners:
                 if owner not in best or rank < best[owner][0]:
                     best[owner] = (rank, index)
+        for among, neutrals in shared.items():
+            for owner, index in self._by_position(among, neutrals):
+                best.setdefault(owner, ((0, self.names[index].third, False), index))
         sets = [found.set for found in self.found]
         for owner, (rank, index) in best.items():
             sets[owner] = replace(sets[owner], residual=index, residual_is_third=rank[1])
@@ -396,7 +407,7 @@ class _Search:
     ) -> tuple[int, list[int]]:
         """Return the sets to which a neutral belongs, and how certain that is (lower is better)."""
         kind, circuit = self.kinds[index], self.circuits[index]
-        words = frozenset(word for word, _ in _label_of(pattern.split(), pattern.split()))
+        words = _words_of_neutral(pattern.split())
         near = places.get(("circuit", kind, circuit), [])
         same = places.get(("kind", kind), [])
         candidates = [
@@ -408,9 +419,12 @@ class _Search:
             if owners:
                 # Voltages to ground and phase-to-phase voltages of one place share the neutral.
                 beside = {k for owner in owners for k in self._at_place_of(owner, places)}
-                return level, sorted(beside) if self._alone(owners) else []
+                return level, sorted(beside) if self._alone(owners) else owners
         for owners in (near, same if not circuit or not any(self.found[k].set.circuit for k in same) else []):
-            if owners and self._alone(owners) and not (words and all(self.found[k].words for k in owners)):
+            strange = words and all(self.found[k].words for k in owners)
+            if strange and circuit and owners is near:
+                strange = not any(words & self.found[k].words for k in owners)
+            if owners and self._alone(owners) and not strange:
                 return len(candidates), owners
         return len(candidates), []
 
@@ -421,6 +435,26 @@ class _Search:
     def _alone(self, owners: Sequence[int]) -> bool:
         """Return True if there is only one of the sets, or one to ground and one phase to phase."""
         return len(owners) == len({self.found[k].set.pairs for k in owners})
+
+    def _by_position(self, owners: Sequence[int], neutrals: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Yield sets of one name with their neutrals: each stands between its set and the next set."""
+        ordered = sorted(owners, key=lambda k: self.found[k].set.first)
+        starts = [*(self.found[k].set.first for k in ordered[1:]), len(self.channels)]
+        for place, (owner, start) in enumerate(zip(ordered, starts, strict=True)):
+            last = max(index for index in self.found[owner].set.channels if index is not None)
+            between = [index for index in neutrals if last < index < start]
+            if len(between) != 1 or (place == len(ordered) - 1 and len(neutrals) < len(ordered)):
+                continue
+            yield owner, between[0]
+
+    def _is_fifth(self, index: int) -> bool:
+        """Return True for IE where it only follows ID: the fifth input of a device."""
+        name = self.names[index]
+        before = self.names[index - 1].tokens if index else ()
+        return any(
+            token in ("IE", "UE", "VE") and before == (*name.tokens[:k], f"{token[0]}D", *name.tokens[k + 1 :])
+            for k, token in enumerate(name.tokens)
+        )
 
     def _is_sequence(self, index: int) -> bool:
         """Return True for I0, I1, I2 (magnitudes of the sequence components) where there is no I3."""
@@ -536,12 +570,12 @@ def _joint(name: ChannelName, places: Sequence[Place]) -> Iterator[_Reading]:
     """Yield the readings of a name that says the same phase several times, as in "IL1 (A)"."""
     likely = [place for place in places if place.certainty >= INNER or place.alphabet in DIGITS]
     for phase in range(3):
-        by_word = {
-            place.token: place for place in reversed(likely) if place.phase == phase and place.token == place.last
-        }
-        if not 2 <= len(by_word) <= MOST_JOINT:
-            continue
-        for count in {2, len(by_word)}:
+        same = [place for place in likely if place.phase == phase and place.token == place.last]
+        by_word: dict[int, Place] = {}
+        for place in same:
+            if len(by_word) < MOST_JOINT:
+                by_word.setdefault(place.token, place)
+        for count in {2, len(by_word)} if len(by_word) > 1 else ():
             for chosen in itertools.combinations(by_word.values(), count):
                 first = max(chosen, key=lambda place: place.certainty)
                 if first.alphabet not in DIGITS:
@@ -562,6 +596,18 @@ def _label(name: ChannelName, places: Sequence[Place]) -> list[tuple[str, str]]:
             shown.append("*" if k in by_word else name.shown[k])
     stated = any(place.quantity for place in places) or any(len(word) > 1 and quantity_of(word) for word in words)
     return _label_of(words, shown, letters=not stated)
+
+
+def _words_of_neutral(tokens: Sequence[str]) -> frozenset[str]:
+    """Return the words of a neutral's name that tell its set from others; ``*`` is the place of its symbol."""
+    tokens = list(tokens)
+    lettered = [k for k, token in enumerate(tokens) if "*" in token]
+    for k in lettered:
+        if tokens[k] == "*" and k and len(tokens[k - 1]) == 1 and tokens[k - 1] in "IUVE":
+            del tokens[k - 1]
+            return frozenset(word for word, _ in _label_of(tokens, tokens, letters=False))
+    stated = any(tokens[k][0] in "3IUVE" for k in lettered) or any(len(token) > 1 and quantity_of(token) for token in tokens)
+    return frozenset(word for word, _ in _label_of(tokens, tokens, letters=not stated))
 
 
 def _joined(words: Iterable[str]) -> str:
