@@ -43,6 +43,8 @@ PAIRS: dict[str, tuple[str, str, str]] = {
 """Alphabets of phase-to-phase voltages."""
 REVERSED = ("BA CB AC", "L21 L32 L13", "21 32 13")
 """Alphabets of phase-to-phase voltages with the opposite sign."""
+USUAL = (LETTERS, LINES, "AB BC CA", "L12 L23 L31", "12 23 31", *REVERSED)
+"""Alphabets of which two symbols suffice, whatever the other names of a record."""
 DIGITS = ("1 2 3", "12 23 31", "21 32 13")
 """Alphabets whose symbols may as well be running numbers."""
 BY_SYMBOL: dict[str, list[tuple[str, int]]] = {}
@@ -54,6 +56,9 @@ for _phase, (_one, _two) in enumerate((("L1", "L2"), ("L2", "L3"), ("L3", "L1"))
     BY_SYMBOL[_two + _one] = [("L21 L32 L13", _phase)]
 NEUTRAL = frozenset(("N", "G", "E", "0", "O", "Г"))
 """Symbols that stand where a phase would, for the sum of the phases or a third of it."""
+
+SHORT_NEUTRAL = ("N", "RES")
+"""Words for the neutral that may as well precede the quantity, as in N CURR."""
 
 HEAD, FIELD, JOINT, WORD, INNER, ANYWHERE, DIGIT = range(7, 0, -1)
 """Certainty of a phase: beside the quantity (IA) or a word for phase; only in the phase field; at several places of the
@@ -126,7 +131,9 @@ _OPEN = re.compile(r"(?:L[123]|[ABCRSTYUVW])$")
 """End of a token that may be the first half of a phase-to-phase symbol written as two words, as in UA-B."""
 _SECOND = re.compile(r"([UVE]?)(L[123]|[ABCRSTYUVW])(?P<tail>\d*)")
 _PART = re.compile(r"L[123]|[ABCRSTY]")
-_RESIDUAL = re.compile(r"(?P<three>3?)(?P<symbol>[IUVE](?:NE|N|G|E|0|O|Г|RES|SUM|Σ|НП|НЕЙТР))(?:РАСЧ|(?P<tail>[A-Z]?\d*))")
+_RESIDUAL = re.compile(
+    r"(?P<three>3?)(?P<symbol>[IUVE](?:NE|N|G|E|0|O|Г|RES|SUM|Σ|НП|НЕЙТР))(?:РАСЧ|(?P<tail>[A-Z]?\d*))"
+)
 _SUM = re.compile(r"3[IUV][0O]")
 """Sum of the phases, whatever else the name says, as in Uac_3U0."""
 RESIDUAL_WORDS = re.compile(
@@ -448,9 +455,9 @@ def _residual(tokens: tuple[str, ...]) -> tuple[str, bool]:
             masked = (*tokens[: k - (before == "3")], f"{found['symbol'][0]}*{found['tail'] or ''}", *tokens[k + 1 :])
             return " ".join(masked), found["symbol"][1:] in ("0", "O") and not three
         after = tokens[k + 1] if k + 1 < len(tokens) else ""
-        beside = quantity_of(before) or is_phase_word(before)
-        beside = beside or (token in ("N", "RES") and (quantity_of(after) or is_phase_word(after)))
-        if (token in NEUTRAL or token == "RES") and (len(tokens) == 1 or beside):
+        beside = len(tokens) == 1 or quantity_of(before) or is_phase_word(before)
+        announced = quantity_of(after) or is_phase_word(after)
+        if (token in NEUTRAL and beside) or (token in SHORT_NEUTRAL and (beside or announced)):
             three = k > 1 and tokens[k - 2] == "3"
             masked = (*tokens[: max(k - 1 - three, 0)], *tokens[max(k - 1, 0) : k], "*", *tokens[k + 1 :])
             return " ".join(masked), token in ("0", "O") and not three

@@ -68,7 +68,7 @@ def lines_of(states: Sequence[SetState], unused: Mapping[int, str], raw: RawReco
         raw: the record.
     """
     pairs = paired([state for state in states if not state.dead])
-    bays = _named([_bay(pair) for pair in pairs])
+    bays = _named([_bay(pair, name) for pair, name in zip(pairs, _names_of(pairs), strict=True)])
     decisions: list[Decision] = []
     findings: list[Finding] = []
     for bay, pair in zip(bays, pairs, strict=True):
@@ -80,16 +80,30 @@ def lines_of(states: Sequence[SetState], unused: Mapping[int, str], raw: RawReco
         if id(state.found) not in used:
             reason = state.dead or "no currents belong to them"
             decisions.append(Decision(listed(raw.channels, state.found.channels), "not used", reason))
+    neutrals = {state.found.residual: "neutral of a set with all its phases" for state in states}
+    unused = {**unused, **{index: reason for index, reason in neutrals.items() if index is not None}}
     decisions += _unused_decisions(raw.channels, unused, {index for bay in bays for index in bay.roles.values()})
     return Layout(tuple(bays), tuple(decisions), tuple(dict.fromkeys(findings)))
 
 
-def _bay(pair: Pair) -> Bay:
-    first = pair.current or pair.voltage
-    assert first is not None
+def _names_of(pairs: Sequence[Pair]) -> list[str]:
+    """Return a name for each line: its circuit, or its label where several lines have the same circuit."""
+    firsts = [found for pair in pairs if (found := pair.current or pair.voltage) is not None]
+    circuits = Counter(found.circuit for found in firsts)
+    labels = Counter(found.label for found in firsts if circuits[found.circuit] > 1)
+    names = []
+    for found in firsts:
+        name = found.circuit or found.label
+        if circuits[found.circuit] > 1 and found.label:
+            name = found.label if labels[found.label] == 1 else f"{found.circuit} {found.label}".strip()
+        names.append(name)
+    return names
+
+
+def _bay(pair: Pair, name: str) -> Bay:
     roles = _roles(pair.current)
     return Bay(
-        name=(first.circuit or first.label)[:MAX_NAME],
+        name=name[:MAX_NAME],
         roles=roles | _roles(pair.voltage),
         alternatives=tuple(roles | _roles(other) for other in pair.alternatives),
     )
@@ -123,7 +137,7 @@ def _decisions_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Decision]:
 def _findings_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Finding]:
     for found, other in ((pair.current, "currents"), (pair.voltage, "voltages")):
         if found is None:
-            message = f"no live set of {other} was found: all {other} are assumed to be zero"
+            message = f"{pair.why}: all {other} are assumed to be zero"
             yield Finding("warning", f"no-{other}", message, bay.name)
     if pair.alternatives:
         options = (Bay(bay.name, roles) for roles in (bay.roles, *bay.alternatives))

@@ -15,21 +15,18 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from domains.powerline.waveforms.channel_name import (
-    BY_SYMBOL,
     DIGITS,
     FIELD,
     HEAD,
     INNER,
     JOINT,
-    LETTERS,
-    LINES,
-    NEUTRAL,
     NO_SPACES,
     PAIRS,
     PHASES,
     PLAIN_WORDS,
     RESIDUAL_WORDS,
     REVERSED,
+    USUAL,
     WORD,
     ChannelName,
     Place,
@@ -42,16 +39,13 @@ from domains.powerline.waveforms.channel_name import (
     running_number,
     without_quantity,
 )
+from domains.powerline.waveforms.phase_fields import NO_PHASE, phase_fields
 from domains.powerline.waveforms.record import RawChannel
 from domains.powerline.waveforms.units import Kind, channel_unit, read_unit, unit_of
 
 __all__ = ["Kind", "PhaseSet", "kind_of", "phase_sets", "unit_of"]
 
 ALPHABETS = (*PHASES, *PAIRS)
-USUAL = (LETTERS, LINES, "AB BC CA", "L12 L23 L31", "12 23 31", *REVERSED)
-"""Alphabets of which two symbols suffice, whatever the other names of a record."""
-NO_PHASE = -1
-"""Phase of a channel whose phase field names the neutral."""
 MOST_JOINT = 4
 """Most places of a name that are taken together for a phase that is said several times."""
 MOST_NUMBERED = 4
@@ -248,7 +242,7 @@ class _Search:
         names_given = [channel.name for channel in self.channels]
         before = [running_number(name) for name in names_given]
         after = [running_number(name, trailing=True) for name in names_given]
-        for numbers in (before, after, counted_inside(names_given)):
+        for numbers, least in ((before, JOINT), (after, JOINT), (counted_inside(names_given), WORD)):
             names, cached = list(self.names), dict(self._cached)
             for index in self.free:
                 found = numbers[index]
@@ -256,7 +250,7 @@ class _Search:
                     self.names[index] = read_name(found.rest)
                     self._cached.pop(index, None)
             for by_circuit in (True, False):
-                self._form(self._readings, by_circuit, least=JOINT)
+                self._form(self._readings, by_circuit, least=least)
             for index in self.free:
                 self.names[index] = names[index]
             self._cached = cached
@@ -482,56 +476,8 @@ class _Search:
         if self._is_sequence(index):
             return "calculated: sequence component"
         if name.residual or (stated is not None and stated.phase == NO_PHASE):
-            return "neutral of no set without doubt"
+            return "neutral: its set is not certain"
         return "no other phases of this name"
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseField:
-    """Phase that the phase field of a channel states."""
-
-    alphabet: str
-    phase: int
-
-    def agrees(self, place: Place) -> bool:
-        """Return True if a place of the name means the same phase; A may stand for AB."""
-        return place.phase == self.phase and (self.alphabet not in PAIRS or place.alphabet in PAIRS)
-
-
-def phase_fields(channels: Sequence[RawChannel]) -> list[PhaseField | None]:
-    """Return what the phase fields state; None where a field is empty, or where all channels have the same."""
-    symbols = [_symbol(channel.phase) for channel in channels]
-    present = set(filter(None, symbols))
-    # B is the second phase of A B C and the third of R Y B: the alphabet with most symbols in the record counts.
-    used = {name: len(present & set(members)) for name, members in {**PHASES, **PAIRS}.items()}
-    used["L12 L23 L31"] = max(used["L12 L23 L31"], len(present & {"L1L2", "L2L3", "L3L1"}))
-    known = [_stated(symbol, used) for symbol in symbols]
-    # A field that is the same for all channels, or that only numbers them, says nothing.
-    if len({found.phase for found in known if found is not None}) < 2:
-        return [None] * len(channels)
-    neutral = PhaseField(LETTERS, NO_PHASE)
-    return [found or (neutral if symbol in NEUTRAL else None) for found, symbol in zip(known, symbols, strict=True)]
-
-
-def _stated(symbol: str, used: dict[str, int]) -> PhaseField | None:
-    """Return the phase that a symbol states, in the alphabet of which the record has most symbols."""
-    known = [(alphabet, phase) for alphabet, phase in BY_SYMBOL.get(symbol, ()) if _is_stated(alphabet, used)]
-    return PhaseField(*max(known, key=lambda item: used[item[0]])) if known else None
-
-
-def _is_stated(alphabet: str, used: dict[str, int]) -> bool:
-    """Return True if a record states phases in an alphabet: numbers and U, V, W may mean something else."""
-    return used[alphabet] == 3 or alphabet in USUAL[:4] or (alphabet not in (*DIGITS, "U V W") and used[alphabet] > 1)
-
-
-def _symbol(text: str) -> str:
-    """Return the symbol in a phase field: AB for A-B, A for A-N or "phase A"."""
-    tokens = [token for token in read_name(text).tokens if not is_phase_word(token)]
-    joined = "".join(tokens)
-    if joined in BY_SYMBOL:
-        return joined
-    bare = joined[:-1] if joined[-1:] in ("N", "G", "E") else joined
-    return bare if bare in BY_SYMBOL else joined.removeprefix("3").removeprefix("I").removeprefix("U") or joined
 
 
 def _names(channels: Sequence[RawChannel]) -> list[ChannelName]:
@@ -606,7 +552,8 @@ def _words_of_neutral(tokens: Sequence[str]) -> frozenset[str]:
         if tokens[k] == "*" and k and len(tokens[k - 1]) == 1 and tokens[k - 1] in "IUVE":
             del tokens[k - 1]
             return frozenset(word for word, _ in _label_of(tokens, tokens, letters=False))
-    stated = any(tokens[k][0] in "3IUVE" for k in lettered) or any(len(token) > 1 and quantity_of(token) for token in tokens)
+    stated = any(tokens[k][0] in "3IUVE" for k in lettered)
+    stated = stated or any(len(token) > 1 and quantity_of(token) for token in tokens)
     return frozenset(word for word, _ in _label_of(tokens, tokens, letters=not stated))
 
 

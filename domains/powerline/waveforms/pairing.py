@@ -29,8 +29,13 @@ MAX_ALTERNATIVES = 7
 """Number of other voltages with which a line is judged."""
 BUSBAR = re.compile(r"bus|\bbb|sammel|\bss\b|\bss\d|barra|barre|jeu|szyn|шин|сш|母", re.IGNORECASE)
 """Words for a busbar."""
+REMOTE = re.compile(r"\b(?:rmt|rem|remote|far ?end)\b|对侧|對側|相手|противопол|удал[её]н", re.IGNORECASE)
+"""Words for the other end of a line."""
 WORD = re.compile(r"[a-z0-9]+|[^\W_a-z0-9]+")
 """Words of names: letters of another alphabet begin a new one, as in 220kV母线."""
+
+MIXED_WORD = re.compile(r"(?<![^\W_])\d+[^\W\d_]+(?![^\W_])|(?<![^\W_])[^\W\d_]+\d+(?![^\W_])")
+"""Words of digits and letters of any alphabet, as in 2СШ: the second busbar."""
 
 Phasors = NDArray[np.complex128]
 
@@ -67,6 +72,10 @@ def paired(states: Sequence[SetState]) -> list[Pair]:
 def _pair(current: SetState, voltages: Sequence[SetState], currents: Sequence[SetState], common: set[str]) -> Pair:
     if not voltages:
         return Pair(current.found, None, "the record has no live voltages")
+    ours = _is_remote(current.found)
+    voltages = [state for state in voltages if _is_remote(state.found) == ours]
+    if not voltages:
+        return Pair(current.found, None, f"the record has no live voltages of the {'other' if ours else 'same'} end")
     candidates, why = _by_name(current, voltages, currents, common)
     if any(not state.found.pairs for state in candidates):
         # Phase-to-phase voltages lack the zero sequence.
@@ -84,9 +93,14 @@ def _pair(current: SetState, voltages: Sequence[SetState], currents: Sequence[Se
     return Pair(current.found, first.found, why, tuple(state.found for state in others[:MAX_ALTERNATIVES]))
 
 
+def _is_remote(found: PhaseSet) -> bool:
+    return REMOTE.search(f"{found.label} {found.circuit}") is not None
+
+
 def words_of(found: PhaseSet) -> set[str]:
-    """Return the words of a set's label and circuit, in lower case."""
-    return set(WORD.findall(f"{found.label} {found.circuit}".casefold()))
+    """Return the words of a set's label and circuit, in lower case; those of digits and letters also as a whole."""
+    text = f"{found.label} {found.circuit}".casefold()
+    return {*WORD.findall(text), *MIXED_WORD.findall(text)}
 
 
 def _common_words(states: Sequence[SetState]) -> set[str]:
@@ -106,7 +120,15 @@ def _name_score(current: PhaseSet, voltage: PhaseSet, common: set[str]) -> int:
         numbers = set()
     circuit = bool(current.circuit) and current.circuit.casefold() == voltage.circuit.casefold()
     circuit = circuit and not words_of(current) <= common
+    if not circuit and _other_number(current.label, voltage.label):
+        return 0
     return 10 * circuit + 2 * len(shared - numbers) + len(shared & numbers)
+
+
+def _other_number(one: str, two: str) -> bool:
+    """Return True if two labels have the same words and different numbers: Line 1 and Line 2."""
+    ours, theirs = (set(re.findall(r"\d+|[^\W\d_]+", label.casefold())) for label in (one, two))
+    return bool(ours - theirs and theirs - ours) and all(word.isdigit() for word in ours ^ theirs)
 
 
 def _by_name(
@@ -180,6 +202,8 @@ def _to_ground(voltage: SetState) -> Phasors:
     absent = [k for k, index in enumerate(voltage.found.channels) if index is None]
     if len(absent) == 1:
         volts[absent[0]] = -volts.sum()
+    if voltage.found.reversed:
+        volts = -volts
     grounded: Phasors = (volts - np.roll(volts, 1)) / 3
     return grounded
 

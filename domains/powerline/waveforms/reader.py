@@ -176,7 +176,13 @@ def _line(
     if frequency != mains.hz:
         message = f"the line has {frequency:g} Hz of its own, and is judged at it"
         raw.findings.append(Finding("note", "frequency-of-line", message, bay.name))
-    raw.findings += channel_findings(samples, line.missing, bay.name)
+    reported = {finding.code for finding in raw.findings if finding.where == bay.name}
+    absent = {f"no-{'currents' if channel[0] == 'i' else 'voltages'}" for channel in line.missing}
+    raw.findings += [
+        finding
+        for finding in channel_findings(samples, line.missing, bay.name)
+        if finding.code != "missing-channel" or not absent <= reported
+    ]
     line = without_opposed_voltages(line, segments, frequency, bay.name)
     raw.findings += line.findings
     channels = _channels_behind(raw, bay)

@@ -37,6 +37,8 @@ END_OF_FILE = "\x1a"
 LAST_FIELDS = 8
 """Number of fields of an analogue channel from the multiplier to the side P or S."""
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?\s*$")
+DASHES = str.maketrans("–—‒−", "----")
+"""Dashes that word processors write for the minus sign."""
 COMPACT_STAMP = re.compile(r"\s*(\d{6}|\d{8})\s*,\s*\d{6}(\.\d*)?\s*$")
 """Date and time without separators, which have the form of a sampling rate."""
 SIDES = {"P": "P", "S": "S", "PRI": "P", "SEC": "S", "PRIM": "P", "PRIMARY": "P", "SECONDARY": "S"}
@@ -49,6 +51,8 @@ class ComtradeHeader:
     station: str = ""
     device: str = ""
     revision: str = "1991"
+    unknown_revision: str = ""
+    """Revision that the header states, if it is none of the standard."""
     channels: tuple[RawChannel, ...] = ()
     gains: list[float] = field(default_factory=list)
     offsets: list[float] = field(default_factory=list)
@@ -144,7 +148,8 @@ class _Lines:
 
     def number(self, text: str, what: str, default: float | None = None) -> float:
         """Parse a finite number from the line taken last."""
-        plain = text.strip().replace(",", ".") if self._delimiter != "," else text.strip()
+        plain = text.strip().translate(DASHES)
+        plain = plain.replace(",", ".") if self._delimiter != "," else plain
         if plain in ("", "-", "?") and default is not None:
             return default
         try:
@@ -231,8 +236,12 @@ def parse_header(text: str, path: Path, *, first_line: int = 1) -> ComtradeHeade
         )
     channels = [_analog_channel(lines, header, number) for number in range(1, analog + 1)]
     header.channels = tuple(channels)
-    if not stated and any(channel.side for channel in channels):
-        header.revision = "1999"
+    if (not stated or header.unknown_revision) and any(channel.side for channel in channels):
+        header.revision = max(header.revision, "1999")
+    if header.unknown_revision:
+        message = f"revision {header.unknown_revision!r} is unknown: the file is read as {header.revision}"
+        header.note("unknown-revision", message)
+    elif not stated and header.revision == "1999":
         header.note("unknown-revision", "the header states no revision: its channels have the form of 1999")
     for _ in range(status):
         lines.take("status channels")
@@ -261,9 +270,7 @@ def _station(lines: _Lines, header: ComtradeHeader) -> bool:
         else:
             year = int(stated) if re.fullmatch(r"[0-9]{1,4}", stated) else 1991
             header.revision = max((known for known in REVISIONS if int(known) <= year), default="1991")
-            header.note(
-                "unknown-revision", f"revision {stated[:20]!r} is unknown: the file is read as {header.revision}"
-            )
+            header.unknown_revision = stated[:20]
     header.device = parts.pop() if len(parts) > 1 else ""
     header.station = ",".join(parts)
     if len(parts) > 1:
@@ -493,7 +500,7 @@ def _last_lines(lines: _Lines, header: ComtradeHeader) -> None:
     code = lines.fields(lines.take("time code"))[0]
     offset = utc_offset_ns(code) if code else 0
     if offset is None:
-        if code.lower() != "x":
+        if code.lower() not in ("x", "na", "n/a"):
             header.warn("time-zone", f"the time code {code[:20]!r} cannot be read: times are taken as UTC")
     elif offset:
         header.note("time-zone", f"the header's times have the offset {code} from UTC: they are converted to UTC")
