@@ -38,6 +38,8 @@ def semicolons(lines: Lines) -> Lines:
 
 
 HEADERS: dict[str, Callable[[Lines], Lines]] = {
+    "long dashes": lambda h: fields(h, lambda f: [*f[:5], *(text.replace("-", "–") for text in f[5:])]),
+    "minus signs": lambda h: fields(h, lambda f: [*f[:5], *(text.replace("-", "−") for text in f[5:])]),
     "10 fields": lambda h: fields(h, lambda f: f[:10]),
     "12 fields": lambda h: fields(h, lambda f: f[:12]),
     "trailing comma in channels": lambda h: fields(h, lambda f: [*f, ""]),
@@ -450,3 +452,21 @@ def test_a_large_file_is_read_like_a_small_one(tmp_path: Path) -> None:
         assert every.rms == pytest.approx(np.sqrt(np.square(written.values).mean(axis=0)), rel=1e-6)
         assert some.rms.tolist() == every.rms[[4, 1]].tolist()
         assert every.missing.tolist() == [0] * 6
+
+
+@pytest.mark.parametrize("code", ["NA,NA", "n/a,n/a", "x,x", ","])
+def test_a_recorder_without_a_time_zone_gives_no_warning(tmp_path: Path, code: str) -> None:
+    written, lines = base(tmp_path, revision="2013")
+    written.path.write_text("\n".join(line(lines, MULTIPLIER + 1, code)) + "\n")
+    assert not [
+        finding for finding in read_comtrade(written.path, ReadOptions()).findings if finding.level == "warning"
+    ]
+
+
+@pytest.mark.parametrize("revision", ["1997", "1995", "2", "edition 1"])
+def test_the_form_of_the_channels_decides_how_an_unknown_revision_writes_dates(tmp_path: Path, revision: str) -> None:
+    written, lines = base(tmp_path)
+    lines = line(line(lines, 0, f"STATION,DEVICE,{revision}"), START, "04/12/2014,07:01:48.813000")
+    written.path.write_text("\n".join(lines) + "\n")
+    start_ns = read_comtrade(written.path, ReadOptions()).start_ns
+    assert start_ns == pytest.approx(np.datetime64("2014-12-04T07:01:48.813", "ns").astype(int))
