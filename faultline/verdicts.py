@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from domains.powerline.rejection import PowerLineRejection
 from domains.powerline.waveforms import CHANNELS, Finding, RecordLine, SkippedPart, skipped_parts
-from domains.powerline.waveforms.resample import whole_hop_rate
+from domains.powerline.waveforms.signal.resample import whole_hop_rate
 from model.engine import Engine
 from model.spec import EpisodePolicy, SignalSpec
 from stream.contract import NS_PER_S, FaultEvent

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from domains.powerline.waveforms.event_phasors import LEAST_CHANGE, EventPhasors, SteadyState
+from domains.powerline.waveforms.signal.event_phasors import LEAST_CHANGE, EventPhasors, SteadyState
 from faultline.plots.figures import PHASE_COLOURS
 
 if TYPE_CHECKING:

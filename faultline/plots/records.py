@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from domains.powerline.waveforms import Record, RecordLine
 from domains.powerline.waveforms.errors import RecordError
-from domains.powerline.waveforms.event_phasors import event_phasors
+from domains.powerline.waveforms.signal.event_phasors import event_phasors
 from faultline.plots.figures import new_figure, save
 from faultline.plots.phasors import BEFORE_COLOUR, DURING_COLOUR, draw_phasors, draw_sequences
 from faultline.plots.waveforms import curve, draw_waveforms, shortened, wrapped

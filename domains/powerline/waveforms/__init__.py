@@ -11,7 +11,7 @@ Example:
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.reader import is_record, open_waveforms
 from domains.powerline.waveforms.record import CHANNELS, Finding, ReadOptions, Record, RecordLine, Segment, Statement
-from domains.powerline.waveforms.resample import SkippedPart, WindowRun, messages_of, skipped_parts, windows_of
+from domains.powerline.waveforms.signal.resample import SkippedPart, WindowRun, messages_of, skipped_parts, windows_of
 
 __all__ = [
     "CHANNELS",

@@ -9,17 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms.assembly import OPPOSITE, assembled
-from domains.powerline.waveforms.assumed_voltages import assume_voltages
 from domains.powerline.waveforms.batch import folder_message
-from domains.powerline.waveforms.errors import RecordError
-from domains.powerline.waveforms.formats.archive import is_archive
-from domains.powerline.waveforms.formats.comtrade import is_comtrade
-from domains.powerline.waveforms.formats.registry import FORMATS
-from domains.powerline.waveforms.frequency import FrequencyEstimate, PhaseWaves, line_frequency, mains_frequency
-from domains.powerline.waveforms.liveness import set_states
-from domains.powerline.waveforms.loading import LoadedChannels
-from domains.powerline.waveforms.mapping import (
+from domains.powerline.waveforms.channels.liveness import set_states
+from domains.powerline.waveforms.channels.loading import LoadedChannels
+from domains.powerline.waveforms.channels.mapping import (
     PAIRS,
     Bay,
     Layout,
@@ -29,9 +22,11 @@ from domains.powerline.waveforms.mapping import (
     lines_of,
     no_line_message,
 )
-from domains.powerline.waveforms.naming import Kind, PhaseSet, phase_sets
-from domains.powerline.waveforms.per_unit import scaled
-from domains.powerline.waveforms.quality import channel_findings
+from domains.powerline.waveforms.channels.naming import Kind, PhaseSet, phase_sets
+from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.archive import is_archive
+from domains.powerline.waveforms.formats.comtrade.files import is_comtrade
+from domains.powerline.waveforms.formats.registry import FORMATS
 from domains.powerline.waveforms.record import (
     CHANNELS,
     Decision,
@@ -43,8 +38,13 @@ from domains.powerline.waveforms.record import (
     RecordLine,
     Segment,
 )
-from domains.powerline.waveforms.resample import FEW_PER_CYCLE, FEWEST_PER_CYCLE
-from domains.powerline.waveforms.rotation import without_opposed_voltages
+from domains.powerline.waveforms.signal.assembly import OPPOSITE, assembled
+from domains.powerline.waveforms.signal.assumed_voltages import assume_voltages
+from domains.powerline.waveforms.signal.frequency import FrequencyEstimate, PhaseWaves, line_frequency, mains_frequency
+from domains.powerline.waveforms.signal.per_unit import scaled
+from domains.powerline.waveforms.signal.quality import channel_findings
+from domains.powerline.waveforms.signal.resample import FEW_PER_CYCLE, FEWEST_PER_CYCLE
+from domains.powerline.waveforms.signal.rotation import without_opposed_voltages
 from domains.powerline.waveforms.summaries import ChannelSummaries
 
 

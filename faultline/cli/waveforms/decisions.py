@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from domains.powerline.waveforms import Record, RecordLine
-    from domains.powerline.waveforms.event_phasors import SteadyState
     from domains.powerline.waveforms.record import Decision
+    from domains.powerline.waveforms.signal.event_phasors import SteadyState
 
 NOT_USED = "not used"
 MOST_RANGES = 8
@@ -120,7 +120,7 @@ def _rows_of_sources(line: RecordLine) -> Iterator[Row]:
 
 
 def _steady_rows(line: RecordLine) -> Iterator[Row]:
-    from domains.powerline.waveforms.event_phasors import state_before
+    from domains.powerline.waveforms.signal.event_phasors import state_before
 
     state = state_before(line.samples, line.segments, line.frequency_hz)
     if state is not None:

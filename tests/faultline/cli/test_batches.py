@@ -15,8 +15,8 @@ from faultline.cli import app
 from faultline.cli.commands import register
 from faultline.file_detection import BUCKETS, detect, load_artefact
 from model.engine import Engine
+from tests.domains.powerline.waveforms.formats.sel_samples import SEL_351, Relay, compressed, plain_text
 from tests.domains.powerline.waveforms.record_samples import Shape, load_waves, write_record
-from tests.domains.powerline.waveforms.sel_samples import SEL_351, Relay, compressed, plain_text
 
 REPORT = replace(SEL_351, per_cycle=16, cycles=30, trigger_cycle=12)
 

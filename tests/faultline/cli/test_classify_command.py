@@ -71,7 +71,7 @@ def true_inception_s(path: Path) -> float:
 
 
 def _raw(path: Path) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
-    from domains.powerline.waveforms.formats.comtrade import read_comtrade
+    from domains.powerline.waveforms.formats.comtrade.files import read_comtrade
 
     raw = read_comtrade(path, ReadOptions())
     values = raw.source.read(range(len(raw.channels)))

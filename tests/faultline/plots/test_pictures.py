@@ -14,8 +14,8 @@ from matplotlib.image import imread
 
 from domains.powerline.waveforms import RecordError, RecordLine, Segment
 from domains.powerline.waveforms.channel_values import StoredValues
-from domains.powerline.waveforms.event_phasors import event_phasors
 from domains.powerline.waveforms.record import ChannelSummary
+from domains.powerline.waveforms.signal.event_phasors import event_phasors
 from faultline.plots import draw_waveforms, plot_record
 from faultline.plots.phasors import draw_phasors, draw_sequences
 from faultline.plots.waveforms import MOST_POINTS, curve

@@ -13,11 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.errors import RecordError
-from domains.powerline.waveforms.formats.columns import Columns, Times, collected, timed_record
 from domains.powerline.waveforms.formats.encodings import decode_text
-from domains.powerline.waveforms.formats.table_layout import BLANKS, unique_names
-from domains.powerline.waveforms.formats.table_times import TimeColumns
-from domains.powerline.waveforms.formats.text_table import Dialect, is_number, table_batches
+from domains.powerline.waveforms.formats.tables.columns import Columns, Times, collected, timed_record
+from domains.powerline.waveforms.formats.tables.layout import BLANKS, unique_names
+from domains.powerline.waveforms.formats.tables.text import Dialect, is_number, table_batches
+from domains.powerline.waveforms.formats.tables.times import TimeColumns
 from domains.powerline.waveforms.record import Finding, RawChannel, RawRecord, ReadOptions
 
 COLUMNS = 10

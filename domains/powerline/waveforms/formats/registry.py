@@ -8,12 +8,12 @@ from pathlib import Path
 
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.archive import is_archive, read_archive
-from domains.powerline.waveforms.formats.comtrade import is_comtrade, read_comtrade
-from domains.powerline.waveforms.formats.matlab import is_matlab, read_matlab
-from domains.powerline.waveforms.formats.pqdif import is_pqdif, read_pqdif
+from domains.powerline.waveforms.formats.comtrade.files import is_comtrade, read_comtrade
+from domains.powerline.waveforms.formats.matlab.files import is_matlab, read_matlab
+from domains.powerline.waveforms.formats.pqdif.files import is_pqdif, read_pqdif
 from domains.powerline.waveforms.formats.pscad import is_pscad, read_pscad
-from domains.powerline.waveforms.formats.sel_event import is_sel_event, read_sel_event
-from domains.powerline.waveforms.formats.table import is_table, read_table
+from domains.powerline.waveforms.formats.sel.event import is_sel_event, read_sel_event
+from domains.powerline.waveforms.formats.tables.files import is_table, read_table
 from domains.powerline.waveforms.record import RawRecord, ReadOptions
 
 

@@ -12,7 +12,6 @@ from scipy.ndimage import median_filter
 
 from domains.powerline.waveforms.formats.signal_rate import Signal
 from domains.powerline.waveforms.formats.stamps import (
-    GAP_STEPS,
     MEDIAN_STEPS,
     RATE_TOLERANCE,
     Counts,
@@ -20,6 +19,7 @@ from domains.powerline.waveforms.formats.stamps import (
     unwrapped,
 )
 from domains.powerline.waveforms.record import MIN_HZ, Finding, Segment
+from domains.powerline.waveforms.stretches import GAP_STEPS, follows
 
 CHANGED = 1.08
 """Ratio of neighbouring median steps from which the sampling rate counts as changed."""
@@ -349,23 +349,6 @@ def _placed(pieces: Sequence[_Piece], before: Segment | None) -> list[Segment]:
             start_s = last_s + (1 / piece.rate_hz if piece.after_s is None else piece.after_s)
         placed.append(Segment(piece.first, piece.stop, piece.rate_hz, start_s))
     return placed
-
-
-def follows(before: Segment, after: Segment) -> bool:
-    """Return True if a segment continues where the other ended, at any rate."""
-    step = after.start_s - (before.next_s - 1 / before.rate_hz)
-    return 0 < step <= GAP_STEPS * max(1 / before.rate_hz, 1 / after.rate_hz) + 3e-6
-
-
-def stretches(segments: Sequence[Segment]) -> list[list[Segment]]:
-    """Group segments into stretches without a gap."""
-    groups: list[list[Segment]] = []
-    for segment in segments:
-        if groups and follows(groups[-1][-1], segment):
-            groups[-1].append(segment)
-        else:
-            groups.append([segment])
-    return groups
 
 
 def _report_gaps(segments: Sequence[Segment], findings: list[Finding]) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
+from domains.powerline.waveforms.stretches import GAP_STEPS
+
 Counts = NDArray[np.int64]
 Steps = NDArray[np.float64]
-GAP_STEPS = 1.5
-"""Multiple of the usual step above which a step means that samples are missing."""
 RATE_TOLERANCE = 0.02
 """Tolerated difference between the rates of time column and header: times in whole units are rarely more exact."""
 MEDIAN_STEPS = 9

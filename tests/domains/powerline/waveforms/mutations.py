@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.domains.powerline.waveforms import pqdif_seeds
+from tests.domains.powerline.waveforms.formats import pqdif_seeds
+from tests.domains.powerline.waveforms.formats.relay_seeds import relay_seeds
+from tests.domains.powerline.waveforms.formats.table_seeds import table_seeds
 from tests.domains.powerline.waveforms.record_samples import Shape, load_waves, write_record
-from tests.domains.powerline.waveforms.relay_seeds import relay_seeds
-from tests.domains.powerline.waveforms.table_seeds import table_seeds
 
 HOSTILE = (
     b"", b"0", b"-1", b"1e308", b"-1e-320", b"nan", b"inf", b"4294967295", b"9999999999999", b"99999999A", b"0A",

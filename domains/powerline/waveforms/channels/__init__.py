@@ -1,0 +1,1 @@
+"""Decide which channels of a file are the phases of a line."""

@@ -1,0 +1,1 @@
+"""PQDIF files (IEEE 1159.3)."""
