@@ -62,4 +62,4 @@ def primary_values(channel: RawChannel, values: Values) -> Values:
     """Convert values of a channel to A or V of the primary side."""
     with np.errstate(over="ignore", invalid="ignore"):
         primary = np.nan_to_num(values * np.float32(primary_factor(channel)), posinf=0, neginf=0)
-    return np.clip(primary, -HIGHEST, HIGHEST)
+    return np.asarray(np.clip(primary, -HIGHEST, HIGHEST))
