@@ -60,6 +60,7 @@ def main() -> int:
 def _read(path: Path, number: int, spec: object) -> str:
     try:
         record = open_waveforms(path)
+        len(list(record.channels))
         for line in record.lines:
             windows_of(line, spec)  # type: ignore[arg-type]
     except RecordError as error:

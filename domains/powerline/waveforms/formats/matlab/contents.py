@@ -141,7 +141,8 @@ def _examine_size(element: bytes, order: str, start: int, stop: int, path: Path,
     kind, size = struct.unpack_from(f"{order}II", element, start + 16)
     if class_of == SPARSE or class_of > LARGEST_NUMERIC or kind != 5:
         return
-    dims = np.frombuffer(element[start + 24 : min(start + 24 + size, stop)][: 4 * (size // 4)], f"{order}i4")
+    there = min(size, stop - start - 24) // 4
+    dims = np.frombuffer(element[start + 24 : start + 24 + 4 * there], f"{order}i4")
     if len(dims) > 32 or (dims < 0).any():
         raise RecordError.at_byte(path, where, "a variable has impossible dimensions")
     values = 1

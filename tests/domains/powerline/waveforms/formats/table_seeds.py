@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
+from tests.domains.powerline.waveforms.formats.matlab_samples import VARIABLES
+from tests.domains.powerline.waveforms.formats.pscad_samples import write_run
 from tests.domains.powerline.waveforms.formats.table_dialects import Dialect, table_text
-from tests.domains.powerline.waveforms.formats.test_matlab import VARIABLES
-from tests.domains.powerline.waveforms.formats.test_pscad import write_run
 from tests.domains.powerline.waveforms.record_samples import Shape, load_waves
 
 SHAPE = Shape(segments=((4800.0, 80),))
