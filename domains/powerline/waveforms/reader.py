@@ -176,7 +176,7 @@ def _line(
     if frequency != mains.hz:
         message = f"the line has {frequency:g} Hz of its own, and is judged at it"
         raw.findings.append(Finding("note", "frequency-of-line", message, bay.name))
-    reported = {finding.code for finding in raw.findings if finding.where == bay.name}
+    reported = {finding.code for finding in raw.findings if finding.where in ("", bay.name)}
     absent = {f"no-{'currents' if channel[0] == 'i' else 'voltages'}" for channel in line.missing}
     raw.findings += [
         finding

@@ -102,11 +102,12 @@ _PHASE_WORDS = words_of(
 )
 _CURRENT_WORDS = words_of(
     "I CURRENT CURRENTS CUR CURR AMP AMPS CORRIENTE CORRIENTES CORRENTE CORRENTES COURANT COURANTS INTENSITE "
-    "INTENSIDAD PRAD PRADY PROUD AKIM STROOM VIRTA ARAM CURENT STRUJA ТОК ТОКА ТОКИ ТОКОВ СТРУМ"
+    "INTENSIDAD ARUS PRAD PRADY PROUD AKIM STROOM VIRTA ARAM CURENT STRUJA ТОК ТОКА ТОКИ ТОКОВ СТРУМ"
 )
 _VOLTAGE_WORDS = words_of(
     "U V E VOLTAGE VOLTAGES VOLT VOLTS TENSION TENSIONS TENSIONES TENSAO TENSOES TENSIONE VOLTAJE NAPIECIE NAPETI "
-    "GERILIM SPANNING SPANNINGEN SPENDING JANNITE FESZULTSEG TENSIUNE NAPON НАПРЯЖЕНИЕ НАПРЯЖЕНИЯ НАПРЯЖ НАПР НАПРУГА"
+    "GERILIM SPANNING SPANNINGEN SPENDING TEGANGAN JANNITE FESZULTSEG TENSIUNE NAPON НАПРЯЖЕНИЕ НАПРЯЖЕНИЯ НАПРЯЖ "
+    "НАПР НАПРУГА"
 )
 _CURRENT_PARTS = re.compile(r"电流|電流|전류|STROME?$")
 _VOLTAGE_PARTS = re.compile(r"电压|電圧|電壓|전압|SPANNUNG(?:EN)?$")
@@ -122,6 +123,8 @@ _HEADED = re.compile(
 )
 _BARE = re.compile(rf"(?P<symbol>(?!(?:UV|VW|WU|BA|CB|AC|\d\d)[NGE]?$)(?:{_SYMBOLS}))(?P<tail>[NGE]?)")
 """Symbols that are words of their own; some pairs are usual words or numbers."""
+_LOGICAL_NODE = re.compile(r"(\w*T[CV]TR)([123])")
+"""Logical node of IEC 61850 for the instrument transformer of one phase."""
 _OF_EQUIPMENT = ("套", "段", "母", "柜", "屏", "网")
 """Chinese words behind the letter of one of several sets of equipment, sections or buses."""
 _SINGLE = re.compile(r"[IUV][A-ZА-Я]{1,4}\d*|3?I0[MП]")
@@ -137,7 +140,7 @@ _RESIDUAL = re.compile(
 _SUM = re.compile(r"3[IUV][0O]")
 """Sum of the phases, whatever else the name says, as in Uac_3U0."""
 RESIDUAL_WORDS = re.compile(
-    r"NEUTR|NOTR|RESID|GROUND|EARTH|ERDE|ERDSTROM|NULLSTROM|NULLSPAN|HOMOPOL|TERRE|TIERRA|НУЛ|НЕЙТР|ЗЕМЛ|零|中性|接地"
+    r"NEUTR|NOTR|RESID|GROUND|EARTH|ERDE|ERDSTROM|NULLSTROM|NULLSPAN|OMOPOL|\bNOLL|\bNUL|TERRE|TIERRA|НУЛ|НЕЙТР|ЗЕМЛ|零|中性|接地"
 )
 _KIND_INSIDE = re.compile(
     r"(?<![A-Z])\d{0,2}([IUV])(?![AEIOUN])[A-Z]{1,4}\d*$|([IUV])(?:[ABC]|L[123])\d*$|^([IUV])\d{1,3}$"
@@ -333,7 +336,7 @@ def _kind(tokens: tuple[str, ...], places: Sequence[Place]) -> tuple[Kind, bool]
             return _of_letter(place.quantity), place.alphabet in (LETTERS, LINES) and place.quantity in place.masked
     words = [kind for token in tokens if len(token) > 1 and (kind := quantity_of(token))]
     if words:
-        return words[0], False
+        return words[0], len(set(words)) == 1 and any(place.certainty == HEAD for place in places)
     if headed:
         return _of_letter(headed[0].quantity), False
     for token in tokens:
@@ -371,7 +374,7 @@ def without_quantity(token: str) -> str:
 
 def is_phase_word(token: str) -> bool:
     """Return True if a word only announces a phase."""
-    return token in _PHASE_WORDS or token.startswith("相")
+    return token in _PHASE_WORDS or token.startswith(("相", "상"))
 
 
 def _places(tokens: tuple[str, ...]) -> list[Place]:
@@ -383,11 +386,17 @@ def _places(tokens: tuple[str, ...]) -> list[Place]:
         if headed is not None:
             masked = f"{headed['lead']}{headed['head']}*{headed['tail']}"
             places += _named(k, headed["symbol"], masked, HEAD, headed["head"][0], headed["tail"])
-        bare = _BARE.fullmatch(token)
-        if bare is not None:
+        bare, node = _BARE.fullmatch(token), _LOGICAL_NODE.fullmatch(token)
+        if node is not None:
+            quantity = "I" if node[1].endswith("TCTR") else "V"
+            places.append(Place(k, k, "1 2 3", int(node[2]) - 1, f"{node[1]}*", JOINT, quantity))
+        elif bare is not None:
             places += _bare(tokens, k, bare["symbol"], f"*{bare['tail']}")
         elif token.isascii() and not is_phase_word(token) and not quantity_of(token):
             places += _inner(k, token)
+    if any(place.certainty >= WORD and place.alphabet in PHASES and not place.quantity for place in places):
+        # Beside a phase, AC in the name means an alternating quantity, as in Uac_L1.
+        places = [place for place in places if tokens[place.token] not in ("IAC", "UAC", "VAC")]
     return sorted(places, key=lambda place: -place.certainty)[:MOST_PLACES]
 
 

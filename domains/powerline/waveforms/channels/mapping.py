@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from domains.powerline.waveforms.channels.liveness import SetState
 from domains.powerline.waveforms.channels.naming import PhaseSet, kind_of
@@ -75,6 +75,7 @@ def lines_of(states: Sequence[SetState], unused: Mapping[int, str], raw: RawReco
         decisions += _decisions_of(bay, pair, raw)
         findings += _findings_of(bay, pair, raw)
     findings += _shared(pairs, raw)
+    findings += _absent(bays, pairs)
     used = {id(found) for pair in pairs for found in (pair.current, pair.voltage, *pair.alternatives) if found}
     for state in states:
         if id(state.found) not in used:
@@ -135,10 +136,6 @@ def _decisions_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Decision]:
 
 
 def _findings_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Finding]:
-    for found, other in ((pair.current, "currents"), (pair.voltage, "voltages")):
-        if found is None:
-            message = f"{pair.why}: all {other} are assumed to be zero"
-            yield Finding("warning", f"no-{other}", message, bay.name)
     if pair.alternatives:
         options = (Bay(bay.name, roles) for roles in (bay.roles, *bay.alternatives))
         choices = " or ".join(channels_argument([channels_option(option, raw.channels)]) for option in options)
@@ -147,6 +144,22 @@ def _findings_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Finding]:
             f"assign them with {choices}"
         )
         yield Finding("warning", "ambiguous-voltages", message, bay.name)
+
+
+def _absent(bays: Sequence[Bay], pairs: Sequence[Pair]) -> Iterator[Finding]:
+    """Yield a warning for the lines without currents or voltages; one for all if no line has them."""
+    for kind in ("current", "voltage"):
+        lines = [
+            (bay.name, pair.why)
+            for bay, pair in zip(bays, pairs, strict=True)
+            if (pair.current if kind == "current" else pair.voltage) is None
+        ]
+        # Currents of the other end of a line are judged alone.
+        level: Literal["note", "warning"] = "warning" if len(lines) == len(pairs) or kind == "current" else "note"
+        if len(lines) == len(pairs) > 1:
+            lines = [("", why) for _, why in lines]
+        for where, why in dict.fromkeys(lines):
+            yield Finding(level, f"no-{kind}s", f"{why}: all {kind}s are assumed to be zero", where)
 
 
 def _shared(pairs: Sequence[Pair], raw: RawRecord) -> Iterator[Finding]:

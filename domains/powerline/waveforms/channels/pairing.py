@@ -29,7 +29,9 @@ MAX_ALTERNATIVES = 7
 """Number of other voltages with which a line is judged."""
 BUSBAR = re.compile(r"bus|\bbb|sammel|\bss\b|\bss\d|barra|barre|jeu|szyn|шин|сш|母", re.IGNORECASE)
 """Words for a busbar."""
-REMOTE = re.compile(r"\b(?:rmt|rem|remote|far ?end)\b|对侧|對側|相手|противопол|удал[её]н", re.IGNORECASE)
+REMOTE = re.compile(
+    r"(?<![^\W_])(?:rmt|rem|remot[a-z]*|far ?end)\d*(?![^\W_])|对侧|對側|相手|противопол|удал[её]н", re.IGNORECASE
+)
 """Words for the other end of a line."""
 WORD = re.compile(r"[a-z0-9]+|[^\W_a-z0-9]+")
 """Words of names: letters of another alphabet begin a new one, as in 220kV母线."""

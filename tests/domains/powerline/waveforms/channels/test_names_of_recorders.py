@@ -100,6 +100,27 @@ def test_a_phase_is_found_beside_voltages_named_ac() -> None:
     assert [found.channels for found in sets_of(names, ["V"] * 3, "ABC")] == [(0, 1, 2)]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(tuple(f"{quantity}ac{phase}" for phase in "ABC") for quantity in "IUV"),
+        tuple(f"{phase}상 전류" for phase in "ABC"),
+        tuple(f"Arus {phase}" for phase in "RST"),
+        tuple(f"AA9TCTR{k}.Amp.inst" for k in (1, 2, 3)),
+        tuple(f"AA9TVTR{k}.Vol.inst" for k in (1, 2, 3)),
+    ],
+)
+def test_phases_of_names_of_other_kinds(names: Sequence[str]) -> None:
+    units = ["V" if "V" in names[0] or names[0].startswith("U") else "A"] * 3
+    assert [found.channels for found in sets_of(names, units)] == [(0, 1, 2)]
+
+
+@pytest.mark.parametrize("neutral", ["Nollström", "Nulstrøm", "N상 전류", "Corrente omopolare", "3Io"])
+def test_words_for_the_neutral(neutral: str) -> None:
+    names = [*(f"I{phase}" for phase in "ABC"), neutral]
+    assert residuals(names, sets_of(names, ["A"] * 4)) == [neutral]
+
+
 def test_a_phase_is_found_between_words_without_spaces() -> None:
     names = [f"CurrentAtNorthPhase{phase}LineY" for phase in "ABC"]
     assert [found.channels for found in sets_of(names)] == [(0, 1, 2)]
@@ -138,7 +159,7 @@ def test_voltages_of_another_number_belong_to_another_line(tmp_path: Path, curre
     assert not line.alternatives
 
 
-@pytest.mark.parametrize("remote", ["Rmt", "remote", "对侧"])
+@pytest.mark.parametrize("remote", ["Rmt", "remote", "REMOTA", "REM1", "对侧"])
 def test_currents_of_the_other_end_take_no_voltages_of_this_end(tmp_path: Path, remote: str) -> None:
     groups = [group([f"U{p}" for p in "abc"], "V", voltages(VOLT, sag=0.5))]
     groups += [group([f"I{p}{end}" for p in "abc"], "A", currents(LOAD)) for end in ("", f"_{remote}")]
@@ -147,10 +168,14 @@ def test_currents_of_the_other_end_take_no_voltages_of_this_end(tmp_path: Path, 
     assert here.sources["va"] == "1 Ua"
     assert "va" not in there.sources
     assert any("other end" in finding.message for finding in record.findings)
+    assert not [finding for finding in record.findings if finding.level == "warning"]
 
 
-def test_a_line_without_voltages_has_one_finding_for_it(tmp_path: Path) -> None:
-    record = open_waveforms(write_substation(tmp_path, [group(["IA", "IB", "IC"], "A", currents(LOAD))]))
+@pytest.mark.parametrize("lines", [1, 2, 5])
+def test_a_record_without_voltages_has_one_finding_for_it(tmp_path: Path, lines: int) -> None:
+    groups = [group([f"Q{k} I{phase}" for phase in "ABC"], "A", currents(LOAD)) for k in range(lines)]
+    record = open_waveforms(write_substation(tmp_path, groups))
+    assert len(record.lines) == lines
     assert [finding.code for finding in record.findings if finding.level == "warning"] == ["no-voltages"]
 
 
