@@ -201,7 +201,8 @@ def _check_directions(phasors: CyclePhasors, result: Scaled, name: str) -> None:
             "active power flows from the line to the busbar in all three phases before the event: a source feeds in "
             "through the line, or the polarity of the CTs is reversed (--flip inverts the currents)"
         )
-        result.findings.append(Finding("warning", "reverse-power", message, name))
+        # A healthy line that imports has it, and the network's answer does not depend on it.
+        result.findings.append(Finding("note", "reverse-power", message, name))
         result.reversed_currents = (0, 1, 2)
     elif len(positive) == 2 and power.sum() > 0 and float(shares.min()) < -REVERSED_SHARE:
         _report_one_reversed(int(np.argmin(shares)), currents, result, name)
