@@ -26,6 +26,8 @@ PHASES: dict[str, tuple[str, str, str]] = {
     "R Y B": ("R", "Y", "B"),
     "U V W": ("U", "V", "W"),
     "Ж З К": ("Ж", "З", "К"),
+    "RED YELLOW BLUE": ("RED", "YELLOW", "BLUE"),
+    "RED WHITE BLUE": ("RED", "WHITE", "BLUE"),
     "1 2 3": ("1", "2", "3"),
 }
 """Alphabets of phases, the more usual ones first."""
@@ -127,7 +129,7 @@ _LOGICAL_NODE = re.compile(r"(\w*T[CV]TR)([123])")
 """Logical node of IEC 61850 for the instrument transformer of one phase."""
 _OF_EQUIPMENT = ("套", "段", "母", "柜", "屏", "网")
 """Chinese words behind the letter of one of several sets of equipment, sections or buses."""
-_SINGLE = re.compile(r"[IUV][A-ZА-Я]{1,4}\d*|3?I0[MП]")
+_SINGLE = re.compile(r"[IUV][A-ZА-Я]{1,4}\d*")
 _MUTUAL = re.compile(r"(?:3?I0|IN)[MП]")
 """Zero-sequence current of a parallel line."""
 _OPEN = re.compile(r"(?:L[123]|[ABCRSTYUVW])$")
@@ -288,7 +290,7 @@ def read_name(name: str, zero_based: bool = False) -> ChannelName:
         places,
         residual,
         third,
-        other=not residual and any(_SINGLE.fullmatch(token) for token in tokens),
+        other=not residual and any(_SINGLE.fullmatch(token) or _MUTUAL.fullmatch(token) for token in tokens),
         calculated=calculated(text, phase=any(place.certainty >= WORD for place in places)),
     )
 

@@ -106,6 +106,8 @@ def test_a_phase_is_found_beside_voltages_named_ac() -> None:
         *(tuple(f"{quantity}ac{phase}" for phase in "ABC") for quantity in "IUV"),
         tuple(f"{phase}상 전류" for phase in "ABC"),
         tuple(f"Arus {phase}" for phase in "RST"),
+        tuple(f"{colour} phase current" for colour in ("Red", "Yellow", "Blue")),
+        tuple(f"FDR 2 {colour} PH VOLTS" for colour in ("RED", "WHITE", "BLUE")),
         tuple(f"AA9TCTR{k}.Amp.inst" for k in (1, 2, 3)),
         tuple(f"AA9TVTR{k}.Vol.inst" for k in (1, 2, 3)),
     ],
