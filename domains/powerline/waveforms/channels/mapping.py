@@ -147,7 +147,7 @@ def _findings_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Finding]:
 
 
 def _absent(bays: Sequence[Bay], pairs: Sequence[Pair]) -> Iterator[Finding]:
-    """Yield a warning for the lines without currents or voltages; one for all if no line has them."""
+    """Yield a finding for each line without currents or voltages, or one warning if no line has them."""
     for kind in ("current", "voltage"):
         lines = [
             (bay.name, pair.why)
