@@ -7,9 +7,11 @@ elements are unpacked under a limit and their nesting and sizes are examined fir
 from __future__ import annotations
 
 import io
+import math
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,9 @@ MATRIX, COMPRESSED = 14, 15
 """Types of elements: an array, and a compressed element."""
 CELL, STRUCT, OBJECT, CHAR, SPARSE = 1, 2, 3, 4, 5
 """Classes of arrays."""
+NAME, SIZES, FLAGS = 1, 5, 6
+NUMERIC, TEXTS = frozenset({1, 2, 3, 4, 5, 6, 7, 9, 12, 13}), frozenset({16, 17, 18})
+"""Types of the elements of an array: name, sizes, flags; numbers; text in a Unicode encoding."""
 LARGEST_NUMERIC = 15
 UNPACKED_FACTOR, UNPACKED_BYTES = 40, 64 << 20
 """An unpacked file may have this multiple of its bytes, or this number of bytes; waveforms shrink by less than 20."""
@@ -106,31 +111,100 @@ def _unpacked(data: bytes, path: Path, options: ReadOptions) -> bytes:
     return b"".join(parts)
 
 
+@dataclass(slots=True)
+class _Array:
+    """An array that is being examined: its end, its class, its number of values, and the elements seen in it."""
+
+    stop: int
+    class_of: int = 0
+    values: int = 0
+    name_bytes: int = 1
+    fields: int = 0
+    seen: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Return True if the array has all its elements."""
+        if self.class_of == CELL:
+            return self.seen == 3 + self.values
+        if self.class_of in (STRUCT, OBJECT):
+            return self.seen == (5 if self.class_of == STRUCT else 6) + self.fields * self.values
+        if self.class_of == SPARSE:
+            return self.seen >= 6
+        return self.class_of > LARGEST_NUMERIC or self.seen >= 4
+
+
 def _examine(element: bytes, order: str, path: Path, where: int) -> None:
-    """Raise an error if an array nests too deeply, or claims more values than it has bytes."""
+    """Raise an error if an array nests too deeply, claims more values than it has bytes, or holds unknown types.
+
+    scipy trusts the types and the order of the elements: a damaged one would end the process.
+    """
     pair = struct.Struct(f"{order}II")
-    ends = [len(element)]
+    arrays = [_Array(len(element))]
     position = count = 0
-    while ends:
-        if position + 8 > ends[-1]:
-            position = ends.pop()
+    while arrays:
+        array = arrays[-1]
+        if position + 8 > array.stop:
+            if len(arrays) > 1 and not array.is_complete:
+                raise RecordError.at_byte(path, where, "a variable is damaged: save it again")
+            position = arrays.pop().stop
             continue
         count += 1
         kind, size = pair.unpack_from(element, position)
         start = position + 8
-        if kind >> 16:
-            # A short element has its size in the upper half of the type, and its content in place of the size.
+        # A short element has its size in the upper half of the type, and its content in place of the size.
+        short = kind >> 16
+        kind &= 0xFFFF
+        if short > 4 or not _is_expected(kind, 8 if not short and size == 8 else 0, array, len(arrays) == 1):
+            raise RecordError.at_byte(path, where, "a variable is damaged: save it again")
+        content = element[position + 4 : position + 8] if short else element[start : start + size]
+        if len(arrays) > 1:
+            _note(array, short or size, content, order)
+        array.seen += 1
+        if short:
             position += 8
-            continue
-        if kind == MATRIX:
-            stop = min(start + size, ends[-1])
-            ends.append(stop)
-            if len(ends) > DEEPEST + 1 or count > MOST_ELEMENTS:
+        elif kind == MATRIX and size:
+            # A value without content, as in an empty cell, has no elements.
+            stop = min(start + size, array.stop)
+            arrays.append(_Array(stop))
+            if len(arrays) > DEEPEST + 1 or count > MOST_ELEMENTS:
                 raise RecordError.at_byte(path, where, "a variable has too many values within values: save the arrays")
             _examine_size(element, order, start, stop, path, where)
             position = start
         else:
-            position = min(start + size + (-size) % 8, ends[-1])
+            position = min(start + size + (-size) % 8, array.stop)
+
+
+def _note(array: _Array, size: int, content: bytes, order: str) -> None:
+    """Note class, number of values and number of fields from the first elements of an array."""
+    first = 1 if array.class_of == OBJECT else 0
+    if array.seen == 0:
+        array.class_of = content[0] if order == "<" else content[3]
+    elif array.seen == 1 and array.class_of <= LARGEST_NUMERIC:
+        array.values = math.prod(np.frombuffer(content[: size // 4 * 4], f"{order}i4").tolist())
+    elif array.seen == 3 + first and array.class_of in (STRUCT, OBJECT) and size >= 4:
+        array.name_bytes = max(1, int.from_bytes(content[:4], "little" if order == "<" else "big", signed=True))
+    elif array.seen == 4 + first and array.class_of in (STRUCT, OBJECT):
+        array.fields = size // array.name_bytes
+
+
+def _is_expected(kind: int, flag_bytes: int, array: _Array, is_top: bool) -> bool:
+    """Return True if an element of a type may follow in an array; all arrays begin with flags, sizes and a name."""
+    if is_top:
+        return kind == MATRIX
+    if array.seen == 0:
+        return kind == FLAGS and flag_bytes == 8
+    if array.class_of > LARGEST_NUMERIC:
+        # Functions and objects have an order of their own.
+        return kind in NUMERIC or kind in TEXTS or kind == MATRIX
+    if array.class_of < CELL:
+        return False
+    if array.seen < 3:
+        return kind == (SIZES, NAME)[array.seen - 1]
+    if array.class_of in (CELL, STRUCT, OBJECT):
+        before = {CELL: (), STRUCT: (SIZES, NAME), OBJECT: (NAME, SIZES, NAME)}[array.class_of]
+        return kind == (before[array.seen - 3] if array.seen - 3 < len(before) else MATRIX)
+    return kind in NUMERIC or (array.class_of == CHAR and kind in TEXTS)
 
 
 def _examine_size(element: bytes, order: str, start: int, stop: int, path: Path, where: int) -> None:

@@ -96,12 +96,12 @@ def _raw(path: Path, report: EventReport, options: ReadOptions, encoding: str) -
         start_ns = max(0, report.stamp_ns - round(_offset_s(report, before, rate) * NS_PER_S))
     channels = _channels(report, _peak_factor(report, per_cycle))
     with np.errstate(over="ignore"):
-        values = report.values.astype(np.float32)
+        stored: NDArray[np.float32] = report.values.astype(np.float32)
     return RawRecord(
         path=path,
         format=report.format,
         channels=channels,
-        source=StoredValues(values),
+        source=StoredValues(stored),
         segments=segments,
         start_ns=start_ns if options.start_ns is None else options.start_ns,
         trigger_ns=report.stamp_ns,

@@ -136,6 +136,30 @@ def test_claims_of_a_file_bound_nothing(tmp_path: Path, elements: list[bytes], s
     assert "\n" not in str(caught.value)
 
 
+def test_empty_values_are_no_damage(tmp_path: Path) -> None:
+    doubles = [matrix(6, (480, 1), n.encode(), element(9, v.tobytes())) for n, v in {"t": T, **COLUMNS}.items()]
+    cell = matrix(1, (1, 2), b"c", element(14, b"") + matrix(4, (1, 1), b"", element(16, b"x")))
+    assert_waves(open_waveforms(written(tmp_path, *doubles, cell, matrix(6, (0, 0), b"e", element(9, b"")))))
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        pytest.param(element(20, bytes(8)), id="unknown type"),
+        pytest.param(element(8, bytes(8)), id="reserved type"),
+        pytest.param(element(14, b""), id="a value in place of numbers"),
+        pytest.param(b"", id="no numbers"),
+    ],
+)
+@pytest.mark.parametrize("class_of", [4, 6, 9])
+def test_elements_that_would_crash_the_library_are_refused(tmp_path: Path, class_of: int, inner: bytes) -> None:
+    wrong = matrix(class_of, (1, 1), b"x", inner)
+    nested = matrix(1, (1, 2), b"c", wrong + wrong)
+    for content in (wrong, nested):
+        with pytest.raises(RecordError, match="a variable is damaged"):
+            open_waveforms(written(tmp_path, content))
+
+
 def test_values_that_unpack_without_measure_are_refused(tmp_path: Path) -> None:
     bomb = compressed(matrix(6, (1, 1_000_000), b"x", element(9, bytes(8_000_000))))
     with pytest.raises(RecordError, match="unpacked"):
