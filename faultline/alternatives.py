@@ -73,7 +73,7 @@ def _disagreement(answers: Sequence[LineAnswer]) -> str:
 
 
 def _options(answers: Sequence[LineAnswer]) -> str:
-    return "choose with " + " or ".join(answer.line.paste_option for answer in answers)
+    return "assign them with " + " or ".join(answer.line.paste_option for answer in answers)
 
 
 def _in_words(answer: LineAnswer) -> str:

@@ -131,7 +131,8 @@ def judge(log: WindowLog, policy: EpisodePolicy, events: Sequence[FaultEvent]) -
         return Judgement("not judged", reason)
     if dead:
         phases = " and ".join(name[-1].upper() for name in dead)
-        message = f"a fault on phase {phases} may be missed: {' and '.join(dead)} without a waveform"
+        have = "has" if len(dead) == 1 else "have"
+        message = f"a fault on phase {phases} may be missed: {' and '.join(dead)} {have} no waveform"
         findings.append(Finding("warning", "partly-judged", message, line.name))
     return Judgement("no fault", findings=tuple(findings))
 
@@ -235,7 +236,7 @@ def _likely_cause(log: WindowLog) -> str:
     line, rejection = log.line, log.rejection
     assert isinstance(rejection, PowerLineRejection)
     texts = {
-        "least_change": "the line is switched off, or its channels hold no waveform",
+        "least_change": "the line is switched off, or its channels have no waveform",
         "most_voltage": (
             f"its voltages exceed {rejection.most_voltage:.3g} times the base of {line.voltage_base:.6g} V; check "
             "--voltage-base"
@@ -245,8 +246,8 @@ def _likely_cause(log: WindowLog) -> str:
             "--current-base"
         ),
         "most_roughness": (
-            f"neither currents nor voltages are a wave of {line.frequency_hz:.4g} Hz; check the channels, --frequency "
-            "and --rate"
+            f"neither currents nor voltages have a waveform of {line.frequency_hz:.4g} Hz; check the channels, "
+            "--frequency and --rate"
         ),
     }
     return ("mostly, " if number < log.is_rejected.sum() else "") + texts[name]

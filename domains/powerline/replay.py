@@ -86,7 +86,7 @@ class RecordSource:
 def open_choices(record: Record) -> list[str]:
     """Return a sentence for each line whose voltages are not certain, with the options that choose them."""
     return [
-        f"{line.name}: the record does not show which voltages belong to the line, so it is not sent: choose with "
+        f"{line.name}: the record does not show which voltages belong to the line: it is not sent; assign them with "
         + " or ".join(one.paste_option for one in (line, *line.alternatives))
         for line in record.lines
         if line.alternatives
@@ -97,8 +97,8 @@ def _no_windows(lines: Sequence[RecordLine], spec: SignalSpec) -> str:
     """Return the reason why no line has a window."""
     slow = [part.samples_per_cycle for line in lines for part in skipped_parts(line, spec) if part.too_slow]
     if slow:
-        return f"{max(slow):.1f} samples per cycle are too few for a waveform; give a record of a higher rate"
-    return f"every line is shorter than a window of spec {spec.name!r}; give a longer record"
+        return f"{max(slow):.1f} samples per cycle are too few for a waveform: give a record of a higher rate"
+    return f"every line is shorter than a window of spec {spec.name!r}: give a longer record"
 
 
 def record_kind(spec: SignalSpec, read: ReadOptions | None = None) -> SourceKind:

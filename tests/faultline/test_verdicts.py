@@ -138,8 +138,8 @@ def test_windows_that_are_all_out_of_distribution_are_not_judged(record: Record,
     count = answer.windows
     assert answer.outcomes["unknown"] == count > 20
     assert answer.reason == (
-        f"all {count} windows are out of distribution: neither currents nor voltages are a wave of 16.67 Hz; check the "
-        "channels, --frequency and --rate"
+        f"all {count} windows are out of distribution: neither currents nor voltages have a waveform of 16.67 Hz; "
+        "check the channels, --frequency and --rate"
     )
 
 
@@ -167,7 +167,7 @@ def test_a_line_that_is_switched_off_is_not_judged(record: Record, engine: Engin
     line = sampled(4800.0, 0.5)
     answer = answered(record, replace(line, samples=line.samples * np.float32(1e-5)), engine)
     assert answer.verdict == "not judged"
-    assert "the line is switched off, or its channels hold no waveform" in answer.reason
+    assert "the line is switched off, or its channels have no waveform" in answer.reason
 
 
 @pytest.mark.parametrize("value", [0.0, 0.7])
@@ -203,7 +203,7 @@ def test_an_answer_for_a_part_of_the_windows_says_so(record: Record, engine: Eng
     assert answer.verdict == "no fault"
     (text,) = texts(answer, "partly-judged")
     assert text.startswith(f"{answer.judged_windows} of {answer.windows} windows were judged; the others, 0.2")
-    assert "s to 0.999 s, are out of distribution: neither currents nor voltages are a wave of 50 Hz" in text
+    assert "s to 0.999 s, are out of distribution: neither currents nor voltages have a waveform of 50 Hz" in text
     assert answer.findings[0].level == "warning"
 
 
@@ -229,7 +229,7 @@ def test_a_phase_without_current_is_a_limit_of_no_fault(record: Record, engine: 
     line.samples[:, 2] = 0
     answer = answered(record, line, engine)
     assert answer.verdict == "no fault"
-    assert texts(answer, "partly-judged") == ["a fault on phase C may be missed: ic without a waveform"]
+    assert texts(answer, "partly-judged") == ["a fault on phase C may be missed: ic has no waveform"]
 
 
 def test_a_record_that_ends_before_a_fault_is_confirmed_says_so(record: Record, engine: Engine) -> None:

@@ -174,7 +174,7 @@ def _line(
     samples = line.samples
     frequency = line_frequency([PhaseWaves(part, segments) for part in (samples[:, 3:], samples[:, :3])], mains)
     if frequency != mains.hz:
-        message = f"the line has {frequency:g} Hz of its own, and is judged at it"
+        message = f"the line has a frequency of its own, {frequency:g} Hz, at which it is judged"
         raw.findings.append(Finding("note", "frequency-of-line", message, bay.name))
     reported = {finding.code for finding in raw.findings if finding.where in ("", bay.name)}
     absent = {f"no-{'currents' if channel[0] == 'i' else 'voltages'}" for channel in line.missing}
@@ -242,13 +242,13 @@ def _report_slow_segments(raw: RawRecord, frequency: float) -> None:
     for segment in raw.segments:
         if segment.rate_hz < FEWEST_PER_CYCLE * frequency:
             message = (
-                f"samples {segment.first + 1} to {segment.stop} were taken at a rate of "
-                f"{segment.rate_hz / frequency:.1f} per cycle, too slow for a waveform: they are skipped"
+                f"samples {segment.first + 1} to {segment.stop} have {segment.rate_hz / frequency:.1f} samples per "
+                "cycle, too few for a waveform: they are skipped"
             )
             raw.findings.append(Finding("warning", "segment-too-slow", message))
         elif segment.rate_hz < FEW_PER_CYCLE * frequency:
             message = (
-                f"samples {segment.first + 1} to {segment.stop} have {segment.rate_hz / frequency:.1f} per cycle: "
-                "harmonics and fast transients are lost, and times are known to about half a cycle"
+                f"samples {segment.first + 1} to {segment.stop} have {segment.rate_hz / frequency:.1f} samples per "
+                "cycle: harmonics and fast transients are lost, and times are known to about half a cycle"
             )
             raw.findings.append(Finding("note", "few-samples", message))

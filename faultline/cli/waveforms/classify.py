@@ -65,9 +65,9 @@ def classify(
 ) -> None:
     """Find the faults in waveform files with the detection of a worker; no broker is needed.
 
-    Every line gets a verdict: a fault, no fault, or not judged with the reason, for example because the record is
-    shorter than a cycle. If a file cannot be read, the others are still classified and the exit status is 1; otherwise
-    it is 4 if at least one file was not judged. `faultline inspect` shows how a file is read.
+    Every line gets a verdict: fault, no fault, or not judged with the reason, for example that the record is shorter
+    than a cycle. The exit status is 1 if a file cannot be read (the others are still classified), else 4 if a file was
+    not judged. `faultline inspect` shows how a file is read.
 
     Examples:
     - `faultline classify fault.cfg --plot pictures/`

@@ -53,10 +53,10 @@ def inspect(
     current_base: CurrentBase = None,
     voltage_base: VoltageBase = None,
 ) -> None:
-    """Show how waveform files are read: channels, rates, frequency, power lines, defects found and their treatment.
+    """Show how waveform files are read: power lines, channels, rates, frequency, defects and their treatment.
 
-    Every line is shown with its channels and the reasons for which they were chosen, and with the `--channels` that
-    assigns them again.
+    A table lists each decision with its reason: the channels of every line, its base of per unit, the mains frequency,
+    and the channels that are not used. The `--channels` below it assigns the same channels again.
 
     Examples:
     - `faultline inspect fault.cfg --plot fault.png`

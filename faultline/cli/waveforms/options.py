@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from domains.powerline.waveforms import ReadOptions
 
 FORMATS = (
-    "COMTRADE (.cfg, .dat or .cff), SEL event reports (.cev, .txt), PQDIF, CSV, Parquet, MATLAB (.mat), PSCAD (.out)"
+    "COMTRADE (.cfg, .dat, .cff), SEL event report (.cev, .eve, .txt), PQDIF (.pqd), CSV, Parquet, MATLAB (.mat), "
+    "PSCAD (.out, .inf)"
 )
 """File formats of waveforms, for the help of commands."""
-Files = Annotated[list[Path], typer.Argument(help=f"{FORMATS}; a .zip or a folder of records.")]
+Files = Annotated[list[Path], typer.Argument(help=f"{FORMATS}; or a .zip or folder of records.")]
 Encoding = Annotated[
     str | None, typer.Option(help="Encoding of the header, such as gbk or cp1251 [default: detected].")
 ]
@@ -22,7 +23,7 @@ Channels = Annotated[
     str | None,
     typer.Option(
         help="Assign channels by number or name: 'ia=4 ib=5 ic=6 va=1 vb=2 vc=3'; for several lines 'a: …; b: …'"
-        " [default: by their names]."
+        " [default: by names, units and waveforms]."
     ),
 ]
 Mapping = Annotated[Path | None, typer.Option(help="TOML file with time, time_unit, rate_hz and tables [lines.NAME].")]

@@ -110,7 +110,7 @@ def test_a_line_whose_voltages_are_not_certain_is_left_out(csv: Path) -> None:
     record = with_choices(open_waveforms(csv))
     assert {found.key for found in RecordSource(record, SPEC).records()} == {b"feeder"}
     sentence = (
-        "Q1: the record does not show which voltages belong to the line, so it is not sent: choose with "
+        "Q1: the record does not show which voltages belong to the line: it is not sent; assign them with "
         "--channels 'Q1: ia=1 ib=2 ic=3 va=4 vb=5 vc=6' or --channels 'Q1: ia=1 ib=2 ic=3 va=7 vb=8 vc=9'"
     )
     assert open_choices(record) == [sentence]

@@ -1,4 +1,4 @@
-"""Decide which sets of channels are alive: a phase of a line carries mains, and more than the dust of a converter."""
+"""Decide which sets of channels are live: a phase of a line carries mains, above the noise level of its converter."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from domains.powerline.waveforms.channels.loading import LoadedChannels
 from domains.powerline.waveforms.channels.naming import PhaseSet
 from domains.powerline.waveforms.signal.cycles import PER_CYCLE, fundamental, one_cycle_waves
 
-DUST_STEPS = 6.0
-"""Range of a waveform, in steps of its converter, up to which it is dust."""
-DUST_VALUES = 8
-"""Number of different values up to which a waveform without a clean fundamental is dust."""
-DUST_SHARE = 1e-3
-"""Level of a set relative to the highest of its kind below which it is dust."""
+NOISE_STEPS = 6.0
+"""Range of a waveform, in steps of its converter, up to which it is noise."""
+NOISE_VALUES = 8
+"""Number of different values up to which a waveform without a clean fundamental is noise."""
+DEAD_SHARE = 1e-3
+"""Level of a set relative to the highest of its kind below which it is dead."""
 COUNTED_SAMPLES = 20_000
 """Number of samples whose different values are counted."""
 MAINS_SHARE, CLEAN_SHARE = 0.4, 0.8
@@ -43,7 +43,7 @@ class SetState:
             segment holds a whole cycle.
         level: highest fundamental of the set's typical phase, peak A or V.
         clean: typical share of the alternating energy in the fundamental.
-        dead: reason for which the set is not judged; empty if it is alive.
+        dead: reason for which the set is not judged; empty if it is live.
     """
 
     found: PhaseSet
@@ -67,9 +67,9 @@ def set_states(sets: Sequence[PhaseSet], loaded: LoadedChannels, frequency_hz: f
         highest[state.found.kind] = max(highest[state.found.kind], state.level)
     judged = []
     for state in states:
-        # Without a unit the set may be given in kA or kV: then only a set without a clean wave is dust.
-        dusty = loaded.has_unit(state.found.first) or state.clean < CLEAN_SHARE
-        if not state.dead and dusty and state.level < DUST_SHARE * highest[state.found.kind]:
+        # Without a unit the set may be given in kA or kV: then only a set without a clean wave is dead.
+        comparable = loaded.has_unit(state.found.first) or state.clean < CLEAN_SHARE
+        if not state.dead and comparable and state.level < DEAD_SHARE * highest[state.found.kind]:
             ratio = state.level / highest[state.found.kind]
             reason = f"dead: its level is {ratio:.2g} of the highest {state.found.kind} in the record"
             state = replace(state, dead=reason)
@@ -124,17 +124,17 @@ def _reason(
     active: NDArray[np.bool_],
     mains: NDArray[np.bool_],
 ) -> str:
-    """Return the reason for which a set is dead; empty if it is alive.
+    """Return the reason for which a set is dead; empty if it is live.
 
     ``active`` and ``mains`` are the cycles of each phase that count and those that are mains, bool (cycles, 3).
     """
     steps = [width / max(loaded.step(index), 1e-30) for index, width in zip(indices, ranges, strict=True)]
-    if max(steps) <= DUST_STEPS:
-        return f"dead: it moves by at most {max(steps):.0f} steps of the converter"
+    if max(steps) <= NOISE_STEPS:
+        return f"dead: its range is at most {max(steps):.0f} steps of the converter"
     if not len(active):
         return ""
     values = max(len(np.unique(loaded[index][:COUNTED_SAMPLES])) for index in indices)
-    if values <= DUST_VALUES and clean < CLEAN_SHARE:
+    if values <= NOISE_VALUES and clean < CLEAN_SHARE:
         return f"dead: it has only {values} different values"
     counted = active.sum(axis=0)
     least = np.maximum(np.minimum(2, counted), ACTIVE_CYCLES * counted)

@@ -131,7 +131,7 @@ def _decisions_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Decision]:
     if pair.voltage is None:
         yield Decision("", f"{bay.name}: no voltages", pair.why)
     for other in pair.alternatives:
-        reason = "neither names nor angles show which voltages belong to the currents: the line is judged with each"
+        reason = "neither names nor angles show which voltages belong to the line: it is judged with each"
         yield Decision(listed(raw.channels, other.channels), f"{bay.name}: perhaps {' '.join(_roles(other))}", reason)
 
 
@@ -140,7 +140,7 @@ def _findings_of(bay: Bay, pair: Pair, raw: RawRecord) -> Iterator[Finding]:
         options = (Bay(bay.name, roles) for roles in (bay.roles, *bay.alternatives))
         choices = " or ".join(channels_argument([channels_option(option, raw.channels)]) for option in options)
         message = (
-            "the record does not show which voltages belong to its currents: the line is judged with each; "
+            "the record does not show which voltages belong to the line: it is judged with each; "
             f"assign them with {choices}"
         )
         yield Finding("warning", "ambiguous-voltages", message, bay.name)
@@ -201,10 +201,10 @@ def no_line_message(raw: RawRecord, states: Sequence[SetState]) -> str:
     if dead:
         sets = "; ".join(f"{listed(raw.channels, state.found.channels)}: {state.dead}" for state in dead[:3])
         more = f" and {len(dead) - 3} more sets" if len(dead) > 3 else ""
-        return f"no channel of a line is alive: {sets}{more}"
+        return f"no set of channels is live: {sets}{more}"
     kinds = {kind: [c for c in raw.channels if kind_of(c) == kind] for kind in ("current", "voltage")}
     others = [channel for channel in raw.channels if not kind_of(channel)]
-    groups = (("currents", kinds["current"]), ("voltages", kinds["voltage"]), ("unknown", others))
+    groups = (("currents", kinds["current"]), ("voltages", kinds["voltage"]), ("others", others))
     parts = [f"{what} {_numbered(group)}" for what, group in groups if group]
     currents = kinds["current"] or others
     voltages = kinds["voltage"] or [channel for channel in others if channel not in currents[:3]]

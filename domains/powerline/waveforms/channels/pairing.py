@@ -56,7 +56,7 @@ def paired(states: Sequence[SetState]) -> list[Pair]:
     """Return the lines that sets of channels form.
 
     Args:
-        states: the sets that are alive.
+        states: the sets that are live.
 
     Returns:
         A pair for every set of currents, in the order of the file; voltages of a busbar may serve several. Without
@@ -163,7 +163,7 @@ def _without_copies(candidates: list[SetState]) -> tuple[list[SetState], str]:
     for state in candidates:
         if not any(_alike(state.phasors, other.phasors) for other in kept if other.found.pairs == state.found.pairs):
             kept.append(state)
-    return kept, f"all {len(candidates)} sets of voltages that may belong to it are alike"
+    return kept, f"all {len(candidates)} sets of voltages that may belong to the line are alike"
 
 
 def _alike(one: Phasors, two: Phasors) -> bool:

@@ -205,8 +205,8 @@ class _Group:
             return None
         third = next(name for name in self.names if name not in self.given)
         message = (
-            f"{third} is computed as −{there[0]} − {there[1]}: ground current is not recorded, so faults to ground may "
-            "look like others or stay unseen"
+            f"{third} is computed as −{there[0]} − {there[1]}: ground current is not recorded, so a fault to ground "
+            "may be missed or taken for another type"
         )
         self.findings.append(Finding("warning", "ground-current-unknown", message, self.line))
         waves = np.zeros((len(self.given[there[0]]), 3), np.float32)
@@ -225,7 +225,7 @@ class _Group:
         if estimated:
             message += "the zero-sequence voltage is estimated from their change in the event"
         elif self.has_currents:
-            message += "without balanced ones before the event the currents alone are judged"
+            message += "they are not balanced before the event, so the currents alone are judged"
         else:
             message += "the zero-sequence voltage is unknown and assumed to be zero"
         self.findings.append(Finding("warning", "no-ground-voltages", message, self.line))

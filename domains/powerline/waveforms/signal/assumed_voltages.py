@@ -61,8 +61,8 @@ def assume_voltages(
             volts = source - 1j * reactance * (phasors - before)
             samples[segment.first : segment.stop, 3:] = waves_of(volts, times, segment, frequency_hz)
     message = (
-        "the currents rise suddenly and equally in all phases, as in a three-phase fault or when motors start: "
-        "the voltages, which are not recorded, are assumed to sag"
+        "the currents rise suddenly and equally in all phases, as in a three-phase fault or a motor start: "
+        "a sag of the voltages, which are not recorded, is assumed"
     )
     return [Finding("warning", "assumed-voltages", message, name)]
 

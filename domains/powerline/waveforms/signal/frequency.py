@@ -141,8 +141,8 @@ def mains_frequency(
         findings.append(_contradiction(stated, sine.hz))
     if not _is_near(sine.hz, stated):
         message = (
-            f"no grid has the signal's frequency of {sine.hz:.3f} Hz: check the sampling rate in the file "
-            "(--rate sets another)"
+            f"the signal's frequency of {sine.hz:.3f} Hz is not near a nominal one: check the sampling rate in the "
+            "file (--rate sets another)"
         )
         findings.append(Finding("warning", "frequency-unusual", message))
     return FrequencyEstimate(sine.hz, "signal", why, findings)
@@ -211,6 +211,8 @@ def _nominal(tried: Sequence[PhaseWaves], stated: float | None, findings: list[F
 def _reason(tried: Sequence[PhaseWaves]) -> str:
     """Return the reason why no frequency was found."""
     longest = max((len(s) / s.rate_hz for waves in tried for s in waves.segments), default=0.0)
+    if not longest:
+        return "the record has no phases on which the mains frequency can be measured"
     if longest < SHORTEST_CYCLES / DEFAULT_HZ:
         return f"the record is too short ({longest * 1e3:.0f} ms) for a mains frequency to be measured"
     for waves in tried[:ENOUGH_ABOVE]:

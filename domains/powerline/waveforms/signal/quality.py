@@ -90,7 +90,7 @@ def _bridge(
         row[a:b] = 0
     zeroed = sum(b - a for a, b in long)
     bridged = len(absent) - zeroed
-    done = [f"{bridged:,} interpolated"] * (bridged > 0) + [f"{zeroed:,} in long holes set to zero"] * (zeroed > 0)
+    done = [f"{bridged:,} interpolated"] * (bridged > 0) + [f"{zeroed:,} in long gaps set to zero"] * (zeroed > 0)
     level = "warning" if zeroed else "note"
     message = f"{len(absent):,} values are missing: {', '.join(done)}"
     findings.append(Finding(level, "missing-values", message, name))  # type: ignore[arg-type]

@@ -97,13 +97,13 @@ def rotation_finding(phasors: CyclePhasors | None, name: str) -> Finding | None:
     """Return the finding about the order of a line's phases; None if it is the usual one or not certain."""
     found = rotation(phasors)
     if found.contradicts and phasors is not None:
-        orders = f"the voltages rotate {'-'.join(found.voltages)} and the currents {'-'.join(found.currents)}"
+        orders = f"the voltages have the phase rotation {found.voltages} and the currents {found.currents}"
         message = f"{orders} before the event: the currents alone are judged"
         if exchanged := _exchanged(phasors.before):
             message += f" (if power flows into the line, exchange {exchanged} with --channels to use the voltages)"
         return Finding("warning", "rotation", message, name)
     if found.is_reversed:
-        message = "the phases rotate A-C-B before the event"
+        message = "the phase rotation is ACB before the event"
         return Finding("note", "reversed-rotation", message, name)
     return None
 

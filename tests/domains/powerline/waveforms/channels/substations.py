@@ -1,4 +1,4 @@
-"""Substations written by the tests: sets of channels, alive and dead, as a recorder of several bays writes them."""
+"""Substations written by the tests: sets of channels, live and dead, as a recorder of several bays writes them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def currents(load: float, *, fault: float | None = None, angle: float = -0.3) ->
     return three_phases(before, None if fault is None else [fault * np.exp(-1.3j), *before[1:]])
 
 
-def dust(step: float, columns: int = 3, seed: int = 1) -> Waves:
+def noise(step: float, columns: int = 3, seed: int = 1) -> Waves:
     """Return the steps of an idle converter."""
     return np.random.default_rng(seed).integers(-1, 2, (len(times()), columns)) * step
 

@@ -17,8 +17,8 @@ from tests.domains.powerline.waveforms.channels.substations import (
     Group,
     constant,
     currents,
-    dust,
     magnitudes,
+    noise,
     three_phases,
     turned,
     voltages,
@@ -45,8 +45,11 @@ def codes(record: Record, level: str | None = None) -> set[str]:
 
 def test_a_line_without_voltages_of_its_own_takes_those_of_the_busbar(tmp_path: Path) -> None:
     groups = [bay("BUS", voltages(VOLT, sag=0.4), "U")]
-    groups += [bay(f"Q{k}", dust(8.0, seed=k), "U") for k in (2, 3, 4)]
-    groups += [bay("Q1", currents(LOAD, fault=FAULT)), *(bay(f"Q{k}", dust(0.5, seed=k)) for k in (2, 3, 4))]
+    groups += [bay(f"Q{k}", noise(8.0, seed=k), "U") for k in (2, 3, 4)]
+    groups += [
+        bay("Q1", currents(LOAD, fault=FAULT)),
+        *(bay(f"Q{k}", noise(0.5, seed=k)) for k in (2, 3, 4)),
+    ]
     record = open_waveforms(write_substation(tmp_path, groups))
     assert voltages_of(record) == {"Q1 Ia": "BUS Ua"}
     assert not codes(record, "warning")
@@ -62,7 +65,7 @@ def test_voltages_of_the_line_are_preferred_to_those_of_the_busbar(tmp_path: Pat
 
 
 def test_a_number_that_lines_and_busbars_share_says_nothing(tmp_path: Path) -> None:
-    groups = [bay("Bus 1", voltages(VOLT, sag=0.4), "U"), bay("Bus 2", dust(8.0), "U")]
+    groups = [bay("Bus 1", voltages(VOLT, sag=0.4), "U"), bay("Bus 2", noise(8.0), "U")]
     groups += [bay("Line 2", currents(LOAD, fault=FAULT))]
     assert voltages_of(open_waveforms(write_substation(tmp_path, groups))) == {"Line 2 Ia": "Bus 1 Ua"}
 
@@ -111,20 +114,20 @@ def test_sets_without_common_names_are_tried_in_the_order_of_the_file_first(tmp_
 
 
 def test_a_record_of_dead_channels_has_no_line_and_says_why(tmp_path: Path) -> None:
-    groups = [bay("Q1", dust(0.5)), bay("Q1", dust(8.0, seed=3), "U")]
+    groups = [bay("Q1", noise(0.5)), bay("Q1", noise(8.0, seed=3), "U")]
     record = open_waveforms(write_substation(tmp_path, groups))
     assert record.lines == ()
-    assert "no channel of a line is alive: 1 2 3 (Q1 Ia Q1 Ib Q1 Ic): dead" in record.no_line
+    assert "no set of channels is live: 1 2 3 (Q1 Ia Q1 Ib Q1 Ic): dead" in record.no_line
 
 
 @pytest.mark.parametrize("share", [1e-5, 2e-4, 8e-4])
-def test_a_thousandth_of_the_other_voltages_is_dust(tmp_path: Path, share: float) -> None:
+def test_a_thousandth_of_the_other_voltages_is_dead(tmp_path: Path, share: float) -> None:
     groups = [bay("Q1", currents(LOAD, fault=FAULT)), bay("Q1", voltages(share * VOLT), "U")]
     groups += [bay("Bus", voltages(VOLT, sag=0.4), "U")]
     assert voltages_of(open_waveforms(write_substation(tmp_path, groups))) == {"Q1 Ia": "Bus Ua"}
 
 
-def test_voltages_in_kilovolts_without_a_unit_are_no_dust(tmp_path: Path) -> None:
+def test_voltages_in_kilovolts_without_a_unit_are_not_dead(tmp_path: Path) -> None:
     groups = [bay("Q1", currents(LOAD, fault=FAULT)), bay("Q1", voltages(VOLT / 1500, sag=0.4), "U")]
     groups += [bay("Q2", currents(LOAD)), bay("Q2", voltages(VOLT, sag=0.4), "U")]
     for k in (1, 3):
@@ -177,11 +180,14 @@ def test_every_live_line_of_a_station_has_its_currents_and_live_voltages(
         place = f"Q{number}"
         load = LOAD * 2.0 ** rng.randint(-3, 3)
         flowing = named(
-            family, "current", place, currents(load, fault=10 * load) if alive else dust(load / 400, seed=number)
+            family,
+            "current",
+            place,
+            currents(load, fault=10 * load) if alive else noise(load / 400, seed=number),
         )
         groups.append(flowing)
         if transformer != "none":
-            waves = voltages(0.99 * VOLT, sag=0.41) if transformer == "own" else dust(VOLT / 8000, seed=number)
+            waves = voltages(0.99 * VOLT, sag=0.41) if transformer == "own" else noise(VOLT / 8000, seed=number)
             groups.append(named(family, "voltage", place, waves))
         if alive:
             source = place if transformer == "own" else "BUS"

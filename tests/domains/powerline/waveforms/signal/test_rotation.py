@@ -49,7 +49,7 @@ def test_voltages_that_rotate_against_the_currents_are_not_used(
 @pytest.mark.parametrize("swap", SWAPS)
 def test_currents_that_rotate_against_the_voltages_are_reported_and_judged_alone(tmp_path: Path, swap: str) -> None:
     record = opened(tmp_path, currents=swap)
-    assert messages(record, "rotation")[0].startswith("the voltages rotate A-B-C and the currents A-C-B")
+    assert messages(record, "rotation")[0].startswith("the voltages have the phase rotation ABC and the currents ACB")
     assert record.lines[0].missing == ("va", "vb", "vc")
 
 
