@@ -109,7 +109,7 @@ def record_kind(spec: SignalSpec, read: ReadOptions | None = None) -> SourceKind
         read: values that replace those in the file.
     """
     return SourceKind(
-        "COMTRADE, CSV or Parquet table",
+        "waveform record (COMTRADE, SEL event report, PQDIF, CSV, Parquet, MATLAB, PSCAD, or a .zip of one)",
         is_record,
         partial(_open, spec=spec, read=read),
         # A COMTRADE pair can be named by either file, or without a suffix.

@@ -289,7 +289,7 @@ def bays_of_user(raw: RawRecord, options: ReadOptions) -> tuple[Bay, ...] | None
     for name, entries in lines.items():
         unknown = set(entries) - set(ROLES)
         if unknown:
-            raise RecordError(f"a line has no channel {sorted(unknown)[0]!r}: use {', '.join(ROLES)}")
+            raise RecordError(f"a line has no role {sorted(unknown)[0]!r}: use {', '.join(ROLES)}")
         roles = {role: _position(raw.channels, str(entries[role])) for role in ROLES if role in entries}
         bays.append(Bay(str(name)[:MAX_NAME], roles))
     return tuple(_named(bays))

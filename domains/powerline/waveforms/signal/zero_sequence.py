@@ -2,6 +2,8 @@
 
 Most faults change few phases. Of all zero-sequence voltages the one is taken with which the three phase-to-ground
 voltages change least in sum. This is exact for a fault of one phase to ground, and zero for faults without ground.
+
+The point of the least sum of distances from three points is known as their Fermat point, or geometric median.
 """
 
 from __future__ import annotations
@@ -126,7 +128,7 @@ def least_change(changes: Phasors) -> Phasors:
     """Return the value (n,) that, added to three changes (n, 3), gives the least sum of their magnitudes.
 
     It is the Fermat point of the triangle of the negative changes: a corner of 120° or more, or else the point from
-    which all sides subtend 120°.
+    which all sides subtend 120°, with the barycentric coordinates sin α / sin(α + 60°) of each corner's angle α.
 
     Example:
         >>> one_phase = np.array([[2, -1, -1]]) / 3

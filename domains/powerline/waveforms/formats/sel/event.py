@@ -1,4 +1,7 @@
-"""Read ASCII event reports of SEL relays: the compressed form (CEV, C4_ and C8_ files) and the plain text (EVE)."""
+"""Read ASCII event reports of SEL relays: the compressed form (CEV, C4_ and C8_ files) and the plain text (EVE).
+
+The instruction manuals of the relays describe both forms, under the commands CEVENT and EVENT.
+"""
 
 from __future__ import annotations
 

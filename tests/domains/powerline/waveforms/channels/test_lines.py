@@ -157,7 +157,7 @@ def test_a_mapping_file_says_the_same(tmp_path: Path) -> None:
     ("told", "says"),
     [
         ("ia=99", "no channel is called '99'; give the channel's number: 1 IA, 2 IB"),
-        ("ia=1 ix=2", "a line has no channel 'ix': use ia, ib, ic"),
+        ("ia=1 ix=2", "a line has no role 'ix': use ia, ib, ic"),
         ("nonsense", "write for example 'ia=4 ib=5"),
     ],
 )
