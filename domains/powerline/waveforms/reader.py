@@ -57,8 +57,8 @@ def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> R
     """Read a record of waveforms and find the lines in it.
 
     Args:
-        path: COMTRADE (either file of the pair, or CFF), an event report of an SEL relay, PQDIF, output of PSCAD, MATLAB,
-            a table of text or Parquet, or a .zip of one record; ``a.zip/folder/b.cfg`` names one of several.
+        path: COMTRADE (either file of the pair, or CFF), an event report of an SEL relay, PQDIF, output of PSCAD,
+            MATLAB, a table of text or Parquet, or a .zip of one record; ``a.zip/folder/b.cfg`` names one of several.
         options: values that replace those in the file.
 
     Returns:

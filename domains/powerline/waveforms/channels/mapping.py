@@ -81,7 +81,7 @@ def lines_of(states: Sequence[SetState], unused: Mapping[int, str], raw: RawReco
         if id(state.found) not in used:
             reason = state.dead or "no currents belong to them"
             decisions.append(Decision(listed(raw.channels, state.found.channels), "not used", reason))
-    neutrals = {state.found.residual: "neutral of a set with all its phases" for state in states}
+    neutrals = {state.found.residual: "residual value of a set with all its phases" for state in states}
     unused = {**unused, **{index: reason for index, reason in neutrals.items() if index is not None}}
     decisions += _unused_decisions(raw.channels, unused, {index for bay in bays for index in bay.roles.values()})
     return Layout(tuple(bays), tuple(decisions), tuple(dict.fromkeys(findings)))

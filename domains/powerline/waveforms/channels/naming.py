@@ -476,7 +476,7 @@ class _Search:
         if self._is_sequence(index):
             return "calculated: sequence component"
         if name.residual or (stated is not None and stated.phase == NO_PHASE):
-            return "neutral: its set is not certain"
+            return "residual value: its set is not certain"
         return "no other phases of this name"
 
 

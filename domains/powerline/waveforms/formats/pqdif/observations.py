@@ -216,7 +216,7 @@ class Observation:
                 return series, holder
             other = instances.collection(tags.ONE_CHANNEL_INSTANCE, channel)
             holder = None if other is None else _one_series(other, number)
-        raise self._root.body.error(0, "its series are shared in a circle")
+        raise self._root.body.error(0, "its series refer to each other in a circle")
 
     def _stored(
         self, instances: Collection, instance: Collection, index: int, defined: SeriesDefinition

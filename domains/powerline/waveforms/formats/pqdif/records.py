@@ -174,7 +174,7 @@ class RecordChain:
                     inflated += stream.decompress(piece, self._left - len(inflated) + 1)
                     if len(inflated) > self._left:
                         self._left = 0
-                        message = f"the bodies inflate to more than {self._limit:,} bytes: export the file in parts"
+                        message = f"the bodies unpack to more than {self._limit:,} bytes: export the file in parts"
                         raise RecordError.at_byte(self.path, record.position, message)
             except zlib.error:
                 self._warn(f"the compressed body of the record at byte {record.position} is damaged")
@@ -245,7 +245,7 @@ class Body:
         """Return an error at a position in the body."""
         if self._start is not None:
             return RecordError.at_byte(self._path, self._start + offset, message)
-        return RecordError.at_byte(self._path, self._position, f"{message} (byte {offset} of the inflated body)")
+        return RecordError.at_byte(self._path, self._position, f"{message} (byte {offset} of the unpacked body)")
 
     def part(self, offset: int, size: int, what: str) -> memoryview:
         """Return bytes of the body; what: names them for the message if they do not exist."""

@@ -186,4 +186,6 @@ def test_a_neutral_that_is_not_needed_is_listed_with_the_reason(tmp_path: Path) 
     groups = [group(["IA", "IB", "IC"], "A", waves), group(["3I0"], "A", waves.sum(axis=1, keepdims=True))]
     groups.append(group(["VA", "VB", "VC"], "V", voltages(VOLT, sag=0.5)))
     record = open_waveforms(write_substation(tmp_path, groups))
-    assert [one.reason for one in record.decisions if "3I0" in one.channels] == ["neutral of a set with all its phases"]
+    assert [one.reason for one in record.decisions if "3I0" in one.channels] == [
+        "residual value of a set with all its phases"
+    ]

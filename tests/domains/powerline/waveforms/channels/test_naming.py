@@ -160,7 +160,7 @@ def test_a_place_whose_name_sounds_like_a_calculated_quantity_is_a_line(name: st
         (("IA MAG", "IB MAG", "IC MAG"), "calculated: magnitude or angle"),
         (("VDC_G1", "VDC_G2", "VDC_G3"), "direct quantity"),
         (("Ufd1", "Ufd2", "Ufd3"), "field quantity of a machine"),
-        (("T1 IN", "T2 IN"), "neutral: its set is not certain"),
+        (("T1 IN", "T2 IN"), "residual value: its set is not certain"),
         (("IA", "VB"), "no other phases of this name"),
     ],
 )
