@@ -177,7 +177,7 @@ def test_an_encrypted_archive_is_refused_in_one_line(tmp_path: Path) -> None:
             content[position + offset] |= 1
             position = content.find(magic, position + 4)
     path.write_bytes(bytes(content))
-    with pytest.raises(RecordError, match="encrypted"):
+    with pytest.raises(RecordError, match="the archive is encrypted"):
         open_waveforms(path)
 
 
