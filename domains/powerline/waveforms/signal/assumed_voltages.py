@@ -62,7 +62,7 @@ def assume_voltages(
             samples[segment.first : segment.stop, 3:] = waves_of(volts, times, segment, frequency_hz)
     message = (
         "the currents rise suddenly and equally in all phases, as in a three-phase fault or a motor start: "
-        "a sag of the voltages, which are not recorded, is assumed"
+        "instead of zero voltages, a sag is assumed"
     )
     return [Finding("warning", "assumed-voltages", message, name)]
 
