@@ -273,7 +273,7 @@ Order = Literal["by line", "by quantity", "by phase", "shuffled"]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """How the records of a family are written."""
+    """Notation in which the records of a family are written."""
 
     lines: int = 1
     units: tuple[str, str] = ("A", "V")

@@ -1,4 +1,4 @@
-"""What the .hdr and .inf files beside a COMTRADE record, and the sections of a CFF, say of the event."""
+"""The statements about the event in .hdr and .inf files beside a COMTRADE record, and in sections of a CFF."""
 
 from __future__ import annotations
 
