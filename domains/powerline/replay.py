@@ -24,6 +24,7 @@ from domains.powerline.waveforms import (
     open_waveforms,
     skipped_parts,
 )
+from domains.powerline.waveforms.formats.archive import is_archive
 from model.spec import SignalSpec, load_spec
 from stream.errors import RecordingError
 from stream.recordings.sources import ReplayRecord, SamplesSource, Source, SourceKind, SourceOptions
@@ -114,6 +115,7 @@ def record_kind(spec: SignalSpec, read: ReadOptions | None = None) -> SourceKind
         partial(_open, spec=spec, read=read),
         # A COMTRADE pair can be named by either file, or without a suffix.
         endings=(".cfg", ".CFG", ".cff", ".CFF"),
+        is_inside=is_archive,
     )
 
 

@@ -222,6 +222,7 @@ class SourceKind:
         open: opens a file as a source.
         cuts_lines: True if ``open`` itself makes ``SourceOptions.lines`` lines.
         endings: suffixes that a given path may lack, for kinds that consist of several files.
+        is_inside: returns True for a path into a file of this kind, such as ``a.zip/b.cfg``.
     """
 
     name: str
@@ -229,6 +230,7 @@ class SourceKind:
     open: Callable[[Path, SourceOptions], Source]
     cuts_lines: bool = False
     endings: tuple[str, ...] = ()
+    is_inside: Callable[[Path], bool] | None = None
 
 
 RECORDING = SourceKind("Parquet recording", is_recording, RecordingSource)
@@ -287,6 +289,9 @@ def located(path: Path, kinds: Sequence[SourceKind]) -> Path:
 def kind_of(path: Path, kinds: Sequence[SourceKind]) -> SourceKind:
     """Return the kind of a file. Raises RecordingError if the file is missing or of none of the kinds."""
     if not path.is_file():
+        for kind in kinds:
+            if kind.is_inside is not None and kind.is_inside(path):
+                return kind
         raise RecordingError(f"no such file to replay: {path}; check the path")
     for kind in kinds:
         if kind.recognises(path):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 TABLE_WIDTH = 132
 NOT_JUDGED_STATUS = 4
-"""Exit status if every file was read, but at least one was not judged; 1 and 2 mean errors."""
+"""Exit status if every file was read, but at least one of its lines was not judged; 1 and 2 mean errors."""
 
 
 def classify(
@@ -66,7 +66,7 @@ def classify(
     """Find the faults in waveform files with the detection of a worker; no broker is needed.
 
     Every line gets a verdict: fault, no fault, or not judged with the reason, for example that the record is shorter
-    than a cycle. The exit status is 1 if a file cannot be read (the others are still classified), else 4 if a file was
+    than a cycle. The exit status is 1 if a file cannot be read (the others are still classified), else 4 if a line was
     not judged. `faultline inspect` shows how a file is read.
 
     Examples:
@@ -120,7 +120,7 @@ def classify(
         typer.echo(counts.in_words(seconds), err=True)
     if counts.failed:
         raise typer.Exit(1)
-    if counts.not_judged:
+    if not counts.is_complete:
         raise typer.Exit(NOT_JUDGED_STATUS)
 
 
@@ -166,12 +166,16 @@ class _Counts:
 
     def __init__(self) -> None:
         self.files = self.failed = self.not_judged = self.episodes = self.windows = self.unknown = 0
+        self.is_complete = True
+        """True if every line of every file that could be read was judged."""
 
     def add(self, result: FileResult) -> None:
         """Add the counts of one file."""
         self.files += 1
         self.failed += result.error is not None
         self.not_judged += result.error is None and result.verdict == "not judged"
+        verdicts = {result.verdict, *(answer.verdict for answer in result.answers)}
+        self.is_complete &= "not judged" not in verdicts
         self.episodes += len(result.episodes)
         self.windows += result.windows
         self.unknown += result.outcomes["unknown"]
@@ -221,7 +225,8 @@ def _print_findings(result: FileResult, *, quiet: bool) -> None:
         typer.echo(f"faultline: {result.error}", err=True)
     elif result.record is not None and not quiet:
         for finding in result.record.findings:
-            if finding.level == "warning":
+            # The reason why a file has no line stands in the table.
+            if finding.level == "warning" and finding.message != result.record.no_line:
                 typer.echo(f"{result.path.name}: {finding}", err=True)
 
 

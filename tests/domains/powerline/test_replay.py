@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,3 +133,14 @@ def test_a_record_shorter_than_a_window_is_a_clear_error(csv: Path) -> None:
     long = SPEC.model_copy(update={"samples": 4096})
     with pytest.raises(RecordingError, match="every line is shorter than a window"):
         RecordSource(record, long)
+
+
+def test_one_of_several_records_in_an_archive_is_replayed(tmp_path: Path, csv: Path) -> None:
+    path = tmp_path / "station.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("bay 1/north.csv", "bay 2/south.csv"):
+            archive.writestr(name, csv.read_bytes())
+    plain = [record.value for record in opened(csv).records()]
+    assert len(list(opened(path / "bay 2" / "south.csv").records())) == len(plain)
+    with pytest.raises(RecordingError, match="no such file"):
+        opened(tmp_path / "other.zip" / "north.csv")

@@ -209,6 +209,17 @@ def test_every_line_is_an_object_with_its_verdict(tmp_path: Path, command: CliRu
     assert "4 files (2 not judged), 1 episode" in result.stderr
 
 
+def test_a_line_that_was_not_judged_beside_a_fault_has_an_exit_status(tmp_path: Path, command: CliRunner) -> None:
+    told = "north: ia=1 ib=2 ic=3 va=4 vb=5 vc=6; south: va=4 vb=5 vc=6"
+    result = command.invoke(app, ["classify", str(faulty(tmp_path)), "--json", "--channels", told])
+    assert result.exit_code == 4, result.output
+    bodies = [json.loads(row) for row in result.stdout.splitlines()]
+    assert [(body["verdict"], body["line"]) for body in bodies] == [
+        ("fault", "fault/north"),
+        ("not judged", "fault/south"),
+    ]
+
+
 def test_the_table_shows_what_was_not_judged_and_why(tmp_path: Path, command: CliRunner) -> None:
     shape = Shape(segments=((4800.0, 960), (100.0, 300)))
     partly = write_record(tmp_path, shape, load_waves(shape), stem="partly").path
