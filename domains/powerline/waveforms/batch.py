@@ -79,7 +79,9 @@ def _files(folder: Path) -> list[Path]:
     files: list[Path] = []
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [Path(root, name) for name in sorted(names) if not name.startswith(".")]
+        found = [Path(root, name) for name in sorted(names) if not name.startswith(".")]
+        # Reading a named pipe would wait for its writer.
+        files += [path for path in found if path.is_file()]
         if len(files) > MOST_FILES:
             raise RecordError(f"{folder} holds more than {MOST_FILES:,} files: give the folder of the records")
     return files

@@ -27,6 +27,7 @@ MOST_MEMBERS = 10_000
 MOST_DIRECTORY_BYTES = 4 << 20
 """Size of the largest directory of an archive: zipfile reads it whole, with many times its size in memory."""
 CHUNK = 1 << 20
+MOST_NAME_BYTES = 255
 END_BYTES = 22 + 65_535 + 76
 """Length of the end of an archive: its record with the longest comment, and the records of a large archive."""
 _UTF8_NAME = 0x800
@@ -226,5 +227,5 @@ def _read_unpacked(
 
 
 def _own_name(path: PurePosixPath) -> str:
-    """Return a short file name for the folder; the files of one record keep a common stem."""
-    return f"{path.stem[:60]}{path.suffix[:12]}"
+    """Return the file name for the folder, short enough for a file system; the parts of a record differ at the end."""
+    return path.name if len(path.name.encode()) <= MOST_NAME_BYTES else f"{path.stem[-50:]}{path.suffix[:12]}"

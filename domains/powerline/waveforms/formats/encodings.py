@@ -14,6 +14,9 @@ CANDIDATES = ("gb18030", "cp1251", "cp866", "koi8-r", "cp1252", "cp1250", "latin
 HEAD_BYTES = 4096
 WIDE_SHARE = 0.3
 """Share of null bytes at every second position from which text is UTF-16; names of other alphabets have none there."""
+JUDGED_LETTERS = 100_000
+"""Number of letters by which the plausibility of an encoding is judged."""
+_LONG_ASCII = re.compile(r"[\x00-\x7f]{80,}")
 CHINESE_WORDS = "相电流压线路母变侧保护零序高低中开关站所启动时间回主接地测量备用差"
 RUSSIAN_WORDS = re.compile(
     r"ток|напр|фаз|лини|шин|ввод|секц|яч|пс|вл|ку?в|нейтр|транс|осцил|регистр|сторон", re.IGNORECASE
@@ -58,8 +61,8 @@ def decode_text(data: bytes, encoding: str | None, path: Path) -> tuple[str, str
         return data.decode("utf-8"), "ascii" if data.isascii() else "utf-8"
     except UnicodeDecodeError:
         pass
-    best = max(_readings(data), key=lambda reading: reading[0])
-    return best[1], best[2]
+    best = max(_scores(data), key=lambda score: score[0])[1]
+    return data.decode(best), best
 
 
 def _wide_encoding(data: bytes) -> str:
@@ -71,16 +74,16 @@ def _wide_encoding(data: bytes) -> str:
     return name if half >= 8 and pairs[name] > WIDE_SHARE * half and plain else ""
 
 
-def _readings(data: bytes) -> list[tuple[float, str, str]]:
-    """Return plausibility, text and name of every encoding that can decode the bytes."""
-    readings = []
+def _scores(data: bytes) -> list[tuple[float, str]]:
+    """Return plausibility and name of every encoding that can decode the bytes."""
+    scores = []
     for name in CANDIDATES:
         try:
             text = data.decode(name)
         except UnicodeDecodeError:
             continue
-        readings.append((_plausibility(text, name), text, name))
-    return readings
+        scores.append((_plausibility(_LONG_ASCII.sub(" ", text)[:JUDGED_LETTERS], name), name))
+    return scores
 
 
 def _plausibility(text: str, encoding: str) -> float:

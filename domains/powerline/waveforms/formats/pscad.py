@@ -27,7 +27,7 @@ HEAD_BYTES = 1 << 16
 LISTING_BYTES = 16 << 20
 NUMBERED = re.compile(r"^(?P<run>.+)_(?P<number>\d{2,4})$")
 ENTRY = re.compile(r"^\s*PGB\((?P<number>\d{1,6})\)(?P<rest>.*)$", re.IGNORECASE)
-FIELD = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|(\S+))')
+FIELD = re.compile(r'\b(\w+)\s*=\s*(?:"([^"]*)"|(\S+))')
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ _STAMP_LINE = re.compile(
     r"""[\s"']*(\w{1,9}\s*[/.\-]\s*\w{1,9}\s*[/.\-]\s*\d{1,4}(?!\d)|\d{1,4}\s*[^\W\d_]{3,12}\s*\d{2,4}\s*,\s*\d)"""
 )
 _OFFSET = re.compile(r"([+-]?)(\d{1,2})(?:h(\d{2}))?$", re.IGNORECASE)
+MOST_LETTERS = 80
+"""Letters of a date or a time that are read."""
 CENTURY_BREAK = 70
 """First two-digit year that belongs to the twentieth century."""
 MONTHS = (
@@ -47,7 +49,7 @@ def stamp_ns(date: str, time: str, *, month_first: bool) -> tuple[int | None, bo
         >>> stamp_ns("2023-04-09T24:00:00", "", month_first=False)[0]
         1681084800000000000
     """
-    date, time = (text.strip().strip("\"'").strip() for text in (date, time))
+    date, time = (" ".join(text.strip().strip("\"'").split())[:MOST_LETTERS] for text in (date, time))
     if not date and not time:
         return None, False, ["it is empty, so times count from 1970"]
     both = _BOTH.fullmatch(date)

@@ -32,11 +32,13 @@ MAX_SAMPLES = 2**40
 LEAST_RATE_HZ = 1e-3
 """Rate below which the header states none."""
 MOST_MULTIPLIER = 1e9
+MOST_RATES = 1000
+"""Number of sampling rates above which a header is damaged; the standard expects a few."""
 END_OF_FILE = "\x1a"
 """Control-Z, with which old systems end text."""
 LAST_FIELDS = 8
 """Number of fields of an analogue channel from the multiplier to the side P or S."""
-NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?\s*$")
+NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eEdD][+-]?\d+)?\s*$")
 DASHES = str.maketrans("–—‒−", "----")
 """Dashes that word processors write for the minus sign."""
 COMPACT_STAMP = re.compile(r"\s*(\d{6}|\d{8})\s*,\s*\d{6}(\.\d*)?\s*$")
@@ -87,7 +89,7 @@ class ComtradeHeader:
         if all(a < b for a, b in itertools.pairwise(stops)):
             return
         if sum(stops) == count:
-            self.rates = [(rate, sum(stops[: k + 1])) for k, (rate, _) in enumerate(self.rates)]
+            self.rates = [(rate, stop) for (rate, _), stop in zip(self.rates, itertools.accumulate(stops), strict=True)]
             self.note("rate-counts", "the header gives the number of samples at each rate instead of the last sample")
             return
         kept: list[tuple[float, int]] = []
@@ -138,13 +140,16 @@ class _Lines:
         """Return the fields of a line, without blanks and quotes."""
         parts = text.split(self._delimiter)
         if '"' in text:
-            quoted = next(csv.reader([text], delimiter=self._delimiter, skipinitialspace=True), [])
+            try:
+                quoted = next(csv.reader([text], delimiter=self._delimiter, skipinitialspace=True), [])
+            except csv.Error:
+                raise self.error("the line has a field that is too long: the header is damaged") from None
             parts = [part.strip('"') for part in parts] if text.count('"') % 2 else quoted
         return [part.strip() for part in parts]
 
     def error(self, message: str) -> RecordError:
         """Return an error that names the line taken last."""
-        return RecordError.in_line(self._path, self._lines[self._taken - 1][0], message)
+        return RecordError.in_line(self._path, self._lines[max(self._taken - 1, 0)][0], message)
 
     def number(self, text: str, what: str, default: float | None = None) -> float:
         """Parse a finite number from the line taken last."""
@@ -188,9 +193,13 @@ class _Lines:
     def rate_lines(self, ahead: int) -> int:
         """Return the number of lines with sampling rates that follow each other."""
         count = 0
-        while self.is_rate(self.next(ahead + count)) and not COMPACT_STAMP.match(self.next(ahead + count)):
+        while count <= MOST_RATES and self.is_rate_next(ahead + count):
             count += 1
         return count
+
+    def is_rate_next(self, ahead: int = 0) -> bool:
+        """Return True if a line that follows is a sampling rate, and not a date and a time without separators."""
+        return self.is_rate(self.next(ahead)) and not COMPACT_STAMP.match(self.next(ahead))
 
 
 def _is_alone(fields: list[str]) -> bool:
@@ -199,7 +208,8 @@ def _is_alone(fields: list[str]) -> bool:
 
 
 def _without_unit(text: str) -> str:
-    return re.sub(r"\s*hz$", "", text.strip(), flags=re.IGNORECASE)
+    text = text.strip()
+    return text[:-2].rstrip() if text[-2:].lower() == "hz" else text
 
 
 def parse_header(text: str, path: Path, *, first_line: int = 1) -> ComtradeHeader:
@@ -414,7 +424,9 @@ def _rates(lines: _Lines, header: ComtradeHeader, count: int | None) -> None:
             "the header is damaged or incomplete"
         )
     number = 0
-    while number < max(count, 1) or (lines.rate_lines(0) and _is_further_rate(lines.fields(lines.next()), header)):
+    while number < max(count, 1) or (lines.is_rate_next() and _is_further_rate(lines.fields(lines.next()), header)):
+        if number == MOST_RATES:
+            raise lines.error(f"the header lists more than {MOST_RATES:,} sampling rates: it is damaged")
         if looks_like_stamp(lines.next()):
             break
         number += 1

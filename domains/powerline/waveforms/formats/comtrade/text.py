@@ -231,7 +231,11 @@ def _separators(lines: Sequence[str]) -> tuple[str, bool]:
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        # A cell is longer than any number.
+        return []
 
 
 def _names(rows: Sequence[Sequence[str]], channels: int, status: int) -> tuple[str, ...] | None:

@@ -70,8 +70,13 @@ class _Content:
     """Content of a file: arrays, texts by scope and name, and the variables that cannot be read."""
 
     arrays: list[_Array] = field(default_factory=list)
-    texts: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    texts: dict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(dict))
     objects: list[str] = field(default_factory=list)
+
+    def add_texts(self, scope: str, key: str, texts: list[str]) -> None:
+        """Add the texts of a variable if its name says that they are names or units."""
+        if NAMES_NAME.match(key) or UNITS_NAME.match(key):
+            self.texts[scope][key] = texts
 
 
 def is_matlab(path: Path) -> bool:
@@ -147,12 +152,12 @@ def _collect(content: _Content, value: object, name: str, key: str, scope: str, 
             own = name if value.size == 1 else f"{name}({number})"
             _collect_struct(content, {part: entry[part] for part in value.dtype.names}, own, depth)
     elif value.dtype.kind == "U":
-        content.texts[scope, key] = [str(text).strip() for text in value.ravel()]
+        content.add_texts(scope, key, [str(text).strip() for text in value.ravel()])
     elif value.dtype.kind == "O":
         entries = list(value.ravel())
         words = [_text(entry) for entry in entries]
         if entries and all(word is not None for word in words):
-            content.texts[scope, key] = [word or "" for word in words]
+            content.add_texts(scope, key, [word or "" for word in words])
             return
         for number, entry in enumerate(entries, 1):
             own = name if len(entries) == 1 else f"{name}{{{number}}}"
@@ -278,8 +283,8 @@ def _columns(
 
 def _beside(content: _Content, array: _Array, pattern: re.Pattern[str], count: int) -> list[str]:
     """Return the texts beside an array, one for each of its columns; empty if there are none."""
-    for (scope, key), texts in content.texts.items():
-        if scope != array.scope or not pattern.match(key):
+    for key, texts in content.texts[array.scope].items():
+        if not pattern.match(key):
             continue
         if len(texts) == 1 and count > 1:
             texts = re.split(r"[,;\t\n|]\s*", texts[0])

@@ -28,8 +28,8 @@ _LABELS = {
 """Labels of which one at least is in every line of labels before the samples."""
 _HEAD = re.compile(rb'"(FID|MONTH_?|TRIG|SAM/CYC_A)" ?,')
 _CHECKSUM = re.compile(rb'" *([0-9A-Fa-f]{4}) *" *$')
-_UNIT = re.compile(r"\s*\(\s*([^()]{1,12})\s*\)\s*$")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_UNIT = re.compile(r" ?\( ?([^()]{1,12}) ?\)$")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 _FRAME = b" \t\x00\x02\x03\x1a"
 """Bytes around a line that do not belong to it: spaces, the frame of the relay's protocol, the end of old files."""
 MOST_CHANNELS = 500
@@ -147,7 +147,7 @@ def _summary(lines: _Lines) -> tuple[dict[str, str], list[str]]:
     """Return the labels and values before the samples, and the labels of the samples."""
     summary: dict[str, str] = {}
     while (fields := lines.take()) is not None:
-        labels = [field.strip().upper().rstrip("_") for field in fields]
+        labels = [_label(field) for field in fields]
         if "TRIG" in labels:
             return summary, labels
         if _LABELS.intersection(labels):
@@ -157,6 +157,10 @@ def _summary(lines: _Lines) -> tuple[dict[str, str], list[str]]:
             for label, value in zip(labels, values, strict=False):
                 summary.setdefault(label, value)
     raise lines.error(f'the report ends before its line of columns, which has "TRIG": {REMEDY}')
+
+
+def _label(field: str) -> str:
+    return " ".join(field.split()).upper().rstrip("_")
 
 
 def _columns(columns: list[str], lines: _Lines) -> tuple[list[str], list[str], list[int]]:
@@ -238,7 +242,7 @@ def _after_samples(lines: _Lines, summary: dict[str, str]) -> bool:
         if labels and len(labels) == len(fields):
             for label, value in zip(labels, fields, strict=True):
                 summary.setdefault(label, value)
-        found = [field.strip().upper().rstrip("_") for field in fields]
+        found = [_label(field) for field in fields]
         if {"FID", "MONTH", "TRIG"}.intersection(found):
             return True
         labels = found if len(_LABELS.intersection(found)) > 1 else []

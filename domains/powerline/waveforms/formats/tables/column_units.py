@@ -15,6 +15,8 @@ NAMES_OF_PHASES = frozenset(("ua", "ub", "uc", "uv", "va", "vb", "vc", "ba", "kb
 """Words in lower case that name voltages of phases, though some of them can be units."""
 NO_UNIT = frozenset(("-", "1", "--", "none", "n/a"))
 """Texts that a row of units has for a quantity without a unit."""
+MOST_LETTERS = 256
+"""Letters of the longest name from which a unit is separated."""
 TIME_STEM = re.compile(r"\W*(t|time|times|timestamp|zeit|temps|tiempo|tempo|время|时间)\W*", re.IGNORECASE)
 _RELATIVE = re.compile(r"p\.?\s?u\.?|о\.?\s?е\.?|%", re.IGNORECASE)
 _QUALIFIED = re.compile(r"rms|peak|pk|prim?(?:ary)?|sec(?:ondary)?|eff|inst|real|эфф|перв|втор", re.IGNORECASE)
@@ -54,13 +56,13 @@ def split_units(names: Sequence[str]) -> list[tuple[str, str]]:
         >>> split_units(["Ia [A]", "Ub_kV", "I_A", "I_B", "Phase Current A/Terminal i in kA"])
         [('Ia', 'A'), ('Ub', 'kV'), ('I_A', ''), ('I_B', ''), ('Phase Current A/Terminal i', 'kA')]
     """
-    found = [_candidate(name) for name in names]
+    found = [_candidate(name) if len(name) <= MOST_LETTERS else ("", "", False) for name in names]
     siblings: dict[str, set[str]] = defaultdict(set)
     for name, (stem, mark, _) in zip(names, found, strict=True):
         if stem:
             siblings[stem].add(mark)
         # A name such as I_B has no unit, and shows that the A of I_A is none.
-        for pattern in (_BRACKETS, _SIGN, _LETTER):
+        for pattern in (_BRACKETS, _SIGN, _LETTER) if len(name) <= MOST_LETTERS else ():
             other = pattern.match(name)
             if other is not None:
                 siblings[other["name"]].add(other["unit"])

@@ -17,6 +17,8 @@ from domains.powerline.waveforms.errors import RecordError
 
 BLOCK_BYTES = 4 << 20
 """Number of bytes parsed at a time; a longer line is an error."""
+MOST_WRONG_ROWS = 10_000
+"""Number of rows of another length that may follow the table."""
 PLAIN = bytes(code if code < 128 else ord("?") for code in range(256))
 """Table that replaces bytes that are not ASCII. Numbers are ASCII, and pyarrow quotes the text in errors as UTF-8."""
 BLANK = PLAIN.replace(b"\t", b" ")
@@ -43,7 +45,7 @@ MISSING = [
 ]
 
 _MISSING = {text.strip().lower() for text in MISSING}
-NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eEdD][+-]?\d{1,4})?|[+-]?(inf|infinity)", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eEdD][+-]?\d{1,4})?|[+-]?(inf|infinity)", re.IGNORECASE)
 GROUPED = re.compile(r"[+-]?\d{1,3}(?:([.,' \u00a0\u202f])\d{3})(?:\1\d{3})*(?:(?!\1)[.,]\d*)?")
 """Number with a sign between the thousands."""
 
@@ -145,19 +147,21 @@ def table_batches(
     Raises:
         RecordError: a row has another number of columns, or a value is not a number; the message names the line.
     """
-    wrong: list[tuple[int, int, str]] = []
-    empty = 0
+    first_wrong: tuple[int, int, str] | None = None
+    wrong = empty = 0
 
     def wrong_row(row: Any) -> str:
         # A row of blanks or separators alone holds nothing; rows at the end are judged when the end is reached.
-        nonlocal empty
+        nonlocal empty, first_wrong, wrong
         if row.text.strip(" \t,;|"):
-            message = f"expected {row.expected_columns} values, found {row.actual_columns}"
-            number = numbered + (row.number or 0)
-            wrong.append((number, number - empty, message))
+            wrong += 1
+            if first_wrong is None:
+                message = f"expected {row.expected_columns} values, found {row.actual_columns}"
+                number = numbered + (row.number or 0)
+                first_wrong = number, number - empty, message
         else:
             empty += 1
-        return "skip"
+        return "skip" if wrong <= MOST_WRONG_ROWS else "error"
 
     as_text = bool(dialect.thousands) or dialect.mixed
     kinds = {str(k): pa.string() if as_text else pa.float64() for k in numbers} | {str(k): pa.string() for k in texts}
@@ -187,19 +191,19 @@ def table_batches(
                 ),
             )
             rows += found.num_rows
-            numbered = rows + len(wrong) + empty
-            if wrong and rows >= wrong[0][1]:
-                raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][2])
+            numbered = rows + wrong + empty
+            if first_wrong is not None and rows >= first_wrong[1]:
+                raise RecordError.in_line(path, line_of(first_wrong[0]), first_wrong[2])
             for batch in found.to_batches():
                 yield _numbers(batch, numbers, dialect) if as_text else batch
     except (pa.ArrowException, OSError) as error:
-        if wrong:
-            raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][2]) from None
-        raise _converted(path, error, [], lambda number: line_of(numbered + number)) from None
-    if wrong and rows == 0:
-        raise RecordError.in_line(path, line_of(wrong[0][0]), wrong[0][2])
-    if wrong and notes is not None:
-        notes.append(f"the rows end before line {line_of(wrong[0][0])}, which is incomplete or text: it is skipped")
+        if first_wrong is not None:
+            raise RecordError.in_line(path, line_of(first_wrong[0]), first_wrong[2]) from None
+        raise _converted(path, error, lambda number: line_of(numbered + number)) from None
+    if first_wrong is not None and rows == 0:
+        raise RecordError.in_line(path, line_of(first_wrong[0]), first_wrong[2])
+    if first_wrong is not None and notes is not None:
+        notes.append(f"the rows end before line {line_of(first_wrong[0])}, which is incomplete or text: it is skipped")
 
 
 def _numbers(batch: pa.RecordBatch, numbers: Sequence[int], dialect: Dialect) -> pa.RecordBatch:
@@ -316,13 +320,13 @@ def _line_of(rows: _Rows, number: int) -> int:
     return max(lines - 1, 0)
 
 
-def _converted(path: Path, failure: Exception, wrong: Sequence[str], line_of: Callable[[int], int]) -> RecordError:
+def _converted(path: Path, failure: Exception, line_of: Callable[[int], int]) -> RecordError:
     """Convert an error of pyarrow, with the number of the line if pyarrow gives one."""
     message = " ".join(str(failure).split())[:200]
     found = re.search(r"[Rr]ow #(\d+)\s*:?\s*(.*)", message)
     if found is None:
         return RecordError(f"{path}: {message}")
-    what = wrong[0] if wrong else found.group(2) or "cannot be read"
+    what = found.group(2) or "cannot be read"
     value = re.search(r"invalid value '([^']*)'", what)
     if value is None or not is_number(value[1].strip()):
         return RecordError.in_line(path, line_of(int(found.group(1))), what)

@@ -50,6 +50,8 @@ MOMENT = (
     r"\s*(?P<p>[AaPp]\.?[Mm]\.?)?\s*(?P<z>Z|UTC|[+-]\d{2}:?\d{2})?\s*$"
 )
 """Date, time of day, or both."""
+MOST_LETTERS = 80
+"""Letters of the longest text that can be a date or a time."""
 IRREGULAR = 0.02
 """Share of irregular steps above which the times are examined for a coarse resolution."""
 STATED_RATE = re.compile(
@@ -145,7 +147,7 @@ def _text_columns(sample: Sequence[Sequence[str]], numeric: Sequence[bool]) -> l
     clocks: list[int] = []
     for k, is_numeric in enumerate(numeric):
         cells = [row[k] for row in sample if row[k]]
-        if is_numeric or not cells:
+        if is_numeric or not cells or max(map(len, cells)) > MOST_LETTERS:
             continue
         found = [re.match(MOMENT, _numbered_months(cell)) for cell in cells[:20]]
         if not all(found):
@@ -365,7 +367,7 @@ def stated_values(preamble: Sequence[str]) -> Stated:
     rate = mains = None
     start = 0
     for line in preamble[:200]:
-        text = line[:300]
+        text = " ".join(line[:300].split())
         moment = STATED_START.search(text)
         if moment is not None and not start and not re.search(r"creat|export|print|saved", text, re.IGNORECASE):
             ns = moments_of(pa.array([f"{moment[1]} {moment[2]}"]))
@@ -384,8 +386,9 @@ def stated_values(preamble: Sequence[str]) -> Stated:
         found = STATED_STEP.search(text)
         if found is not None and rate is None:
             value, name = _value(found["value"]), (found["unit"] or found["before"] or "s").lower()
-            if value is not None and value > 0:
-                rate = round(1 / (value * TIME_UNITS.get(name, 1.0)), 6)
+            step_s = (value or 0.0) * TIME_UNITS.get(name, 1.0)
+            if step_s > 0:
+                rate = round(1 / step_s, 6)
     return Stated(rate if rate is not None and 1 <= rate <= 1e9 else None, mains, start)
 
 
