@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.channel_values import ChannelStatistics, ChannelValues, RunningStatistics
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.comtrade.header import MAX_SAMPLES, ComtradeHeader
+from domains.powerline.waveforms.formats.comtrade.stored_bytes import DataPart, changed
 from domains.powerline.waveforms.formats.comtrade.text import NUMBER, STAMP, TextRows, is_text, text_rows
 from domains.powerline.waveforms.formats.segments import SampleClock
 from domains.powerline.waveforms.formats.stamps import Counts
@@ -40,33 +39,30 @@ BELOW_UNITS = (1, 10, 1000, 1_000_000)
 Values = NDArray[np.float32]
 
 
-def open_data(
-    header: ComtradeHeader, data: NDArray[np.uint8], path: Path, first_byte: int, first_line: int = 1
-) -> tuple[ChannelValues, SampleClock]:
+def open_data(header: ComtradeHeader, data: DataPart) -> tuple[ChannelValues, SampleClock]:
     """Return the values, which are read when they are needed, and the clock of the samples.
 
     The size of the data bounds the memory; the header's claims are only compared with it.
 
     Args:
         header: header of the record; findings about the data are added to it.
-        data: bytes of the DAT file or section.
-        path: the file, for messages.
-        first_byte: position in the file at which the data begin.
-        first_line: number of the line in the file at which the data begin.
+        data: the DAT file or section.
 
     Raises:
         RecordError: no sample can be read; the message names the position.
     """
-    _check_text(header, data[:HEAD_BYTES].tobytes())
+    _check_text(header, data.head(HEAD_BYTES))
     if header.data_format == "ASCII":
-        return _open_ascii(header, data, path, first_byte, first_line)
+        return _open_ascii(header, data)
     layout = _layout(header, data)
     header.data_format = layout.format
     row = layout.row(len(header.channels))
-    count = _row_count(header, len(data), row.itemsize, path, first_byte)
-    rows = data[: count * row.itemsize].view(row)
-    clock = _clock(header, count, rows["number"].astype(np.float64), rows["stamp"].astype(np.float64))
-    return BinaryValues(rows, header, layout.format), clock
+    count = _row_count(header, data, row.itemsize)
+    rows = _BinaryRows(data, row, count)
+    numbers, stamps = np.empty(count), np.empty(count)
+    for first, block in rows.blocks(BLOCK_BYTES // row.itemsize):
+        numbers[first : first + len(block)], stamps[first : first + len(block)] = block["number"], block["stamp"]
+    return BinaryValues(rows, header, layout.format), _clock(header, count, numbers, stamps)
 
 
 def _check_text(header: ComtradeHeader, head: bytes) -> None:
@@ -80,27 +76,44 @@ def _check_text(header: ComtradeHeader, head: bytes) -> None:
     header.data_format = "ASCII" if text else ""
 
 
+@dataclass(frozen=True, slots=True)
+class _BinaryRows:
+    """Rows of a binary file: their place, type and number."""
+
+    data: DataPart
+    row: np.dtype[Any]
+    count: int
+
+    def blocks(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the rows in blocks of at most ``size``, each with the index of its first row."""
+        size = max(size, 1)
+        for first in range(0, self.count, size):
+            count = min(size, self.count - first)
+            stored = self.data.read(count * self.row.itemsize, first * self.row.itemsize)
+            yield first, np.frombuffer(stored, self.row)
+
+
 class BinaryValues:
     """Values of a binary file, which are scaled when they are read.
 
     Args:
-        rows: structured rows with ``values``, as stored.
+        rows: the rows, as stored.
         header: header of the record, for the scales.
         data_format: format of the values.
     """
 
-    def __init__(self, rows: NDArray[Any], header: ComtradeHeader, data_format: str) -> None:
+    def __init__(self, rows: _BinaryRows, header: ComtradeHeader, data_format: str) -> None:
         self._rows, self._format, self._revision = rows, data_format, header.revision
         self._gains, self._offsets = np.asarray(header.gains)[:, None], np.asarray(header.offsets)[:, None]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Number of channels, and number of samples of each."""
-        return len(self._gains), len(self._rows)
+        return len(self._gains), self._rows.count
 
     def read(self, indices: Sequence[int]) -> Values:
         """Return the values of some channels: see ``ChannelValues.read``."""
-        values = np.empty((len(indices), len(self._rows)), np.float32)
+        values = np.empty((len(indices), self._rows.count), np.float32)
         for first, block in self._blocks(list(indices)):
             values[:, first : first + block.shape[1]] = block
         return values
@@ -115,9 +128,8 @@ class BinaryValues:
 
     def _blocks(self, wanted: list[int]) -> Iterator[tuple[int, Values]]:
         gains, offsets = self._gains[wanted], self._offsets[wanted]
-        size = max(1, BLOCK_BYTES // (8 * max(1, len(wanted))))
-        for first in range(0, len(self._rows), size):
-            all_stored = self._rows["values"][first : first + size]
+        for first, rows in self._rows.blocks(BLOCK_BYTES // max(8 * len(wanted), self._rows.row.itemsize)):
+            all_stored = rows["values"]
             stored = all_stored[:, wanted].T
             with np.errstate(over="ignore", invalid="ignore"):
                 scaled = (stored * gains + offsets).astype(np.float32)
@@ -187,7 +199,9 @@ class AsciiValues:
             yield block
             left -= size
             if left == 0:
-                break
+                return
+        if wanted and left:
+            raise changed(self._rows.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +224,7 @@ class _Layout:
         )
 
 
-def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> _Layout:
+def _layout(header: ComtradeHeader, part: DataPart) -> _Layout:
     """Return the layout with which sample numbers increase by one, trying the header's first."""
     words = -(-header.status_count // 16)
     stated = _Layout(header.data_format or "BINARY", "<", words)
@@ -220,10 +234,11 @@ def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> _Layout:
     tried += [_Layout(name, order, other) for name, order in kinds for other in others]
     tried = list(dict.fromkeys(tried))
     channels = len(header.channels)
+    data = part.head(PROBED_ROWS * max(layout.row(channels).itemsize for layout in tried))
     found = next((layout for layout in tried if _counts_up(layout.row(channels), data, one=True)), None)
     if found is None and not _counts_up(stated.row(channels), data, one=False):
         sizes = header.rates[-1][1] * np.array([layout.row(channels).itemsize for layout in tried])
-        fitting = np.flatnonzero(sizes == len(data))
+        fitting = np.flatnonzero(sizes == part.size)
         found = tried[int(fitting[0])] if len(fitting) else None
     found = _with_format_of_words(found or stated, data, channels)
     if found == stated:
@@ -243,16 +258,16 @@ def _layout(header: ComtradeHeader, data: NDArray[np.uint8]) -> _Layout:
     return found
 
 
-def _counts_up(row: np.dtype[Any], data: NDArray[np.uint8], *, one: bool) -> bool:
+def _counts_up(row: np.dtype[Any], data: bytes, *, one: bool) -> bool:
     """Return True if the sample numbers increase by one, or else by another constant step."""
     count = min(len(data) // row.itemsize, PROBED_ROWS)
     if count < 2:
         return False
-    steps = np.diff(data[: count * row.itemsize].view(row)["number"].astype(np.int64))
+    steps = np.diff(np.frombuffer(data, row, count)["number"].astype(np.int64))
     return bool(((steps == 1) if one else (steps == steps[0]) & (steps > 0)).mean() > 0.9)
 
 
-def _with_format_of_words(layout: _Layout, data: NDArray[np.uint8], channels: int) -> _Layout:
+def _with_format_of_words(layout: _Layout, data: bytes, channels: int) -> _Layout:
     """Return the layout with floats or integers of four bytes, whichever is plausible: their rows are of one size.
 
     Integers below 2²⁴ are denormal when read as floats, and floats read as integers exceed the range of any converter.
@@ -261,7 +276,7 @@ def _with_format_of_words(layout: _Layout, data: NDArray[np.uint8], channels: in
         return layout
     floats = replace(layout, format="FLOAT32").row(channels)
     count = min(len(data) // floats.itemsize, PROBED_ROWS)
-    words = data[: count * floats.itemsize].view(floats)["values"]
+    words = np.frombuffer(data, floats, count)["values"]
     sizes = np.abs(words[np.isfinite(words) & (words != 0) & (words > LEAST_FLOAT)])
     if not len(sizes):
         return layout
@@ -275,14 +290,11 @@ def _with_format_of_words(layout: _Layout, data: NDArray[np.uint8], channels: in
     )
 
 
-def _row_count(header: ComtradeHeader, size: int, row_bytes: int, path: Path, first_byte: int) -> int:
-    count, rest = divmod(size, row_bytes)
+def _row_count(header: ComtradeHeader, data: DataPart, row_bytes: int) -> int:
+    count, rest = divmod(data.size, row_bytes)
     if count == 0:
-        raise RecordError.at_byte(
-            path,
-            first_byte,
-            f"there are {size} bytes of data, but one sample needs {row_bytes}: the record holds no samples",
-        )
+        message = f"there are {data.size} bytes of data, but one sample needs {row_bytes}: the record holds no samples"
+        raise RecordError.at_byte(data.path, data.begin, message)
     return _used(header, count, rest)
 
 
@@ -301,13 +313,8 @@ def _used(header: ComtradeHeader, count: int, rest: int = 0) -> int:
     return min(count, claimed)
 
 
-def _open_ascii(
-    header: ComtradeHeader, data: NDArray[np.uint8], path: Path, first_byte: int, first_line: int
-) -> tuple[ChannelValues, SampleClock]:
-    # A large file is read in blocks; memory that maps it would count as the memory of this process.
-    source = pa.OSFile(str(path)) if isinstance(data, np.memmap) else pa.BufferReader(data)
-    begin = first_byte if isinstance(data, np.memmap) else 0
-    rows = text_rows(source, begin, len(data), path, len(header.channels), header.status_count, first_line=first_line)
+def _open_ascii(header: ComtradeHeader, data: DataPart) -> tuple[ChannelValues, SampleClock]:
+    rows = text_rows(data, len(header.channels), header.status_count)
     wanted = [name for name in (NUMBER, STAMP) if name in rows.names]
     try:
         blocks = list(rows.blocks(wanted))
@@ -321,7 +328,7 @@ def _open_ascii(
         blocks = list(rows.blocks(wanted))
     columns = {name: np.concatenate([block[name] for block in blocks]) for name in wanted} if blocks else {}
     if not blocks or not len(columns[NUMBER]):
-        raise RecordError.at_byte(path, first_byte, "the record holds no samples")
+        raise RecordError.at_byte(data.path, data.begin, "the record holds no samples")
     count = _used(header, len(columns[NUMBER]))
     stamps = columns[STAMP][:count] if STAMP in columns else None
     return AsciiValues(rows, header, count), _clock(header, count, columns[NUMBER][:count], stamps)

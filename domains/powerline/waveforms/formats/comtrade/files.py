@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import codecs
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.companions import statements_beside, statements_in
 from domains.powerline.waveforms.formats.comtrade.data import open_data
 from domains.powerline.waveforms.formats.comtrade.header import ComtradeHeader, parse_header
+from domains.powerline.waveforms.formats.comtrade.stored_bytes import DataPart, StoredBytes
 from domains.powerline.waveforms.formats.encodings import decode_text
 from domains.powerline.waveforms.formats.segments import find_segments
 from domains.powerline.waveforms.formats.signal_rate import Signal
@@ -28,8 +27,8 @@ _SECTION = re.compile(
 )
 SUFFIXES = {".cfg", ".dat", ".cff"}
 RATE_FINDINGS = {"rate-contradicts-times", "rate-implausible", "time-unit", "times-unusable"}
-STORED_BYTES = 4 << 20
-"""Size up to which a file is read at once; a larger one is mapped into memory, and only the parts in use are read."""
+MAX_BEFORE_DATA = 4 * MAX_HEADER_BYTES
+"""Number of bytes at the start of a CFF file among which its data must begin."""
 PART_SUFFIX = re.compile(r"\.d\d\d", re.IGNORECASE)
 """Suffix of a part of the data, which old recorders divided among floppy disks."""
 TOO_LARGE = "reading it would need too much memory; cut the record into shorter ones: max_bytes allows"
@@ -37,15 +36,12 @@ TOO_LARGE = "reading it would need too much memory; cut the record into shorter 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """Bytes of header and data, and their positions in the files."""
+    """Bytes of the header, the place of the data, and what the file states of both."""
 
     header: bytes
     header_path: Path
     header_line: int
-    data: NDArray[np.uint8]
-    data_path: Path
-    data_byte: int
-    data_line: int = 1
+    data: DataPart
     data_format: str = ""
     statements: tuple[Statement, ...] = ()
 
@@ -80,7 +76,7 @@ def read_comtrade(path: Path, options: ReadOptions) -> RawRecord:
         header.data_format = parts.data_format
     if options.rate_hz is not None:
         header.rates = [(options.rate_hz, max(stop for _, stop in header.rates))]
-    source, clock = open_data(header, parts.data, parts.data_path, parts.data_byte, parts.data_line)
+    source, clock = open_data(header, parts.data)
     given = options.rate_hz is not None
     segments, findings = find_segments(clock, None if given else Signal(source, header.frequency_hz))
     if given:
@@ -124,20 +120,24 @@ def _pair_parts(path: Path, options: ReadOptions) -> _Parts:
         raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
     numbered = _numbered_parts(header)
     said = statements_beside(header, options.encoding)
-    if numbered:
-        stored = np.concatenate([_stored(part, options) for part in numbered])
-        return _Parts(text, header, 1, stored, numbered[0], 0, statements=said)
-    data = _sibling(path, ".dat")
-    return _Parts(text, header, 1, _stored(data, options), data, 0, statements=said)
+    data = numbered[0] if numbered else _sibling(path, ".dat")
+    stored = _joined(numbered, options) if numbered else _stored(data, options)
+    return _Parts(text, header, 1, DataPart(stored, 0, stored.size, data), statements=said)
 
 
-def _stored(path: Path, options: ReadOptions) -> NDArray[np.uint8]:
-    """Return the bytes of a file, which stay in the file if they are many."""
+def _joined(parts: list[Path], options: ReadOptions) -> StoredBytes:
+    """Return the bytes of the parts of the data, one after another."""
+    size = sum(part.stat().st_size for part in parts)
+    if size > options.max_bytes:
+        raise RecordError(f"{parts[0]}: the parts have {size:,} bytes: {TOO_LARGE} at most {options.max_bytes:,} bytes")
+    stored = [_stored(part, options) for part in parts]
+    return StoredBytes(b"".join(part.read_at(part.size, 0) for part in stored))
+
+
+def _stored(path: Path, options: ReadOptions) -> StoredBytes:
     _check_size(path, options.max_bytes, TOO_LARGE)
     try:
-        if path.stat().st_size <= STORED_BYTES:
-            return np.frombuffer(path.read_bytes(), np.uint8)
-        return np.memmap(path, np.uint8, "r")
+        return StoredBytes(path)
     except OSError as error:
         raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
 
@@ -170,18 +170,20 @@ def _sibling(path: Path, suffix: str) -> Path:
 
 def _check_size(path: Path, limit: int, why: str) -> None:
     try:
-        size = path.stat().st_size
+        found = path.stat()
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if size > limit:
-        raise RecordError(f"{path} has {size:,} bytes: {why} at most {limit:,} bytes")
+    if not stat.S_ISREG(found.st_mode):
+        raise RecordError(f"{path}: no file: a folder or a device is in its place")
+    if found.st_size > limit:
+        raise RecordError(f"{path} has {found.st_size:,} bytes: {why} at most {limit:,} bytes")
 
 
 def _cff_parts(path: Path, options: ReadOptions) -> _Parts:
     stored = _stored(path, options)
-    if stored[:2].tobytes() in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        stored = np.frombuffer(stored.tobytes().decode("utf-16", "replace").encode(), np.uint8)
-    content = stored.data
+    if stored.read_at(2, 0) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        stored = StoredBytes(stored.read_at(stored.size, 0).decode("utf-16", "replace").encode())
+    content = stored.read_at(MAX_BEFORE_DATA, 0)
     spans: dict[str, tuple[str, int, int]] = {}
     position, last = 0, ""
     while (found := _SECTION.search(content, position)) is not None:
@@ -200,25 +202,24 @@ def _cff_parts(path: Path, options: ReadOptions) -> _Parts:
             )
     _, header_begin, header_end = spans["CFG"]
     _check_header_size(path, header_end - header_begin)
-    note, begin, end = spans["DAT"]
+    note, begin, _ = spans["DAT"]
     named = re.match(r"\s*(BINARY32|BINARY|FLOAT32|ASCII)?\s*(?::?\s*(\d{1,15}))?", note)
     data_format = (named and named.group(1)) or ""
-    size = int(named.group(2)) if named and named.group(2) else end - begin
-    data = stored[begin : min(end, begin + size)]
+    left = stored.size - begin
+    size = min(left, int(named.group(2))) if named and named.group(2) else left
     line, data_line = (_lines_before(content, position) + 1 for position in (header_begin, begin))
     said = [
         statement
         for kind in ("HDR", "INF")
         if kind in spans
-        for statement in statements_in(bytes(content[spans[kind][1] : spans[kind][2]]), kind, path, options.encoding)
+        for statement in statements_in(content[spans[kind][1] : spans[kind][2]], kind, path, options.encoding)
     ]
-    header = bytes(content[header_begin:header_end])
-    return _Parts(header, path, line, data, path, begin, data_line, data_format, tuple(said))
+    data = DataPart(stored, begin, size, path, data_line)
+    return _Parts(content[header_begin:header_end], path, line, data, data_format, tuple(said))
 
 
-def _lines_before(content: memoryview, position: int) -> int:
-    text = bytes(content[:position])
-    return text.count(b"\n") or text.count(b"\r")
+def _lines_before(content: bytes, position: int) -> int:
+    return content.count(b"\n", 0, position) or content.count(b"\r", 0, position)
 
 
 def _check_header_size(path: Path, size: int) -> None:

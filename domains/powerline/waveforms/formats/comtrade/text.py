@@ -17,6 +17,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.comtrade.stored_bytes import DataPart, StoredBytes
 from domains.powerline.waveforms.formats.tables.text import MISSING, PLAIN, whole_lines
 
 BLOCK_BYTES = 512 << 10
@@ -38,7 +39,7 @@ class TextRows:
 
     Attributes:
         path: the file, for messages.
-        source: file or buffer that holds the rows.
+        source: bytes that hold the rows.
         begin: position of the first byte in the source.
         stop: position after the last byte.
         names: names of the columns: ``number``, ``stamp``, the index of each channel, and others that are not read.
@@ -49,7 +50,7 @@ class TextRows:
     """
 
     path: Path
-    source: pa.NativeFile
+    source: StoredBytes
     begin: int
     stop: int
     names: tuple[str, ...]
@@ -76,7 +77,7 @@ class TextRows:
             nonlocal position
             text = self.source.read_at(min(size, self.stop - position), position)
             position += len(text)
-            return bytes(text)
+            return text
 
         rows = 0
         for number, block in enumerate(whole_lines(read, BLOCK_BYTES)):
@@ -124,7 +125,7 @@ class TextRows:
         changed = b"\n".join(lines)
         if changed == text or len(lines) <= self.header_lines:
             return None
-        return replace(self, source=pa.BufferReader(changed), begin=0, stop=len(changed)), messages
+        return replace(self, source=StoredBytes(changed), begin=0, stop=len(changed)), messages
 
     def _converted(self, error: Exception, wrong: Sequence[str], lines_before: int) -> RecordError:
         """Convert an error of pyarrow, with the number of the line if pyarrow gives one."""
@@ -136,27 +137,22 @@ class TextRows:
         return RecordError.in_line(self.path, self.first_line - 1 + lines_before + int(found.group(1)), what)
 
 
-def text_rows(
-    source: pa.NativeFile, begin: int, size: int, path: Path, channels: int, status: int, *, first_line: int
-) -> TextRows:
+def text_rows(data: DataPart, channels: int, status: int) -> TextRows:
     """Find separators and columns of the rows, and return them without reading the values.
 
     Args:
-        source: file or buffer that holds the rows.
-        begin: position of the first byte in the source.
-        size: number of bytes.
-        path: the file, for messages.
+        data: the part of the file that holds them.
         channels: number of analogue channels.
         status: number of status channels that the header announces; rows may have others.
-        first_line: number of the line in the file at which the data begin.
 
     Raises:
         RecordError: there are no rows, or the first one has too few columns.
     """
-    mark = source.read_at(min(3, size), begin)
+    source, begin, size, path, first_line = data.source, data.begin, data.size, data.path, data.first_line
+    mark = data.head(3)
     if mark[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         text = source.read_at(size, begin).decode("utf-16", "replace").encode()
-        source, begin, size = pa.BufferReader(text), 0, len(text)
+        source, begin, size = StoredBytes(text), 0, len(text)
     elif mark == codecs.BOM_UTF8:
         begin, size = begin + 3, size - 3
     stop, plain = _extent(source, begin, begin + size)
@@ -170,7 +166,7 @@ def text_rows(
         if delimiter == " ":
             text = re.sub(rb"[ \t]+", b",", re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", text))
             delimiter = ","
-        source, begin, stop = pa.BufferReader(text), 0, len(text)
+        source, begin, stop = StoredBytes(text), 0, len(text)
         lines = _first_lines(source, begin, stop)
     rows = [_cells(line.decode("latin-1"), delimiter) for line in lines[header_lines:]]
     names = _names(rows, channels, status)
@@ -195,7 +191,7 @@ def is_text(head: bytes) -> bool:
     return len(bare) > 3 and re.match(rb"[\x20-\x7e\t]{3}", bare) is not None and b"\x00" not in bare[:8]
 
 
-def _extent(source: pa.NativeFile, begin: int, end: int) -> tuple[int, bool]:
+def _extent(source: StoredBytes, begin: int, end: int) -> tuple[int, bool]:
     """Return the end of the last row, and False if the bytes before it have to be cleaned before they are parsed."""
     stop, plain = begin, True
     for first in range(begin, end, BLOCK_BYTES):
@@ -210,7 +206,7 @@ def _extent(source: pa.NativeFile, begin: int, end: int) -> tuple[int, bool]:
     return stop, plain
 
 
-def _first_lines(source: pa.NativeFile, begin: int, stop: int) -> list[bytes]:
+def _first_lines(source: StoredBytes, begin: int, stop: int) -> list[bytes]:
     """Return the first lines that are not blank."""
     head = source.read_at(min(stop - begin, HEAD_BYTES), begin)
     lines = [line for line in re.split(rb"[\r\n]+", head) if line.strip()]
