@@ -81,9 +81,11 @@ class ReadOptions(FrozenModel):
         None, gt=0, le=1e9, description="Sampling rate in samples per second; read from the file when unset."
     )
     current_base: float | None = Field(
-        None, gt=0, description="Peak current of one per unit, in ampere, on the file's side of the CT."
+        None, ge=1e-6, le=1e12, description="Peak current of one per unit, in ampere, on the file's side of the CT."
     )
-    voltage_base: float | None = Field(None, gt=0, description="Peak phase-to-ground voltage of one per unit, in volt.")
+    voltage_base: float | None = Field(
+        None, ge=1e-6, le=1e12, description="Peak phase-to-ground voltage of one per unit, in volt."
+    )
     start_ns: int | None = Field(
         None, ge=0, description="Unix time of the first sample in ns; read from the file when unset."
     )

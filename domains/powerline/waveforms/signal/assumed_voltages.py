@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from domains.powerline.waveforms.record import Finding, Segment
 from domains.powerline.waveforms.signal.cycles import MOST_SECONDS, POINTS_PER_CYCLE, sliding_phasors, waves_of
+from domains.powerline.waveforms.signal.sequences import sequence_components
 
 LEAST_RISE, LEAST_PER_UNIT = 3.0, 1.0
 """Rise of the currents, as a multiple of the load and per unit, from which it is that of a fault."""
@@ -51,7 +52,7 @@ def assume_voltages(
     if len(currents) < 3 * POINTS_PER_CYCLE:
         return []
     before = currents[:POINTS_PER_CYCLE].mean(axis=0)
-    angle = _angle_of_rise(currents - before, float(np.abs(_sequence(before[None], 1))[0]))
+    angle = _angle_of_rise(currents - before, float(np.abs(sequence_components(before)[1])))
     if angle is None:
         return []
     source = np.exp(1j * (angle + LAG) - 2j * np.pi * np.arange(3) / 3)
@@ -67,14 +68,10 @@ def assume_voltages(
     return [Finding("warning", "assumed-voltages", message, name)]
 
 
-def _sequence(phasors: Phasors, turns: int) -> Phasors:
-    """Return the zero, positive or negative sequence (n,) of phasors (n, 3) for 0, 1 or −1 turns."""
-    return np.asarray(phasors @ np.exp(2j * np.pi * turns * np.arange(3) / 3) / 3)
-
-
 def _angle_of_rise(change: Phasors, load: float) -> float | None:
     """Return the angle of phase A's rise (n, 3) if it is sudden, balanced and high; None otherwise."""
-    rise = np.abs(_sequence(change, 1))
+    sequences = sequence_components(change)
+    rise = np.abs(sequences[:, 1])
     risen = np.flatnonzero(rise >= max(LEAST_RISE * load, LEAST_PER_UNIT))
     if not len(risen) or load < LEAST_LOAD * rise.max():
         return None
@@ -87,7 +84,7 @@ def _angle_of_rise(change: Phasors, load: float) -> float | None:
     low = np.flatnonzero(rise[:high] <= 0.2 * top)
     if not len(low) or high - int(low[-1]) > SUDDEN_CYCLES * POINTS_PER_CYCLE:
         return None
-    others = np.maximum(np.abs(_sequence(change, -1)), np.abs(_sequence(change, 0)))
+    others = np.abs(sequences[:, [0, 2]]).max(axis=1)
     if float(np.median(others[judged])) > BALANCED * top:
         return None
-    return float(np.angle(_sequence(change, 1)[judged].sum()))
+    return float(np.angle(sequences[judged, 1].sum()))

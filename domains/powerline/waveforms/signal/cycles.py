@@ -41,7 +41,7 @@ def cycle_phasors(
     frequency_hz: float,
     groups: Sequence[tuple[slice, float]] = ((slice(0, 3), STEADY_CURRENT), (slice(3, 6), STEADY_VOLTAGE)),
 ) -> CyclePhasors | None:
-    """Return the phasors of the cycles of the first segment that is fast enough.
+    """Return the phasors of the cycles of the first segment that is fast enough and holds a cycle.
 
     Args:
         samples: float32 (t, channels).
@@ -62,7 +62,7 @@ def cycle_phasors(
 def one_cycle_waves(
     samples: NDArray[np.float32], segments: Sequence[Segment], frequency_hz: float
 ) -> NDArray[np.float32]:
-    """Return the whole cycles of the first segment that is fast enough, float32 (cycles, PER_CYCLE, channels).
+    """Return the whole cycles of the segment of ``first_usable``, float32 (cycles, PER_CYCLE, channels).
 
     Args:
         samples: float32 (t, channels).
@@ -70,8 +70,8 @@ def one_cycle_waves(
         frequency_hz: mains frequency.
     """
     none = np.empty((0, PER_CYCLE, samples.shape[1]), np.float32)
-    first = next((segment for segment in segments if segment.rate_hz >= FEWEST_PER_CYCLE * frequency_hz), None)
-    if first is None or len(first) < first.rate_hz / frequency_hz:
+    first = first_usable(segments, frequency_hz)
+    if first is None:
         return none
     stop = first.first + min(len(first), int(MOST_SECONDS * first.rate_hz))
     waves, _ = resampled(samples, [replace(first, stop=stop)], PER_CYCLE * frequency_hz)
@@ -79,6 +79,18 @@ def one_cycle_waves(
     if cycles == 0:
         return none
     return waves[: cycles * PER_CYCLE].reshape(cycles, PER_CYCLE, -1)
+
+
+def first_usable(segments: Sequence[Segment], frequency_hz: float) -> Segment | None:
+    """Return the first segment that is fast enough and holds a cycle; None if there is none."""
+    return next(
+        (
+            segment
+            for segment in segments
+            if segment.rate_hz >= FEWEST_PER_CYCLE * frequency_hz and len(segment) >= segment.rate_hz / frequency_hz
+        ),
+        None,
+    )
 
 
 def fundamental(waves: NDArray[np.floating]) -> NDArray[np.complex128]:

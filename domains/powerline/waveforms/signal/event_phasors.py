@@ -9,8 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.record import Segment
-from domains.powerline.waveforms.signal.cycles import PER_CYCLE, STEADY_CURRENT, STEADY_VOLTAGE, cycle_phasors
+from domains.powerline.waveforms.signal.cycles import (
+    PER_CYCLE,
+    STEADY_CURRENT,
+    STEADY_VOLTAGE,
+    cycle_phasors,
+    first_usable,
+)
 from domains.powerline.waveforms.signal.resample import FEWEST_PER_CYCLE, resampled
+from domains.powerline.waveforms.signal.sequences import sequence_components
 from domains.powerline.waveforms.stretches import stretches
 
 HOP = PER_CYCLE // 4
@@ -26,8 +33,6 @@ FLOWING = 0.2
 CLEAR = 0.05
 """Share of the highest phasor of a quantity from which a phasor's angle is a reference."""
 
-_ROTATION = np.exp(2j * np.pi / 3)
-_TO_SEQUENCES = np.array([[1, 1, 1], [1, _ROTATION, _ROTATION**2], [1, _ROTATION**2, _ROTATION]]) / 3
 _GROUPS = ((slice(0, 3), STEADY_CURRENT), (slice(3, 6), STEADY_VOLTAGE))
 
 Phasor = NDArray[np.complex128]
@@ -74,17 +79,6 @@ class EventPhasors:
     during: SteadyState | None
 
 
-def sequence_components(phases: Phasor) -> Phasor:
-    """Return zero, positive and negative sequence of phases A, B and C in the last axis.
-
-    Example:
-        >>> turn = np.exp(2j * np.pi / 3)
-        >>> np.abs(sequence_components(np.array([1, 1 / turn, turn]))).round(6).tolist()
-        [0.0, 1.0, 0.0]
-    """
-    return np.asarray(phases @ _TO_SEQUENCES.T)
-
-
 def event_phasors(
     samples: NDArray[np.float32], segments: Sequence[Segment], frequency_hz: float
 ) -> EventPhasors | None:
@@ -113,10 +107,10 @@ def state_before(samples: NDArray[np.float32], segments: Sequence[Segment], freq
     If a record begins with a transient or just before the event, it is the cycle before the sharpest change.
     """
     cycles = cycle_phasors(samples, segments, frequency_hz)
-    if cycles is None or cycles.steady < 2 <= len(cycles.values):
+    first = first_usable(segments, frequency_hz)
+    if cycles is None or first is None or cycles.steady < 2 <= len(cycles.values):
         moving = _moving_phasors(samples, segments, frequency_hz)
         return _before_jump(moving, frequency_hz) if len(moving.times) else None
-    first = next(segment for segment in segments if segment.rate_hz >= FEWEST_PER_CYCLE * frequency_hz)
     # The last cycle before a change is left out: the event may begin in it and not yet exceed the limit.
     steady = max(1, cycles.steady - (cycles.steady < len(cycles.values)))
     mean = cycles.values[:steady].mean(axis=0)

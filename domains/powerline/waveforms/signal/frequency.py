@@ -69,11 +69,10 @@ class PhaseWaves:
 
 @dataclass(frozen=True, slots=True)
 class SteadySine:
-    """Mains measured on steady cycles: frequency, number of cycles, and share of the energy in this one sine."""
+    """Mains measured on steady cycles: frequency, and number of cycles."""
 
     hz: float
     cycles: float
-    purity: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,4 +427,4 @@ def _refined(values: Values, rate: float, hz: float, length: int, header_hz: flo
     nominal = min(_nominals(header_hz), key=lambda value: abs(value - hz))
     if abs(nominal - hz) <= NEAR * nominal and residual(nominal, part) <= PROOF * rest:
         hz = nominal
-    return SteadySine(round(hz, 3), len(values) / rate * hz, 1 - rest)
+    return SteadySine(round(hz, 3), len(values) / rate * hz)

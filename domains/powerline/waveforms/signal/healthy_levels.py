@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.signal.cycles import CyclePhasors
+from domains.powerline.waveforms.signal.sequences import sequence_components
 
 STEADY_CYCLES = 3
 """Number of cycles in a row that a voltage must last to be the line's normal one."""
@@ -74,9 +75,8 @@ def _typical(values: Array) -> Array:
 
 def _sequences(phasors: NDArray[np.complex128]) -> Array:
     """Return the magnitudes of the greater rotating component, the smaller one and the zero sequence, (cycles, 3)."""
-    turn = np.exp(2j * np.pi * np.arange(3) / 3)
-    one, two = np.abs(phasors @ turn) / 3, np.abs(phasors @ turn.conj()) / 3
-    return np.stack([np.maximum(one, two), np.minimum(one, two), np.abs(phasors.mean(axis=1))], axis=1)
+    zero, one, two = np.abs(sequence_components(phasors)).T
+    return np.stack([np.maximum(one, two), np.minimum(one, two), zero], axis=1)
 
 
 def _load(phasors: CyclePhasors, sound: NDArray[np.bool_]) -> tuple[float, bool]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from domains.powerline.waveforms.record import Finding, RawChannel, ReadOptions, Segment
 from domains.powerline.waveforms.signal.cycles import CyclePhasors, cycle_phasors
 from domains.powerline.waveforms.signal.healthy_levels import HealthyLevels, healthy_levels
+from domains.powerline.waveforms.signal.sequences import sequence_components
 from domains.powerline.waveforms.units import rated_amperes
 
 NEAR_RATED = (0.75, 1.3)
@@ -213,11 +214,10 @@ def _check_directions(phasors: CyclePhasors, result: Scaled, name: str) -> None:
 def _report_one_reversed(phase: int, currents: NDArray[np.complex128], result: Scaled, name: str) -> None:
     turned = currents.copy()
     turned[phase] *= -1
-    rotation = np.exp(2j * np.pi * np.arange(3) / 3)
 
     def unbalance(values: NDArray[np.complex128]) -> float:
-        one, two = abs((values * rotation).sum()), abs((values * rotation.conj()).sum())
-        return float(min(one, two) / max(one, two, 1e-30))
+        low, high = sorted(np.abs(sequence_components(values)[1:]).tolist())
+        return float(low / max(high, 1e-30))
 
     if unbalance(turned) < 0.5 * unbalance(currents):
         letter = "ABC"[phase]

@@ -255,8 +255,9 @@ def _interpolated(
     interpolation in one.
     """
     samples = part.samples
-    # The ratio is rounded so that rates which differ only by rounding share a filter.
-    stretch = round(max(1.0, ratio), 3)
+    # The ratio is rounded so that rates which differ only by rounding share a filter. It exceeds the limit only if all
+    # samples of the part lie within one step of the other rate, and a longer filter would hold nothing more.
+    stretch = round(min(max(1.0, ratio), MOST_RATIO), 3)
     half = int(np.ceil(HALF_WIDTH * stretch)) + 1
     padded = np.concatenate(
         [

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from domains.powerline.waveforms.record import CHANNELS, Finding, Segment
 from domains.powerline.waveforms.signal.assembly import Assembled
 from domains.powerline.waveforms.signal.cycles import CyclePhasors, cycle_phasors
+from domains.powerline.waveforms.signal.sequences import sequence_components
 
 CLEAR_RATIO = 4.0
 """Ratio of the two rotating components from which the order of the phases is certain; no fault of one or two phases
@@ -66,8 +67,7 @@ def _order(phasors: CyclePhasors, columns: slice) -> Order:
     before = values[: phasors.steady]
     if (np.abs(before).max(axis=1) < LEAST_SHARE * np.abs(values).max()).any() or not before.any():
         return ""
-    turn = np.exp(2j * np.pi * np.arange(3) / 3)
-    forward, backward = np.abs(before @ turn), np.abs(before @ turn.conj())
+    _, forward, backward = np.abs(sequence_components(before)).T
     if (forward >= CLEAR_RATIO * backward).all():
         return "ABC"
     return "ACB" if (backward >= CLEAR_RATIO * forward).all() else ""

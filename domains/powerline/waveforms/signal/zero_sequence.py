@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from domains.powerline.waveforms.record import Segment
 from domains.powerline.waveforms.signal.cycles import POINTS_PER_CYCLE, sliding_phasors, waves_of
+from domains.powerline.waveforms.signal.sequences import sequence_components
 
 STEADY = 0.05
 """Relative change from cycle to cycle up to which the voltages are steady."""
@@ -119,9 +120,8 @@ def _change(now: Phasors, earlier: Phasors) -> float:
 
 
 def _is_balanced(values: Phasors) -> bool:
-    turn = np.exp(2j * np.pi * np.arange(3) / 3)
-    one, two = sorted((abs(complex(values @ turn)), abs(complex(values @ turn.conj()))))
-    return two > 0 and one <= BALANCED * two
+    low, high = sorted(np.abs(sequence_components(values)[1:]).tolist())
+    return bool(high > 0 and low <= BALANCED * high)
 
 
 def least_change(changes: Phasors) -> Phasors:

@@ -350,7 +350,8 @@ def _clock(
     if stamps is not None and not absent.all() and count > 1:
         there = np.flatnonzero(~absent)
         probed = stamps[there[:PROBED_ROWS]]
-        finer = next((f for f in BELOW_UNITS if not np.modf(np.round(probed * f, 3))[0].any()), 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            finer = next((f for f in BELOW_UNITS if not np.modf(np.round(probed * f, 3))[0].any()), 1)
         few = absent.mean() <= MOST_MISSING_STAMPS
         if absent.any():
             done = "they are interpolated" if few else "the sampling rate is used instead"
