@@ -26,7 +26,7 @@ from domains.powerline.waveforms.channels.naming import Kind, PhaseSet, phase_se
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.archive import is_archive
 from domains.powerline.waveforms.formats.comtrade.files import is_comtrade
-from domains.powerline.waveforms.formats.registry import FORMATS
+from domains.powerline.waveforms.formats.registry import FORMATS, read_record
 from domains.powerline.waveforms.record import (
     CHANNELS,
     Decision,
@@ -78,11 +78,12 @@ def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> R
         raise RecordError(folder_message(path))
     if not path.is_file() and not is_comtrade(path) and not is_archive(path):
         raise RecordError(f"{path}: no such file")
-    for kind in FORMATS:
-        if kind.recognises(path):
-            return _record(kind.read(path, options), options)
-    known = ", ".join(kind.name for kind in FORMATS)
-    raise RecordError(f"{path}: unknown kind of file; give one of these kinds: {known}")
+    try:
+        return _record(read_record(path, options), options)
+    except OSError as error:
+        raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise RecordError(f"{path}: reading it needs more memory than there is: cut it into shorter ones") from error
 
 
 def _record(raw: RawRecord, options: ReadOptions) -> Record:

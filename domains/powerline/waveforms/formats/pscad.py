@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.encodings import decode_text
+from domains.powerline.waveforms.formats.file_size import check_size
 from domains.powerline.waveforms.formats.tables.columns import Columns, Times, collected, timed_record
 from domains.powerline.waveforms.formats.tables.layout import BLANKS, unique_names
 from domains.powerline.waveforms.formats.tables.text import Dialect, is_number, table_batches
@@ -68,12 +69,7 @@ def read_pscad(path: Path, options: ReadOptions) -> RawRecord:
         RecordError: a file cannot be read, or the files do not belong to one run.
     """
     run = _run_of(path)
-    size = sum(output.stat().st_size for output in run.outputs.values())
-    if size > options.max_bytes:
-        raise RecordError(
-            f"{path}: the files of the run have {size:,} bytes: reading them would need too much memory; "
-            f"max_bytes allows at most {options.max_bytes:,} bytes"
-        )
+    check_size([*run.outputs.values()], options.max_bytes, "store fewer channels, or a shorter run")
     findings: list[Finding] = []
     parts = {number: _output(output, findings) for number, output in sorted(run.outputs.items())}
     times, values = _joined(path, run, parts, findings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,21 +43,29 @@ FILE_FORMATS = (
 """Formats of single files."""
 
 
-def read_file(path: Path, options: ReadOptions) -> RawRecord:
-    """Read a file that is no archive.
+def read_record(path: Path, options: ReadOptions) -> RawRecord:
+    """Read a file, or a record in an archive.
 
     Raises:
         RecordError: the file is of an unknown kind, or it cannot be read.
     """
-    for kind in FILE_FORMATS:
+    return _read(path, options, FORMATS)
+
+
+def _read(path: Path, options: ReadOptions, formats: Sequence[Format]) -> RawRecord:
+    for kind in formats:
         if kind.recognises(path):
             return kind.read(path, options)
     known = ", ".join(kind.name for kind in FORMATS)
     raise RecordError(f"{path}: unknown kind of file; give one of these kinds: {known}")
 
 
+def _read_unpacked(path: Path, options: ReadOptions) -> RawRecord:
+    return _read(path, options, FILE_FORMATS)
+
+
 FORMATS = (
-    Format("zip of a record (.zip)", is_archive, lambda path, options: read_archive(path, options, read_file)),
+    Format("zip of a record (.zip)", is_archive, lambda path, options: read_archive(path, options, _read_unpacked)),
     *FILE_FORMATS,
 )
 """All formats. Archives come first, as a path into an archive may have any suffix."""

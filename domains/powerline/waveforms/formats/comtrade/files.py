@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from domains.powerline.waveforms.formats.comtrade.data import open_data
 from domains.powerline.waveforms.formats.comtrade.header import ComtradeHeader, parse_header
 from domains.powerline.waveforms.formats.comtrade.stored_bytes import DataPart, StoredBytes
 from domains.powerline.waveforms.formats.encodings import decode_text
+from domains.powerline.waveforms.formats.file_size import check_size
 from domains.powerline.waveforms.formats.segments import find_segments
 from domains.powerline.waveforms.formats.signal_rate import Signal
 from domains.powerline.waveforms.record import RawRecord, ReadOptions, Statement
@@ -31,7 +31,7 @@ MAX_BEFORE_DATA = 4 * MAX_HEADER_BYTES
 """Number of bytes at the start of a CFF file among which its data must begin."""
 PART_SUFFIX = re.compile(r"\.d\d\d", re.IGNORECASE)
 """Suffix of a part of the data, which old recorders divided among floppy disks."""
-TOO_LARGE = "reading it would need too much memory; cut the record into shorter ones: max_bytes allows"
+SHORTER = "cut the record into shorter ones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,8 @@ def _start_ns(header: ComtradeHeader, options: ReadOptions) -> int:
 
 def _pair_parts(path: Path, options: ReadOptions) -> _Parts:
     header = _sibling(path, ".cfg")
-    _check_size(header, MAX_HEADER_BYTES, "is this a COMTRADE header? It may have")
-    try:
-        text = header.read_bytes()
-    except OSError as error:
-        raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
+    check_size([header], MAX_HEADER_BYTES, "is this a COMTRADE header?", "a header is expected to be shorter")
+    text = header.read_bytes()
     numbered = _numbered_parts(header)
     said = statements_beside(header, options.encoding)
     data = numbered[0] if numbered else _sibling(path, ".dat")
@@ -127,19 +124,13 @@ def _pair_parts(path: Path, options: ReadOptions) -> _Parts:
 
 def _joined(parts: list[Path], options: ReadOptions) -> StoredBytes:
     """Return the bytes of the parts of the data, one after another."""
-    size = sum(part.stat().st_size for part in parts)
-    if size > options.max_bytes:
-        raise RecordError(f"{parts[0]}: the parts have {size:,} bytes: {TOO_LARGE} at most {options.max_bytes:,} bytes")
-    stored = [_stored(part, options) for part in parts]
-    return StoredBytes(b"".join(part.read_at(part.size, 0) for part in stored))
+    check_size(parts, options.max_bytes, SHORTER)
+    return StoredBytes(b"".join(part.read_bytes() for part in parts))
 
 
 def _stored(path: Path, options: ReadOptions) -> StoredBytes:
-    _check_size(path, options.max_bytes, TOO_LARGE)
-    try:
-        return StoredBytes(path)
-    except OSError as error:
-        raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
+    check_size([path], options.max_bytes, SHORTER)
+    return StoredBytes(path)
 
 
 def _numbered_parts(header: Path) -> list[Path]:
@@ -153,10 +144,7 @@ def _sibling(path: Path, suffix: str) -> Path:
     """Return the file of the pair that has a suffix; case is ignored if there is no exact match."""
     if path.suffix.lower() == suffix and path.is_file():
         return path
-    try:
-        siblings = sorted(path.parent.iterdir())
-    except OSError as error:
-        raise RecordError(f"{path.parent}: cannot be read: {error.strerror or error}") from error
+    siblings = sorted(path.parent.iterdir())
     matches = [other for other in siblings if other.suffix.lower() == suffix and other.stem == path.stem]
     matches += [
         other for other in siblings if other.suffix.lower() == suffix and other.stem.lower() == path.stem.lower()
@@ -166,17 +154,6 @@ def _sibling(path: Path, suffix: str) -> Path:
             f"{path.with_suffix(suffix)}: no such file: put the .cfg and the .dat of a COMTRADE record in one folder"
         )
     return matches[0]
-
-
-def _check_size(path: Path, limit: int, why: str) -> None:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise RecordError(f"{path}: no file: a folder or a device is in its place")
-    if found.st_size > limit:
-        raise RecordError(f"{path} has {found.st_size:,} bytes: {why} at most {limit:,} bytes")
 
 
 def _cff_parts(path: Path, options: ReadOptions) -> _Parts:

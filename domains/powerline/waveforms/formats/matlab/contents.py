@@ -18,6 +18,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from domains.powerline.waveforms.errors import RecordError
+from domains.powerline.waveforms.formats.file_size import check_size
 from domains.powerline.waveforms.record import ReadOptions
 
 HEADER_BYTES = 128
@@ -48,12 +49,7 @@ def load_variables(path: Path, options: ReadOptions) -> dict[str, object]:
     Raises:
         RecordError: the file is of version 7.3, damaged, or too large.
     """
-    size = path.stat().st_size
-    if size > options.max_bytes:
-        raise RecordError(
-            f"{path} has {size:,} bytes: reading it would need too much memory; save fewer variables: "
-            f"max_bytes allows at most {options.max_bytes:,} bytes"
-        )
+    check_size([path], options.max_bytes, "save fewer variables")
     data = path.read_bytes()
     if data.startswith(b"\x89HDF") or data[124:128] in (b"\x00\x02IM", b"\x02\x00MI") or data[512:516] == b"\x89HDF":
         raise RecordError(

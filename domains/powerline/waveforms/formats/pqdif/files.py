@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.encodings import decode_text
+from domains.powerline.waveforms.formats.file_size import check_size
 from domains.powerline.waveforms.formats.pqdif import tags
 from domains.powerline.waveforms.formats.pqdif.captures import (
     Capture,
@@ -137,17 +138,9 @@ def read_pqdif(path: Path, options: ReadOptions) -> RawRecord:
 
 
 def _stored(path: Path, options: ReadOptions) -> NDArray[np.uint8]:
-    try:
-        size = path.stat().st_size
-        if size > options.max_bytes:
-            raise RecordError(
-                f"{path} has {size:,} bytes: reading it would need too much memory; export fewer observations: "
-                f"max_bytes allows at most {options.max_bytes:,} bytes"
-            )
-        # Values are read later, when a mapped file may have been cut off by its writer: that ends the process.
-        return np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise RecordError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
+    check_size([path], options.max_bytes, "export fewer observations")
+    # Values are read later, when a mapped file may have been cut off by its writer: that ends the process.
+    return np.frombuffer(path.read_bytes(), np.uint8)
 
 
 def _read_content(chain: RecordChain, options: ReadOptions) -> _Content:

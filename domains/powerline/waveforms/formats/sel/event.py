@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.waveforms.channel_values import StoredValues
-from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.encodings import decode_text
+from domains.powerline.waveforms.formats.file_size import check_size
 from domains.powerline.waveforms.formats.segments import SampleClock, find_segments
 from domains.powerline.waveforms.formats.sel.compressed import is_compressed, parse_compressed
 from domains.powerline.waveforms.formats.sel.report import EventReport
@@ -68,10 +68,8 @@ def read_sel_event(path: Path, options: ReadOptions) -> RawRecord:
     Raises:
         RecordError: the file is no report or is broken; the message names the line.
     """
-    size = path.stat().st_size
-    limit = min(MAX_BYTES, options.max_bytes)
-    if size > limit:
-        raise RecordError(f"{path} has {size:,} bytes: an event report is expected to have at most {limit:,} bytes")
+    why = "an event report is expected to be shorter"
+    check_size([path], min(MAX_BYTES, options.max_bytes), "copy the report alone", why)
     data = path.read_bytes()
     if is_compressed(data):
         report, encoding = parse_compressed(data, path), "ascii"

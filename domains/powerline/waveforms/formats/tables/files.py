@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from domains.powerline.waveforms.channel_values import StoredValues
 from domains.powerline.waveforms.errors import RecordError
 from domains.powerline.waveforms.formats.encodings import decode_text
+from domains.powerline.waveforms.formats.file_size import check_size
 from domains.powerline.waveforms.formats.tables.column_units import split_units
 from domains.powerline.waveforms.formats.tables.columns import Columns, Times, collected, timed_record
 from domains.powerline.waveforms.formats.tables.layout import Layout, find_layout
@@ -69,12 +70,7 @@ def read_table(path: Path, options: ReadOptions) -> RawRecord:
     Raises:
         RecordError: the table cannot be read, has neither times nor ``rate_hz``, or no columns of numbers.
     """
-    size = path.stat().st_size
-    if size > options.max_bytes:
-        raise RecordError(
-            f"{path} has {size:,} bytes: reading it would need too much memory; cut it into shorter ones: "
-            f"max_bytes allows at most {options.max_bytes:,} bytes"
-        )
+    check_size([path], options.max_bytes, "cut it into shorter ones")
     mapping = read_mapping(options.mapping) if options.mapping is not None else {}
     unknown = set(mapping) - KNOWN_KEYS
     if unknown:

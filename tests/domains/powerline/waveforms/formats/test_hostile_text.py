@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from domains.powerline.waveforms import RecordError, open_waveforms
+from domains.powerline.waveforms import ReadOptions, RecordError, open_waveforms
 from domains.powerline.waveforms.batch import expanded
 from domains.powerline.waveforms.formats.comtrade.stored_bytes import IN_MEMORY_BYTES
 
@@ -176,3 +176,26 @@ def test_values_of_a_file_that_became_shorter_are_an_error(tmp_path: Path, data_
     os.truncate(data, data.read_bytes().find(b"\n", 1000) + 1 if data_format == "ASCII" else 1000)
     with pytest.raises(RecordError, match=r"a\.dat: the file has become shorter"):
         list(record.channels)
+
+
+def test_files_above_the_limit_are_refused_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(table(), encoding="utf-8")
+    for name in ("a.mat", "a.pqd", "a.cev"):
+        (tmp_path / name).write_bytes(bytes(2000))
+    (tmp_path / "b.cfg").write_bytes(b"1" * (9 << 20))
+    expected = {
+        "a.csv": "cut it into shorter ones: max_bytes allows at most 1,000 bytes",
+        "a.mat": "save fewer variables: max_bytes allows at most 1,000 bytes",
+        "a.pqd": "export fewer observations: max_bytes allows at most 1,000 bytes",
+        "a.cev": "copy the report alone: it may have at most 1,000 bytes",
+        "b.cfg": "is this a COMTRADE header",
+    }
+    for name, message in expected.items():
+        with pytest.raises(RecordError, match=message):
+            open_waveforms(tmp_path / name, options=ReadOptions(max_bytes=1000))
+
+
+def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="absent: cannot be read: No such file or directory"):
+        open_waveforms(tmp_path / "absent" / "a.cfg")
