@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,7 @@ from domains.powerline.waveforms.record import (
     Record,
     RecordLine,
     Segment,
+    Statement,
 )
 from domains.powerline.waveforms.signal.assembly import OPPOSITE, assembled
 from domains.powerline.waveforms.signal.assumed_voltages import assume_voltages
@@ -46,6 +49,11 @@ from domains.powerline.waveforms.signal.quality import channel_findings
 from domains.powerline.waveforms.signal.resample import FEW_PER_CYCLE, FEWEST_PER_CYCLE
 from domains.powerline.waveforms.signal.rotation import without_opposed_voltages
 from domains.powerline.waveforms.summaries import ChannelSummaries
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+"""Control characters, separators of lines, marks that reverse the direction of writing, halves of characters."""
+
+Text = TypeVar("Text", RawChannel, Statement, Finding)
 
 
 def is_record(path: Path) -> bool:
@@ -87,6 +95,7 @@ def open_waveforms(path: Path | str, *, options: ReadOptions | None = None) -> R
 
 
 def _record(raw: RawRecord, options: ReadOptions) -> Record:
+    _clean_texts(raw)
     given = bays_of_user(raw, options)
     sets, unused = phase_sets(raw.channels) if given is None else (_given_sets(given), {})
     members = {index for found in sets for index in (*found.channels, found.residual) if index is not None}
@@ -138,6 +147,21 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
         no_line=no_line,
         source=None if lines else raw.source,
     )
+
+
+def _clean_texts(raw: RawRecord) -> None:
+    """Replace control characters in the texts of a file, which a terminal would obey, by spaces."""
+    raw.channels = tuple(_cleaned(channel, "name", "unit", "phase", "circuit") for channel in raw.channels)
+    raw.statements = tuple(_cleaned(statement, "text") for statement in raw.statements)
+    raw.findings = [_cleaned(finding, "message", "where") for finding in raw.findings]
+    raw.station, raw.device = (CONTROL.sub(" ", text) for text in (raw.station, raw.device))
+
+
+def _cleaned(item: Text, *names: str) -> Text:
+    texts: dict[str, Any] = {name: getattr(item, name) for name in names}
+    if not any(map(CONTROL.search, texts.values())):
+        return item
+    return replace(item, **{name: CONTROL.sub(" ", text) for name, text in texts.items()})
 
 
 def _given_sets(bays: Sequence[Bay]) -> list[PhaseSet]:

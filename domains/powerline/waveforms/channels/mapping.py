@@ -305,7 +305,7 @@ def _position(channels: Sequence[RawChannel], wanted: str) -> int:
     loose = [k for k, channel in enumerate(channels) if channel.name.split() == wanted.split()]
     if len(exact) == 1 or len(loose) == 1:
         return (exact if len(exact) == 1 else loose)[0]
-    if wanted.isdigit():
+    if wanted.isdecimal() and len(wanted) < 10:
         numbered = [k for k, channel in enumerate(channels) if channel.number == int(wanted)]
         if len(numbered) == 1:
             return numbered[0]

@@ -199,3 +199,21 @@ def test_files_above_the_limit_are_refused_with_a_remedy(tmp_path: Path) -> None
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="absent: cannot be read: No such file or directory"):
         open_waveforms(tmp_path / "absent" / "a.cfg")
+
+
+def test_control_characters_of_a_file_reach_no_terminal(tmp_path: Path) -> None:
+    path = write_pair(tmp_path, names=("\x1b[2JI\x9bA", "\u202eIB"))
+    path.write_text(path.read_text(encoding="utf-8").replace("S,D,1999", "\x1b]0;S\x07,D\x1b,1999"), encoding="utf-8")
+    (tmp_path / "a.hdr").write_text("Fault type: \x1b[31mAG", encoding="utf-8")
+    record = open_waveforms(path)
+    texts = [record.station, record.device, record.no_line, *(statement.text for statement in record.statements)]
+    texts += [text for channel in record.channels for text in (channel.name, channel.unit, channel.role)]
+    texts += [str(finding) for finding in record.findings]
+    texts += [text for decision in record.decisions for text in (decision.channels, decision.use, decision.reason)]
+    assert all(text.isprintable() for text in texts)
+    assert record.channels[0].name == " [2JI A"
+
+
+def test_a_channel_number_in_other_digits_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no channel is called '²'"):
+        open_waveforms(write_pair(tmp_path), options=ReadOptions(channels="ia=² ib=2"))
