@@ -51,8 +51,7 @@ def draw_probabilities(axis: Axes, answer: LineAnswer, spec: SignalSpec) -> None
 
     Windows without an answer, such as those out of distribution, have no curve and a grey background.
     """
-    # The detection gives such windows the no-fault class with probability 1, which no network reaches.
-    rejected = answer.probabilities[:, spec.none_index] == 1
+    rejected = ~answer.is_judged
     values = np.where(rejected[:, None], np.nan, answer.probabilities)
     highest = np.where(rejected[:, None], 0, answer.probabilities).max(axis=0, initial=0)
     for k in sorted([k for k in np.argsort(-highest) if highest[k] > 0.05][:MOST_CLASSES]):

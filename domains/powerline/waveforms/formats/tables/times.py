@@ -289,8 +289,9 @@ def stamps_of_numbers(
         unit, zero = _guessed_unit(values, findings)
     if unit is None:
         return None, 0
-    seconds = (values - zero) * unit
-    span = float(np.abs(seconds - seconds[0]).max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        seconds = (values - zero) * unit
+        span = float(np.abs(seconds - seconds[0]).max())
     if not span < 2**62 / 1e9:
         return None, 0
     stamps = np.round((values - values[0]) * (unit * 1e9)).astype(np.int64)
