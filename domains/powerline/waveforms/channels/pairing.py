@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,23 +68,55 @@ def paired(states: Sequence[SetState]) -> list[Pair]:
     if not currents:
         grounded = [state for state in voltages if not state.found.pairs]
         return [Pair(None, state.found, "the record has no live currents") for state in grounded or voltages]
-    common = _common_words([*currents, *voltages])
-    return [_pair(current, voltages, currents, common) for current in currents]
+    sets = _Sets(currents, voltages)
+    return [_pair(current, sets) for current in currents]
 
 
-def _pair(current: SetState, voltages: Sequence[SetState], currents: Sequence[SetState], common: set[str]) -> Pair:
+class _Sets:
+    """Live sets of a record, and what is found about them once for all currents."""
+
+    def __init__(self, currents: Sequence[SetState], voltages: Sequence[SetState]) -> None:
+        self.currents, self.voltages = currents, voltages
+        self.common = _common_words([*currents, *voltages])
+        self._distinct: dict[tuple[int, ...], list[SetState]] = {}
+
+    @cached_property
+    def claimed(self) -> set[int]:
+        """Identities of the voltages whose names fit those of some currents."""
+        return {
+            id(state)
+            for state in self.voltages
+            if any(_name_score(current.found, state.found, self.common) for current in self.currents)
+        }
+
+    def distinct(self, candidates: list[SetState]) -> list[SetState]:
+        """Return voltages without those that equal others up to their level: they give the same answer."""
+        key = tuple(map(id, candidates))
+        if key not in self._distinct:
+            kept: list[SetState] = []
+            for state in candidates:
+                same = (other for other in kept if other.found.pairs == state.found.pairs)
+                if not any(_alike(state.phasors, other.phasors) for other in same):
+                    kept.append(state)
+            self._distinct[key] = kept
+        return list(self._distinct[key])
+
+
+def _pair(current: SetState, sets: _Sets) -> Pair:
+    voltages, currents = sets.voltages, sets.currents
     if not voltages:
         return Pair(current.found, None, "the record has no live voltages")
     ours = _is_remote(current.found)
     voltages = [state for state in voltages if _is_remote(state.found) == ours]
     if not voltages:
         return Pair(current.found, None, f"the record has no live voltages of the {'other' if ours else 'same'} end")
-    candidates, why = _by_name(current, voltages, currents, common)
+    candidates, why = _by_name(current, voltages, sets)
     if any(not state.found.pairs for state in candidates):
         # Phase-to-phase voltages lack the zero sequence.
         candidates = [state for state in candidates if not state.found.pairs]
     if len(candidates) > 1:
-        candidates, why = _without_copies(candidates)
+        why = f"all {len(candidates)} sets of voltages that may belong to the line are alike"
+        candidates = sets.distinct(candidates)
     if len(candidates) > 1:
         candidates, why = _by_power(current, candidates)
     if len(candidates) > 1:
@@ -99,10 +132,11 @@ def _is_remote(found: PhaseSet) -> bool:
     return REMOTE.search(f"{found.label} {found.circuit}") is not None
 
 
-def words_of(found: PhaseSet) -> set[str]:
+@lru_cache(maxsize=4096)
+def words_of(found: PhaseSet) -> frozenset[str]:
     """Return the words of a set's label and circuit, in lower case; those of digits and letters also as a whole."""
     text = f"{found.label} {found.circuit}".casefold()
-    return {*WORD.findall(text), *MIXED_WORD.findall(text)}
+    return frozenset((*WORD.findall(text), *MIXED_WORD.findall(text)))
 
 
 def _common_words(states: Sequence[SetState]) -> set[str]:
@@ -133,37 +167,22 @@ def _other_number(one: str, two: str) -> bool:
     return bool(ours - theirs and theirs - ours) and all(word.isdigit() for word in ours ^ theirs)
 
 
-def _by_name(
-    current: SetState, voltages: Sequence[SetState], currents: Sequence[SetState], common: set[str]
-) -> tuple[list[SetState], str]:
+def _by_name(current: SetState, voltages: Sequence[SetState], sets: _Sets) -> tuple[list[SetState], str]:
     """Return the voltages whose names fit best, or those that belong to no other line if none fit."""
     if len(voltages) == 1:
         return list(voltages), "they are the only live voltages of the record"
-    scores = [_name_score(current.found, state.found, common) for state in voltages]
+    scores = [_name_score(current.found, state.found, sets.common) for state in voltages]
     best = max(scores)
     if best > 0:
         chosen = [state for state, score in zip(voltages, scores, strict=True) if score == best]
         return chosen, "their names have most in common with those of the currents"
-    free = [
-        state
-        for state in voltages
-        if not any(_name_score(other.found, state.found, common) for other in currents if other is not current)
-    ]
+    free = [state for state in voltages if id(state) not in sets.claimed]
     buses = [state for state in voltages if BUSBAR.search(f"{state.found.label} {state.found.circuit}")]
     if buses:
         return buses, "the line has no voltages of its own: those of the busbar are used"
     if free:
         return free, "they belong to no other line"
     return list(voltages), "the line has no voltages of its own"
-
-
-def _without_copies(candidates: list[SetState]) -> tuple[list[SetState], str]:
-    """Drop voltages that equal others up to their level: they give the same answer."""
-    kept: list[SetState] = []
-    for state in candidates:
-        if not any(_alike(state.phasors, other.phasors) for other in kept if other.found.pairs == state.found.pairs):
-            kept.append(state)
-    return kept, f"all {len(candidates)} sets of voltages that may belong to the line are alike"
 
 
 def _alike(one: Phasors, two: Phasors) -> bool:
