@@ -158,10 +158,8 @@ def _clean_texts(raw: RawRecord) -> None:
 
 
 def _cleaned(item: Text, *names: str) -> Text:
-    texts: dict[str, Any] = {name: getattr(item, name) for name in names}
-    if not any(map(CONTROL.search, texts.values())):
-        return item
-    return replace(item, **{name: CONTROL.sub(" ", text) for name, text in texts.items()})
+    texts: dict[str, Any] = {name: CONTROL.sub(" ", getattr(item, name)) for name in names}
+    return replace(item, **texts)
 
 
 def _given_sets(bays: Sequence[Bay]) -> list[PhaseSet]:

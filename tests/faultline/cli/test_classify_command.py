@@ -175,6 +175,14 @@ def test_the_command_prints_a_table_and_draws(tmp_path: Path, command: CliRunner
     assert (tmp_path / "pictures" / "fault.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_picture_of_a_line_with_a_long_name_can_be_written(tmp_path: Path, command: CliRunner) -> None:
+    told = f"{'線' * 110}: ia=1 ib=2 ic=3 va=4 vb=5 vc=6; south: ia=1 ib=2 ic=3 va=4 vb=5 vc=6"
+    pictures = tmp_path / "pictures"
+    result = command.invoke(app, ["classify", str(faulty(tmp_path)), "--plot", str(pictures), "--channels", told])
+    assert result.exit_code == 0, result.output
+    assert len(list(pictures.iterdir())) == 2
+
+
 def test_the_command_prints_json_lines_and_fails_for_a_bad_file(tmp_path: Path, command: CliRunner) -> None:
     good, bad = faulty(tmp_path), healthy(tmp_path / "bad").path
     bad.write_text("nonsense")
