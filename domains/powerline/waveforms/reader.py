@@ -19,6 +19,7 @@ from domains.powerline.waveforms.channels.mapping import (
     Bay,
     Layout,
     bays_of_user,
+    bounded_name,
     channel_roles,
     channels_option,
     lines_of,
@@ -219,8 +220,9 @@ def _line(
         inverted = ", ".join(CHANNELS[k] for k in result.reversed_currents)
         raw.findings.append(Finding("note", "flipped", f"polarity inverted as requested: {inverted}", bay.name))
     _report_slow_segments(raw, frequency)
+    stem = bounded_name(raw.path.stem)
     return RecordLine(
-        name=raw.path.stem if alone else f"{raw.path.stem}/{bay.name}",
+        name=stem if alone else f"{stem}/{bay.name}",
         samples=samples,
         missing=line.missing,
         sources={role: f"{raw.channels[index].number} {raw.channels[index].name}" for role, index in bay.roles.items()},

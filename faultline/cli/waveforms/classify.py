@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from model.spec import SignalSpec
 
 TABLE_WIDTH = 132
-LONGEST_NAME = 200
-"""Number of bytes of a picture's name; a file's name has at most 255."""
 NOT_JUDGED_STATUS = 4
 """Exit status if every file was read, but at least one of its lines was not judged; 1 and 2 mean errors."""
 
@@ -245,7 +243,7 @@ def _draw(result: FileResult, spec: SignalSpec, folder: Path, drawn: Counter[str
 
 def _picture(folder: Path, name: str, drawn: Counter[str]) -> Path:
     """Return the path of the picture of a line; lines with the same name get a number, so that none is overwritten."""
-    name = name.replace("/", " ").encode()[:LONGEST_NAME].decode(errors="ignore")
+    name = name.replace("/", " ")
     drawn[name] += 1
     number = f" {drawn[name]}" if drawn[name] > 1 else ""
     return folder / f"{name}{number}.png"

@@ -28,8 +28,8 @@ from domains.powerline.waveforms.record import (
 )
 from domains.powerline.waveforms.signal.assembly import OPPOSITE, ROLES
 
-MAX_NAME = 120
-"""Maximum length of a line's name: with the file's name it stays below the contract's 255 bytes in most scripts."""
+MAX_NAME = 100
+"""Number of bytes of a line's name and of the file's name before it; both stay below the contract's 255 bytes."""
 MAX_LISTED = 12
 PAIRS = ("vab", "vbc", "vca")
 _QUOTED = r"""'(?P<single>(?:[^']|'')*)'|"(?P<double>(?:[^"]|"")*)"|"""
@@ -104,7 +104,7 @@ def _names_of(pairs: Sequence[Pair]) -> list[str]:
 def _bay(pair: Pair, name: str) -> Bay:
     roles = _roles(pair.current)
     return Bay(
-        name=name[:MAX_NAME],
+        name=name,
         roles=roles | _roles(pair.voltage),
         alternatives=tuple(roles | _roles(other) for other in pair.alternatives),
     )
@@ -218,11 +218,17 @@ def _named(bays: list[Bay]) -> list[Bay]:
     named: list[Bay] = []
     taken: set[str] = set()
     for number, bay in enumerate(bays, 1):
-        name = "".join(char for char in bay.name if char.isprintable()).strip() or f"line {number}"
+        printable = "".join(char for char in bay.name if char.isprintable())
+        name = bounded_name(printable).strip() or f"line {number}"
         unique = name if name not in taken else f"{name} #{number}"
         taken.add(unique)
         named.append(replace(bay, name=unique))
     return named
+
+
+def bounded_name(text: str) -> str:
+    """Return the beginning of a name that has at most ``MAX_NAME`` bytes in UTF-8."""
+    return text.encode(errors="replace")[:MAX_NAME].decode(errors="ignore")
 
 
 def parse_channels(text: str) -> dict[str, dict[str, str]]:
@@ -291,7 +297,7 @@ def bays_of_user(raw: RawRecord, options: ReadOptions) -> tuple[Bay, ...] | None
         if unknown:
             raise RecordError(f"a line has no role {sorted(unknown)[0]!r}: use {', '.join(ROLES)}")
         roles = {role: _position(raw.channels, str(entries[role])) for role in ROLES if role in entries}
-        bays.append(Bay(str(name)[:MAX_NAME], roles))
+        bays.append(Bay(str(name), roles))
     return tuple(_named(bays))
 
 

@@ -211,3 +211,15 @@ def test_phase_to_phase_voltages_of_the_opposite_sign_give_the_same_line(tmp_pat
     assert opposite.lines[0].channels_option.endswith("vba=4 vcb=5 vac=6")
     again = open_waveforms(opposite.path, options=ReadOptions(channels=opposite.lines[0].channels_option))
     assert np.array_equal(again.lines[0].samples, opposite.lines[0].samples)
+
+
+@pytest.mark.parametrize("letter", ["x", "ж", "線", "\U0001f600"])
+def test_names_of_lines_stay_below_the_contract_s_bytes(tmp_path: Path, letter: str) -> None:
+    path = healthy(tmp_path / "folder").path
+    long = path.with_name(f"{letter * (240 // len(letter.encode()))}.cfg")
+    path.with_suffix(".dat").rename(long.with_suffix(".dat"))
+    path.rename(long)
+    told = "; ".join(f"{letter * 200}{k}: ia=1 ib=2 ic=3 va=4 vb=5 vc=6" for k in (1, 2))
+    names = [line.name for line in open_waveforms(long, options=ReadOptions(channels=told)).lines]
+    assert len(set(names)) == 2
+    assert all(len(name.encode()) <= 255 for name in names)
