@@ -28,6 +28,7 @@ PHASES: dict[str, tuple[str, str, str]] = {
     "Ж З К": ("Ж", "З", "К"),
     "RED YELLOW BLUE": ("RED", "YELLOW", "BLUE"),
     "RED WHITE BLUE": ("RED", "WHITE", "BLUE"),
+    "A B V": ("A", "B", "V"),
     "1 2 3": ("1", "2", "3"),
 }
 """Alphabets of phases, the more usual ones first."""
@@ -80,6 +81,11 @@ _BUS_AND_PHASE = re.compile(r"(?<![^\W_])((?=\d*[^\W\d_]{2})\w*\d)([IUViuv](?:[A
 """Name of a place that ends in a digit, with the quantity and the phase behind it, as in BUS1UA."""
 _PHASE_AND_WORD = re.compile(r"(?<=(?i:phase))([ABCRSTYN])(?=[A-Z][a-z])")
 """Phase between the word for it and another word, as in PhaseALine."""
+_PHASE_AND_PLACE = re.compile(
+    r"(?<![^\W_])([IUViuv](?:[ABCNRSTabcnrst]|[Ll][123]))(?=(?:BUS|LINE|SYNC|REF|XFMR|GEN|MAIN|FDR|BKR|BRK|HV|LV|MV)\d*(?![^\W_]))",
+    re.IGNORECASE,
+)
+"""Quantity and phase before the usual word for a place, as in VABUS1."""
 _PHASE_SIGN = re.compile(r"[φΦ]|Ø(?=[\s_\-.]?(?:[ABCRST]|L?[123])(?!\w))|(?<=[IUViuvІі])ф")
 _ATP = re.compile(r"^\s*([cv])\s*:\s*(?=\S)", re.IGNORECASE)
 _THREE = re.compile(r"(?<![A-Za-z])([IUVE])[ _\-.]*ABC[ _\-.:\[(#]*([0-3])(?!\d)", re.IGNORECASE)
@@ -107,9 +113,9 @@ _CURRENT_WORDS = words_of(
     "INTENSIDAD ARUS PRAD PRADY PROUD AKIM STROOM VIRTA ARAM CURENT STRUJA ТОК ТОКА ТОКИ ТОКОВ СТРУМ"
 )
 _VOLTAGE_WORDS = words_of(
-    "U V E VOLTAGE VOLTAGES VOLT VOLTS TENSION TENSIONS TENSIONES TENSAO TENSOES TENSIONE VOLTAJE NAPIECIE NAPETI "
-    "GERILIM SPANNING SPANNINGEN SPENDING TEGANGAN JANNITE FESZULTSEG TENSIUNE NAPON НАПРЯЖЕНИЕ НАПРЯЖЕНИЯ НАПРЯЖ "
-    "НАПР НАПРУГА"
+    "U V E VOLTAGE VOLTAGES VOL VOLT VOLTS TENSION TENSIONS TENSIONES TENSAO TENSOES TENSIONE VOLTAJE NAPIECIE "
+    "NAPETI GERILIM SPANNING SPANNINGEN SPENDING TEGANGAN JANNITE FESZULTSEG TENSIUNE NAPON НАПРЯЖЕНИЕ НАПРЯЖЕНИЯ "
+    "НАПРЯЖ НАПР НАПРУГА"
 )
 _CURRENT_PARTS = re.compile(r"电流|電流|전류|STROME?$")
 _VOLTAGE_PARTS = re.compile(r"电压|電圧|電壓|전압|SPANNUNG(?:EN)?$")
@@ -137,7 +143,7 @@ _OPEN = re.compile(r"(?:L[123]|[ABCRSTYUVW])$")
 _SECOND = re.compile(r"([UVE]?)(L[123]|[ABCRSTYUVW])(?P<tail>\d*)")
 _PART = re.compile(r"L[123]|[ABCRSTY]")
 _RESIDUAL = re.compile(
-    r"(?P<three>3?)(?P<symbol>[IUVE](?:NE|N|G|E|0|O|Г|RES|SUM|Σ|НП|НЕЙТР))(?:РАСЧ|(?P<tail>[A-Z]?\d*))"
+    r"(?P<three>3?)(?P<symbol>[IUVE](?:NE|N|G|E|0|O(?![A-Z])|Г|RES|SUM|Σ|НП|НЕЙТР))(?:РАСЧ|(?P<tail>[A-Z]?\d*))"
 )
 _SUM = re.compile(r"3[IUV][0O]")
 """Sum of the phases, whatever else the name says, as in Uac_3U0."""
@@ -313,7 +319,7 @@ def _words(text: str, zero_based: bool) -> list[str]:
     words = []
     for token in _TOKEN.findall(text):
         token = _CAMEL.sub(" ", _PHASE_AND_WORD.sub(r"\1 ", token))
-        words += _BUS_AND_PHASE.sub(r"\1 \2", token).split()
+        words += _PHASE_AND_PLACE.sub(r"\1 ", _BUS_AND_PHASE.sub(r"\1 \2", token)).split()
     return words if len(words) <= MOST_WORDS else words[: MOST_WORDS // 2] + words[-MOST_WORDS // 2 :]
 
 

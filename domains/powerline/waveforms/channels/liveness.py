@@ -27,8 +27,12 @@ MEAN_SHARE = 0.5
 """Ratio of fundamental to mean below which a cycle is a magnitude or direct current; a full DC offset has 1."""
 ACTIVE_SHARE = 0.05
 """Ratio of a cycle's fundamental to the highest one from which the cycle counts."""
+FITTED_SHARE = 0.5
+"""Ratio of fundamentals without and with a drift below which drift and fundamental only imitate another wave."""
 ACTIVE_CYCLES = 0.3
 """Share of the counting cycles that must be mains."""
+TURNED_SHARE = 0.9
+"""Ratio of a sequence component to the mean magnitude from which three waveforms are a third of a turn apart."""
 
 Waves = NDArray[np.float32]
 
@@ -94,7 +98,19 @@ def _state(found: PhaseSet, loaded: LoadedChannels, frequency_hz: float) -> SetS
     active = (amplitudes >= ACTIVE_SHARE * amplitudes.max(axis=0, initial=0.0)) & (amplitudes > 0)
     clean = float(np.median(shares[active])) if active.any() else 0.0
     mains = active & (shares >= MAINS_SHARE) & (amplitudes >= MEAN_SHARE * means)
-    return SetState(found, phasors, level, clean, _reason(loaded, indices, ranges, clean, active, mains))
+    mains &= np.abs(phasors) >= FITTED_SHARE * amplitudes
+    dead = _reason(loaded, indices, ranges, clean, active, mains)
+    if not dead and found.numbered and not _is_turned(phasors):
+        dead = "the numbers in the names are no phases: the channels are not a third of a turn apart"
+    return SetState(found, phasors, level, clean, dead)
+
+
+def _is_turned(phasors: NDArray[np.complex128]) -> bool:
+    """Return True if three waveforms are mostly of positive or negative sequence in the first or the last cycle."""
+    turn = np.exp(2j * np.pi * np.arange(3) / 3)
+    ends = phasors[[0, -1]] if len(phasors) else phasors
+    sequences = np.abs(np.stack([ends @ turn, ends @ turn.conj()]))
+    return bool((sequences.max(axis=0, initial=0.0) >= TURNED_SHARE * np.abs(ends).sum(axis=1) + 1e-30).any())
 
 
 def _fitted(cycles: Waves) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

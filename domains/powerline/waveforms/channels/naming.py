@@ -66,6 +66,7 @@ class PhaseSet:
         residual_is_third: True if that channel is the zero sequence (I0, U0), a third of the sum of the phases.
         reversed: True for phase-to-phase voltages with the opposite sign: U21, U32, U13 instead of U12, U23, U31.
         why: reason for which the channels were taken for a set, for people.
+        numbered: True if only the numbers 1 2 3 in the names tell the phases, so that the waveforms must confirm them.
     """
 
     kind: Kind
@@ -77,6 +78,7 @@ class PhaseSet:
     residual_is_third: bool = False
     reversed: bool = False
     why: str = ""
+    numbered: bool = False
 
     @property
     def first(self) -> int:
@@ -185,6 +187,7 @@ class _Search:
         for by_circuit in (True, False):
             self._form(self._readings, by_circuit, fewest=2)
         self._form(self._readings_of_field, True, fewest=2)
+        self._form_numbered()
 
     def _numbers(self) -> dict[tuple[Kind, str], set[int]]:
         """Return the numbers that occur at each place of the names, to tell phases 1 2 3 from numbered channels."""
@@ -298,6 +301,41 @@ class _Search:
             )
         letters = set(key.alphabet)
         return key.alphabet in USUAL or not found or any(set(other.alphabet) == letters for other in found)
+
+    def _form_numbered(self) -> None:
+        """Form sets of channels that only the numbers 1 2 3 tell apart, where a circuit has no other set of its kind."""
+        taken = {(found.key.kind, found.key.circuit) for found in self.found}
+        buckets: dict[_Key, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for index in sorted(self.free):
+            name, kind, circuit = self.names[index], self.kinds[index], self.circuits[index]
+            if name.residual or self.stated[index] is not None or (kind, circuit) in taken:
+                continue
+            text = " ".join(name.tokens)
+            for place in _NUMBER.finditer(text):
+                pattern = f"{text[: place.start()]}*{text[place.end() :]}"
+                buckets[_Key(kind, "1 2 3", circuit, pattern)][int(place[0])].append(index)
+        # The last number of a name is the phase rather than the first: I1:1, I1:2, I1:3.
+        for key, members in sorted(buckets.items(), key=lambda item: -item[0].pattern.index("*")):
+            if members.keys() == {1, 2, 3} and all(
+                len(found) == 1 and found[0] in self.free for found in members.values()
+            ):
+                self._add_numbered(key, [members[number][0] for number in (1, 2, 3)])
+
+    def _add_numbered(self, key: _Key, members: Sequence[int]) -> None:
+        self.free -= set(members)
+        words = [word for word in key.pattern.replace("*", "").split() if not _ARRAY.fullmatch(word)]
+        label = _label_of(words, words)
+        unit = self.channels[members[0]].unit.strip()
+        found = PhaseSet(
+            kind=key.kind,
+            label=_joined(word for word, _ in label),
+            circuit=" ".join(self.channels[members[0]].circuit.split()),
+            channels=(members[0], members[1], members[2]),
+            pairs=False,
+            why=f"names differ only in the numbers 1 2 3, {f'unit {unit}' if unit else 'no unit'}",
+            numbered=True,
+        )
+        self.found.append(_Found(found, key, frozenset(word for word, _ in label)))
 
     def _parted(self, bucket: _Bucket) -> bool:
         """Return True if circuits part the channels of a bucket, so that sets must not mix them."""
@@ -478,6 +516,12 @@ class _Search:
         if name.residual or (stated is not None and stated.phase == NO_PHASE):
             return "residual value: its set is not certain"
         return "no other phases of this name"
+
+
+_NUMBER = re.compile(r"(?<!\d)\d{1,3}(?!\d)")
+
+_ARRAY = re.compile(r"[IUVE](?:A|ABC)?")
+"""Name of an array of three phases, as in Ia:1, Ia:2, Ia:3."""
 
 
 def _names(channels: Sequence[RawChannel]) -> list[ChannelName]:

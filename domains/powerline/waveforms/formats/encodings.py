@@ -17,7 +17,7 @@ WIDE_SHARE = 0.3
 JUDGED_LETTERS = 100_000
 """Number of letters by which the plausibility of an encoding is judged."""
 _LONG_ASCII = re.compile(r"[\x00-\x7f]{80,}")
-CHINESE_WORDS = "相电流压线路母变侧保护零序高低中开关站所启动时间回主接地测量备用差"
+CHINESE_WORDS = "相电流压线路母变侧保护零序高低中开关站所启动时间回主接地测量备用差安伏千"
 RUSSIAN_WORDS = re.compile(
     r"ток|напр|фаз|лини|шин|ввод|секц|яч|пс|вл|ку?в|нейтр|транс|осцил|регистр|сторон", re.IGNORECASE
 )

@@ -13,7 +13,7 @@ _NAMED = re.compile(r"(\d{1,4})[\s/.\-]*([^\W\d_]{3,12})[\s/.,\-]*(\d{1,4})")
 _NAME_FIRST = re.compile(r"([^\W\d_]{3,12})[\s/.\-]*(\d{1,2})[\s/.,\-]+(\d{4})")
 _COMPACT_DATE = re.compile(r"(\d{2})(\d{2})(\d{2})(\d{2})|(\d{2})(\d{2})(\d{2})")
 _TIME = re.compile(
-    r"(\d{1,2})\s*[:.hH]\s*(\d{1,2})\s*[:.m]\s*(\d{1,2})\s*(?:[.,:]\s*(\d{1,15})|[.,])?\s*s?\s*([AaPp][Mm])?"
+    r"(\d{1,2})\s*[:.hH\-]\s*(\d{1,2})(?:\s*[:.m\-]\s*(\d{1,2})\s*(?:[.,:]\s*(\d{1,15})|[.,])?)?\s*s?\s*([AaPp][Mm])?"
 )
 _COMPACT_TIME = re.compile(r"(\d{2})(\d{2})(\d{2})(?:[.,:](\d{1,15}))?()")
 _BOTH = re.compile(r"(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4}|\d{8})[Tt\s]+(\d.*)")
@@ -153,7 +153,7 @@ def _time(text: str) -> tuple[int, int, int, str] | None:
         if not 1 <= hours <= 12:
             return None
         hours = hours % 12 + 12 * (half.lower() == "pm")
-    return hours, int(minute), int(second), fraction or ""
+    return hours, int(minute), int(second or 0), fraction or ""
 
 
 def looks_like_stamp(line: str) -> bool:
