@@ -27,6 +27,7 @@ from domains.powerline.waveforms.record import (
     channels_argument,
 )
 from domains.powerline.waveforms.signal.assembly import OPPOSITE, ROLES
+from domains.powerline.waveforms.units import channel_unit
 
 MAX_NAME = 100
 """Number of bytes of a line's name and of the file's name before it; both stay below the contract's 255 bytes."""
@@ -206,6 +207,9 @@ def no_line_message(raw: RawRecord, states: Sequence[SetState]) -> str:
     others = [channel for channel in raw.channels if not kind_of(channel)]
     groups = (("currents", kinds["current"]), ("voltages", kinds["voltage"]), ("others", others))
     parts = [f"{what} {_numbered(group)}" for what, group in groups if group]
+    if not any(kinds.values()) and others and all(channel_unit(channel).state == "other" for channel in others):
+        units = ", ".join(dict.fromkeys(channel.unit.strip() for channel in others))
+        return f"the record has neither currents nor voltages, by the units of its channels: {units[:MAX_NAME]}"
     currents = kinds["current"] or others
     voltages = kinds["voltage"] or [channel for channel in others if channel not in currents[:3]]
     roles = [*zip(CHANNELS[:3], currents, strict=False), *zip(CHANNELS[3:], voltages, strict=False)]

@@ -184,8 +184,12 @@ def _named(archive: Path, members: Sequence[_Member], records: Sequence[_Member]
 
 def _not_one(archive: Path, members: Sequence[_Member], records: Sequence[_Member]) -> str:
     if not records:
-        names = listed([member.path for member in members]) or "nothing"
-        return f"{archive}: the archive holds no record that can be read, only {names}"
+        if not members:
+            return f"{archive}: the archive is empty"
+        names = listed([member.path for member in members])
+        inner = any(member.path.suffix.lower() == SUFFIX for member in members)
+        remedy = ": unpack it and give the folder" if inner else ""
+        return f"{archive}: the archive holds no record that can be read, only {names}{remedy}"
     return f"{archive}: {_list(archive, records)}: name one, or read all with faultline classify {archive}"
 
 

@@ -24,6 +24,8 @@ BALANCED = 0.1
 """Ratio of negative to positive sequence up to which steady voltages are those without a fault."""
 DEAD_SHARE = 0.2
 """Ratio to the present level below which the earlier voltages were those of a dead line."""
+UNSTEADY_PER_POINT = 1e-4
+"""Relative change between two phasors that counts as much as the distance of one phasor."""
 LAG_CYCLES, TURN_CYCLES = 2, 8
 """Age of the voltages that are taken as those without a fault, and number of cycles that give their speed."""
 LONGEST_EVENT_CYCLES, ENERGISED_CYCLES = 50, 3
@@ -54,8 +56,27 @@ def with_estimated_zero_sequence(
             continue
         before = reference.follow(phasors)
         zero = np.where(np.isnan(before[:, 0]), 0, least_change(phasors - np.nan_to_num(before)))
+        zero = zero[_steadiest(phasors)]
         volts[part] += waves_of(zero[:, None], times, segment, frequency_hz)
     return volts, reference.found
+
+
+def _steadiest(phasors: Phasors) -> NDArray[np.intp]:
+    """Return for every phasor the index of the steadiest one within half a cycle, the nearest of equal ones.
+
+    A phasor over a cycle in which the voltages change belongs neither to the state before nor to the one after.
+    """
+    count, half = len(phasors), POINTS_PER_CYCLE // 2
+    steps = np.abs(np.diff(phasors, axis=0)).max(axis=1, initial=0.0) / max(float(np.abs(phasors).max()), 1e-30)
+    padded = np.concatenate([steps[:1], steps, steps[-1:]])
+    unsteady = np.maximum(padded[:-1], padded[1:]) if count > 1 else np.zeros(count)
+    here = np.arange(count)
+    best, least = here, unsteady
+    for offset in sorted(range(-half, half + 1), key=abs)[1:]:
+        there = np.clip(here + offset, 0, count - 1)
+        found = unsteady[there] + UNSTEADY_PER_POINT * abs(offset)
+        best, least = np.where(found < least, there, best), np.minimum(found, least)
+    return best
 
 
 class _Reference:
