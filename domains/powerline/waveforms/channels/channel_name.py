@@ -88,8 +88,8 @@ _PHASE_AND_PLACE = re.compile(
 """Quantity and phase before the usual word for a place, as in VABUS1."""
 _PHASE_SIGN = re.compile(r"[φΦ]|Ø(?=[\s_\-.]?(?:[ABCRST]|L?[123])(?!\w))|(?<=[IUViuvІі])ф")
 _ATP = re.compile(r"^\s*([cv])\s*:\s*(?=\S)", re.IGNORECASE)
-_THREE = re.compile(r"(?<![A-Za-z])([IUVE])[ _\-.]*ABC[ _\-.:\[(#]*([0-3])(?!\d)", re.IGNORECASE)
-"""Element of an array of three phases, as in Iabc[1]."""
+_THREE = re.compile(r"(?<![A-Za-z])([IUVE])(?:[ _\-.]*ABC[ _\-.:\[(#]*|[\[(])([0-3])(?!\d)", re.IGNORECASE)
+"""Element of an array of three phases, as in Iabc[1] and V(2)."""
 _LEADING = re.compile(
     r"^\W*(?P<word>(?!(?:[IUVEL]|IL|UL|VL|PH|PHASE|FASE|ФАЗА)\W*\d(?!\d?-[IUV][ABCNG]$))[^\W\d_]{0,8})[ .#№:]*"
     r"(?!3\s*[IUV]\s*[0-2OОоo])(?P<number>\d{1,4})"

@@ -66,7 +66,7 @@ class PhaseSet:
         residual_is_third: True if that channel is the zero sequence (I0, U0), a third of the sum of the phases.
         reversed: True for phase-to-phase voltages with the opposite sign: U21, U32, U13 instead of U12, U23, U31.
         why: reason for which the channels were taken for a set, for people.
-        numbered: True if only the numbers 1 2 3 in the names tell the phases, so that the waveforms must confirm them.
+        numbered: True if only numbers in the names tell the phases, so that the waveforms must confirm them.
     """
 
     kind: Kind
@@ -303,7 +303,7 @@ class _Search:
         return key.alphabet in USUAL or not found or any(set(other.alphabet) == letters for other in found)
 
     def _form_numbered(self) -> None:
-        """Form sets of channels that only the numbers 1 2 3 tell apart, where a circuit has no other set of its kind."""
+        """Form sets of channels that only three consecutive numbers tell apart, where a circuit has no other set of its kind."""
         taken = {(found.key.kind, found.key.circuit) for found in self.found}
         buckets: dict[_Key, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         for index in sorted(self.free):
@@ -311,15 +311,20 @@ class _Search:
             if name.residual or self.stated[index] is not None or (kind, circuit) in taken:
                 continue
             text = " ".join(name.tokens)
-            for place in _NUMBER.finditer(text):
+            for place in (*_NUMBER.finditer(text), *_LAST_DIGIT.finditer(text)):
                 pattern = f"{text[: place.start()]}*{text[place.end() :]}"
                 buckets[_Key(kind, "1 2 3", circuit, pattern)][int(place[0])].append(index)
         # The last number of a name is the phase rather than the first: I1:1, I1:2, I1:3.
         for key, members in sorted(buckets.items(), key=lambda item: -item[0].pattern.index("*")):
-            if members.keys() == {1, 2, 3} and all(
-                len(found) == 1 and found[0] in self.free for found in members.values()
-            ):
-                self._add_numbered(key, [members[number][0] for number in (1, 2, 3)])
+            numbers = sorted(members)
+            follow = len(numbers) == 3 and numbers[0] > 0 and numbers[2] - numbers[0] == 2
+            if re.search(r"\d\*", key.pattern):
+                # I11 I12 I13 I21 is a run of numbers, and not the first phases of two lines.
+                whole = buckets[key._replace(pattern=re.sub(r"\d+\*", "*", key.pattern))]
+                tens = {number // 10 for number in whole}
+                follow = numbers == [1, 2, 3] and whole.keys() == {10 * ten + k for ten in tens for k in (1, 2, 3)}
+            if follow and all(len(found) == 1 and found[0] in self.free for found in members.values()):
+                self._add_numbered(key, [members[number][0] for number in numbers])
 
     def _add_numbered(self, key: _Key, members: Sequence[int]) -> None:
         self.free -= set(members)
@@ -332,7 +337,7 @@ class _Search:
             circuit=" ".join(self.channels[members[0]].circuit.split()),
             channels=(members[0], members[1], members[2]),
             pairs=False,
-            why=f"names differ only in the numbers 1 2 3, {f'unit {unit}' if unit else 'no unit'}",
+            why=f"names differ only in three consecutive numbers, {f'unit {unit}' if unit else 'no unit'}",
             numbered=True,
         )
         self.found.append(_Found(found, key, frozenset(word for word, _ in label)))
@@ -519,6 +524,7 @@ class _Search:
 
 
 _NUMBER = re.compile(r"(?<!\d)\d{1,3}(?!\d)")
+_LAST_DIGIT = re.compile(r"(?<=\d)[123](?!\d)")
 
 _ARRAY = re.compile(r"[IUVE](?:A|ABC)?")
 """Name of an array of three phases, as in Ia:1, Ia:2, Ia:3."""

@@ -21,6 +21,9 @@ CHINESE_WORDS = "相电流压线路母变侧保护零序高低中开关站所启
 RUSSIAN_WORDS = re.compile(
     r"ток|напр|фаз|лини|шин|ввод|секц|яч|пс|вл|ку?в|нейтр|транс|осцил|регистр|сторон", re.IGNORECASE
 )
+CENTRAL_WORDS = re.compile(
+    r"nap[ěä]t|proud|napi[ęe]ci|pr[ąa]d|zem[nň]|linie|vedení|přípoj|vývod|fáz|feszül|áram|přen", re.IGNORECASE
+)
 WESTERN = set("äöüßéèêëàâáåãõóôòíîïìúûùçñøæÄÖÜÉÈÀÁÅÃÕÓÔÍÚÇÑØÆ°²³µ·ºª")
 CENTRAL = set("ąćęłńóśźżčďěňřšťůžőűĄĆĘŁŃÓŚŹŻČĎĚŇŘŠŤŮŽŐŰáéíýúÁÉÍÝÚöüÖÜäô")
 
@@ -105,8 +108,10 @@ def _plausibility(text: str, encoding: str) -> float:
     share = sum(char in usual_letters for char in non_ascii) / len(non_ascii)
     # Accented letters occur among plain ones; a word of only accented letters belongs to another alphabet.
     alone = sum(len(word) for word in re.findall(r"[^\x00-\x7f]{3,}", text)) / len(non_ascii)
+    known = encoding == "cp1250" and any(not match.isascii() for match in CENTRAL_WORDS.findall(text))
     return (
-        {"cp1252": 1.0, "cp1250": 0.9, "latin-1": 0.1}[encoding] * share
+        0.3 * known
+        + {"cp1252": 1.0, "cp1250": 0.9, "latin-1": 0.1}[encoding] * share
         - alone
         + (0.01 if encoding != "latin-1" else 0)
     )

@@ -69,6 +69,7 @@ def find_segments(clock: SampleClock, signal: Signal | None = None) -> tuple[tup
     findings: list[Finding] = []
     positions = _positions(clock, findings)
     spans = _spans(clock, positions)
+    given = [span for span in spans if span[0] > 0]
     stamps = clock.stamps
     if stamps is not None and spans:
         if all(rate > 0 for rate, _, _ in spans):
@@ -86,6 +87,16 @@ def find_segments(clock: SampleClock, signal: Signal | None = None) -> tuple[tup
             if not all(stated > 0 for stated, _ in clock.rates):
                 _report_rates(pieces, first, stop, findings)
         segments += _placed(pieces, segments[-1] if segments else None)
+    gaps = [after.first for before, after in itertools.pairwise(segments) if not follows(before, after)]
+    believed = clock.stamps is not None and len(spans) == 1 and spans == given and positions[-1] == clock.rows
+    if gaps and believed and signal is not None and all(map(signal.continues, gaps)):
+        more = f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
+        message = (
+            f"the times jump at sample {gaps[0] + 1:,}{more}, but the waveforms run on: the header's rate is used "
+            "instead of the time column"
+        )
+        found = find_segments(replace(clock, stamps=None), signal)
+        return found[0], [Finding("warning", "times-unusable", message), *found[1]]
     _report_gaps(segments, findings)
     return tuple(segments), findings
 

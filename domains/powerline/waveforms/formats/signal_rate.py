@@ -22,6 +22,12 @@ LOBE = 2 * PADDING
 PURE = 0.6
 """Share of a channel's power in its highest peak from which it is a signal of one frequency."""
 
+STRONG = 0.3
+"""Ratio of fundamental to highest sample from which the phase of a cycle counts."""
+SAME_PHASE = 0.12
+"""Difference of phase in radians up to which a waveform runs on."""
+FEWEST_CONTINUING = 2
+
 
 class Signal:
     """Mains signal of a record.
@@ -50,6 +56,27 @@ class Signal:
             self._cycles, self._known = _cycles_per_sample(self._source), True
         return self._cycles
 
+    def continues(self, sample: int) -> bool:
+        """Return True if the phase of most waveforms runs on at a sample, as if no time passed before it."""
+        cycles = self.cycles_per_sample
+        if cycles is None:
+            return False
+        length = max(round(1 / cycles), 4)
+        if sample < length:
+            return False
+        turned = 0
+        count = 0
+        for row in self._source.read(_some(self._source.shape[0])):
+            wave = np.nan_to_num(row[sample - length : sample + length].astype(np.float64), posinf=0.0, neginf=0.0)
+            if len(wave) < 2 * length:
+                return False
+            phasors = np.exp(-2j * np.pi * cycles * np.arange(2 * length)) * (wave - wave.mean())
+            before, after = phasors[:length].sum(), phasors[length:].sum()
+            if min(abs(before), abs(after)) > STRONG * length / 2 * np.abs(wave).max():
+                count += 1
+                turned += abs(np.angle(after / before)) > SAME_PHASE
+        return count >= FEWEST_CONTINUING and 3 * turned <= count
+
     def best_rate(self, rates: Sequence[float]) -> float | None:
         """Return the first rate at which the signal has the mains frequency; None if there is none."""
         cycles = self.cycles_per_sample
@@ -63,10 +90,8 @@ class Signal:
 
 
 def _cycles_per_sample(source: ChannelValues) -> float | None:
-    count = source.shape[0]
-    indices = sorted({int(k) for k in np.linspace(0, count - 1, min(count, MOST_CHANNELS))})
     found = []
-    for row in source.read(indices):
+    for row in source.read(_some(source.shape[0])):
         wave = np.nan_to_num(row[:MOST_SAMPLES].astype(np.float64), posinf=0.0, neginf=0.0)
         if len(wave) < FEWEST_SAMPLES or not np.ptp(wave) > 0:
             continue
@@ -79,3 +104,8 @@ def _cycles_per_sample(source: ChannelValues) -> float | None:
     usual = float(np.median(found))
     agreeing = sum(abs(cycles / usual - 1) <= MAINS_TOLERANCE for cycles in found)
     return usual if 2 * agreeing > len(found) else None
+
+
+def _some(count: int) -> list[int]:
+    """Return the indices of some channels, evenly spread."""
+    return sorted({int(k) for k in np.linspace(0, count - 1, min(count, MOST_CHANNELS))})
