@@ -47,8 +47,8 @@ _UNITS = {
 }
 """Kind and factor by the unit in lower case; megavolts (MV) are told from millivolts (mV) before."""
 _OTHERS = words_of(
-    "hz khz mhz гц кгц 赫兹 赫 degc degf celsius deg degs degree degrees grad grd град rad w kw mw gw вт квт мbт мвт var kvar mvar "
-    "vars вар квар мвар va kva mva bа ba kba квa wh kwh mwh varh kvarh s sec secs ms us ns min h hr с мс мкс ohm "
+    "hz khz mhz гц кгц 赫兹 赫 degc degf deg degs degree degrees grad grd град rad w kw mw gw вт квт мbт мвт var kvar "
+    "mvar vars вар квар мвар va kva mva bа ba kba квa wh kwh mwh varh kvarh s sec secs ms us ns min h hr с мс мкс ohm "
     "ohms ом kohm ω rpm bar psi pa kpa mpa k c f m mm cm km nm hp bool bit bits logic db pulse pulses count pf cos "
     "cosphi j kj t tap об vdc adc 度 秒 毫秒 瓦 千瓦 兆瓦 乏 千乏 欧 欧姆"
 )

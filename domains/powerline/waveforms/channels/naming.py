@@ -303,14 +303,14 @@ class _Search:
         return key.alphabet in USUAL or not found or any(set(other.alphabet) == letters for other in found)
 
     def _form_numbered(self) -> None:
-        """Form sets of channels that only three consecutive numbers tell apart, where a circuit has no other set of its kind."""
+        """Form sets by three consecutive numbers, where a circuit has no other set of its kind."""
         taken = {(found.key.kind, found.key.circuit) for found in self.found}
         buckets: dict[_Key, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         for index in sorted(self.free):
             name, kind, circuit = self.names[index], self.kinds[index], self.circuits[index]
             if name.residual or self.stated[index] is not None or (kind, circuit) in taken:
                 continue
-            text = " ".join(name.tokens)
+            text = " ".join(read_name(self.channels[index].name).tokens)
             for place in (*_NUMBER.finditer(text), *_LAST_DIGIT.finditer(text)):
                 pattern = f"{text[: place.start()]}*{text[place.end() :]}"
                 buckets[_Key(kind, "1 2 3", circuit, pattern)][int(place[0])].append(index)

@@ -62,17 +62,17 @@ def with_estimated_zero_sequence(
 
 
 def _steadiest(phasors: Phasors) -> NDArray[np.intp]:
-    """Return for every phasor the index of the steadiest one within half a cycle, the nearest of equal ones.
+    """Return for every phasor the index of the steadiest one about half a cycle around it, the nearest of equal ones.
 
     A phasor over a cycle in which the voltages change belongs neither to the state before nor to the one after.
     """
-    count, half = len(phasors), POINTS_PER_CYCLE // 2
+    count, reach = len(phasors), POINTS_PER_CYCLE // 2 + 1
     steps = np.abs(np.diff(phasors, axis=0)).max(axis=1, initial=0.0) / max(float(np.abs(phasors).max()), 1e-30)
     padded = np.concatenate([steps[:1], steps, steps[-1:]])
     unsteady = np.maximum(padded[:-1], padded[1:]) if count > 1 else np.zeros(count)
     here = np.arange(count)
     best, least = here, unsteady
-    for offset in sorted(range(-half, half + 1), key=abs)[1:]:
+    for offset in sorted(range(-reach, reach + 1), key=abs)[1:]:
         there = np.clip(here + offset, 0, count - 1)
         found = unsteady[there] + UNSTEADY_PER_POINT * abs(offset)
         best, least = np.where(found < least, there, best), np.minimum(found, least)
@@ -105,6 +105,7 @@ class _Reference:
 
     def _step(self, now: Phasors) -> None:
         unchanged = self._last is not None and _change(now, self._last) <= STEADY
+        follows = self._last is not None and _change(now, self._last * self._turn) <= STEADY
         self._unchanged = self._unchanged + 1 if unchanged else 0
         self._last = now
         if self._value is None:
@@ -112,8 +113,10 @@ class _Reference:
             return
         self._value = self._value * self._turn
         if _change(now, self._value) <= STEADY:
-            self._history.append(now)
-            self._refresh()
+            # The first cycle after an event may hold its end.
+            if follows:
+                self._history.append(now)
+                self._refresh()
             return
         self._history.clear()
         was_dead = np.abs(self._value).max() < DEAD_SHARE * np.abs(now).max()
@@ -127,7 +130,9 @@ class _Reference:
 
     def _refresh(self) -> None:
         """Take the value from some cycles ago, since the latest ones may hold the beginning of an event."""
-        lag = min(LAG_CYCLES, len(self._history) - 1)
+        lag = LAG_CYCLES
+        if len(self._history) <= lag:
+            return
         older = self._history[-1 - lag]
         steps = len(self._history) - 1 - lag
         if steps >= 2:

@@ -202,11 +202,39 @@ def test_a_unit_that_is_no_waveform_and_an_unknown_unit_are_named() -> None:
         ),
         ("IA IB IC IA1 IA2 IA3", [("IA", "IB", "IC")]),
         ("IA IB IC I1 I2 I3", [("IA", "IB", "IC")]),
+        ("VABUS VBBUS VCBUS IALINE IBLINE ICLINE", [("VABUS", "VBBUS", "VCBUS"), ("IALINE", "IBLINE", "ICLINE")]),
+        ("I_A I_B I_V U_A U_B U_V", [("I_A", "I_B", "I_V"), ("U_A", "U_B", "U_V")]),
+        ("V[0] V[1] V[2] I[0] I[1] I[2]", [("V[0]", "V[1]", "V[2]"), ("I[0]", "I[1]", "I[2]")]),
+        ("V(1) V(2) V(3) I(1) I(2) I(3)", [("V(1)", "V(2)", "V(3)"), ("I(1)", "I(2)", "I(3)")]),
         ("IA1 IB1 IC1 IA2 IB2 IC2 IA3 IB3 IC3", [("IA1", "IB1", "IC1"), ("IA2", "IB2", "IC2"), ("IA3", "IB3", "IC3")]),
     ],
 )
 def test_names_that_are_nearly_phases(names: str, sets: list[tuple[str | None, ...]]) -> None:
     assert sets_of(*names.split()) == sets
+
+
+@pytest.mark.parametrize(
+    ("names", "sets"),
+    [
+        ("Ia:1 Ia:2 Ia:3 Va:1 Va:2 Va:3", [("Ia:1", "Ia:2", "Ia:3"), ("Va:1", "Va:2", "Va:3")]),
+        ("I_line:1 I_line:2 I_line:3", [("I_line:1", "I_line:2", "I_line:3")]),
+        ("I1W I2W I3W V1Y V2Y V3Y", [("I1W", "I2W", "I3W"), ("V1Y", "V2Y", "V3Y")]),
+        ("TCTR1.AmpSv TCTR2.AmpSv TCTR3.AmpSv", [("TCTR1.AmpSv", "TCTR2.AmpSv", "TCTR3.AmpSv")]),
+        ("I11 I12 I13 I21 I22 I23", [("I11", "I12", "I13"), ("I21", "I22", "I23")]),
+        ("I11 I12 I13 I21", []),
+        ("Current_4 Current_5 Current_6", [("Current_4", "Current_5", "Current_6")]),
+        ("I_line:1 I_line:2 I_line:3 I_line:4", []),
+        ("IA IB IC I_feeder:1 I_feeder:2 I_feeder:3", [("IA", "IB", "IC")]),
+        ("IN_T1 IN_T2 IN_T3", []),
+    ],
+)
+def test_three_consecutive_numbers_are_phases_that_the_waveforms_must_confirm(
+    names: str, sets: list[tuple[str | None, ...]]
+) -> None:
+    channels = names.split()
+    assert sets_of(*channels) == sets
+    found, _ = phase_sets(channels_of(channels, ("",) * len(channels)))
+    assert all(one.numbered for one in found if "IA" not in channels)
 
 
 def test_a_bus_is_no_phase() -> None:

@@ -164,8 +164,13 @@ def test_links_nested_archives_and_rubbish_are_no_records(tmp_path: Path) -> Non
         archive.writestr("._t.csv", TABLE)
         archive.writestr("inner.zip", inner)
         archive.writestr("notes.csv", "name,value\nnorth,3\n")
-    with pytest.raises(RecordError, match=r"no record .* only inner.zip, notes.csv"):
+    with pytest.raises(RecordError, match=r"no record .* only inner.zip, notes.csv: unpack it and give the folder"):
         open_waveforms(path)
+
+
+def test_an_empty_archive_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="the archive is empty"):
+        open_waveforms(packed(tmp_path / "a.zip", {}))
 
 
 def test_an_encrypted_archive_is_refused_in_one_line(tmp_path: Path) -> None:

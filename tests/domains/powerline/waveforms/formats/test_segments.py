@@ -119,6 +119,33 @@ def test_the_signal_shows_the_unit_of_times_without_a_rate_in_the_header(
     assert "time-unit" in {finding.code for finding in record.findings}
 
 
+@pytest.mark.parametrize(
+    "jumps", [{500: 0.3}, {500: 3600.0}, {300: 0.007}, {200: 1.013, 500: 0.207, 800: 5.1}], ids=str
+)
+def test_times_that_jump_while_the_waveforms_run_on_are_wrong(tmp_path: Path, jumps: dict[int, float]) -> None:
+    shape = Shape()
+    written = write_record(tmp_path, shape, load_waves(shape))
+    late = sum(np.where(np.arange(960) >= place, seconds, 0.0) for place, seconds in jumps.items())
+    rewritten(written.path, np.round((shape.times() + late) * 1e6) % 2**32)
+    record = open_waveforms(written.path)
+    assert [(part.rate_hz, len(part)) for part in record.segments] == [(4800, 960)]
+    (finding,) = about_times(record)
+    assert (finding.level, finding.code) == ("warning", "times-unusable")
+    assert f"the times jump at sample {min(jumps) + 1}" in finding.message
+
+
+@pytest.mark.parametrize("turn", [0.25, 0.5, 0.7])
+def test_times_that_jump_with_the_waveforms_are_a_gap(tmp_path: Path, turn: float) -> None:
+    shape = Shape()
+    seconds = shape.times() + np.where(np.arange(960) >= 500, (12 + turn) / 50, 0.0)
+    turns = 2 * np.pi * 50 * seconds[:, None] - 2 * np.pi * np.array([0, 1, 2, 0, 1, 2]) / 3
+    written = write_record(tmp_path, shape, np.cos(turns) * np.array([100.0] * 3 + [1e5] * 3))
+    rewritten(written.path, np.round(seconds * 1e6))
+    record = open_waveforms(written.path)
+    assert [len(part) for part in record.segments] == [500, 460]
+    assert [finding.code for finding in about_times(record)] == ["gap"]
+
+
 def test_wrapped_times_of_several_rates_and_a_gap_within_a_wrap() -> None:
     steps = np.concatenate([np.full(480, 1 / 4800), np.full(240, 1 / 1200), np.full(480, 1 / 4800)])
     steps[900] += 0.02

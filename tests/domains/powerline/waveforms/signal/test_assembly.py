@@ -199,3 +199,21 @@ def test_an_energised_line_has_a_zero_sequence_voltage_only_in_its_fault(dead_s:
     error = np.abs(line.samples[:, 3:] - waves[:, 3:]).max(axis=1) / (63_500 * np.sqrt(2))
     assert error[int(0.8 * RATE) : int(0.88 * RATE)].max() < 0.02
     assert error[int(0.925 * RATE) : int(0.975 * RATE)].max() < 0.02
+
+
+@pytest.mark.parametrize("kind", ["ABC", "AB", "BC", "CA"])
+@pytest.mark.parametrize("roles", [("vab", "vbc"), ("vbc", "vca"), ("vab", "vca"), ("vab", "vbc", "vca")])
+def test_a_fault_without_ground_has_no_zero_sequence_even_where_it_begins_and_ends(
+    kind: str, roles: tuple[str, ...]
+) -> None:
+    line = assemble(only(line_waves(kind), *CHANNELS[:3], *roles))
+    zero = np.abs(line.samples[:, 3:].sum(axis=1)) / (63_500 * np.sqrt(2))
+    assert zero.max() < 0.02
+
+
+@pytest.mark.parametrize("kind", ["AG", "BG", "CG"])
+def test_the_zero_sequence_begins_and_ends_with_the_fault(kind: str) -> None:
+    waves = line_waves(kind)
+    line = assemble(only(waves, *CHANNELS[:3], "vab", "vbc"))
+    wrong = np.abs(line.samples[:, 3:] - waves[:, 3:]).max(axis=1) > 0.05 * 63_500 * np.sqrt(2)
+    assert wrong.mean() < 0.05
