@@ -89,7 +89,7 @@ def find_segments(clock: SampleClock, signal: Signal | None = None) -> tuple[tup
         segments += _placed(pieces, segments[-1] if segments else None)
     gaps = [after.first for before, after in itertools.pairwise(segments) if not follows(before, after)]
     believed = clock.stamps is not None and len(spans) == 1 and spans == given and positions[-1] == clock.rows
-    if gaps and believed and signal is not None and all(map(signal.continues, gaps)):
+    if gaps and believed and signal is not None and signal.continues(gaps):
         more = f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
         message = (
             f"the times jump at sample {gaps[0] + 1:,}{more}, but the waveforms run on: the header's rate is used "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from domains.powerline.waveforms.channel_values import ChannelValues
 from domains.powerline.waveforms.record import MAX_HZ, MIN_HZ
@@ -56,26 +57,14 @@ class Signal:
             self._cycles, self._known = _cycles_per_sample(self._source), True
         return self._cycles
 
-    def continues(self, sample: int) -> bool:
-        """Return True if the phase of most waveforms runs on at a sample, as if no time passed before it."""
+    def continues(self, samples: Sequence[int]) -> bool:
+        """Return True if the phase of most waveforms runs on at all of some samples, as if no time passed before."""
         cycles = self.cycles_per_sample
         if cycles is None:
             return False
         length = max(round(1 / cycles), 4)
-        if sample < length:
-            return False
-        turned = 0
-        count = 0
-        for row in self._source.read(_some(self._source.shape[0])):
-            wave = np.nan_to_num(row[sample - length : sample + length].astype(np.float64), posinf=0.0, neginf=0.0)
-            if len(wave) < 2 * length:
-                return False
-            phasors = np.exp(-2j * np.pi * cycles * np.arange(2 * length)) * (wave - wave.mean())
-            before, after = phasors[:length].sum(), phasors[length:].sum()
-            if min(abs(before), abs(after)) > STRONG * length / 2 * np.abs(wave).max():
-                count += 1
-                turned += abs(np.angle(after / before)) > SAME_PHASE
-        return count >= FEWEST_CONTINUING and 3 * turned <= count
+        waves = self._source.read(_some(self._source.shape[0]))
+        return all(_runs_on(waves[:, max(k - length, 0) : k + length], cycles, length) for k in samples)
 
     def best_rate(self, rates: Sequence[float]) -> float | None:
         """Return the first rate at which the signal has the mains frequency; None if there is none."""
@@ -104,6 +93,19 @@ def _cycles_per_sample(source: ChannelValues) -> float | None:
     usual = float(np.median(found))
     agreeing = sum(abs(cycles / usual - 1) <= MAINS_TOLERANCE for cycles in found)
     return usual if 2 * agreeing > len(found) else None
+
+
+def _runs_on(waves: NDArray[np.float32], cycles: float, length: int) -> bool:
+    """Return True if the phase of most of the waveforms is the same in the first and the second cycle."""
+    if waves.shape[1] < 2 * length:
+        return False
+    values = np.nan_to_num(waves.astype(np.float64), posinf=0.0, neginf=0.0)
+    values -= values.mean(axis=1, keepdims=True)
+    phasors = values * np.exp(-2j * np.pi * cycles * np.arange(2 * length))
+    before, after = phasors[:, :length].sum(axis=1), phasors[:, length:].sum(axis=1)
+    strong = np.minimum(abs(before), abs(after)) > STRONG * length / 2 * np.abs(values).max(axis=1)
+    turned = np.abs(np.angle(after * before.conj())) > SAME_PHASE
+    return bool(strong.sum() >= FEWEST_CONTINUING and 3 * (turned & strong).sum() <= strong.sum())
 
 
 def _some(count: int) -> list[int]:

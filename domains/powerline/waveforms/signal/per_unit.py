@@ -113,10 +113,19 @@ def _voltage_base(
                 if known.primary > 1 and NEAR_RATED[0] <= measured / peak <= NEAR_RATED[1]:
                     return float(peak), f"voltage base {peak:.6g} V peak ({what})", False
         if known.side != "S" and known.primary > 2 * known.secondary and _looks_secondary(measured):
-            message = "the header states primary values, but the voltages are secondary values and are read as such"
-            findings.append(Finding("warning", "side-contradicts-header", message, name))
+            findings.append(_side_finding(known, "voltages", name))
             return measured, f"voltage base {measured:.6g} V peak ({where})", True
     return measured, f"voltage base {measured:.6g} V peak ({where})", False
+
+
+def _side_finding(known: RawChannel, what: str, name: str) -> Finding:
+    """Return a finding about values that prove to be of another side than the header states."""
+    if not known.side:
+        message = f"the header does not state the side of the {what}: they are read as secondary values by their level"
+        return Finding("note", "side-not-stated", message, name)
+    stated, other = ("secondary", "primary") if known.side == "S" else ("primary", "secondary")
+    message = f"the header states {stated} values, but the {what} are {other} values and are read as such"
+    return Finding("warning", "side-contradicts-header", message, name)
 
 
 def _looks_secondary(peak: float) -> bool:
@@ -159,10 +168,10 @@ def _rated_current(
 ) -> float:
     """Return the CT rating on the side on which the values prove to be; ``highest`` is an effective value."""
     ratio = known.primary / known.secondary
-    stated, other, rated = "primary", "secondary", known.secondary
+    rated = known.secondary
     if known.side == "S":
         # The values were multiplied by the ratio, so the rating is, too.
-        stated, other, rated = "secondary", "primary", known.primary * ratio
+        rated = known.primary * ratio
     load = levels.load / float(np.sqrt(2))
     if known.side == "S":
         opposed = highest > IMPLAUSIBLE_PER_UNIT * known.primary or load > IMPOSSIBLE_LOAD * known.primary
@@ -170,8 +179,7 @@ def _rated_current(
         has_event = highest > CLEAR_EVENT * load
         opposed = secondary or (has_event and ratio >= CLEAR_RATIO and highest < FAINT_PER_UNIT * known.primary)
     if opposed and load <= HIGHEST_LOAD * rated and FAINT_PER_UNIT * rated < highest < IMPLAUSIBLE_PER_UNIT * rated:
-        message = f"the header states {stated} values, but the currents are {other} values and are read as such"
-        findings.append(Finding("warning", "side-contradicts-header", message, name))
+        findings.append(_side_finding(known, "currents", name))
         return rated
     return known.primary
 

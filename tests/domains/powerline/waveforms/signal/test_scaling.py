@@ -36,6 +36,18 @@ def test_primary_and_secondary_values_are_the_same_per_unit(tmp_path: Path, side
     assert line.voltage_base == pytest.approx(RATED_VOLT * np.sqrt(2 / 3))
 
 
+def test_secondary_values_without_a_stated_side_are_a_note(tmp_path: Path) -> None:
+    shape = Shape(side="P")
+    waves = load_waves(shape)
+    written = write_record(tmp_path, shape, waves / np.array([RATED_AMPERE] * 3 + [RATED_VOLT / 100] * 3))
+    header = written.path.read_text()
+    written.path.write_text(header.replace(",P\n", ",\n").replace(",P\r\n", ",\r\n"))
+    record = open_waveforms(written.path)
+    assert "side-not-stated" in codes(record)
+    assert not [finding for finding in record.findings if finding.level == "warning"]
+    assert record.lines[0].samples == pytest.approx(waves / PEAK, abs=1e-3)
+
+
 def test_secondary_values_that_claim_to_be_primary_are_detected_and_reported(tmp_path: Path) -> None:
     shape = Shape(side="P")
     waves = load_waves(shape)
