@@ -207,14 +207,18 @@ def no_line_message(raw: RawRecord, states: Sequence[SetState]) -> str:
     others = [channel for channel in raw.channels if not kind_of(channel)]
     groups = (("currents", kinds["current"]), ("voltages", kinds["voltage"]), ("others", others))
     parts = [f"{what} {_numbered(group)}" for what, group in groups if group]
-    if not any(kinds.values()) and others and all(channel_unit(channel).state == "other" for channel in others):
-        units = ", ".join(dict.fromkeys(channel.unit.strip() for channel in others))
-        return f"the record has neither currents nor voltages, by the units of its channels: {units[:MAX_NAME]}"
     currents = kinds["current"] or others
     voltages = kinds["voltage"] or [channel for channel in others if channel not in currents[:3]]
     roles = [*zip(CHANNELS[:3], currents, strict=False), *zip(CHANNELS[3:], voltages, strict=False)]
     option = " ".join(f"{role}={channel.number}" for role, channel in roles)
-    return f"no set of three phases was identified ({'; '.join(parts)}): name the phases with --channels '{option}'"
+    if not any(kinds.values()) and others and all(channel_unit(channel).state == "other" for channel in others):
+        units = ", ".join(dict.fromkeys(channel.unit.strip() for channel in others))
+        return (
+            f"the record has neither currents nor voltages, by the units of its channels ({units[:MAX_NAME]}): if "
+            f"these are wrong, name the phases with --channels '{option}'"
+        )
+    found = "; ".join(parts)
+    return f"no set of three phases was identified ({found}): name the phases with --channels '{option}'"
 
 
 def _named(bays: list[Bay]) -> list[Bay]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from domains.powerline.simulator.discretise import Switches, step_matrices
@@ -129,6 +129,7 @@ def test_without_sources_a_line_never_gains_energy(seed: int, name: str, ohm: fl
 
 
 @few
+@example(seed=899633, name="AG", ohm=5.0)
 @given(seeds, fault_classes, ohms)
 def test_a_fault_dies_out_when_both_sources_are_taken_away(seed: int, name: str, ohm: float) -> None:
     network = lines(seed)
@@ -138,7 +139,8 @@ def test_a_fault_dies_out_when_both_sources_are_taken_away(seed: int, name: str,
     first, last = samples[:, : 2 * SAMPLES_PER_CYCLE].max(axis=(1, 2)), samples[:, -SAMPLES_PER_CYCLE:].max(axis=(1, 2))
     assert (last < 0.1 * first).all()
     tenths = samples[:, -20 * SAMPLES_PER_CYCLE :].reshape(N, 10, -1).max(axis=2)
-    assert (tenths[:, 1:] <= tenths[:, :-1] * 1.01).all()
+    # Two oscillations of nearly the same frequency beat: what is left of them may rise for two cycles.
+    assert (tenths[:, 1:] <= np.maximum(tenths[:, :-1] * 1.01, 1e-4 * first[:, None])).all()
 
 
 @few
