@@ -127,6 +127,8 @@ def judge(log: WindowLog, policy: EpisodePolicy, events: Sequence[FaultEvent]) -
     reason = _too_little_judged(log, skipped, policy)
     if not reason and len(dead) == 3:
         reason = f"{_no_currents(line)}, by which a line is judged: assign them with --channels"
+    if not reason and line.dead:
+        reason = f"the currents carry no signal ({line.dead}): assign others with --channels"
     if reason:
         return Judgement("not judged", reason)
     if dead:

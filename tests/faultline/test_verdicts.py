@@ -326,6 +326,17 @@ def test_a_file_without_a_line_was_read_and_is_not_judged(tmp_path: Path, engine
     assert "--channels" in result.reason
 
 
+def test_currents_without_mains_that_the_user_assigned_are_not_judged(tmp_path: Path, engine: Engine) -> None:
+    shape = Shape(segments=((4800.0, 2400),))
+    waves = load_waves(shape)
+    waves[:, :3] = np.random.default_rng(3).integers(-1, 2, (len(waves), 3)) * 0.5
+    path = write_record(tmp_path, shape, waves).path
+    for told in ("ia=1 ib=2 ic=3", "ia=1 ib=2 ic=3 va=4 vb=5 vc=6"):
+        result = only(detect([path], model=engine, options=ReadOptions(channels=told)))
+        assert result.verdict == "not judged"
+        assert "carry no signal" in result.reason
+
+
 def test_a_file_is_judged_if_one_of_its_lines_is(tmp_path: Path, engine: Engine) -> None:
     path = write_record(tmp_path, Shape(segments=((4800.0, 2400),)), load_waves(Shape(segments=((4800.0, 2400),)))).path
     lines = "first: ia=1 ib=2 ic=3 va=4 vb=5 vc=6; second: va=4 vb=5 vc=6"

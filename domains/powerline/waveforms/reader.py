@@ -116,6 +116,10 @@ def _record(raw: RawRecord, options: ReadOptions) -> Record:
     raw.findings += layout.findings
     raw.findings += loaded.findings_of(index for bay in layout.bays for index in bay.roles.values())
     lines = [_line(raw, bay, loaded, mains, options, alone=len(layout.bays) == 1) for bay in layout.bays]
+    if given is not None and not raw.segments_are_lines:
+        lines = [
+            replace(line, dead=_dead_currents(bay, loaded, mains.hz)) for bay, line in zip(given, lines, strict=True)
+        ]
     if raw.segments_are_lines:
         lines = [
             replace(line, name=f"{line.name.lower()}-{number}", segments=(segment,))
@@ -178,6 +182,12 @@ def _given_sets(bays: Sequence[Bay]) -> list[PhaseSet]:
             if any(index is not None for index in channels):
                 sets.append(PhaseSet(kind, bay.name, "", channels, pairs))
     return sets
+
+
+def _dead_currents(bay: Bay, loaded: LoadedChannels, frequency_hz: float) -> str:
+    """Return the reason why the currents that the user assigned are dead; empty if they are live or missing."""
+    currents = [found for found in _given_sets([bay]) if found.kind == "current"]
+    return next((state.dead for state in set_states(currents, loaded, frequency_hz)), "")
 
 
 def _phase_waves(sets: Sequence[PhaseSet], loaded: LoadedChannels) -> Iterator[PhaseWaves]:

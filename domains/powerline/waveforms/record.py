@@ -186,6 +186,7 @@ class RecordLine:
         channels_option: text for ``--channels`` that assigns the same channels again, e.g. ``feeder: ia=4 ib=5 …``.
         alternatives: the same line with other voltages, if the record does not show which ones belong to it. The answer
             for the line is only certain if it is the same for every alternative.
+        dead: reason why the currents that the user assigned carry no mains; empty if they do.
     """
 
     name: str
@@ -200,6 +201,7 @@ class RecordLine:
     base_source: str
     channels_option: str = ""
     alternatives: tuple[RecordLine, ...] = ()
+    dead: str = ""
 
     @property
     def paste_option(self) -> str:

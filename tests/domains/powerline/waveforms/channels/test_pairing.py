@@ -115,9 +115,12 @@ def test_sets_without_common_names_are_tried_in_the_order_of_the_file_first(tmp_
 
 def test_a_record_of_dead_channels_has_no_line_and_says_why(tmp_path: Path) -> None:
     groups = [bay("Q1", noise(0.5)), bay("Q1", noise(8.0, seed=3), "U")]
-    record = open_waveforms(write_substation(tmp_path, groups))
+    path = write_substation(tmp_path, groups)
+    record = open_waveforms(path)
     assert record.lines == ()
     assert "no set of channels is live: 1 2 3 (Q1 Ia Q1 Ib Q1 Ic): dead" in record.no_line
+    (line,) = open_waveforms(path, options=ReadOptions(channels="ia=1 ib=2 ic=3 va=4 vb=5 vc=6")).lines
+    assert "different values" in line.dead
 
 
 @pytest.mark.parametrize("share", [1e-5, 2e-4, 8e-4])
