@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms import CHANNELS, Record, RecordLine, Segment, open_waveforms
+from domains.powerline.waveforms import CHANNELS, Record, RecordLine, Segment
 from faultline.answers import LineAnswer
-from faultline.file_detection import BUCKETS, classify_record, load_artefact
+from faultline.file_detection import classify_record
 from model.engine import Engine
-from tests.domains.powerline.waveforms.record_samples import PEAK, Shape, load_waves, write_record
+from tests.domains.powerline.waveforms.record_samples import PEAK, Shape, load_waves
 
 RATE_HZ = 4800.0
 TIMES = np.arange(2880) / RATE_HZ
 FAULT_S, CLEARED_S = 0.2, 0.35
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine(load_artefact(None), buckets=BUCKETS) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    shape = Shape()
-    return open_waveforms(write_record(tmp_path_factory.mktemp("any"), shape, load_waves(shape)).path)
 
 
 def waves(fault_s: float | None, cleared_s: float = CLEARED_S) -> NDArray[np.float32]:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from domains.powerline.waveforms import CHANNELS, ReadOptions, Record, RecordLine, Segment, open_waveforms
+from domains.powerline.waveforms import CHANNELS, ReadOptions, Record, RecordLine, Segment
 from faultline.answers import FileResult, LineAnswer
-from faultline.file_detection import BUCKETS, answer_line, detect, load_artefact
+from faultline.file_detection import answer_line, detect
 from model.engine import Engine
 from stream.contract import NS_PER_S
 from tests.domains.powerline.waveforms.record_samples import Shape, load_waves, write_record
@@ -25,18 +25,6 @@ CONFIRM = 3
 DROP = 0.4
 """Voltage of a faulty phase, per unit."""
 TURNS = np.exp(-2j * np.pi * np.arange(3) / 3)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine(load_artefact(None), buckets=BUCKETS) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    shape = Shape()
-    return open_waveforms(write_record(tmp_path_factory.mktemp("any"), shape, load_waves(shape)).path)
 
 
 def phasors(fault: str = "") -> NDArray[np.complex128]:

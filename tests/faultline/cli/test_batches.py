@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,26 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from faultline.cli import app
-from faultline.cli.commands import register
-from faultline.file_detection import BUCKETS, detect, load_artefact
+from faultline.file_detection import detect
 from model.engine import Engine
 from tests.domains.powerline.waveforms.formats.sel_samples import SEL_351, Relay, compressed, plain_text
 from tests.domains.powerline.waveforms.record_samples import Shape, load_waves, write_record
 
 REPORT = replace(SEL_351, per_cycle=16, cycles=30, trigger_cycle=12)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine(load_artefact(None), buckets=BUCKETS) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def command() -> CliRunner:
-    if not app.registered_commands:
-        register(app)
-    return CliRunner()
 
 
 def faulty(folder: Path) -> Path:

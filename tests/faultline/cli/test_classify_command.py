@@ -14,26 +14,12 @@ from typer.testing import CliRunner
 from domains.powerline.waveforms import ReadOptions, RecordError, Statement, open_waveforms
 from faultline.answers import FileResult
 from faultline.cli import app
-from faultline.cli.commands import register
 from faultline.cli.waveforms.classify import as_bodies, remarks
-from faultline.file_detection import BUCKETS, answer_line, detect, load_artefact
+from faultline.file_detection import answer_line, detect
 from model.engine import Engine
 from tests.domains.powerline.waveforms.record_samples import Shape, healthy, load_waves, write_record
 
 INCEPTION_S = 0.2
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with Engine(load_artefact(None), buckets=BUCKETS) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def command() -> CliRunner:
-    if not app.registered_commands:
-        register(app)
-    return CliRunner()
 
 
 def faulty(folder: Path, shape: Shape | None = None, stem: str = "fault", until_s: float | None = None) -> Path:

@@ -18,18 +18,10 @@ from typer.testing import CliRunner
 from domains.powerline.waveforms import ReadOptions, Record, open_waveforms
 from domains.powerline.waveforms.record import ChannelSummary, Decision, Statement
 from faultline.cli import app
-from faultline.cli.commands import register
 from faultline.cli.waveforms.decisions import merged_channels, rows_of_line, rows_of_record, unused_rows
 from faultline.cli.waveforms.inspect import MOST_CHANNELS, MOST_LINES, as_body, show
 from tests.domains.powerline.waveforms.record_samples import Shape, healthy, load_waves, write_record
 from tests.faultline.plots.hand_made import line, record, summary, waves
-
-
-@pytest.fixture(scope="module")
-def command() -> CliRunner:
-    if not app.registered_commands:
-        register(app)
-    return CliRunner()
 
 
 def shown(one: Record, *, everything: bool = False) -> str:

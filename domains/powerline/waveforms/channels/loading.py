@@ -61,5 +61,6 @@ class LoadedChannels:
 def primary_values(channel: RawChannel, values: Values) -> Values:
     """Convert values of a channel to A or V of the primary side."""
     with np.errstate(over="ignore", invalid="ignore"):
-        primary = np.nan_to_num(values * np.float32(primary_factor(channel)), posinf=0, neginf=0)
-    return np.asarray(np.clip(primary, -HIGHEST, HIGHEST))
+        primary: Values = values * np.float32(primary_factor(channel))
+    np.nan_to_num(primary, copy=False, posinf=0, neginf=0)
+    return np.clip(primary, -HIGHEST, HIGHEST, out=primary)
