@@ -138,7 +138,17 @@ _BODIES: dict[str, Callable[[Any, _Seeds], Any]] = {
     "fnn": _fnn(_UNITS, _HIDDEN),
     "fnn-improved": _fnn(_WIDE, _UNITS, _HIDDEN),
 }
-ARCHITECTURES = tuple(_BODIES)
+MEMORY_ARCHITECTURE = "gru-memory"
+"""The architecture whose GRU steps from window to window of a line; its models have a memory."""
+ARCHITECTURES = (*_BODIES, MEMORY_ARCHITECTURE)
+
+# Sizes of the architecture with a memory: two dense layers on each window, the memory, and the layer before the logits.
+_WINDOW_UNITS, _MEMORY_UNITS, _HEAD_UNITS = (192, 128), 96, 96
+
+
+def memory_units(architecture: str) -> int:
+    """Return the number of units of an architecture's memory, 0 for an architecture without one."""
+    return _MEMORY_UNITS if architecture == MEMORY_ARCHITECTURE else 0
 
 
 def _feature_layer(name: str, spec: SignalSpec) -> layers.Layer:
@@ -158,7 +168,10 @@ def build(architecture: str, spec: SignalSpec, normalisation: Normalisation, see
         seed: seed that makes initial weights and dropout repeatable; None draws new ones.
 
     Returns:
-        A Keras model, float32 (n, samples, channels) per unit → logits float32 (n, classes).
+        A Keras model, float32 (n, samples, channels) per unit → logits float32 (n, classes). The model of
+        ``MEMORY_ARCHITECTURE`` maps successive windows of n lines, float32 (n, steps, samples, channels), and the
+        lines' memories before them, float32 (n, units), to the logits (n, steps, classes) and to the memory after every
+        window (n, steps, units). A memory of zeros is cold: it knows nothing of the line.
 
     Raises:
         ShapeArtefactError: the architecture or feature layer is unknown, the architecture needs longer windows, or
@@ -168,9 +181,11 @@ def build(architecture: str, spec: SignalSpec, normalisation: Normalisation, see
         raise ShapeArtefactError(
             f"normalisation is for {len(normalisation.centre)} channels, spec {spec.name!r} has {len(spec.channels)}"
         )
-    if architecture not in _BODIES:
+    if architecture not in ARCHITECTURES:
         raise ShapeArtefactError(f"no architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}")
     seeds: _Seeds = repeat(None) if seed is None else count(seed)
+    if architecture == MEMORY_ARCHITECTURE:
+        return _with_memory(spec, normalisation, seeds)
     windows = layers.Input(shape=spec.window_shape, dtype="float32", name="windows")
     flow = Condition(normalisation, name="condition")(windows)
     if spec.sequence == "channels":
@@ -183,3 +198,33 @@ def build(architecture: str, spec: SignalSpec, normalisation: Normalisation, see
         flow = _dense(layers.Concatenate(name="both")([flow, measured]), _MERGED, seeds, "merged")
     logits = layers.Dense(len(spec.classes), kernel_initializer=_glorot(seeds), name="logits")(flow)
     return keras.Model(windows, logits, name=f"{architecture.replace('-', '_')}_classifier")
+
+
+def _with_memory(spec: SignalSpec, normalisation: Normalisation, seeds: _Seeds) -> keras.Model:
+    """Build the network whose GRU steps from window to window of a line.
+
+    Windows overlap, so beside the features of a domain's layer the network gets only the samples that are new in each
+    window. Without such a layer it gets the whole window.
+    """
+    windows = layers.Input(shape=(None, *spec.window_shape), dtype="float32", name="windows")
+    memory = layers.Input(shape=(_MEMORY_UNITS,), dtype="float32", name="memory")
+    flow = Condition(normalisation, name="condition")(windows)
+    if normalisation.feature_layer is None:
+        flow = layers.Reshape((-1, spec.samples * len(spec.channels)), name="flat")(flow)
+    else:
+        new = min(spec.hop, spec.samples)
+        flow = layers.Reshape((-1, new * len(spec.channels)), name="flat")(flow[:, :, -new:])
+        measured = _feature_layer(normalisation.feature_layer, spec)(windows)
+        flow = layers.Concatenate(name="both")([flow, measured])
+    for number, units in enumerate(_WINDOW_UNITS, start=1):
+        flow = _dense(flow, units, seeds, f"window_{number}")
+    memories = layers.GRU(
+        _MEMORY_UNITS,
+        kernel_initializer=_glorot(seeds),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+        return_sequences=True,
+        name="memory_gru",
+    )(flow, initial_state=memory)
+    flow = _dense(layers.Concatenate(name="with_memory")([memories, flow]), _HEAD_UNITS, seeds, "head")
+    logits = layers.Dense(len(spec.classes), kernel_initializer=_glorot(seeds), name="logits")(flow)
+    return keras.Model([windows, memory], [logits, memories], name="gru_memory_classifier")

@@ -29,7 +29,7 @@ __all__ = [
     "waves",
 ]
 
-FEATURES = 41
+FEATURES = 51
 
 # Smallest denominators, per unit; they keep quotients finite on a de-energised line.
 LEAST_VOLTAGE, LEAST_CURRENT, LEAST_POWER = 1e-3, 1e-2, 1e-12
@@ -51,6 +51,9 @@ _PHASORS = 18
 _CURRENTS, _CURRENT_SEQUENCES, _VOLTAGES, _VOLTAGE_SEQUENCES = range(3), range(3, 6), range(6, 9), range(9, 12)
 _SECOND = range(12, 18)  # second harmonics of currents, then of voltages
 _UNBALANCED = slice(1, 3)  # negative and zero sequence
+# Part of the currents in the angle reference. It turns the angles of a healthy line by less than 6 degrees, and it is
+# the reference of a line whose voltages are not measured.
+CURRENT_PART = 0.1
 
 # First column of each kind of measured value, in the order that is cheapest to compute.
 _REAL, _IMAGINARY, _SIZE, _CONSTANT, _REMAINING, _UNEQUAL = 0, 18, 36, 54, 60, 66
@@ -88,6 +91,10 @@ _ORDER = (
     _Feature(_from(_REMAINING, range(3)), _REMAINDER, relative=True),
     _Feature(_from(_REMAINING, range(3, 6)), _VOLTAGE),
     _Feature([_UNEQUAL], _REMAINDER, relative=True),
+    _Feature(_from(_SIZE, _VOLTAGES)),
+    _Feature(_from(_SIZE, _CURRENT_SEQUENCES), _CURRENT),
+    _Feature(_from(_SIZE, _VOLTAGE_SEQUENCES[_UNBALANCED]), _UNBALANCE),
+    _Feature(_from(_SIZE, _CURRENT_SEQUENCES[_UNBALANCED]), _UNBALANCE, relative=True),
 )
 KNEES = np.repeat([feature.knee for feature in _ORDER], [len(feature.columns) for feature in _ORDER])
 RELATIVE = np.isin(np.arange(_MEASURED), np.concatenate([f.columns for f in _ORDER if f.relative]))
@@ -99,7 +106,7 @@ SELECTION = (np.arange(_MEASURED)[:, None] == np.concatenate([feature.columns fo
 
 @keras.saving.register_keras_serializable(package="faultline")
 class Phasors(layers.Layer):  # type: ignore[misc]
-    """Layer that maps one cycle float32 (n, samples, 6), ia ib ic va vb vc per unit, to float32 (n, FEATURES).
+    """Layer that maps one cycle float32 (…, samples, 6), ia ib ic va vb vc per unit, to float32 (…, FEATURES).
 
     The features are
 
@@ -108,7 +115,9 @@ class Phasors(layers.Layer):  # type: ignore[misc]
     - negative and zero sequence of currents and voltages, compressed (8), and positive sequence of the currents (2),
     - second harmonic and DC component of each current (6), DC component of each voltage (3),
     - the remainder of each channel (6),
-    - the inequality of the cycle's two halves, which vanishes in a steady state (1).
+    - the inequality of the cycle's two halves, which vanishes in a steady state (1),
+    - magnitudes, which no reference turns: of the voltages (3), of the sequences of the currents (3), of the negative
+      and zero sequence of the voltages (2) and, relative to their common magnitude, of the currents (2).
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -117,11 +126,16 @@ class Phasors(layers.Layer):  # type: ignore[misc]
 
     def call(self, windows: Any) -> Any:
         """Return the features of windows."""
+        before = ops.shape(windows)[:-2]
+        features = self._of_rows(ops.reshape(windows, (-1, *windows.shape[-2:])))
+        return ops.reshape(features, (*before, FEATURES))
+
+    def _of_rows(self, windows: Any) -> Any:
         # Work on whole rows: the compiler makes one more function for each small formula and each shape.
         re, im, constant = _linear(windows)
         power = ops.square(re) + ops.square(im) + LEAST_POWER
         common = ops.sqrt(ops.mean(power[:, : _CURRENTS.stop], axis=1, keepdims=True)) + LEAST_CURRENT
-        along, across = _to_reference(re, im)
+        along, across = _to_reference(re, im, common)
         measured = [
             re * along - im * across,
             re * across + im * along,
@@ -136,7 +150,7 @@ class Phasors(layers.Layer):  # type: ignore[misc]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape of the features for a shape of windows."""
-        return (input_shape[0], FEATURES)
+        return (*input_shape[:-2], FEATURES)
 
     def get_config(self) -> dict[str, Any]:
         """Return the configuration that Keras stores; ``trainable`` is fixed and left out."""
@@ -183,14 +197,22 @@ def _linear(windows: Any) -> tuple[Any, Any, Any]:
     return found[:, :_PHASORS], found[:, _PHASORS : 2 * _PHASORS], found[:, 2 * _PHASORS :]
 
 
-def _to_reference(re: Any, im: Any) -> tuple[Any, Any]:
-    """Return the rotation, as two arrays (n, 1), that makes angles relative to that of the voltages."""
-    positive, negative = _VOLTAGE_SEQUENCES[0], _VOLTAGE_SEQUENCES[1]
+def _to_reference(re: Any, im: Any, common: Any) -> tuple[Any, Any]:
+    """Return the rotation, as two arrays (n, 1), that makes angles relative to that of the voltages.
+
+    ``common`` (n, 1) is the common magnitude of the currents.
+    """
     along, across = (
-        part[:, positive : positive + 1] + NEGATIVE_PART * part[:, negative : negative + 1] for part in (re, im)
+        _reference(part, _VOLTAGE_SEQUENCES) + CURRENT_PART * _reference(part, _CURRENT_SEQUENCES) / common
+        for part in (re, im)
     )
     size = ops.sqrt(ops.square(along) + ops.square(across) + LEAST_POWER) + LEAST_VOLTAGE
     return along / size, -across / size
+
+
+def _reference(part: Any, sequences: range) -> Any:
+    positive, negative = sequences[0], sequences[1]
+    return part[:, positive : positive + 1] + NEGATIVE_PART * part[:, negative : negative + 1]
 
 
 def _remainder(windows: Any, constant: Any, power: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Types of functions that classify windows: a model, a search for windows it gets wrong, and a baseline."""
+"""Types of functions that classify windows: a model, a search for what it gets wrong, and a baseline."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.windows import Windows
+from training.data.sequences import Sequences
 
 __all__ = ["Baseline", "Classifier", "Search"]
 
 Classifier = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Returns the probabilities float32 (n, classes) of windows float32 (n, samples, channels)."""
+"""Returns the probabilities float32 (lines, steps, classes) of windows float32 (lines, steps, samples, channels).
 
-Search = Callable[[int, int, Classifier], Windows]
-"""Returns windows that are hard for a classifier, after round k of n; called with k, n and the classifier."""
+The windows of a line follow one another, and a model with a memory begins every line cold. Single windows are lines of
+one step."""
+
+Search = Callable[[int, int, Classifier], Sequences]
+"""Returns sequences that are hard for a classifier, after round k of n; called with k, n and the classifier."""
 
 Baseline = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.intp]]
 """Returns the class indices (k,) of windows float32 (k, samples, channels).
