@@ -213,7 +213,8 @@ def _with_memory(spec: SignalSpec, normalisation: Normalisation, seeds: _Seeds) 
         flow = layers.Reshape((-1, spec.samples * len(spec.channels)), name="flat")(flow)
     else:
         new = min(spec.hop, spec.samples)
-        flow = layers.Reshape((-1, new * len(spec.channels)), name="flat")(flow[:, :, -new:])
+        newest = layers.Cropping2D(((0, 0), (spec.samples - new, 0)), data_format="channels_last", name="new")(flow)
+        flow = layers.Reshape((-1, new * len(spec.channels)), name="flat")(newest)
         measured = _feature_layer(normalisation.feature_layer, spec)(windows)
         flow = layers.Concatenate(name="both")([flow, measured])
     for number, units in enumerate(_WINDOW_UNITS, start=1):
