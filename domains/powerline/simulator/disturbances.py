@@ -68,10 +68,25 @@ def load_step(line: LineContext, rng: np.random.Generator, start: int) -> Planne
 
 def capacitor(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
     """Plan a capacitor bank that is switched in pole by pole, and oscillates with the grid."""
+    return switched_bank(line, rng, start, power=(0.03, 0.4), most=0.06)
+
+
+def switched_bank(
+    line: LineContext, rng: np.random.Generator, start: int, *, power: tuple[float, float], most: float
+) -> PlannedEvent:
+    """Plan a capacitor bank that is switched in and out.
+
+    Args:
+        line: line of the bank.
+        rng: source of randomness.
+        start: output sample at which the first pole closes.
+        power: bounds of the reactive power, per unit.
+        most: largest ratio of the grid's reactance to that of the bank, about the rise of the voltage per unit.
+    """
     omega = 2 * np.pi * line.nominal_hz
-    power = rng.uniform(0.03, 0.4)  # reactive power per unit
+    drawn = rng.uniform(*power)
     # The bank must not resonate with the grid's reactance near the mains frequency.
-    farad = min(power / omega, 0.06 / (omega**2 * line.l_node))
+    farad = min(drawn / omega, most / (omega**2 * line.l_node))
     bank = np.zeros(3)
     commands = []
     at = start + np.sort(rng.integers(0, SAMPLES_PER_CYCLE // 4, 3)) * int(rng.random() < 0.7)
@@ -80,7 +95,7 @@ def capacitor(line: LineContext, rng: np.random.Generator, start: int) -> Planne
         commands.append(Command(int(sample), "bank", _three(bank)))
     stop = start + line.lasting_samples(rng)
     commands.append(Command(stop, "bank", (0.0, 0.0, 0.0)))
-    return PlannedEvent("capacitor", start, stop, commands=tuple(commands), parameters={"power": power})
+    return PlannedEvent("capacitor", start, stop, commands=tuple(commands), parameters={"power": drawn})
 
 
 def inrush(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:

@@ -45,14 +45,15 @@ class Modulation(Protocol):
         """Change ``drive`` in place."""
 
 
-def _ramp(t: Array, start: float, rise: float) -> Array:
+def ramp(t: Array, start: float, rise: float) -> Array:
     """Return a smooth rise from 0 to 1 between ``start`` and ``start + rise``."""
     x = np.clip((t - start) / max(rise, 1e-9), 0.0, 1.0)
     return np.asarray(x * x * (3 - 2 * x))
 
 
-def _during(t: Array, start: float, stop: float, rise: float) -> Array:
-    return _ramp(t, start, rise) - _ramp(t, stop, rise)
+def during(t: Array, start: float, stop: float, rise: float) -> Array:
+    """Return 1 between two times and 0 outside, with smooth transitions that last ``rise`` after both."""
+    return ramp(t, start, rise) - ramp(t, stop, rise)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class AngleStep:
 
     def apply(self, drive: Drive) -> None:
         """Add the step to the remote source's angle."""
-        drive.swing += self.amplitude * _during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)
+        drive.swing += self.amplitude * during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Sag:
 
     def apply(self, drive: Drive) -> None:
         """Reduce the source voltages."""
-        course = _during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)[:, None]
+        course = during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)[:, None]
         drive.local *= 1 - course * np.array(self.local)
         drive.remote *= 1 - course * np.array(self.remote)
 
@@ -113,7 +114,7 @@ class Load:
 
     def apply(self, drive: Drive) -> None:
         """Add the load's current."""
-        course = _during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)[:, None]
+        course = during(drive.t, self.start_s, self.stop_s - self.rise_s, self.rise_s)[:, None]
         drive.drawn += course * np.array(self.current) * np.cos(drive.theta - self.lag)
 
 
@@ -132,10 +133,8 @@ class MotorStart:
         """Add the motor's current."""
         since = drive.t - self.start_s
         on = (since >= 0) & (drive.t < self.stop_s)
-        running = _ramp(drive.t, self.start_s + 0.7 * self.run_up_s, 0.3 * self.run_up_s)
-        leaving = _ramp(
-            drive.t, self.stop_s - 0.02, 0.02
-        )  # the current decays in about a cycle as the motor slows down
+        running = ramp(drive.t, self.start_s + 0.7 * self.run_up_s, 0.3 * self.run_up_s)
+        leaving = ramp(drive.t, self.stop_s - 0.02, 0.02)  # the current decays in about a cycle as the motor slows down
         level = (self.current * (1 - 0.85 * running) * (1 - leaving) * on)[:, None]
         lag = (self.lag * (1 - 0.6 * running))[:, None]
         theta0 = drive.theta - (drive.omega * since)[:, None]
@@ -168,7 +167,7 @@ class Inrush:
         over = np.sign(flux) * np.clip(np.abs(flux) - self.knee, 0, None) * self.air_core
         if self.delta:  # a delta winding carries no zero sequence current to the line
             over = over - over.mean(axis=1, keepdims=True)
-        drive.drawn += over * on * (1 - _ramp(drive.t, self.stop_s - 0.04, 0.04))[:, None]
+        drive.drawn += over * on * (1 - ramp(drive.t, self.stop_s - 0.04, 0.04))[:, None]
 
 
 @dataclass

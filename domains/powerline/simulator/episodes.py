@@ -1,22 +1,26 @@
-"""Simulate episodes: many lines with one event each, as instruments measure them."""
+"""Simulate episodes: many lines with one event or several, as instruments measure them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from domains.powerline.simulator.disturbances import NON_FAULTS
 from domains.powerline.simulator.events import BRISK, LineContext, PlannedEvent, Timing, cycles
 from domains.powerline.simulator.fault_plans import FAULT_CLASSES, RESISTANCE_OHM, SPREADS, fault
+from domains.powerline.simulator.harder_faults import arcing, fault_in_swing, incipient
 from domains.powerline.simulator.measurement import USUAL, Instruments, draw_chains, measure, renamed
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, ParameterSweep, draw_networks
 from domains.powerline.simulator.solver import Plan, solve
+from domains.powerline.simulator.swings import HARDER_NON_FAULTS
 from training.data.episodes import Episodes
 
 CHUNK = 1024  # number of lines solved together: enough to amortise a step's overhead, few enough to stay in the cache
+_BUILDERS = NON_FAULTS | HARDER_NON_FAULTS
 EVOLVING_SHARE = 0.15
+QUIET_CYCLES, MEAN_QUIET_CYCLES = (2.0, 40.0), 10.0  # between two events of a line; the mean is above the minimum
 SWITCHED_OUT_SHARE = 0.02  # share of de-energised lines among the episodes without a fault
 
 
@@ -29,17 +33,37 @@ class ScenarioMix:
     non_faults: tuple[str, ...] = tuple(NON_FAULTS)
     disturbed_share: float = 0.15  # share of faults during another disturbance
     resistance_ohm: tuple[float, float] = RESISTANCE_OHM
+    swinging_share: float = 0.0  # share of faults during a wide swing or a pole slip
+    incipient_share: float = 0.0  # share of faults that extinguish by themselves after some milliseconds
+    arcing_share: float = 0.0  # share of faults whose arc strikes again in every half cycle
 
 
-def draw_events(line: LineContext, rng: np.random.Generator, mix: ScenarioMix, start: int) -> tuple[PlannedEvent, ...]:
-    """Draw the events of one line from output sample ``start`` on."""
+# Faults and disturbances of which many are harder to distinguish than those of ``ScenarioMix()``.
+HARDER_MIX = ScenarioMix(
+    non_faults=(*NON_FAULTS, *HARDER_NON_FAULTS, "wide_swing", "pole_slip"),
+    swinging_share=0.12,
+    incipient_share=0.12,
+    arcing_share=0.1,
+)
+
+
+def draw_events(
+    line: LineContext, rng: np.random.Generator, mix: ScenarioMix, start: int, earliest: int = 0
+) -> tuple[PlannedEvent, ...]:
+    """Draw the events of one line from output sample ``start`` on.
+
+    A disturbance that accompanies a fault begins earlier than ``start``, but not before ``earliest``.
+    """
     if rng.random() >= mix.fault_share:
-        return (NON_FAULTS[str(rng.choice(mix.non_faults))](line, rng, start),)
+        return (_BUILDERS[str(rng.choice(mix.non_faults))](line, rng, start),)
     name = str(rng.choice(mix.classes))
+    harder = _harder_fault(line, rng, mix, start, name)
+    if harder:
+        return harder
     evolving = name in SPREADS and bool(rng.random() < EVOLVING_SHARE)
     if rng.random() >= mix.disturbed_share:
         return (fault(line, rng, start, name, evolving=evolving, resistance_ohm=mix.resistance_ohm),)
-    earlier = max(0, start - int(rng.integers(0, 4 * SAMPLES_PER_CYCLE)))
+    earlier = max(earliest, start - int(rng.integers(0, 4 * SAMPLES_PER_CYCLE)))
     kind = str(rng.choice(["load_step", "swing", "motor_start"]))
     # A simulated load draws its current under all conditions, so a trip must not disconnect it.
     clearing = None if kind == "swing" else "arc"
@@ -47,6 +71,43 @@ def draw_events(line: LineContext, rng: np.random.Generator, mix: ScenarioMix, s
         NON_FAULTS[kind](line, rng, earlier),
         fault(line, rng, start, name, evolving=evolving, clearing=clearing, resistance_ohm=mix.resistance_ohm),
     )
+
+
+def _harder_fault(
+    line: LineContext, rng: np.random.Generator, mix: ScenarioMix, start: int, name: str
+) -> tuple[PlannedEvent, ...]:
+    """Draw one of the harder faults by the shares of ``mix``, or no event."""
+    shares = (mix.swinging_share, mix.incipient_share, mix.arcing_share)
+    if not any(shares):
+        return ()
+    kind = int(np.searchsorted(np.cumsum(shares), rng.random(), side="right"))
+    if kind == 0:
+        return fault_in_swing(line, rng, start, name, resistance_ohm=mix.resistance_ohm)
+    if kind == 1:
+        return (incipient(line, rng, start, name, resistance_ohm=mix.resistance_ohm),)
+    if kind == 2:
+        return (arcing(line, rng, start, name, resistance_ohm=mix.resistance_ohm),)
+    return ()
+
+
+def draw_life(
+    line: LineContext, rng: np.random.Generator, mix: ScenarioMix, first_start: int, length: int
+) -> tuple[PlannedEvent, ...]:
+    """Draw events of one line, one after another, that start before output sample ``length``.
+
+    The quiet time between two events is 2 to 40 cycles, exponentially distributed.
+    """
+    events: list[PlannedEvent] = []
+    start, earliest = first_start, 0
+    while start < length:
+        drawn = draw_events(line, rng, mix, start, earliest)
+        events += [event for event in drawn if event.start < length]
+        for event in drawn:
+            if "load_angle" in event.parameters:  # the load remains changed
+                line = replace(line, load_angle=float(event.parameters["load_angle"]))
+        earliest = max(event.stop for event in drawn)
+        start = earliest + cycles(min(QUIET_CYCLES[0] + rng.exponential(MEAN_QUIET_CYCLES), QUIET_CYCLES[1]))
+    return tuple(events)
 
 
 def plan_of(events: Sequence[PlannedEvent], *, energised: bool = True) -> Plan:
@@ -87,15 +148,67 @@ def simulate(
         >>> simulate(4, seed=1).samples.shape
         (4, 160, 6)
     """
-    parts = _chunks(n, seed, cycles(length_cycles), mix or ScenarioMix(), nominal_hz, timing, instruments, sweep)
-    return Episodes.joined(list(parts))
+    mix = mix or ScenarioMix()
+    length = cycles(length_cycles)
+    latest = max(int(0.5 * length), SAMPLES_PER_CYCLE + 1)
+
+    def one(line: LineContext, rng: np.random.Generator, start: int) -> tuple[PlannedEvent, ...]:
+        return draw_events(line, rng, mix, start)
+
+    first = (SAMPLES_PER_CYCLE, min(latest, 6 * SAMPLES_PER_CYCLE))
+    drawing = _Drawing(length, first, SWITCHED_OUT_SHARE * (1 - mix.fault_share), one)
+    return Episodes.joined(list(_chunks(n, seed, drawing, nominal_hz, timing, instruments, sweep)))
+
+
+def simulate_lives(
+    n: int,
+    seed: int,
+    length_samples: int,
+    *,
+    mix: ScenarioMix,
+    instruments: Instruments | None = None,
+    sweep: ParameterSweep,
+    first: tuple[float, float],
+    nominal_hz: float | None = None,
+    timing: Timing = BRISK,
+) -> Episodes:
+    """Simulate ``n`` records of different lines, with several events each, one after another.
+
+    Args:
+        n: number of records.
+        seed: seed of the records; the same seed gives the same arrays.
+        length_samples: length of each record in samples.
+        mix: mix of events.
+        instruments: distribution from which each line's instruments are drawn; ``None`` measures without error.
+        sweep: bounds of the lines' parameters.
+        first: bounds in cycles of the start of the first event.
+        nominal_hz: 50 or 60; both by default.
+        timing: bounds of dead times and of durations of disturbances.
+    """
+
+    def several(line: LineContext, rng: np.random.Generator, start: int) -> tuple[PlannedEvent, ...]:
+        return draw_life(line, rng, mix, start, length_samples)
+
+    low = cycles(first[0])
+    bounds = (low, max(low + 1, cycles(first[1])))
+    drawing = _Drawing(length_samples, bounds, SWITCHED_OUT_SHARE * (1 - mix.fault_share), several)
+    return Episodes.joined(list(_chunks(n, seed, drawing, nominal_hz, timing, instruments, sweep)))
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Length of the records in samples, bounds of the first event's start, share of dead lines, and their events."""
+
+    length: int
+    first: tuple[int, int]
+    dead_share: float
+    events: Callable[[LineContext, np.random.Generator, int], tuple[PlannedEvent, ...]]
 
 
 def _chunks(
     n: int,
     seed: int,
-    length: int,
-    mix: ScenarioMix,
+    drawing: _Drawing,
     nominal_hz: float | None,
     timing: Timing,
     instruments: Instruments | None,
@@ -106,14 +219,13 @@ def _chunks(
         network = draw_networks(count, rng, nominal_hz, sweep)
         events = []
         plans = []
-        latest = max(int(0.5 * length), SAMPLES_PER_CYCLE + 1)
         for line in range(count):
-            start = int(rng.integers(SAMPLES_PER_CYCLE, min(latest, 6 * SAMPLES_PER_CYCLE)))
-            dead = rng.random() < SWITCHED_OUT_SHARE * (1 - mix.fault_share)
-            drawn_events = () if dead else draw_events(LineContext.of(network, line, timing), rng, mix, start)
+            start = int(rng.integers(*drawing.first))
+            dead = rng.random() < drawing.dead_share
+            drawn_events = () if dead else drawing.events(LineContext.of(network, line, timing), rng, start)
             events.append(drawn_events)
             plans.append(plan_of(drawn_events, energised=not dead))
-        waves = solve(network, plans, length)
+        waves = solve(network, plans, drawing.length)
         samples, labels = waves.samples, waves.labels
         drawn = [describe(network, line) for line in range(count)]
         if instruments is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from domains.powerline.simulator.drive import Modulation
+from domains.powerline.simulator.drive import PHASE_LAG, Modulation
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network
 from domains.powerline.simulator.solver import Command
 from training.data.episodes import Event
@@ -39,6 +39,10 @@ class LineContext:
     c_line: float
     l_node: float  # source inductance at the fault node
     timing: Timing
+    frequency_hz: float = 50.0
+    angle: float = 0.0  # rad, of the local source's phase A at time zero
+    source_share: float = 0.0  # reactance behind the measured end, as a share of ``total_x``
+    line_share: float = 1.0  # reactance of the line, as a share of ``total_x``
 
     @classmethod
     def of(cls, network: Network, n: int, timing: Timing) -> LineContext:
@@ -50,20 +54,36 @@ class LineContext:
         omega = 2 * np.pi * float(network.nominal_hz[n])
         near = positive(network.l_local) + float(network.position[n]) * positive(network.l_line)
         far = positive(network.l_remote) + (1 - float(network.position[n])) * positive(network.l_line)
+        total = near + far
         return cls(
             nominal_hz=float(network.nominal_hz[n]),
             base_ohm=float(network.base_ohm[n]),
             load_angle=float(network.load_angle[n]),
-            total_x=omega * (near + far),
+            total_x=omega * total,
             c_line=positive(network.c_line),
-            l_node=near * far / (near + far),
+            l_node=near * far / total,
             timing=timing,
+            frequency_hz=float(network.frequency_hz[n]),
+            angle=float(network.angle[n]),
+            source_share=positive(network.l_local) / total,
+            line_share=positive(network.l_line) / total,
         )
 
     @property
     def load_current(self) -> float:
         """Load current before the event, per unit."""
         return float(2 * np.sin(abs(self.load_angle) / 2) / self.total_x)
+
+    @property
+    def x_node(self) -> float:
+        """Reactance of the grid at the fault node, per unit."""
+        return 2 * np.pi * self.nominal_hz * self.l_node
+
+    def samples_to_zero(self, sample: float, phase: int) -> float:
+        """Return the number of samples from ``sample`` to the next zero of the local source's voltage of ``phase``."""
+        per_sample = 2 * np.pi * self.frequency_hz / (self.nominal_hz * SAMPLES_PER_CYCLE)
+        turned = self.angle + float(PHASE_LAG[phase]) + per_sample * sample
+        return float((np.pi / 2 - turned) % np.pi / per_sample)
 
     def seconds(self, sample: float) -> float:
         """Return the time of an output sample, in seconds."""

@@ -83,20 +83,26 @@ def fault(
         wider, _ = draw_star(line, rng, name, resistance_ohm)
         commands.append(Command(spread, "fault", tuple(np.minimum(wider, ohms))))
         classes.append((spread, name))
+    clearing, cleared, stop = cleared_from(line, rng, classes[-1][0], name, clearing)
+    parameters: dict[str, float | str] = {"resistance_ohm": resistance, "clearing": clearing}
+    return PlannedEvent(
+        "fault", start, stop, commands=(*commands, *cleared), stages=tuple(classes), parameters=parameters
+    )
+
+
+def cleared_from(
+    line: LineContext, rng: np.random.Generator, sample: int, name: str, clearing: str | None
+) -> tuple[str, list[Command], int]:
+    """Clear a fault of class ``name`` 2.2 to 6 cycles after ``sample``; return the manner, the commands and the end."""
     if clearing is None:
         clearing = str(rng.choice(["arc", "single_pole", "three_pole"], p=[0.25, 0.45, 0.3]))
     if clearing == "single_pole" and phases_of(name).sum() > 1:
         clearing = "three_pole"
-    trip = classes[-1][0] + cycles(rng.uniform(2.2, 6.0))
+    trip = sample + cycles(rng.uniform(2.2, 6.0))
     if clearing == "arc":
-        commands.append(Command(trip, "extinguish"))
-        stop = trip + cycles(1)
-    else:
-        poles = tuple(phases_of(name).astype(float)) if clearing == "single_pole" else ALL
-        trip_and_reclose, stop = _trip_and_reclose(line, rng, trip, poles)
-        commands += trip_and_reclose
-    parameters: dict[str, float | str] = {"resistance_ohm": resistance, "clearing": clearing}
-    return PlannedEvent("fault", start, stop, commands=tuple(commands), stages=tuple(classes), parameters=parameters)
+        return clearing, [Command(trip, "extinguish")], trip + cycles(1)
+    poles = tuple(phases_of(name).astype(float)) if clearing == "single_pole" else ALL
+    return clearing, *_trip_and_reclose(line, rng, trip, poles)
 
 
 def _trip_and_reclose(

@@ -86,6 +86,25 @@ def quantised(samples: Samples, lsb: Array) -> Samples:
     return np.asarray(np.round(samples / step) * step)
 
 
+def aron(samples: Samples) -> Samples:
+    """Derive the current of phase B from CTs in A and C only: it is −(ia + ic), so the zero sequence is lost."""
+    return from_residual(samples, np.zeros(samples.shape[:2], np.float32))
+
+
+def from_residual(samples: Samples, residual: Samples) -> Samples:
+    """Derive the current of phase B as ``residual`` (n, t) − ia − ic."""
+    seen = samples.copy()
+    seen[:, :, 1] = residual - samples[:, :, 0] - samples[:, :, 2]
+    return seen
+
+
+def phase_to_phase(samples: Samples) -> Samples:
+    """Remove the zero sequence of the voltages, as VTs between the phases do not measure it."""
+    seen = samples.copy()
+    seen[:, :, 3:] -= samples[:, :, 3:].mean(axis=2, keepdims=True)
+    return seen
+
+
 def lost(samples: Samples, channels: Channels) -> Samples:
     """Set ``channels`` (n, 6) to zero."""
     return np.where(channels[:, None, :], np.float32(0), samples)

@@ -1,13 +1,13 @@
 """Draw at random and apply the measurement chain from a line's currents and voltages to a record.
 
 Starting from the line, the chain consists of harmonics of the grid, CT saturation, wiring, sampling, noise, gain,
-quantisation and transmission. ``imperfections`` holds the function of each step.
+quantisation, derived channels and transmission. ``imperfections`` holds the function of each step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 import numpy as np
@@ -17,9 +17,12 @@ from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.imperfections import (
     HARMONICS,
     Samples,
+    aron,
+    from_residual,
     jittered,
     lost,
     permuted,
+    phase_to_phase,
     quantised,
     saturate,
     stuck,
@@ -28,7 +31,18 @@ from domains.powerline.simulator.imperfections import (
 )
 from domains.powerline.simulator.network import Array
 
-__all__ = ["HARSH", "USUAL", "Chain", "Faulty", "Instruments", "draw_chains", "measure", "renamed", "renamed_class"]
+__all__ = [
+    "EXTENDED",
+    "HARSH",
+    "USUAL",
+    "Chain",
+    "Faulty",
+    "Instruments",
+    "draw_chains",
+    "measure",
+    "renamed",
+    "renamed_class",
+]
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,9 @@ class Faulty:
     swapped: float = 0.0  # two phases are exchanged, in currents and voltages alike
     crossed: float = 0.0  # the voltages are connected in another phase order than the currents
     gaps: float = 0.0  # all channels keep their last value for some samples
+    phase_to_phase: float = 0.0  # the VTs measure phase-to-phase voltages, so the zero sequence is unknown
+    aron: float = 0.0  # CTs in phases A and C only; the current of B is the negative sum of both
+    residual: float = 0.0  # CTs in phases A and C, and a residual CT from which the current of B is derived
 
 
 @dataclass(frozen=True)
@@ -65,6 +82,7 @@ class Instruments:
     harmonic_part: float = 0.06  # largest sum of all harmonics, as a share of the fundamental
     jitter_samples: float = 0.15  # largest standard deviation
     gap_samples: tuple[int, int] = (2, 32)
+    residual_error: tuple[float, float] = (0.005, 0.05)  # standard deviation of the residual CT's gain
     faulty: Faulty = field(default_factory=Faulty)
 
 
@@ -93,6 +111,10 @@ HARSH = Instruments(
         gaps=0.05,
     ),
 )
+# Harsh instruments, of which some do not measure everything.
+EXTENDED = replace(
+    HARSH, faulty=replace(HARSH.faulty, lost_voltages=0.08, phase_to_phase=0.06, aron=0.05, residual=0.04)
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +135,10 @@ class Chain:
     order: NDArray[np.intp]  # (n, 3) phases whose currents are connected as A, B, C
     voltage_order: NDArray[np.intp]  # (n, 3) phases whose voltages are connected as A, B, C
     gap: NDArray[np.intp]  # (n,) length in samples, 0 for none
+    phase_to_phase: NDArray[np.bool_]  # (n,) voltages without zero sequence
+    aron: NDArray[np.bool_]  # (n,) current of phase B derived from the other two
+    residual: NDArray[np.bool_]  # (n,) current of phase B derived from the other two and the residual current
+    residual_gain: Array  # (n,)
 
     def describe(self, record: int) -> dict[str, float | str]:
         """Return the parameters of the instruments of one record."""
@@ -120,7 +146,9 @@ class Chain:
         def channels(marked: NDArray[np.bool_]) -> str:
             return " ".join(name for name, is_marked in zip(CHANNELS, marked[record], strict=True) if is_marked)
 
-        return {
+        derived = {"phase_to_phase": self.phase_to_phase, "aron": self.aron, "residual": self.residual}
+        names = " ".join(name for name, marked in derived.items() if marked[record])
+        return ({"derived": names} if names else {}) | {
             "current_base": float(self.current_base[record]),
             "noise_db": float(-20 * np.log10(self.noise[record, 0])),
             "knee_cycles": float(self.knee_cycles[record]),
@@ -177,6 +205,9 @@ def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USU
     crossed = latest.random((n, 1)) < faulty.crossed
     order = np.where(crossed, ORDERS[latest.integers(0, len(ORDERS), n)], order)
     other = np.take_along_axis(order, ORDERS[latest.integers(1, len(ORDERS), n)], axis=1)
+    (newest,) = latest.spawn(1)
+    derived = newest.random(n)
+    residual_error = _log_uniform(instruments.residual_error, n, newest)
     return Chain(
         current_base=base,
         gain=gain,
@@ -192,6 +223,10 @@ def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USU
         order=order,
         voltage_order=np.where(crossed, other, order),
         gap=own.integers(*instruments.gap_samples, n, endpoint=True) * (own.random(n) < faulty.gaps),
+        phase_to_phase=newest.random(n) < faulty.phase_to_phase,
+        aron=derived < faulty.aron,
+        residual=(derived >= faulty.aron) & (derived < faulty.aron + faulty.residual),
+        residual_gain=1 + residual_error * newest.normal(0, 1, n).clip(-3, 3),
     )
 
 
@@ -220,6 +255,7 @@ def measure(samples: Samples, chain: Chain, rng: np.random.Generator, frequency:
     if len(bent):
         turns = np.ones(n) if frequency is None else frequency
         seen[bent] = with_harmonics(seen[bent], chain.harmonics[bent], turns[bent])
+    residual = seen[chain.residual, :, :3].sum(axis=2)  # the residual CT does not saturate with the load current
     saturable = np.isfinite(chain.knee_cycles)
     if saturable.any():
         seen[saturable, :, :3] = saturate(
@@ -236,6 +272,11 @@ def measure(samples: Samples, chain: Chain, rng: np.random.Generator, frequency:
     seen += rng.standard_normal(seen.shape, dtype=np.float32) * deviation[:, None, :].astype(np.float32)
     seen = seen * chain.gain[:, None, :].astype(np.float32) + chain.offset[:, None, :].astype(np.float32)
     seen = quantised(seen, chain.lsb)
+    if chain.residual.any():
+        sensed = _residual_current(residual, chain, own.spawn(1)[0])
+        seen[chain.residual] = from_residual(seen[chain.residual], sensed)
+    seen[chain.aron] = aron(seen[chain.aron])
+    seen[chain.phase_to_phase] = phase_to_phase(seen[chain.phase_to_phase])
     seen = lost(seen, chain.lost)
     if chain.stuck.any():
         seen = stuck(seen, chain.stuck, np.asarray(own.integers(0, length, n)))
@@ -243,6 +284,18 @@ def measure(samples: Samples, chain: Chain, rng: np.random.Generator, frequency:
         seen = with_gaps(seen, np.asarray(own.integers(0, length, n)), chain.gap)
     seen[:, :, :3] *= chain.current_base[:, None, None].astype(np.float32)
     return seen
+
+
+def _residual_current(residual: Samples, chain: Chain, rng: np.random.Generator) -> Samples:
+    """Return the ``residual`` currents (k, t) of the records that have a residual CT, as these CTs measure them.
+
+    The residual CT has the gain error and the noise of a channel of its own, and the polarity of the other CTs.
+    """
+    having = chain.residual
+    gain = chain.residual_gain[having] * np.sign(chain.gain[having, 1])
+    deviation = 0.35 * chain.noise[having, 1] * 0.3  # at a third of rated current, as residual CTs are rated
+    noise = rng.standard_normal(residual.shape, dtype=np.float32) * deviation[:, None].astype(np.float32)
+    return np.asarray(residual * gain[:, None].astype(np.float32) + noise, np.float32)
 
 
 def renamed(labels: NDArray[np.int8], chain: Chain) -> NDArray[np.int8]:
