@@ -217,4 +217,6 @@ class Sources:
         u[:, n, 0:3] *= drive.local
         turned = theta + net.load_angle[n] + drive.swing[:, None]
         u[:, n, 3:6] = net.emf_remote[n] * np.cos(turned) * drive.remote
+        if net.unearthed[n]:
+            drive.drawn -= drive.drawn.mean(axis=1, keepdims=True)
         u[:, n, 6:9] = drive.drawn

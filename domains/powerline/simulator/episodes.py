@@ -227,7 +227,7 @@ def _chunks(
             plans.append(plan_of(drawn_events, energised=not dead))
         waves = solve(network, plans, drawing.length)
         samples, labels = waves.samples, waves.labels
-        drawn = [describe(network, line) for line in range(count)]
+        drawn = descriptions(network)
         if instruments is not None:
             chain = draw_chains(count, rng, instruments)
             samples = measure(samples, chain, rng, network.frequency_hz / network.nominal_hz)
@@ -236,15 +236,21 @@ def _chunks(
         yield Episodes(samples, labels, waves.settled, tuple(events), tuple(drawn))
 
 
-def describe(network: Network, line: int) -> dict[str, float | str]:
-    """Return the characteristic parameters of a line, for the record of an event."""
-    return {
-        "nominal_hz": float(network.nominal_hz[line]),
-        "frequency_hz": float(network.frequency_hz[line]),
-        "kilovolt": float(network.base_kv[line]),
-        "base_ohm": float(network.base_ohm[line]),
-        "position": float(network.position[line]),
-        "load_angle_deg": float(np.degrees(network.load_angle[line])),
-        "strength_local": float(network.strength("local")[line]),
-        "strength_remote": float(network.strength("remote")[line]),
+def descriptions(network: Network) -> list[dict[str, float | str]]:
+    """Return the characteristic parameters of every line, for the record of an event."""
+    values = {
+        "nominal_hz": network.nominal_hz,
+        "frequency_hz": network.frequency_hz,
+        "kilovolt": network.base_kv,
+        "base_ohm": network.base_ohm,
+        "position": network.position,
+        "load_angle_deg": np.degrees(network.load_angle),
+        "strength_local": network.strength("local"),
+        "strength_remote": network.strength("remote"),
     }
+    return [{name: float(value[line]) for name, value in values.items()} for line in range(len(network))]
+
+
+def describe(network: Network, line: int) -> dict[str, float | str]:
+    """Return the characteristic parameters of one line, for the record of an event."""
+    return descriptions(network.take(np.array([line])))[0]

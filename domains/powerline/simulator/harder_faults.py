@@ -16,6 +16,7 @@ ARCING_CYCLES = (1.0, 6.0)
 # Duration of the pause around a current zero in samples, and factor on the resistance in it: the arc cools, and strikes
 # again when the voltage suffices.
 PAUSE_SAMPLES, PAUSE_FACTOR = (1, 5), (5.0, 40.0)
+COOLED = 0.5  # highest resistance of a cooled arc, relative to the grid's reactance at the fault
 SWING_RATE_HZ, SWING_SLIP_HZ = (0.8, 3.0), (0.8, 7.0)  # swings of faults, fast enough to change within a short record
 SLIPPING_SHARE = 0.5
 INTO_SWING_CYCLES = 20.0  # a fault begins at most this long after the swing
@@ -42,7 +43,8 @@ def incipient(
     if burning < SAMPLES_PER_CYCLE / 2:
         phase = int(rng.choice(np.flatnonzero(phases_of(name))))
         start += round(line.samples_to_zero(start + burning, phase))
-    out = start + max(1, round(burning * 0.7))
+    # The next zero of the current is on average a quarter of a cycle after the command.
+    out = start + max(1, round(max(0.7 * burning, burning - SAMPLES_PER_CYCLE / 4)))
     commands = (Command(start, "fault", tuple(ohms)), Command(out, "extinguish"))
     parameters: dict[str, float | str] = {
         "resistance_ohm": resistance,
@@ -64,7 +66,7 @@ def arcing(
     resistance_ohm: tuple[float, float] = RESISTANCE_OHM,
     spread: float = 0.4,
 ) -> PlannedEvent:
-    """Plan a fault whose arc cools at each zero of the voltage and strikes again with another resistance.
+    """Plan a fault whose arc cools at each zero of its current and strikes again with another resistance.
 
     Args:
         line: line of the fault.
@@ -77,17 +79,21 @@ def arcing(
     """
     ohms, resistance = draw_star(line, rng, name, resistance_ohm)
     phase = int(rng.choice(np.flatnonzero(phases_of(name))))
+    per_unit = resistance / line.base_ohm
+    lag = np.arctan2(line.x_node, per_unit) / (2 * np.pi) * SAMPLES_PER_CYCLE  # of the current behind the voltage
+    # The voltage across the cooled arc remains below nominal, since the current is at most that of a metallic fault.
+    most = max(1.0, COOLED * line.x_node / per_unit)
     commands = [Command(start, "fault", tuple(ohms))]
     until = start + cycles(rng.uniform(*ARCING_CYCLES))
     sample = start + 1.0
     while True:
-        zero = sample + line.samples_to_zero(sample, phase)
+        zero = sample + line.samples_to_zero(sample - lag, phase)
         pause = int(rng.integers(*PAUSE_SAMPLES, endpoint=True))
         cool, again = round(zero) - pause // 2, round(zero) - pause // 2 + pause
         if again >= until:
             break
         if cool > commands[-1].sample:
-            commands.append(Command(cool, "fault", tuple(ohms * rng.uniform(*PAUSE_FACTOR))))
+            commands.append(Command(cool, "fault", tuple(ohms * min(rng.uniform(*PAUSE_FACTOR), most))))
             commands.append(Command(again, "fault", tuple(ohms * np.exp(spread * rng.standard_normal()))))
         sample = zero + SAMPLES_PER_CYCLE / 8
     clearing, cleared, stop = cleared_from(line, rng, until, name, clearing)

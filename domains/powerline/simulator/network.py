@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from domains.powerline.simulator.grids import with_inverter, with_neutral
+from domains.powerline.simulator.matrices import Array, sequence_matrix
 
 SAMPLES_PER_CYCLE = 32
 OVERSAMPLING = 4  # solver steps per sample: capacitance and inductance resonate above the output's Nyquist frequency
@@ -44,6 +45,10 @@ class ParameterSweep:
     scale: tuple[float, float] = (1.0, 1.0)  # factor on the voltage: the line stays the same per unit, an ohm is more
     unbalanced_share: float = 0.0  # share of lines with permanent single-phase loads
     unbalance: tuple[float, float] = (0.05, 0.5)  # largest current per unit of each of these loads
+    isolated_share: float = 0.0  # share of lines in networks whose neutral is isolated
+    resonant_share: float = 0.0  # share of lines in networks whose neutral is earthed through a coil
+    inverter_local_share: float = 0.0  # share of lines whose measured end is fed by an inverter
+    inverter_remote_share: float = 0.0  # share of lines whose remote end is fed by an inverter
 
 
 LEVELS = (
@@ -84,6 +89,8 @@ class Network:
     l_line: Array
     c_line: Array
     shunt: Array  # (n, 3) conductance to ground: insulation, VTs, single-phase loads
+    unearthed: NDArray[np.bool_]  # loads have no connection to earth, as in networks with an isolated neutral
+    arrester: Array  # per unit: voltage to earth to which surge arresters limit the node, inf for none
 
     def __len__(self) -> int:
         return len(self.frequency_hz)
@@ -108,12 +115,6 @@ class Network:
         """Return the same lines with other fault positions and another phase angle at time zero."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Network(**{**values, "position": position, "angle": angle})
-
-
-def sequence_matrix(positive: Array, zero: Array) -> Array:
-    """Return the phase-domain matrices (n, 3, 3) of balanced elements from their sequence values (n,)."""
-    mutual = (zero - positive) / 3.0
-    return np.asarray(positive[:, None, None] * np.eye(3) + mutual[:, None, None] * np.ones((3, 3)))
 
 
 def _untransposed(matrix: Array, spread: Array) -> Array:
@@ -177,7 +178,7 @@ def draw_networks(
     (own,) = rng.spawn(1)
     scale = _log_uniform(own, *sweep.scale, n)
     most = np.where(own.random(n) < sweep.unbalanced_share, _log_uniform(own, *sweep.unbalance, n), 0.0)
-    return Network(
+    network = Network(
         nominal_hz=nominal,
         frequency_hz=nominal + rng.uniform(*sweep.frequency_hz, n),
         angle=rng.uniform(0, 2 * np.pi, n),
@@ -197,7 +198,28 @@ def draw_networks(
         c_line=c_line,
         # Without loads, trapped charge decays in 10–500 ms.
         shunt=(c1_line / _log_uniform(rng, 0.01, 0.5, n))[:, None] + most[:, None] * own.random((n, 3)),
+        unearthed=np.zeros(n, bool),
+        arrester=np.full(n, np.inf),
     )
+    return _with_other_grids(network, own.spawn(1)[0], sweep)
+
+
+def _with_other_grids(network: Network, rng: np.random.Generator, sweep: ParameterSweep) -> Network:
+    """Draw the lines whose neutral or source differs, by the shares of ``sweep``, and change their networks."""
+    neutral, source = rng.random(len(network)), rng.random(len(network))
+    isolated = neutral < sweep.isolated_share
+    resonant = ~isolated & (neutral < sweep.isolated_share + sweep.resonant_share)
+    local = source < sweep.inverter_local_share
+    remote = ~local & (source < sweep.inverter_local_share + sweep.inverter_remote_share)
+    if local.any():
+        network = with_inverter(network, local, rng, "local")
+    if remote.any():
+        network = with_inverter(network, remote, rng, "remote")
+    if isolated.any():
+        network = with_neutral(network, isolated, rng, resonant=False)
+    if resonant.any():
+        network = with_neutral(network, resonant, rng, resonant=True)
+    return network
 
 
 def _source(rng: np.random.Generator, strength: Array, omega: Array) -> tuple[Array, Array]:

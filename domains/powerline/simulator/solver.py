@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt, sosfilt_zi
 
-from domains.powerline.simulator.discretise import INPUTS, STATES, Switches, steady_state, step_matrices
+from domains.powerline.simulator.discretise import INPUTS, OUTPUTS, STATES, Switches, steady_state, step_matrices
 from domains.powerline.simulator.drive import Modulation, Sources
 from domains.powerline.simulator.faults import NONE, classes_of
 from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Array, Network
@@ -81,7 +81,9 @@ class _Run:
         self.switches = Switches(closed, closed.copy(), np.full((n, 4), np.inf), np.zeros((n, 3)))
         self.opening = {"local": np.zeros((n, 3), bool), "remote": np.zeros((n, 3), bool)}
         self.arcs = np.zeros((n, 3), bool)  # fault phases whose arc extinguishes at its next current zero
-        self.waiting = False
+        self.waiting = np.zeros(0, np.intp)  # lines with poles or arcs that wait for a current zero
+        self.limited = np.flatnonzero(np.isfinite(network.arrester))  # lines with surge arresters
+        self.most = network.arrester[self.limited, None]
         self.fault_class = np.zeros(n, np.int8)
         self.label, self.settled = np.zeros(n, np.int8), np.ones(n, bool)
         self.matrices = step_matrices(network, self.switches)
@@ -118,6 +120,7 @@ class _Run:
         u = self.sources.inputs(first * OVERSAMPLING, steps + 1)
         raw = np.empty((steps, self.n, 6))
         state = self.state
+        stepped = np.empty((self.n, STATES + OUTPUTS, 1))
         for k in range(steps):
             if k % OVERSAMPLING == 0:
                 sample = first + k // OVERSAMPLING
@@ -126,9 +129,12 @@ class _Run:
                 out.labels[:, sample], out.settled[:, sample] = self.label, self.settled
             state[:, STATES : STATES + INPUTS, 0] = u[k]
             state[:, STATES + INPUTS :, 0] = u[k + 1]
-            stepped = self.matrices @ state
+            np.matmul(self.matrices, state, out=stepped)
             raw[k, :, :3], raw[k, :, 3:] = state[:, :3, 0], stepped[:, STATES:, 0]
-            if self.waiting:
+            if len(self.limited):
+                node = stepped[self.limited, 6:9, 0]
+                stepped[self.limited, 6:9, 0] = np.clip(node, -self.most, self.most)
+            if len(self.waiting):
                 self._interrupt(state[:, :STATES, 0], stepped[:, :STATES, 0])
             state[:, :STATES] = stepped[:, :STATES]
         return raw
@@ -169,28 +175,36 @@ class _Run:
 
     def _interrupt(self, before: Array, after: Array) -> None:
         """Open the poles and extinguish the arcs whose current passed through zero in this step."""
-        changed = np.zeros(self.n, bool)
+        lines = self.waiting
+        was_before, now_after = before[lines], after[lines]
+        changed = np.zeros(len(lines), bool)
         for end, at, closed in (("local", 0, self.switches.local), ("remote", 3, self.switches.remote)):
-            was, now = before[:, at : at + 3], after[:, at : at + 3]
-            zero = self.opening[end] & ((was * now <= 0) | (np.abs(now) < CHOPPED))
+            was, now = was_before[:, at : at + 3], now_after[:, at : at + 3]
+            zero = self.opening[end][lines] & ((was * now <= 0) | (np.abs(now) < CHOPPED))
             if zero.any():
-                closed[zero], now[zero] = 0.0, 0.0
-                self.opening[end] &= ~zero
+                closed[lines] = np.where(zero, 0.0, closed[lines])
+                now[zero] = 0.0
+                after[lines, at : at + 3] = now
+                self.opening[end][lines] &= ~zero
                 changed |= zero.any(axis=1)
-        if self.arcs.any():
-            changed |= self._extinguish(before, after)
+        if self.arcs[lines].any():
+            changed |= self._extinguish(was_before, now_after)
         if changed.any():
-            self._changed(np.flatnonzero(changed))
+            self._changed(lines[changed])
 
     def _extinguish(self, before: Array, after: Array) -> NDArray[np.bool_]:
+        """Extinguish arcs of the waiting lines with states ``before`` and ``after`` (k, 9); return a mask (k,)."""
+        lines = self.waiting
+        arcs, ohm = self.arcs[lines], self.switches.fault_ohm[lines]
         # The sum of the currents into the node, apart from the part that charges the node, flows through the fault.
         was, now = before[:, 0:3] + before[:, 3:6], after[:, 0:3] + after[:, 3:6]
-        out = self.arcs & ((was * now <= 0) | (np.abs(now) < CHOPPED))
+        out = arcs & ((was * now <= 0) | (np.abs(now) < CHOPPED))
         # An arc between two phases without ground has a single current, so it extinguishes as a whole.
-        pair = ~np.isfinite(self.switches.fault_ohm[:, 3]) & (self.arcs.sum(axis=1) == 2)
-        out |= self.arcs & (pair & out.any(axis=1))[:, None]
-        self.switches.fault_ohm[:, :3][out] = np.inf
-        self.arcs &= ~out
+        pair = ~np.isfinite(ohm[:, 3]) & (arcs.sum(axis=1) == 2)
+        out |= arcs & (pair & out.any(axis=1))[:, None]
+        ohm[:, :3][out] = np.inf
+        self.switches.fault_ohm[lines] = ohm
+        self.arcs[lines] = arcs & ~out
         return np.asarray(out.any(axis=1))
 
     def _changed(self, lines: NDArray[np.intp]) -> None:
@@ -203,7 +217,8 @@ class _Run:
         self.fault_class[lines[~burning.any(axis=1)]] = NONE
         self.label[lines] = np.where(fed.any(axis=1), self.fault_class[lines], NONE)
         self.settled[lines] = ~(fed.any(axis=1) & (_classes_of_part(fed, part.fault_ohm) != self.label[lines]))
-        self.waiting = bool(self.opening["local"].any() or self.opening["remote"].any() or self.arcs.any())
+        waits = self.opening["local"] | self.opening["remote"] | self.arcs
+        self.waiting = np.flatnonzero(waits.any(axis=1))
 
 
 def _classes_of_part(phases: NDArray[np.bool_], fault_ohm: Array) -> NDArray[np.int8]:
