@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.files import write_atomic
 from model.spec import SignalSpec
 
-__all__ = ["Sequences"]
+__all__ = ["Sequences", "kept", "samples_of"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,16 @@ class Sequences:
 def samples_of(steps: int, spec: SignalSpec) -> int:
     """Return the number of samples that ``steps`` successive windows of ``spec`` cover."""
     return (steps - 1) * spec.hop + spec.samples
+
+
+def kept(path: Path, make: Callable[[], Sequences]) -> Sequences:
+    """Return the sequences in a file; if there is none, make them and write it. The folder is created when needed."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Sequences(**{f.name: file[f.name] for f in fields(Sequences)})
+    except FileNotFoundError:
+        made = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomic(path) as file:
+            np.savez(file, **{f.name: getattr(made, f.name) for f in fields(Sequences)})
+        return made

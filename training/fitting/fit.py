@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -25,15 +25,24 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from model.spec import SignalSpec
+from stream.windowing import cut_windows
+from training.data.sequences import Sequences
 from training.data.windows import Windows
 from training.fitting.augmentation import Symmetries
 from training.fitting.checkpoint import Checkpoint, State
 from training.fitting.steps import Steps
 from training.metrics import window_scores
 
+if TYPE_CHECKING:
+    from training.fitting.sequence_steps import SequenceSteps
+
 log = structlog.get_logger(__name__)
 
 SCORING_BATCH = 4096
+SCORING_SEQUENCES = 64
+
+Labelled = Windows | Sequences | Sequence[Windows] | Sequence[Sequences]
+"""Training data: windows, or sequences for a network with a memory, in one part or several."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +119,16 @@ def stay_on_one_core() -> bool:
     return True
 
 
+def has_memory(network: Any) -> bool:
+    """Return True if a network has a memory, which is its second input."""
+    return len(network.inputs) > 1
+
+
 def logits_of(network: Any, data: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the network's logits (n, classes) of windows (n, samples, channels), in batches of one shape."""
+    """Return the network's logits (n, classes) of windows (n, samples, channels), in batches of one shape.
+
+    A network without a memory only; see ``sequence_logits_of``.
+    """
     import tensorflow as tf
 
     # Compiling with XLA takes a second or two, which is worthwhile only for many windows.
@@ -131,38 +148,67 @@ def logits_of(network: Any, data: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
+def sequence_logits_of(network: Any, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the logits (n, steps, classes) of windows (n, steps, samples, channels) of a network with a memory.
+
+    The memory is cold before the first window. Every number of steps is compiled once.
+    """
+    import tensorflow as tf
+
+    from training.fitting.sequence_steps import sequence_logits
+
+    forwards = network.__dict__.setdefault("_faultline_forwards", {})
+    steps = windows.shape[1]
+    if steps not in forwards:
+        forwards[steps] = tf.function(lambda given: sequence_logits(network, given), jit_compile=True, autograph=False)
+    padded = np.zeros((SCORING_SEQUENCES, *windows.shape[1:]), np.float32)
+    parts = []
+    for first in range(0, len(windows), SCORING_SEQUENCES):
+        part = windows[first : first + SCORING_SEQUENCES]
+        padded[: len(part)] = part
+        parts.append(forwards[steps](padded).numpy()[: len(part)])
+    return np.concatenate(parts)
+
+
 def fit(
     network: Any,
-    train: Windows,
-    validation: Windows,
+    train: Labelled,
+    validation: Windows | Sequences,
     spec: SignalSpec,
     options: FitOptions,
     checkpoint: Path | None = None,
     on_epoch: Callable[[FitHistory], None] | None = None,
-    beside: Windows | None = None,
+    beside: Labelled | None = None,
 ) -> FitHistory:
     """Fit ``network`` in place and leave it with the weights of its best epoch.
 
     Args:
-        network: a Keras model that maps windows to logits.
-        train: training windows, with their weights.
-        validation: windows of other episodes.
-        spec: spec of the windows, for the scores.
+        network: a Keras model that maps windows to logits, or one with a memory.
+        train: training windows with their weights, or sequences for a network with a memory, in one part or several.
+        validation: windows, or sequences, of other episodes.
+        spec: spec of the windows.
         options: see FitOptions.
         checkpoint: file that is written after every epoch. If it exists already, training resumes after its last
             epoch and ends with the same weights as an uninterrupted training.
         on_epoch: called after every epoch with the history so far.
-        beside: further training windows, which are kept as a separate array.
+        beside: further training windows, or sequences.
 
     Raises:
         TrainingError: the checkpoint belongs to another training, or cannot be written.
     """
     begun = time.perf_counter()
-    parts = [train] if beside is None or not len(beside) else [train, beside]
+    parts = [part for given in (train, beside) for part in _parts(given) if len(part)]
     fingerprint = _fingerprint(network, [*parts, validation], options) if checkpoint else ""
     file = Checkpoint(checkpoint, fingerprint) if checkpoint else None
     optimiser = _optimiser(options, network, steps=options.epochs * -(-sum(map(len, parts)) // options.batch))
-    steps = Steps(network, optimiser, parts, options.batch, options.seed, options.symmetries)
+    steps: Steps | SequenceSteps
+    if has_memory(network):
+        from training.fitting.sequence_steps import SequenceSteps
+
+        sequences = cast("list[Sequences]", parts)
+        steps = SequenceSteps(network, optimiser, sequences, options.batch, options.seed, spec, options.symmetries)
+    else:
+        steps = Steps(network, optimiser, cast("list[Windows]", parts), options.batch, options.seed, options.symmetries)
     history, best = FitHistory(), network.get_weights()
     if file and (state := file.load()):
         for variable, value in zip([*network.variables, *optimiser.variables], state.variables, strict=True):
@@ -208,12 +254,23 @@ def _optimiser(options: FitOptions, network: Any, steps: int) -> keras.optimizer
     )
 
 
-def _score(history: FitHistory, loss: float, network: Any, validation: Windows, spec: SignalSpec) -> None:
+def _parts(given: Labelled | None) -> Sequence[Windows | Sequences]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, Windows | Sequences) else given
+
+
+def _score(history: FitHistory, loss: float, network: Any, validation: Windows | Sequences, spec: SignalSpec) -> None:
     """Append an epoch's losses and scores to the history."""
-    logits = logits_of(network, validation.data)
+    labels, weights = validation.labels.reshape(-1), validation.weights.reshape(-1)
+    if has_memory(network):
+        logits = sequence_logits_of(network, cut_windows(validation.data, spec)).reshape(len(labels), -1)
+    else:
+        logits = logits_of(network, validation.data)
+    learned = weights > 0
     history.loss.append(loss)
-    history.val_loss.append(cross_entropy(logits, validation.labels, validation.weights))
-    history.scores.append(window_scores(validation.labels, logits.argmax(axis=1), spec))
+    history.val_loss.append(cross_entropy(logits[learned], labels[learned], weights[learned]))
+    history.scores.append(window_scores(labels[learned], logits[learned].argmax(axis=1), spec))
 
 
 def _best_epoch(history: FitHistory, select_by: Literal["loss", "accuracy"]) -> int:
@@ -224,7 +281,7 @@ def _best_epoch(history: FitHistory, select_by: Literal["loss", "accuracy"]) -> 
     return ranks.index(max(ranks)) + 1
 
 
-def _fingerprint(network: Any, parts: Sequence[Windows], options: FitOptions) -> str:
+def _fingerprint(network: Any, parts: Sequence[Windows | Sequences], options: FitOptions) -> str:
     """Hash everything that determines the result: network, its initial weights, windows and options."""
     decisive = {key: value for key, value in asdict(options).items() if key != "show_progress"}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())

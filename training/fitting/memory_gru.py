@@ -100,9 +100,7 @@ def _backward(recurrent: Any, states: Any, kept: Sequence[Any], upstream: Any) -
 
     whole = ops.zeros((steps, count, 3 * units))
     start = (ops.zeros((), "int32"), ops.zeros((count, units)), whole, whole)
-    _, _, by_given, by_recalled = ops.while_loop(
-        lambda done, *_: done < steps, step, start, maximum_iterations=steps
-    )
+    _, _, by_given, by_recalled = ops.while_loop(lambda done, *_: done < steps, step, start, maximum_iterations=steps)
     rows = ops.reshape(by_recalled, (-1, 3 * units))
     by_recurrent = ops.matmul(ops.transpose(ops.reshape(before, (-1, units))), rows)
     return by_given, by_recurrent, ops.sum(rows[:, 2 * units :], axis=0)

@@ -1,0 +1,205 @@
+"""Simulate the sequences from which the `line` network learns: stretches of lives, cut at random.
+
+A network with a memory could learn when things happen instead of what happens: on records that begin some cycles before
+their only event it learns the clock. So a sequence begins anywhere in a life, also within a fault, the quiet before the
+first event lasts from nothing to most of the sequence, and several events may follow one another.
+
+Quiet is a steady state, so it is not simulated: the sinusoids of a record's first cycle are extended backwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domains.powerline.simulator.episodes import HARDER_MIX, ScenarioMix, simulate_lives
+from domains.powerline.simulator.measurement import EXTENDED, USUAL, Instruments, draw_chains, measure, renamed
+from domains.powerline.simulator.network import LOWEST_KV, SAMPLES_PER_CYCLE, ParameterSweep
+from model.spec import SignalSpec
+from stream.windowing import cut_windows
+from training.data.classifier import Classifier
+from training.data.episodes import Episodes
+from training.data.sequences import Sequences, kept, samples_of
+from training.data.windows import QUIET_SHARE, QUIET_WEIGHT, interest, label_windows
+
+STEPS = 128
+"""Windows of a sequence: .64 s at 50 Hz."""
+PART = 1024
+"""Sequences simulated at a time, so that memory never holds all records."""
+GROUPS = 4
+"""Records of a part are solved in groups of similar length."""
+# Quiet before the first event, in windows. A negative number is the number of windows cut off from the record.
+QUIET = (-56, 112)
+# The effect of ten ohms increases as the voltage decreases. On lines of 3 and 6 kV, and on transmission lines scaled to
+# a fraction of their voltage, a network therefore learns the effect of a hundred ohms. On feeders with single-phase
+# loads it learns that some unbalance is not a fault.
+TRAINING_SWEEP = ParameterSweep(kilovolt=(LOWEST_KV, np.inf), unbalanced_share=0.4)
+RESISTIVE_SWEEP = ParameterSweep(kilovolt=(66.0, np.inf), scale=(0.05, 0.5), unbalanced_share=0.2)
+# Harsh instruments whose channels differ more in gain and of which more are reversed: a network that has seen a line for a
+# while can learn what is constant about it.
+DIFFERENT = replace(EXTENDED, gain_error=(0.001, 0.08), faulty=replace(EXTENDED.faulty, turned=0.1))
+# Parts of the training set take turns with these instruments. A network trained only on noisy and inaccurate instruments
+# becomes unsure about faults that usual instruments show clearly, such as a fault of fifty ohms. Broken and miswired
+# instruments are equally frequent in both.
+INSTRUMENTS = (DIFFERENT, replace(USUAL, faulty=DIFFERENT.faulty))
+USUAL_FAULTS = ScenarioMix(fault_share=0.8)
+HARDER = replace(HARDER_MIX, fault_share=0.5)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of life in the training set: its events and its lines."""
+
+    mix: ScenarioMix
+    sweep: ParameterSweep
+
+
+# Parts take turns with these kinds, too.
+KINDS = (
+    Kind(USUAL_FAULTS, TRAINING_SWEEP),
+    Kind(HARDER, TRAINING_SWEEP),
+    Kind(USUAL_FAULTS, RESISTIVE_SWEEP),
+)
+
+
+def training_part(number: int, size: int, spec: SignalSpec, seed: int, folder: Path | None = None) -> Sequences:
+    """Simulate a part of the training set.
+
+    Args:
+        number: number of the part, from 0. Parts take turns with the kinds of lives and with the instruments.
+        size: sequences of the part.
+        spec: spec of the windows.
+        seed: seed of the training set; equal seeds give equal parts.
+        folder: folder in which parts are kept, so that a resumed training does not simulate them again.
+    """
+    # Instruments change after every round of kinds, so that every kind meets all instruments.
+    instruments = INSTRUMENTS[number // len(KINDS) % len(INSTRUMENTS)]
+    kind = KINDS[number % len(KINDS)]
+    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+    def simulated() -> Sequences:
+        return life_sequences(size, own, spec, kind, instruments, first_episode=number * PART)
+
+    if folder is None:
+        return simulated()
+    decisive = repr((seed, number, size, spec.digest, kind, instruments, STEPS, QUIET))
+    key = hashlib.blake2b(decisive.encode(), digest_size=8).hexdigest()
+    return kept(folder / f"sequences-{number:04d}-{key}.npz", simulated)
+
+
+def life_sequences(
+    n: int,
+    seed: int,
+    spec: SignalSpec,
+    kind: Kind,
+    instruments: Instruments,
+    *,
+    steps: int = STEPS,
+    first_episode: int = 0,
+) -> Sequences:
+    """Simulate ``n`` sequences of one kind of life.
+
+    Args:
+        n: number of sequences.
+        seed: seed of the lives, instruments and cuts.
+        spec: spec of the windows.
+        kind: events and lines.
+        instruments: distribution from which each line's instruments are drawn.
+        steps: windows of a sequence.
+        first_episode: number of the first sequence.
+    """
+    rng = np.random.default_rng(seed)
+    episodes, shares, frequency = _lives(n, rng, spec, kind, steps)
+    chain = draw_chains(n, rng, instruments)
+    samples = measure(episodes.samples, chain, rng, frequency)
+    labels, weights = label_windows(renamed(episodes.labels, chain), episodes.settled, spec)
+    weights = weights * shares * np.where(shares == np.float32(QUIET_SHARE), np.float32(QUIET_WEIGHT), np.float32(1))
+    return Sequences(samples, labels, weights, np.arange(first_episode, first_episode + n))
+
+
+def _lives(
+    n: int, rng: np.random.Generator, spec: SignalSpec, kind: Kind, steps: int
+) -> tuple[Episodes, NDArray[np.float32], NDArray[np.float64]]:
+    """Return cut lives as they happen on the line, the interest (n, steps) of their windows, and relative frequencies."""
+    # Sorted, so that records of a group have about the same length.
+    quiet = np.sort(rng.integers(QUIET[0], round(QUIET[1] * steps / STEPS), n, endpoint=True))
+    length = samples_of(steps, spec)
+    parts, shares, frequencies = [], [], []
+    for own in np.array_split(quiet, GROUPS):
+        if not len(own):
+            continue
+        needed = length - int(own.min()) * spec.hop
+        record = simulate_lives(
+            len(own), int(rng.integers(2**31)), needed, mix=kind.mix, sweep=kind.sweep, first=(1, 4)
+        )
+        frequency = np.array([float(line["frequency_hz"]) / float(line["nominal_hz"]) for line in record.lines])
+        share = interest(record, spec)
+        before = steady_state(record.samples, max(0, int(own.max())) * spec.hop, frequency)
+        parts.append(_cut(record, before, own, length, spec))
+        shares.append(np.stack([_window_shares(row, q, steps) for row, q in zip(share, own, strict=True)]))
+        frequencies.append(frequency)
+    return Episodes.joined(parts), np.concatenate(shares), np.concatenate(frequencies)
+
+
+def steady_state(samples: NDArray[np.float32], count: int, frequency: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the ``count`` samples before records that begin with one cycle of a steady state.
+
+    Args:
+        samples: records float32 (n, t, channels), without imperfections of instruments.
+        count: number of samples to return per record.
+        frequency: frequency of every record relative to nominal, (n,).
+
+    Returns:
+        float32 (n, count, channels), the last one directly before the record.
+    """
+    turn = 2 * np.pi * frequency[:, None] * np.arange(-count, SAMPLES_PER_CYCLE) / SAMPLES_PER_CYCLE
+    waves = np.stack([np.cos(turn), np.sin(turn)], axis=2)
+    seen, earlier = waves[:, count:], waves[:, :count]
+    parts = np.linalg.pinv(seen) @ samples[:, :SAMPLES_PER_CYCLE].astype(np.float64)
+    return np.asarray(earlier @ parts, np.float32)
+
+
+def _cut(
+    record: Episodes, before: NDArray[np.float32], quiet: NDArray[np.intp], length: int, spec: SignalSpec
+) -> Episodes:
+    """Return records of ``length`` samples that begin ``quiet`` (n,) windows before the simulated ones."""
+    # Steady states and records lie behind one another; every line takes its part.
+    begin = before.shape[1] - quiet * spec.hop
+    which = begin[:, None] + np.arange(length)
+    samples = np.take_along_axis(np.concatenate([before, record.samples], axis=1), which[:, :, None], axis=1)
+    steady = before.shape[:2]
+    labels = np.concatenate([np.full(steady, spec.none_index, np.int8), record.labels], axis=1)
+    settled = np.concatenate([np.ones(steady, bool), record.settled], axis=1)
+    return Episodes(
+        samples,
+        np.take_along_axis(labels, which, axis=1),
+        np.take_along_axis(settled, which, axis=1),
+        record.events,
+        record.lines,
+    )
+
+
+def _window_shares(share: NDArray[np.float32], quiet: int, steps: int) -> NDArray[np.float32]:
+    """Return the interest (steps,) of a sequence's windows from that of its record's windows."""
+    if quiet <= 0:
+        return share[-quiet : steps - quiet]
+    return np.concatenate([np.full(quiet, QUIET_SHARE, np.float32), share[: steps - quiet]])
+
+
+def hard_sequences(sequences: Sequences, classify: Classifier, spec: SignalSpec, count: int) -> Sequences:
+    """Return the ``count`` sequences that ``classify`` gets most wrong, by the weighted loss of their windows.
+
+    The two three-phase faults cannot be distinguished, so doubt between them does not count.
+    """
+    merged = np.array(spec.equivalent_indices())
+    loss = np.empty(len(sequences))
+    for first in range(0, len(sequences), PART):
+        part = sequences.take(np.arange(first, min(first + PART, len(sequences))))
+        probabilities = classify(cut_windows(part.data, spec))
+        right = (probabilities * (merged == merged[part.labels][..., None])).sum(axis=2)
+        loss[first : first + len(part)] = (part.weights * -np.log(np.maximum(right, 1e-4))).sum(axis=1)
+    return sequences.take(np.sort(np.argsort(-loss, kind="stable")[:count]))
