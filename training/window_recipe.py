@@ -18,6 +18,7 @@ from training.data.classifier import Classifier
 from training.data.feedback import feedback_scores, split_feedback, weighted_feedback
 from training.data.windows import Windows, split_by_episode
 from training.errors import TrainingError
+from training.evaluation.classifier import classify_single
 from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
 from training.recipe import EvaluationOptions, Recipe, TrainOptions
 
@@ -159,7 +160,7 @@ class WindowRecipe(Recipe):
         unguarded = classifier_of(network, calibrated.temperature)
         classify = with_rejection(unguarded, bounds, spec)
         metrics: dict[str, Any] = {
-            "test": rounded(window_scores(test.labels, classify(test.data).argmax(axis=1), spec)),
+            "test": rounded(window_scores(test.labels, classify_single(classify, test.data).argmax(axis=1), spec)),
             "calibration": calibrated.as_metrics(),
             "validation": validation_scores(history),
             "training": training_scores(network, train, spec),
@@ -205,7 +206,7 @@ class WindowRecipe(Recipe):
             windows = self.evaluation_windows(options, artefact)
             windows = windows.take(windows.weights >= 1.0)
             source = f"{len(windows):,} windows of {spec.name}, seed {options.seed}, each lying fully in one state"
-            predictions = Predictions(windows.labels, classify(windows.data), windows.episode, source)
+            predictions = Predictions(windows.labels, classify_single(classify, windows.data), windows.episode, source)
             step("checking for leakage")
             seed, episodes = artefact.manifest.provenance.get("seed"), artefact.manifest.metrics.get("episodes")
             leakage: tuple[LeakageCheck, ...] = ()

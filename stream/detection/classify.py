@@ -19,7 +19,9 @@ ANSWER_BYTES = 500_000
 """Largest size of the probabilities in one ``window-classes`` record: half of what a broker accepts, for any spec."""
 
 Classify = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Function from windows float32 (n, samples, channels) to probabilities float32 (n, classes)."""
+"""Function from windows float32 (lines, steps, samples, channels) to probabilities float32 (lines, steps, classes).
+
+Each line begins cold. Single windows are lines of one step."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -63,17 +65,21 @@ def classify_windows(
 
 
 def with_rejection(classify: Classify, rejection: Rejection | None, spec: SignalSpec) -> Classify:
-    """Wrap a network that has no engine, so that it classifies windows as ``classify_windows`` does.
+    """Wrap a function that classifies whole lines, so that unusable answers become no fault as in a worker.
 
     Args:
-        classify: function that returns probabilities float32 (n, classes) for windows float32 (n, samples, channels).
+        classify: function that returns probabilities float32 (lines, steps, classes) for windows float32 (lines, steps,
+            samples, channels).
         rejection: bounds of the training distribution; None rejects no window.
         spec: signal spec of the windows.
     """
 
     def answer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        is_ood = np.zeros(len(windows), bool) if rejection is None else rejection.is_ood(windows)
-        return reject(classify(windows), is_ood, spec.none_index)[0]
+        shape = windows.shape[:2]
+        flat = windows.reshape(shape[0] * shape[1], *windows.shape[2:])
+        is_ood = np.zeros(len(flat), bool) if rejection is None else rejection.is_ood(flat)
+        answers = classify(windows).reshape(len(flat), len(spec.classes))
+        return reject(answers, is_ood, spec.none_index)[0].reshape(*shape, len(spec.classes))
 
     return answer
 

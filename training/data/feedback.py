@@ -75,7 +75,7 @@ def feedback_scores(classify: Classifier, windows: Windows, spec: SignalSpec) ->
     """Score a classifier, such as a champion or a candidate, on feedback windows.
 
     Args:
-        classify: returns the probabilities (n, classes) of windows (n, samples, channels).
+        classify: see ``Classifier``; each window is a line of one step.
         windows: labelled windows; those that a fault only partly fills are not scored.
         spec: spec of the windows.
 
@@ -88,7 +88,7 @@ def feedback_scores(classify: Classifier, windows: Windows, spec: SignalSpec) ->
     if not len(whole):
         names = ("accuracy", "macro_f1", "merged_accuracy", "merged_macro_f1", "false_alarms", "missed")
         return {"windows": 0, **dict.fromkeys(names)}
-    y_pred = classify(whole.data).argmax(axis=1)
+    y_pred = classify(whole.data[:, None])[:, 0].argmax(axis=1)
     quiet, predicted_quiet = whole.labels == spec.none_index, y_pred == spec.none_index
     scores = window_scores(whole.labels, y_pred, spec)
     return {

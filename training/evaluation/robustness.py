@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.spec import SignalSpec
-from stream.windowing import cut_windows
 from training.data.classifier import Baseline, Classifier
 from training.data.episodes import Episodes
 from training.document import delays
 from training.errors import TrainingError
+from training.evaluation.classifier import classify_at_ends, classify_record
 from training.evaluation.conditions.cells import (
     KEPT,
     events,
@@ -68,11 +67,15 @@ class _Run:
 
     def cell(self, trial: Trial, condition: str, unit: str, level: int, value: Value) -> ConditionCell:
         spec, records = self.recipe.spec, trial.episodes.samples
-        probabilities = self._probabilities(records)
+        probabilities = classify_record(self.classify, records, spec)
         y_pred = probabilities.argmax(axis=2)
         scored = scored_windows(trial, spec)
         windows = scored.windows(records, spec.samples)
-        scored_pred = self.classify(windows).argmax(axis=1) if trial.ends is not None else scored.at(y_pred, spec)
+        if trial.ends is None:
+            scored_pred = scored.at(y_pred, spec)
+        else:
+            answers = classify_at_ends(self.classify, records, scored.record, scored.end, spec)
+            scored_pred = answers.argmax(axis=1)
         first_windows = records[scored.record, : spec.samples]
         merge = spec.equivalent_indices()
         per_record = tables(scored, scored_pred, len(records), spec)
@@ -110,12 +113,6 @@ class _Run:
             faults=happened.injected,
         )
 
-    def _probabilities(self, records: NDArray[np.float32]) -> NDArray[np.float32]:
-        spec = self.recipe.spec
-        windows = cut_windows(records, spec)
-        flat = np.ascontiguousarray(windows).reshape(-1, *spec.window_shape)
-        return self.classify(flat).reshape(*windows.shape[:2], -1)
-
 
 def evaluate(
     classifier: Classifier,
@@ -130,7 +127,7 @@ def evaluate(
     """Score a classifier under conditions with five severities each.
 
     Args:
-        classifier: returns the probabilities (k, classes) of windows float32 (k, samples, channels).
+        classifier: see ``training.data.classifier.Classifier``; every record is a line that begins cold.
         recipe: recipe of the windows' spec, which supplies the clean records and the baselines.
         conditions: conditions as returned by ``recipe.conditions.chosen``.
         seed: the same seed gives the same records; only results on equal seeds are comparable.

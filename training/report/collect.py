@@ -179,7 +179,7 @@ def _errors(
 
 def _classifier(engine: Engine, artefact: Artefact) -> Classifier:
     """Return a classifier that, like a worker, counts out-of-distribution windows as no fault."""
-    return with_rejection(engine.classify, artefact.manifest.rejection, artefact.manifest.spec)
+    return with_rejection(engine.follow_records, artefact.manifest.rejection, artefact.manifest.spec)
 
 
 def _conditions(

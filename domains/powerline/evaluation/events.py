@@ -26,7 +26,7 @@ def evaluate_line(classify: Classifier, spec: SignalSpec, seed: int, lines: int)
     """Score a classifier on a mixed scenario and on one of non-faults only, both of ``lines`` lines.
 
     Args:
-        classify: function that returns the probabilities (n, classes) of windows (n, samples, channels).
+        classify: see ``training.data.classifier.Classifier``.
         spec: spec of the windows.
         seed: seed of the two scenarios.
         lines: number of lines in each scenario; every line is recorded for 64 s with one event in every 3.2 s.

@@ -14,6 +14,7 @@ from model.artefact import Artefact
 from model.spec import SignalSpec
 from training.data.classifier import Classifier
 from training.data.windows import Windows
+from training.evaluation.classifier import classify_single
 from training.evaluation.documents import DataSummary, Elsewhere, Failure, LeakageCheck, Slice
 from training.evaluation.evaluation import (
     MOST_FAILURES,
@@ -38,7 +39,7 @@ def evaluate_instant_model(classify: Classifier, artefact: Artefact, data: Path,
     """Evaluate an `instant` classifier on the rows that its training held out.
 
     Args:
-        classify: function that returns the probabilities (n, classes) of windows.
+        classify: see ``training.data.classifier.Classifier``.
         artefact: artefact whose manifest names the split and the seed of its training.
         data: path of ``classData.csv``.
         step: called with a description of each step.
@@ -56,7 +57,7 @@ def evaluate_instant_model(classify: Classifier, artefact: Artefact, data: Path,
     train, validation, test = split_classdata(windows, split, drawn)
     parts = {"training": len(train), "validation": len(validation), "test": len(test)}
     train_rows, test_rows = _rows(windows, split, drawn)
-    probabilities = classify(test.data)
+    probabilities = classify_single(classify, test.data)
     source = f"{data.name}, {split} split, test part; intervals over blocks of {BLOCK_ROWS} rows"
     predictions = Predictions(test.labels, probabilities, test_rows // BLOCK_ROWS, source)
     elsewhere = _elsewhere(metrics, "random" if split == "blocks" else "blocks")

@@ -55,7 +55,7 @@ def evaluate_line_model(
     """Evaluate a `line` classifier.
 
     Args:
-        classify: function that returns the probabilities (n, classes) of windows.
+        classify: see ``training.data.classifier.Classifier``.
         artefact: artefact whose manifest describes the data of its training.
         scenarios: result of ``line_scenarios``.
         seed: seed of the scenarios.

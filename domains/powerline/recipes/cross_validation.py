@@ -43,6 +43,7 @@ from model.spec import SignalSpec, load_spec
 from training.data.classifier import Classifier
 from training.data.windows import Windows, split_by_episode
 from training.errors import TrainingError
+from training.evaluation.classifier import classify_single
 from training.evaluation.fold_groups import forget_groups, kept_group
 from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
 from training.fitting.fit import FitHistory, make_repeatable
@@ -207,7 +208,7 @@ def _scores(
 
 
 def _scored(name: str, whole: Windows, classify: Classifier, spec: SignalSpec) -> Iterator[tuple[str, WindowScores]]:
-    y_pred = classify(whole.data).argmax(axis=1)
+    y_pred = classify_single(classify, whole.data).argmax(axis=1)
     for which, rows in (("faults", whole.labels != spec.none_index), ("all", np.ones(len(whole), bool))):
         scores = window_scores(whole.labels[rows], y_pred[rows], spec)
         rounded = {key: round(value, 5) for key, value in scores.items()}

@@ -74,7 +74,7 @@ def robustness(
             bar.update(f"{name} {level}" if level else name, completed=next(begun))
 
         result = evaluate(
-            with_rejection(engine.classify, artefact.manifest.rejection, artefact.manifest.spec),
+            with_rejection(engine.follow_records, artefact.manifest.rejection, artefact.manifest.spec),
             recipe,
             wanted,
             SEED if seed is None else seed,

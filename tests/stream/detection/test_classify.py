@@ -6,7 +6,7 @@ import numpy as np
 
 from domains.powerline.rejection import PowerLineRejection
 from model.spec import load_spec
-from stream.detection.classify import classify_windows, is_rejected, reject, with_rejection
+from stream.detection.classify import Classify, classify_windows, is_rejected, reject, with_rejection
 
 SPEC = load_spec("line")
 AG = SPEC.class_index("AG")
@@ -25,6 +25,13 @@ class Bounded:
 
     def is_ood(self, windows: np.ndarray) -> np.ndarray:
         return self.bounds.is_ood(windows)
+
+
+def of_lines(classifier: Bounded) -> Classify:
+    def classify(windows: np.ndarray) -> np.ndarray:
+        return classifier.classify(windows.reshape(-1, *SPEC.window_shape)).reshape(*windows.shape[:2], -1)
+
+    return classify
 
 
 WINDOWS = np.stack([np.full(SPEC.window_shape, level, np.float32) for level in (1, 100, 2, 3)])
@@ -47,11 +54,12 @@ def test_rejected_rows_are_recognised_even_beside_certain_ones() -> None:
 def test_a_network_without_an_engine_is_answered_for_as_a_worker_answers() -> None:
     classifier = Bounded()
     expected, _ = classify_windows(classifier, WINDOWS, SPEC.none_index)
-    answer = with_rejection(classifier.classify, classifier.bounds, SPEC)
-    np.testing.assert_array_equal(answer(WINDOWS), expected)
-    np.testing.assert_array_equal(answer(WINDOWS[:0]), expected[:0])
+    answer = with_rejection(of_lines(classifier), classifier.bounds, SPEC)
+    np.testing.assert_array_equal(answer(WINDOWS[:, None])[:, 0], expected)
+    np.testing.assert_array_equal(answer(WINDOWS[None])[0], expected)
+    np.testing.assert_array_equal(answer(WINDOWS[:0, None])[:, 0], expected[:0])
 
 
 def test_without_bounds_every_window_is_answered() -> None:
-    answer = with_rejection(Bounded().classify, None, SPEC)
-    assert answer(WINDOWS).argmax(axis=1).tolist() == [AG, AG, AG, SPEC.none_index]
+    answer = with_rejection(of_lines(Bounded()), None, SPEC)
+    assert answer(WINDOWS[None])[0].argmax(axis=1).tolist() == [AG, AG, AG, SPEC.none_index]

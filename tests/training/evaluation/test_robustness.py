@@ -36,11 +36,12 @@ NAMES = ("noise", "window_position", "non_faults")
 
 
 def like_logistic(windows: np.ndarray) -> np.ndarray:
-    return np.eye(len(SPEC.classes), dtype=np.float32)[logistic(windows, windows)]
+    single = windows.reshape(-1, *SPEC.window_shape)
+    return np.eye(len(SPEC.classes), dtype=np.float32)[logistic(single, single)].reshape(*windows.shape[:2], -1)
 
 
 def silent(windows: np.ndarray) -> np.ndarray:
-    return np.eye(len(SPEC.classes), dtype=np.float32)[np.zeros(len(windows), int)]
+    return np.eye(len(SPEC.classes), dtype=np.float32)[np.zeros(windows.shape[:2], int)]
 
 
 @pytest.fixture(scope="module")
