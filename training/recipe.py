@@ -49,6 +49,7 @@ class TrainOptions:
     patience: int | None = None  # a fit ends after this many epochs without improvement
     most_test_lines: int | None = None  # largest number of lines in the recipe's own test
     work_dir: Path | None = None  # folder of checkpoints, from which a killed training resumes
+    without: tuple[str, ...] = ()  # conditions whose events and instruments the training data must not contain
     show_progress: bool = True
     on_epoch: Callable[[FitHistory], None] | None = None  # called after every epoch with the fit's epochs so far
 
@@ -140,6 +141,13 @@ class Recipe(ABC):
             TrainingError: the recipe has no such records.
         """
         raise TrainingError(f"the recipe for spec {self.spec.name!r} has no records to alter, and so no conditions")
+
+    def clean_lives(self, n: int, seed: int) -> Episodes | None:
+        """Return ``n`` longer records, in which several events follow quiet times of any length; None without lives.
+
+        A classifier with a memory could learn when the event of a short record happens. On lives it cannot.
+        """
+        return None
 
     def memory(self, evaluation_lines: int) -> MemoryNeed | None:
         """Return the memory that a training takes; None if it was not measured, and then no training is made smaller.

@@ -9,7 +9,7 @@ same sum of a fixed baseline; the mean of these ratios over all conditions is gi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -31,7 +31,7 @@ from training.evaluation.conditions.cells import (
     tables,
 )
 from training.evaluation.conditions.condition import LEVELS, Condition, Trial, Value
-from training.evaluation.conditions.results import CLEAN, ConditionCell, RobustnessResult
+from training.evaluation.conditions.results import CLEAN, LIFE, RECORD, ConditionCell, Kind, RobustnessResult
 
 __all__ = ["EPISODES", "QUICK_EPISODES", "SEED", "evaluate", "mean_corruption_error"]
 
@@ -58,12 +58,31 @@ class Reference(Protocol):
     def clean_records(self, n: int, seed: int) -> Episodes:
         """Return ``n`` records of the kind that training simulates, which the conditions then alter."""
 
+    def clean_lives(self, n: int, seed: int) -> Episodes | None:
+        """Return ``n`` longer records with several events after quiet times of any length; None without lives."""
+
 
 @dataclass(frozen=True)
 class _Run:
     classify: Classifier
     recipe: Reference
     seed: int
+    kind: Kind = RECORD
+
+    def cells(
+        self, clean: Episodes, conditions: Sequence[Condition], progress: Progress
+    ) -> tuple[ConditionCell, tuple[ConditionCell, ...]]:
+        """Return the cell of clean records or lives, and the cells of the conditions."""
+        progress(CLEAN, 0)
+        reference = self.cell(Trial(clean), CLEAN, "", 0, "as trained")
+        cells = []
+        for condition in conditions:
+            for level in range(1, LEVELS + 1):
+                progress(condition.name, level)
+                trial = condition.trial(clean, level, self.seed)
+                cell = self.cell(trial, condition.name, condition.unit, level, condition.value(level))
+                cells.append(cell.model_copy(update={"seen": condition.seen}))
+        return reference, tuple(cells)
 
     def cell(self, trial: Trial, condition: str, unit: str, level: int, value: Value) -> ConditionCell:
         spec, records = self.recipe.spec, trial.episodes.samples
@@ -85,10 +104,11 @@ class _Run:
             name: float(macro_f1(tables(scored, rule(windows, first_windows), len(records), spec).sum(axis=0), merge))
             for name, rule in self.recipe.baselines.items()
         }
-        happened = events(trial, probabilities, spec)
+        happened = events(trial, probabilities, spec, lives=self.kind == LIFE)
         found = happened.found > 0
         return ConditionCell(
             condition=condition,
+            kind=self.kind,
             unit=unit,
             level=level,
             value=value,
@@ -121,7 +141,9 @@ def evaluate(
     seed: int = SEED,
     episodes: int = EPISODES,
     *,
+    lives: int | None = None,
     model_id: str = "",
+    without: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> RobustnessResult:
     """Score a classifier under conditions with five severities each.
@@ -132,31 +154,32 @@ def evaluate(
         conditions: conditions as returned by ``recipe.conditions.chosen``.
         seed: the same seed gives the same records; only results on equal seeds are comparable.
         episodes: records per cell; each holds one event, and about two thirds of the events are faults.
+        lives: lives per cell, half as many as records by default; 0 for none.
         model_id: model id to store in the result.
-        progress: called with a condition's name and level before each cell; level 0 is the clean reference.
+        without: conditions that the model's training left out, to store in the result.
+        progress: called with a condition's name and level before each cell; level 0 is the clean reference. Cells of
+            records come before those of lives.
 
     Raises:
         TrainingError: there are no conditions, too few episodes, or no records to alter.
     """
     if not conditions or episodes < 2:
         raise TrainingError("robustness needs at least one condition and two episodes")
-    run = _Run(classifier, recipe, seed)
     report = progress or (lambda name, level: None)
-    report(CLEAN, 0)
-    records = recipe.clean_records(episodes, seed)
-    clean = run.cell(Trial(records), CLEAN, "", 0, "as trained")
-    cells = []
-    for condition in conditions:
-        for level in range(1, LEVELS + 1):
-            report(condition.name, level)
-            trial = condition.trial(records, level, seed)
-            cells.append(run.cell(trial, condition.name, condition.unit, level, condition.value(level)))
+    run = _Run(classifier, recipe, seed)
+    clean, cells = run.cells(recipe.clean_records(episodes, seed), conditions, report)
+    several = episodes // 2 if lives is None else lives
+    long = recipe.clean_lives(several, seed) if several else None
+    clean_life, on_lives = (None, ()) if long is None else replace(run, kind=LIFE).cells(long, conditions, report)
     return RobustnessResult(
         model_id=model_id,
         spec=recipe.spec.name,
         seed=seed,
-        cells=tuple(cells),
+        cells=cells,
         clean=clean,
+        lives=on_lives,
+        clean_life=clean_life,
+        without=tuple(without),
         mean_corruption_error={name: mean_corruption_error(cells, name) for name in recipe.baselines},
         worst=min(cells, key=lambda cell: cell.merged_macro_f1),
     )

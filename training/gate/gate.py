@@ -7,7 +7,7 @@ two equally good models may be several margins worse in a cell of few records.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import sqrt
 from statistics import NormalDist
 from typing import Annotated, Self
@@ -31,7 +31,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 # Tolerance of comparisons. Stored scores are rounded to four digits, so a smaller difference is a rounding error.
 ROUNDING = 1e-9
 CELL = "condition "  # prefix of a criterion's name that concerns one condition and level
-HOLDOUT, ALL = "hold-out", "all"
+HOLDOUT, ALL, ALL_LIVES = "hold-out", "all", "all on lives"
+ON_LIVES = " on lives"  # suffix of a condition's name in the cells of lives
 """Keys of standard errors, in addition to those of conditions ("noise") and cells ("noise/3")."""
 
 
@@ -54,7 +55,9 @@ class GateScores(Document):
     """The scores of one model that the gate evaluates."""
 
     holdout: Share = Field(description="Merged macro-F1 on episodes unseen in training.")
-    cells: dict[str, Share] = Field({}, description="Merged macro-F1 by condition and level, such as 'noise/3'.")
+    cells: dict[str, Share] = Field(
+        {}, description="Merged macro-F1 by condition and level, such as 'noise/3' or 'noise on lives/3'."
+    )
     rule_cells: dict[str, Share] = Field({}, description="The same for the fixed rule that the model is compared with.")
     ece: Share = Field(description="Expected calibration error of the merged classes.")
     events: EventScores | None = None
@@ -105,8 +108,8 @@ def gate(
         candidate: the candidate's scores.
         champion: scores of the model in use on the same episodes and conditions; None for a first model.
         thresholds: limits and margins.
-        errors: standard errors of the differences between the two models' scores, by cell, condition, ALL and HOLDOUT;
-            an absent one counts as 0.
+        errors: standard errors of the differences between the two models' scores, by cell, condition, ALL, ALL_LIVES
+            and HOLDOUT; an absent one counts as 0.
 
     Returns:
         The verdict. A criterion fails if the champion has the score and the candidate lacks it.
@@ -160,10 +163,19 @@ def _against_champion(
 
 
 def _against_rule(candidate: GateScores, thresholds: GateThresholds) -> Iterator[Criterion]:
-    shared = sorted(candidate.cells.keys() & candidate.rule_cells.keys())
+    shared = _of_records(candidate.cells.keys() & candidate.rule_cells.keys())
     if shared:
         own, rule = _mean(candidate.cells, shared), _mean(candidate.rule_cells, shared)
         yield _at_least(f"mean of conditions beside {thresholds.rule_name}", own, rule + thresholds.rule_margin, "")
+
+
+def _condition(cell: str) -> str:
+    return cell.partition("/")[0]
+
+
+def _of_records(cells: Iterable[str]) -> list[str]:
+    """Return the names of the cells that hold one event a record, sorted."""
+    return sorted(name for name in cells if not _condition(name).endswith(ON_LIVES))
 
 
 def _mean(scores: Mapping[str, float], names: Sequence[str]) -> float:
@@ -179,9 +191,16 @@ def _means(
         return
     levels: dict[str, list[str]] = {}
     for name in shared:
-        levels.setdefault(name.partition("/")[0], []).append(name)
+        levels.setdefault(_condition(name), []).append(name)
+    lives = [name for name in shared if _condition(name).endswith(ON_LIVES)]
     families = [
-        ("mean of conditions beside the champion", ALL, shared, thresholds.mean_margin, 1),
+        (label, error, cells, thresholds.mean_margin, 1)
+        for label, error, cells in (
+            ("mean of conditions beside the champion", ALL, _of_records(shared)),
+            ("mean of conditions on lives beside the champion", ALL_LIVES, lives),
+        )
+        if cells
+    ] + [
         *(
             (f"mean of condition {name}", name, cells, thresholds.condition_margin, len(levels))
             for name, cells in sorted(levels.items())

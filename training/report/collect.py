@@ -144,7 +144,7 @@ def gate_scores(
 ) -> GateScores:
     """Return the scores that the gate evaluates; ``rule`` is the name of the baseline to beat."""
     events = evaluation.events
-    cells = () if conditions is None else conditions.cells
+    cells = () if conditions is None else conditions.all_cells
     return GateScores(
         holdout=round(evaluation.holdout, 4),
         cells={cell.name: cell.merged_macro_f1 for cell in cells},

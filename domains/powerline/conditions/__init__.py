@@ -1,6 +1,6 @@
-"""Define conditions of power lines for the robustness evaluation: faulty measurements, and other networks."""
+"""Define conditions of power lines: faulty measurements, other networks, broken couplings."""
 
-from domains.powerline.conditions import measurement, network
+from domains.powerline.conditions import measurement, mechanism, network
 from domains.powerline.conditions.registry import CONDITIONS
 
-__all__ = ["CONDITIONS", "measurement", "network"]
+__all__ = ["CONDITIONS", "measurement", "mechanism", "network"]

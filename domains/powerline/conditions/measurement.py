@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.conditions.alterations import absent, coarser, distorted, noisy, one_of_three, subsiding
-from domains.powerline.conditions.records import moments
+from domains.powerline.conditions.records import every_moment
 from domains.powerline.conditions.registry import CONDITIONS
 from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.imperfections import (
@@ -131,8 +131,12 @@ def _phase_loss(clean: Episodes, value: Value, rng: np.random.Generator) -> Epis
     length = min(total, round(float(value) * SAMPLES_PER_CYCLE))
     phase = rng.integers(0, 3, (n, 1))
     channels = np.arange(6) % 3 == phase
-    start = np.clip(moments(clean) - (rng.random(n) * length).astype(np.intp), 0, total - length)
-    return with_samples(clean, absent(clean.samples, channels, start, length))
+    samples = clean.samples
+    for moment in every_moment(clean).T:
+        early = (rng.random(n) * length).astype(np.intp)
+        start = np.where(moment < total, np.clip(moment - early, 0, total - length), total)
+        samples = absent(samples, channels, start, length)
+    return with_samples(clean, samples)
 
 
 @_condition(
@@ -168,9 +172,11 @@ def _reversed_ct(clean: Episodes, value: Value, rng: np.random.Generator) -> Epi
     "gap", "samples", (4, 8, 16, 32, 64), "All channels keep their last value for this long near the inception."
 )
 def _gap(clean: Episodes, value: Value, rng: np.random.Generator) -> Episodes:
-    length = int(float(value))
-    start = np.maximum(moments(clean) + SAMPLES_PER_CYCLE - (rng.random(len(clean)) * 64).astype(np.intp), 1)
-    return with_samples(clean, with_gaps(clean.samples, start, np.full(len(clean), length)))
+    length, samples = np.full(len(clean), int(float(value))), clean.samples
+    for moment in every_moment(clean).T:
+        start = np.maximum(moment + SAMPLES_PER_CYCLE - (rng.random(len(clean)) * 64).astype(np.intp), 1)
+        samples = with_gaps(samples, np.where(moment < samples.shape[1], start, samples.shape[1]), length)
+    return with_samples(clean, samples)
 
 
 @_condition("rate", "per cycle", (24, 16, 12, 8, 6), "Lower sampling rate (16 is half), then linear interpolation.")

@@ -8,7 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from domains.powerline.conditions.alterations import resampled
-from domains.powerline.conditions.records import GOOD, USUAL_MIX, length_samples, resimulated
+from domains.powerline.conditions.records import (
+    FIRST_EVENT_CYCLES,
+    GOOD,
+    USUAL_MIX,
+    kind_of,
+    length_samples,
+    resimulated,
+    simulating,
+    simulating_lives,
+)
 from domains.powerline.conditions.registry import CONDITIONS
 from domains.powerline.simulator.episodes import ScenarioMix, describe, plan_of
 from domains.powerline.simulator.events import BRISK, LineContext, PlannedEvent, cycles
@@ -26,7 +35,7 @@ Simulation = Callable[[int, int, Value], Episodes]
 
 
 class Resimulated(Condition):
-    """Condition with as many records as the clean reference, but with other lines or other events."""
+    """Condition with as many records or lives as the clean reference, but with other lines or other events."""
 
     def __init__(self, name: str, unit: str, values: Sequence[Value], description: str, simulation: Simulation) -> None:
         """Create the condition; ``simulation`` is called with the number of records, the seed and the severity."""
@@ -35,7 +44,8 @@ class Resimulated(Condition):
 
     def trial(self, clean: Episodes, level: int, seed: int) -> Trial:
         """Simulate as many records as ``clean`` has."""
-        return Trial(self._simulation(len(clean), seed, self.value(level)))
+        with simulating(kind_of(clean)):
+            return Trial(self._simulation(len(clean), seed, self.value(level)))
 
 
 class WindowPosition(Condition):
@@ -157,19 +167,31 @@ def _evolving(n: int, seed: int, value: Value) -> Episodes:
     rng = np.random.default_rng(seed)
     network = draw_networks(n, rng)
     length = length_samples()
-    planned = [_spreading(LineContext.of(network, line, BRISK), rng, cycles(float(value))) for line in range(n)]
-    waves = solve(network, [plan_of([what]) for what in planned], length)
+    planned = [
+        _all_spreading(LineContext.of(network, line, BRISK), rng, cycles(float(value)), length) for line in range(n)
+    ]
+    waves = solve(network, [plan_of(what) for what in planned], length)
     chain = draw_chains(n, rng, GOOD)
     samples = measure(waves.samples, chain, rng, network.frequency_hz / network.nominal_hz)
     lines = tuple(describe(network, line) | chain.describe(line) for line in range(n))
-    return Episodes(samples, waves.labels, waves.settled, tuple((what,) for what in planned), lines)
+    return Episodes(samples, waves.labels, waves.settled, tuple(planned), lines)
 
 
-def _spreading(line: LineContext, rng: np.random.Generator, after: int) -> PlannedEvent:
-    """Plan a fault that spreads after ``after`` samples and extinguishes by itself."""
+def _all_spreading(line: LineContext, rng: np.random.Generator, after: int, length: int) -> tuple[PlannedEvent, ...]:
+    """Plan the fault of a record, or the faults of a life of ``length`` samples."""
+    if not simulating_lives():
+        return (_spreading(line, rng, after, (SAMPLES_PER_CYCLE, 6 * SAMPLES_PER_CYCLE)),)
+    events = [_spreading(line, rng, after, (cycles(FIRST_EVENT_CYCLES[0]), cycles(FIRST_EVENT_CYCLES[1])))]
+    while (quiet := events[-1].stop + cycles(2)) < length - cycles(12):
+        events.append(_spreading(line, rng, after, (quiet, quiet + cycles(38))))
+    return tuple(event for event in events if event.start < length)
+
+
+def _spreading(line: LineContext, rng: np.random.Generator, after: int, begin: tuple[int, int]) -> PlannedEvent:
+    """Plan a fault that spreads after ``after`` samples and extinguishes by itself; ``begin`` bounds its inception."""
     first = str(rng.choice(list(SPREADS)))
     second = str(rng.choice(SPREADS[first]))
-    start = int(rng.integers(SAMPLES_PER_CYCLE, 6 * SAMPLES_PER_CYCLE))
+    start = int(rng.integers(*begin))
     ohms, resistance = draw_star(line, rng, first)
     wider, _ = draw_star(line, rng, second)
     out = start + after + cycles(rng.uniform(2.2, 6.0))

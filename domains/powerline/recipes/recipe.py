@@ -139,6 +139,13 @@ class LineRecipe(PowerLineRecipe):
 
         return resimulated(n, seed)
 
+    def clean_lives(self, n: int, seed: int) -> Episodes:
+        """Simulate lives of 160 cycles with several events each, at the spec's instruments of good quality."""
+        from domains.powerline.conditions.records import LIVES, resimulated, simulating
+
+        with simulating(LIVES):
+            return resimulated(n, seed)
+
     def thresholds(self) -> GateThresholds:
         """Return the limits of `line`."""
         from domains.powerline.recipes.thresholds import LineThresholds

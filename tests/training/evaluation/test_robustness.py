@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from training.evaluation.conditions.cells import (
     tables,
 )
 from training.evaluation.conditions.condition import Trial
-from training.evaluation.conditions.results import RobustnessResult
+from training.evaluation.conditions.results import RobustnessResult, mean_by_condition
 from training.evaluation.robustness import evaluate, mean_corruption_error
 from training.metrics import macro_f1 as macro_f1_of_classes
 from training.recipe import recipe_of
@@ -53,6 +54,11 @@ def test_a_result_has_a_cell_for_every_severity_and_names_the_worst(result: Robu
     assert [cell.name for cell in result.cells] == [f"{name}/{level}" for name in NAMES for level in range(1, 6)]
     assert result.worst.merged_macro_f1 == min(cell.merged_macro_f1 for cell in result.cells)
     assert result.clean.level == 0
+    assert [cell.name for cell in result.lives] == [
+        f"{name} on lives/{level}" for name in NAMES for level in range(1, 6)
+    ]
+    assert result.clean_life is not None
+    assert all(cell.episodes == 15 and cell.kind == "life" for cell in (result.clean_life, *result.lives))
     for cell in (result.clean, *result.cells):
         assert cell.merged_low <= cell.merged_macro_f1 + 0.02
         assert cell.merged_high >= cell.merged_macro_f1 - 0.02
@@ -60,10 +66,25 @@ def test_a_result_has_a_cell_for_every_severity_and_names_the_worst(result: Robu
 
 
 def test_a_classifier_that_is_a_baseline_scores_as_that_baseline_does(result: RobustnessResult) -> None:
-    for cell in (result.clean, *result.cells):
+    for cell in (result.clean, *result.all_cells):
         assert cell.merged_macro_f1 == cell.baselines["logistic"]
     loud = [cell for cell in result.cells if cell.condition != "non_faults"]
     assert mean_corruption_error(loud, "logistic") == 100.0
+
+
+def test_a_condition_says_if_training_contains_it_and_means_are_over_its_levels(result: RobustnessResult) -> None:
+    assert {cell.condition: cell.seen for cell in result.all_cells} == dict.fromkeys(NAMES, True)
+    means = mean_by_condition(result.lives)
+    assert list(means) == list(NAMES)
+    noise = [cell.merged_macro_f1 for cell in result.lives if cell.condition == "noise"]
+    assert means["noise"] == pytest.approx(sum(noise) / 5)
+
+
+def test_a_recipe_without_lives_has_cells_of_records_only() -> None:
+    found = evaluate(silent, RECIPE, RECIPE.conditions.chosen("noise"), seed=4, episodes=4, lives=0)
+    assert (found.lives, found.clean_life) == ((), None)
+    assert '"lives"' not in found.model_dump_json()
+    assert '"kind"' not in found.model_dump_json()
 
 
 def test_a_result_survives_its_file(result: RobustnessResult) -> None:
@@ -76,6 +97,7 @@ def test_the_same_seed_gives_the_same_result(result: RobustnessResult) -> None:
     )
     assert again.cells == tuple(cell for cell in result.cells if cell.condition == "window_position")
     assert again.clean == result.clean
+    assert again.lives == tuple(cell for cell in result.lives if cell.condition == "window_position")
 
 
 def test_a_classifier_that_predicts_no_fault_misses_every_fault_and_raises_no_alarm() -> None:
@@ -85,10 +107,12 @@ def test_a_classifier_that_predicts_no_fault_misses_every_fault_and_raises_no_al
         told.append((name, level))
 
     found = evaluate(silent, RECIPE, RECIPE.conditions.chosen(["non_faults"]), seed=4, episodes=20, progress=progress)
-    assert told == [("clean", 0), *(("non_faults", level) for level in range(1, 6))]
+    assert told == 2 * [("clean", 0), *(("non_faults", level) for level in range(1, 6))]
+    assert found.clean_life is not None
+    assert found.clean_life.missed == found.clean_life.faults > found.clean_life.episodes
     assert found.clean.missed == found.clean.faults > 5
     assert found.clean.delay_cycles_p95 is None
-    for cell in found.cells:
+    for cell in found.all_cells:
         assert (cell.merged_macro_f1, cell.missed, cell.faults) == (1.0, None, 0)
         assert cell.false_alarms_per_line_hour == 0
 
@@ -142,6 +166,10 @@ def test_every_record_stands_for_a_minute_of_a_line() -> None:
     none = np.zeros((6, windows, 12), np.float32)
     none[:, :, 0] = 1
     assert events(trial, none, SPEC).line_hours == pytest.approx(0.1)
+    twice = replace(trial.episodes, events=tuple(happened * 2 for happened in trial.episodes.events))
+    dead = sum(not happened for happened in trial.episodes.events)
+    hours = events(Trial(twice), none, SPEC, lives=True).line_hours
+    assert hours == pytest.approx(0.2 - dead / 60)
 
 
 def test_scored_windows_are_filled_by_one_state() -> None:

@@ -13,7 +13,7 @@ from stream.detection.truth import injected_faults
 from training.data.windows import label_windows, window_ends
 from training.evaluation.conditions.condition import Trial
 
-# Number of events in a line-hour as the gate counts it. Each record here holds one event.
+# Number of events in a line-hour as the gate counts it. Each record here holds one event, and each life several.
 OCCURRENCES_PER_HOUR = 60
 RESAMPLES = 500
 KEPT = 100  # bootstrap samples stored in a cell for paired comparisons: enough for a standard error within 7 %
@@ -110,12 +110,19 @@ def flip_rate(trial: Trial, y_pred: NDArray[np.intp], spec: SignalSpec) -> float
     return float(differ[alike].mean()) if alike.any() else 0.0
 
 
-def events(trial: Trial, probabilities: NDArray[np.float32], spec: SignalSpec) -> EventScore:
+def events(trial: Trial, probabilities: NDArray[np.float32], spec: SignalSpec, *, lives: bool = False) -> EventScore:
     """Score the episodes that the worker's tracker derives from ``probabilities`` (n, windows, classes).
 
-    Every record counts as one of the sixty events of a line-hour, that is, as one minute of which only the record's
+    Every event counts as one of the sixty events of a line-hour, that is, as one minute of which only the record's
     windows hold an event.
+
+    Args:
+        trial: the records.
+        probabilities: float32 (n, windows, classes).
+        spec: spec of the windows.
+        lives: True if records hold several events; otherwise every record counts as one.
     """
     injected = injected_faults(trial.episodes.labels, spec.none_index)
     found = detect_episodes(probabilities, trial.episodes.samples, spec)
-    return score_events(injected, found, spec, len(trial.episodes) / OCCURRENCES_PER_HOUR)
+    occurrences = sum(max(1, len(happened)) for happened in trial.episodes.events) if lives else len(trial.episodes)
+    return score_events(injected, found, spec, occurrences / OCCURRENCES_PER_HOUR)

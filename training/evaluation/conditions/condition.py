@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,7 +40,12 @@ class Condition(ABC):
         unit: unit of ``values``; empty if the values are names.
         values: values of the severities 1…5, the mildest first.
         description: description in one line, for display.
+
+    Attributes:
+        seen: True if the domain's training contains such records, at least at a mild severity.
     """
+
+    seen: bool = False
 
     def __init__(self, name: str, unit: str, values: Sequence[Value], description: str) -> None:
         if len(values) != LEVELS:
@@ -84,13 +89,19 @@ class Altered(Condition):
 class Conditions(Mapping[str, Condition]):
     """The conditions of a domain by name, in the order in which they were registered.
 
+    Args:
+        groups: names of conditions by the name of their group, under which all of them can be chosen.
+        seen: names of the conditions that training contains.
+
     Example:
         >>> sorted(Conditions())
         []
     """
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Mapping[str, Sequence[str]] | None = None, seen: Collection[str] = ()) -> None:
         self._known: dict[str, Condition] = {}
+        self._groups = {name: tuple(members) for name, members in (groups or {}).items()}
+        self._seen = frozenset(seen)
 
     def __getitem__(self, name: str) -> Condition:
         return self._known[name]
@@ -101,19 +112,37 @@ class Conditions(Mapping[str, Condition]):
     def __len__(self) -> int:
         return len(self._known)
 
+    @property
+    def groups(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the conditions by group."""
+        return self._groups
+
     def register(self, condition: Condition) -> Condition:
         """Add a condition; raise TrainingError if its name is taken."""
-        if condition.name in self._known:
+        if condition.name in self._known or condition.name in self._groups:
             raise TrainingError(f"there is a condition {condition.name!r} already; choose another name")
         self._known[condition.name] = condition
+        condition.seen = condition.seen or condition.name in self._seen
         return condition
 
-    def chosen(self, names: Sequence[str] | None = None) -> tuple[Condition, ...]:
-        """Return the conditions of these names, or all; raise TrainingError, which lists them, for an unknown name."""
-        for name in names or ():
-            if name not in self._known:
-                raise TrainingError(f"there is no condition {name!r}; choose from {', '.join(self._known)}")
-        return tuple(self._known[name] for name in names or self._known)
+    def chosen(self, names: str | Sequence[str] | None = None) -> tuple[Condition, ...]:
+        """Return conditions.
+
+        Args:
+            names: names of conditions or groups, or one of them; None or no names for all conditions.
+
+        Raises:
+            TrainingError: a name is unknown; the message lists the known ones.
+        """
+        chosen: dict[str, Condition] = {}
+        for name in (names,) if isinstance(names, str) else names or self._known:
+            for member in self._groups.get(name, (name,)):
+                if member not in self._known:
+                    raise TrainingError(
+                        f"there is no condition {member!r}; choose from {', '.join((*self._known, *self._groups))}"
+                    )
+                chosen[member] = self._known[member]
+        return tuple(chosen.values())
 
 
 def with_samples(episodes: Episodes, samples: NDArray[np.float32]) -> Episodes:

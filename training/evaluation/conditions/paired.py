@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.conditions.results import ConditionCell, RobustnessResult
+from training.evaluation.conditions.results import RECORD, ConditionCell, RobustnessResult
 
-__all__ = ["ALL", "WIDTH", "standard_errors"]
+__all__ = ["ALL", "ALL_LIVES", "WIDTH", "standard_errors"]
 
-ALL = "all"
+ALL, ALL_LIVES = "all", "all on lives"
 WIDTH = 2 * 1.96  # width of a 95 % interval, in standard errors
 
 
@@ -28,11 +28,11 @@ def standard_errors(candidate: RobustnessResult, champion: RobustnessResult) -> 
         champion: results of the other model.
 
     Returns:
-        Standard errors by cell ("noise/3"), by condition ("noise", for the mean of its levels) and for ALL (the mean
-        of all cells).
+        Standard errors by cell ("noise/3"), by family ("noise" or "noise on lives", for the mean of its levels), for
+        ALL (the mean of all cells of records) and for ALL_LIVES (the mean of all cells of lives).
     """
-    other = {cell.name: cell for cell in champion.cells}
-    pairs = {cell.name: (cell, other[cell.name]) for cell in candidate.cells if cell.name in other}
+    other = {cell.name: cell for cell in champion.all_cells}
+    pairs = {cell.name: (cell, other[cell.name]) for cell in candidate.all_cells if cell.name in other}
     same = candidate.seed == champion.seed and all(_comparable(*pair) for pair in pairs.values())
     families = {name: [name] for name in pairs} | _by_condition(pairs)
     if same:
@@ -46,9 +46,10 @@ def standard_errors(candidate: RobustnessResult, champion: RobustnessResult) -> 
 
 
 def _by_condition(pairs: Mapping[str, tuple[ConditionCell, ConditionCell]]) -> dict[str, list[str]]:
-    families: dict[str, list[str]] = {ALL: list(pairs)} if pairs else {}
+    families: dict[str, list[str]] = {}
     for name, (cell, _) in pairs.items():
-        families.setdefault(cell.condition, []).append(name)
+        families.setdefault(ALL if cell.kind == RECORD else ALL_LIVES, []).append(name)
+        families.setdefault(cell.family, []).append(name)
     return families
 
 

@@ -9,6 +9,7 @@ from domains.powerline.conditions import CONDITIONS
 from domains.powerline.conditions.alterations import cycle_rms, resampled, subsiding
 from domains.powerline.conditions.measurement import relabelled
 from domains.powerline.conditions.records import resimulated
+from domains.powerline.conditions.registry import SEEN
 from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 from training.data.episodes import Episodes
@@ -23,6 +24,7 @@ WANTED = {
     "evolving", "current_rating", "sixty_hz", "non_faults", "high_impedance",
     "unbalanced_load",
 }  # fmt: skip
+MECHANISM = {"swapped_later", "clock_drift", "interleaved", "loss_bursts", "frequency_ramp", "ratio_step"}
 ALTERATIONS = sorted(name for name, condition in CONDITIONS.items() if isinstance(condition, Altered))
 GROWING = {"noise", "ct_saturation", "cvt_subsidence", "harmonics", "jitter", "quantisation", "gain_error",
            "current_rating", "dc_offset", "phase_loss", "gap", "rate"}  # fmt: skip
@@ -42,7 +44,12 @@ def deviation(name: str, clean: Episodes, level: int) -> float:
 
 
 def test_the_registry_holds_every_condition_of_the_issue_with_five_severities() -> None:
-    assert set(CONDITIONS) == WANTED
+    assert set(CONDITIONS) >= WANTED | MECHANISM
+    assert {condition.name for condition in CONDITIONS.chosen("base")} == WANTED
+    assert len(CONDITIONS.chosen(["base", "noise"])) == len(WANTED)
+    assert set(SEEN) <= set(CONDITIONS)
+    assert {name for name, condition in CONDITIONS.items() if condition.seen} >= set(SEEN)
+    assert not any(CONDITIONS[name].seen for name in MECHANISM)
     for condition in CONDITIONS.values():
         assert len(condition.values) == len(set(condition.values)) == LEVELS
         assert condition.description
@@ -175,9 +182,9 @@ def test_swapping_phases_renames_the_labels_as_the_meter_sees_them(clean: Episod
     assert [CLASSES[index] for index in named[0]] == ["none", "BG", "CA", "BCG", "ABCG"]
 
 
-def test_only_wiring_changes_the_labels(clean: Episodes) -> None:
+def test_only_wiring_and_time_change_the_labels(clean: Episodes) -> None:
     for name in ALTERATIONS:
-        if name != "swapped_phases":
+        if name not in ("swapped_phases", "swapped_later", "frequency_ramp"):  # the last one moves them in time
             np.testing.assert_array_equal(altered(name, clean, 5).labels, clean.labels)
 
 
