@@ -20,7 +20,7 @@ from model.errors import SpecError
 from model.spec import SignalSpec, load_spec
 from training.data.classifier import Baseline, Classifier
 from training.data.episodes import Episodes
-from training.data.windows import Windows
+from training.data.feedback import Feedback
 from training.errors import TrainingError
 from training.evaluation.conditions.condition import Conditions
 from training.gate.thresholds import GateThresholds
@@ -76,6 +76,8 @@ class Recipe(ABC):
     """Name of the file that training requires, for display; None if the recipe needs no file."""
     evaluation_seed: int = EVALUATION_SEED
     """Seed of an evaluation's data unless another one is given."""
+    steps: int = 0
+    """Number of windows of a sequence from which a network with a memory learns; 0 if it learns from single windows."""
     preparing: str = ""
     """Progress text for the time before the first epoch."""
 
@@ -99,13 +101,14 @@ class Recipe(ABC):
 
     @abstractmethod
     def train(
-        self, options: TrainOptions, feedback: Windows | None = None, champion: Artefact | None = None
+        self, options: TrainOptions, feedback: Feedback | None = None, champion: Artefact | None = None
     ) -> Artefact:
         """Train a model.
 
         Args:
             options: see TrainOptions.
-            feedback: labelled windows from production as additional training data, if the recipe supports them.
+            feedback: labelled windows from production as additional training data, if the recipe supports them:
+                sequences of ``steps`` windows, or single windows if ``steps`` is 0.
             champion: a model of this spec whose weights training starts from, if the recipe supports it.
 
         Raises:

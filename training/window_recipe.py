@@ -10,12 +10,12 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from model.artefact import Artefact
 from stream.detection.classify import with_rejection
-from training.data.classifier import Classifier
-from training.data.feedback import feedback_scores, split_feedback, weighted_feedback
+from training.data.classifier import Classifier, classify_single
+from training.data.feedback import Feedback, feedback_scores, split_feedback, weighted_feedback
 from training.data.windows import Windows, split_by_episode
 from training.errors import TrainingError
 from training.evaluation.classifier import classify_single
@@ -94,7 +94,7 @@ class WindowRecipe(Recipe):
         return options.epochs or self.default_epochs
 
     def train(
-        self, options: TrainOptions, feedback: Windows | None = None, champion: Artefact | None = None
+        self, options: TrainOptions, feedback: Feedback | None = None, champion: Artefact | None = None
     ) -> Artefact:
         """Fit a network, calibrate its temperature and score it.
 
@@ -129,7 +129,8 @@ class WindowRecipe(Recipe):
         make_repeatable(seed)
         windows = self.windows(seed, episodes, options.data)
         train, validation, calibration, test = split_by_episode(windows, SHARES, seed)
-        parts = split_feedback(feedback) if feedback is not None and len(feedback) else None
+        own = cast("Windows | None", feedback)  # this recipe has no steps
+        parts = split_feedback(own) if own is not None and len(own) else None
         if parts is not None:
             train = Windows.joined([train, weighted_feedback(parts.train, train, seed)])
         if champion is None:

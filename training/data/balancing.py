@@ -47,6 +47,32 @@ def balanced(levels: Sequence[NDArray[np.integer]], age: NDArray[np.integer], bu
     return keep
 
 
+def rarest_classes(labels: NDArray[np.integer], weights: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return, for every sequence, that class of its weighted windows which has the least total weight overall.
+
+    A sequence nearly always contains many quiet windows; the class by which it is balanced is the one that it has and
+    few others have.
+
+    Args:
+        labels: class index of each window, (n, steps).
+        weights: weight of each window, (n, steps); windows of weight 0 are ignored.
+
+    Returns:
+        int64 (n,); −1 for a sequence without a weighted window.
+
+    Example:
+        >>> rarest_classes(np.array([[0, 0, 2], [0, 0, 1]]), np.array([[1, 1, 1], [1, 1, 0]])).tolist()
+        [2, 0]
+    """
+    counted = weights > 0
+    if not counted.any():
+        return np.full(len(labels), -1, np.int64)
+    total = np.bincount(labels[counted], weights[counted])
+    scarcity = np.where(counted, total[np.where(counted, labels, 0)], np.inf)
+    chosen = labels[np.arange(len(labels)), scarcity.argmin(axis=1)].astype(np.int64)
+    return np.where(counted.any(axis=1), chosen, -1)
+
+
 def _choose(
     own: NDArray[np.intp],
     levels: Sequence[NDArray[np.integer]],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from domains.powerline.spec import power_line_spec
 from model.artefact import Artefact
@@ -11,7 +11,7 @@ from model.errors import SpecError
 from model.spec import SignalSpec
 from training.data.classifier import Baseline, Classifier
 from training.data.episodes import Episodes
-from training.data.windows import Windows
+from training.data.feedback import Feedback
 from training.errors import TrainingError
 from training.evaluation.conditions.condition import Conditions
 from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
@@ -20,6 +20,7 @@ from training.memory_need import MemoryNeed
 from training.recipe import EvaluationOptions, Recipe, TrainOptions
 
 if TYPE_CHECKING:  # these imports would load TensorFlow or the report, which many processes do not need
+    from training.data.sequences import Sequences
     from training.evaluation.documents import Events, Rejection
     from training.evaluation.evaluation import Evaluation, Progress
 
@@ -67,6 +68,7 @@ class LineRecipe(PowerLineRecipe):
 
     rule = "openxda"
     preparing = "simulating"
+    steps = 128
 
     @property
     def conditions(self) -> Conditions:
@@ -83,7 +85,7 @@ class LineRecipe(PowerLineRecipe):
         return BASELINES
 
     def train(
-        self, options: TrainOptions, feedback: Windows | None = None, champion: Artefact | None = None
+        self, options: TrainOptions, feedback: Feedback | None = None, champion: Artefact | None = None
     ) -> Artefact:
         """Train on simulated episodes, or on those of the data set ``options.data``.
 
@@ -111,7 +113,7 @@ class LineRecipe(PowerLineRecipe):
             show_progress=options.show_progress,
             on_epoch=options.on_epoch,
         )
-        return train_line(asked, feedback, champion)
+        return train_line(asked, cast("Sequences | None", feedback), champion)
 
     def epochs(self, options: TrainOptions, *, warm: bool) -> int:
         """Return the number of epochs of all rounds."""
@@ -165,7 +167,7 @@ class InstantRecipe(PowerLineRecipe):
     needs_data = "classData.csv"
 
     def train(
-        self, options: TrainOptions, feedback: Windows | None = None, champion: Artefact | None = None
+        self, options: TrainOptions, feedback: Feedback | None = None, champion: Artefact | None = None
     ) -> Artefact:
         """Train on both splits, and return the model of the chosen split, by default that of the blocks in time.
 
