@@ -93,7 +93,8 @@ class Ingester:
             if part.spec == self._spec.name:
                 labelled = part.windows["labelled"]
                 self._metrics.store_windows.labels("true").set(labelled)
-                self._metrics.store_windows.labels("false").set(sum(part.windows.values()) - labelled)
+                unlabelled = part.context + sum(part.windows.values()) - labelled
+                self._metrics.store_windows.labels("false").set(unlabelled)
                 self._metrics.store_bytes.set(sum(part.bytes.values()))
 
     def stop(self) -> None:

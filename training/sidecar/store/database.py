@@ -17,7 +17,11 @@ from training.errors import StoreError
 log = structlog.get_logger(__name__)
 
 FILE = "store.sqlite"
-VERSION = 1
+VERSION = 2
+"""Version of the rows. Since version 2, the labelled tier also has rows without a label: the context of labelled
+windows, which an earlier release would take for a class."""
+READABLE = 1
+"""First version whose rows are still read: it has no context, and nothing else is different."""
 PAGE_BYTES = 4096
 WAL_BYTES = 4 * 1024 * 1024  # size of the write-ahead log before its pages are copied into the database
 # Maximum number of free pages that one flush returns to the file system (16 MiB), so that a flush stays short.
@@ -69,6 +73,9 @@ class Database:
                 self._salvage(damage)
             self._connection = _connect(path)
             ((version,),) = self._connection.execute("PRAGMA user_version")
+            if READABLE <= version < VERSION:
+                self._connection.execute(f"PRAGMA user_version={VERSION}")
+                version = VERSION
         if version != VERSION:
             self.close()
             raise StoreError(

@@ -28,6 +28,7 @@ from pydantic import ValidationError
 
 from model.spec import SignalSpec
 from stream.contract import WindowLabel
+from training.data.sequences import Sequences
 from training.data.windows import Windows
 from training.errors import StoreError, TrainingError
 from training.sidecar.store.blocks import UNLABELLED, Arrival
@@ -59,8 +60,9 @@ class StoreSummary:
 
     Attributes:
         spec: name of the spec.
-        windows: number of windows by tier.
-        bytes: size on disk by tier.
+        windows: number of windows by tier, without the context of labelled windows.
+        context: number of unlabelled windows that are kept with the labelled ones that follow them.
+        bytes: size on disk by tier; that of the labelled tier contains the context.
         classes: number of labelled windows by class.
         by_operators: number of windows labelled by operators.
         lines: number of lines with windows.
@@ -71,6 +73,7 @@ class StoreSummary:
 
     spec: str
     windows: dict[str, int]
+    context: int
     bytes: dict[str, int]
     classes: dict[str, int]
     by_operators: int
@@ -83,10 +86,10 @@ class StoreSummary:
 class LabelledStore:
     """Store windows from production and their labels, of any number of specs, in one database in ``folder``.
 
-    Labelled windows are kept longest, and reduced evenly by class, line and day. Unlabelled windows are kept for a
-    limited time, so that an operator can label them later. ``add`` and ``keep_near_event`` may leave windows in memory;
-    ``flush`` writes them in one transaction. A damaged file is renamed with a warning, and its readable part is used.
-    Only one process may open the store at a time.
+    Labelled windows are kept longest, with ``StoreLimits.context_windows`` before them, and reduced evenly by class,
+    line and day. All other windows are kept for a limited time, so that an operator can label them later. ``add`` and
+    ``keep_near_event`` may leave windows in memory; ``flush`` writes them in one transaction. A damaged file is renamed
+    with a warning, and its readable part is used. Only one process may open the store at a time.
 
     Args:
         folder: folder of the store, created if missing; a store of Parquet files in it is converted.
@@ -183,7 +186,8 @@ class LabelledStore:
     def keep_near_event(self, line: str, spec: SignalSpec, first_ns: int, last_ns: int) -> int:
         """Keep the unlabelled windows that start in a range as long as events are kept; return their number.
 
-        Call it for every event, so that its windows are still stored when an operator labels it days later.
+        The context of the range's first window is kept and counted as well. Call this for every event, so that its
+        windows are still stored when an operator labels it days later.
         """
         return self._tiered(spec).keep_near_event(line, first_ns, last_ns)
 
@@ -226,6 +230,21 @@ class LabelledStore:
         tiered = self._tiered(spec)
         self._write()
         return tiered.labelled_windows()
+
+    def sequences(self, spec: SignalSpec, steps: int) -> Sequences:
+        """Return all labelled windows with their context, for a network with a memory.
+
+        Consecutive windows of a line are a stretch, which begins anew after a gap. A stretch is cut into sequences, and
+        one that is too short is padded at its end. Windows without a label have weight 0, all others the weight that
+        ``windows`` gives them. The number of sequences is at most ``training.data.feedback.MAX_SEQUENCES``.
+
+        Args:
+            spec: spec of the windows.
+            steps: number of windows of a sequence.
+        """
+        tiered = self._tiered(spec)
+        self._write()
+        return tiered.labelled_sequences(steps)
 
     def summary(self) -> list[StoreSummary]:
         """Return the summary of every spec, after writing the windows in memory."""
@@ -315,10 +334,14 @@ class LabelledStore:
     def _summary(self, tiered: TieredStore) -> StoreSummary:
         counts = tiered.counts()
         labelled = [(label, given, windows) for tier, label, given, windows, _ in counts if tier == LABELLED]
+        context = sum(windows for label, _, windows in labelled if label == UNLABELLED)
+        held = [sum(row[3] for row in counts if row[0] == tier) for tier in range(len(TIERS))]
+        held[LABELLED] -= context
         labels = {label.label_id for label in self._labels.values() if label.spec == tiered.spec.name}
         return StoreSummary(
             spec=tiered.spec.name,
-            windows={name: sum(row[3] for row in counts if row[0] == tier) for tier, name in enumerate(TIERS)},
+            windows=dict(zip(TIERS, held, strict=True)),
+            context=context,
             bytes={name: sum(row[4] for row in counts if row[0] == tier) for tier, name in enumerate(TIERS)},
             classes={
                 name: sum(windows for label, _, windows in labelled if label == index)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Any, Self
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 from pydantic import Field
 
 from model.frozen import FrozenModel
@@ -18,6 +20,8 @@ from model.spec import SignalSpec
 from stream.contract import NS_PER_S, WindowLabel
 from stream.settings import Settings
 from training.data.balancing import balanced
+from training.data.feedback import MAX_SEQUENCES
+from training.data.sequences import Sequences
 from training.data.windows import Windows
 from training.errors import TrainingError
 from training.sidecar.store.blocks import (
@@ -31,8 +35,8 @@ from training.sidecar.store.blocks import (
     encode,
 )
 from training.sidecar.store.database import PAGE_BYTES, Database
-from training.sidecar.store.episodes import episodes_of, line_hashes, neighbours, window_weights
 from training.sidecar.store.labels import apply_label, class_index, given_ns
+from training.sidecar.store.stretches import feedback_sequences, feedback_windows
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +48,6 @@ LABELLED, NEAR_EVENT, RECENT = range(3)  # positions in TIERS, which are written
 NEVER = -(2**63)
 FILL_AFTER_REDUCTION = 0.8  # share of the limit that a reduction leaves; it is below 1, so that reductions are rare
 MAX_EVENT_RANGES = 20  # number of ranges kept per line for windows that have not arrived yet
-# Weight of a window labelled by an operator, which is better evidence than a label sent with the window.
-OPERATOR_WEIGHT = 3.0
 # SQLite keeps a row of up to MAX_INLINE_BYTES in the table's own page; a longer row gets overflow pages.
 MAX_INLINE_BYTES, ROW_BYTES = 3900, 150
 
@@ -80,10 +82,21 @@ class StoreLimits(FrozenModel):
     pending_windows: int = Field(
         8192, ge=1, description="Number of windows in memory, about 6 MB, at which they are written to disk."
     )
+    context_windows: int = Field(
+        0,
+        ge=0,
+        description="Number of windows kept before a labelled one or an event, for a network with a memory; they count "
+        "towards the size of their tier.",
+    )
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Return the limits set by the settings."""
+    def from_settings(cls, settings: Settings, context_windows: int = 0) -> Self:
+        """Return the limits set by the settings.
+
+        Args:
+            settings: settings of the sidecar.
+            context_windows: number of windows kept before a labelled one, see ``stretches.context_windows``.
+        """
         return cls(
             labelled_bytes=settings.store_labelled_mb * MIB,
             labelled_s=settings.store_labelled_days * DAY_S,
@@ -91,6 +104,7 @@ class StoreLimits(FrozenModel):
             near_event_s=settings.store_event_days * DAY_S,
             recent_bytes=settings.store_waiting_mb * MIB,
             recent_s=settings.store_waiting_hours * 3600,
+            context_windows=context_windows,
         )
 
     def of(self, tier: int) -> tuple[int, float]:
@@ -122,14 +136,16 @@ class _Line:
 class TieredStore:
     """Store the windows of ``spec`` in ``database``, in three tiers.
 
-    Tier ``labelled`` holds labelled windows, ``near_event`` unlabelled windows near an event, and ``recent`` all other
-    windows for a limited time. A window that is labelled later moves to ``labelled``, for which its block is divided.
+    Tier ``labelled`` holds labelled windows and the unlabelled windows before them that are their context,
+    ``near_event`` unlabelled windows near an event, and ``recent`` all other windows for a limited time. A window that
+    is labelled later moves to ``labelled`` with its context, for which their blocks are divided.
     ``write`` and ``apply`` must run in a transaction of the caller.
     """
 
     def __init__(self, database: Database, spec: SignalSpec, limits: StoreLimits) -> None:
         self.spec, self.limits, self._database = spec, limits, database
         self._key = _key_of(spec)
+        self._context_ns = round(limits.context_windows * spec.hop * NS_PER_S / spec.rate_hz)
         self._lines: dict[str, _Line] = {}
         self._promotions: list[tuple[str, int, int]] = []
         self.pending = 0
@@ -192,9 +208,10 @@ class TieredStore:
     def keep_near_event(self, name: str, first_ns: int, last_ns: int) -> int:
         """Move windows that start in a range to tier near_event, since an operator may label them; return their number.
 
-        Windows in the database move with the next ``write``.
+        The context of the range's first window moves as well and is counted. Windows in the database move with the next
+        ``write``.
         """
-        line = self._line(name)
+        line, first_ns = self._line(name), first_ns - self._context_ns
         line.event_ranges = [*line.event_ranges[1 - MAX_EVENT_RANGES :], (first_ns, last_ns)]
         self._promotions.append((name, first_ns, last_ns))
         pending = sum(first_ns <= start_ns <= last_ns for start_ns, _ in line.pending_keys())
@@ -222,8 +239,11 @@ class TieredStore:
         """Write the windows in memory and move those near events; ``written`` then drops them from memory."""
         for name, line in self._lines.items():
             if line.pending:
-                blocks = self._labelled_columns(line).blocks()
-                self._database.run_many(INSERT, [self._row(name, block) for block in blocks])
+                columns = self._labelled_columns(line)
+                self._database.run_many(INSERT, [self._row(name, block) for block in columns.blocks()])
+                labelled_ns = columns.start_ns[columns.label != UNLABELLED]
+                if self._context_ns and len(labelled_ns):
+                    self._keep_context(name, labelled_ns)
         for name, first_ns, last_ns in self._promotions:
             self._promote(NEAR_EVENT, name, first_ns, last_ns)
 
@@ -247,6 +267,13 @@ class TieredStore:
         columns.tier[columns.label != UNLABELLED] = LABELLED
         return columns
 
+    def _keep_context(self, name: str, labelled_ns: NDArray[np.int64]) -> None:
+        """Move the context of labelled windows, whose start times ascend, to their tier."""
+        apart = np.flatnonzero(np.diff(labelled_ns) > self._context_ns)
+        firsts, lasts = labelled_ns[np.r_[0, apart + 1]], labelled_ns[np.r_[apart, len(labelled_ns) - 1]]
+        for first_ns, last_ns in zip(firsts.tolist(), lasts.tolist(), strict=True):
+            self._promote(LABELLED, name, first_ns - self._context_ns, last_ns)
+
     def _row(self, name: str, block: Block) -> tuple[Any, ...]:
         data = encode(block, self.spec)
         size = ROW_BYTES + len(data)
@@ -259,7 +286,10 @@ class TieredStore:
         """Apply a label to the windows that it covers; return the number of those in the database."""
         if not self.remember_label(label):
             return 0
-        return self._promote(LABELLED, label.line, label.first_ns, label.last_ns, label)
+        found = self._promote(LABELLED, label.line, label.first_ns, label.last_ns, label)
+        if found and self._context_ns:
+            self._promote(LABELLED, label.line, label.first_ns - self._context_ns, label.first_ns - 1)
+        return found
 
     def _promote(self, tier: int, name: str, first_ns: int, last_ns: int, label: WindowLabel | None = None) -> int:
         """Move stored windows of a range from lower tiers to ``tier``, and apply ``label``, if any, to the whole range.
@@ -322,7 +352,10 @@ class TieredStore:
         self._database.run_many(DELETE, gone)
 
     def _reduce_labelled(self) -> None:
-        """Delete labelled windows evenly by class, line and day; windows labelled by operators are separate classes."""
+        """Delete labelled windows evenly by class, line and day; windows labelled by operators are separate classes.
+
+        Context belongs to the class of the windows that follow it; it is older than they are, so it leaves before them.
+        """
         query = (
             "SELECT id, line, label, operator_ns>0, first_ns, last_ns, windows FROM block "
             "WHERE spec=? AND tier=? ORDER BY id"
@@ -330,6 +363,7 @@ class TieredStore:
         numbers, names, *others = zip(*self._database.rows(query, self._key, LABELLED), strict=True)
         label, by_operator, first_ns, last_ns, count = np.array(others, np.int64)
         line = np.unique(names, return_inverse=True)[1]
+        label, by_operator = _following_label(line, first_ns, label, by_operator)
         own = np.repeat(np.arange(len(count)), count)
         place = np.arange(len(own)) - np.repeat(np.cumsum(count) - count, count)
         # Grouping by day and ordering by age need no exact times: assume that a block's windows are evenly spaced.
@@ -349,31 +383,22 @@ class TieredStore:
 
     def labelled_windows(self) -> Windows:
         """Return the labelled windows in the database, ordered by line and time, with weights and episodes."""
+        return feedback_windows(self._labelled_lines(), self.spec)
+
+    def labelled_sequences(self, steps: int) -> Sequences:
+        """Return the labelled windows in the database with their context as sequences of ``steps`` windows."""
+        return feedback_sequences(self._labelled_lines(), self.spec, steps, MAX_SEQUENCES)
+
+    def _labelled_lines(self) -> Iterator[tuple[str, list[Block]]]:
+        """Yield name and blocks of every line that has labelled windows, in order of the names."""
         # "+tier" keeps SQLite from using the index of tiers: in a snapshot all blocks are labelled, and the index of
         # times gives them in order.
-        query = f"SELECT id, line, {COLUMNS} FROM block WHERE spec=? AND +tier=? ORDER BY line, first_ns"  # noqa: S608
-        names, blocks = [], []
-        for number, name, *row in self._database.each(query, self._key, LABELLED):
-            block = self._block(number, row)
-            if block is not None:
-                names.append(name)
-                blocks.append(block)
-        if not blocks:
-            return Windows.empty(self.spec)
-        count = [len(block) for block in blocks]
-        line = np.repeat(np.unique(names, return_inverse=True)[1], count)
-        start_ns = np.concatenate([block.start_ns for block in blocks])
-        order = np.lexsort((start_ns, line))
-        line, start_ns = line[order], start_ns[order]
-        label, operator_ns = (
-            np.repeat([getattr(block, column) for block in blocks], count)[order] for column in ("label", "operator_ns")
-        )
-        windows = np.concatenate([block.windows for block in blocks])[order]
-        weights = window_weights(label, neighbours(line, start_ns), self.spec)
-        weights[operator_ns > 0] *= OPERATOR_WEIGHT
-        hashes = np.repeat(line_hashes(names), count)[order]
-        episode, mask = episodes_of(hashes, start_ns, label, self.spec)
-        return Windows(windows, label.astype(np.int32), weights, episode).take(mask)
+        query = f"SELECT line, id, {COLUMNS} FROM block WHERE spec=? AND +tier=? ORDER BY line, first_ns"  # noqa: S608
+        for name, rows in groupby(self._database.each(query, self._key, LABELLED), itemgetter(0)):
+            found = [self._block(number, row) for _, number, *row in rows]
+            blocks = [block for block in found if block is not None]
+            if any(block.label != UNLABELLED for block in blocks):
+                yield name, blocks
 
     def counts(self) -> list[tuple[int, int, bool, int, int]]:
         """Return rows of tier, label, whether an operator set the label, number of windows, and bytes."""
@@ -396,3 +421,21 @@ def _key_of(spec: SignalSpec) -> str:
     """Return a short text that is equal for specs whose samples and labels have the same meaning."""
     about = [spec.channels, spec.samples, spec.hop, spec.period_samples, spec.class_names]
     return f"{spec.name}:{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]}"
+
+
+def _following_label(
+    line: NDArray[np.intp], first_ns: NDArray[np.int64], label: NDArray[np.int64], by_operator: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return label and origin of the label of every block (n,); an unlabelled block has those of the line's next one.
+
+    A block without any labelled block behind it stays unlabelled.
+    """
+    order = np.lexsort((first_ns, line))
+    source = np.arange(len(line))
+    following, following_line = -1, -1
+    for k in order[::-1].tolist():
+        if label[k] != UNLABELLED:
+            following, following_line = k, line[k]
+        elif following_line == line[k]:
+            source[k] = following
+    return label[source], by_operator[source]

@@ -18,13 +18,15 @@ from hypothesis import strategies as st
 
 from model.spec import load_spec
 from stream.contract import WindowLabel
+from stream.windowing import cut_windows
 from training.data.balancing import balanced, fair_shares
 from training.data.windows import split_by_episode
 from training.errors import StoreError, TrainingError
 from training.sidecar.store import store as store_module
 from training.sidecar.store.episodes import episodes_of, window_weights
 from training.sidecar.store.store import LabelledStore
-from training.sidecar.store.tiers import DAY_S, OPERATOR_WEIGHT, StoreLimits
+from training.sidecar.store.stretches import OPERATOR_WEIGHT
+from training.sidecar.store.tiers import DAY_S, StoreLimits
 
 SPEC = load_spec("line")
 HOP_NS = 5_000_000
@@ -39,6 +41,14 @@ def windows(count: int, first: int = 0, seed: int = 0) -> Made:
     number = np.arange(first, first + count)
     noise = np.random.default_rng(seed).standard_normal((count, *SPEC.window_shape)).astype(np.float32)
     return BEGIN_NS + number * HOP_NS, number, noise
+
+
+def wave(count: int, first: int = 0) -> Made:
+    """Return start times, numbers and windows of one wave, which therefore agree where they overlap."""
+    number = np.arange(first, first + count)
+    samples = np.random.default_rng(1).standard_normal(((first + count) * SPEC.hop + SPEC.samples, 6))
+    cut = cut_windows(samples.astype(np.float32), SPEC)[first : first + count]
+    return BEGIN_NS + number * HOP_NS, number, np.ascontiguousarray(cut)
 
 
 def fill(store: LabelledStore, line: str, count: int, labels: object = None, first: int = 0) -> int:
@@ -151,6 +161,88 @@ def test_windows_near_an_event_outlast_the_ring(tmp_path: Path) -> None:
     store.flush()
     assert store.summary()[0].windows == {"labelled": 50, "near_event": 0, "recent": 0}
     store.close()
+
+
+WITH_CONTEXT = SMALL.model_copy(update={"context_windows": 20})
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_label_keeps_the_context_of_its_windows(tmp_path: Path, flushed: bool) -> None:
+    now = [BEGIN_NS]
+    with LabelledStore(tmp_path, WITH_CONTEXT, clock=lambda: now[0]) as store:
+        store.add("a", SPEC, *wave(150))
+        if flushed:
+            store.flush()
+        store.apply(operator_label("AG", 100, 119))
+        summary = store.summary()[0]
+        assert (summary.windows["labelled"], summary.context) == (20, 20)
+        now[0] += round(2 * DAY_S * 1e9)
+        store.flush()
+        summary = store.summary()[0]
+        assert summary.windows == {"labelled": 20, "near_event": 0, "recent": 0}
+        assert summary.context == 20
+        assert summary.classes["AG"] == 20
+        store.snapshot(tmp_path / "snapshot")
+    with LabelledStore(tmp_path / "snapshot") as frozen:
+        found = frozen.sequences(SPEC, 64)
+        assert len(frozen.windows(SPEC)) == 20
+    assert np.flatnonzero(found.weights[0]).tolist() == list(range(20, 40))
+    assert np.array_equal(cut_windows(found.data[0], SPEC)[:40], wave(150)[2][80:120])
+
+
+def test_the_context_of_an_event_waits_for_its_label_as_long_as_the_event(tmp_path: Path) -> None:
+    now = [BEGIN_NS]
+    with LabelledStore(tmp_path, WITH_CONTEXT, clock=lambda: now[0]) as store:
+        store.add("a", SPEC, *wave(150))
+        first_ns, last_ns = BEGIN_NS + 100 * HOP_NS, BEGIN_NS + 119 * HOP_NS
+        assert store.keep_near_event("a", SPEC, first_ns, last_ns) == 40
+        store.flush()
+        now[0] += round(20 * DAY_S * 1e9)
+        store.flush()
+        assert store.summary()[0].windows == {"labelled": 0, "near_event": 40, "recent": 0}
+        store.apply(operator_label("none", 100, 119))
+        assert np.flatnonzero(store.sequences(SPEC, 64).weights[0]).tolist() == list(range(20, 40))
+
+
+def test_windows_that_come_with_labels_keep_the_context_that_came_before(tmp_path: Path) -> None:
+    times, numbers, data = wave(150)
+    with LabelledStore(tmp_path, WITH_CONTEXT) as store:
+        store.add("a", SPEC, times[:100], numbers[:100], data[:100])
+        store.flush()
+        store.add("a", SPEC, times[100:], numbers[100:], data[100:], [AG] * 50)
+        summary = store.summary()[0]
+    assert (summary.windows["labelled"], summary.context, summary.windows["recent"]) == (50, 20, 80)
+
+
+def test_context_leaves_with_the_windows_that_follow_it_and_never_instead_of_them(tmp_path: Path) -> None:
+    limits = WITH_CONTEXT.model_copy(update={"labelled_bytes": 200_000})
+    with LabelledStore(tmp_path, limits) as store:
+        for k in range(30):
+            first = 1000 * k
+            times, numbers, data = windows(60, first)
+            store.add("a", SPEC, times[:40], numbers[:40], data[:40])
+            store.add("a", SPEC, times[40:], numbers[40:], data[40:], [AG if k == 0 else NONE] * 20)
+        store.flush()
+        summary = store.summary()[0]
+        assert summary.bytes["labelled"] <= 200_000
+        assert summary.classes["AG"] == 20
+        newest = store.sequences(SPEC, 64)
+    assert 0 < summary.classes["none"] < 29 * 20
+    assert abs(summary.context - summary.windows["labelled"]) <= 20
+    assert len(newest) > 0
+
+
+def test_a_store_of_the_version_before_is_read_and_its_windows_have_no_context(tmp_path: Path) -> None:
+    with LabelledStore(tmp_path, SMALL) as store:
+        store.add("a", SPEC, *wave(40), [AG] * 40)
+        store.add("b", SPEC, *(part[10:11] for part in wave(40)), [BG])
+        store._database.rows("PRAGMA user_version=1")
+    with LabelledStore(tmp_path, WITH_CONTEXT) as store:
+        found = store.sequences(SPEC, 32)
+        assert store._database.rows("PRAGMA user_version") == [(2,)]
+        assert store.summary()[0].context == 0
+    assert sorted(np.count_nonzero(found.weights, axis=1).tolist()) == [1, 8, 32]
+    assert found.labels[found.weights > 0].tolist().count(BG) == 1
 
 
 def test_the_ring_stays_within_its_bytes_and_drops_the_oldest(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_salvage_that_was_killed_begins_again_or_is_ended(path: Path, killed: 
 
 def test_a_file_of_a_later_version_is_left_alone(path: Path) -> None:
     with LabelledStore(path.parent, SMALL) as store:
-        store._database.rows("PRAGMA user_version=2")
-    with pytest.raises(StoreError, match="the store has version 2, not 1"):
+        store._database.rows("PRAGMA user_version=3")
+    with pytest.raises(StoreError, match="the store has version 3, not 2"):
         LabelledStore(path.parent, SMALL)
     assert sorted(place.name for place in path.parent.iterdir()) == [".lock", FILE]

@@ -35,16 +35,21 @@ class Window:
     label: int | None
     operator_ns: int = 0
     near_event: bool = False
+    context: bool = False
+    """True if a window within the context behind this one was labelled while this one was stored."""
 
     @property
     def tier(self) -> str:
-        return "labelled" if self.label is not None else "near_event" if self.near_event else "recent"
+        if self.label is not None:
+            return "labelled"
+        return "context" if self.context else "near_event" if self.near_event else "recent"
 
 
 class Model:
     """Windows by line and number, labels and events of all times."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: int) -> None:
+        self.context = context
         self.windows: dict[tuple[str, int], Window] = {}
         self.labels: dict[str, tuple[str, tuple[int, int], int, int]] = {}
         self.events: list[tuple[str, tuple[int, int]]] = []
@@ -57,7 +62,22 @@ class Model:
             for at, (a, b), index, when in self.labels.values():
                 if at == line and a <= number <= b and when >= window.operator_ns:
                     window.label, window.operator_ns = index, when
+        for number in new:
+            if self.windows[line, number].label is not None:
+                self.keep_context(line, number)
         return len(new)
+
+    def keep_context(self, line: str, number: int) -> None:
+        for window in self.of(line, (number - self.context, number - 1)):
+            window.context = True
+
+    def may_be_context(self, line: str, number: int) -> bool:
+        """Return True if a labelled window or the range of a label is behind a window: it may have come late."""
+        behind = self.of(line, (number + 1, number + self.context))
+        labelled = any(window.label is not None for window in behind)
+        return labelled or any(
+            at == line and a - self.context <= number <= b for at, (a, b), _, _ in self.labels.values()
+        )
 
     def of(self, line: str, span: tuple[int, int]) -> list[Window]:
         return [self.windows[line, n] for n in range(span[0], span[1] + 1) if (line, n) in self.windows]
@@ -71,9 +91,9 @@ def values(line: str, numbers: np.ndarray) -> np.ndarray:
     )
 
 
-@given(st.lists(STEPS, max_size=25), st.sampled_from([3, 20, 8192]))
-def test_the_store_holds_what_a_dictionary_would(steps: list[tuple[object, ...]], pending: int) -> None:
-    model, limits = Model(), StoreLimits(pending_windows=pending)
+@given(st.lists(STEPS, max_size=25), st.sampled_from([3, 20, 8192]), st.sampled_from([0, 3, 9]))
+def test_the_store_holds_what_a_dictionary_would(steps: list[tuple[object, ...]], pending: int, context: int) -> None:
+    model, limits = Model(context), StoreLimits(pending_windows=pending, context_windows=context)
     with tempfile.TemporaryDirectory() as name:
         store = LabelledStore(Path(name), limits)
         for step in steps:
@@ -96,11 +116,14 @@ def test_the_store_holds_what_a_dictionary_would(steps: list[tuple[object, ...]]
                         for window in covered:
                             if when >= window.operator_ns:
                                 window.label, window.operator_ns = index, when
+                        if covered:
+                            model.keep_context(line, a)
                 case ("event", str(line), (int(a), int(b))):
                     first_ns, last_ns = BEGIN_NS + a * HOP_NS, BEGIN_NS + b * HOP_NS
-                    assert store.keep_near_event(line, SPEC, first_ns, last_ns) == len(model.of(line, (a, b)))
-                    model.events.append((line, (a, b)))
-                    for window in model.of(line, (a, b)):
+                    kept = model.of(line, (a - context, b))
+                    assert store.keep_near_event(line, SPEC, first_ns, last_ns) == len(kept)
+                    model.events.append((line, (a - context, b)))
+                    for window in kept:
                         window.near_event = True
                 case ("flush",):
                     store.flush()
@@ -119,8 +142,25 @@ def check(store: LabelledStore, model: Model) -> None:
     found = store.windows(SPEC)
     assert found.labels.tolist() == [window.label for _, window in labelled]
     assert found.data[:, 0, 0].tolist() == [n * SPEC.hop + 10_000 * "ab".index(line) for (line, n), _ in labelled]
+    learned = []
+    sequences = store.sequences(SPEC, 16)
+    for wave, classes, weights in zip(sequences.data, sequences.labels, sequences.weights, strict=True):
+        for step in np.flatnonzero(weights).tolist():
+            line, sample = divmod(int(wave[step * SPEC.hop, 0]), 10_000)
+            learned.append((("ab"[line], sample // SPEC.hop), int(classes[step])))
+    assert sorted(learned) == [(key, window.label) for key, window in labelled]
     tiers = [window.tier for window in model.windows.values()]
+    late = sum(
+        model.may_be_context(line, number)
+        for (line, number), window in model.windows.items()
+        if window.tier in ("near_event", "recent")
+    )
     for summary in store.summary():
-        assert summary.windows == {tier: tiers.count(tier) for tier in ("labelled", "near_event", "recent")}
+        others = summary.windows["near_event"] + summary.windows["recent"]
+        assert summary.windows["labelled"] == tiers.count("labelled")
+        assert summary.context + others == len(tiers) - tiers.count("labelled")
+        assert tiers.count("context") <= summary.context <= tiers.count("context") + late
+        if not late:
+            assert summary.windows["near_event"] == tiers.count("near_event")
         assert summary.by_operators == sum(window.operator_ns > 0 for window in model.windows.values())
         assert sum(summary.classes.values()) == len(labelled)
