@@ -38,6 +38,7 @@ from training.sidecar.requests.reports import ReportPublisher
 from training.sidecar.requests.schedule import Schedule, run_schedule
 from training.sidecar.retraining import JOB_COMMAND, Retrainer, check_spec
 from training.sidecar.store.store import LabelledStore
+from training.sidecar.store.stretches import context_windows
 from training.sidecar.store.tiers import StoreLimits
 from training.sidecar.tracing import RetrainingTraces
 from training.sidecar.workdir import WorkDir
@@ -100,7 +101,8 @@ class Sidecar:
         )
         self._retrainer = Retrainer(settings, workdir, champions, self._reports, job_command)
         self._drift = self._drift_monitor() if settings.retrain_on_drift else None
-        self._store = LabelledStore(workdir.store, StoreLimits.from_settings(settings))
+        context = context_windows(recipe_of(spec).steps)
+        self._store = LabelledStore(workdir.store, StoreLimits.from_settings(settings, context))
         self._ingester = Ingester(settings, spec, self._store, self.metrics, self._drift, self._on_drift)
         self._stopping = asyncio.Event()
         self._failed = False

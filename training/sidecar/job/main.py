@@ -156,23 +156,23 @@ def evaluate_on_feedback(
     from training.data.feedback import feedback_scores, split_feedback
     from training.gate.gate import feedback_criterion
     from training.recipe import recipe_of
-    from training.sidecar.job.train import feedback_windows
+    from training.sidecar.job.train import read_feedback
 
     spec = load_spec(spec_name)
-    windows = feedback_windows(folder, spec)
-    if windows is None:
+    recipe = recipe_of(spec)
+    labelled = read_feedback(folder, spec, recipe.steps)
+    if labelled is None:
         return None, {}
-    hold_out = split_feedback(windows).hold_out
+    hold_out = split_feedback(labelled).hold_out
     scores = {}
     for name in (CANDIDATE, CHAMPION) if with_champion else (CANDIDATE,):
         with Engine(Artefact.load(folder / name)) as engine:
-            scores[name] = feedback_scores(engine.classify, hold_out, engine.spec)
+            scores[name] = feedback_scores(engine.follow_records, hold_out, engine.spec)
     candidate, champion = scores[CANDIDATE], scores.get(CHAMPION, {})
     metrics = {f"field_{name}": float(value) for name, value in candidate.items() if value is not None}
     metrics |= {f"champion_field_{name}": float(value) for name, value in champion.items() if value is not None}
     score = "merged_accuracy"
-    thresholds = recipe_of(spec).thresholds()
-    criterion = feedback_criterion(candidate.get(score), champion.get(score), candidate["windows"], thresholds)
+    criterion = feedback_criterion(candidate.get(score), champion.get(score), candidate["windows"], recipe.thresholds())
     return criterion, metrics
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from model.artefact import Artefact
 from model.spec import SignalSpec, load_spec
-from training.data.windows import Windows
+from training.data.feedback import Feedback, labelled_count
 from training.errors import TrainingError
 from training.fitting.fit import FitHistory
 from training.recipe import TrainOptions, recipe_of
@@ -56,9 +56,9 @@ def _train(job: JobSpec, folder: Path, on_progress: OnProgress) -> Artefact:
     spec = load_spec(job.spec)
     recipe = recipe_of(spec)
     recipe.require_data(job.data, "set FAULTLINE_RETRAIN_DATA to its path")
-    feedback = feedback_windows(folder, spec)
+    feedback = read_feedback(folder, spec, recipe.steps)
     if recipe.preparing:
-        and_feedback = f" and {len(feedback):,} labelled windows" if feedback is not None else ""
+        and_feedback = f" and {labelled_count(feedback):,} labelled windows" if feedback is not None else ""
         on_progress(0.0, f"{recipe.preparing}{and_feedback}")
     champion_file = folder / CHAMPION
     champion = Artefact.load(champion_file) if job.warm_start and champion_file.exists() else None
@@ -90,10 +90,16 @@ class _Epochs:
         self._on_progress(done / self._total, f"epoch {done} of {self._total}, loss {history.loss[-1]:.4f}")
 
 
-def feedback_windows(folder: Path, spec: SignalSpec) -> Windows | None:
-    """Return the labelled windows in the snapshot of the store; None if there are none."""
+def read_feedback(folder: Path, spec: SignalSpec, steps: int) -> Feedback | None:
+    """Return the labelled windows in the snapshot of the store; None if there are none.
+
+    Args:
+        folder: folder of the retraining.
+        spec: spec of the windows.
+        steps: number of windows of a sequence, or 0 for single windows; see ``Recipe.steps``.
+    """
     if not (folder / FEEDBACK).is_dir():
         return None
     with LabelledStore(folder / FEEDBACK) as store:
-        windows = store.windows(spec)
-    return windows if len(windows) else None
+        feedback: Feedback = store.sequences(spec, steps) if steps else store.windows(spec)
+    return feedback if len(feedback) else None
