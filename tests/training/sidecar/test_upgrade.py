@@ -22,14 +22,17 @@ from model.artefact import Artefact
 from model.engine import Engine
 from model.spec import load_spec
 from stream.contract import WindowLabel
+from stream.windowing import cut_windows
 from tests.training.sidecar.sidecar_samples import ChampionsInMemory, ReportsInMemory, model, request, settings
-from training.data.feedback import split_feedback
+from training.data.feedback import labelled_count, split_feedback
+from training.data.sequences import Sequences
 from training.fitting.checkpoint import Checkpoint
+from training.recipe import recipe_of
 from training.report.data import ReportData
 from training.sidecar.drift.detector import DriftDetector, DriftSignal
 from training.sidecar.drift.monitor import drift_policy
 from training.sidecar.job.spec import CANDIDATE, CHAMPION, FEEDBACK, JOB_FILE, OUTCOME, PAGE, REPORT, WORK, Outcome
-from training.sidecar.job.train import feedback_windows
+from training.sidecar.job.train import read_feedback
 from training.sidecar.metrics import SidecarMetrics
 from training.sidecar.requests.consumer import RequestConsumer
 from training.sidecar.requests.journal import Journal, JournalFile
@@ -131,6 +134,16 @@ def test_labelled_windows_come_back_with_their_values_labels_weights_and_episode
     assert float(line.weights.sum()) == pytest.approx(LABELLED_WEIGHT["line"])
     assert float(instant.weights.sum()) == pytest.approx(LABELLED_WEIGHT["instant"])
     assert np.unique(line.episode).tolist() == EPISODES
+
+
+def test_labelled_windows_come_back_as_short_sequences_of_the_same_episodes(path: Path) -> None:
+    with opened(path) as store:
+        single, found = store.windows(SPEC), store.sequences(SPEC, 128)
+    assert np.count_nonzero(found.weights) == len(single)
+    assert float(found.weights.sum()) == pytest.approx(LABELLED_WEIGHT["line"])
+    assert np.unique(found.episode).tolist() == EPISODES
+    learned = np.ascontiguousarray(cut_windows(found.data, SPEC)[found.weights > 0])
+    assert sorted(window.tobytes() for window in learned) == sorted(window.tobytes() for window in single.data)
 
 
 def test_the_same_windows_are_held_out_of_trainings_as_before(path: Path) -> None:
@@ -254,9 +267,10 @@ def test_what_the_interrupted_retraining_has_come_to_is_read(path: Path) -> None
     assert state is not None
     assert (state.history, [array.shape for array in state.variables]) == ({"loss": [0.5]}, [(3, 4), (5,)])
     for spec, count in ((SPEC, 102), (INSTANT, 45)):
-        taken = feedback_windows(workdir.run, spec)
+        taken = read_feedback(workdir.run, spec, recipe_of(spec).steps)
         assert taken is not None
-        assert len(taken) == count
+        assert isinstance(taken, Sequences) == (spec is SPEC)
+        assert labelled_count(taken) == count
 
 
 async def test_the_interrupted_retraining_is_ended_with_the_windows_that_it_began_with(

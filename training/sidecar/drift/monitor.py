@@ -1,31 +1,28 @@
-"""Monitor the stored windows for drift, by their features and by the champion's confidence on a sample of them."""
+"""Monitor the stored windows for drift, by their features and by the champion's confidence on a sample of them.
+
+A champion with a memory follows stretches of consecutive windows, as a worker does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from model.artefact import Artefact
 from model.engine import Engine
 from model.files import write_text_atomic
 from model.spec import SignalSpec
-from stream.contract import NS_PER_S
-from stream.detection.decode import DecodedBatch, LineWindows
+from stream.detection.decode import DecodedBatch
 from stream.settings import Settings
 from training.sidecar.drift.detector import DriftDetector, DriftPolicy, DriftSignal
+from training.sidecar.drift.sampling import Sample, Sampler
 from training.sidecar.metrics import SidecarMetrics
 
 log = structlog.get_logger(__name__)
-
-# Number of records sampled per line and bucket, and of windows per record. Medians of this many windows are stable, and
-# more windows would only cost time.
-RECORDS_OF_BUCKET = 4
-WINDOWS_OF_RECORD = 24
-# Number of lines beyond which all sampling times are dropped; each line is then sampled once more.
-MAX_LINES = 100_000
 
 
 def drift_policy(settings: Settings) -> DriftPolicy:
@@ -51,7 +48,7 @@ class DriftMonitor:
         self._spec, self._policy, self._path, self._metrics = spec, policy, path, metrics
         self._engine: Engine | None = None
         self._champion: Artefact | None = None
-        self._sampled_ns: dict[str, int] = {}
+        self._sampler = Sampler(spec, policy.bucket_s)
         self._detector = self._load()
 
     def _load(self) -> DriftDetector:
@@ -79,6 +76,8 @@ class DriftMonitor:
         size = (self._policy.windows_per_update,)
         self._engine = None if champion is None else Engine(champion, threads=1, buckets=size)
         self._champion = champion
+        units = 0 if self._engine is None else self._engine.memory_units
+        self._sampler = Sampler(self._spec, self._policy.bucket_s, units)
         rejection = None if champion is None else champion.manifest.rejection
         if new_reference or known is not None:
             self._detector = self._detector.with_new_reference(rejection)
@@ -88,42 +87,57 @@ class DriftMonitor:
     def check(self, batch: DecodedBatch) -> str | None:
         """Update the detector with a batch; return the description of a drift, None if there is none.
 
-        A few records per line and bucket are sampled, regardless of the arrival rate: a backlog is checked as closely
-        as live windows, and the cost does not grow with the number of windows per second.
+        Only a few windows per line and bucket are sampled, regardless of the arrival rate: a backlog is checked as
+        closely as live windows, and the cost does not grow with the number of windows per second.
         """
-        sampled = [entry for entry in batch.records if self._is_sampled(entry)]
         found: DriftSignal | None = None
-        most = max(1, self._policy.windows_per_update // WINDOWS_OF_RECORD)
-        for first in range(0, len(sampled), most):
-            found = self._update(batch, sampled[first : first + most]) or found
+        for samples in self._groups(batch):
+            found = self._update(batch, samples) or found
         if found is None:
             return None
         self._metrics.drift_signals.labels(found.feature).inc()
         log.warning("drift-found", feature=found.feature, before=found.before, after=found.after, at_ns=found.at_ns)
         return found.reason
 
-    def _is_sampled(self, entry: LineWindows) -> bool:
-        last_ns = self._sampled_ns.get(entry.line)
-        interval_ns = round(self._policy.bucket_s * NS_PER_S / RECORDS_OF_BUCKET)
-        if last_ns is not None and 0 <= entry.start_ns - last_ns < interval_ns:
-            return False
-        if len(self._sampled_ns) >= MAX_LINES:
-            self._sampled_ns.clear()
-        self._sampled_ns[entry.line] = entry.start_ns
-        return True
+    def _groups(self, batch: DecodedBatch) -> Iterator[list[Sample]]:
+        """Yield the samples of a batch in groups of about as many windows as one update takes."""
+        group: list[Sample] = []
+        windows = 0
+        for sample in self._sampler.samples(batch):
+            if group and windows + len(sample.rows) > self._policy.windows_per_update:
+                yield group
+                group, windows = [], 0
+            group.append(sample)
+            windows += len(sample.rows)
+        if group:
+            yield group
 
-    def _update(self, batch: DecodedBatch, entries: Sequence[LineWindows]) -> DriftSignal | None:
-        lines: list[str] = []
-        rows, starts = [], []
-        for entry in entries:
-            within = np.unique(np.linspace(0, entry.count - 1, min(entry.count, WINDOWS_OF_RECORD)).astype(np.int64))
-            rows.append(entry.first + within)
-            hop_ns = self._spec.hop * NS_PER_S / entry.rate_hz
-            starts.append(entry.start_ns + np.round(within * hop_ns).astype(np.int64))
-            lines += [entry.line] * len(within)
-        windows = np.ascontiguousarray(batch.windows[np.concatenate(rows)])
-        probabilities = None if self._engine is None else self._engine.classify(windows)
-        return self._detector.update(lines, np.concatenate(starts), windows, probabilities)
+    def _update(self, batch: DecodedBatch, samples: Sequence[Sample]) -> DriftSignal | None:
+        windows = np.ascontiguousarray(batch.windows[np.concatenate([sample.rows for sample in samples])])
+        probabilities = self._answers(windows, samples)
+        measured = np.concatenate([np.arange(len(sample.rows)) >= sample.unmeasured for sample in samples])
+        lines = [sample.line for sample in samples for _ in sample.rows[sample.unmeasured :]]
+        start_ns = np.concatenate([sample.start_ns for sample in samples])[measured]
+        answers = None if probabilities is None else probabilities[measured]
+        return self._detector.update(lines, start_ns, windows[measured], answers)
+
+    def _answers(self, windows: NDArray[np.float32], samples: Sequence[Sample]) -> NDArray[np.float32] | None:
+        """Return the champion's probabilities (n, classes), with its memory of every stretch; None without a champion.
+
+        The memories of the stretches advance.
+        """
+        if self._engine is None:
+            return None
+        stretches = list(dict.fromkeys(sample.stretch for sample in samples if sample.stretch is not None))
+        if not stretches:
+            return self._engine.classify(windows)
+        place = {id(stretch): row for row, stretch in enumerate(stretches)}
+        line = np.repeat([place[id(sample.stretch)] for sample in samples], [len(sample.rows) for sample in samples])
+        memory = np.stack([stretch.memory for stretch in stretches])
+        probabilities, advanced = self._engine.follow(windows, line.astype(np.intp), memory)
+        for stretch, row in zip(stretches, advanced, strict=True):
+            stretch.memory = row
+        return probabilities
 
     def save(self) -> None:
         """Write the state for a restart; if the disk is full, a restart takes new references."""

@@ -14,11 +14,12 @@ import pytest
 from domains.powerline.recipes.memory import LEAST_EPISODES, LINE_EPISODES, line_memory
 from model.artefact import shipped
 from model.spec import load_spec
+from training.data.feedback import labelled_count
 from training.errors import TrainingError
 from training.sidecar.job.main import FIRST_TO_DIE, OOM_SCORE, evaluate_on_feedback, exclusive, put_report
 from training.sidecar.job.size import labelled_windows, sized_job
 from training.sidecar.job.spec import CANDIDATE, CHAMPION, FEEDBACK, PAGE, REPORT, JobSpec
-from training.sidecar.job.train import feedback_windows
+from training.sidecar.job.train import read_feedback
 
 
 def test_a_report_takes_the_place_of_one_that_a_killed_attempt_left(tmp_path: Path) -> None:
@@ -112,7 +113,10 @@ def test_a_file_that_the_recipe_only_evaluates_on_leaves_the_size_to_the_memory(
 def test_labelled_windows_take_memory_as_well(tmp_path: Path) -> None:
     shutil.copytree(Path(__file__).parents[1] / "folder_of_10f72e6" / "run" / FEEDBACK, tmp_path / FEEDBACK)
     count = labelled_windows(tmp_path, "line")
-    assert count == len(feedback_windows(tmp_path, load_spec("line")) or ()) > 0
+    for steps in (0, 128):
+        feedback = read_feedback(tmp_path, load_spec("line"), steps)
+        assert feedback is not None
+        assert labelled_count(feedback) == count > 0
     assert labelled_windows(tmp_path, "instant") > 0, "windows of another spec do not count"
     _, note = sized_job(job(memory_mb=4_000), tmp_path)
     assert f" episodes and {count:,} labelled windows, since" in note
