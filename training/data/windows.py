@@ -107,6 +107,25 @@ def interest(episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:
     return share
 
 
+def learned_weights(weights: NDArray[np.float32], episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:
+    """Return the weights (n, windows) from which a network learns, if it sees all windows of its records.
+
+    Windows are weighted as often as ``select`` keeps them.
+
+    Args:
+        weights: weights of ``label_windows``, (n, windows).
+        episodes: the records.
+        spec: spec of the windows.
+    """
+    return weighted_by_interest(weights, interest(episodes, spec))
+
+
+def weighted_by_interest(weights: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return ``weights`` (n, windows) times the windows' ``interest``; quiet ones count for those that are not kept."""
+    quiet = np.where(share == np.float32(QUIET_SHARE), np.float32(QUIET_WEIGHT), np.float32(1))
+    return np.asarray(weights * share * quiet, np.float32)
+
+
 def select(
     episodes: Episodes, spec: SignalSpec, *, first_episode: int = 0, seed: int | None = None, part: float = 1.0
 ) -> Windows:

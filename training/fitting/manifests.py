@@ -11,9 +11,11 @@ from model.artefact import Artefact
 from model.normalisation import Normalisation
 from model.rejection import Rejection
 from model.spec import SignalSpec
+from stream.windowing import cut_windows
+from training.data.sequences import Sequences
 from training.data.windows import Windows
 from training.fitting.defaults import DEFAULT_ARCHITECTURE
-from training.fitting.fit import FitHistory, cross_entropy, logits_of
+from training.fitting.fit import FitHistory, cross_entropy, logits_of, sequence_logits_of
 from training.metrics import window_scores
 from training.versions import tensorflow_distribution, version_of
 
@@ -34,9 +36,9 @@ class Asked(Protocol):
         """The command that reproduces the model."""
 
 
-def changed_options(architecture: str, patience: int | None) -> str:
+def changed_options(architecture: str, patience: int | None, default: str = DEFAULT_ARCHITECTURE) -> str:
     """Return the command's options that differ from their defaults, with a space before each."""
-    given = "" if architecture == DEFAULT_ARCHITECTURE else f" --architecture {architecture}"
+    given = "" if architecture == default else f" --architecture {architecture}"
     return given if patience is None else f"{given} --patience {patience}"
 
 
@@ -60,6 +62,14 @@ def training_scores(network: Any, train: Windows, spec: SignalSpec) -> dict[str,
     logits = logits_of(network, train.data)
     scores = window_scores(train.labels, logits.argmax(axis=1), spec)
     return rounded({**scores, "loss": cross_entropy(logits, train.labels, train.weights)})
+
+
+def sequence_scores(network: Any, train: Sequences, spec: SignalSpec) -> dict[str, float]:
+    """Score the finished network on training sequences; the gap to the validation scores shows overfitting."""
+    learned = train.weights > 0
+    logits, labels = sequence_logits_of(network, cut_windows(train.data, spec))[learned], train.labels[learned]
+    scores = window_scores(labels, logits.argmax(axis=1), spec)
+    return rounded({**scores, "loss": cross_entropy(logits, labels, train.weights[learned])})
 
 
 def validation_scores(history: FitHistory) -> dict[str, float]:

@@ -24,7 +24,7 @@ from stream.windowing import cut_windows
 from training.data.classifier import Classifier
 from training.data.episodes import Episodes
 from training.data.sequences import Sequences, kept, samples_of
-from training.data.windows import QUIET_SHARE, QUIET_WEIGHT, interest, label_windows
+from training.data.windows import QUIET_SHARE, interest, label_windows, weighted_by_interest
 
 STEPS = 128
 """Windows of a sequence: .64 s at 50 Hz."""
@@ -39,12 +39,12 @@ QUIET = (-56, 112)
 # loads it learns that some unbalance is not a fault.
 TRAINING_SWEEP = ParameterSweep(kilovolt=(LOWEST_KV, np.inf), unbalanced_share=0.4)
 RESISTIVE_SWEEP = ParameterSweep(kilovolt=(66.0, np.inf), scale=(0.05, 0.5), unbalanced_share=0.2)
-# Harsh instruments whose channels differ more in gain and of which more are reversed: a network that has seen a line for a
-# while can learn what is constant about it.
+# Harsh instruments whose channels differ more in gain and of which more are reversed: a network that has seen a line
+# for a while can learn what is constant about it.
 DIFFERENT = replace(EXTENDED, gain_error=(0.001, 0.08), faulty=replace(EXTENDED.faulty, turned=0.1))
-# Parts of the training set take turns with these instruments. A network trained only on noisy and inaccurate instruments
-# becomes unsure about faults that usual instruments show clearly, such as a fault of fifty ohms. Broken and miswired
-# instruments are equally frequent in both.
+# Parts of the training set take turns with these instruments. A network trained only on noisy and inaccurate
+# instruments becomes unsure about faults that usual instruments show clearly, such as a fault of fifty ohms. Broken and
+# miswired instruments are equally frequent in both.
 INSTRUMENTS = (DIFFERENT, replace(USUAL, faulty=DIFFERENT.faulty))
 USUAL_FAULTS = ScenarioMix(fault_share=0.8)
 HARDER = replace(HARDER_MIX, fault_share=0.5)
@@ -64,6 +64,8 @@ KINDS = (
     Kind(HARDER, TRAINING_SWEEP),
     Kind(USUAL_FAULTS, RESISTIVE_SWEEP),
 )
+
+NATURAL = Kind(ScenarioMix(), ParameterSweep())
 
 
 def training_part(number: int, size: int, spec: SignalSpec, seed: int, folder: Path | None = None) -> Sequences:
@@ -117,14 +119,24 @@ def life_sequences(
     chain = draw_chains(n, rng, instruments)
     samples = measure(episodes.samples, chain, rng, frequency)
     labels, weights = label_windows(renamed(episodes.labels, chain), episodes.settled, spec)
-    weights = weights * shares * np.where(shares == np.float32(QUIET_SHARE), np.float32(QUIET_WEIGHT), np.float32(1))
-    return Sequences(samples, labels, weights, np.arange(first_episode, first_episode + n))
+    numbers = np.arange(first_episode, first_episode + n)
+    return Sequences(samples, labels, weighted_by_interest(weights, shares), numbers)
+
+
+def natural_sequences(n: int, spec: SignalSpec, seed: int, *, steps: int = STEPS) -> Sequences:
+    """Simulate ``n`` sequences of usual lives with usual instruments; weight 1 marks windows fully in one state."""
+    rng = np.random.default_rng(seed)
+    episodes, _, frequency = _lives(n, rng, spec, NATURAL, steps)
+    chain = draw_chains(n, rng, USUAL)
+    samples = measure(episodes.samples, chain, rng, frequency)
+    labels, weights = label_windows(renamed(episodes.labels, chain), episodes.settled, spec)
+    return Sequences(samples, labels, weights, np.arange(n))
 
 
 def _lives(
     n: int, rng: np.random.Generator, spec: SignalSpec, kind: Kind, steps: int
 ) -> tuple[Episodes, NDArray[np.float32], NDArray[np.float64]]:
-    """Return cut lives as they happen on the line, the interest (n, steps) of their windows, and relative frequencies."""
+    """Return cut lives without instruments, the interest (n, steps) of their windows, and relative frequencies."""
     # Sorted, so that records of a group have about the same length.
     quiet = np.sort(rng.integers(QUIET[0], round(QUIET[1] * steps / STEPS), n, endpoint=True))
     length = samples_of(steps, spec)

@@ -1,9 +1,9 @@
-"""Provide training and evaluation data of a `line` model, from episodes simulated for it or from a data set."""
+"""Provide training and evaluation data of a `line` model, from lives simulated for it or from a data set."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,28 @@ from numpy.typing import NDArray
 
 from domains.powerline.data.datasets import DataSet, open_dataset
 from domains.powerline.data.hold_out import HELD_OUT, splits
-from domains.powerline.data.line_data import Batches, doubtful, hard_windows, training_windows
-from domains.powerline.data.ood import in_distribution_windows
+from domains.powerline.data.line_sequences import (
+    INSTRUMENTS,
+    KINDS,
+    PART,
+    STEPS,
+    hard_sequences,
+    natural_sequences,
+    training_part,
+)
 from model.spec import SignalSpec
 from training.data.classifier import Classifier, Search
-from training.data.windows import Windows, select, split_by_episode
+from training.data.episodes import Episodes
+from training.data.sequences import Sequences, samples_of
+from training.data.windows import label_windows, learned_weights
 from training.errors import DataSetError
 
 log = structlog.get_logger(__name__)
 
-LINE_SHARES = (0.94, 0.06)  # training, validation
-# Maximum number of rounds of fitting that are followed by a search for hard windows.
-MOST_SEARCHES = 2
+# Share of the sequences that a search repeats: those that the first round gets most wrong.
+HARD_SHARE = 0.2
+# Sequences of the calibration and of the test that is part of the training.
+EVALUATED_SEQUENCES = 600
 # Maximum number of evaluated episodes in a part of a data set: all their windows are kept, about 150 per episode.
 MOST_EVALUATED = 400
 EVALUATED = ("calibration", "test", *(f"held-out-{band}" for band in HELD_OUT))
@@ -33,17 +43,14 @@ EVALUATED = ("calibration", "test", *(f"held-out-{band}" for band in HELD_OUT))
 
 @dataclass(frozen=True)
 class Seeds:
-    """Seeds of all random parts of a training, derived from the given one.
-
-    Every simulation other than that of the training set has its own seed, which may be any number outside the range of
-    the training set's seeds.
-    """
+    """Seeds of all random parts of a training, derived from the given one."""
 
     training: int
 
-    def search(self, number: int) -> int:
-        """Return the seed of the search for hard windows after round ``number``, counted from 1."""
-        return self.training + 500_000 * number
+    @property
+    def validation(self) -> int:
+        """Return the seed of the validation sequences."""
+        return self.training + 6_000_000
 
     @property
     def calibration(self) -> int:
@@ -62,62 +69,83 @@ class Seeds:
 
     def used(self) -> set[int]:
         """Return every seed that a training uses; each use also takes the seed after it."""
-        searches = (self.search(number) for number in range(1, MOST_SEARCHES + 1))
-        seeds = (self.training, *searches, self.calibration, self.rejection, self.test)
+        seeds = (self.training, self.validation, self.calibration, self.rejection, self.test)
         return {seed + extra for seed in seeds for extra in (0, 1)}
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Windows of a training.
+    """Sequences of a training.
 
     Attributes:
-        train: instructive windows to learn from.
-        validation: instructive windows of other episodes.
-        calibration: all windows of further episodes, at their natural frequency.
-        test: all windows of yet other episodes, at their natural frequency.
-        search: finds hard windows between two rounds.
-        held_out: all windows of each held-out band, which none of the other parts contains.
+        train: sequences to learn from, in parts of similar composition.
+        validation: sequences of other lives.
+        calibration: sequences of further lives, whose windows have their natural frequency.
+        test: sequences of yet other lives, whose windows have their natural frequency.
+        held_out: sequences of each held-out band, which none of the other parts contains.
         source: origin of the data for the manifest; None if simulated.
     """
 
-    train: Windows
-    validation: Windows
-    calibration: Windows
-    test: Windows
-    search: Search
-    held_out: Mapping[str, Windows] = field(default_factory=dict)
+    train: Sequence[Sequences]
+    validation: Sequences
+    calibration: Sequences
+    test: Sequences
+    held_out: Mapping[str, Sequences] = field(default_factory=dict)
     source: Mapping[str, Any] | None = None
 
 
-def simulate_training_data(batches: Batches, spec: SignalSpec, seeds: Seeds) -> TrainingData:
-    """Simulate the windows of training and evaluation, and prepare the simulation of hard windows in every round."""
-    windows = training_windows(batches, spec, seeds.training)
-    known = batches.mixed + batches.brief
-    train, validation = split_by_episode(windows, LINE_SHARES, seeds.training)
-    log.info("training-windows-simulated", episodes=known, windows=len(windows))
-    calibration, test = (in_distribution_windows(spec, seed) for seed in (seeds.calibration, seeds.test))
-    search = simulated_search(batches.mined, spec, seeds, known)
-    return TrainingData(train, validation, calibration, test, search)
+def part_sizes(count: int, groups: int = 1) -> list[int]:
+    """Return the sizes of the parts of ``count`` sequences: at most ``PART``, and enough parts for all kinds of lives.
+
+    Args:
+        count: number of sequences.
+        groups: number of groups that the parts are dealt to, each of which needs all kinds of lives.
+    """
+    fewest = len(KINDS) * len(INSTRUMENTS) * groups
+    size = min(PART, -(-count // fewest))
+    return [size] * (count // size) + ([count % size] if count % size else [])
 
 
-def simulated_search(count: int, spec: SignalSpec, seeds: Seeds, first_episode: int) -> Search:
-    """Return a search through ``count`` new episodes per round, numbered from ``first_episode`` on."""
+def simulate_training_data(count: int, spec: SignalSpec, seeds: Seeds, folder: Path | None = None) -> TrainingData:
+    """Simulate ``count`` sequences to learn from, and those of validation, calibration and test.
 
-    def search(done: int, _: int, classify: Classifier) -> Windows:
-        number = first_episode + (done - 1) * count
-        found = hard_windows(count, spec, seeds.search(done), classify, number)
-        log.info("hard-windows-found", episodes=count, windows=len(found))
-        return found
+    Args:
+        count: number of sequences to learn from.
+        spec: spec of the windows.
+        seeds: seeds of the training.
+        folder: folder in which sequences are kept, so that a resumed training does not simulate them again.
+    """
+    sizes = part_sizes(count)
+    train = []
+    for number, size in enumerate(sizes):
+        train.append(training_part(number, size, spec, seeds.training, folder))
+        log.info("training-sequences-simulated", part=number + 1, of=len(sizes), sequences=sum(map(len, train)))
+    return TrainingData(
+        train,
+        validation_sequences(sizes[0], spec, seeds, folder),
+        *(natural_sequences(EVALUATED_SEQUENCES, spec, seed) for seed in (seeds.calibration, seeds.test)),
+    )
+
+
+def validation_sequences(size: int, spec: SignalSpec, seeds: Seeds, folder: Path | None = None) -> Sequences:
+    """Return sequences of all kinds of lives, a quarter as many as that many parts of ``size`` have."""
+    kinds = range(len(KINDS) * len(INSTRUMENTS))
+    return Sequences.joined([training_part(k, -(-size // 4), spec, seeds.validation, folder) for k in kinds])
+
+
+def search_among(parts: Sequence[Sequences], spec: SignalSpec) -> Search:
+    """Return a search for the hardest sequences of ``parts``."""
+
+    def search(done: int, _: int, classify: Classifier) -> Sequences:
+        found = [hard_sequences(part, classify, spec, max(1, round(HARD_SHARE * len(part)))) for part in parts]
+        log.info("hard-sequences-found", round=done, sequences=sum(map(len, found)))
+        return Sequences.joined([Sequences.empty(spec, STEPS), *found])
 
     return search
 
 
 def read_training_data(path: Path, spec: SignalSpec, seed: int) -> TrainingData:
     """Read a data set's parts, which share no episode; the held-out bands are in none of the other parts.
-
-    Hard windows are searched among all windows of the training episodes, since the first round learns from few of them.
-    Every round searches other episodes.
 
     Raises:
         DataSetError: the file is not a data set, its windows do not fit ``spec``, or it has too few episodes.
@@ -127,26 +155,50 @@ def read_training_data(path: Path, spec: SignalSpec, seed: int) -> TrainingData:
     parts = splits(dataset, seed)
     if empty := [name for name in ("training", "validation", "calibration", "test") if not len(parts[name])]:
         raise _too_few(dataset, f"leave none for {', '.join(empty)}")
-    train, validation = (_windows(dataset, parts[name], spec, seed) for name in ("training", "validation"))
-    if missing := [name for k, name in enumerate(spec.class_names) if not (train.labels == k).any()]:
+    train = list(_parts(dataset, parts["training"], spec, seed))
+    labels = [part.labels[part.weights > 0] for part in train]
+    if missing := [name for k, name in enumerate(spec.class_names) if not any((part == k).any() for part in labels)]:
         raise _too_few(dataset, f"leave {len(parts['training'])} to learn from, without any {', '.join(missing)}")
-    evaluated = {name: _windows(dataset, parts[name][:MOST_EVALUATED], spec) for name in EVALUATED}
-    log.info("data-set-read", episodes=len(dataset), windows=len(train) + len(validation))
-
-    def search(done: int, rounds: int, classify: Classifier) -> Windows:
-        numbers = parts["training"][done - 1 :: max(1, rounds - 1)]
-        found = doubtful(_parts(dataset, numbers, spec), spec, seed + done, classify)
-        log.info("hard-windows-found", episodes=len(numbers), windows=len(found))
-        return found
-
+    validation = _sequences(dataset, parts["validation"], spec, seed)
+    evaluated = {name: _sequences(dataset, parts[name][:MOST_EVALUATED], spec) for name in EVALUATED}
+    log.info("data-set-read", episodes=len(dataset), sequences=sum(map(len, train)) + len(validation))
     return TrainingData(
         train,
         validation,
         evaluated["calibration"],
         evaluated["test"],
-        search,
         held_out={band: evaluated[f"held-out-{band}"] for band in HELD_OUT},
         source=_source(dataset, parts),
+    )
+
+
+def cut_sequences(episodes: Episodes, spec: SignalSpec, first_episode: int, seed: int | None) -> Sequences:
+    """Cut records into one sequence each.
+
+    Args:
+        episodes: the records.
+        spec: spec of the windows.
+        first_episode: number of the first record.
+        seed: if given, a record gives ``STEPS`` windows from a random one on, weighted for learning. A shorter record
+            is filled up with its last sample; these windows have no weight. Otherwise all windows are kept, and their
+            weights tell only if a window lies fully in one state.
+    """
+    labels, weights = label_windows(episodes.labels, episodes.settled, spec)
+    numbers = np.arange(first_episode, first_episode + len(episodes))
+    if seed is None:
+        return Sequences(episodes.samples, labels, weights, numbers)
+    steps = labels.shape[1]
+    start = np.random.default_rng(seed).integers(0, max(1, steps - STEPS + 1), len(episodes))
+    windows = start[:, None] + np.arange(STEPS)
+    samples = start[:, None] * spec.hop + np.arange(samples_of(STEPS, spec))
+    there = np.minimum(windows, steps - 1)
+    weights = np.where(windows < steps, np.take_along_axis(learned_weights(weights, episodes, spec), there, axis=1), 0)
+    last = episodes.samples.shape[1] - 1
+    return Sequences(
+        np.take_along_axis(episodes.samples, np.minimum(samples, last)[:, :, None], axis=1),
+        np.take_along_axis(labels, there, axis=1),
+        weights.astype(np.float32),
+        numbers,
     )
 
 
@@ -168,17 +220,24 @@ def _too_few(dataset: DataSet, why: str) -> DataSetError:
     )
 
 
-def _windows(dataset: DataSet, numbers: NDArray[np.int64], spec: SignalSpec, seed: int | None = None) -> Windows:
-    """Return the windows of episodes: the instructive ones if a seed is given, else all."""
-    return Windows.joined([Windows.empty(spec), *_parts(dataset, numbers, spec, seed)])
+def _sequences(dataset: DataSet, numbers: NDArray[np.int64], spec: SignalSpec, seed: int | None = None) -> Sequences:
+    """Return the sequences of episodes: cut at random if a seed is given, else whole."""
+    steps = STEPS if seed is not None else _steps_of(dataset, spec)
+    return Sequences.joined([Sequences.empty(spec, steps), *_parts(dataset, numbers, spec, seed)])
+
+
+def _steps_of(dataset: DataSet, spec: SignalSpec) -> int:
+    """Return the number of windows of each of a data set's records."""
+    length = round(dataset.recipe.length_cycles * dataset.recipe.samples_per_cycle)
+    return max(0, (length - spec.samples) // spec.hop + 1)
 
 
 def _parts(
     dataset: DataSet, numbers: NDArray[np.int64], spec: SignalSpec, seed: int | None = None
-) -> Iterator[Windows]:
+) -> Iterator[Sequences]:
     for held, episodes in dataset.episodes(numbers):
-        windows = select(episodes, spec, seed=None if seed is None else seed + int(held[0]))
-        yield replace(windows, episode=held[windows.episode])
+        sequences = cut_sequences(episodes, spec, 0, None if seed is None else seed + int(held[0]))
+        yield replace(sequences, episode=held[sequences.episode])
 
 
 def _source(dataset: DataSet, parts: Mapping[str, NDArray[np.int64]]) -> dict[str, Any]:

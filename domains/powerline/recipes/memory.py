@@ -20,7 +20,7 @@ from training.memory_need import MemoryNeed
 
 __all__ = ["LEAST_EPISODES", "LINE_EPISODES", "line_memory"]
 
-LINE_EPISODES = 400_000
+LINE_EPISODES = 163_840
 """Number of episodes that the recipe simulates by default."""
 LEAST_EPISODES = 10_000
 """Smallest number of episodes of a usable training. Its 138,000 windows are less than a fortieth of those that the

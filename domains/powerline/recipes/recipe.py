@@ -106,7 +106,7 @@ class LineRecipe(PowerLineRecipe):
             epochs=options.epochs or default.epochs,
             episodes=options.episodes or default.episodes,
             test_lines=min(default.test_lines, lines),
-            architecture=options.architecture or DEFAULT_ARCHITECTURE,
+            architecture=options.architecture or default.architecture,
             data=options.data,
             patience=options.patience,
             work_dir=options.work_dir,
