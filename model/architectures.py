@@ -11,10 +11,11 @@ from keras import layers, ops
 
 from model.domain import domain_of
 from model.errors import ShapeArtefactError
+from model.memory import MEMORY_ARCHITECTURE, memory_units
 from model.normalisation import Normalisation
 from model.spec import SignalSpec
 
-__all__ = ["ARCHITECTURES", "Condition", "Normalisation", "build"]
+__all__ = ["ARCHITECTURES", "MEMORY_ARCHITECTURE", "Condition", "Normalisation", "build", "memory_units"]
 
 
 @keras.saving.register_keras_serializable(package="faultline")
@@ -138,17 +139,10 @@ _BODIES: dict[str, Callable[[Any, _Seeds], Any]] = {
     "fnn": _fnn(_UNITS, _HIDDEN),
     "fnn-improved": _fnn(_WIDE, _UNITS, _HIDDEN),
 }
-MEMORY_ARCHITECTURE = "gru-memory"
-"""The architecture whose GRU steps from window to window of a line; its models have a memory."""
 ARCHITECTURES = (*_BODIES, MEMORY_ARCHITECTURE)
 
-# Sizes of the architecture with a memory: two dense layers on each window, the memory, and the layer before the logits.
-_WINDOW_UNITS, _MEMORY_UNITS, _HEAD_UNITS = (192, 128), 96, 96
-
-
-def memory_units(architecture: str) -> int:
-    """Return the number of units of an architecture's memory, 0 for an architecture without one."""
-    return _MEMORY_UNITS if architecture == MEMORY_ARCHITECTURE else 0
+# Sizes of the architecture with a memory: two dense layers on each window, and the layer before the logits.
+_WINDOW_UNITS, _HEAD_UNITS = (192, 128), 96
 
 
 def _feature_layer(name: str, spec: SignalSpec) -> layers.Layer:
@@ -207,7 +201,8 @@ def _with_memory(spec: SignalSpec, normalisation: Normalisation, seeds: _Seeds) 
     window. Without such a layer it gets the whole window.
     """
     windows = layers.Input(shape=(None, *spec.window_shape), dtype="float32", name="windows")
-    memory = layers.Input(shape=(_MEMORY_UNITS,), dtype="float32", name="memory")
+    units = memory_units(MEMORY_ARCHITECTURE)
+    memory = layers.Input(shape=(units,), dtype="float32", name="memory")
     flow = Condition(normalisation, name="condition")(windows)
     if normalisation.feature_layer is None:
         flow = layers.Reshape((-1, spec.samples * len(spec.channels)), name="flat")(flow)
@@ -217,10 +212,10 @@ def _with_memory(spec: SignalSpec, normalisation: Normalisation, seeds: _Seeds) 
         flow = layers.Reshape((-1, new * len(spec.channels)), name="flat")(newest)
         measured = _feature_layer(normalisation.feature_layer, spec)(windows)
         flow = layers.Concatenate(name="both")([flow, measured])
-    for number, units in enumerate(_WINDOW_UNITS, start=1):
-        flow = _dense(flow, units, seeds, f"window_{number}")
+    for number, width in enumerate(_WINDOW_UNITS, start=1):
+        flow = _dense(flow, width, seeds, f"window_{number}")
     memories = layers.GRU(
-        _MEMORY_UNITS,
+        units,
         kernel_initializer=_glorot(seeds),
         recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
         return_sequences=True,

@@ -186,17 +186,18 @@ def _bound(artefact: Artefact) -> Iterator[Arrangement]:
     weights = ops.convert_to_tensor(recurrent.ravel())
 
     def xla_products(_: int, size: int) -> Classify:
-        def products(windows: Any, parameters: Any) -> Any:
+        def products(windows: Any, parameters: Any) -> tuple[Any]:
             matrix = ops.reshape(parameters, recurrent.shape)
             start = ops.reshape(windows, (size, -1))[:, :units]
-            return ops.while_loop(
+            _, product = ops.while_loop(
                 lambda index, _: index < steps,
                 lambda index, state: (index + 1, ops.matmul(state, matrix)[:, :units]),
                 (ops.zeros((), "int32"), start),
-            )[1]
+            )
+            return (product,)
 
-        compiled = compile_call(products, (size, *artefact.manifest.spec.window_shape), weights.shape)
-        return lambda windows: compiled(windows, weights)
+        compiled = compile_call(products, [(size, *artefact.manifest.spec.window_shape)], weights.shape)
+        return lambda windows: compiled(windows, weights)[0]
 
     cores = _cores()
     for largest in (None, _PIECE):

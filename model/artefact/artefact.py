@@ -31,6 +31,7 @@ from model.domain import domain_of, installed_domains, load_domain
 from model.errors import ArtefactError, CorruptArtefactError, OversizeArtefactError, ShapeArtefactError
 from model.files import write_atomic
 from model.frozen import FiniteModel
+from model.memory import memory_units
 from model.normalisation import Normalisation
 from model.rejection import Rejection
 from model.spec import SignalSpec
@@ -75,6 +76,11 @@ class Manifest(FiniteModel):
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     metrics: dict[str, JsonValue] = Field({})
     provenance: dict[str, JsonValue] = Field({})
+
+    @property
+    def memory_units(self) -> int:
+        """Number of values that the model remembers of a line; 0 for an architecture without a memory."""
+        return memory_units(self.architecture)
 
     @field_validator("normalisation", mode="before")
     @classmethod

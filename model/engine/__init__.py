@@ -1,5 +1,6 @@
 """Run a model on windows: compiled for the CPU or the accelerator, warmed up, split over the cores."""
 
-from model.engine.engine import CPU_BUCKETS, Engine, cut
+from model.engine.engine import CPU_BUCKETS, Engine
+from model.engine.plan import cut
 
 __all__ = ["CPU_BUCKETS", "Engine", "cut"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Call", "compile_call", "compute_in_callers", "has_accelerator", "stage", "wants_stages"]
 
-Call = Callable[[NDArray[np.float32], Any], NDArray[np.float32]]
+Call = Callable[..., tuple[NDArray[np.float32], ...]]
+"""Function of float32 arrays and, last, of the parameters; it returns float32 arrays."""
 
 # XLA's flag for the vector width. By default XLA fills half of an AVX-512 register, and a GRU's gates take a fifth
 # longer.
@@ -26,41 +27,46 @@ _KNOWN_TENSORFLOW = ("2.20.", "2.21.")
 _tracing = threading.Lock()
 
 
-def compile_call(function: Callable[[Any, Any], Any], shape: tuple[int, ...], parameters: tuple[int, ...]) -> Call:
-    """Compile ``function`` for float32 arrays of exactly ``shape`` and run it once, so that the first call is fast.
+def compile_call(
+    function: Callable[..., tuple[Any, ...]], shapes: Sequence[tuple[int, ...]], parameters: tuple[int, ...]
+) -> Call:
+    """Compile ``function`` for float32 arrays of exactly ``shapes`` and run it once, so that the first call is fast.
 
     Args:
-        function: maps two float32 tensors to one, without side effects; written in ``keras.ops``.
-        shape: shape of its first argument.
-        parameters: shape of its second argument, which is a tensor of the backend
+        function: maps float32 tensors to a tuple of tensors, without side effects; written in ``keras.ops``.
+        shapes: shapes of all arguments but the last.
+        parameters: shape of the last argument, which is a tensor of the backend
             (``keras.ops.convert_to_tensor``), so that it is not copied at every call.
 
     Returns:
-        A thread-safe function from float32 array and parameters to float32 array.
+        A thread-safe function from float32 arrays and parameters to float32 arrays.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        call = _for_tensorflow(function, shape, parameters)
+        call = _for_tensorflow(function, shapes, parameters)
     elif backend == "jax":
         call = _for_jax(function)
     else:
         call = _for_torch(function)
-    call(np.zeros(shape, np.float32), ops.ones(parameters, "float32"))
+    call(*(np.zeros(shape, np.float32) for shape in shapes), ops.ones(parameters, "float32"))
     return call
 
 
-def _for_tensorflow(function: Callable[[Any, Any], Any], shape: tuple[int, ...], parameters: tuple[int, ...]) -> Call:
+def _for_tensorflow(
+    function: Callable[..., tuple[Any, ...]], shapes: Sequence[tuple[int, ...]], parameters: tuple[int, ...]
+) -> Call:
     import tensorflow as tf
 
-    signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec(parameters, tf.float32)]
+    signature = [tf.TensorSpec(shape, tf.float32) for shape in (*shapes, parameters)]
     _ask_for_wide_vectors(tf.__version__)
     with _tracing:
         traced = tf.function(function, input_signature=signature, jit_compile=True, autograph=False)
         compiled = traced.get_concrete_function()
 
-    def call(windows: NDArray[np.float32], parameters: Any) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = compiled(tf.constant(windows), parameters).numpy()
-        return result
+    def call(*arguments: Any) -> tuple[NDArray[np.float32], ...]:
+        *arrays, parameters = arguments
+        results = compiled(*(tf.constant(array) for array in arrays), parameters)
+        return tuple(result.numpy() for result in results)
 
     return call
 
@@ -79,25 +85,25 @@ def _has_avx512() -> bool:
         return False
 
 
-def _for_jax(function: Callable[[Any, Any], Any]) -> Call:
+def _for_jax(function: Callable[..., tuple[Any, ...]]) -> Call:
     import jax
 
     compiled = jax.jit(function)
 
-    def call(windows: NDArray[np.float32], parameters: Any) -> NDArray[np.float32]:
-        return np.asarray(compiled(windows, parameters))
+    def call(*arguments: Any) -> tuple[NDArray[np.float32], ...]:
+        return tuple(np.asarray(result) for result in compiled(*arguments))
 
     return call
 
 
-def _for_torch(function: Callable[[Any, Any], Any]) -> Call:
+def _for_torch(function: Callable[..., tuple[Any, ...]]) -> Call:
     import torch
 
-    def call(windows: NDArray[np.float32], parameters: Any) -> NDArray[np.float32]:
+    def call(*arguments: Any) -> tuple[NDArray[np.float32], ...]:
+        *arrays, parameters = arguments
         with torch.inference_mode():
-            answer = function(ops.convert_to_tensor(windows), parameters)
-            result: NDArray[np.float32] = ops.convert_to_numpy(answer)
-        return result
+            results = function(*(ops.convert_to_tensor(array) for array in arrays), parameters)
+            return tuple(ops.convert_to_numpy(result) for result in results)
 
     return call
 

@@ -11,6 +11,7 @@ import itertools
 import math
 import threading
 from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
 
@@ -50,8 +51,8 @@ class Computation:
             for variable in model.variables
             if variable.path not in artefact.weights
         }
-        self._calls: dict[int, Call] = {}
-        self._compiling: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._calls: dict[Hashable, Call] = {}
+        self._compiling: defaultdict[Hashable, threading.Lock] = defaultdict(threading.Lock)
 
     def serves(self, artefact: Artefact) -> bool:
         """Return True if the artefact differs from this computation's own only in weights and temperature."""
@@ -63,21 +64,26 @@ class Computation:
         packed = np.concatenate([np.asarray([artefact.manifest.temperature]), *weights])
         return ops.convert_to_tensor(packed.astype(np.float32))
 
-    def call(self, count: int) -> Call:
-        """Return the function for exactly ``count`` windows, compiled at the first request; thread-safe."""
-        call = self._calls.get(count)
+    def classifying(self, count: int) -> Call:
+        """Return the function of exactly ``count`` windows: (windows, parameters) → (probabilities,); thread-safe."""
+        return self._compiled(count, self._probabilities, [(count, *self._window_shape)])
+
+    def _compiled(
+        self, key: Hashable, function: Callable[..., tuple[Any, ...]], shapes: Sequence[tuple[int, ...]]
+    ) -> Call:
+        """Return ``function`` for exactly ``shapes``, compiled at the first request for its key."""
+        call = self._calls.get(key)
         if call is None:
-            with self._compiling[count]:
-                call = self._calls.get(count)
+            with self._compiling[key]:
+                call = self._calls.get(key)
                 if call is None:
                     size = 1 + sum(math.prod(shape) for _, shape in self._tensors)
-                    call = compile_call(self._probabilities, (count, *self._window_shape), (size,))
-                    self._calls[count] = call
+                    call = self._calls[key] = compile_call(function, shapes, (size,))
         return call
 
-    def _probabilities(self, windows: Any, parameters: Any) -> Any:
+    def _probabilities(self, windows: Any, parameters: Any) -> tuple[Any]:
         run = self._in_stages if wants_stages() else self._at_once
-        return ops.softmax(run(windows, parameters) / parameters[0])
+        return (ops.softmax(run(windows, parameters) / parameters[0]),)
 
     def _at_once(self, windows: Any, parameters: Any) -> Any:
         logits, _ = self._model.stateless_call(*self._values(self._model, parameters), windows, training=False)
@@ -111,14 +117,15 @@ class Computation:
 
     def _values(self, layer: Any, parameters: Any) -> tuple[list[Any], list[Any]]:
         """Return the values of a layer's variables, first the trainable ones, then the others."""
+        several = layer.trainable_variables, layer.non_trainable_variables
+        trainable, others = ([self._value(variable, parameters) for variable in variables] for variables in several)
+        return trainable, others
 
-        def value(variable: keras.Variable) -> Any:
-            if variable.path in self._states:
-                return ops.convert_to_tensor(self._states[variable.path])
-            start, shape = self._places[variable.path]
-            return ops.reshape(parameters[start : start + math.prod(shape)], shape)
-
-        return [value(v) for v in layer.trainable_variables], [value(v) for v in layer.non_trainable_variables]
+    def _value(self, variable: keras.Variable, parameters: Any) -> Any:
+        if variable.path in self._states:
+            return ops.convert_to_tensor(self._states[variable.path])
+        start, shape = self._places[variable.path]
+        return ops.reshape(parameters[start : start + math.prod(shape)], shape)
 
 
 def _nothing(earlier: Any, like: Any) -> Any:

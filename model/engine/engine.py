@@ -8,9 +8,8 @@ time step.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -18,13 +17,15 @@ import structlog
 from numpy.typing import NDArray
 
 from model.artefact import Artefact
-from model.engine.compile import Call, compute_in_callers, has_accelerator
+from model.engine.compile import compute_in_callers, has_accelerator
 from model.engine.computation import Computation
+from model.engine.memory_computation import MemoryComputation
+from model.engine.run import MemoryRunner, Runner
 from model.errors import EngineError
 from model.rejection import Rejection
 from model.spec import SignalSpec
 
-__all__ = ["ACCELERATOR_BUCKETS", "CPU_BUCKETS", "Engine", "cut"]
+__all__ = ["ACCELERATOR_BLOCKS", "ACCELERATOR_BUCKETS", "CPU_BLOCKS", "CPU_BUCKETS", "Engine"]
 
 log = structlog.get_logger(__name__)
 
@@ -34,12 +35,16 @@ CPU_BUCKETS = (1, 8, 32, 64, 128, 256, 512)
 # Batch sizes on a GPU, which is fastest with few and large calls.
 ACCELERATOR_BUCKETS = (1, 32, 256, 1024, 4096)
 
-# Fixed cost of a call, in windows: it takes about 0.1 ms, and a window takes 0.012 ms.
-_CALL_COST = 8
-# Largest factor by which a core's share is padded before it is cut into smaller calls.
-_PADDING = 1.25
-# Smallest share of a batch, in windows, that is worth passing to another core.
-_SMALLEST_SHARE = 64
+# Lines and steps of the blocks in which a memory advances: few shapes, since each must be compiled, and at most some
+# 1,000 windows, so that a block stays in a core's cache.
+CPU_BLOCKS = tuple(
+    (lines, steps) for lines in (1, 4, 8, 16, 24, 64, 256) for steps in (1, 4, 16, 64) if lines * steps <= 1024
+)
+ACCELERATOR_BLOCKS = tuple(
+    (lines, steps) for lines in (1, 32, 256, 4096) for steps in (1, 16, 128) if lines * steps <= 8192
+)
+# Largest number of windows of records that are computed at once: it bounds the copies of overlapping windows.
+_RECORD_WINDOWS = 16_384
 
 
 class Engine:
@@ -84,15 +89,20 @@ class Engine:
         if self._threads < 1 or not self._buckets or self._buckets[0] < 1:
             raise EngineError(f"threads and buckets must be at least 1, got {self._threads} and {self._buckets}")
         shared = None if like is None else like._computation
-        self._computation = shared if shared and shared.serves(artefact) else Computation(artefact)
-        self._parameters = self._computation.parameters(artefact)
+        self._computation = shared if shared and shared.serves(artefact) else _computation_of(artefact)
         self._closed = False
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="engine")
+        self._runner = self._runner_of(ACCELERATOR_BLOCKS if accelerated else CPU_BLOCKS)
 
     @property
     def model_id(self) -> str:
         """Model id of the artefact."""
         return self._artefact.model_id
+
+    @property
+    def memory_units(self) -> int:
+        """Number of values of a line's memory; 0 for a model without a memory."""
+        return self._artefact.manifest.memory_units
 
     @property
     def spec(self) -> SignalSpec:
@@ -105,16 +115,17 @@ class Engine:
         return self._artefact.manifest.rejection
 
     def warm(self) -> Self:
-        """Compile every bucket now, in parallel, so that no window waits for the compiler; return the engine."""
-        for _ in self._pool.map(self._computation.call, reversed(self._buckets)):
+        """Compile everything now, in parallel, so that no window waits for the compiler; return the engine."""
+        for _ in self._pool.map(lambda compile_one: compile_one(), self._runner.compilations()):
             pass
         return self
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probability of every class for every window.
 
-        A window's probabilities depend on that window alone. Its neighbours have no influence (a window that is not
-        finite affects only its own row), nor has the way the batch is cut, up to rounding below 1e-5.
+        A window's probabilities depend on that window alone: for a model with a memory, every window is the first of
+        its line. Neighbours have no influence (a window that is not finite affects only its own row), nor has the way
+        the batch is cut, up to rounding below 1e-5.
 
         Args:
             windows: float32 (n, samples, channels), per unit; n may be 0.
@@ -126,19 +137,64 @@ class Engine:
             EngineError: the windows have another type or shape, or the engine is closed.
         """
         self._check(windows)
-        answer = np.empty((len(windows), len(self.spec.classes)), np.float32)
-        pieces = []
-        start = 0
-        for bucket in cut(len(windows), self._threads, self._buckets):
-            stop = min(start + bucket, len(windows))
-            pieces.append((self._computation.call(bucket), bucket, windows[start:stop], answer[start:stop]))
-            start = stop
-        if len(pieces) <= 1 or self._threads == 1:
-            for piece in pieces:
-                self._run(*piece)
-        else:
-            for _ in self._pool.map(lambda piece: self._run(*piece), pieces):
-                pass
+        if self.memory_units == 0:
+            return self._runner.classify(windows)
+        memory = np.zeros((len(windows), self.memory_units), np.float32)
+        return self._runner.follow(windows, np.arange(len(windows)), memory)[0]
+
+    def follow(
+        self, windows: NDArray[np.float32], line: NDArray[np.intp], memory: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the probability of every class for successive windows of lines, and the lines' memories after them.
+
+        The answers for a line depend on its memory and its own windows alone: other lines have no influence, nor has
+        the way a line's windows are divided among calls, up to rounding below 1e-5. A window that is not finite, or
+        whose values overflow in the network, has probabilities NaN and does not advance the memory. A memory that is
+        not finite counts as cold. Without a memory (``memory_units`` is 0) the probabilities are those of ``classify``.
+
+        Args:
+            windows: float32 (n, samples, channels), per unit; n may be 0. The windows of a line are in order.
+            line: integers (n,): the row of ``memory`` that belongs to the window's line.
+            memory: float32 (lines, ``memory_units``): what the model remembers of every line; zeros for a line that
+                begins. It is not changed.
+
+        Returns:
+            Probabilities float32 (n, classes), and the memories after the windows, float32 (lines, ``memory_units``).
+
+        Raises:
+            EngineError: an argument has another type or shape, a line has no memory, or the engine is closed.
+        """
+        self._check(windows)
+        self._check_lines(len(windows), line, memory)
+        if self.memory_units == 0:
+            return self._runner.classify(windows), memory.copy()
+        return self._runner.follow(windows, line, memory)
+
+    def follow_records(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probability of every class for the successive windows of lines that begin with the first window.
+
+        Args:
+            windows: float32 (lines, steps, samples, channels), per unit.
+
+        Returns:
+            float32 (lines, steps, classes).
+
+        Raises:
+            EngineError: the windows have another type or shape, or the engine is closed.
+        """
+        self._check(windows, "lines, steps")
+        lines, steps = windows.shape[:2]
+        answer = np.empty((lines, steps, len(self.spec.classes)), np.float32)
+        some_steps = min(steps, _RECORD_WINDOWS) or 1
+        some_lines = max(1, _RECORD_WINDOWS // some_steps)
+        for first in range(0, lines, some_lines):
+            rows = slice(first, first + some_lines)
+            memory = np.zeros((len(windows[rows]), self.memory_units), np.float32)
+            for step in range(0, steps, some_steps):
+                part = windows[rows, step : step + some_steps]
+                flat = np.ascontiguousarray(part).reshape(-1, *self.spec.window_shape)
+                found, memory = self.follow(flat, np.repeat(np.arange(len(part)), part.shape[1]), memory)
+                answer[rows, step : step + some_steps] = found.reshape(*part.shape[:2], -1)
         return answer
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -159,57 +215,40 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check(self, windows: NDArray[np.float32]) -> None:
+    def _runner_of(self, blocks: Sequence[tuple[int, int]]) -> Runner:
+        parameters = self._computation.parameters(self._artefact)
+        given = (parameters, self._pool, self._threads, self._buckets, len(self.spec.classes))
+        if isinstance(self._computation, MemoryComputation):
+            return MemoryRunner(self._computation, *given, blocks=blocks)
+        return Runner(self._computation, *given)
+
+    def _check(self, windows: NDArray[np.float32], before: str = "n") -> None:
         if self._closed:
             raise EngineError("the engine is closed: make a new one from the artefact")
         samples, channels = self.spec.window_shape
-        expected = f"float32 (n, {samples}, {channels}) for spec {self.spec.name!r}"
+        dimensions = len(before.split(", ")) + 2
+        expected = f"float32 ({before}, {samples}, {channels}) for spec {self.spec.name!r}"
         if not isinstance(windows, np.ndarray):
             raise EngineError(f"windows must be a numpy array, {expected}; got {type(windows).__name__}")
-        if windows.dtype != np.float32 or windows.ndim != 3 or windows.shape[1:] != (samples, channels):
+        if windows.dtype != np.float32 or windows.ndim != dimensions or windows.shape[-2:] != (samples, channels):
             raise EngineError(f"windows must be {expected}; got {windows.dtype} {windows.shape}")
 
-    def _run(self, call: Call, bucket: int, windows: NDArray[np.float32], answer: NDArray[np.float32]) -> None:
-        count = len(windows)
-        if count < bucket:
-            padded = np.zeros((bucket, *windows.shape[1:]), np.float32)
-            padded[:count] = windows
-            windows = padded
-        answer[:] = call(windows, self._parameters)[:count]
+    def _check_lines(self, count: int, line: NDArray[np.intp], memory: NDArray[np.float32]) -> None:
+        if memory.dtype != np.float32 or memory.ndim != 2 or memory.shape[1] != self.memory_units:
+            raise EngineError(
+                f"memory must be float32 (lines, {self.memory_units}) for model {self.model_id};"
+                f" got {memory.dtype} {memory.shape}"
+            )
+        if not np.issubdtype(line.dtype, np.integer) or line.shape != (count,):
+            raise EngineError(f"line must hold an integer for each of {count} windows; got {line.dtype} {line.shape}")
+        if count and not (line.min() >= 0 and line.max() < len(memory)):
+            raise EngineError(
+                f"line must refer to the {len(memory)} rows of memory; got numbers from {line.min()} to {line.max()}"
+            )
 
 
-def cut(count: int, threads: int, buckets: tuple[int, ...]) -> list[int]:
-    """Return buckets that together hold ``count`` windows, the largest first; only the last is padded.
-
-    Args:
-        count: number of windows in the batch.
-        threads: number of cores to spread them over.
-        buckets: available sizes, ascending.
-
-    Example:
-        >>> cut(600, 2, (1, 8, 64, 256))
-        [256, 256, 64, 8, 8, 8]
-    """
-    share = max(count / threads * _PADDING, _SMALLEST_SHARE)
-    largest = max((bucket for bucket in buckets if bucket <= share), default=buckets[0])
-    whole, rest = divmod(count, largest)
-    return [largest] * whole + list(_cover(rest, buckets)[1])
-
-
-@lru_cache(maxsize=4096)
-def _cover(count: int, buckets: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    """Return cost and buckets of the cheapest cover: pad to the next bucket, or fill a smaller one and continue."""
-    if count == 0:
-        return 0, ()
-    above = min((bucket for bucket in buckets if bucket >= count), default=None)
-    below = max((bucket for bucket in buckets if bucket < count), default=None)
-    choices: list[tuple[int, tuple[int, ...]]] = []
-    if above is not None:
-        choices.append((above + _CALL_COST, (above,)))
-    if below is not None:
-        cost, rest = _cover(count - below, buckets)
-        choices.append((below + _CALL_COST + cost, (below, *rest)))
-    return min(choices)
+def _computation_of(artefact: Artefact) -> Computation:
+    return MemoryComputation(artefact) if artefact.manifest.memory_units else Computation(artefact)
 
 
 def _default_threads(accelerated: bool) -> int:

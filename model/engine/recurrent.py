@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-__all__ = ["CompiledGRU", "for_inference", "is_plain", "tanh_parts"]
+__all__ = ["CompiledGRU", "GRUWeights", "for_inference", "is_plain", "next_state", "tanh_parts"]
 
 # tanh x = x P(x²) / Q(x²) for |x| up to _LARGEST, beyond which tanh is 1 in float32. The coefficients minimise the
 # largest relative error, by weighted least squares (C. L. Lawson, "Contributions to the theory of linear least maximum
@@ -18,40 +18,65 @@ _ABOVE = (0.99999988, 0.12934421, 2.9604768e-3, 1.1531870e-5)
 _BELOW = (1.0, 0.46267647, 2.3854099e-2, 2.4001251e-4, 2.4925561e-7)
 
 
+class GRUWeights:
+    """The weights of a plain ``keras.layers.GRU``, scaled and rearranged for ``next_state``.
+
+    Args:
+        kernel: (values, 3 * units), for update gate, reset gate and candidate.
+        recurrent: (units, 3 * units).
+        bias: (2, 3 * units), for the inputs and for the state.
+    """
+
+    def __init__(self, kernel: Any, recurrent: Any, bias: Any) -> None:
+        units = recurrent.shape[0]
+        # The logistic function takes half its argument; multiplying by a power of two does not round.
+        halves = ops.convert_to_tensor(np.repeat(np.array([0.5, 0.5, 1.0], np.float32), units))
+        self.kernel, self.recurrent, bias = kernel * halves, recurrent * halves, bias * halves
+        # The reset gate multiplies the candidate's recurrent bias; all other biases are simply added.
+        self.outer = bias[0] + ops.concatenate([bias[1, : 2 * units], ops.zeros_like(bias[1, 2 * units :])])
+        self.inner = bias[1, 2 * units :]
+
+
+def next_state(given: Any, state: Any, weights: GRUWeights) -> Any:
+    """Return the state (n, units) of a GRU after one step.
+
+    It computes the logistic function as (1 + tanh(x/2)) / 2. Divisions cost the most here, so there are two: one for
+    the candidate and the update gate together, and one for the reset gate.
+
+    Args:
+        given: the step's inputs multiplied by ``weights.kernel``, plus ``weights.outer``, (n, 3 * units).
+        state: the state before, (n, units).
+        weights: the weights of the GRU.
+    """
+    units = state.shape[1]
+    recalled = ops.matmul(state, weights.recurrent)
+    update, update_of = tanh_parts(given[:, :units] + recalled[:, :units])
+    reset, reset_of = tanh_parts(given[:, units : 2 * units] + recalled[:, units : 2 * units])
+    opened = 0.5 + 0.5 * (reset / reset_of)
+    fresh, fresh_of = tanh_parts(given[:, 2 * units :] + opened * (recalled[:, 2 * units :] + weights.inner))
+    # (1 - z) c + z h with z = (1 + update / update_of) / 2 and c = fresh / fresh_of, over one denominator.
+    kept = fresh_of * (update_of + update) * state
+    return (fresh * (update_of - update) + kept) / (2.0 * fresh_of * update_of)
+
+
 class CompiledGRU(layers.GRU):  # type: ignore[misc]
     """A faster ``keras.layers.GRU`` for inference: the same weights, and the same results up to rounding.
 
-    Between the recurrent products of two time steps there is one fused loop over the state. The loop also multiplies
-    the step's few inputs by their weights; a matrix product would write three times the state to memory for that. It
-    computes the logistic function as (1 + tanh(x/2)) / 2. Divisions cost the most in this loop, so there are two: one
-    for the candidate and the update gate together, and one for the reset gate.
+    Between the recurrent products of two time steps there is one fused loop over the state (``next_state``). The loop
+    also multiplies the step's few inputs by their weights; a matrix product would write three times the state to memory
+    for that.
     """
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         """Return the last state, the sequence of outputs (the last one alone) and the states, as Keras requires."""
-        cell = self.cell
-        units = cell.units
-        # The logistic function takes half its argument; multiplying by a power of two does not round.
-        halves = ops.convert_to_tensor(np.repeat(np.array([0.5, 0.5, 1.0], np.float32), units))
-        kernel, recurrent = cell.kernel * halves, cell.recurrent_kernel * halves
-        bias = cell.bias * halves
-        # The reset gate multiplies the candidate's recurrent bias; all other biases are simply added.
-        outer = bias[0] + ops.concatenate([bias[1, : 2 * units], ops.zeros_like(bias[1, 2 * units :])])
-        inner = bias[1, 2 * units :]
+        weights = GRUWeights(self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
 
         def step(index: Any, state: Any) -> Any:
             values = sequences[:, index]
-            given = outer
+            given = weights.outer
             for channel in range(sequences.shape[2]):
-                given = given + values[:, channel : channel + 1] * kernel[channel]
-            recalled = ops.matmul(state, recurrent)
-            update, update_of = tanh_parts(given[:, :units] + recalled[:, :units])
-            reset, reset_of = tanh_parts(given[:, units : 2 * units] + recalled[:, units : 2 * units])
-            opened = 0.5 + 0.5 * (reset / reset_of)
-            fresh, fresh_of = tanh_parts(given[:, 2 * units :] + opened * (recalled[:, 2 * units :] + inner))
-            # (1 - z) c + z h with z = (1 + update / update_of) / 2 and c = fresh / fresh_of, over one denominator.
-            kept = fresh_of * (update_of + update) * state
-            return (fresh * (update_of - update) + kept) / (2.0 * fresh_of * update_of)
+                given = given + values[:, channel : channel + 1] * weights.kernel[channel]
+            return next_state(given, state, weights)
 
         state = initial_state[0]
         steps = sequences.shape[1]

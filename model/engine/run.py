@@ -1,0 +1,196 @@
+"""Run the compiled parts of a computation on batches of any size, in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.engine.computation import Computation
+from model.engine.memory_computation import MemoryComputation
+from model.engine.plan import Block, Plan, cut, plan
+
+__all__ = ["MemoryRunner", "Runner"]
+
+Array = NDArray[np.float32]
+
+
+class Runner:
+    """Compute batches of a model without a memory.
+
+    Args:
+        computation: the compiled functions.
+        parameters: temperature and weights of a model.
+        pool: threads for the parts of a batch.
+        threads: number of threads of the pool.
+        buckets: numbers of windows to compile for, ascending.
+        classes: number of classes of the model.
+    """
+
+    def __init__(
+        self,
+        computation: Computation,
+        parameters: Any,
+        pool: ThreadPoolExecutor,
+        threads: int,
+        buckets: tuple[int, ...],
+        classes: int,
+    ) -> None:
+        self._computation, self._parameters, self._buckets, self._classes = computation, parameters, buckets, classes
+        self._pool, self._threads = pool, threads
+
+    def compilations(self) -> Iterator[Callable[[], object]]:
+        """Yield functions that compile one shape each, the slowest first."""
+        for bucket in reversed(self._buckets):
+            yield partial(self._computation.classifying, bucket)
+
+    def classify(self, windows: Array) -> Array:
+        """Return the probabilities (n, classes) of windows (n, samples, channels)."""
+        answer = np.empty((len(windows), self._classes), np.float32)
+
+        def run(rows: slice, bucket: int) -> None:
+            call = self._computation.classifying(bucket)
+            (found,) = call(_padded(windows[rows], bucket), self._parameters)
+            answer[rows] = found[: rows.stop - rows.start]
+
+        self._each(run, self._pieces(len(windows)))
+        return answer
+
+    def _pieces(self, count: int) -> list[tuple[slice, int]]:
+        pieces, start = [], 0
+        for bucket in cut(count, self._threads, self._buckets):
+            pieces.append((slice(start, min(start + bucket, count)), bucket))
+            start += bucket
+        return pieces
+
+    def _each(self, run: Callable[..., None], pieces: Sequence[Iterable[Any]]) -> None:
+        """Call ``run`` with the arguments of every piece, in parallel if there are several pieces and threads."""
+        if len(pieces) <= 1 or self._threads == 1:
+            for piece in pieces:
+                run(*piece)
+        else:
+            for _ in self._pool.map(lambda piece: run(*piece), pieces):
+                pass
+
+
+class MemoryRunner(Runner):
+    """Compute batches of a model with a memory.
+
+    Args:
+        computation: the compiled functions.
+        blocks: numbers of lines and of steps to compile for.
+        others: the other arguments of ``Runner``.
+    """
+
+    _computation: MemoryComputation
+
+    def __init__(self, computation: MemoryComputation, *others: Any, blocks: Sequence[tuple[int, int]]) -> None:
+        super().__init__(computation, *others)
+        self._blocks = blocks
+
+    def compilations(self) -> Iterator[Callable[[], object]]:
+        """Yield functions that compile one shape each, the slowest first."""
+        for bucket in reversed(self._buckets):
+            yield partial(self._computation.one_step, bucket)
+            yield partial(self._computation.first_part, bucket)
+        for lines, steps in self._blocks:
+            yield partial(self._computation.second_part, lines, steps)
+
+    def follow(self, windows: Array, line: NDArray[np.intp], memory: Array) -> tuple[Array, Array]:
+        """Return probabilities (n, classes) and memories (lines, units): see ``Engine.follow``."""
+        memory = memory.copy()
+        if not _is_finite(memory):
+            memory[~np.isfinite(memory).all(axis=1)] = 0
+        counts = np.bincount(line, minlength=len(memory))
+        if counts.max(initial=0) <= 1:
+            return self._one_step(windows, line, memory)
+        return self._in_order(windows, line, memory, counts)
+
+    def _one_step(self, windows: Array, line: NDArray[np.intp], memory: Array) -> tuple[Array, Array]:
+        """Do the same for at most one window of each line, and overwrite ``memory``."""
+        answer = np.empty((len(windows), self._classes), np.float32)
+        use = _usable(windows)
+
+        def run(rows: slice, bucket: int) -> None:
+            call = self._computation.one_step(bucket)
+            own = line[rows]
+            given = (_padded(windows[rows], bucket), _padded(memory[own], bucket), _padded(use[rows], bucket)[None])
+            found, after = call(*given, self._parameters)
+            answer[rows] = found[: len(own)]
+            memory[own] = after[: len(own)]
+
+        self._each(run, self._pieces(len(windows)))
+        return answer, memory
+
+    def _in_order(
+        self, windows: Array, line: NDArray[np.intp], memory: Array, counts: NDArray[np.intp]
+    ) -> tuple[Array, Array]:
+        """Do the same for any numbers of windows (lines,), and overwrite ``memory``."""
+        answer = np.empty((len(windows), self._classes), np.float32)
+        values = np.empty((len(windows), self._computation.width), np.float32)
+        use = _usable(windows)
+
+        def compute(rows: slice, bucket: int) -> None:
+            (found,) = self._computation.first_part(bucket)(_padded(windows[rows], bucket), self._parameters)
+            values[rows] = found[: rows.stop - rows.start]
+
+        self._each(compute, self._pieces(len(windows)))
+        order = np.argsort(line, kind="stable")
+        ends = np.cumsum(counts)
+        starts = ends - counts
+
+        def advance(one: Plan) -> None:
+            for block in one.blocks:
+                own = one.lines[: block.lines]
+                self._block(block, own, order, (starts[own] + block.first, ends[own]), (values, use, memory, answer))
+
+        self._each(advance, [(one,) for one in plan(counts, self._threads, self._blocks)])
+        return answer, memory
+
+    def _block(
+        self,
+        block: Block,
+        own: NDArray[np.intp],
+        order: NDArray[np.intp],
+        bounds: tuple[NDArray[np.intp], NDArray[np.intp]],
+        arrays: tuple[Array, Array, Array, Array],
+    ) -> None:
+        """Compute a block for the lines ``own``, whose windows are ``order[bounds[0] : bounds[1]]``."""
+        values, use, memory, answer = arrays
+        at = bounds[0] + np.arange(block.steps)[:, None]
+        there = at < bounds[1]
+        rows = order[np.minimum(at, bounds[1] - 1)]  # (steps, lines); a line without more windows repeats its last
+        given = np.zeros((block.steps, block.size, values.shape[1]), np.float32)
+        given[:, : len(own)] = values[rows]
+        used = np.zeros((block.steps, block.size), np.float32)
+        used[:, : len(own)] = np.where(there, use[rows], 0)
+        call = self._computation.second_part(block.size, block.steps)
+        flat = given.reshape(-1, values.shape[1])
+        found, after = call(flat, _padded(memory[own], block.size), used, self._parameters)
+        memory[own] = after[: len(own)]
+        answer[rows[there]] = found.reshape(*used.shape, -1)[:, : len(own)][there]
+
+
+def _padded(array: Array, count: int) -> Array:
+    if len(array) == count:
+        return array
+    padded = np.zeros((count, *array.shape[1:]), np.float32)
+    padded[: len(array)] = array
+    return padded
+
+
+def _is_finite(array: Array) -> bool:
+    """Return True if all values are finite; False may also mean that their sum is not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum()))
+
+
+def _usable(windows: Array) -> Array:
+    """Return 1 for every window that is finite, and 0 for the others, float32 (n,)."""
+    if _is_finite(windows):
+        return np.ones(len(windows), np.float32)
+    return np.isfinite(windows).all(axis=(1, 2)).astype(np.float32)
