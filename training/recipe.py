@@ -29,6 +29,7 @@ from training.memory_need import MemoryNeed
 if TYPE_CHECKING:  # these import TensorFlow or the report's modules, which looking up a recipe does not need
     from training.evaluation.documents import Events, Rejection
     from training.evaluation.evaluation import Evaluation, Progress
+    from training.evaluation.robustness import Reference
     from training.fitting.fit import FitHistory
 
 __all__ = ["EvaluationOptions", "Recipe", "TrainOptions", "named_recipe", "recipe_of", "trainable_specs"]
@@ -151,6 +152,18 @@ class Recipe(ABC):
         A classifier with a memory could learn when the event of a short record happens. On lives it cannot.
         """
         return None
+
+    def reference(self, options: EvaluationOptions, artefact: Artefact) -> Reference:
+        """Return the clean records and baselines of an artefact's robustness; the recipe itself if it simulates them.
+
+        Args:
+            options: data of the evaluation.
+            artefact: the model to score; a recipe that reads a file leaves out what the model was trained on.
+
+        Raises:
+            TrainingError: the records come from a file that was not given.
+        """
+        return self
 
     def memory(self, evaluation_lines: int) -> MemoryNeed | None:
         """Return the memory that a training takes; None if it was not measured, and then no training is made smaller.

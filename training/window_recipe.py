@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # these import TensorFlow or the report's modules, which look
     from model.normalisation import Normalisation
     from model.rejection import Rejection
     from training.evaluation.evaluation import Evaluation, Progress
+    from training.evaluation.robustness import Reference
     from training.fitting.augmentation import Symmetries
 
 __all__ = ["WindowRecipe"]
@@ -78,6 +79,13 @@ class WindowRecipe(Recipe):
         A recipe whose windows come from one file overrides this with the part of it that the artefact's seed held out.
         """
         return self.windows(options.seed, self.evaluation_episodes, options.data)
+
+    def reference(self, options: EvaluationOptions, artefact: Artefact) -> Reference:
+        """Return the windows of the evaluation as clean records; ``conditions`` may be ``window_conditions(spec)``."""
+        from training.evaluation.conditions.generic import WindowReference
+
+        windows = self.evaluation_windows(options, artefact)
+        return WindowReference(self.spec, windows.take(windows.weights >= 1.0), self.baselines)
 
     def normalisation(self, train: Windows) -> Normalisation:
         """Return the normalisation of windows: mean and standard deviation of every channel."""

@@ -104,8 +104,10 @@ class _Run:
             name: float(macro_f1(tables(scored, rule(windows, first_windows), len(records), spec).sum(axis=0), merge))
             for name, rule in self.recipe.baselines.items()
         }
-        happened = events(trial, probabilities, spec, lives=self.kind == LIFE)
-        found = happened.found > 0
+        # Single windows hold no event that could be confirmed.
+        single = probabilities.shape[1] < 2
+        happened = None if single else events(trial, probabilities, spec, lives=self.kind == LIFE)
+        found = None if happened is None or not happened.found else happened
         return ConditionCell(
             condition=condition,
             kind=self.kind,
@@ -122,15 +124,15 @@ class _Run:
             baselines={name: round(score, DIGITS) for name, score in baselines.items()},
             **delays(
                 spec,
-                *(
-                    round(d, DIGITS) if found else None
-                    for d in (happened.delay_cycles_median, happened.delay_cycles_p95)
-                ),
+                None if found is None else round(found.delay_cycles_median, DIGITS),
+                None if found is None else round(found.delay_cycles_p95, DIGITS),
             ),
             flip_rate=round(flip_rate(trial, y_pred, spec), DIGITS),
-            false_alarms_per_line_hour=round(happened.false_alarms / happened.line_hours, DIGITS),
-            missed=happened.missed if happened.injected else None,
-            faults=happened.injected,
+            false_alarms_per_line_hour=(
+                None if happened is None else round(happened.false_alarms / happened.line_hours, DIGITS)
+            ),
+            missed=happened.missed if happened is not None and happened.injected else None,
+            faults=0 if happened is None else happened.injected,
         )
 
 

@@ -72,7 +72,7 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
         evaluation = evaluate_model(_classifier(engine, artefact), artefact)
         step("timing the engine")
         latency = measure_latency(engine, spec, seed)
-        conditions = _conditions(recipe, engine, artefact, options.robustness, options.episodes, step)
+        conditions = _conditions(recipe, engine, artefact, options.robustness, options.episodes, asked, step)
     predictions = evaluation.predictions
     classification = classify_scores(predictions, spec)
     calibration = calibrate_scores(predictions, spec, artefact.manifest.temperature)
@@ -84,7 +84,7 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
         step(f"evaluating the champion {champion.model_id}")
         with Engine(champion) as engine:
             beside = evaluate_model(_classifier(engine, champion), champion)
-            cells = _conditions(recipe, engine, champion, options.champion_robustness, options.episodes, step)
+            cells = _conditions(recipe, engine, champion, options.champion_robustness, options.episodes, asked, step)
         comparison = compare(predictions, beside.predictions, champion.model_id, spec)
         calibrated = calibrate_scores(beside.predictions, spec, champion.manifest.temperature)
         champion_scores = gate_scores(beside, calibrated, cells, recipe.rule)
@@ -188,6 +188,7 @@ def _conditions(
     artefact: Artefact,
     given: RobustnessResult | None,
     episodes: int,
+    asked: EvaluationOptions,
     step: Progress,
 ) -> RobustnessResult | None:
     """Return the given result, or measure one on the fixed records; None for no episodes or no conditions."""
@@ -200,7 +201,7 @@ def _conditions(
 
     return evaluate(
         _classifier(engine, artefact),
-        recipe,
+        recipe.reference(asked, artefact),
         recipe.conditions.chosen(),
         episodes=episodes,
         model_id=artefact.model_id,

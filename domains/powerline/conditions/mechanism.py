@@ -163,14 +163,14 @@ def _before_first_event(clean: Episodes, rng: np.random.Generator) -> NDArray[np
 
 
 def _held(samples: Samples, missing: NDArray[np.bool_]) -> Samples:
-    """Return samples whose ``missing`` (n, t) ones have the value of the last sample before; the first is never lost."""
+    """Return samples whose ``missing`` (n, t) ones keep the value before; the first sample is kept."""
     present = np.where(missing, 0, np.arange(samples.shape[1]))
     last = np.maximum.accumulate(present, axis=1)
     return np.take_along_axis(samples, last[:, :, None], axis=1)
 
 
 def _at(samples: Samples, positions: NDArray[np.float64]) -> Samples:
-    """Return records (n, t, channels) at fractional positions (n, t) of their own, by cubic interpolation."""
+    """Return records (n, t, channels) at fractional positions (n, t), by cubic interpolation."""
     last = samples.shape[1] - 1
     base = np.floor(positions).astype(np.intp)
     f = (positions - base).astype(np.float32)[:, :, None]

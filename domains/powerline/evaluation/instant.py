@@ -49,11 +49,10 @@ def evaluate_instant_model(classify: Classifier, artefact: Artefact, data: Path,
     """
     spec = artefact.manifest.spec
     metrics: dict[str, Any] = dict(artefact.manifest.metrics)
-    split: Split = "blocks" if metrics.get("split") == "blocks" else "random"
+    split, drawn = _drawn(artefact)
     seed = artefact.manifest.provenance.get("seed")
     step(f"classifying the test part of the {split} split")
     windows = read_classdata(data, spec)
-    drawn = seed if isinstance(seed, int) else DEFAULT_SEED
     train, validation, test = split_classdata(windows, split, drawn)
     parts = {"training": len(train), "validation": len(validation), "test": len(test)}
     train_rows, test_rows = _rows(windows, split, drawn)
@@ -79,6 +78,28 @@ def evaluate_instant_model(classify: Classifier, artefact: Artefact, data: Path,
         holdout=honest,
         holdout_is_predicted=False,  # the gate's hold-out score is from another split than the predictions
     )
+
+
+def unseen_windows(artefact: Artefact, data: Path) -> Windows:
+    """Return the rows that an artefact's training held out, in the order of the file.
+
+    Args:
+        artefact: artefact whose manifest names the split and the seed of its training.
+        data: path of ``classData.csv``.
+
+    Raises:
+        DataSetError: the file is not ``classData.csv``.
+    """
+    windows = read_classdata(data, artefact.manifest.spec)
+    _, test_rows = _rows(windows, *_drawn(artefact))
+    return windows.take(np.sort(test_rows))
+
+
+def _drawn(artefact: Artefact) -> tuple[Split, int]:
+    """Return the split and the seed of an artefact's training."""
+    seed = artefact.manifest.provenance.get("seed")
+    split: Split = "blocks" if artefact.manifest.metrics.get("split") == "blocks" else "random"
+    return split, seed if isinstance(seed, int) else DEFAULT_SEED
 
 
 def _rows(windows: Windows, split: Split, seed: int) -> tuple[np.ndarray, np.ndarray]:

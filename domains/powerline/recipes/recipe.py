@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # these imports would load TensorFlow or the report, which ma
     from training.data.sequences import Sequences
     from training.evaluation.documents import Events, Rejection
     from training.evaluation.evaluation import Evaluation, Progress
+    from training.evaluation.robustness import Reference
 
 __all__ = ["InstantRecipe", "LineRecipe", "PowerLineRecipe", "recipe"]
 
@@ -207,6 +208,27 @@ class InstantRecipe(PowerLineRecipe):
         if data is None:
             raise TrainingError("the report of an instant model needs --data, the path of classData.csv")
         return lambda classify, artefact: evaluate_instant_model(classify, artefact, data, step)
+
+    @property
+    def conditions(self) -> Conditions:
+        """Return the conditions of labelled windows, since no simulator makes these instants."""
+        from training.evaluation.conditions.generic import window_conditions
+
+        return window_conditions(self.spec)
+
+    def reference(self, options: EvaluationOptions, artefact: Artefact) -> Reference:
+        """Return the rows of ``classData.csv`` that the artefact's training held out.
+
+        Raises:
+            TrainingError: ``options.data`` is missing.
+            DataSetError: the file is not ``classData.csv``.
+        """
+        from domains.powerline.evaluation.instant import unseen_windows
+        from training.evaluation.conditions.generic import WindowReference
+
+        if options.data is None:
+            raise TrainingError("the robustness of an instant model needs --data, the path of classData.csv")
+        return WindowReference(self.spec, unseen_windows(artefact, options.data))
 
     def thresholds(self) -> GateThresholds:
         """Return the limits of `instant`."""

@@ -67,7 +67,7 @@ class ConditionCell(Document):
     delay_s_median: float | None = Field(None, exclude_if=is_absent, description="Only if the spec has no cycles.")
     delay_s_p95: float | None = Field(None, exclude_if=is_absent)
     flip_rate: Share = Field(description="Share of neighbouring windows with the same label but other predictions.")
-    false_alarms_per_line_hour: float | None = Field(description="Null if the record holds a single fault only.")
+    false_alarms_per_line_hour: float | None = Field(description="Null if single windows are scored.")
     missed: Count | None = Field(description="Number of faults without an episode; null if there was no fault.")
     faults: Count
 
