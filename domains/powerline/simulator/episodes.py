@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from domains.powerline.simulator.disturbances import NON_FAULTS
-from domains.powerline.simulator.events import BRISK, LineContext, PlannedEvent, Timing, cycles
+from domains.powerline.simulator.events import BRISK, Builder, LineContext, PlannedEvent, Timing, cycles
 from domains.powerline.simulator.fault_plans import FAULT_CLASSES, RESISTANCE_OHM, SPREADS, fault
 from domains.powerline.simulator.harder_faults import arcing, fault_in_swing, incipient
 from domains.powerline.simulator.measurement import USUAL, Instruments, draw_chains, measure, renamed
@@ -24,9 +24,15 @@ QUIET_CYCLES, MEAN_QUIET_CYCLES = (2.0, 40.0), 10.0  # between two events of a l
 SWITCHED_OUT_SHARE = 0.02  # share of de-energised lines among the episodes without a fault
 
 
+FaultPlan = Callable[[LineContext, np.random.Generator, int, str], tuple[PlannedEvent, ...]]
+
+
 @dataclass(frozen=True)
 class ScenarioMix:
-    """Mix of events in episodes: the share of faults, their classes and resistance, and the kinds of non-faults."""
+    """Mix of events in episodes: the share of faults, their classes and resistance, and the kinds of non-faults.
+
+    ``plan_fault`` is called with a line, a generator, the output sample of the start and the name of the class.
+    """
 
     fault_share: float = 0.5
     classes: tuple[str, ...] = FAULT_CLASSES
@@ -36,6 +42,8 @@ class ScenarioMix:
     swinging_share: float = 0.0  # share of faults during a wide swing or a pole slip
     incipient_share: float = 0.0  # share of faults that extinguish by themselves after some milliseconds
     arcing_share: float = 0.0  # share of faults whose arc strikes again in every half cycle
+    plan_fault: FaultPlan | None = None  # plans every fault, in place of the usual plan and these shares
+    builders: Mapping[str, Builder] = field(default_factory=dict, hash=False)  # kinds of non-faults beside the usual
 
 
 # Faults and disturbances of which many are harder to distinguish than those of ``ScenarioMix()``.
@@ -55,8 +63,11 @@ def draw_events(
     A disturbance that accompanies a fault begins earlier than ``start``, but not before ``earliest``.
     """
     if rng.random() >= mix.fault_share:
-        return (_BUILDERS[str(rng.choice(mix.non_faults))](line, rng, start),)
+        kind = str(rng.choice(mix.non_faults))
+        return ((mix.builders.get(kind) or _BUILDERS[kind])(line, rng, start),)
     name = str(rng.choice(mix.classes))
+    if mix.plan_fault:
+        return mix.plan_fault(line, rng, start, name)
     harder = _harder_fault(line, rng, mix, start, name)
     if harder:
         return harder

@@ -16,7 +16,6 @@ from domains.powerline.simulator.matrices import ROTATION, Array, positive_and_z
 if TYPE_CHECKING:
     from domains.powerline.simulator.network import Network
 
-EARTH_CURRENT = (0.03, 0.3)  # capacitive earth-fault current of the network, per unit of the line's rated current
 DETUNING = (-0.1, 0.15)  # relative deviation of a coil's current from that of the capacitance; mostly overcompensated
 COIL_DAMPING = (0.01, 0.04)  # resistance of a coil relative to its reactance
 LEAKAGE = (0.01, 0.05)  # conductance of a phase to earth relative to its capacitive susceptance
@@ -24,14 +23,20 @@ LEAKAGE = (0.01, 0.05)  # conductance of a phase to earth relative to its capaci
 # this much more resistance than reactance, the charge of a displaced neutral decays without an oscillation.
 ISOLATED_OHM, ISOLATED_X = 50.0, 10.0
 
-CURRENT_LIMIT = (1.1, 1.2)  # current of an inverter at a three-phase fault, per unit
 ARRESTER = 2.0  # per unit: voltage to earth to which surge arresters limit the line
 INFEED = (0.1, 0.8)  # current of an inverter before a fault, per unit
 POSITIVE_ANGLE = np.radians(70)  # of the positive-sequence impedance behind an inverter's voltage
 NEGATIVE_X = 6.0  # negative-sequence reactance of an inverter, per unit
 
 
-def with_neutral(network: Network, lines: NDArray[np.bool_], rng: np.random.Generator, *, resonant: bool) -> Network:
+def with_neutral(
+    network: Network,
+    lines: NDArray[np.bool_],
+    rng: np.random.Generator,
+    earth_current: tuple[float, float],
+    *,
+    resonant: bool,
+) -> Network:
     """Isolate the neutral of both sources of ``lines`` (n,), or earth that of the local one through a coil.
 
     The zero-sequence capacitance of the whole galvanically connected network is lumped at the line's node, so the
@@ -42,11 +47,12 @@ def with_neutral(network: Network, lines: NDArray[np.bool_], rng: np.random.Gene
         network: n lines.
         lines: mask (n,) of the lines to change.
         rng: source of randomness.
+        earth_current: bounds of the capacitive earth-fault current of the network, per unit of rated current.
         resonant: True for a coil that compensates the capacitance up to a deviation within ``DETUNING``.
     """
     n = len(network)
     omega = 2 * np.pi * network.nominal_hz
-    capacitive = np.exp(rng.uniform(*np.log(EARTH_CURRENT), n)) / 3  # current of one phase's capacitance, per unit
+    capacitive = np.exp(rng.uniform(*np.log(earth_current), n)) / 3  # current of one phase's capacitance, per unit
     detuning, damping = rng.uniform(*DETUNING, n), rng.uniform(*COIL_DAMPING, n)
     x_earth = 1 / capacitive
     positive, _ = positive_and_zero(network.c_line)
@@ -69,12 +75,16 @@ def with_neutral(network: Network, lines: NDArray[np.bool_], rng: np.random.Gene
 
 
 def with_inverter(
-    network: Network, lines: NDArray[np.bool_], rng: np.random.Generator, end: Literal["local", "remote"]
+    network: Network,
+    lines: NDArray[np.bool_],
+    rng: np.random.Generator,
+    current_limit: tuple[float, float],
+    end: Literal["local", "remote"],
 ) -> Network:
     """Replace one source of ``lines`` (n,) by an inverter with limited current and high negative-sequence impedance.
 
     The inverter is a linear model: a balanced voltage behind a positive-sequence impedance of such a magnitude that
-    the current at a three-phase fault at its terminals is exactly the limit, which is drawn within ``CURRENT_LIMIT``.
+    the current at a three-phase fault at its terminals is exactly the limit, which is drawn within ``current_limit``.
     The impedance contains a part in proportion to ``ROTATION``, which exchanges energy between the phases without
     loss, so that the impedance of the negative sequence is several times that of the positive sequence. The model
     settles in about a cycle, as a current control does. Its transformer earths the neutral. On a line that only the
@@ -84,11 +94,12 @@ def with_inverter(
         network: n lines.
         lines: mask (n,) of the lines to change.
         rng: source of randomness.
+        current_limit: bounds of the limit, per unit of the line's rated current.
         end: end of the inverter; "local" is the measured one.
     """
     n = len(network)
     omega = 2 * np.pi * network.nominal_hz
-    limit, infeed = rng.uniform(*CURRENT_LIMIT, n), rng.uniform(*INFEED, n)
+    limit, infeed = rng.uniform(*current_limit, n), rng.uniform(*INFEED, n)
     # The voltage is that of the other source plus the drop of the infeed at unity power factor: |1 + I Z| = limit |Z|.
     spare, cosine = limit**2 - infeed**2, infeed * np.cos(POSITIVE_ANGLE)
     magnitude = (cosine + np.sqrt(cosine**2 + spare)) / spare

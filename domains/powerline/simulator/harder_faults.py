@@ -18,6 +18,7 @@ ARCING_CYCLES = (1.0, 6.0)
 PAUSE_SAMPLES, PAUSE_FACTOR = (1, 5), (5.0, 40.0)
 COOLED = 0.5  # highest resistance of a cooled arc, relative to the grid's reactance at the fault
 SWING_RATE_HZ, SWING_SLIP_HZ = (0.8, 3.0), (0.8, 7.0)  # swings of faults, fast enough to change within a short record
+SWING_PEAK_RAD = (np.radians(60), np.radians(175))
 SLIPPING_SHARE = 0.5
 INTO_SWING_CYCLES = 20.0  # a fault begins at most this long after the swing
 
@@ -110,17 +111,20 @@ def fault_in_swing(
     name: str,
     *,
     slipping: float = SLIPPING_SHARE,
+    peak: tuple[float, float] = SWING_PEAK_RAD,
+    slip_hz: tuple[float, float] = SWING_SLIP_HZ,
     resistance_ohm: tuple[float, float] = RESISTANCE_OHM,
 ) -> tuple[PlannedEvent, PlannedEvent]:
     """Plan a power swing from ``start`` on, a pole slip in the share ``slipping``, and a fault while it lasts.
 
+    A stable swing reaches a load angle between the bounds ``peak`` in rad; a pole slip has a slip between ``slip_hz``.
     The poles do not open during a pole slip: they would close on any angle, which synchronism check prevents.
     """
     slips = bool(rng.random() < slipping)
     swing = (
-        pole_slip(line, rng, start, slip_hz=SWING_SLIP_HZ)
+        pole_slip(line, rng, start, slip_hz=slip_hz)
         if slips
-        else wide_swing(line, rng, start, peak=(np.radians(60), np.radians(175)), rate_hz=SWING_RATE_HZ)
+        else wide_swing(line, rng, start, peak=peak, rate_hz=SWING_RATE_HZ)
     )
     latest = min(0.8 * (swing.stop - start), cycles(INTO_SWING_CYCLES))
     inception = start + int(rng.uniform(0.1, 1.0) * latest)

@@ -47,6 +47,7 @@ class ParameterSweep:
     unbalance: tuple[float, float] = (0.05, 0.5)  # largest current per unit of each of these loads
     isolated_share: float = 0.0  # share of lines in networks whose neutral is isolated
     resonant_share: float = 0.0  # share of lines in networks whose neutral is earthed through a coil
+    earth_current: tuple[float, float] = (0.03, 0.3)  # capacitive earth-fault current in networks of these two kinds
     inverter_local_share: float = 0.0  # share of lines whose measured end is fed by an inverter
     inverter_remote_share: float = 0.0  # share of lines whose remote end is fed by an inverter
 
@@ -212,13 +213,13 @@ def _with_other_grids(network: Network, rng: np.random.Generator, sweep: Paramet
     local = source < sweep.inverter_local_share
     remote = ~local & (source < sweep.inverter_local_share + sweep.inverter_remote_share)
     if local.any():
-        network = with_inverter(network, local, rng, "local")
+        network = with_inverter(network, local, rng, sweep.inverter_limit, "local")
     if remote.any():
-        network = with_inverter(network, remote, rng, "remote")
+        network = with_inverter(network, remote, rng, sweep.inverter_limit, "remote")
     if isolated.any():
-        network = with_neutral(network, isolated, rng, resonant=False)
+        network = with_neutral(network, isolated, rng, sweep.earth_current, resonant=False)
     if resonant.any():
-        network = with_neutral(network, resonant, rng, resonant=True)
+        network = with_neutral(network, resonant, rng, sweep.earth_current, resonant=True)
     return network
 
 

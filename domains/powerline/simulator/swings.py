@@ -143,12 +143,17 @@ def pole_slip(
 
 
 def large_motor(
-    line: LineContext, rng: np.random.Generator, start: int, *, rated: tuple[float, float] = (0.15, 0.6)
+    line: LineContext,
+    rng: np.random.Generator,
+    start: int,
+    *,
+    rated: tuple[float, float] = (0.15, 0.6),
+    multiple: tuple[float, float] = (5.0, 7.0),
 ) -> PlannedEvent:
-    """Plan the start of a large motor at 5 to 7 times its rated current, which is between the bounds ``rated``."""
+    """Plan the start of a large motor at a multiple of its rated current; both are drawn between their bounds."""
     run_up = line.lasting_samples(rng)
     stop = start + run_up + line.lasting_samples(rng) // 2
-    current = min(rng.uniform(5, 7) * rng.uniform(*rated), 0.3 / line.x_node)  # the voltage falls by at most 30 %
+    current = min(rng.uniform(*multiple) * rng.uniform(*rated), 0.3 / line.x_node)  # the voltage falls by at most 30 %
     modulation = MotorStart(
         line.seconds(start),
         line.seconds(stop),
