@@ -50,6 +50,7 @@ class ParameterSweep:
     earth_current: tuple[float, float] = (0.03, 0.3)  # capacitive earth-fault current in networks of these two kinds
     inverter_local_share: float = 0.0  # share of lines whose measured end is fed by an inverter
     inverter_remote_share: float = 0.0  # share of lines whose remote end is fed by an inverter
+    inverter_limit: tuple[float, float] = (1.1, 1.2)  # current of an inverter at a three-phase fault
 
 
 LEVELS = (
