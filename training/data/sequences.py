@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from model.files import write_atomic
 from model.spec import SignalSpec
 
-__all__ = ["Sequences", "kept", "samples_of"]
+__all__ = ["Sequences", "forget", "kept", "samples_of"]
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,33 @@ def samples_of(steps: int, spec: SignalSpec) -> int:
 
 
 def kept(path: Path, make: Callable[[], Sequences]) -> Sequences:
-    """Return the sequences in a file; if there is none, make them and write it. The folder is created when needed."""
+    """Return the sequences in a file; if there is no such file, make them and write it.
+
+    Without disk space, or with a damaged file, the sequences are made again every time.
+
+    Args:
+        path: path of the file, whose name identifies its contents; its folder is created when needed.
+        make: returns the sequences.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             return Sequences(**{f.name: file[f.name] for f in fields(Sequences)})
     except FileNotFoundError:
-        made = make()
+        pass
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        log.warning("sequences-not-read", path=str(path), error=str(error), then="made again")
+    made = make()
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomic(path) as file:
-            np.savez(file, **{f.name: getattr(made, f.name) for f in fields(Sequences)})
-        return made
+            np.savez(file, allow_pickle=False, **{f.name: getattr(made, f.name) for f in fields(Sequences)})
+    except OSError as error:
+        log.warning("sequences-not-kept", path=str(path), error=error.strerror or str(error), then="made again")
+    return made
+
+
+def forget(folder: Path) -> None:
+    """Remove the files of ``kept`` from a folder, including partial files of a killed process."""
+    for pattern in ("sequences-*.npz", ".sequences-*.partial"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from domains.powerline.data.datasets import DataSetRecipe, simulated
-from domains.powerline.data.line_data import Batches, training_windows
+from domains.powerline.data.line_sequences import PART, training_part
 from domains.powerline.data.scenario import STRETCH_S, scenario
 from domains.powerline.data.training_data import Seeds
 from domains.powerline.evaluation.events import TEST_SECONDS
@@ -20,15 +21,13 @@ from stream.detection.truth import injected_faults
 from stream.windowing import cut_windows
 from training.data.classifier import Classifier
 from training.data.episodes import Event, Scenario
-from training.data.windows import select, window_ends
+from training.data.windows import window_ends
 from training.document import delays
 from training.evaluation.documents import DataSummary, Events, LeakageCheck, Slice
 from training.evaluation.evaluation import Evaluation, Predictions, Progress, repeated_windows, worst
 from training.report.failures import scenario_failures
 from training.report.records import ClassifiedScenario, classified, event_at
 from training.report.scores import merged_macro_f1
-
-CHECKED_EPISODES = 1024  # episodes checked for leakage: the first part of the training set, simulated again
 
 _BANDS: dict[str, tuple[str, tuple[float, ...], str]] = {
     "resistance_ohm": ("fault resistance", (0.1, 1.0, 10.0), "Ω"),
@@ -118,11 +117,12 @@ def _leakage(artefact: Artefact, mixed: ClassifiedScenario, seed: int) -> tuple[
     spec = artefact.manifest.spec
     source: Any = artefact.manifest.provenance.get("data")
     if source is None:
-        training = training_windows(Batches(CHECKED_EPISODES, 0, 0), spec, trained)
+        # The first part of the training set, simulated again.
+        training = _flat(cut_windows(training_part(0, PART, spec, trained).data, spec))
     else:
         recipe = DataSetRecipe.model_validate(source["recipe"])
         used.add(recipe.seed)
-        training = select(next(simulated(recipe)), spec)
+        training = _flat(cut_windows(next(simulated(recipe)).samples, spec))
     windows = np.concatenate([cut_windows(line, spec) for line in mixed.scenario.samples])
     return (
         LeakageCheck(
@@ -130,8 +130,13 @@ def _leakage(artefact: Artefact, mixed: ClassifiedScenario, seed: int) -> tuple[
             found=len(used & {seed, seed + 1}),
             of=2,
         ),
-        repeated_windows(windows, training.data),
+        repeated_windows(windows, training),
     )
+
+
+def _flat(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return windows (n, steps, samples, channels) as windows (n * steps, samples, channels)."""
+    return windows.reshape(-1, *windows.shape[2:])
 
 
 def _events(mixed: ClassifiedScenario, quiet: ClassifiedScenario, spec: SignalSpec) -> Events:

@@ -1,10 +1,10 @@
 """Cross-validate the `line` recipe by groups of episodes, so that no model is evaluated on episodes of its training.
 
-The number of simulated groups of episodes equals the number of folds, and each group has its own seeds. The model of a
-fold learns from all groups but one, with the recipe's rounds, normalisation and calibration. It is evaluated on
+The parts of the training set are dealt to as many groups as there are folds. The model of a fold learns from all groups
+but one, with the recipe's rounds, normalisation and calibration. It is evaluated on
 
-- windows that lie fully in one state: those of the group left out, with instruments as bad as in training, and those of
-  new lines with usual instruments, where each such window counts as often as it occurs;
+- windows of the group left out, with instruments as bad as in training, and windows that lie fully in one state of new
+  lines with usual instruments;
 - faults on new lines: found faults, missed faults and delay;
 - disturbances of every kind on new lines. One hour has sixty disturbances. Each stands for a minute, of which only the
   seconds around it are simulated; the simulated quiet time stands for the quiet time between disturbances.
@@ -17,20 +17,21 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from domains.powerline.data.line_data import Batches, training_windows
-from domains.powerline.data.ood import in_distribution_windows
-from domains.powerline.data.training_data import LINE_SHARES, Seeds, simulated_search
+from domains.powerline.data.line_sequences import natural_sequences, training_part
+from domains.powerline.data.training_data import Seeds, part_sizes, search_among, validation_sequences
 from domains.powerline.evaluation.events import score_disturbances, score_faults
 from domains.powerline.evaluation.fold_results import Fold, Folds, WindowScores
 from domains.powerline.recipes.line import (
+    LINE_NORMALISATION,
     LineOptions,
     calibrate_line,
     decisive,
@@ -38,22 +39,27 @@ from domains.powerline.recipes.line import (
     fit_line,
     new_network,
 )
+from model.artefact import Artefact
+from model.engine import Engine
 from model.files import write_text_atomic
 from model.spec import SignalSpec, load_spec
+from stream.detection.classify import with_rejection
+from stream.windowing import cut_windows
 from training.data.classifier import Classifier
-from training.data.windows import Windows, split_by_episode
+from training.data.sequences import Sequences, forget
 from training.errors import TrainingError
-from training.evaluation.classifier import classify_single
-from training.evaluation.fold_groups import forget_groups, kept_group
-from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
+from training.fitting.defaults import DEFAULT_SEED
 from training.fitting.fit import FitHistory, make_repeatable
+from training.fitting.rounds import classifier_of
 from training.metrics import window_scores
 
 __all__ = ["FoldOptions", "cross_validate", "epochs_per_fold", "run_fold"]
 
 log = structlog.get_logger(__name__)
 
-GROUP_SEED = 10_000  # distance between the seeds of two groups; a training set takes two seeds
+FOLD_SEED = 10_000  # distance between the seeds of two folds
+GROUPS = "groups"  # folder of the training set's parts, which all folds share
+MOST_HELD_OUT = 6  # parts of the group left out that are scored
 Epoch = Callable[[int, FitHistory], None]
 
 
@@ -69,25 +75,20 @@ class FoldOptions:
     seed: int = DEFAULT_SEED
     epochs: int = LineOptions.epochs
     episodes: int = LineOptions.episodes
-    architecture: str = DEFAULT_ARCHITECTURE
+    architecture: str = LineOptions.architecture
     lines: int = 60
     usual_episodes: int = 2000
 
     def __post_init__(self) -> None:
         if self.folds < 2:
             raise TrainingError("cross-validation needs at least two folds")
-        if min(self.batches.mixed, self.batches.brief, self.batches.mined) < 2:
+        if len(part_sizes(self.episodes, self.folds)) < 2 * self.folds:
             raise TrainingError(f"{self.episodes} episodes are too few for {self.folds} folds; use more --episodes")
-
-    @property
-    def batches(self) -> Batches:
-        """Numbers of episodes of one group."""
-        return Batches.of(self.episodes // self.folds)
 
     @property
     def fingerprint(self) -> str:
         """Hash of everything that determines the result; another fingerprint means another recipe or other options."""
-        return hashlib.sha256(repr((self, self.batches, *decisive())).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((self, *decisive())).encode()).hexdigest()[:16]
 
 
 def epochs_per_fold(options: FoldOptions) -> int:
@@ -102,7 +103,7 @@ def cross_validate(options: FoldOptions, work_dir: Path, on_epoch: Epoch | None 
         TrainingError: ``work_dir`` holds results of other options or of another recipe, or cannot be written.
     """
     folds = [run_fold(options, k, work_dir, on_epoch) for k in range(1, options.folds + 1)]
-    forget_groups(work_dir)
+    forget(work_dir / GROUPS)
     return Folds.of(options.fingerprint, folds)
 
 
@@ -112,7 +113,7 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
     Args:
         options: options of the whole cross-validation.
         number: number of the fold, from 1.
-        work_dir: folder for one result and one checkpoint per fold, and for the groups' windows until all folds are
+        work_dir: folder for one result and one checkpoint per fold, and for the groups' sequences until all folds are
             done. A killed fold resumes after its last epoch.
         on_epoch: called after every epoch with the fold's number and the history of its round.
 
@@ -130,7 +131,7 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
         return known
     begun = time.perf_counter()
     spec = load_spec("line")
-    seed = options.seed + number * GROUP_SEED * (options.folds + 1)
+    seed = options.seed + number * FOLD_SEED
     report = None if on_epoch is None else lambda history: on_epoch(number, history)
     network, counts = _fitted(options, number, seed, spec, work_dir, report)
     scores = _scores(network, options, number, seed, spec, work_dir)
@@ -145,15 +146,14 @@ def run_fold(options: FoldOptions, number: int, work_dir: Path, on_epoch: Epoch 
     return fold
 
 
-def _group(options: FoldOptions, number: int, spec: SignalSpec, work_dir: Path) -> Windows:
-    """Return the windows of group ``number``; the numbers of its episodes are unique among all groups."""
-    windows = kept_group(
-        work_dir / f"group-{number}.npz",
-        options.fingerprint,
-        lambda: training_windows(options.batches, spec, options.seed + number * GROUP_SEED, options.folds),
-    )
-    size = options.batches.mixed + options.batches.brief
-    return replace(windows, episode=windows.episode + (number - 1) * size)
+def _parts(options: FoldOptions, number: int, spec: SignalSpec, work_dir: Path, *, inside: bool) -> list[Sequences]:
+    """Return the parts of the training set that are in group ``number``, or those of all other groups.
+
+    Parts are dealt to the groups in turn, so that every group has all kinds of lives and instruments.
+    """
+    sizes = enumerate(part_sizes(options.episodes, options.folds))
+    own = [(part, size) for part, size in sizes if (part % options.folds == number - 1) == inside]
+    return [training_part(part, size, spec, options.seed, work_dir) for part, size in own]
 
 
 def _fitted(
@@ -166,16 +166,13 @@ def _fitted(
 ) -> tuple[Any, dict[str, int]]:
     make_repeatable(seed)
     network = new_network(options.architecture, spec, seed)
-    others = [k for k in range(1, options.folds + 1) if k != number]
-    windows = Windows.joined([_group(options, k, spec, work_dir) for k in others])
-    train, validation = split_by_episode(windows, LINE_SHARES, seed)
-    mined = Batches.of(options.episodes * len(others) // options.folds).mined
-    first_episode = options.folds * (options.batches.mixed + options.batches.brief)  # after the episodes of all groups
+    train = _parts(options, number, spec, work_dir / GROUPS, inside=False)
+    validation = validation_sequences(len(train[0]), spec, Seeds(seed))
     fitted = fit_line(
         network,
         train,
         validation,
-        simulated_search(mined, spec, Seeds(seed), first_episode),
+        search_among(train[len(train) // 2 :], spec),
         spec,
         LineOptions(
             seed=seed,
@@ -185,32 +182,49 @@ def _fitted(
             on_epoch=on_epoch,
         ),
     )
-    return network, {"training": len(train), "validation": len(validation), "hard": len(fitted.hard)}
+    counts = {"training": sum(part.labels.size for part in train), "validation": validation.labels.size}
+    return network, {**counts, "hard": fitted.hard.labels.size}
 
 
 def _scores(
     network: Any, options: FoldOptions, number: int, seed: int, spec: SignalSpec, work_dir: Path
 ) -> dict[str, Any]:
     seeds = Seeds(seed)
-    calibration, test = (
-        in_distribution_windows(spec, drawn, options.usual_episodes) for drawn in (seeds.calibration, seeds.test)
+    calibration, usual = (
+        natural_sequences(options.usual_episodes, spec, drawn) for drawn in (seeds.calibration, seeds.test)
     )
-    classify = calibrate_line(network, calibration, test, spec, Seeds(options.seed).rejection).classify
-    held_out, usual = (
-        windows.take(windows.weights >= 1.0) for windows in (_group(options, number, spec, work_dir), test)
+    done = calibrate_line(network, calibration, usual, spec, Seeds(options.seed).rejection)
+    classify = with_rejection(classifier_of(network, done.calibration.temperature), done.rejection, spec)
+    groups = work_dir / GROUPS
+    held_out = Sequences.joined(_parts(options, number, spec, groups, inside=True)[:MOST_HELD_OUT])
+    artefact = Artefact.from_model(
+        network,
+        spec,
+        normalisation=LINE_NORMALISATION,
+        architecture=options.architecture,
+        temperature=done.calibration.temperature,
     )
+    with Engine(artefact) as engine:
+        follow = with_rejection(engine.follow_records, done.rejection, spec)
+        events = {
+            "faults": score_faults(follow, spec, seeds.test + 1, options.lines),
+            "disturbances": score_disturbances(follow, spec, seeds.test + 2, options.lines),
+        }
     return {
-        **dict(_scored("held_out", held_out, classify, spec)),
-        **dict(_scored("usual", usual, classify, spec)),
-        "faults": score_faults(classify, spec, seeds.test + 1, options.lines),
-        "disturbances": score_disturbances(classify, spec, seeds.test + 2, options.lines),
+        **dict(_scored("held_out", held_out, held_out.weights > 0, classify, spec)),
+        **dict(_scored("usual", usual, usual.weights >= 1.0, classify, spec)),
+        **events,
     }
 
 
-def _scored(name: str, whole: Windows, classify: Classifier, spec: SignalSpec) -> Iterator[tuple[str, WindowScores]]:
-    y_pred = classify_single(classify, whole.data).argmax(axis=1)
-    for which, rows in (("faults", whole.labels != spec.none_index), ("all", np.ones(len(whole), bool))):
-        scores = window_scores(whole.labels[rows], y_pred[rows], spec)
+def _scored(
+    name: str, sequences: Sequences, scored: NDArray[np.bool_], classify: Classifier, spec: SignalSpec
+) -> Iterator[tuple[str, WindowScores]]:
+    """Yield the scores of the windows ``scored`` (n, steps), of faults alone and of all."""
+    labels = sequences.labels[scored]
+    y_pred = classify(cut_windows(sequences.data, spec)).argmax(axis=2)[scored]
+    for which, rows in (("faults", labels != spec.none_index), ("all", np.ones(len(labels), bool))):
+        scores = window_scores(labels[rows], y_pred[rows], spec)
         rounded = {key: round(value, 5) for key, value in scores.items()}
         yield f"{name}_{which}", WindowScores(windows=int(rows.sum()), **rounded)
 

@@ -56,8 +56,8 @@ LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
 )
 
 # The first round learns from half of the lives; a search repeats those of the other half that the model gets most
-# wrong, and the second round learns from all. Fractions of an epoch count as the nearest number of epochs, at least one.
-ROUNDS = (Round(0.25, 6e-3, 0.3, part=0.5), Round(0.75, 6e-3, 0.01))
+# wrong, and the second round learns from all.
+ROUNDS = (Round(1 / 3, 6e-3, 0.3, part=0.5), Round(2 / 3, 6e-3, 0.01))
 # Rounds that start from a trained model: small steps preserve its training.
 WARM_ROUNDS = (Round(0.5, 1e-3, 0.3, part=0.5), Round(0.5, 1e-3, 0.01))
 # Share of the logit offset for the rarity of faults that is applied. It is not 1, since a missed fault costs more than
@@ -73,7 +73,7 @@ class LineOptions:
     """Options of ``faultline train --spec line``; an episode is a sequence of ``STEPS`` windows of one life."""
 
     seed: int = DEFAULT_SEED
-    epochs: int = 4
+    epochs: int = 3
     episodes: int = LINE_EPISODES
     test_lines: int = 30
     architecture: str = MEMORY_ARCHITECTURE

@@ -15,7 +15,6 @@ value that ``line_memory`` computes before ``MemoryNeed`` multiplies it by ``ROO
 
 from __future__ import annotations
 
-from domains.powerline.data.line_data import WHOLLY_KEPT, Batches
 from training.memory_need import MemoryNeed
 
 __all__ = ["LEAST_EPISODES", "LINE_EPISODES", "line_memory"]
@@ -27,8 +26,8 @@ LEAST_EPISODES = 10_000
 recipe learns from. An evaluation on 30 lines takes as much memory as a training on 48,000 episodes, so this limit
 matters only if FAULTLINE_EVALUATION_LINES is small."""
 BASE_MB = 1040.0
-EPISODE_KB = 34.0
-"""Memory per episode: its 14 windows of 768 bytes are held three times (simulated, joined, in the compiled steps)."""
+EPISODE_KB = 31.0
+"""Memory per episode: a sequence of 128 windows holds 1,048 samples of 24 bytes, and a fifth are held again as hard."""
 WINDOW_KB = 2.4
 EVALUATION_MB = 1440.0
 EVALUATION_LINE_MB = 40.0
@@ -37,12 +36,10 @@ EVALUATION_LINE_MB = 40.0
 
 def line_memory(evaluation_lines: int) -> MemoryNeed:
     """Return the memory of a training of `line` whose model is evaluated on ``evaluation_lines`` lines."""
-    learned = Batches.of(LINE_EPISODES)
     return MemoryNeed(
         base_mb=BASE_MB,
         episode_kb=EPISODE_KB,
-        # More than WHOLLY_KEPT training episodes do not increase the number of windows that are kept.
-        most_episodes=round(WHOLLY_KEPT * LINE_EPISODES / (learned.mixed + learned.brief)),
+        most_episodes=LINE_EPISODES,
         window_kb=WINDOW_KB,
         evaluation_mb=EVALUATION_MB + EVALUATION_LINE_MB * evaluation_lines,
         default_episodes=LINE_EPISODES,
