@@ -132,7 +132,12 @@ class Phasors(layers.Layer):  # type: ignore[misc]
 
     def _of_rows(self, windows: Any) -> Any:
         # Work on whole rows: the compiler makes one more function for each small formula and each shape.
-        re, im, constant = _linear(windows)
+        samples = windows.shape[1]
+        flat = ops.reshape(windows, (-1, samples * 6))
+        # Two products: the second copies the phases unchanged, and the sequences are computed from rounded phasors.
+        each = ops.matmul(flat, _tensor(np.kron(_basic(samples), np.eye(6))))
+        linear = ops.matmul(each, _tensor(ROWS))
+        re, im, constant = (linear[:, start:stop] for start, stop in ((0, 18), (18, 36), (36, 42)))
         power = ops.square(re) + ops.square(im) + LEAST_POWER
         common = ops.sqrt(ops.mean(power[:, : _CURRENTS.stop], axis=1, keepdims=True)) + LEAST_CURRENT
         along, across = _to_reference(re, im, common)
@@ -141,8 +146,7 @@ class Phasors(layers.Layer):  # type: ignore[misc]
             re * across + im * along,
             ops.sqrt(power),
             constant,
-            _remainder(windows, constant, power),
-            _inequality(windows, constant),
+            _deviations(flat, linear, samples),
         ]
         relative = ops.where(ops.convert_to_tensor(RELATIVE), 1 / common, 1.0)
         selected = ops.matmul(ops.concatenate(measured, axis=1) * relative, _tensor(SELECTION))
@@ -187,14 +191,47 @@ def waves(samples: int) -> NDArray[np.float64]:
     return np.kron(_basic(samples), np.eye(6)) @ ROWS
 
 
-def _linear(windows: Any) -> tuple[Any, Any, Any]:
-    """Return real and imaginary parts (n, 18) of peak values, and the mean of each channel (n, 6)."""
-    samples = windows.shape[1]
-    # Use a sum instead of a matrix product. A product rounds differently in a batch of another size, and a channel's
-    # remainder is the small difference of large numbers. The second product copies the phases unchanged.
-    each = ops.sum(windows[:, :, None, :] * _tensor(_basic(samples))[None, :, :, None], axis=1)
-    found = ops.matmul(ops.reshape(each, (-1, len(ROWS))), _tensor(ROWS))
-    return found[:, :_PHASORS], found[:, _PHASORS : 2 * _PHASORS], found[:, 2 * _PHASORS :]
+def _explained(samples: int) -> NDArray[np.float64]:
+    """Return the map (42, samples * 6 + samples * 3) from the linear part to what ``_deviations`` subtracts.
+
+    These are the DC component, fundamental and second harmonic of every sample, and twice the DC component for the sums
+    of the two half cycles.
+    """
+    angles = 2 * np.pi * np.outer([1, 2], np.arange(samples)) / samples
+    one_phasor = np.zeros((2, _PHASORS, 6))  # columns of the fundamental and of the second harmonic of each channel
+    one_phasor[0, [*_CURRENTS, *_VOLTAGES], range(6)] = one_phasor[1, _SECOND, range(6)] = 1
+    waves_of = [np.einsum("hs,hpc->psc", wave, one_phasor) for wave in (np.cos(angles), -np.sin(angles))]
+    constant = np.repeat(np.eye(6)[:, None], samples, axis=1)
+    every_sample = np.concatenate([*waves_of, constant]).reshape(-1, samples * 6)
+    twice = np.concatenate([np.zeros((2 * _PHASORS, samples * 3)), 2 * constant[:, : samples // 2].reshape(6, -1)])
+    return np.concatenate([every_sample, twice], axis=1)
+
+
+def _means_of_squares(samples: int) -> NDArray[np.float64]:
+    """Return the map (samples * 6 + samples * 3, 7) from squares to a mean per channel and one over the currents."""
+    per_channel = np.tile(np.eye(6), (samples, 1)) / samples
+    half = samples // 2
+    over_currents = np.tile([1, 1, 1, 0, 0, 0], half)[:, None] / (3 * half)
+    means = np.zeros((samples * 9, 7))
+    means[: samples * 6, :6], means[samples * 6 :, 6:] = per_channel, over_currents
+    return means
+
+
+def _deviations(flat: Any, linear: Any, samples: int) -> Any:
+    """Return the remainder of each channel and the inequality of the half cycles, (n, 7).
+
+    The remainder is the RMS of the part that is neither DC, fundamental nor second harmonic. The inequality is the RMS
+    of the sum of the currents' two half cycles, without their DC components. In a steady state of odd harmonics the
+    second half cycle is the first one with its sign changed, so the sum is zero.
+
+    Both are computed from what is left of every sample. The difference of the mean squares would be a small difference
+    of large numbers, which depends on the order of the additions and hence on the size of the batch.
+    """
+    half = samples * 3
+    given = ops.concatenate([flat, flat[:, :half] + flat[:, half:]], axis=1)
+    left = ops.square(given - ops.matmul(linear, _tensor(_explained(samples))))
+    means = ops.matmul(left, _tensor(_means_of_squares(samples)))
+    return ops.sqrt(ops.maximum(means + _tensor(np.repeat([0, LEAST_POWER], [6, 1])), LEAST_POWER))
 
 
 def _to_reference(re: Any, im: Any, common: Any) -> tuple[Any, Any]:
@@ -213,20 +250,3 @@ def _to_reference(re: Any, im: Any, common: Any) -> tuple[Any, Any]:
 def _reference(part: Any, sequences: range) -> Any:
     positive, negative = sequences[0], sequences[1]
     return part[:, positive : positive + 1] + NEGATIVE_PART * part[:, negative : negative + 1]
-
-
-def _remainder(windows: Any, constant: Any, power: Any) -> Any:
-    """Return the RMS (n, channels) of the part that is neither DC, fundamental nor second harmonic."""
-    fundamental = ops.concatenate([power[:, : _CURRENTS.stop], power[:, _VOLTAGES.start : _VOLTAGES.stop]], axis=1)
-    explained = ops.square(constant) + (fundamental + power[:, _SECOND.start :]) / 2
-    return ops.sqrt(ops.maximum(ops.mean(ops.square(windows), axis=1) - explained, LEAST_POWER))
-
-
-def _inequality(windows: Any, constant: Any) -> Any:
-    """Return the RMS (n, 1) of the sum of the currents' two half cycles, without their DC components.
-
-    In a steady state of odd harmonics the second half cycle is the first one with its sign changed, so the sum is zero.
-    """
-    half = windows.shape[1] // 2
-    change = windows[:, :half, :3] + windows[:, half:, :3] - 2 * constant[:, None, :3]
-    return ops.sqrt(ops.mean(ops.square(change), axis=(1, 2)) + LEAST_POWER)[:, None]

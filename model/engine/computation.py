@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from model.artefact import Artefact, build_model
 from model.engine.compile import Call, compile_call, stage, wants_stages
@@ -60,9 +61,13 @@ class Computation:
 
     def parameters(self, artefact: Artefact) -> Any:
         """Return the temperature and all weights of an artefact, for which ``serves`` is true, as one tensor."""
-        weights = [artefact.weights[name].ravel() for name, _ in self._tensors]
+        weights = [self._prepared(name, artefact.weights[name]).ravel() for name, _ in self._tensors]
         packed = np.concatenate([np.asarray([artefact.manifest.temperature]), *weights])
         return ops.convert_to_tensor(packed.astype(np.float32))
+
+    def _prepared(self, name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a tensor of the artefact in the form in which the compiled functions use it."""
+        return weight
 
     def classifying(self, count: int) -> Call:
         """Return the function of exactly ``count`` windows: (windows, parameters) → (probabilities,); thread-safe."""

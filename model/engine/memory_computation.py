@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from model.architectures import memory_units
 from model.artefact import Artefact
 from model.engine.compile import Call
 from model.engine.computation import Computation
-from model.engine.recurrent import GRUWeights, next_state
+from model.engine.recurrent import biases, next_state, scaled
 
 __all__ = ["MemoryComputation"]
 
@@ -50,10 +52,10 @@ class MemoryComputation(Computation):
     def one_step(self, count: int) -> Call:
         """Return the function of ``count`` lines with one window each.
 
-        It maps windows, memories (count, units), use (count,) and the parameters to the probabilities and the memories
-        after the windows. A line whose ``use`` is 0, or whose window is not finite, keeps its memory.
+        It maps windows, memories (count, units) and the parameters to the probabilities and the memories after the
+        windows.
         """
-        shapes = [(count, *self._window_shape), (count, self._units), (1, count)]
+        shapes = [(count, *self._window_shape), (count, self._units)]
         return self._compiled(("one step", count), self._one_step, shapes)
 
     def first_part(self, count: int) -> Call:
@@ -65,46 +67,48 @@ class MemoryComputation(Computation):
 
         It maps the windows' values (steps * lines, width), in the order of the steps, memories (lines, units), use
         (steps, lines) and the parameters to the probabilities (steps * lines, classes) and the memories after the last
-        window. A line keeps its memory in a step whose ``use`` is 0, and at a window that is not finite.
+        window. A line keeps its memory in a step whose ``use`` is 0.
         """
         shapes = [(steps * lines, self.width), (lines, self._units), (steps, lines)]
-        return self._compiled((lines, steps), self._follow, shapes)
+        return self._compiled((lines, steps), self._in_order, shapes)
 
-    def _one_step(self, windows: Any, memory: Any, use: Any, parameters: Any) -> tuple[Any, Any]:
+    def _prepared(self, name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+        own = name in {variable.path for variable in self._gru.cell.trainable_variables}
+        return np.asarray(ops.convert_to_numpy(scaled(weight, self._units))) if own else weight
+
+    def _one_step(self, windows: Any, memory: Any, parameters: Any) -> tuple[Any, Any]:
         (values,) = self._values_of_windows(windows, parameters)
-        return self._follow(values, memory, use, parameters)
+        kernel, recurrent, outer, inner = self._gru_weights(parameters)
+        memory = next_state(ops.matmul(values, kernel) + outer, memory, recurrent, inner)
+        return self._answers(memory, values, parameters), memory
 
     def _values_of_windows(self, windows: Any, parameters: Any) -> tuple[Any]:
         values, _ = self._before.stateless_call(*self._values(self._before, parameters), windows[None], training=False)
         return (values[0],)
 
-    def _follow(self, values: Any, memory: Any, use: Any, parameters: Any) -> tuple[Any, Any]:
-        weights = GRUWeights(*(self._value(variable, parameters) for variable in self._gru.cell.trainable_variables))
+    def _gru_weights(self, parameters: Any) -> tuple[Any, Any, Any, Any]:
+        kernel, recurrent, bias = (self._value(one, parameters) for one in self._gru.cell.trainable_variables)
+        return kernel, recurrent, *biases(bias)
+
+    def _answers(self, memories: Any, values: Any, parameters: Any) -> Any:
+        """Return the probabilities (n, classes) for the memories after n windows and for the windows' values."""
+        weights = self._values(self._after, parameters)
+        logits, _ = self._after.stateless_call(*weights, [memories[None], values[None]], training=False)
+        return ops.softmax(logits[0] / parameters[0])
+
+    def _in_order(self, values: Any, memory: Any, use: Any, parameters: Any) -> tuple[Any, Any]:
+        kernel, recurrent, outer, inner = self._gru_weights(parameters)
         steps, lines = use.shape
-        given = ops.matmul(values, weights.kernel) + weights.outer
-        finite = ops.reshape(ops.all(ops.isfinite(given), axis=1), (steps, lines))
-        advances = ops.logical_and(use > 0, finite)
-        given = ops.reshape(given, (steps, lines, -1))
+        given = ops.reshape(ops.matmul(values, kernel) + outer, (steps, lines, -1))
 
-        def step(index: Any, memory: Any) -> Any:
-            return ops.where(advances[index][:, None], next_state(given[index], memory, weights), memory)
+        def step(index: Any, memory: Any, memories: Any) -> tuple[Any, Any, Any]:
+            after = next_state(given[index], memory, recurrent, inner)
+            memory = ops.where(use[index][:, None] > 0, after, memory)
+            return index + 1, memory, ops.slice_update(memories, (index, 0, 0), memory[None])
 
+        start = (ops.zeros((), "int32"), memory, ops.zeros((steps, lines, self._units), "float32"))
         if steps == 1:
-            memory = step(0, memory)
-            memories = memory[None]
+            _, memory, memories = step(0, *start[1:])
         else:
-            _, memory, memories = ops.while_loop(
-                lambda index, *_: index < steps,
-                lambda index, memory, memories: (
-                    index + 1,
-                    new := step(index, memory),
-                    ops.slice_update(memories, (index, 0, 0), new[None]),
-                ),
-                (ops.zeros((), "int32"), memory, ops.zeros((steps, lines, self._units), "float32")),
-                maximum_iterations=steps,
-            )
-        known = [ops.reshape(memories, (1, steps * lines, -1)), values[None]]
-        logits, _ = self._after.stateless_call(*self._values(self._after, parameters), known, training=False)
-        probabilities = ops.softmax(logits[0] / parameters[0])
-        answered = ops.reshape(finite, (-1, 1))
-        return ops.where(answered, probabilities, float("nan")), memory
+            _, memory, memories = ops.while_loop(lambda index, *_: index < steps, step, start, maximum_iterations=steps)
+        return self._answers(ops.reshape(memories, (steps * lines, -1)), values, parameters), memory

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-__all__ = ["CompiledGRU", "GRUWeights", "for_inference", "is_plain", "next_state", "tanh_parts"]
+__all__ = ["CompiledGRU", "biases", "for_inference", "is_plain", "next_state", "scaled", "tanh_parts"]
 
 # tanh x = x P(x²) / Q(x²) for |x| up to _LARGEST, beyond which tanh is 1 in float32. The coefficients minimise the
 # largest relative error, by weighted least squares (C. L. Lawson, "Contributions to the theory of linear least maximum
@@ -18,42 +18,42 @@ _ABOVE = (0.99999988, 0.12934421, 2.9604768e-3, 1.1531870e-5)
 _BELOW = (1.0, 0.46267647, 2.3854099e-2, 2.4001251e-4, 2.4925561e-7)
 
 
-class GRUWeights:
-    """The weights of a plain ``keras.layers.GRU``, scaled and rearranged for ``next_state``.
+def scaled(weights: Any, units: int) -> Any:
+    """Return a GRU's weights (..., 3 * units) with those of the two gates divided by two.
+
+    The logistic function takes half its argument; multiplying by a power of two does not round.
+    """
+    return weights * ops.convert_to_tensor(np.repeat(np.array([0.5, 0.5, 1.0], np.float32), units))
+
+
+def biases(bias: Any) -> tuple[Any, Any]:
+    """Return the bias (3 * units,) of a GRU's inputs and the one (units,) that the reset gate multiplies.
 
     Args:
-        kernel: (values, 3 * units), for update gate, reset gate and candidate.
-        recurrent: (units, 3 * units).
-        bias: (2, 3 * units), for the inputs and for the state.
+        bias: the layer's bias (2, 3 * units). All but the candidate's recurrent bias are simply added.
     """
-
-    def __init__(self, kernel: Any, recurrent: Any, bias: Any) -> None:
-        units = recurrent.shape[0]
-        # The logistic function takes half its argument; multiplying by a power of two does not round.
-        halves = ops.convert_to_tensor(np.repeat(np.array([0.5, 0.5, 1.0], np.float32), units))
-        self.kernel, self.recurrent, bias = kernel * halves, recurrent * halves, bias * halves
-        # The reset gate multiplies the candidate's recurrent bias; all other biases are simply added.
-        self.outer = bias[0] + ops.concatenate([bias[1, : 2 * units], ops.zeros_like(bias[1, 2 * units :])])
-        self.inner = bias[1, 2 * units :]
+    gates = bias.shape[1] // 3 * 2
+    return bias[0] + ops.concatenate([bias[1, :gates], ops.zeros_like(bias[1, gates:])]), bias[1, gates:]
 
 
-def next_state(given: Any, state: Any, weights: GRUWeights) -> Any:
+def next_state(given: Any, state: Any, recurrent: Any, inner: Any) -> Any:
     """Return the state (n, units) of a GRU after one step.
 
     It computes the logistic function as (1 + tanh(x/2)) / 2. Divisions cost the most here, so there are two: one for
     the candidate and the update gate together, and one for the reset gate.
 
     Args:
-        given: the step's inputs multiplied by ``weights.kernel``, plus ``weights.outer``, (n, 3 * units).
+        given: the step's inputs multiplied by the ``scaled`` kernel, plus the inputs' bias, (n, 3 * units).
         state: the state before, (n, units).
-        weights: the weights of the GRU.
+        recurrent: the ``scaled`` recurrent kernel, (units, 3 * units).
+        inner: the bias that the reset gate multiplies, (units,).
     """
     units = state.shape[1]
-    recalled = ops.matmul(state, weights.recurrent)
+    recalled = ops.matmul(state, recurrent)
     update, update_of = tanh_parts(given[:, :units] + recalled[:, :units])
     reset, reset_of = tanh_parts(given[:, units : 2 * units] + recalled[:, units : 2 * units])
     opened = 0.5 + 0.5 * (reset / reset_of)
-    fresh, fresh_of = tanh_parts(given[:, 2 * units :] + opened * (recalled[:, 2 * units :] + weights.inner))
+    fresh, fresh_of = tanh_parts(given[:, 2 * units :] + opened * (recalled[:, 2 * units :] + inner))
     # (1 - z) c + z h with z = (1 + update / update_of) / 2 and c = fresh / fresh_of, over one denominator.
     kept = fresh_of * (update_of + update) * state
     return (fresh * (update_of - update) + kept) / (2.0 * fresh_of * update_of)
@@ -69,14 +69,18 @@ class CompiledGRU(layers.GRU):  # type: ignore[misc]
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         """Return the last state, the sequence of outputs (the last one alone) and the states, as Keras requires."""
-        weights = GRUWeights(self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
+        cell = self.cell
+        kernel, recurrent, bias = (
+            scaled(weights, cell.units) for weights in (cell.kernel, cell.recurrent_kernel, cell.bias)
+        )
+        outer, inner = biases(bias)
 
         def step(index: Any, state: Any) -> Any:
             values = sequences[:, index]
-            given = weights.outer
+            given = outer
             for channel in range(sequences.shape[2]):
-                given = given + values[:, channel : channel + 1] * weights.kernel[channel]
-            return next_state(given, state, weights)
+                given = given + values[:, channel : channel + 1] * kernel[channel]
+            return next_state(given, state, recurrent, inner)
 
         state = initial_state[0]
         steps = sequences.shape[1]

@@ -18,6 +18,9 @@ __all__ = ["MemoryRunner", "Runner"]
 
 Array = NDArray[np.float32]
 
+# Largest value of a window that may enter the recurrent part: its products with weights are far from overflowing.
+_LARGEST = 1e30
+
 
 class Runner:
     """Compute batches of a model without a memory.
@@ -103,8 +106,7 @@ class MemoryRunner(Runner):
     def follow(self, windows: Array, line: NDArray[np.intp], memory: Array) -> tuple[Array, Array]:
         """Return probabilities (n, classes) and memories (lines, units): see ``Engine.follow``."""
         memory = memory.copy()
-        if not _is_finite(memory):
-            memory[~np.isfinite(memory).all(axis=1)] = 0
+        memory[~_finite_rows(memory)] = 0
         counts = np.bincount(line, minlength=len(memory))
         if counts.max(initial=0) <= 1:
             return self._one_step(windows, line, memory)
@@ -113,17 +115,18 @@ class MemoryRunner(Runner):
     def _one_step(self, windows: Array, line: NDArray[np.intp], memory: Array) -> tuple[Array, Array]:
         """Do the same for at most one window of each line, and overwrite ``memory``."""
         answer = np.empty((len(windows), self._classes), np.float32)
-        use = _usable(windows)
+        after = np.empty((len(windows), memory.shape[1]), np.float32)
 
         def run(rows: slice, bucket: int) -> None:
             call = self._computation.one_step(bucket)
-            own = line[rows]
-            given = (_padded(windows[rows], bucket), _padded(memory[own], bucket), _padded(use[rows], bucket)[None])
-            found, after = call(*given, self._parameters)
-            answer[rows] = found[: len(own)]
-            memory[own] = after[: len(own)]
+            count = rows.stop - rows.start
+            found, new = call(_padded(windows[rows], bucket), _padded(memory[line[rows]], bucket), self._parameters)
+            answer[rows], after[rows] = found[:count], new[:count]
 
         self._each(run, self._pieces(len(windows)))
+        usable = _finite_rows(windows) & _finite_rows(after)
+        answer[~usable] = np.nan
+        memory[line[usable]] = after[usable]
         return answer, memory
 
     def _in_order(
@@ -132,13 +135,14 @@ class MemoryRunner(Runner):
         """Do the same for any numbers of windows (lines,), and overwrite ``memory``."""
         answer = np.empty((len(windows), self._classes), np.float32)
         values = np.empty((len(windows), self._computation.width), np.float32)
-        use = _usable(windows)
 
         def compute(rows: slice, bucket: int) -> None:
             (found,) = self._computation.first_part(bucket)(_padded(windows[rows], bucket), self._parameters)
             values[rows] = found[: rows.stop - rows.start]
 
         self._each(compute, self._pieces(len(windows)))
+        usable = _finite_rows(windows) & _small_rows(values)
+        values[~usable] = 0
         order = np.argsort(line, kind="stable")
         ends = np.cumsum(counts)
         starts = ends - counts
@@ -146,9 +150,10 @@ class MemoryRunner(Runner):
         def advance(one: Plan) -> None:
             for block in one.blocks:
                 own = one.lines[: block.lines]
-                self._block(block, own, order, (starts[own] + block.first, ends[own]), (values, use, memory, answer))
+                self._block(block, own, order, (starts[own] + block.first, ends[own]), (values, usable, memory, answer))
 
         self._each(advance, [(one,) for one in plan(counts, self._threads, self._blocks)])
+        answer[~usable] = np.nan
         return answer, memory
 
     def _block(
@@ -157,17 +162,17 @@ class MemoryRunner(Runner):
         own: NDArray[np.intp],
         order: NDArray[np.intp],
         bounds: tuple[NDArray[np.intp], NDArray[np.intp]],
-        arrays: tuple[Array, Array, Array, Array],
+        arrays: tuple[Array, NDArray[np.bool_], Array, Array],
     ) -> None:
         """Compute a block for the lines ``own``, whose windows are ``order[bounds[0] : bounds[1]]``."""
-        values, use, memory, answer = arrays
+        values, usable, memory, answer = arrays
         at = bounds[0] + np.arange(block.steps)[:, None]
         there = at < bounds[1]
         rows = order[np.minimum(at, bounds[1] - 1)]  # (steps, lines); a line without more windows repeats its last
         given = np.zeros((block.steps, block.size, values.shape[1]), np.float32)
         given[:, : len(own)] = values[rows]
         used = np.zeros((block.steps, block.size), np.float32)
-        used[:, : len(own)] = np.where(there, use[rows], 0)
+        used[:, : len(own)] = there & usable[rows]
         call = self._computation.second_part(block.size, block.steps)
         flat = given.reshape(-1, values.shape[1])
         found, after = call(flat, _padded(memory[own], block.size), used, self._parameters)
@@ -183,14 +188,16 @@ def _padded(array: Array, count: int) -> Array:
     return padded
 
 
-def _is_finite(array: Array) -> bool:
-    """Return True if all values are finite; False may also mean that their sum is not."""
+def _finite_rows(array: Array) -> NDArray[np.bool_]:
+    """Return a mask (n,) of the rows whose values are all finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(array.sum()))
+        if np.isfinite(array.sum()):  # which costs a fraction of testing every value
+            return np.ones(len(array), bool)
+    return np.asarray(np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
 
 
-def _usable(windows: Array) -> Array:
-    """Return 1 for every window that is finite, and 0 for the others, float32 (n,)."""
-    if _is_finite(windows):
-        return np.ones(len(windows), np.float32)
-    return np.isfinite(windows).all(axis=(1, 2)).astype(np.float32)
+def _small_rows(values: Array) -> NDArray[np.bool_]:
+    """Return a mask (n,) of the rows whose values are so small that a product with the weights does not overflow."""
+    if values.max(initial=0) < _LARGEST and values.min(initial=0) > -_LARGEST:  # False if a value is NaN
+        return np.ones(len(values), bool)
+    return np.asarray((np.abs(values) < _LARGEST).all(axis=1))
