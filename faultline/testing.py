@@ -63,6 +63,7 @@ class FakeClassifier:
         model_id: model id in every event.
 
     Attributes:
+        memory_units: 0, since it has no memory.
         calls: number of windows in each call of ``classify``.
 
     Example:
@@ -76,12 +77,25 @@ class FakeClassifier:
     def __init__(self, spec: SignalSpec, model_id: str = "model-a") -> None:
         self.spec = spec
         self.model_id = model_id
+        self.memory_units = 0
         self.calls: list[int] = []
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities float32 (n, classes) for windows float32 (n, samples, channels)."""
         self.calls.append(len(windows))
         return class_probabilities(windows[:, 0, 0].astype(int).tolist(), self.spec)
+
+    def follow(
+        self, windows: NDArray[np.float32], line: NDArray[np.intp], memory: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the probabilities of ``classify`` and the unchanged memories: this classifier remembers nothing.
+
+        Args:
+            windows: float32 (n, samples, channels).
+            line: (n,), row of ``memory`` of each window's line.
+            memory: float32 (lines, 0).
+        """
+        return self.classify(windows), memory
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return False for every window, bool (n,): none is out of distribution."""

@@ -15,6 +15,7 @@ from stream.detection.decode import DecodedBatch, LineWindows
 from stream.detection.episodes import EpisodeStep, EpisodeTracker
 from stream.detection.events import fault_event
 from stream.detection.line_state import LineState
+from stream.detection.order import Ordered
 
 
 @dataclass(slots=True)
@@ -24,7 +25,7 @@ class TrackedRecords:
     classes: NDArray[np.intp]
     """Most probable class of every window, (n,)."""
     lines: dict[str, None]
-    """Lines of the batch, in the order of their first records."""
+    """Lines of the batch with new windows, in the order of their first records."""
     steps: list[tuple[LineWindows, EpisodeStep]] = field(default_factory=list)
     """Steps in the order of the records, each with the record that completed it."""
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -43,6 +44,7 @@ def track_batch(
     lines: MutableMapping[str, LineState],
     decoded: DecodedBatch,
     probabilities: NDArray[np.float32],
+    ordered: Ordered,
 ) -> TrackedRecords:
     """Track the windows of a batch, record by record.
 
@@ -51,18 +53,25 @@ def track_batch(
         lines: states of the lines; they are changed, and new lines are added.
         decoded: the batch.
         probabilities: float32 (n, classes) of its windows, calibrated, after rejection.
+        ordered: order of the batch, which says what was tracked before.
     """
     classes = probabilities.argmax(axis=1)
     tracked = TrackedRecords(classes, {})
     touched, outcomes, advanced = tracked.lines, tracked.outcomes, 0
-    for entry, quiet in zip(decoded.records, _quiet(decoded, classes, tracker.none), strict=True):
+    quiet_records = _quiet(decoded, classes, tracker.none)
+    for entry, quiet, skip, break_ in zip(decoded.records, quiet_records, ordered.skips, ordered.breaks, strict=True):
+        if skip == entry.count:
+            outcomes["repeated"] += skip
+            continue
         line, state = entry.line, lines.get(entry.line)
         touched[line] = None
-        if quiet and tracker.advance_if_idle(state, entry):
+        if quiet and not skip and break_ is None and tracker.advance_if_idle(state, entry):
             advanced += entry.count
             continue
         span = slice(entry.first, entry.first + entry.count)
-        record = tracker.track(state, entry, decoded.windows[span], classes[span], probabilities[span])
+        record = tracker.track(
+            state, entry, decoded.windows[span], classes[span], probabilities[span], skip=skip, break_=break_
+        )
         lines[line] = record.state
         outcomes["judged"] += record.in_order
         outcomes["repeated"] += record.repeated

@@ -27,14 +27,32 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Classifier(Protocol):
-    """Part of ``model.engine.Engine`` that detection needs. Both methods may be called on another thread."""
+    """Part of ``model.engine.Engine`` that detection needs. The methods may be called on another thread."""
 
     @property
     def model_id(self) -> str:
         """Return the id of the artefact."""
 
+    @property
+    def memory_units(self) -> int:
+        """Return the number of values of a line's memory; 0 for a model without a memory."""
+
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return probabilities float32 (n, classes) for windows float32 (n, samples, channels)."""
+        """Return probabilities float32 (n, classes) for windows float32 (n, samples, channels).
+
+        Every window is a line of its own that begins cold.
+        """
+
+    def follow(
+        self, windows: NDArray[np.float32], line: NDArray[np.intp], memory: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probabilities float32 (n, classes), and the memories after the windows, float32 (lines, units).
+
+        Args:
+            windows: float32 (n, samples, channels); the windows of a line are in order.
+            line: (n,), row of ``memory`` of each window's line.
+            memory: float32 (lines, units) before the windows; zeros are cold.
+        """
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return a mask (n,) of the windows that are out of distribution."""

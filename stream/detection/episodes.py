@@ -75,6 +75,9 @@ class EpisodeTracker:
         windows: NDArray[np.float32],
         classes: NDArray[np.intp],
         probabilities: NDArray[np.float32],
+        *,
+        skip: int = 0,
+        break_: QualityFlag | None = None,
     ) -> TrackedRecord:
         """Track the windows of one record.
 
@@ -84,6 +87,9 @@ class EpisodeTracker:
             windows: float32 (n, samples, channels), per unit.
             classes: (n,), most probable class of every window.
             probabilities: float32 (n, classes), calibrated.
+            skip: number of leading windows that were tracked before, fewer than ``entry.count``, see
+                ``stream.detection.order``.
+            break_: flag of the first new window if it does not follow the line's last one.
 
         Returns:
             The new state, the steps in order, and the numbers of windows in order, repeated or late.
@@ -91,11 +97,7 @@ class EpisodeTracker:
         if state is None or state.spec != self._spec_key:
             state = LineState(spec=self._spec_key)
         result = TrackedRecord(state)
-        hop_ns = self.spec.hop * NS_PER_S / entry.rate_hz
-        skip = result.repeated = self._repeated(state, entry, hop_ns)
-        if skip == entry.count:
-            return result
-        break_ = self._break(state, entry, skip, hop_ns)
+        result.repeated = skip
         if break_ == "late":
             result.late = entry.count - skip
         else:
@@ -114,28 +116,18 @@ class EpisodeTracker:
         return result
 
     def advance_if_idle(self, state: LineState | None, entry: LineWindows) -> bool:
-        """Advance an idle line by a record of quiet windows that follow its last one, as nearly all records do.
+        """Advance an idle line by a record of quiet windows, as nearly all records are.
 
         The result is that of ``track``, many times faster.
 
         Args:
             state: current state of the line; None for a new line.
-            entry: record whose windows all have the no-fault class.
+            entry: record whose windows all have the no-fault class and follow the line's last one.
 
         Returns:
-            False if the windows do not follow the last one; the state is then unchanged.
+            False if the line is not idle; the state is then unchanged.
         """
-        if (
-            state is None
-            or state.episode is not None
-            or state.recent
-            or state.restored
-            or entry.sequence != state.sequence + 1
-            or state.spec != self._spec_key
-        ):
-            return False
-        hop_ns = self.spec.hop * NS_PER_S / entry.rate_hz
-        if abs(entry.start_ns - state.start_ns - hop_ns) > hop_ns:
+        if state is None or state.episode is not None or state.recent or state.restored or state.spec != self._spec_key:
             return False
         last = entry.count - 1
         state.sequence = entry.sequence + last
@@ -154,32 +146,6 @@ class EpisodeTracker:
 
     def _start_ns(self, entry: LineWindows, index: int) -> int:
         return entry.start_ns + round(index * self.spec.hop * NS_PER_S / entry.rate_hz)
-
-    @staticmethod
-    def _repeated(state: LineState, entry: LineWindows, hop_ns: float) -> int:
-        """Count the leading windows that were tracked before.
-
-        A window with a higher number is new, whatever its time: clocks are set back, and one wrong time must not make
-        the tracker ignore a line. A known number with a time after the line's last (by more than rounding) means that
-        the source has restarted its count.
-        """
-        if entry.sequence > state.sequence or entry.start_ns > state.start_ns + hop_ns / 2:
-            return 0
-        return min(entry.count, state.sequence - entry.sequence + 1)
-
-    def _break(self, state: LineState, entry: LineWindows, skip: int, hop_ns: float) -> QualityFlag | None:
-        """Return the flag for a first new window that does not follow the line's last one; None if it follows."""
-        if state.start_ns < 0:
-            return None
-        first, start_ns = entry.sequence + skip, self._start_ns(entry, skip)
-        if first == state.sequence + 1 and abs(start_ns - state.start_ns - hop_ns) <= hop_ns:
-            return None
-        if start_ns <= state.start_ns:
-            return "late"
-        if first <= state.sequence:
-            return "source-restart"
-        # An idle line's state is not written after every batch, so a jump directly after a restart is no gap.
-        return None if state.restored and state.idle else "gap"
 
     @staticmethod
     def _flag(state: LineState, flag: QualityFlag) -> None:

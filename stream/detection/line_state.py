@@ -9,7 +9,9 @@ import msgspec
 from model.spec import SignalSpec
 from stream.errors import ContractError
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Versions that this code reads. A state of version 1 has no memory."""
 
 
 class RecentWindow(msgspec.Struct, array_like=True):
@@ -57,6 +59,10 @@ class LineState(msgspec.Struct, array_like=True):
     """True if windows may have passed since this state was written, because idle lines are not always written."""
     spec: str = ""
     """Key of the spec that the class indices refer to, see ``spec_key``."""
+    memory: bytes = b""
+    """Memory of the model after the last tracked window, float32 little endian; empty for cold."""
+    memory_of: str = ""
+    """Id of the model that the memory belongs to; empty if the state was written without a memory."""
 
     @property
     def idle(self) -> bool:
@@ -84,13 +90,13 @@ def decode_state(value: bytes) -> LineState:
     """Return the state that ``encode_state`` wrote, marked as restored.
 
     Raises:
-        ContractError: the value is not a line state of this version.
+        ContractError: the value is not a line state of a readable version.
     """
     try:
         state = _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ContractError(f"not a line state: {error}") from None
-    if state.version != VERSION:
-        raise ContractError(f"the line state has version {state.version}, but this worker reads version {VERSION}")
-    state.restored = True
+    if state.version not in READABLE:
+        raise ContractError(f"the line state has version {state.version}, but this worker reads {READABLE}")
+    state.version, state.restored = VERSION, True
     return state

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from model.spec import EpisodePolicy, SignalSpec
 from stream.contract import FaultEvent
 from stream.detection.batch import track_batch
-from stream.detection.classify import Classifier, classify_windows
+from stream.detection.classify import Classifier
 from stream.detection.decode import DecodedBatch, IncomingRecord, WindowRecord, decode_batch
 from stream.detection.episodes import EpisodeTracker
+from stream.detection.following import Following
 from stream.detection.line_state import LineState
+from stream.detection.order import Positions
 
 MAX_MESSAGE_BYTES = 1 << 20
 """Largest message in bytes: a broker's default limit, so that a larger message never reaches a worker."""
@@ -29,7 +31,7 @@ class Detection:
 
     Attributes:
         batch: windows, their records, and the records that could not be decoded.
-        probabilities: float32 (n, classes), after rejection.
+        probabilities: float32 (n, classes), after rejection; a repeated window has the no-fault class.
         classes: (n,), most probable class of every window.
         events: events in the order in which a worker would publish them.
         outcomes: number of windows that were "judged" (tracked in order), "repeated", "late", "unknown" (out of
@@ -44,7 +46,7 @@ class Detection:
 
 
 class Detector:
-    """Detector of faults in records of ``sensor-windows``, batch by batch; it keeps the state of every line.
+    """Detector of faults in records of ``sensor-windows``, batch by batch; it keeps the state and memory of every line.
 
     Args:
         classifier: engine that classifies windows.
@@ -78,6 +80,8 @@ class Detector:
         self.spec = spec
         self.lines: dict[str, LineState] = {}
         self._tracker = EpisodeTracker(spec, policy)
+        self._positions = Positions(spec)
+        self._following = Following(classifier, spec.none_index, len(spec.classes))
         self._max_bytes = max_bytes
 
     def process(self, records: Sequence[IncomingRecord]) -> Detection:
@@ -86,10 +90,12 @@ class Detector:
 
     def process_batch(self, batch: DecodedBatch) -> Detection:
         """Detect faults in a decoded batch."""
-        probabilities, outcomes = classify_windows(self.classifier, batch.windows, self.spec.none_index)
-        tracked = track_batch(self._tracker, self.lines, batch, probabilities)
+        ordered = self._positions.order(batch, self.lines)
+        followed = self._following.follow(batch, ordered)
+        probabilities = followed.probabilities[0]
+        tracked = track_batch(self._tracker, self.lines, batch, probabilities, ordered)
         events = tuple(event for _, _, event in tracked.events(self.spec, self.classifier.model_id))
-        return Detection(batch, probabilities, tracked.classes, events, outcomes + tracked.outcomes)
+        return Detection(batch, probabilities, tracked.classes, events, followed.outcomes + tracked.outcomes)
 
 
 def batched(records: Iterable[tuple[WindowRecord, int]], windows: int = BATCH_WINDOWS) -> Iterator[list[WindowRecord]]:

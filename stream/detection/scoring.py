@@ -30,6 +30,7 @@ from stream.detection.batch import track_batch
 from stream.detection.decode import DecodedBatch, LineWindows, WindowRecord
 from stream.detection.episodes import EpisodeStep, EpisodeTracker
 from stream.detection.line_state import LineState
+from stream.detection.order import all_new
 from stream.detection.truth import LASTING_CYCLES, InjectedFault, Stage
 from stream.windowing import cut_windows
 
@@ -96,7 +97,7 @@ def detect_episodes(
     for number, (record, answers) in enumerate(zip(samples, probabilities, strict=True)):
         lines: dict[str, LineState] = {}
         batch = DecodedBatch(cut_windows(record, spec), list(_entries(len(answers), spec)), [])
-        steps = (step for _, step in track_batch(tracker, lines, batch, answers).steps)
+        steps = (step for _, step in track_batch(tracker, lines, batch, answers, all_new(batch)).steps)
         found += [Episode(number, decisions) for decisions in _decisions(steps, spec)]
     return found
 

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from faultline.testing import FakeClassifier, class_windows
 from model.spec import SignalSpec
-from stream.detection.decode import LineWindows
+from stream.detection.decode import DecodedBatch, LineWindows
+from stream.detection.episodes import EpisodeTracker, TrackedRecord
+from stream.detection.line_state import LineState
+from stream.detection.order import Positions
 from stream.windowing import MSGPACK_HEADERS, encode_windows
 
 START_NS = 1_700_000_000_000_000_000
@@ -69,6 +72,48 @@ def line_windows(
     """Return the decoded form of one record."""
     start_ns = START_NS + sequence * hop_ns(spec) if start_ns is None else start_ns
     return LineWindows(record(line.encode(), b"x"), line, sequence, start_ns, RATE_HZ, 0, count, None)
+
+
+def track(
+    tracker: EpisodeTracker,
+    state: LineState | None,
+    entry: LineWindows,
+    windows: NDArray[np.float32],
+    classes: NDArray[np.intp],
+    probabilities: NDArray[np.float32],
+) -> TrackedRecord:
+    """Put the windows of one record in order after the line's state, and track the new ones."""
+    states = {} if state is None else {entry.line: state}
+    ordered = Positions(tracker.spec).order(DecodedBatch(windows, [entry], []), states)
+    if not ordered.new:
+        return TrackedRecord(LineState() if state is None else state, repeated=entry.count)
+    (skip,), (flag,) = ordered.skips, ordered.breaks
+    return tracker.track(state, entry, windows, classes, probabilities, skip=skip, break_=flag)
+
+
+class CountingClassifier(FakeClassifier):
+    """A model with a memory of two values: the number of the line's windows, and a digest of them in their order.
+
+    Its answers depend on both, so that a window that is lost, repeated or out of order changes every later answer.
+    """
+
+    def __init__(self, spec: SignalSpec, model_id: str = "model-a") -> None:
+        super().__init__(spec, model_id)
+        self.memory_units = 2
+
+    def follow(
+        self, windows: NDArray[np.float32], line: NDArray[np.intp], memory: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.calls.append(len(windows))
+        memory, firsts = memory.copy(), windows[:, 0, 0]
+        answers = np.empty((len(windows), len(self.spec.classes)), np.float32)
+        for index, (row, value) in enumerate(zip(line.tolist(), firsts.tolist(), strict=True)):
+            count, digest = memory[row].tolist()
+            memory[row] = count + 1, (31 * digest + value + 7) % 65_521
+            answers[index] = class_probabilities([int(value) % len(self.spec.classes)], self.spec)[0]
+            # The memory shows in every answer without changing the most probable class.
+            answers[index] *= 0.9 + 0.1 * memory[row, 1] / 65_521
+        return answers, memory
 
 
 class NumberlessClassifier(FakeClassifier):

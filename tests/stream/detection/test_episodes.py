@@ -17,7 +17,7 @@ from stream.detection.decode import LineWindows
 from stream.detection.episodes import EpisodeStep, EpisodeTracker, TrackedRecord
 from stream.detection.events import fault_event
 from stream.detection.line_state import LineState, decode_state, encode_state
-from tests.stream.doubles import START_NS, hop_ns, line_windows, record
+from tests.stream.doubles import START_NS, hop_ns, line_windows, record, track
 
 SPEC = load_spec("line")
 INSTANT = load_spec("instant")
@@ -48,7 +48,8 @@ class Line:
         sequence = self.sequence if sequence is None else sequence
         entry = line_windows(len(classes), sequence=sequence, start_ns=start_ns, spec=SPEC)
         windows = class_windows(classes, SPEC)
-        tracked = self.tracker.track(
+        tracked = track(
+            self.tracker,
             self.state,
             entry,
             windows,
@@ -138,7 +139,7 @@ def test_the_class_of_an_onset_is_the_most_probable_fault_of_its_windows() -> No
     rows = class_probabilities([AG, AB, AB], SPEC, certainty=0.5)
     rows[0, AG] = 0.99
     rows[:, NONE] = 0.0
-    step = TRACKER.track(None, entry, class_windows([AG, AB, AB], SPEC), rows.argmax(axis=1), rows).steps[0]
+    step = track(TRACKER, None, entry, class_windows([AG, AB, AB], SPEC), rows.argmax(axis=1), rows).steps[0]
     assert step.fault_class == int(rows.mean(axis=0).argmax())
 
 
@@ -239,7 +240,7 @@ def test_the_state_of_another_spec_is_forgotten() -> None:
     instant = EpisodeTracker(INSTANT)
     entry = LineWindows(record(b"l", b"x"), "l", 3, START_NS + 3 * HOP_NS, 20_000.0, 0, 3, None)
     rows = class_probabilities([1, 1, 1], INSTANT)
-    tracked = instant.track(line.state, entry, np.zeros((3, 1, 6), np.float32), rows.argmax(axis=1), rows)
+    tracked = track(instant, line.state, entry, np.zeros((3, 1, 6), np.float32), rows.argmax(axis=1), rows)
     assert [step.state for step in tracked.steps] == ["onset"]
 
 
@@ -336,8 +337,8 @@ def test_numbers_at_the_contracts_limits_are_tracked_and_stored(rate_hz: float) 
     state = None
     for start_ns, sequence in ((0, 0), (MAX_NS - span_ns, MAX_SEQUENCE - 20)):
         entry = LineWindows(record(b"l", b"x"), "l", sequence, start_ns, rate_hz, 0, 20, None)
-        tracked = TRACKER.track(
-            state, entry, class_windows(classes, SPEC), np.asarray(classes), class_probabilities(classes, SPEC)
+        tracked = track(
+            TRACKER, state, entry, class_windows(classes, SPEC), np.asarray(classes), class_probabilities(classes, SPEC)
         )
         state = decode_state(encode_state(tracked.state))
         assert len(facts(tracked.steps)) == 2
@@ -382,7 +383,7 @@ def test_the_times_of_an_episode_are_those_of_its_waveform() -> None:
     windows = np.stack([samples[start : start + 32] for start in starts])
     classes = [AG if fault[start : start + 32].sum() >= 16 else NONE for start in starts]
     entry = line_windows(len(classes), spec=SPEC)
-    steps = line.tracker.track(None, entry, windows, np.asarray(classes), class_probabilities(classes, SPEC)).steps
+    steps = track(line.tracker, None, entry, windows, np.asarray(classes), class_probabilities(classes, SPEC)).steps
     assert [step.state for step in steps] == ["onset", "clear"]
     onset, clear = (fault_event(step, SPEC, "m", SourceRecord(topic="t", partition=0, offset=0)) for step in steps)
     sample_ns = 625_000

@@ -19,7 +19,7 @@ from stream.detection.events import fault_event
 from stream.detection.line_state import LineState, decode_state, encode_state, spec_key
 from stream.kafka.reading.partition import Partition
 from stream.worker.state_store import LineStates, PartitionStates
-from tests.stream.doubles import line_windows, until
+from tests.stream.doubles import line_windows, track, until
 
 SPEC = load_spec("line")
 TRACKER = EpisodeTracker(SPEC)
@@ -30,7 +30,8 @@ GROUP = "faultline"
 
 def judge(states: PartitionStates, line: str, sequence: int, classes: list[int]) -> list[Any]:
     entry: LineWindows = line_windows(len(classes), sequence=sequence, line=line, spec=SPEC)
-    tracked = TRACKER.track(
+    tracked = track(
+        TRACKER,
         states.lines.get(line),
         entry,
         class_windows(classes, SPEC),
@@ -113,7 +114,7 @@ def test_a_tombstone_forgets_a_line() -> None:
 
 
 def test_rows_that_are_no_states_are_ignored() -> None:
-    other_version = encode_state(LineState(version=2))
+    other_version = encode_state(LineState(version=3))
     states = PartitionStates(
         GROUP, [(key("") + b"\xff", b""), (key("a"), b"nonsense"), (key("b"), other_version), row("c", 1)]
     )
