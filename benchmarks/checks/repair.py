@@ -19,10 +19,13 @@ from domains.powerline.recipes.line import LineOptions, train_line
 from model.artefact import Artefact, build_model, shipped
 from model.spec import load_spec
 from tests.training.sidecar.traction_scenario import Railway, events_of, label_all, railway, store_windows
-from training.data.feedback import feedback_scores, split_feedback
-from training.data.windows import Windows
+from training.data.feedback import feedback_scores, labelled_count, split_feedback
+from training.data.sequences import Sequences
 from training.fitting.rounds import classifier_of
+from training.recipe import recipe_of
 from training.sidecar.store.store import LabelledStore
+from training.sidecar.store.stretches import context_windows
+from training.sidecar.store.tiers import StoreLimits
 
 SPEC = load_spec("line")
 TRAINS = 48
@@ -37,25 +40,28 @@ def main() -> None:
     given = options.parse_args()
     champion = shipped("line")
     passing, others, elsewhere = railway(TRAINS, 1000), railway(TRAINS, 1500), railway(TRAINS, 7000)
-    with tempfile.TemporaryDirectory() as folder, LabelledStore(Path(folder)) as store:
+    steps = recipe_of(SPEC).steps
+    limits = StoreLimits(context_windows=context_windows(steps))
+    with tempfile.TemporaryDirectory() as folder, LabelledStore(Path(folder), limits) as store:
         store_windows(store, passing, SPEC)
         episodes = events_of(passing, champion, SPEC)
         labelled = label_all(store, episodes, SPEC)
-        field = store.windows(SPEC)
+        field = store.sequences(SPEC, steps)
     print(f"champion {champion.model_id}: {len(episodes)} false events on {TRAINS} trains, {labelled} windows labelled")
+    print(f"{len(field)} sequences of {steps} windows, of which {labelled_count(field)} have a weight")
     hold_out = split_feedback(field).hold_out
     show("before", champion, hold_out, others, elsewhere)
     how = LineOptions(episodes=given.episodes, epochs=given.epochs, seed=given.seed, test_lines=2, show_progress=False)
-    for name, windows in (("after, without labels", None), ("after", field)):
+    for name, feedback in (("after, without labels", None), ("after", field)):
         begun, begun_cpu = time.perf_counter(), time.process_time()
-        candidate = train_line(how, windows, warm_start=champion)
+        candidate = train_line(how, feedback, warm_start=champion)
         print(
             f"trained in {time.perf_counter() - begun:.0f} s, with {time.process_time() - begun_cpu:.0f} s of CPU time"
         )
         show(name, candidate, hold_out, others, elsewhere)
 
 
-def show(name: str, artefact: Artefact, hold_out: Windows, others: Railway, elsewhere: Railway) -> None:
+def show(name: str, artefact: Artefact, hold_out: Sequences, others: Railway, elsewhere: Railway) -> None:
     """Print the figures of one model."""
     classify = classifier_of(build_model(artefact), artefact.manifest.temperature)
     scores: dict[str, Any] = evaluate_line(classify, SPEC, 123, 20)

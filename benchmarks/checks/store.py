@@ -20,10 +20,14 @@ from domains.powerline.simulator.episodes import simulate
 from model.spec import load_spec
 from stream.contract import WindowLabel
 from stream.windowing import cut_windows
+from training.recipe import recipe_of
 from training.sidecar.ingest import FLUSH_WINDOWS
 from training.sidecar.store.store import LabelledStore
+from training.sidecar.store.stretches import context_windows
+from training.sidecar.store.tiers import StoreLimits
 
 SPEC = load_spec("line")
+STEPS = recipe_of(SPEC).steps
 START_NS = 1_767_225_600_000_000_000
 EVENT_WINDOWS = 40  # 0.2 s
 LABELLED_SHARE = 0.02
@@ -52,7 +56,8 @@ def measure(lines: list[np.ndarray], per_message: int, labelled: bool, rng: np.r
     count, waiting = 0, 0
     hop_ns = round(SPEC.hop / SPEC.rate_hz * 1e9)
     begun, begun_cpu = time.perf_counter(), time.process_time()
-    with LabelledStore(folder / "store") as store:
+    limits = StoreLimits(context_windows=context_windows(STEPS))
+    with LabelledStore(folder / "store", limits) as store:
         for line, first in messages(lines, per_message):
             windows = lines[line][first : first + per_message]
             number = np.arange(first, first + len(windows))
@@ -71,20 +76,21 @@ def measure(lines: list[np.ndarray], per_message: int, labelled: bool, rng: np.r
         begun = time.perf_counter()
         store.snapshot(folder / "snapshot")
         snapshot_s = time.perf_counter() - begun
-        tiers = store.summary()[0].windows
+        summary = store.summary()[0]
+        tiers = {**summary.windows, "context": summary.context}
     size = sum(path.stat().st_size for path in (folder / "store").iterdir())
     begun = time.perf_counter()
     with LabelledStore(folder / "store") as store:
         opening_s = time.perf_counter() - begun
     with LabelledStore(folder / "snapshot") as store:
         begun = time.perf_counter()
-        store.windows(SPEC)
+        sequences = store.sequences(SPEC, STEPS)
         reading_s = time.perf_counter() - begun
     print(
         f"{per_message} windows per message: {count / took_cpu:,.0f} windows per second of CPU time, "
         f"{count / took:,.0f} per second of wall time; {size / count:.0f} bytes per window "
         f"(its samples: {lines[0][0].nbytes}); {tiers}; snapshot {snapshot_s * 1e3:.0f} ms, "
-        f"reading {reading_s * 1e3:.0f} ms, opening {opening_s * 1e3:.0f} ms"
+        f"reading {len(sequences)} sequences {reading_s * 1e3:.0f} ms, opening {opening_s * 1e3:.0f} ms"
     )
 
 

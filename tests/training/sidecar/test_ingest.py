@@ -33,9 +33,9 @@ async def nobody(found: str) -> None:
 
 
 class Bench:
-    def __init__(self, path: Path, **given: object) -> None:
+    def __init__(self, path: Path, limits: StoreLimits | None = None, **given: object) -> None:
         self.settings = settings(path, **given)
-        self.store = LabelledStore(path / "store", StoreLimits.from_settings(self.settings))
+        self.store = LabelledStore(path / "store", limits or StoreLimits.from_settings(self.settings))
         self.metrics = SidecarMetrics()
         self.ingester = Ingester(self.settings, SPEC, self.store, self.metrics, None, nobody)
 
@@ -191,6 +191,20 @@ async def test_a_snapshot_holds_the_labelled_windows(bench: Bench, tmp_path: Pat
     await bench.ingester.snapshot(tmp_path / "snapshot")
     with LabelledStore(tmp_path / "snapshot") as store:
         assert store.summary()[0].windows["labelled"] == 6
+
+
+async def test_the_windows_before_an_event_are_kept_for_a_network_with_a_memory(tmp_path: Path) -> None:
+    limits = StoreLimits.from_settings(settings(tmp_path), context_windows=10)
+    bench = Bench(tmp_path / "without")
+    bench.take(windows=[marked_record("feeder", [0] * 60, SPEC)], faults=[event(30, 34)])
+    with_context = Bench(tmp_path / "with", limits=limits)
+    with_context.take(windows=[marked_record("feeder", [0] * 60, SPEC)], faults=[event(30, 34)])
+    assert with_context.tiers()["near_event"] == bench.tiers()["near_event"] + 10
+    with_context.take(labels=[operator_label(30, 33)])
+    assert with_context.store.summary()[0].context == 10
+    await with_context.ingester.refresh_metrics()
+    assert with_context.counted("faultline_store_windows", labelled="true") == 4
+    assert with_context.counted("faultline_store_windows", labelled="false") == 56
 
 
 def test_the_settings_bound_the_store(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from domains.powerline.recipes.line import LineOptions, train_line
@@ -12,7 +13,10 @@ from model.spec import load_spec
 from tests.training.sidecar.traction_scenario import events_of, label_all, railway, store_windows
 from training.data.feedback import feedback_scores, split_feedback
 from training.fitting.rounds import classifier_of
+from training.recipe import recipe_of
 from training.sidecar.store.store import LabelledStore
+from training.sidecar.store.stretches import context_windows
+from training.sidecar.store.tiers import StoreLimits
 
 SPEC = load_spec("line")
 
@@ -22,12 +26,14 @@ SPEC = load_spec("line")
 @pytest.mark.timeout(600)
 def test_labels_repair_a_systematic_mistake_of_the_champion(tmp_path: Path) -> None:
     champion, passing = shipped("line"), railway(24, 1000)
-    with LabelledStore(tmp_path) as store:
+    steps = recipe_of(SPEC).steps
+    with LabelledStore(tmp_path, StoreLimits(context_windows=context_windows(steps))) as store:
         store_windows(store, passing, SPEC)
         episodes = events_of(passing, champion, SPEC)
         assert len(episodes) >= 8  # it takes trains for faults
         assert label_all(store, episodes, SPEC) > 400
-        field = store.windows(SPEC)
+        field = store.sequences(SPEC, steps)
+    assert (np.count_nonzero(field.weights, axis=1) < steps).any()  # some have context or padding
     hold_out = split_feedback(field).hold_out
     before = feedback_scores(classifier_of(build_model(champion), champion.manifest.temperature), hold_out, SPEC)
 

@@ -95,12 +95,16 @@ def railway(records: int, seed: int, lines: int = 4, length_cycles: int = 40) ->
 
 
 def events_of(passing: Railway, champion: Artefact, spec: SignalSpec) -> dict[str, list[FaultEvent]]:
-    """Return the fault events, by episode, of a worker with ``champion``; every one of them is a false alarm."""
+    """Return the fault events, by episode, of a worker with ``champion``; every one of them is a false alarm.
+
+    Every record is a line that begins cold.
+    """
     classify = classifier_of(build_model(champion), champion.manifest.temperature)
     tracker, source = EpisodeTracker(spec), SourceRecord(topic="sensor-windows", partition=0, offset=0)
     episodes: dict[str, list[FaultEvent]] = {}
-    for number, windows in enumerate(passing.windows(spec)):
-        probabilities, entry = classify(windows), windows_in_time(passing, number, len(windows))
+    records = passing.windows(spec)
+    for number, (windows, probabilities) in enumerate(zip(records, classify(records), strict=True)):
+        entry = windows_in_time(passing, number, len(windows))
         tracked = tracker.track(None, entry, windows, probabilities.argmax(axis=1), probabilities)
         for step in tracked.steps:
             event = fault_event(step, spec, champion.model_id, source)
