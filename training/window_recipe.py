@@ -140,7 +140,7 @@ class WindowRecipe(Recipe):
         own = cast("Windows | None", feedback)  # this recipe has no steps
         parts = split_feedback(own) if own is not None and len(own) else None
         if parts is not None:
-            train = Windows.joined([train, weighted_feedback(parts.train, train, seed)])
+            train = Windows.joined([train, weighted_feedback(parts.train, float(train.weights.sum()), seed)])
         if champion is None:
             architecture, normalisation = options.architecture or DEFAULT_ARCHITECTURE, self.normalisation(train)
             network = build(architecture, spec, normalisation, seed)

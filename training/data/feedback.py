@@ -81,7 +81,7 @@ def split_feedback(feedback: Labelled) -> FeedbackSplit[Labelled]:
     return FeedbackSplit(feedback.take(~held), feedback.take(held))
 
 
-def weighted_feedback(feedback: Labelled, simulated: Labelled, seed: int) -> Labelled:
+def weighted_feedback(feedback: Labelled, simulated_weight: float, seed: int) -> Labelled:
     """Return feedback with weights for training together with simulated data.
 
     Every class has the same total weight if it has enough windows. Together the classes have at most a fifth of the
@@ -89,7 +89,7 @@ def weighted_feedback(feedback: Labelled, simulated: Labelled, seed: int) -> Lab
 
     Args:
         feedback: feedback for training.
-        simulated: the simulated windows or sequences that it is joined to.
+        simulated_weight: sum of the weights of the simulated windows that it is joined to.
         seed: seed of the random choice if there are more than ``MAX_WINDOWS`` windows or ``MAX_SEQUENCES`` sequences.
     """
     order = np.random.default_rng(seed).permutation(len(feedback))
@@ -101,7 +101,7 @@ def weighted_feedback(feedback: Labelled, simulated: Labelled, seed: int) -> Lab
     if not len(kept):
         return kept
     own = np.bincount(kept.labels.ravel(), kept.weights.ravel())
-    total = MAX_SHARE / (1 - MAX_SHARE) * float(simulated.weights.sum())
+    total = MAX_SHARE / (1 - MAX_SHARE) * simulated_weight
     fine = 1000  # shares are whole numbers
     shares = fair_shares((own * MAX_WEIGHT * fine).astype(np.int64), int(total * fine)) / fine
     factor = np.divide(shares, own, out=np.zeros_like(own), where=own > 0)

@@ -123,7 +123,8 @@ def train_line(options: LineOptions, feedback: Sequences | None = None, warm_sta
     parts = split_feedback(feedback) if feedback is not None and len(feedback) else None
     if parts is not None:
         # Every round learns from the first parts.
-        train.insert(0, weighted_feedback(parts.train, Sequences.joined(data.train), options.seed))
+        simulated = sum(float(part.weights.sum()) for part in data.train)
+        train.insert(0, weighted_feedback(parts.train, simulated, options.seed))
     search = search_among(data.train[len(data.train) // 2 :], spec)
     fitted = fit_line(network, train, data.validation, search, spec, options, warm=warm_start is not None)
     done = calibrate_line(network, data.calibration, data.test, spec, seeds.rejection)

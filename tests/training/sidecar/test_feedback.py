@@ -66,8 +66,7 @@ def test_with_two_episodes_or_more_both_sides_have_some(episodes: int) -> None:
 
 
 def test_classes_weigh_alike_and_the_field_never_drowns_the_simulator() -> None:
-    simulated = some([0] * 1000)
-    field = weighted_feedback(some([0] * 900 + [1] * 90 + [2] * 5), simulated, seed=1)
+    field = weighted_feedback(some([0] * 900 + [1] * 90 + [2] * 5), 1000.0, seed=1)
     of_class = np.bincount(field.labels, field.weights)
     total = MAX_SHARE / (1 - MAX_SHARE) * 1000
     assert of_class.sum() == pytest.approx(total, rel=0.01)
@@ -76,7 +75,7 @@ def test_classes_weigh_alike_and_the_field_never_drowns_the_simulator() -> None:
 
 
 def test_few_windows_weigh_at_most_so_much_and_too_many_are_chosen_evenly() -> None:
-    few = weighted_feedback(some([1] * 3, weight=3.0), some([0] * 10_000), seed=1)
+    few = weighted_feedback(some([1] * 3, weight=3.0), 10_000.0, seed=1)
     assert few.weights.tolist() == [3 * MAX_WEIGHT] * 3
     many = Windows(
         np.zeros((MAX_WINDOWS + 5000, 1, 1), np.float32),
@@ -84,10 +83,10 @@ def test_few_windows_weigh_at_most_so_much_and_too_many_are_chosen_evenly() -> N
         np.ones(MAX_WINDOWS + 5000, np.float32),
         np.arange(MAX_WINDOWS + 5000),
     )
-    chosen = weighted_feedback(many, some([0] * 100), seed=1)
+    chosen = weighted_feedback(many, 100.0, seed=1)
     assert len(chosen) == MAX_WINDOWS
     assert (chosen.labels == 1).sum() == 5000
-    assert len(weighted_feedback(some([]), some([0]), seed=1)) == 0
+    assert len(weighted_feedback(some([]), 1.0, seed=1)) == 0
 
 
 def test_scores_tell_false_alarms_and_misses() -> None:
@@ -119,10 +118,9 @@ def test_the_sequences_of_an_episode_are_on_one_side() -> None:
 
 
 def test_context_has_no_weight_in_a_training_and_classes_weigh_alike() -> None:
-    simulated = some_sequences([[0] * 10] * 100, [[1.0] * 10] * 100)
     labels = [[0, 0, 0, 0]] * 200 + [[0, 0, 1, 1]] * 60
     weights = [[1.0] * 4] * 200 + [[0.0, 0.0, 1.0, 3.0]] * 60
-    field = weighted_feedback(some_sequences(labels, weights, episodes=260), simulated, seed=1)
+    field = weighted_feedback(some_sequences(labels, weights, episodes=260), 1000.0, seed=1)
     of_class = np.bincount(field.labels.ravel(), field.weights.ravel())
     assert of_class.sum() == pytest.approx(MAX_SHARE / (1 - MAX_SHARE) * 1000, rel=0.01)
     assert of_class[0] == pytest.approx(of_class[1], rel=0.01)
@@ -137,7 +135,7 @@ def test_of_too_many_sequences_those_with_rare_classes_stay() -> None:
     labels[:50, 2] = 2
     labels[50:90, 1], weights[50:90, 1] = 3, 0.0  # context: its class does not count
     data = np.zeros((n, 1, 1), np.float32)
-    chosen = weighted_feedback(Sequences(data, labels, weights, np.arange(n)), some_sequences([[0]], [[1.0]]), seed=1)
+    chosen = weighted_feedback(Sequences(data, labels, weights, np.arange(n)), 1.0, seed=1)
     assert len(chosen) == MAX_SEQUENCES
     assert (chosen.labels[:, 2] == 2).sum() == 50
 
@@ -169,6 +167,6 @@ def test_every_sequence_is_one_line_for_the_classifier() -> None:
 def test_no_sequences_have_no_score() -> None:
     empty = Sequences.empty(SPEC, 8)
     assert feedback_scores(says_what_it_is, empty, SPEC)["windows"] == 0
-    assert len(weighted_feedback(empty, some_sequences([[0]], [[1.0]]), seed=1)) == 0
+    assert len(weighted_feedback(empty, 1.0, seed=1)) == 0
     parts = split_feedback(empty)
     assert (len(parts.train), len(parts.hold_out)) == (0, 0)
