@@ -36,7 +36,9 @@ def train(
             autocompletion=spec_names, help="Name of a signal spec that has a recipe, such as line or instant."
         ),
     ] = ("line"),
-    architecture: Annotated[Architecture, typer.Option(help="Network architecture.")] = Architecture.gru,
+    architecture: Annotated[
+        Architecture | None, typer.Option(help="Network architecture [default: that of the recipe].")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="File to write the artefact to [default: SPEC.safetensors].", show_default=False)
     ] = None,
@@ -91,7 +93,7 @@ def train(
         seed=seed,
         epochs=epochs,
         episodes=episodes,
-        architecture=architecture.value,
+        architecture=None if architecture is None else architecture.value,
         data=data,
         split=split.value,
         patience=patience,
