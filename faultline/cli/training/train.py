@@ -15,6 +15,7 @@ class Architecture(StrEnum):
     """Names of the networks that ``model.architectures`` can build."""
 
     gru = "gru"
+    gru_memory = "gru-memory"
     lstm = "lstm"
     cnn = "cnn"
     cnn_advanced = "cnn-advanced"
