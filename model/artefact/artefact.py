@@ -286,7 +286,8 @@ def build_model(artefact: Artefact) -> keras.Model:
         if required.get(name) != found.get(name):
             raise ShapeArtefactError(
                 f"{manifest.architecture!r} for spec {manifest.spec.name!r} needs tensor {name!r} of shape"
-                f" {required.get(name, 'none')}, the artefact has {found.get(name, 'none')}"
+                f" {required.get(name, 'none')}, the artefact has {found.get(name, 'none')}: another version of"
+                " Faultline trained it; train it again with `faultline train`, or use the shipped model"
             )
     for weight in model.weights:
         weight.assign(artefact.weights[weight.path])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model.architectures import ARCHITECTURES
 from model.artefact import Artefact, build_model
-from model.engine import CPU_BUCKETS, Engine, cut
+from model.engine import Engine
 from model.errors import EngineError, ShapeArtefactError
 from model.spec import load_spec
 from tests.model.model_samples import artefact_of, windows_of
@@ -188,26 +188,6 @@ def test_an_artefact_that_does_not_fit_makes_no_engine_beside_one_that_does(
     )
     with pytest.raises(ShapeArtefactError, match="needs tensor"):
         Engine(wrong, like=engine)
-
-
-@given(st.integers(0, 20_000), st.integers(1, 64), st.sets(st.integers(1, 4096), min_size=1, max_size=8))
-def test_a_cut_holds_every_window_and_pads_only_the_last_bucket(count: int, threads: int, sizes: set[int]) -> None:
-    buckets = tuple(sorted(sizes))
-    pieces = cut(count, threads, buckets)
-    assert set(pieces) <= set(buckets)
-    assert sum(pieces[:-1]) < count <= sum(pieces) if count else pieces == []
-
-
-@given(st.integers(1, 20_000), st.integers(1, 16))
-def test_the_default_buckets_pad_little(count: int, threads: int) -> None:
-    padding = sum(cut(count, threads, CPU_BUCKETS)) - count
-    assert padding <= max(24, 0.2 * count)
-
-
-def test_a_batch_is_spread_over_the_cores() -> None:
-    assert cut(1024, 2, CPU_BUCKETS) == [512, 512]
-    assert cut(512, 4, CPU_BUCKETS) == [128] * 4
-    assert cut(40, 4, CPU_BUCKETS) in ([64], [32, 8])
 
 
 @pytest.mark.slow
