@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,13 +45,53 @@ class Followed:
     Attributes:
         probabilities: float32 (n, classes) of each batch, after rejection. A window that is not new has the no-fault
             class with probability 1.
-        memories: memories after each batch.
+        memories: memories of the lines of each batch after all of them.
         outcomes: number of new windows without a usable answer, see ``classify_windows``.
     """
 
     probabilities: Sequence[NDArray[np.float32]]
     memories: Sequence[Memories]
     outcomes: Counter[str]
+
+
+@dataclass(slots=True)
+class _Lines:
+    """Rows of memory of one call: a run that continues a run of an earlier batch of the call shares its row."""
+
+    rows: list[NDArray[np.intp]]
+    """Row of every run of each batch."""
+    slots: list[int]
+    """Number of every row's line."""
+    before: list[int]
+    """Sequence of the window before every row, see ``Ordered.before``."""
+    after: list[int]
+    """Sequence of the last window of every row."""
+    restored: dict[int, tuple[str, bytes]]
+    """Restored memories by row, see ``Ordered.restored``."""
+
+
+def _lines_of(ordered: Sequence[Ordered]) -> _Lines:
+    if len(ordered) == 1:
+        (one,) = ordered
+        return _Lines([np.arange(len(one.names))], one.slots, one.before, one.after, one.restored)
+    lines = _Lines([], [], [], [], {})
+    row_of: dict[int, int] = {}
+    for one in ordered:
+        rows = []
+        for run, (slot, before, after) in enumerate(zip(one.slots, one.before, one.after, strict=True)):
+            row = None if before == BEGINS else row_of.get(slot)
+            if row is None:
+                row = row_of[slot] = len(lines.slots)
+                lines.slots.append(slot)
+                lines.before.append(before)
+                lines.after.append(after)
+                if run in one.restored:
+                    lines.restored[row] = one.restored[run]
+            else:
+                lines.after[row] = after
+            rows.append(row)
+        lines.rows.append(np.asarray(rows, np.intp))
+    return lines
 
 
 @dataclass(slots=True)
@@ -63,8 +103,9 @@ class Call:
     classes: int
     batches: Sequence[DecodedBatch]
     ordered: Sequence[Ordered]
+    lines: _Lines
     before: NDArray[np.float32]
-    """Memories before the windows, float32 (runs, units)."""
+    """Memories before the windows, float32 (rows, units)."""
     after: NDArray[np.float32]
     """Memories after the windows, once computed."""
 
@@ -76,24 +117,25 @@ class Call:
             rows.append(new)
             blocks.append(batch.windows if new is None else batch.windows[new])
         windows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        if not len(windows):
-            answers = np.empty((0, self.classes), np.float32)
-            outcomes: Counter[str] = Counter()
-        else:
+        if len(windows):
             answers, outcomes = reject(self._answers(windows), self.engine.is_ood(windows), self.none_index)
+        else:
+            answers, outcomes = np.empty((0, self.classes), np.float32), Counter[str]()
         parts = np.split(answers, list(accumulate(len(block) for block in blocks))[:-1])
         probabilities = [
             part if new is None else self._filled(part, new, one.count)
             for part, new, one in zip(parts, rows, self.ordered, strict=True)
         ]
-        values = np.split(self.after, list(accumulate(len(one.names) for one in self.ordered))[:-1])
-        return Followed(probabilities, [Memories(self.engine.model_id, part) for part in values], outcomes)
+        single = len(self.ordered) == 1
+        memories = [
+            Memories(self.engine.model_id, self.after if single else self.after[rows]) for rows in self.lines.rows
+        ]
+        return Followed(probabilities, memories, outcomes)
 
     def _answers(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self.before.shape[1]:
             return self.engine.classify(windows)
-        firsts = accumulate((len(one.names) for one in self.ordered), initial=0)
-        line = [one.run_of_window() + first for one, first in zip(self.ordered, firsts, strict=False)]
+        line = [rows[one.run_of_window()] for one, rows in zip(self.ordered, self.lines.rows, strict=True)]
         answers, self.after = self.engine.follow(windows, np.concatenate(line), self.before)
         return answers
 
@@ -128,19 +170,24 @@ class Following:
         that was left out, begins that run cold.
 
         Args:
-            batches: decoded batches, of one partition each.
+            batches: decoded batches, each of one partition; those of a partition are in order.
             ordered: their orders.
         """
-        before = self._before(ordered) if self.engine.memory_units else np.zeros((_runs(ordered), 0), np.float32)
-        return Call(self.engine, self._none_index, self._classes, batches, ordered, before, before)
+        if self.engine.memory_units:
+            lines = _lines_of(ordered)
+            before = self._before(lines)
+        else:
+            lines = _Lines([np.zeros(len(one.names), np.intp) for one in ordered], [], [], [], {})
+            before = np.zeros((max(len(one.names) for one in ordered), 0), np.float32)
+        return Call(self.engine, self._none_index, self._classes, batches, ordered, lines, before, before)
 
     def end(self, call: Call) -> None:
         """Take over the memories after a computed call."""
-        if self.engine.memory_units and len(call.after):
-            slots = np.fromiter(chain.from_iterable(one.slots for one in call.ordered), np.intp)
-            # If a line has several runs, the last one counts: a later assignment to a row replaces an earlier one.
+        if call.lines.slots:
+            slots = np.asarray(call.lines.slots)
+            # If a line has several rows, the last one counts: a later assignment replaces an earlier one.
             self._values[slots] = call.after
-            self._sequences[slots] = np.fromiter(chain.from_iterable(one.after for one in call.ordered), np.int64)
+            self._sequences[slots] = call.lines.after
 
     def follow(self, batch: DecodedBatch, ordered: Ordered) -> Followed:
         """Classify the new windows of one batch and advance the memories, as ``begin``, ``compute`` and ``end`` do."""
@@ -149,18 +196,14 @@ class Following:
         self.end(call)
         return followed
 
-    def _before(self, ordered: Sequence[Ordered]) -> NDArray[np.float32]:
-        slots = np.fromiter(chain.from_iterable(one.slots for one in ordered), np.intp)
-        expected = np.fromiter(chain.from_iterable(one.before for one in ordered), np.int64)
+    def _before(self, lines: _Lines) -> NDArray[np.float32]:
+        slots, expected = np.asarray(lines.slots, np.intp), np.asarray(lines.before, np.int64)
         self._reserve(int(slots.max(initial=-1)) + 1)
         before = self._values[slots]
         before[(expected == BEGINS) | (self._sequences[slots] != expected)] = 0
-        first = 0
-        for one in ordered:
-            for run, (model_id, memory) in one.restored.items():
-                if model_id == self.engine.model_id and len(memory) == 4 * before.shape[1]:
-                    before[first + run] = np.frombuffer(memory, "<f4")
-            first += len(one.names)
+        for row, (model_id, memory) in lines.restored.items():
+            if model_id == self.engine.model_id and len(memory) == before[row].nbytes:
+                before[row] = np.frombuffer(memory, "<f4")
         return before
 
     def _reserve(self, slots: int) -> None:
@@ -169,7 +212,3 @@ class Following:
             missing = max(missing, len(self._values), 64)
             self._values = np.concatenate([self._values, np.zeros((missing, self._values.shape[1]), np.float32)])
             self._sequences = np.concatenate([self._sequences, np.full(missing, BEGINS, np.int64)])
-
-
-def _runs(ordered: Sequence[Ordered]) -> int:
-    return sum(len(one.names) for one in ordered)

@@ -101,7 +101,9 @@ class Worker:
         )
         self._state_reader = TopicStateReader(settings)
         self._tracing = open_tracing(settings, "worker")
-        self._states = LineStates(self._state_reader, settings.group, max_lines=settings.max_lines_per_partition)
+        self._states = LineStates(
+            self._state_reader, settings.group, spec=spec, max_lines=settings.max_lines_per_partition
+        )
         self.pipeline = Pipeline(
             settings,
             engine=engine,

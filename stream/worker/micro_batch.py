@@ -4,7 +4,8 @@
 confirms. The confirmed batch is the ``TrackedBatch`` again, since confirmation adds nothing to it. Each form drops the
 fields that no later stage reads, so no windows and no probabilities are in memory while a batch waits for the broker.
 
-Three forms are named tuples: creating a frozen dataclass takes 1 µs longer, for every micro-batch of one record.
+The forms other than ``TrackedBatch`` are named tuples: creating a frozen dataclass takes 1 µs longer, for every
+micro-batch of one record.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from numpy.typing import NDArray
 
 from stream.contract import FaultEvent, Outgoing
 from stream.detection.decode import DeadRecord, DecodedBatch, IncomingRecord
+from stream.detection.following import Memories
+from stream.detection.order import Ordered
 from stream.kafka.producing.publisher import Sent
 from stream.telemetry.tracing import BatchTrace
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.offsets import FetchedBatch
+from stream.worker.state_store import PartitionStates, UnwrittenStates
 
 log = structlog.get_logger(__name__)
 
@@ -53,19 +57,39 @@ class MicroBatch(NamedTuple):
     trace: BatchTrace | None = None
 
 
+class ClassifiedPart(NamedTuple):
+    """One fetched batch with the model's answers.
+
+    Attributes:
+        fetched: the fetched batch.
+        decoded: its windows.
+        states: states of the partition's lines, under the assignment for which it was classified.
+        ordered: the order of its windows.
+        probabilities: float32 (n, classes), calibrated, after rejection.
+        memories: the model's memories after it.
+    """
+
+    fetched: FetchedBatch
+    decoded: DecodedBatch
+    states: PartitionStates
+    ordered: Ordered
+    probabilities: NDArray[np.float32]
+    memories: Memories
+
+
 class ClassifiedBatch(NamedTuple):
     """A micro-batch with the model's answers.
 
     Attributes:
-        batch: the windows that were classified.
-        model_id: the model that classified them.
-        probabilities: float32 (n, classes) for each decoded batch, calibrated.
+        batch: the micro-batch.
+        model_id: the model that classified it.
+        parts: the fetched batches that still belonged to this worker before the engine's call.
         outcomes: number of windows without a usable answer, by reason; the tracking stage adds its own.
     """
 
     batch: MicroBatch
     model_id: str
-    probabilities: Sequence[NDArray[np.float32]]
+    parts: Sequence[ClassifiedPart]
     outcomes: Counter[str]
 
 
@@ -81,7 +105,7 @@ class TrackedBatch:
         outgoing: events and window classes to publish.
         events: events with the timestamp (ms) of the record that completed them.
         dead: dead records of the partitions that were still assigned to this worker.
-        states: records of the changed line states.
+        states: line states that are not yet written, by partition.
     """
 
     fetched: Sequence[FetchedBatch]
@@ -91,7 +115,12 @@ class TrackedBatch:
     outgoing: list[Outgoing] = field(default_factory=list)
     events: list[tuple[FaultEvent, int]] = field(default_factory=list)
     dead: list[DeadRecord] = field(default_factory=list)
-    states: list[Outgoing] = field(default_factory=list)
+    states: dict[int, UnwrittenStates] = field(default_factory=dict)
+
+    @property
+    def windows(self) -> int:
+        """Return the number of windows whose results are in this batch."""
+        return self.outcomes["judged"] + self.outcomes["repeated"] + self.outcomes["late"]
 
     def add_outgoing(self, outgoing: list[Outgoing], record: IncomingRecord) -> None:
         """Add records to publish that result from ``record``; they continue its trace."""

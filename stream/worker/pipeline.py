@@ -11,6 +11,10 @@ and the broker's acknowledgements overlap. The last two stages confirm and ackno
 Only the next commit waits for steps 3 and 4, so confirmed micro-batches are coalesced before them: if a line changed in
 several of them, only its last state is written. A crash in between repeats work under the same event ids and
 loses no event.
+
+The classify stage puts windows in order and advances the model's memories, while the batch before is still being
+tracked. Each classified batch therefore carries the memories after it, and the state written for a batch never contains
+those of a later one.
 """
 
 from __future__ import annotations
@@ -21,17 +25,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from stream.contract import Outgoing
 from stream.dead_letters.publish import dead_letter
-from stream.detection.classify import Classifier, classify_windows
+from stream.detection.classify import Classifier
+from stream.detection.decode import DecodedBatch
 from stream.detection.episodes import EpisodeTracker
+from stream.detection.following import Followed, Following
 from stream.kafka.producing.publisher import Publisher
 from stream.settings import Settings
 from stream.telemetry.tracing import Tracing
@@ -39,6 +43,7 @@ from stream.worker.batcher import MicroBatcher
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.micro_batch import (
     ClassifiedBatch,
+    ClassifiedPart,
     MicroBatch,
     PublishedBatch,
     TrackedBatch,
@@ -48,7 +53,7 @@ from stream.worker.micro_batch import (
 )
 from stream.worker.offsets import FetchedBatch
 from stream.worker.shadow import Shadow
-from stream.worker.state_store import LineStates
+from stream.worker.state_store import LineStates, PartitionStates, UnwrittenStates, state_records
 from stream.worker.tracking import WindowTracker
 
 log = structlog.get_logger(__name__)
@@ -57,10 +62,11 @@ QUEUED_MICRO_BATCHES = 2
 """Queue size between stages, large enough for the stages to overlap, small enough for memory and a revocation."""
 PUBLISHED_MICRO_BATCHES = 8
 """Number of micro-batches that may await acknowledgement. Under light load they are small; no event must wait."""
-CONFIRMED_MICRO_BATCHES = 32
-"""Maximum of micro-batches coalesced before line states are written; it limits memory if the broker rejects states."""
+CONFIRMED_WINDOWS = 65_536
+"""Windows of the micro-batches coalesced before line states are written. It limits memory, since records and memories
+are kept until then: 50 MB of ``line`` windows with one window per record, and 25 MB of memories."""
 ACKNOWLEDGE_FRACTION = 0.25
-"""Fraction of the commit interval for which confirmed micro-batches are coalesced."""
+"""Fraction of the commit interval for which confirmed micro-batches are coalesced, if the model has no memory."""
 INLINE_WINDOWS = 64
 """Largest number of windows classified in the event loop: this takes 1 or 2 ms, less than two thread switches."""
 
@@ -124,7 +130,9 @@ class Pipeline:
         tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
-        self._engine = engine
+        self._none = tracker.spec.none_index
+        self._classes = len(tracker.spec.classes)
+        self._following = self._following_of(engine)
         self._tracker = WindowTracker(settings, tracker)
         self._spec = tracker.spec
         self._publishers = publishers
@@ -137,7 +145,11 @@ class Pipeline:
         self._batcher = MicroBatcher(settings, self._spec, tracing)
         self._classified: asyncio.Queue[ClassifiedBatch] = asyncio.Queue(QUEUED_MICRO_BATCHES)
         self._published: asyncio.Queue[PublishedBatch] = asyncio.Queue(PUBLISHED_MICRO_BATCHES)
-        self._confirmed: asyncio.Queue[TrackedBatch] = asyncio.Queue(CONFIRMED_MICRO_BATCHES)
+        self._confirmed: asyncio.Queue[TrackedBatch] = asyncio.Queue()
+        self._confirmed_windows = 0
+        """Windows and records in ``_confirmed`` and in the batches that are being acknowledged."""
+        self._room = asyncio.Event()
+        self._room.set()
         self._flush = asyncio.Event()
         """Set to acknowledge confirmed micro-batches at once."""
         self._drains = 0
@@ -172,7 +184,10 @@ class Pipeline:
 
     def swap(self, engine: Classifier) -> None:
         """Use another engine from the next micro-batch on; the old one may still be busy, see ``engine_idle``."""
-        self._engine = engine
+        self._following = self._following_of(engine)
+
+    def _following_of(self, engine: Classifier) -> Following:
+        return Following(engine, self._none, self._classes)
 
     async def engine_idle(self) -> None:
         """Return when no engine is busy, so that an engine swapped out before can be closed."""
@@ -228,58 +243,82 @@ class Pipeline:
 
     async def _classify(self, batch: MicroBatch) -> ClassifiedBatch:
         # One model for the whole micro-batch, even if another is swapped in meanwhile.
-        engine = self._engine
+        following = self._following
+        model_id = following.engine.model_id
         self._metrics.batch_windows.observe(batch.windows)
-        if not batch.windows:
-            empty = np.empty((0, len(self._spec.classes)), np.float32)
-            return ClassifiedBatch(batch, engine.model_id, [empty for _ in batch.decoded], Counter())
-        blocks = [decoded.windows for decoded in batch.decoded]
+        ready = await self._restored(batch)
+        if not ready:
+            return ClassifiedBatch(batch, model_id, [], Counter())
+        ordered = [states.positions.order(decoded, states.lines) for _, decoded, states in ready]
+        call = following.begin([decoded for _, decoded, _ in ready], ordered)
+        windows = sum(one.new for one in ordered)
         began_s = time.monotonic()
         self._engine_idle.clear()
         try:
             with stage_span(batch.trace, "classify"):
-                given = engine, blocks, self._spec.none_index
-                if batch.windows <= INLINE_WINDOWS:
-                    windows, answer, outcomes = _classify_blocks(*given)
+                if windows <= INLINE_WINDOWS:
+                    followed = call.compute()
                 else:
-                    loop = asyncio.get_running_loop()
-                    windows, answer, outcomes = await loop.run_in_executor(None, _classify_blocks, *given)
+                    followed = await asyncio.get_running_loop().run_in_executor(None, call.compute)
         finally:
             self._engine_idle.set()
+        following.end(call)
+        self._record_call(followed, model_id, began_s, windows)
+        if self._shadow is not None and self._shadow.model_id is not None and windows:
+            self._offer(self._shadow, [decoded for _, decoded, _ in ready], followed)
+        parts = [
+            ClassifiedPart(*one, order, probabilities, memories)
+            for one, order, probabilities, memories in zip(
+                ready, ordered, followed.probabilities, followed.memories, strict=True
+            )
+        ]
+        return ClassifiedBatch(batch, model_id, parts, followed.outcomes)
+
+    async def _restored(self, batch: MicroBatch) -> list[tuple[FetchedBatch, DecodedBatch, PartitionStates]]:
+        """Return the batches that still belong to this worker, with their restored states."""
+        for fetched in batch.fetched:
+            if self._ledger.is_current(fetched):
+                await self._states.of(fetched.partition)
+        # A partition may have been revoked while states were read; nothing is awaited from here to the order.
+        return [
+            (fetched, decoded, states)
+            for fetched, decoded in zip(batch.fetched, batch.decoded, strict=True)
+            if self._ledger.is_current(fetched) and (states := self._states.known(fetched.partition)) is not None
+        ]
+
+    def _record_call(self, followed: Followed, model_id: str, began_s: float, windows: int) -> None:
+        if not windows:
+            return
         ended_s = time.monotonic()
         self._batcher.record_call(began_s, ended_s)
         self._metrics.inference_seconds.observe(ended_s - began_s)
-        if outcomes["unanswered"]:
+        if followed.outcomes["unanswered"]:
             log.warning(
                 "probabilities-not-finite",
-                windows=outcomes["unanswered"],
-                model_id=engine.model_id,
+                windows=followed.outcomes["unanswered"],
+                model_id=model_id,
                 then="these windows count as no fault",
             )
-        if self._shadow is not None:
-            self._shadow.offer(batch.decoded, windows, answer, behind=self._batcher.has_backlog)
-        probabilities = np.split(answer, np.cumsum([len(part) for part in blocks])[:-1])
-        return ClassifiedBatch(batch, engine.model_id, probabilities, outcomes)
+
+    def _offer(self, shadow: Shadow, decoded: list[DecodedBatch], followed: Followed) -> None:
+        windows = np.concatenate([part.windows for part in decoded])
+        shadow.offer(decoded, windows, np.concatenate(followed.probabilities), behind=self._batcher.has_backlog)
 
     # Stage 3: track and publish -----------------------------------------------------------------------------------
 
     async def _track_stage(self) -> None:
         while True:
-            batch = await self._track(await self._classified.get())
+            batch = self._track(await self._classified.get())
             with stage_span(batch.trace, "publish"):
                 sent = await self._publishers.events.send(batch.outgoing)
             await self._published.put(PublishedBatch(batch, sent))
 
-    async def _track(self, classified: ClassifiedBatch) -> TrackedBatch:
+    def _track(self, classified: ClassifiedBatch) -> TrackedBatch:
         batch = classified.batch
         tracked = TrackedBatch(batch.fetched, classified.model_id, classified.outcomes, batch.trace)
-        for fetched, decoded, probabilities in zip(batch.fetched, batch.decoded, classified.probabilities, strict=True):
-            if not self._ledger.is_current(fetched):
-                continue
-            states = await self._states.of(fetched.partition)
-            # The partition may have been revoked while its states were read.
-            if self._ledger.is_current(fetched):
-                self._tracker.process(tracked, states, fetched, decoded, probabilities)
+        for part in classified.parts:
+            if self._ledger.is_current(part.fetched):
+                self._tracker.process(tracked, part)
         return tracked
 
     # Stage 4: confirm ---------------------------------------------------------------------------------------------
@@ -287,9 +326,12 @@ class Pipeline:
     async def _confirm_stage(self) -> None:
         while True:
             batch = await self._confirm(await self._published.get())
-            if self._confirmed.full():
+            self._confirmed_windows += _size(batch)
+            self._confirmed.put_nowait(batch)
+            if self._confirmed_windows >= CONFIRMED_WINDOWS:
+                self._room.clear()
                 self._flush.set()
-            await self._confirmed.put(batch)
+                await self._room.wait()
 
     async def _confirm(self, published: PublishedBatch) -> TrackedBatch:
         batch = published.batch
@@ -307,23 +349,26 @@ class Pipeline:
     async def _acknowledge_stage(self) -> None:
         while True:
             batches = [await self._confirmed.get()]
+            # With a memory every active line is written, so once per commit is enough.
+            fraction = 1.0 if self._following.engine.memory_units else ACKNOWLEDGE_FRACTION
             with suppress(TimeoutError):
-                async with asyncio.timeout(ACKNOWLEDGE_FRACTION * self._settings.commit_interval_s):
+                async with asyncio.timeout(fraction * self._settings.commit_interval_s):
                     await self._flush.wait()
             if not self._drains:
                 self._flush.clear()
             while not self._confirmed.empty():
                 batches.append(self._confirmed.get_nowait())
             await self._acknowledge(batches)
+            self._confirmed_windows -= sum(_size(batch) for batch in batches)
+            self._room.set()
 
     async def _acknowledge(self, batches: Sequence[TrackedBatch]) -> None:
         with ExitStack() as spans:
             for batch in batches:
                 spans.enter_context(stage_span(batch.trace, "commit"))
             # Step 3: line states, only of partitions still assigned to this worker; another may own the rest by now.
-            owned = chain.from_iterable(self._owned_states(batch) for batch in batches)
-            states = {(state.partition, state.key): state for state in owned}
-            await self._publishers.line_states.publish(list(states.values()))
+            states = self._owned_states(batches)
+            await self._publishers.line_states.publish(states)
             # Step 4: acknowledgement.
             acknowledge = self._ledger.acknowledge
             records = [sum(len(one.records) for one in batch.fetched if acknowledge(one)) for batch in batches]
@@ -334,14 +379,20 @@ class Pipeline:
             self._leave(len(batch.fetched))
         self._metrics.lines.set(self._states.count())
 
-    def _owned_states(self, batch: TrackedBatch) -> list[Outgoing]:
-        owned = {fetched.partition.partition for fetched in batch.fetched if self._ledger.is_current(fetched)}
-        return [record for record in batch.states if record.partition in owned]
+    def _owned_states(self, batches: Sequence[TrackedBatch]) -> list[Outgoing]:
+        """Return the records of the last state of every line."""
+        last: dict[int, UnwrittenStates] = {}
+        for batch in batches:
+            owned = {fetched.partition.partition for fetched in batch.fetched if self._ledger.is_current(fetched)}
+            for partition, states in batch.states.items():
+                if partition in owned:
+                    last.setdefault(partition, {}).update(states)
+        topic, group = self._settings.topic_line_states, self._states.group
+        return [
+            record for partition, states in last.items() for record in state_records(states, group, topic, partition)
+        ]
 
 
-def _classify_blocks(
-    engine: Classifier, blocks: list[NDArray[np.float32]], none_index: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32], Counter[str]]:
-    """Join the blocks and classify them; return the joined windows and what ``classify_windows`` returns for them."""
-    windows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    return windows, *classify_windows(engine, windows, none_index)
+def _size(batch: TrackedBatch) -> int:
+    """Return the number of windows or records of a batch, whichever is larger."""
+    return max(batch.windows, sum(len(fetched.records) for fetched in batch.fetched))

@@ -35,17 +35,19 @@ from model.engine import Engine
 from model.spec import SignalSpec, load_spec
 from stream.asyncapi import documents
 from stream.dead_letters.publish import dead_letter
-from stream.detection.classify import Classifier, classify_windows, with_rejection
+from stream.detection.classify import Classifier, with_rejection
 from stream.detection.decode import decode_batch
 from stream.detection.episodes import EpisodeTracker
+from stream.detection.following import Following
+from stream.detection.order import Slots
 from stream.detection.scoring import METRICS, EventScore, detect_episodes, published_episodes, score_events
 from stream.detection.truth import InjectedFault, Truth, injected_faults
 from stream.kafka.reading.partition import Partition
 from stream.settings import Settings
 from stream.windowing import MSGPACK_HEADERS, cut_windows, encode_windows, window_messages
-from stream.worker.micro_batch import TrackedBatch
+from stream.worker.micro_batch import ClassifiedPart, TrackedBatch
 from stream.worker.offsets import FetchedBatch
-from stream.worker.state_store import PartitionStates
+from stream.worker.state_store import PartitionStates, state_records
 from stream.worker.tracking import WindowTracker
 from training.data.episodes import Scenario
 from training.evaluation.classifier import classify_record
@@ -190,19 +192,26 @@ def classified_stream(records: Sequence[Any], classifier: Classifier, spec: Sign
     """
     settings = Settings(_env_file=None, window_classes=True)  # type: ignore[call-arg]
     tracker, batch = WindowTracker(settings, EpisodeTracker(spec)), TrackedBatch([], classifier.model_id, Counter())
-    states = {number: PartitionStates("faultline") for number in range(PARTITIONS)}
+    slots, following = Slots(), Following(classifier, spec.none_index, len(spec.classes))
+    states = {number: PartitionStates("faultline", spec=spec, slots=slots) for number in range(PARTITIONS)}
     for number, first in ((n, k) for k in range(0, len(records), FETCHED_RECORDS) for n in range(PARTITIONS)):
         fetched = [one for one in records[first : first + FETCHED_RECORDS] if one.partition == number]
         if not fetched:
             continue
         decoded = decode_batch(fetched, spec, max_bytes=MAX_BYTES)
-        probabilities, outcomes = classify_windows(classifier, decoded.windows, spec.none_index)
-        batch.outcomes += outcomes
+        ordered = states[number].positions.order(decoded, states[number].lines)
+        followed = following.follow(decoded, ordered)
+        batch.outcomes += followed.outcomes
         whole = FetchedBatch(Partition(settings.topic_windows, number), fetched)
-        tracker.process(batch, states[number], whole, decoded, probabilities)
+        answers_of = followed.probabilities[0], followed.memories[0]
+        tracker.process(batch, ClassifiedPart(whole, decoded, states[number], ordered, *answers_of))
     answers = [one for one in batch.outgoing if one.topic == settings.topic_window_classes]
     told = [one for one in batch.outgoing if one.topic != settings.topic_window_classes]
-    last_states = {(one.partition, one.key): one.value for one in batch.states}
+    last_states = {
+        (one.partition, one.key): one.value
+        for number, unwritten in batch.states.items()
+        for one in state_records(unwritten, "faultline", settings.topic_line_states, number)
+    }
     return {
         "events": [event.model_dump(mode="json") for event, _ in batch.events],
         "topics": [

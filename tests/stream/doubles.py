@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.structs import ConsumerRecord
 from numpy.typing import NDArray
 
-from faultline.testing import FakeClassifier, class_windows
+from faultline.testing import FakeClassifier, class_probabilities, class_windows
 from model.spec import SignalSpec
 from stream.detection.decode import DecodedBatch, LineWindows
 from stream.detection.episodes import EpisodeTracker, TrackedRecord

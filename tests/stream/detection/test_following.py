@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from faultline.testing import FakeClassifier
 from model.spec import load_spec
 from stream.detection.decode import DecodedBatch, LineWindows
 from stream.detection.following import Followed, Following
@@ -188,11 +189,21 @@ def test_batches_of_several_partitions_share_one_call() -> None:
     assert ours.send(("a", 2, 1), ("b", 1, 1)).memories[0].values[:, 0].tolist() == [3, 2]
 
 
-def test_windows_of_a_model_without_a_memory_are_not_copied() -> None:
-    class Watching(CountingClassifier):
-        """Classifier without a memory that keeps the windows it was given."""
+def test_batches_of_one_partition_share_one_call() -> None:
+    ours = Line()
+    ours.send(("a", 0, 1))
+    parts = [batch(("a", 1, 2), ("b", 0, 1)), batch(("b", 1, 1)), batch(("a", 3, 1), ("a", 9, 2)), batch(("a", 11, 1))]
+    ordered = [ours.positions.order(part, {}) for part in parts]
+    call = ours.following.begin(parts, ordered)
+    followed = call.compute()
+    ours.following.end(call)
+    assert [one.values[:, 0].tolist() for one in followed.memories] == [[4, 2], [2], [4, 3], [3]]
+    assert ours.send(("a", 12, 1), ("b", 2, 1)).memories[0].values[:, 0].tolist() == [4, 3]
 
-        memory_units = 0
+
+def test_windows_of_a_model_without_a_memory_are_not_copied() -> None:
+    class Watching(FakeClassifier):
+        """Classifier without a memory that keeps the windows it was given."""
 
         def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
             self.given = windows

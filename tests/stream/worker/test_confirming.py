@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from stream.detection.line_state import decode_state
-from stream.worker.pipeline import CONFIRMED_MICRO_BATCHES
+from stream.worker import pipeline
 from tests.stream.doubles import SilentBroker, marked_record, settle, until
 from tests.stream.worker.test_pipeline import AG, ONSET, SPEC, ZERO, Rig, rig
 
@@ -110,13 +112,28 @@ async def test_after_a_drain_micro_batches_are_coalesced_again() -> None:
         assert len(ours.acknowledged) == 1
 
 
-async def test_the_number_of_coalesced_micro_batches_is_bounded() -> None:
+async def test_the_windows_of_coalesced_micro_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "CONFIRMED_WINDOWS", 10)
     async with rig(commit_interval_s=LONG_S) as ours:
-        for offset in range(CONFIRMED_MICRO_BATCHES + 2):
+        for offset in range(12):
             await ours.submit(marked_record(f"l{offset}", [0], SPEC, offset=offset))
             await settle()
         async with asyncio.timeout(5):
-            await until(lambda: len(ours.acknowledged) > CONFIRMED_MICRO_BATCHES)
+            await until(lambda: len(ours.acknowledged) >= 10)
+        await settle()
+        assert len(ours.acknowledged) < 12
+
+
+async def test_many_small_micro_batches_wait_for_one_commit() -> None:
+    async with rig(commit_interval_s=LONG_S) as ours:
+        for offset in range(100):
+            await ours.submit(marked_record("l", [AG], SPEC, sequence=offset, offset=offset))
+            await settle()
+        await until(lambda: len(ours.events()) == 1)
+        assert ours.acknowledged == []
+        await ours.pipeline.drain()
+        assert len(ours.acknowledged) == 100
+        assert _topics(ours) == ["faults.lg", "line-states"]
 
 
 def _topics(ours: Rig) -> list[str]:

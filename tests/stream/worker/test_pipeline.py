@@ -90,7 +90,7 @@ class Rig:
         self.ledger = WatchedLedger(broker)
         self.acknowledged = self.ledger.acknowledged
         self.reader = NoStates()
-        self.states = LineStates(self.reader, "faultline")
+        self.states = LineStates(self.reader, "faultline", spec=spec)
         self.metrics = WorkerMetrics()
         self.pipeline = Pipeline(
             settings,

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from model.spec import load_spec
 from stream.contract import NS_PER_S
-from stream.detection.decode import LineWindows
+from stream.detection.decode import DecodedBatch, LineWindows
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.line_state import LineState, decode_state, encode_state
+from stream.detection.order import Positions
+from tests.stream.doubles import track
 
 SPEC = load_spec("line")
 HOP_NS = round(SPEC.hop * NS_PER_S / SPEC.rate_hz)
@@ -53,9 +55,9 @@ def test_quiet_records_passed_over_leave_the_state_that_judging_them_leaves(
         probabilities = np.full((len(classes), len(SPEC.classes)), 0.01, np.float32)
         probabilities[np.arange(len(classes)), classes] = 0.9
         windows = np.zeros((len(classes), *SPEC.window_shape), np.float32)
-        judged = TRACKER.track(copy.deepcopy(state), entry, windows, np.asarray(classes), probabilities)
+        judged = track(TRACKER, copy.deepcopy(state), entry, windows, np.asarray(classes), probabilities)
         short = copy.deepcopy(state)
-        if not any(classes) and TRACKER.advance_if_idle(short, entry):
+        if not any(classes) and _follows(short, entry) and TRACKER.advance_if_idle(short, entry):
             assert short == judged.state
             assert (judged.in_order, judged.repeated, judged.late, judged.steps) == (len(classes), 0, 0, [])
         else:
@@ -69,6 +71,13 @@ def test_a_quiet_line_whose_windows_follow_takes_the_short_way() -> None:
     ).state
     assert TRACKER.advance_if_idle(state, _record(state, 0, 0, 3))
     assert state.sequence == 3
+
+
+def _follows(state: LineState | None, entry: LineWindows) -> bool:
+    """Return True if all windows are new and follow the line's last one."""
+    states = {} if state is None else {entry.line: state}
+    ordered = Positions(SPEC).order(DecodedBatch(np.zeros((entry.count, 1, 1), np.float32), [entry], []), states)
+    return (ordered.skips, ordered.breaks) == ([0], [None])
 
 
 def _quiet(count: int) -> Any:
