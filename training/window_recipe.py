@@ -18,7 +18,6 @@ from training.data.classifier import Classifier
 from training.data.feedback import Feedback, feedback_scores, split_feedback, weighted_feedback
 from training.data.windows import Windows, split_by_episode
 from training.errors import TrainingError
-from training.evaluation.classifier import classify_single
 from training.fitting.defaults import DEFAULT_ARCHITECTURE, DEFAULT_SEED
 from training.recipe import EvaluationOptions, Recipe, TrainOptions
 

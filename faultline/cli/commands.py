@@ -7,7 +7,7 @@ import typer
 from faultline.cli import demo, doctor
 from faultline.cli.models import keys, label, registry, retrain, trainer
 from faultline.cli.streaming import access, broker, dlq, record, replay, subscribe, topics, worker
-from faultline.cli.training import compare, folds, report, robustness, train
+from faultline.cli.training import compare, folds, report, robustness, train, zero_shot
 from faultline.cli.waveforms import classify, inspect, simulate
 
 
@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command()(train.train)
     app.command()(folds.folds)
     app.command()(robustness.robustness)
+    app.command("zero-shot")(zero_shot.zero_shot)
     app.add_typer(report.app, name="report")
     app.command()(compare.compare)
     app.command()(trainer.trainer)

@@ -9,7 +9,7 @@ from model.spec import SignalSpec
 from stream.windowing import cut_windows
 from training.data.classifier import Classifier
 
-__all__ = ["WINDOWS_AT_ONCE", "classify_at_ends", "classify_record", "classify_single"]
+__all__ = ["WINDOWS_AT_ONCE", "classify_at_ends", "classify_record"]
 
 WINDOWS_AT_ONCE = 32_768
 """Largest number of windows classified in one call, unless a single record has more: 24 MiB of `line` windows."""
@@ -27,11 +27,6 @@ def classify_record(classify: Classifier, samples: NDArray[np.float32], spec: Si
     at_once = max(1, WINDOWS_AT_ONCE // steps)
     parts = [classify(np.ascontiguousarray(windows[k : k + at_once])) for k in range(0, count, at_once)]
     return np.concatenate([np.empty((0, steps, len(spec.classes)), np.float32), *parts])
-
-
-def classify_single(classify: Classifier, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the probabilities (n, classes) of windows (n, samples, channels), each a line of one step."""
-    return classify(np.ascontiguousarray(windows)[:, None])[:, 0]
 
 
 def classify_at_ends(

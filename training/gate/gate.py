@@ -84,11 +84,14 @@ class Verdict(Document):
 
     passed: bool
     criteria: tuple[Criterion, ...]
+    note: str | None = Field(
+        None, exclude_if=is_absent, description="Reason for which the champion was not compared, if it was not."
+    )
 
     @classmethod
-    def of(cls, criteria: tuple[Criterion, ...]) -> Self:
+    def of(cls, criteria: tuple[Criterion, ...], note: str | None = None) -> Self:
         """Return the verdict that follows from the criteria."""
-        return cls(passed=all(criterion.passed for criterion in criteria), criteria=criteria)
+        return cls(passed=all(criterion.passed for criterion in criteria), criteria=criteria, note=note)
 
     @property
     def failed(self) -> tuple[Criterion, ...]:
@@ -101,6 +104,7 @@ def gate(
     champion: GateScores | None,
     thresholds: GateThresholds,
     errors: Mapping[str, float] | None = None,
+    note: str | None = None,
 ) -> Verdict:
     """Compare a candidate's scores with the limits and with the champion's scores.
 
@@ -110,6 +114,7 @@ def gate(
         thresholds: limits and margins.
         errors: standard errors of the differences between the two models' scores, by cell, condition, ALL, ALL_LIVES
             and HOLDOUT; an absent one counts as 0.
+        note: reason for which the champion in use is not compared, if it is not.
 
     Returns:
         The verdict. A criterion fails if the champion has the score and the candidate lacks it.
@@ -129,7 +134,8 @@ def gate(
             *_cells(candidate, champion, thresholds, known),
             _at_most("calibration error", candidate.ece, thresholds.ece, "expected calibration error"),
             *_events(candidate.events, champion, thresholds),
-        )
+        ),
+        note,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from model.artefact import Artefact
 from model.engine import Engine
+from model.errors import ArtefactError
 from stream.detection.classify import with_rejection
 from training.data.classifier import Classifier
 from training.errors import TrainingError
@@ -38,6 +39,8 @@ class ReportOptions:
     data: Path | None = None
     robustness: RobustnessResult | None = None
     champion_robustness: RobustnessResult | None = None
+    zero_shot: RobustnessResult | None = None
+    """Result of ``faultline zero-shot``, shown beside the model's."""
     episodes: int = QUICK_EPISODES
     """Records per cell of the conditions, if no result is given; 0 for no conditions."""
     lines: int = LINES
@@ -80,16 +83,17 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
     step("testing the rejection of out-of-distribution input")
     rejection = recipe.rejection(artefact, asked)
     comparison, champion_scores, errors = None, None, {}
-    if champion is not None:
+    loaded, note = _loaded(champion)
+    if champion is not None and loaded is not None:
         step(f"evaluating the champion {champion.model_id}")
-        with Engine(champion) as engine:
+        with loaded as engine:
             beside = evaluate_model(_classifier(engine, champion), champion)
             cells = _conditions(recipe, engine, champion, options.champion_robustness, options.episodes, asked, step)
         comparison = compare(predictions, beside.predictions, champion.model_id, spec)
         calibrated = calibrate_scores(beside.predictions, spec, champion.manifest.temperature)
         champion_scores = gate_scores(beside, calibrated, cells, recipe.rule)
         errors = _errors(comparison, conditions, cells, evaluation)
-    verdict = gate(scores, champion_scores, thresholds or recipe.thresholds(), errors)
+    verdict = gate(scores, champion_scores, thresholds or recipe.thresholds(), errors, note)
     network, training = describe_network(artefact), describe_training(artefact)
     identity = identify(artefact, seed)
     return ReportData(
@@ -104,6 +108,7 @@ def collect(options: ReportOptions, thresholds: GateThresholds | None = None, st
         slices=evaluation.slices,
         events=evaluation.events,
         conditions=conditions,
+        zero_shot=options.zero_shot,
         rejection=rejection,
         latency=latency,
         failures=evaluation.failures,
@@ -175,6 +180,19 @@ def _errors(
     if evaluation.holdout_is_predicted and merged.low is not None and merged.high is not None:
         errors[HOLDOUT] = (merged.high - merged.low) / WIDTH
     return errors
+
+
+def _loaded(champion: Artefact | None) -> tuple[Engine | None, str | None]:
+    """Return the champion's engine, or None and the reason for which the gate judges the candidate alone."""
+    if champion is None:
+        return None, None
+    try:
+        return Engine(champion), None
+    except ArtefactError as error:
+        return None, (
+            f"The champion {champion.model_id} cannot be compared, so the candidate is judged alone: this version"
+            f" cannot load it ({error})."
+        )
 
 
 def _classifier(engine: Engine, artefact: Artefact) -> Classifier:

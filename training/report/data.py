@@ -188,6 +188,9 @@ class ReportData(Document):
     slices: tuple[Slice, ...]
     events: Events | None = None
     conditions: RobustnessResult | None = None
+    zero_shot: RobustnessResult | None = Field(
+        None, description="Conditions scored by models that were trained without them."
+    )
     rejection: Rejection | None = None
     latency: tuple[Latency, ...]
     failures: tuple[Failure, ...]

@@ -14,6 +14,7 @@ from training.evaluation.conditions.results import ConditionCell, RobustnessResu
 from training.gate.gate import CELL
 from training.report import figures
 from training.report.data import Network, ReportData
+from training.report.groups import condition_groups, group_sentence
 from training.report.model_card import is_branched
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
@@ -104,6 +105,7 @@ def _render(template: str, data: ReportData, plots: Mapping[str, str], *, autoes
         tint=tint, tint_wrong=tint_wrong, brief=brief, words=words, span=span, beside=beside, delay=delay
     )
     cell_names = {f"{CELL}{name}" for name in data.gate_scores.cells}
+    groups = condition_groups(data.conditions, data.zero_shot)
     return environment.get_template(template).render(
         d=data,
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704 (drawn by ``figures``)
@@ -112,6 +114,8 @@ def _render(template: str, data: ReportData, plots: Mapping[str, str], *, autoes
         cell_names=cell_names,
         cells_met=[c for c in data.verdict.criteria if c.passed and c.name in cell_names],
         heat=heat_map(data.conditions),
+        groups=groups,
+        group_sentence=group_sentence(groups),
         baselines=[] if data.conditions is None else sorted(data.conditions.worst.baselines),
         levels=LEVELS,
     )

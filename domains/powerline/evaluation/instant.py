@@ -12,9 +12,8 @@ import numpy as np
 from domains.powerline.data.classdata import Split, read_classdata, split_classdata
 from model.artefact import Artefact
 from model.spec import SignalSpec
-from training.data.classifier import Classifier
+from training.data.classifier import Classifier, classify_single
 from training.data.windows import Windows
-from training.evaluation.classifier import classify_single
 from training.evaluation.documents import DataSummary, Elsewhere, Failure, LeakageCheck, Slice
 from training.evaluation.evaluation import (
     MOST_FAILURES,

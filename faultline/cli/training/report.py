@@ -41,10 +41,14 @@ def report(
     champion_robustness: Annotated[
         Path | None, typer.Option(help="JSON file that `faultline robustness` wrote for the champion.")
     ] = None,
+    zero_shot: Annotated[
+        Path | None,
+        typer.Option(help="JSON file that `faultline zero-shot` wrote; its scores stand beside the model's."),
+    ] = None,
     conditions: Annotated[
         int,
         typer.Option(
-            min=0, help="line: records per condition and level if no --robustness file is given; 0 leaves them out."
+            min=0, help="Records per condition and level if no --robustness file is given; 0 leaves them out."
         ),
     ] = 110,
     lines: Annotated[int, typer.Option(min=1, help="line: simulated lines per scenario, 64 s each.")] = 30,
@@ -79,6 +83,7 @@ def report(
         data=data,
         robustness=_result(robustness),
         champion_robustness=_result(champion_robustness),
+        zero_shot=_result(zero_shot),
         episodes=conditions,
         lines=lines,
         seed=seed,
@@ -91,6 +96,8 @@ def report(
         result = collect(options, step=step)
         step("drawing")
         paths = write(result, out)
+    if result.verdict.note is not None:
+        typer.echo(result.verdict.note)
     for criterion in result.verdict.failed:
         typer.echo(f"not met: {criterion.text}")
     met = len(result.verdict.criteria) - len(result.verdict.failed)

@@ -7,8 +7,9 @@ import pytest
 
 from model.spec import load_spec
 from stream.windowing import cut_windows
+from training.data.classifier import classify_single
 from training.evaluation import classifier
-from training.evaluation.classifier import classify_at_ends, classify_record, classify_single
+from training.evaluation.classifier import classify_at_ends, classify_record
 
 SPEC = load_spec("line")
 CLASSES = len(SPEC.classes)

@@ -53,7 +53,7 @@ def cell(condition: str, level: int, score: float, rule: float) -> ConditionCell
 
 def robustness(model_id: str = "line-0123456789ab") -> RobustnessResult:
     cells = tuple(
-        cell(name, level, start - 0.05 * level, 0.4)
+        cell(name, level, start - 0.05 * level, 0.4).model_copy(update={"seen": name == "noise"})
         for name, start in (("noise", 1.0), ("lost_channel", 0.7))
         for level in range(1, 6)
     )
@@ -65,6 +65,11 @@ def robustness(model_id: str = "line-0123456789ab") -> RobustnessResult:
         clean=cell("clean", 0, 0.99, 0.6),
         mean_corruption_error={"openxda": 41.7},
         worst=min(cells, key=lambda each: each.merged_macro_f1),
+        lives=tuple(
+            each.model_copy(update={"kind": "life", "merged_macro_f1": each.merged_macro_f1 - 0.1, "missed": 1})
+            for each in cells
+        ),
+        clean_life=cell("clean", 0, 0.98, 0.6).model_copy(update={"kind": "life"}),
     )
 
 
