@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from model.artefact import Artefact
 from stream.detection.classify import with_rejection
-from training.data.classifier import Classifier
+from training.data.classifier import Classifier, classify_single
 from training.data.feedback import Feedback, feedback_scores, split_feedback, weighted_feedback
 from training.data.windows import Windows, split_by_episode
 from training.errors import TrainingError
