@@ -35,7 +35,7 @@ __all__ = [
 
 Feedback = Windows | Sequences
 """Labelled windows from production: sequences for a network with a memory, single windows for any other network."""
-Labelled = TypeVar("Labelled", Windows, Sequences)
+Labelled = TypeVar("Labelled", Windows, Sequences, Windows | Sequences)
 
 HELD_OUT_SHARE = 0.25  # share of the episodes
 MAX_WINDOWS = 60_000  # largest number used for training: as many as a small training simulates

@@ -41,7 +41,7 @@ def some_sequences(labels: list[list[int]], weights: list[list[float]], episodes
 
 def says_what_it_is(data: np.ndarray) -> np.ndarray:
     """Classify windows (lines, steps, samples, channels) by their first sample."""
-    return np.eye(12, dtype=np.float32)[data[:, :, 0, 0].astype(int)]
+    return np.asarray(np.eye(12, dtype=np.float32)[data[:, :, 0, 0].astype(int)])
 
 
 def test_an_episode_is_on_one_side_and_stays_there_when_others_come() -> None:

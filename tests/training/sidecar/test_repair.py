@@ -42,5 +42,5 @@ def test_labels_repair_a_systematic_mistake_of_the_champion(tmp_path: Path) -> N
     after = candidate.manifest.metrics["field"]["hold_out"]  # type: ignore[index,call-overload]
     assert after["windows"] == before["windows"] > 100  # type: ignore[index,call-overload]
     assert before["false_alarms"] > 0.3
-    assert after["false_alarms"] < before["false_alarms"] / 3  # type: ignore[index,call-overload,operator]
+    assert after["false_alarms"] < before["false_alarms"] / 3  # type: ignore[index,call-overload]
     assert candidate.manifest.metrics["warm_start"] == champion.model_id

@@ -114,7 +114,7 @@ def joined(line: StoredLine, spec: SignalSpec) -> NDArray[np.bool_]:
     continues[1:] = (np.diff(line.sequence) == 1) & (np.abs(np.diff(line.start_ns) - hop) <= hop)
     common = spec.samples - spec.hop
     if common > 0:
-        for k in np.flatnonzero(continues):
+        for k in np.flatnonzero(continues).tolist():
             before, after = line.windows[k - 1][spec.hop :], line.windows[k][:common]
             continues[k] = bool((np.abs(before - after) <= AGREEMENT).all())
     return continues

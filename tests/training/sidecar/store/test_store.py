@@ -235,7 +235,8 @@ def test_context_leaves_with_the_windows_that_follow_it_and_never_instead_of_the
 def test_a_store_of_the_version_before_is_read_and_its_windows_have_no_context(tmp_path: Path) -> None:
     with LabelledStore(tmp_path, SMALL) as store:
         store.add("a", SPEC, *wave(40), [AG] * 40)
-        store.add("b", SPEC, *(part[10:11] for part in wave(40)), [BG])
+        times, numbers, data = wave(11)
+        store.add("b", SPEC, times[10:], numbers[10:], data[10:], [BG])
         store._database.rows("PRAGMA user_version=1")
     with LabelledStore(tmp_path, WITH_CONTEXT) as store:
         found = store.sequences(SPEC, 32)
