@@ -137,8 +137,6 @@ class Engine:
             EngineError: the windows have another type or shape, or the engine is closed.
         """
         self._check(windows)
-        if self.memory_units == 0:
-            return self._runner.classify(windows)
         memory = np.zeros((len(windows), self.memory_units), np.float32)
         return self._runner.follow(windows, np.arange(len(windows)), memory)[0]
 
@@ -166,8 +164,6 @@ class Engine:
         """
         self._check(windows)
         self._check_lines(len(windows), line, memory)
-        if self.memory_units == 0:
-            return self._runner.classify(windows), memory.copy()
         return self._runner.follow(windows, line, memory)
 
     def follow_records(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -51,8 +51,8 @@ class Runner:
         for bucket in reversed(self._buckets):
             yield partial(self._computation.classifying, bucket)
 
-    def classify(self, windows: Array) -> Array:
-        """Return the probabilities (n, classes) of windows (n, samples, channels)."""
+    def follow(self, windows: Array, line: NDArray[np.intp], memory: Array) -> tuple[Array, Array]:
+        """Return probabilities (n, classes) and memories (lines, units): see ``Engine.follow``."""
         answer = np.empty((len(windows), self._classes), np.float32)
 
         def run(rows: slice, bucket: int) -> None:
@@ -61,7 +61,7 @@ class Runner:
             answer[rows] = found[: rows.stop - rows.start]
 
         self._each(run, self._pieces(len(windows)))
-        return answer
+        return answer, memory.copy()
 
     def _pieces(self, count: int) -> list[tuple[slice, int]]:
         pieces, start = [], 0
