@@ -58,6 +58,14 @@ class Signal:
         """Return the quality flags of the contract that apply to a window (samples, channels)."""
         return set()
 
+    def inception_samples(self, windows: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.intp]:
+        """Return ``inception_sample`` of each window (n, samples, channels); override it to take all at once."""
+        return np.array([self.inception_sample(window, spec) for window in windows], np.intp)
+
+    def quality_flags_of(self, windows: NDArray[np.float32], spec: SignalSpec) -> list[set[str]]:
+        """Return ``quality_flags`` of each window (n, samples, channels); override it to take all at once."""
+        return [self.quality_flags(window, spec) for window in windows]
+
     def measure(self, windows: NDArray[np.float32], spec: SignalSpec) -> NDArray[np.float64]:
         """Return the features (n, features) of windows float32 (n, samples, channels); NaN where unknown."""
         return np.empty((len(windows), 0))

@@ -35,7 +35,7 @@ class PowerLineFaultEvent(FaultEvent):
     ) -> dict[str, Any]:
         """Return the fields that only power lines have, by name."""
         line = power_line_spec(spec)
-        ground = sum(float(p) for p, known in zip(probabilities, line.classes, strict=True) if known.ground)
+        ground = sum(p for p, known in zip(probabilities.tolist(), line.classes, strict=True) if known.ground)
         cycles = None if duration_s is None else duration_s * rate_hz / line.samples_per_cycle
         return {
             "phases": line.classes[fault_class].phases,

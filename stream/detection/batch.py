@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from model.spec import SignalSpec
 from stream.contract import FaultEvent, SourceRecord
 from stream.detection.decode import DecodedBatch, LineWindows
-from stream.detection.episodes import EpisodeStep, EpisodeTracker
-from stream.detection.events import fault_event
+from stream.detection.episodes import BatchTracking, EpisodeStep, EpisodeTracker
+from stream.detection.events import EventBuilder
 from stream.detection.line_state import LineState
 from stream.detection.order import Ordered
 
@@ -33,10 +33,13 @@ class TrackedRecords:
 
     def events(self, spec: SignalSpec, model_id: str) -> Iterator[tuple[LineWindows, EpisodeStep, FaultEvent]]:
         """Yield every step with its record and its event."""
+        if not self.steps:
+            return
+        build = EventBuilder(spec, model_id).event
         for entry, step in self.steps:
             record = entry.record
             source = SourceRecord(topic=record.topic, partition=record.partition, offset=record.offset)
-            yield entry, step, fault_event(step, spec, model_id, source)
+            yield entry, step, build(step, source)
 
 
 def track_batch(
@@ -57,27 +60,26 @@ def track_batch(
     """
     classes = probabilities.argmax(axis=1)
     tracked = TrackedRecords(classes, {})
-    touched, outcomes, advanced = tracked.lines, tracked.outcomes, 0
+    tracking = BatchTracking(tracker, decoded.windows, classes, probabilities)
+    touched, judged, repeated, late = tracked.lines, 0, 0, 0
     quiet_records = _quiet(decoded, classes, tracker.none)
     for entry, quiet, skip, break_ in zip(decoded.records, quiet_records, ordered.skips, ordered.breaks, strict=True):
+        repeated += skip
         if skip == entry.count:
-            outcomes["repeated"] += skip
             continue
         line, state = entry.line, lines.get(entry.line)
         touched[line] = None
+        if break_ == "late":
+            late += entry.count - skip
+        else:
+            judged += entry.count - skip
         if quiet and not skip and break_ is None and tracker.advance_if_idle(state, entry):
-            advanced += entry.count
             continue
-        span = slice(entry.first, entry.first + entry.count)
-        record = tracker.track(
-            state, entry, decoded.windows[span], classes[span], probabilities[span], skip=skip, break_=break_
-        )
-        lines[line] = record.state
-        outcomes["judged"] += record.in_order
-        outcomes["repeated"] += record.repeated
-        outcomes["late"] += record.late
-        tracked.steps += [(entry, step) for step in record.steps]
-    outcomes["judged"] += advanced
+        if state is None or state.spec != tracker.spec_key:
+            state = lines[line] = LineState(spec=tracker.spec_key)
+        tracking.track(state, entry, skip, break_)
+    tracked.outcomes.update(judged=judged, repeated=repeated, late=late)
+    tracked.steps = tracking.finish()
     return tracked
 
 

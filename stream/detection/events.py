@@ -56,32 +56,51 @@ def _required(model: type[FaultEvent]) -> frozenset[str]:
     return frozenset(name for name, field in model.model_fields.items() if field.is_required())
 
 
+class EventBuilder:
+    """Builder of the events of one spec; it looks up once what all of them share.
+
+    Args:
+        spec: signal spec of the windows.
+        model_id: model that classified them.
+    """
+
+    def __init__(self, spec: SignalSpec, model_id: str) -> None:
+        self._spec = spec
+        self._model_id = model_id
+        self._names = spec.class_names
+        self._none = spec.none_index
+        self._model = event_model(domain_of(spec))
+
+    def event(self, step: EpisodeStep, source: SourceRecord) -> FaultEvent:
+        """Return the event of one step of an episode, which the record ``source`` completed."""
+        fault = self._spec.classes[step.fault_class]
+        probabilities: list[float] = step.probabilities.tolist()
+        duration_s = None if step.cleared_ns is None else (step.cleared_ns - step.inception_ns) / NS_PER_S
+        confidence = probabilities[self._none if step.state == "clear" else step.fault_class]
+        return self._model(
+            event_id=event_id(step.line, self._spec.name, step.state, step.sequence, step.start_ns),
+            episode_id=step.episode_id,
+            line=step.line,
+            state=step.state,
+            fault_class=fault.name,
+            fault_type=fault.type,
+            confidence=round(min(max(confidence, 0.0), 1.0), 6),
+            probabilities=dict(zip(self._names, [round(one, 6) for one in probabilities], strict=True)),
+            inception_ns=step.inception_ns,
+            detection_ns=step.detection_ns,
+            duration_s=duration_s,
+            quality=list(step.quality),
+            spec=self._spec.name,
+            model_id=self._model_id,
+            sequence=step.sequence,
+            source=source,
+            **self._model.own_fields(self._spec, step.fault_class, step.probabilities, duration_s, step.rate_hz),
+        )
+
+
 def fault_event(step: EpisodeStep, spec: SignalSpec, model_id: str, source: SourceRecord) -> FaultEvent:
-    """Return the event of one step of an episode."""
-    fault = spec.classes[step.fault_class]
-    probabilities = {name: round(float(p), 6) for name, p in zip(spec.class_names, step.probabilities, strict=True)}
-    duration_s = None if step.cleared_ns is None else (step.cleared_ns - step.inception_ns) / NS_PER_S
-    confidence = float(step.probabilities[spec.none_index if step.state == "clear" else step.fault_class])
-    model = event_model(domain_of(spec))
-    return model(
-        event_id=event_id(step.line, spec.name, step.state, step.sequence, step.start_ns),
-        episode_id=step.episode_id,
-        line=step.line,
-        state=step.state,
-        fault_class=fault.name,
-        fault_type=fault.type,
-        confidence=round(min(max(confidence, 0.0), 1.0), 6),
-        probabilities=probabilities,
-        inception_ns=step.inception_ns,
-        detection_ns=step.detection_ns,
-        duration_s=duration_s,
-        quality=list(step.quality),
-        spec=spec.name,
-        model_id=model_id,
-        sequence=step.sequence,
-        source=source,
-        **model.own_fields(spec, step.fault_class, step.probabilities, duration_s, step.rate_hz),
-    )
+    """Return the event of one step of an episode; for several use ``EventBuilder``."""
+    return EventBuilder(spec, model_id).event(step, source)
 
 
 def outgoing_events(

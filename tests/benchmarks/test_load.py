@@ -16,6 +16,7 @@ from model.engine import Engine
 from model.spec import load_spec
 from stream.detection.decode import decode_batch
 from stream.detection.episodes import EpisodeTracker
+from tests.stream.doubles import track
 
 SPEC = load_spec("line")
 
@@ -63,9 +64,7 @@ def test_each_end_of_a_partition_confirms_an_episode(
         tracker, state, steps = EpisodeTracker(SPEC), None, []
         for entry in decoded.records:
             span = slice(entry.first, entry.first + entry.count)
-            found = tracker.track(
-                state, entry, decoded.windows[span], probabilities[span].argmax(axis=1), probabilities[span]
-            )
+            found = track(tracker, state, entry, decoded.windows[span], probabilities[span])
             state = found.state
             steps += found.steps
         assert [step.state for step in steps] == ["onset"]

@@ -96,6 +96,8 @@ def test_the_defaults_of_a_domain_tell_nothing() -> None:
     domain, spec = Domain(), load_spec("line")
     assert domain.signal.inception_sample(WINDOWS[0], spec) == 0
     assert domain.signal.quality_flags(WINDOWS[0], spec) == set()
+    assert domain.signal.inception_samples(WINDOWS, spec).tolist() == [0, 0, 0]
+    assert domain.signal.quality_flags_of(WINDOWS, spec) == [set(), set(), set()]
     assert domain.signal.measure(WINDOWS, spec).shape == (3, len(domain.signal.features))
     assert [len(each) for each in (domain.specs(), domain.artefacts(), domain.layers(), domain.sources(spec))] == [
         0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from faultline.testing import FakeClassifier, class_probabilities, class_windows
 from model.spec import SignalSpec
+from stream.detection.batch import track_batch
 from stream.detection.decode import DecodedBatch, LineWindows
-from stream.detection.episodes import EpisodeTracker, TrackedRecord
+from stream.detection.episodes import EpisodeStep, EpisodeTracker
 from stream.detection.line_state import LineState
 from stream.detection.order import Positions
 from stream.windowing import MSGPACK_HEADERS, encode_windows
@@ -74,21 +75,30 @@ def line_windows(
     return LineWindows(record(line.encode(), b"x"), line, sequence, start_ns, RATE_HZ, 0, count, None)
 
 
+@dataclass
+class Tracked:
+    """State of a line, and the steps and the numbers of windows of its last record."""
+
+    state: LineState
+    steps: list[EpisodeStep]
+    in_order: int
+    repeated: int
+    late: int
+
+
 def track(
     tracker: EpisodeTracker,
     state: LineState | None,
     entry: LineWindows,
     windows: NDArray[np.float32],
-    classes: NDArray[np.intp],
     probabilities: NDArray[np.float32],
-) -> TrackedRecord:
-    """Put the windows of one record in order after the line's state, and track the new ones."""
-    states = {} if state is None else {entry.line: state}
-    ordered = Positions(tracker.spec).order(DecodedBatch(windows, [entry], []), states)
-    if not ordered.new:
-        return TrackedRecord(LineState() if state is None else state, repeated=entry.count)
-    (skip,), (flag,) = ordered.skips, ordered.breaks
-    return tracker.track(state, entry, windows, classes, probabilities, skip=skip, break_=flag)
+) -> Tracked:
+    """Put the windows of one record in order after the line's state, and track the new ones; the state is changed."""
+    lines = {} if state is None else {entry.line: state}
+    batch = DecodedBatch(windows, [replace(entry, first=0)], [])
+    tracked = track_batch(tracker, lines, batch, probabilities, Positions(tracker.spec).order(batch, lines))
+    counts = (tracked.outcomes[name] for name in ("judged", "repeated", "late"))
+    return Tracked(lines.get(entry.line, LineState()), [step for _, step in tracked.steps], *counts)
 
 
 class CountingClassifier(FakeClassifier):

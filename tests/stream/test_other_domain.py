@@ -22,7 +22,7 @@ from stream.recordings.sources import SourceOptions, open_replay
 from stream.settings import load_settings
 from stream.subscribe import fault_topics
 from tests.model.installed_domain import installed
-from tests.stream.doubles import START_NS, record
+from tests.stream.doubles import START_NS, record, track
 from training.sidecar.drift.features import drift_features, watched_features
 
 MS = 1_000_000
@@ -52,7 +52,7 @@ def steps_of(motor: SignalSpec, classes: list[int]) -> list[EpisodeStep]:
         count=len(classes),
         labels=None,
     )
-    return EpisodeTracker(motor).track(None, entry, windows, np.array(classes), probabilities).steps
+    return track(EpisodeTracker(motor), None, entry, windows, probabilities).steps
 
 
 def events_of(motor: SignalSpec, classes: list[int]) -> list[FaultEvent]:

@@ -9,13 +9,21 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from domains.powerline.waveform import inception_sample, waveform_flags
-from model.spec import load_spec
+from domains.powerline.waveform import inception_samples, waveform_flags
+from model.spec import SignalSpec, load_spec
 
 SPEC = load_spec("line")
 INSTANT = load_spec("instant")
 OMEGA = 2 * np.pi / 32
 SHIFTS = np.array([0.0, -2 * np.pi / 3, 2 * np.pi / 3])
+
+
+def inception_sample(window: NDArray[np.float32], spec: SignalSpec) -> int:
+    return int(inception_samples(window[None], spec)[0])
+
+
+def flags_of(window: NDArray[np.float32], spec: SignalSpec) -> set[str]:
+    return set(waveform_flags(window[None], spec)[0])
 
 
 def faulted(inception: int, angle: float = 0.3, noise: float = 0.0, seed: int = 0) -> NDArray[np.float32]:
@@ -62,27 +70,27 @@ def test_a_silent_or_short_window_has_its_inception_at_its_beginning() -> None:
 
 
 def test_a_healthy_line_has_no_flags() -> None:
-    assert waveform_flags(healthy(), SPEC) == set()
+    assert flags_of(healthy(), SPEC) == set()
 
 
 @pytest.mark.parametrize("channel", range(6))
 def test_a_channel_that_stands_still_is_missing(channel: int) -> None:
     window = healthy()
     window[:, channel] = 0.1
-    assert waveform_flags(window, SPEC) == {"missing-channel"}
+    assert flags_of(window, SPEC) == {"missing-channel"}
 
 
 def test_a_clipped_current_is_saturated_and_a_clipped_voltage_is_not_looked_at() -> None:
     window = healthy()
     window[:, 0] = np.clip(window[:, 0], -0.35, 0.35)
-    assert waveform_flags(window, SPEC) == {"saturation"}
+    assert flags_of(window, SPEC) == {"saturation"}
     window = healthy()
     window[:, 3] = np.clip(window[:, 3], -0.7, 0.7)
-    assert waveform_flags(window, SPEC) == set()
+    assert flags_of(window, SPEC) == set()
 
 
 def test_an_instant_has_no_quality_flags() -> None:
-    assert waveform_flags(np.ones((1, 6), np.float32), INSTANT) == set()
+    assert flags_of(np.ones((1, 6), np.float32), INSTANT) == set()
 
 
 EXTREME = np.where(np.arange(32 * 6).reshape(32, 6) % 2, 3.4e38, -3.4e38).astype(np.float32)
@@ -94,4 +102,17 @@ EXTREME = np.where(np.arange(32 * 6).reshape(32, 6) % 2, 3.4e38, -3.4e38).astype
 @given(arrays(np.float32, (32, 6), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_any_finite_window_has_an_inception_within_itself_and_no_arithmetic_warns(window: NDArray[np.float32]) -> None:
     assert 0 <= inception_sample(window, SPEC) < 32
-    assert waveform_flags(window, SPEC) <= {"missing-channel", "saturation"}
+    assert flags_of(window, SPEC) <= {"missing-channel", "saturation"}
+
+
+def test_many_windows_have_the_values_that_each_has_alone() -> None:
+    clipped, silent = healthy(), healthy()
+    clipped[:, 1] = np.clip(clipped[:, 1], -0.3, 0.3)
+    silent[:, 4] = 0
+    windows = [faulted(7), clipped, healthy(), silent, np.zeros((32, 6), np.float32), faulted(20, noise=0.01), EXTREME]
+    alone = [(inception_sample(window, SPEC), flags_of(window, SPEC)) for window in windows]
+    together = zip(
+        inception_samples(np.stack(windows), SPEC).tolist(), waveform_flags(np.stack(windows), SPEC), strict=True
+    )
+    assert list(together) == alone
+    assert {flag for _, flags in alone for flag in flags} == {"missing-channel", "saturation"}

@@ -14,10 +14,10 @@ from faultline.testing import class_probabilities, class_windows
 from model.spec import EpisodePolicy, load_spec
 from stream.contract import MAX_NS, MAX_RATE_HZ, MAX_SEQUENCE, MIN_RATE_HZ, SourceRecord
 from stream.detection.decode import LineWindows
-from stream.detection.episodes import EpisodeStep, EpisodeTracker, TrackedRecord
+from stream.detection.episodes import EpisodeStep, EpisodeTracker
 from stream.detection.events import fault_event
 from stream.detection.line_state import LineState, decode_state, encode_state
-from tests.stream.doubles import START_NS, hop_ns, line_windows, record, track
+from tests.stream.doubles import START_NS, Tracked, hop_ns, line_windows, record, track
 
 SPEC = load_spec("line")
 INSTANT = load_spec("instant")
@@ -44,17 +44,12 @@ class Line:
         sequence: int | None = None,
         start_ns: int | None = None,
         share: float = 0.99,
-    ) -> TrackedRecord:
+    ) -> Tracked:
         sequence = self.sequence if sequence is None else sequence
         entry = line_windows(len(classes), sequence=sequence, start_ns=start_ns, spec=SPEC)
         windows = class_windows(classes, SPEC)
         tracked = track(
-            self.tracker,
-            self.state,
-            entry,
-            windows,
-            np.asarray(classes, np.intp),
-            class_probabilities(classes, self.tracker.spec, share),
+            self.tracker, self.state, entry, windows, class_probabilities(classes, self.tracker.spec, share)
         )
         self.state = tracked.state
         self.steps += tracked.steps
@@ -139,7 +134,7 @@ def test_the_class_of_an_onset_is_the_most_probable_fault_of_its_windows() -> No
     rows = class_probabilities([AG, AB, AB], SPEC, certainty=0.5)
     rows[0, AG] = 0.99
     rows[:, NONE] = 0.0
-    step = track(TRACKER, None, entry, class_windows([AG, AB, AB], SPEC), rows.argmax(axis=1), rows).steps[0]
+    step = track(TRACKER, None, entry, class_windows([AG, AB, AB], SPEC), rows).steps[0]
     assert step.fault_class == int(rows.mean(axis=0).argmax())
 
 
@@ -240,7 +235,7 @@ def test_the_state_of_another_spec_is_forgotten() -> None:
     instant = EpisodeTracker(INSTANT)
     entry = LineWindows(record(b"l", b"x"), "l", 3, START_NS + 3 * HOP_NS, 20_000.0, 0, 3, None)
     rows = class_probabilities([1, 1, 1], INSTANT)
-    tracked = track(instant, line.state, entry, np.zeros((3, 1, 6), np.float32), rows.argmax(axis=1), rows)
+    tracked = track(instant, line.state, entry, np.zeros((3, 1, 6), np.float32), rows)
     assert [step.state for step in tracked.steps] == ["onset"]
 
 
@@ -311,25 +306,6 @@ def test_no_order_of_records_raises_and_windows_are_tracked_repeated_or_late(rec
         line.state = decode_state(encode_state(line.state))
 
 
-@settings(max_examples=60)
-@given(classes=CLASSES.map(lambda classes: classes[:6]), state_of=CLASSES)
-def test_the_shortcut_for_idle_lines_is_the_slow_way_only_faster(classes: list[int], state_of: list[int]) -> None:
-    class Thorough(EpisodeTracker):
-        """Tracker that never uses the shortcut for quiet windows."""
-
-        def _stays_idle(self, state: LineState, classes: Any) -> bool:
-            return False
-
-    fast, slow = judged(state_of, size=4), Line(Thorough(SPEC))
-    for first in range(0, len(state_of), 4):
-        slow.send(state_of[first : first + 4])
-    for line in (fast, slow):
-        line.send(classes)
-        line.send(classes, sequence=line.sequence + 3)
-    assert facts(fast.steps) == facts(slow.steps)
-    assert encode_state(fast.state) == encode_state(slow.state)
-
-
 @pytest.mark.parametrize("rate_hz", [MIN_RATE_HZ, 1600.0, MAX_RATE_HZ])
 def test_numbers_at_the_contracts_limits_are_tracked_and_stored(rate_hz: float) -> None:
     span_ns = round((8 * 19 + 32) * 1e9 / rate_hz)
@@ -337,34 +313,12 @@ def test_numbers_at_the_contracts_limits_are_tracked_and_stored(rate_hz: float) 
     state = None
     for start_ns, sequence in ((0, 0), (MAX_NS - span_ns, MAX_SEQUENCE - 20)):
         entry = LineWindows(record(b"l", b"x"), "l", sequence, start_ns, rate_hz, 0, 20, None)
-        tracked = track(
-            TRACKER, state, entry, class_windows(classes, SPEC), np.asarray(classes), class_probabilities(classes, SPEC)
-        )
+        tracked = track(TRACKER, state, entry, class_windows(classes, SPEC), class_probabilities(classes, SPEC))
         state = decode_state(encode_state(tracked.state))
         assert len(facts(tracked.steps)) == 2
 
 
 # Times ---------------------------------------------------------------------------------------------------------------
-
-
-class EveryInception(EpisodeTracker):
-    """Estimate the inception in every window that might contain one."""
-
-    def _completes_an_onset(self, before: Sequence[object]) -> bool:
-        return False
-
-
-@given(st.lists(st.sampled_from([NONE, AG]), max_size=40), st.integers(1, 4), st.integers(1, 4))
-def test_an_inception_that_is_not_estimated_is_asked_for_by_no_onset(
-    classes: list[int], confirm: int, more: int
-) -> None:
-    policy = EpisodePolicy(confirm=confirm, of=min(confirm + more - 1, 5), clear=2)
-    lines = [Line(tracker(SPEC, policy)) for tracker in (EpisodeTracker, EveryInception)]
-    for line in lines:
-        line.send(classes)
-    ours, every = ([(step.state, step.inception_ns) for step in line.steps] for line in lines)
-    assert ours == every
-    assert all(inception_ns >= START_NS for _, inception_ns in ours)
 
 
 def test_the_times_of_an_episode_are_those_of_its_waveform() -> None:
@@ -383,7 +337,7 @@ def test_the_times_of_an_episode_are_those_of_its_waveform() -> None:
     windows = np.stack([samples[start : start + 32] for start in starts])
     classes = [AG if fault[start : start + 32].sum() >= 16 else NONE for start in starts]
     entry = line_windows(len(classes), spec=SPEC)
-    steps = track(line.tracker, None, entry, windows, np.asarray(classes), class_probabilities(classes, SPEC)).steps
+    steps = track(line.tracker, None, entry, windows, class_probabilities(classes, SPEC)).steps
     assert [step.state for step in steps] == ["onset", "clear"]
     onset, clear = (fault_event(step, SPEC, "m", SourceRecord(topic="t", partition=0, offset=0)) for step in steps)
     sample_ns = 625_000

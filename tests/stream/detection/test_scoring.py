@@ -15,7 +15,7 @@ from stream.contract import NS_PER_S, EpisodeState, FaultEvent, SourceRecord
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.scoring import Decision, Episode, EventScore, detect_episodes, published_episodes, score_events
 from stream.detection.truth import InjectedFault, Truth, injected_faults
-from tests.stream.doubles import line_windows
+from tests.stream.doubles import line_windows, track
 
 SPEC = load_spec("line")
 RATE_HZ = 1600.0
@@ -347,8 +347,8 @@ def test_episodes_that_are_scored_are_those_that_a_worker_opens_window_by_window
     tracker, state, onsets, last = EpisodeTracker(spec), None, [], {}
     for number, row in enumerate(rows):
         entry = line_windows(1, sequence=number, spec=spec)
-        window, classes = np.zeros((1, *spec.window_shape), np.float32), row[None].argmax(axis=1)
-        tracked = tracker.track(state, entry, window, classes, row[None])
+        window = np.zeros((1, *spec.window_shape), np.float32)
+        tracked = track(tracker, state, entry, window, row[None])
         state = tracked.state
         onsets += [(step.sequence, step.fault_class) for step in tracked.steps if step.state == "onset"]
         last.update({step.episode_id: step.fault_class for step in tracked.steps})

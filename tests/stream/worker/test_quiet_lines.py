@@ -55,7 +55,7 @@ def test_quiet_records_passed_over_leave_the_state_that_judging_them_leaves(
         probabilities = np.full((len(classes), len(SPEC.classes)), 0.01, np.float32)
         probabilities[np.arange(len(classes)), classes] = 0.9
         windows = np.zeros((len(classes), *SPEC.window_shape), np.float32)
-        judged = track(TRACKER, copy.deepcopy(state), entry, windows, np.asarray(classes), probabilities)
+        judged = track(TRACKER, copy.deepcopy(state), entry, windows, probabilities)
         short = copy.deepcopy(state)
         if not any(classes) and _follows(short, entry) and TRACKER.advance_if_idle(short, entry):
             assert short == judged.state
@@ -66,9 +66,7 @@ def test_quiet_records_passed_over_leave_the_state_that_judging_them_leaves(
 
 
 def test_a_quiet_line_whose_windows_follow_takes_the_short_way() -> None:
-    state = TRACKER.track(
-        None, _record(None, 0, 0, 1), np.zeros((1, *SPEC.window_shape), np.float32), np.zeros(1, int), _quiet(1)
-    ).state
+    state = track(TRACKER, None, _record(None, 0, 0, 1), np.zeros((1, *SPEC.window_shape), np.float32), _quiet(1)).state
     assert TRACKER.advance_if_idle(state, _record(state, 0, 0, 3))
     assert state.sequence == 3
 

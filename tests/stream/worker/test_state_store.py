@@ -37,7 +37,6 @@ def judge(states: PartitionStates, line: str, sequence: int, classes: list[int])
         states.lines.get(line),
         entry,
         class_windows(classes, SPEC),
-        np.asarray(classes),
         class_probabilities(classes, SPEC),
     )
     states.lines[line] = tracked.state

@@ -25,6 +25,7 @@ from stream.detection.decode import IncomingRecord, LineWindows
 from stream.detection.episodes import EpisodeTracker
 from stream.detection.events import fault_event
 from stream.windowing import cut_windows
+from tests.stream.doubles import track
 from training.fitting.rounds import classifier_of
 from training.sidecar.label_client import OperatorLabel, episode_range, new_label
 from training.sidecar.store.store import LabelledStore
@@ -105,7 +106,7 @@ def events_of(passing: Railway, champion: Artefact, spec: SignalSpec) -> dict[st
     records = passing.windows(spec)
     for number, (windows, probabilities) in enumerate(zip(records, classify(records), strict=True)):
         entry = windows_in_time(passing, number, len(windows))
-        tracked = tracker.track(None, entry, windows, probabilities.argmax(axis=1), probabilities)
+        tracked = track(tracker, None, entry, windows, probabilities)
         for step in tracked.steps:
             event = fault_event(step, spec, champion.model_id, source)
             episodes.setdefault(event.episode_id, []).append(event)
