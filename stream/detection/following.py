@@ -26,7 +26,8 @@ class Memories:
 
     Attributes:
         model_id: model that they belong to.
-        values: float32 (runs, units), in the order of ``Ordered.names``; units is 0 for a model without a memory.
+        values: float32 little endian (runs, units), in the order of ``Ordered.names``; units is 0 for a model without a
+            memory.
     """
 
     model_id: str
@@ -127,9 +128,8 @@ class Call:
             for part, new, one in zip(parts, rows, self.ordered, strict=True)
         ]
         single = len(self.ordered) == 1
-        memories = [
-            Memories(self.engine.model_id, self.after if single else self.after[rows]) for rows in self.lines.rows
-        ]
+        after = self.after.astype("<f4", copy=False)
+        memories = [Memories(self.engine.model_id, after if single else after[rows]) for rows in self.lines.rows]
         return Followed(probabilities, memories, outcomes)
 
     def _answers(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:

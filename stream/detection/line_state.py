@@ -97,6 +97,6 @@ def decode_state(value: bytes) -> LineState:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ContractError(f"not a line state: {error}") from None
     if state.version not in READABLE:
-        raise ContractError(f"the line state has version {state.version}, but this worker reads {READABLE}")
+        raise ContractError(f"the line state has version {state.version}, but this worker reads versions 1 and 2")
     state.version, state.restored = VERSION, True
     return state

@@ -87,7 +87,7 @@ class Ordered:
     before: list[int] = field(default_factory=list)
     """Sequence of the window before every run; ``BEGINS`` if the run continues from no earlier window."""
     after: list[int] = field(default_factory=list)
-    """Sequence of the last window of every run."""
+    """Sequence of the last window of every run's line."""
     restored: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     """Model id and memory of every run that continues from a restored line state."""
 
@@ -127,6 +127,8 @@ class Positions:
         self._hop = spec.hop * NS_PER_S
         self._spec_key = spec_key(spec)
         self._batch = 0
+        self._opened: list[Position] = []
+        """Position of every run of the batch."""
 
     def order(self, batch: DecodedBatch, states: Mapping[str, LineState]) -> Ordered:
         """Order a batch and advance the positions of its lines.
@@ -136,18 +138,27 @@ class Positions:
             states: states of the lines, from which a line continues that has no position yet.
         """
         self._batch += 1
+        self._opened = []
         ordered = Ordered(len(batch.windows))
         lines, hop, number = self.lines, self._hop, self._batch
         skips, breaks, runs, lengths = ordered.skips, ordered.breaks, ordered.runs, ordered.lengths
         for entry in batch.records:
             position = lines.get(entry.line)
-            if position is not None and position.batch == number and entry.sequence == position.sequence + 1:
+            if position is not None and not position.uncertain and entry.sequence == position.sequence + 1:
+                # The fast path of nearly all records: their windows follow the line's last one.
                 hop_ns = hop / entry.rate_hz
                 if abs(entry.start_ns - position.start_ns - hop_ns) <= hop_ns:
-                    # The fast path of a further record of the same run.
                     skips.append(0)
                     breaks.append(None)
-                    self._advance(ordered, position, entry)
+                    if position.batch != number:
+                        self._open_run(ordered, position, entry.line, cold=False)
+                    count = entry.count
+                    position.sequence += count
+                    position.start_ns = entry.start_ns
+                    if count > 1:
+                        position.start_ns += round((count - 1) * hop / entry.rate_hz)
+                    runs.append(position.row)
+                    lengths.append(count)
                     continue
             if position is None:
                 position = lines[entry.line] = self._begin(states.get(entry.line))
@@ -162,6 +173,8 @@ class Positions:
                 self._open_run(ordered, position, entry.line, cold=flag is not None)
             self._advance(ordered, position, entry, skip)
         ordered.new = sum(lengths)
+        # Of several runs of one line, all get the line's last sequence; only the last run is followed by another batch.
+        ordered.after = [position.sequence for position in self._opened]
         return ordered
 
     def forget(self, lines: Iterable[str]) -> None:
@@ -194,21 +207,21 @@ class Positions:
         position.start_ns = entry.start_ns + round(last * self._hop / entry.rate_hz) if last else entry.start_ns
         ordered.runs.append(position.row)
         ordered.lengths.append(entry.count - skip)
-        ordered.after[position.row] = position.sequence
 
     def _open_run(self, ordered: Ordered, position: Position, line: str, *, cold: bool) -> None:
         row = position.row = len(ordered.names)
         ordered.names.append(line)
         ordered.slots.append(position.slot)
-        ordered.after.append(BEGINS)
+        self._opened.append(position)
         if cold or position.batch < 0:
             ordered.before.append(BEGINS)
             if not cold and position.memory:
                 ordered.restored[row] = position.memory_of, position.memory
+            position.uncertain = False
+            position.memory, position.memory_of = b"", ""
         else:
             ordered.before.append(position.sequence)
-        position.batch, position.uncertain = self._batch, False
-        position.memory, position.memory_of = b"", ""
+        position.batch = self._batch
 
     def _place(self, position: Position, entry: LineWindows) -> tuple[int, QualityFlag | None]:
         """Return the number of leading windows that are not new, and the flag of the first new one.

@@ -119,7 +119,7 @@ class UnwrittenState(NamedTuple):
 
 def _encode_with_memory(state: LineState, memories: Memories, run: int) -> bytes:
     if memories.units:
-        state.memory = memories.values[run].astype("<f4", copy=False).tobytes()
+        state.memory = memories.values[run].tobytes()
         state.memory_of = memories.model_id
     else:
         state.memory, state.memory_of = b"", ""
@@ -216,8 +216,14 @@ class PartitionStates:
             idle = state.idle
             if idle and not remembers and line not in busy and line not in remembered:
                 continue
-            (busy.discard if idle else busy.add)(line)
-            (remembered.add if remembers else remembered.discard)(line)
+            if not idle:
+                busy.add(line)
+            elif busy:
+                busy.discard(line)
+            if remembers:
+                remembered.add(line)
+            else:
+                remembered.discard(line)
             encoded = None if idle else _encode_with_memory(state, memories, run)
             unwritten[line] = UnwrittenState(encoded, state.sequence, state.start_ns, state.spec, memories, run)
         self._evict(unwritten)

@@ -23,13 +23,20 @@ class Bounded:
         rows[windows[:, 0, 0] == 3] = np.nan
         return rows
 
+    memory_units = 0
+
+    def follow(self, windows: np.ndarray, line: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.classify(windows), memory
+
     def is_ood(self, windows: np.ndarray) -> np.ndarray:
         return self.bounds.is_ood(windows)
 
 
 def of_lines(classifier: Bounded) -> Classify:
     def classify(windows: np.ndarray) -> np.ndarray:
-        return classifier.classify(windows.reshape(-1, *SPEC.window_shape)).reshape(*windows.shape[:2], -1)
+        return classifier.classify(windows.reshape(-1, *SPEC.window_shape)).reshape(
+            *windows.shape[:2], len(SPEC.classes)
+        )
 
     return classify
 

@@ -26,6 +26,8 @@ STATES = st.builds(
     ),
     flags=FLAGS,
     spec=st.text(max_size=5),
+    memory=st.binary(max_size=8),
+    memory_of=st.text(max_size=5),
 )
 
 
@@ -44,8 +46,15 @@ def test_bytes_that_are_no_state_are_refused(value: bytes) -> None:
 
 
 def test_a_state_of_another_version_is_refused() -> None:
-    with pytest.raises(ContractError, match="version 2, but this worker reads version 1"):
-        decode_state(encode_state(LineState(version=2)))
+    with pytest.raises(ContractError, match="version 3, but this worker reads versions 1 and 2"):
+        decode_state(encode_state(LineState(version=3)))
+
+
+def test_a_state_of_the_version_without_a_memory_is_read_as_cold() -> None:
+    version_1 = msgspec.msgpack.encode([1, 7, 8, [], None, ["gap"], False, "line:abc"])
+    expected = LineState(sequence=7, start_ns=8, flags=["gap"], restored=True, spec="line:abc")
+    assert decode_state(version_1) == expected
+    assert (expected.memory, expected.memory_of) == (b"", "")
 
 
 def test_a_line_is_idle_without_episode_and_suspicion() -> None:

@@ -9,16 +9,18 @@ import pytest
 
 from faultline.testing import FakeClassifier
 from model.spec import EpisodePolicy, load_spec
+from stream.detection.classify import Classifier
 from stream.detection.decode import WindowRecord, decode_batch
 from stream.detection.episodes import EpisodeTracker
+from stream.detection.following import Following
 from stream.detection.offline import Detector, batched
 from stream.kafka.reading.partition import Partition
 from stream.settings import Settings
-from stream.worker.micro_batch import TrackedBatch
+from stream.worker.micro_batch import ClassifiedPart, TrackedBatch
 from stream.worker.offsets import FetchedBatch
 from stream.worker.state_store import PartitionStates
 from stream.worker.tracking import WindowTracker
-from tests.stream.doubles import marked_record, record
+from tests.stream.doubles import CountingClassifier, marked_record, record
 
 SPEC = load_spec("line")
 NONE, AG, AB = (SPEC.class_index(name) for name in ("none", "AG", "AB"))
@@ -37,21 +39,25 @@ def stream() -> list[Any]:
     return records
 
 
-def published(records: list[Any]) -> tuple[TrackedBatch, PartitionStates]:
-    classifier, states = FakeClassifier(SPEC), PartitionStates("faultline")
+def published(records: list[Any], classifier: Classifier) -> tuple[TrackedBatch, PartitionStates]:
+    states = PartitionStates("faultline", spec=SPEC)
     decoded = decode_batch(records, SPEC, max_bytes=1 << 20)
     fetched = FetchedBatch(Partition("sensor-windows", 0), records)
     batch = TrackedBatch([fetched], classifier.model_id, Counter())
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
     tracker = WindowTracker(settings, EpisodeTracker(SPEC))
-    tracker.process(batch, states, fetched, decoded, classifier.classify(decoded.windows))
+    ordered = states.positions.order(decoded, states.lines)
+    followed = Following(classifier, SPEC.none_index, len(SPEC.classes)).follow(decoded, ordered)
+    (probabilities,), (memories,) = followed.probabilities, followed.memories
+    tracker.process(batch, ClassifiedPart(fetched, decoded, states, ordered, probabilities, memories))
     return batch, states
 
 
 @pytest.mark.parametrize("windows", [1, 7, 4096])
-def test_a_detector_finds_the_events_that_a_worker_publishes(windows: int) -> None:
-    worker, states = published(stream())
-    detector = Detector(FakeClassifier(SPEC), SPEC)
+@pytest.mark.parametrize("classifier", [FakeClassifier, CountingClassifier])
+def test_a_detector_finds_the_events_that_a_worker_publishes(windows: int, classifier: type[FakeClassifier]) -> None:
+    worker, states = published(stream(), classifier(SPEC))
+    detector = Detector(classifier(SPEC), SPEC)
     found = [detector.process(batch) for batch in batched(((one, 4) for one in stream()), windows)]
     events = [event for part in found for event in part.events]
     assert events == [event for event, _ in worker.events]
