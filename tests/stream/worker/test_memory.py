@@ -214,3 +214,37 @@ async def test_another_model_begins_cold() -> None:
         state = decode_state(ours.broker.sent[-1].value or b"")
         assert (state.memory_of, state.sequence) == ("model-b", 5)
         assert state.memory == _memory_after(CountingClassifier(SPEC), marked_record("l", [0, 0], SPEC, sequence=4))
+
+
+# Bounds --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_forgotten_line_begins_cold_and_its_record_is_deleted() -> None:
+    async with rig(engine=CountingClassifier(SPEC)) as ours:
+        ours.states._max_lines = 2
+        for offset, line in enumerate("abcd"):
+            await ours.submit(marked_record(line, [0] * 2, SPEC, offset=offset))
+            await ours.pipeline.drain()
+        deleted = [sent.key for sent in ours.broker.sent if sent.topic == STATES and sent.value is None]
+        assert deleted == [b"faultline\x1fa", b"faultline\x1fb"]
+        states = ours.states.known(ZERO)
+        assert states is not None
+        assert set(states.lines) == set(states.positions.lines) == {"c", "d"}
+        await ours.submit(marked_record("a", [0], SPEC, sequence=2, offset=4))
+        await ours.pipeline.drain()
+        state = decode_state(next(sent.value for sent in reversed(ours.broker.sent) if sent.value) or b"")
+        assert state.memory == _memory_after(CountingClassifier(SPEC), marked_record("a", [0], SPEC, sequence=2))
+
+
+async def test_a_line_with_windows_between_the_stages_is_not_forgotten() -> None:
+    async with rig(engine=CountingClassifier(SPEC)) as ours:
+        ours.states._max_lines = 1
+        states = await ours.states.of(ZERO)
+        for offset, line in enumerate("ab"):
+            await ours.submit(marked_record(line, [0], SPEC, offset=offset))
+            await ours.pipeline.drain()
+        assert set(states.lines) == {"b"}
+        states.positions.lines["b"].sequence += 1
+        await ours.submit(marked_record("c", [0], SPEC, offset=2))
+        await ours.pipeline.drain()
+        assert set(states.lines) == {"b"}
