@@ -72,6 +72,8 @@ class Task:
         self._artefact = open_artefact(settings)
         self.spec: SignalSpec = self._artefact.manifest.spec
         self._engine: Engine | None = None
+        self._memories: dict[str, NDArray[np.float32]] = {}
+        """Memory of every line after its last window, (units,)."""
 
     def with_engine(self) -> Task:
         """Compile and warm our engine; contenders that use Keras do not need it."""
@@ -89,10 +91,23 @@ class Task:
             raise TaskError(f"the load holds an invalid message: {decoded.dead[0].message}")
         return decoded
 
-    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the probabilities float32 (n, classes) by our engine; do not call it on an event loop."""
+    def classify(self, decoded: DecodedBatch) -> NDArray[np.float32]:
+        """Return the probabilities float32 (n, classes) by our engine; do not call it on an event loop.
+
+        A model with a memory follows every line through successive batches. The load has neither gaps nor repeated
+        windows, so none are looked for.
+        """
         assert self._engine is not None, "call with_engine() first"
-        return self._engine.classify(windows)
+        if not self._engine.memory_units:
+            return self._engine.classify(decoded.windows)
+        lines: dict[str, int] = {}
+        rows = [lines.setdefault(entry.line, len(lines)) for entry in decoded.records]
+        cold = np.zeros(self._engine.memory_units, np.float32)
+        before = np.stack([self._memories.get(line, cold) for line in lines])
+        of_window = np.repeat(np.asarray(rows, np.intp), [entry.count for entry in decoded.records])
+        probabilities, after = self._engine.follow(decoded.windows, of_window, before)
+        self._memories.update(zip(lines, after, strict=True))
+        return probabilities
 
     def outputs(self, decoded: DecodedBatch, probabilities: NDArray[np.float32]) -> list[Output]:
         """Return the outputs for a batch, in the order of its records."""
@@ -109,7 +124,7 @@ class Task:
     def answer(self, records: Sequence[IncomingRecord]) -> list[Output]:
         """Decode and classify records, and return their outputs."""
         decoded = self.decode(records)
-        return self.outputs(decoded, self.classify(decoded.windows)) if decoded.records else []
+        return self.outputs(decoded, self.classify(decoded)) if decoded.records else []
 
     def _answers(self, entry: Any, classes: NDArray[np.intp], probabilities: NDArray[np.float32]) -> list[Output]:
         span = slice(entry.first, entry.first + entry.count)

@@ -29,10 +29,20 @@ from stream.windowing import MSGPACK_HEADERS, encode_windows
 
 EPOCH_NS = 1_767_225_600 * NS_PER_S  # 2026-01-01: the times of windows are the same in every run
 LINES_PER_PARTITION = 64
-OFTEN, OFTEN_FAULTY = 50, 5
-"""Length of a cycle of windows of a line, and number of faulty ones in it, for loads that need events at all times."""
+FAULTY = 5
+"""Number of successive faulty windows in each cycle of a line, for loads that need events at all times."""
+CYCLES = {"often": (50, 7), "rare": (10_000, 39)}
+"""Windows in a cycle of a line, and by how many the next line is ahead, by the kind of load.
+
+With one window per message, "often" is a storm with one event (onset or clear) in 25 messages, and "rare" a quiet grid
+with one onset in 10,000 messages, spread over the lines of four partitions.
+"""
 CATCH_UP_S = 0.0005
 """Interval in which the open loop checks for due messages."""
+
+
+Faults = Literal["lifelike", "often", "rare"]
+"""Kind of load: simulated operation, or one of ``CYCLES``."""
 
 
 class LoadError(FaultlineError):
@@ -51,7 +61,7 @@ class LoadPlan(FrozenModel):
     windows_per_message: int = 1
     samples: str
     """File of ``SampleWindows``."""
-    faults: Literal["lifelike", "often"] = "lifelike"
+    faults: Faults = "lifelike"
     json_windows: bool = False
     messages_per_s: float | None = None
     """Rate over all partitions; None sends at full speed."""
@@ -98,8 +108,9 @@ def _windows(plan: LoadPlan, samples: SampleWindows, line: int, first: int) -> N
     windows: NDArray[np.float32] = waveform[at]
     if plan.faults == "lifelike":
         return windows
-    place = (first + 7 * line + np.arange(plan.windows_per_message)) % OFTEN
-    faulty = place < OFTEN_FAULTY
+    cycle, ahead = CYCLES[plan.faults]
+    place = (first + ahead * line + np.arange(plan.windows_per_message)) % cycle
+    faulty = place < FAULTY
     windows[faulty] = samples.fault[place[faulty] % len(samples.fault)]
     return windows
 

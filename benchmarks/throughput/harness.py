@@ -18,6 +18,7 @@ from benchmarks.contenders import BY_NAME, CONTENDERS, OURS, Contender
 from benchmarks.engine.alone import EngineRun
 from benchmarks.harness.broker import BenchError, new_server
 from benchmarks.harness.environment import Environment
+from benchmarks.harness.load import Faults
 from benchmarks.harness.machine import machine, versions
 from benchmarks.throughput.latency import Latency, measure_latency
 from benchmarks.throughput.throughput import Drained, measure_throughput
@@ -188,8 +189,10 @@ def _latencies(results: Results, environment: Environment, options: BenchOptions
     }
     common = min(maxima.values()) / 2
     for name, most in maxima.items():
-        loads = [(f"{part:.0%}", part * most) for part in LOADS] + [("same", common)]
-        for load, rate in loads:
+        loads: list[tuple[str, float, Faults]] = [(f"{part:.0%}", part * most, "often") for part in LOADS]
+        # The quiet grid, with few events, and the storm at the same rate.
+        loads += [("quiet", common, "rare"), ("same", common, "often")]
+        for load, rate, faults in loads:
             found = measure_latency(
                 environment,
                 BY_NAME[name],
@@ -197,6 +200,7 @@ def _latencies(results: Results, environment: Environment, options: BenchOptions
                 seconds=options.duration_s,
                 load=load,
                 windows_per_message=first,
+                faults=faults,
             )
             results.latencies.append(found)
             p50, p99, p999 = found.appended_ms

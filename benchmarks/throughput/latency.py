@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.contenders import Contender
 from benchmarks.harness.broker import Appended, BenchError
 from benchmarks.harness.environment import Environment, Filled
-from benchmarks.harness.load import edge_messages
+from benchmarks.harness.load import Faults, edge_messages
 from benchmarks.throughput.throughput import until_committed
 from stream.contract import NS_PER_MS
 
@@ -63,6 +63,7 @@ def measure_latency(
     windows_per_message: int = 1,
     topic_partitions: int | None = None,
     loaded_partitions: int | None = None,
+    faults: Faults = "often",
 ) -> Latency:
     """Run a contender under a constant load.
 
@@ -75,6 +76,7 @@ def measure_latency(
         windows_per_message: windows in every message.
         topic_partitions: partitions of the input topic; the environment's if None.
         loaded_partitions: number of partitions that get messages, the others stay idle; all if None.
+        faults: kind of load, "often" for a storm or "rare" for a quiet grid.
     """
     partitions = topic_partitions or environment.partitions
     loaded = loaded_partitions or partitions
@@ -86,7 +88,7 @@ def measure_latency(
         max(1, round(messages_per_s * seconds / loaded)),
         windows_per_message,
         partitions=loaded,
-        faults="often",
+        faults=faults,
         json_windows=contender.json,
         messages_per_s=messages_per_s,
         begin=str(begin),

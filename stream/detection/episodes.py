@@ -207,7 +207,7 @@ class BatchTracking:
             sequence=entry.sequence + step.index,
             start_ns=start_ns,
             rate_hz=entry.rate_hz,
-            quality=tuple(quality),
+            quality=cast(tuple[QualityFlag, ...], tuple(quality)),
         )
 
     # Without an open episode -----------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ class BatchTracking:
         )
 
 
-def _in_order(flags: Collection[str]) -> list[QualityFlag]:
+def _in_order(flags: Collection[str]) -> list[str]:
     """Return flags of the contract in its order."""
     return [flag for flag in QUALITY_ORDER if flag in flags]
 
@@ -342,6 +342,6 @@ def _in_order(flags: Collection[str]) -> list[QualityFlag]:
 def _flag(state: LineState, flag: QualityFlag) -> None:
     # A new list, because a decoded or default list may be shared.
     if state.episode is None:
-        state.flags = cast(list[str], _in_order({*state.flags, flag}))
+        state.flags = _in_order({*state.flags, flag})
     else:
-        state.episode.quality = cast(list[str], _in_order({*state.episode.quality, flag}))
+        state.episode.quality = _in_order({*state.episode.quality, flag})

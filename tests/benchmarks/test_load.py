@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,6 +82,18 @@ def test_lines_go_on_without_gap_or_repeat(samples: SampleWindows) -> None:
         assert entry.sequence == sequence
         assert abs(entry.start_ns - start_ns) <= 1
         nexts[entry.line] = entry.sequence + entry.count, entry.start_ns + round(entry.count * hop_ns)
+
+
+@pytest.mark.parametrize(("faults", "share"), [("often", 5 / 50), ("rare", 5 / 10_000)])
+def test_a_load_has_as_many_faults_as_its_kind_says(samples: SampleWindows, faults: str, share: float) -> None:
+    # 64 lines in each of four partitions: 160 windows of every line are 40,960 messages.
+    plan, marked = _plan(faults=faults, messages=160 * 64), replace(samples, fault=np.full_like(samples.fault, 9))
+    faulty = 0
+    for partition in range(4):
+        messages = [one for one in messages_of(plan, SPEC, marked, partition) if one.line.startswith(b"line-")]
+        windows = decode_batch(_records(messages), SPEC, max_bytes=1_000_000).windows
+        faulty += int((windows[:, 0, 0] == 9).sum())
+    assert faulty / (4 * plan.messages) == pytest.approx(share, rel=0.2)
 
 
 def test_json_windows_are_the_same_windows(samples: SampleWindows) -> None:
