@@ -79,6 +79,8 @@ class Recipe(ABC):
     """Seed of an evaluation's data unless another one is given."""
     steps: int = 0
     """Number of windows of a sequence from which a network with a memory learns; 0 if it learns from single windows."""
+    leaves_out_conditions: bool = False
+    """True if ``train`` supports ``TrainOptions.without``."""
     preparing: str = ""
     """Progress text for the time before the first epoch."""
 

@@ -48,6 +48,8 @@ def zero_shot(
     """
     if not conditions:
         raise TrainingError("zero-shot scores need at least one condition to leave out")
+    if not recipe.leaves_out_conditions:
+        raise TrainingError(f"the recipe for spec {recipe.spec.name!r} cannot leave a condition out of its training")
     report = progress or (lambda name, level: None)
     results = []
     for condition in conditions:
