@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from domains.powerline.simulator.drive import PHASE_LAG, Modulation
+from domains.powerline.simulator.drive import Modulation
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network
 from domains.powerline.simulator.solver import Command
 from training.data.episodes import Event
@@ -79,10 +79,10 @@ class LineContext:
         """Reactance of the grid at the fault node, per unit."""
         return 2 * np.pi * self.nominal_hz * self.l_node
 
-    def samples_to_zero(self, sample: float, phase: int) -> float:
-        """Return the number of samples from ``sample`` to the next zero of the local source's voltage of ``phase``."""
+    def samples_to_zero(self, sample: float, angle: float) -> float:
+        """Return the number of samples to the next zero of a source voltage that leads that of phase A by ``angle``."""
         per_sample = 2 * np.pi * self.frequency_hz / (self.nominal_hz * SAMPLES_PER_CYCLE)
-        turned = self.angle + float(PHASE_LAG[phase]) + per_sample * sample
+        turned = self.angle + angle + per_sample * sample
         return float((np.pi / 2 - turned) % np.pi / per_sample)
 
     def seconds(self, sample: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from domains.powerline.simulator.drive import PHASE_LAG
 from domains.powerline.simulator.events import LineContext, PlannedEvent, cycles
 from domains.powerline.simulator.fault_plans import RESISTANCE_OHM, cleared_from, draw_star, fault
 from domains.powerline.simulator.faults import phases_of
@@ -16,7 +17,7 @@ ARCING_CYCLES = (1.0, 6.0)
 # Duration of the pause around a current zero in samples, and factor on the resistance in it: the arc cools, and strikes
 # again when the voltage suffices.
 PAUSE_SAMPLES, PAUSE_FACTOR = (1, 5), (5.0, 40.0)
-COOLED = 0.5  # highest resistance of a cooled arc, relative to the grid's reactance at the fault
+COOLED = 2.0  # highest resistance of a cooled arc, relative to the magnitude of the whole impedance
 SWING_RATE_HZ, SWING_SLIP_HZ = (0.8, 3.0), (0.8, 7.0)  # swings of faults, fast enough to change within a short record
 SWING_PEAK_RAD = (np.radians(60), np.radians(175))
 SLIPPING_SHARE = 0.5
@@ -41,9 +42,11 @@ def incipient(
     low, high = duration_s
     seconds = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     burning = seconds * line.nominal_hz * SAMPLES_PER_CYCLE
-    if burning < SAMPLES_PER_CYCLE / 2:
-        phase = int(rng.choice(np.flatnonzero(phases_of(name))))
-        start += round(line.samples_to_zero(start + burning, phase))
+    if burning <= SAMPLES_PER_CYCLE / 2:
+        # The voltage is zero after the whole duration if the circuit is resistive, and after half of it if inductive.
+        per_unit = resistance / line.base_ohm
+        part = 0.5 + 0.5 * per_unit / np.hypot(per_unit, line.x_node)
+        start += round(line.samples_to_zero(start + part * burning, _driving_angle(rng, name)))
     # The next zero of the current is on average a quarter of a cycle after the command.
     out = start + max(1, round(max(0.7 * burning, burning - SAMPLES_PER_CYCLE / 4)))
     commands = (Command(start, "fault", tuple(ohms)), Command(out, "extinguish"))
@@ -55,6 +58,15 @@ def incipient(
     return PlannedEvent(
         "fault", start, out + cycles(1), commands=commands, stages=((start, name),), parameters=parameters
     )
+
+
+def _driving_angle(rng: np.random.Generator, name: str) -> float:
+    """Return the angle in rad of the voltage that drives a fault, of one of its phases if there are several."""
+    phases = np.flatnonzero(phases_of(name))
+    if len(phases) == 2 and not name.endswith("G"):
+        first, second = np.exp(1j * PHASE_LAG[phases])
+        return float(np.angle(first - second))
+    return float(PHASE_LAG[rng.choice(phases)])
 
 
 def arcing(
@@ -79,22 +91,24 @@ def arcing(
         spread: standard deviation of the logarithm of the resistance from one half cycle to the next.
     """
     ohms, resistance = draw_star(line, rng, name, resistance_ohm)
-    phase = int(rng.choice(np.flatnonzero(phases_of(name))))
+    angle = _driving_angle(rng, name)
     per_unit = resistance / line.base_ohm
     lag = np.arctan2(line.x_node, per_unit) / (2 * np.pi) * SAMPLES_PER_CYCLE  # of the current behind the voltage
-    # The voltage across the cooled arc remains below nominal, since the current is at most that of a metallic fault.
-    most = max(1.0, COOLED * line.x_node / per_unit)
+    # The voltage across the cooled arc remains below nominal, since the current is then near its zero.
+    most = COOLED * np.hypot(per_unit, line.x_node) / per_unit
     commands = [Command(start, "fault", tuple(ohms))]
     until = start + cycles(rng.uniform(*ARCING_CYCLES))
     sample = start + 1.0
     while True:
-        zero = sample + line.samples_to_zero(sample - lag, phase)
+        zero = sample + line.samples_to_zero(sample - lag, angle)
         pause = int(rng.integers(*PAUSE_SAMPLES, endpoint=True))
         cool, again = round(zero) - pause // 2, round(zero) - pause // 2 + pause
         if again >= until:
             break
         if cool > commands[-1].sample:
-            commands.append(Command(cool, "fault", tuple(ohms * min(rng.uniform(*PAUSE_FACTOR), most))))
+            commands.append(
+                Command(cool, "fault", tuple(ohms * min(rng.uniform(*PAUSE_FACTOR), most * rng.uniform(0.5, 1.0))))
+            )
             commands.append(Command(again, "fault", tuple(ohms * np.exp(spread * rng.standard_normal()))))
         sample = zero + SAMPLES_PER_CYCLE / 8
     clearing, cleared, stop = cleared_from(line, rng, until, name, clearing)
