@@ -6,11 +6,28 @@ import random
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
+from faultline.testing import FakeClassifier
+from model.engine import Engine
 from model.spec import load_spec
+from stream.detection.decode import decode_batch
 from stream.detection.line_state import decode_state
-from tests.stream.doubles import CountingClassifier, PromptBroker, SilentBroker, marked_record, settle, until
+from stream.windowing import encode_windows
+from tests.model.model_samples import artefact_of, windows_of
+from tests.stream.doubles import (
+    RATE_HZ,
+    START_NS,
+    CountingClassifier,
+    PromptBroker,
+    SilentBroker,
+    hop_ns,
+    marked_record,
+    record,
+    settle,
+    until,
+)
 from tests.stream.worker.test_pipeline import ONE, ZERO, rig
 
 SPEC = load_spec("line")
@@ -66,11 +83,17 @@ def events(broker: PromptBroker) -> dict[str, tuple[Any, ...]]:
 
 
 async def run(
-    records: list[Any], topic: Topic, broker: PromptBroker, *, upto: int | None = None, **options: Any
+    records: list[Any],
+    topic: Topic,
+    broker: PromptBroker,
+    *,
+    engine: Any = None,
+    upto: int | None = None,
+    **options: Any,
 ) -> int:
     """Run a worker on the records until ``upto`` of them have been submitted; return the offset it would commit."""
     kept = len(broker.sent)
-    async with rig(broker, CountingClassifier(SPEC), window_classes=True, **options) as ours:
+    async with rig(broker, engine or CountingClassifier(SPEC), window_classes=True, **options) as ours:
         ours.states._reader = topic
         first = records[0].offset
         for record in records if upto is None else records[:upto]:
@@ -96,6 +119,27 @@ async def test_kills_at_any_point_change_no_event_and_no_answer(seed: int) -> No
         position = await run(records[position:], topic, broker, upto=upto, batch_windows=rng.choice([1, 5, 100]))
     assert events(broker) == events(undisturbed)
     assert answers(broker) == answers(undisturbed)
+
+
+async def test_a_network_with_a_memory_answers_the_same_over_kills() -> None:
+    records, sequences, windows = [], dict.fromkeys("abc", 0), windows_of(SPEC, 240)
+    for offset, block in enumerate(np.split(windows, 80)):
+        line = "abc"[offset * 7 % 3]
+        start_ns = START_NS + sequences[line] * hop_ns(SPEC)
+        value = encode_windows(block, SPEC, sequence=sequences[line], start_ns=start_ns, rate_hz=RATE_HZ)
+        records.append(record(line.encode(), value, offset=offset))
+        sequences[line] += len(block)
+    rng, topic, position = random.Random(3), Topic(), 0
+    undisturbed, broker = PromptBroker(), PromptBroker()
+    with Engine(artefact_of(SPEC, architecture="gru-memory", phasors=True), buckets=(1, 16, 64)) as engine:
+        await run(records, Topic(), undisturbed, engine=engine)
+        while position < len(records):
+            position = await run(records[position:], topic, broker, engine=engine, upto=rng.choice([5, 20, None]))
+    expected, found = answers(undisturbed), answers(broker)
+    assert expected.keys() == found.keys()
+    for key, row in expected.items():
+        np.testing.assert_allclose(np.frombuffer(found[key], "<f4"), np.frombuffer(row, "<f4"), atol=1e-5)
+    assert events(broker).keys() == events(undisturbed).keys()
 
 
 @pytest.mark.parametrize("batch_windows", [1, 7, 1000])
@@ -145,10 +189,6 @@ async def test_the_memory_written_is_the_one_after_the_batch_and_never_a_later_o
 
 
 def _memory_after(engine: CountingClassifier, record: Any) -> bytes:
-    import numpy as np
-
-    from stream.detection.decode import decode_batch
-
     windows = decode_batch([record], SPEC, max_bytes=1 << 20).windows
     _, memory = engine.follow(windows, np.zeros(len(windows), np.intp), np.zeros((1, 2), np.float32))
     return memory.astype("<f4").tobytes()
@@ -188,8 +228,6 @@ async def test_revoked_partitions_leave_nothing_behind() -> None:
 
 
 async def test_a_model_without_a_memory_replaces_the_records_of_one_with_a_memory_once() -> None:
-    from faultline.testing import FakeClassifier
-
     async with rig(engine=CountingClassifier(SPEC)) as ours:
         await ours.submit(marked_record("l", [0], SPEC))
         await ours.pipeline.drain()
