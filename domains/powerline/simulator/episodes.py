@@ -109,7 +109,7 @@ def draw_life(
     The quiet time between two events is 2 to 40 cycles, exponentially distributed.
     """
     events: list[PlannedEvent] = []
-    start, earliest = first_start, 0
+    start = earliest = first_start
     while start < length:
         drawn = draw_events(line, rng, mix, start, earliest)
         events += [event for event in drawn if event.start < length]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -181,7 +181,7 @@ def large_capacitor(
     line: LineContext, rng: np.random.Generator, start: int, *, power: tuple[float, float] = (0.4, 1.5)
 ) -> PlannedEvent:
     """Plan a large capacitor bank that is switched in and out, and oscillates with the grid."""
-    return switched_bank(line, rng, start, power=power, most=0.13)
+    return replace(switched_bank(line, rng, start, power=power, most=0.13), kind="large_capacitor")
 
 
 def second_circuit(line: LineContext, rng: np.random.Generator, start: int) -> PlannedEvent:
