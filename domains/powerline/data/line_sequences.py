@@ -46,6 +46,12 @@ DIFFERENT = replace(EXTENDED, gain_error=(0.001, 0.08), faulty=replace(EXTENDED.
 # instruments becomes unsure about faults that usual instruments show clearly, such as a fault of fifty ohms. Broken and
 # miswired instruments are equally frequent in both.
 INSTRUMENTS = (DIFFERENT, replace(USUAL, faulty=DIFFERENT.faulty))
+# The instruments of the parts that a full training learns from last, from part ``MILD_PARTS`` on: very noisy, and often
+# with two reversed channels.
+WORST = replace(
+    DIFFERENT, noise_db=(6.0, 25.0), faulty=replace(DIFFERENT.faulty, turned=0.25, turned_again=0.25, lost=0.15)
+)
+MILD_PARTS = 160
 USUAL_FAULTS = ScenarioMix(fault_share=0.8)
 HARDER = replace(HARDER_MIX, fault_share=0.5)
 
@@ -79,7 +85,7 @@ def training_part(number: int, size: int, spec: SignalSpec, seed: int, folder: P
         folder: folder in which parts are kept, so that a resumed training does not simulate them again.
     """
     # Instruments change after every round of kinds, so that every kind meets all instruments.
-    instruments = INSTRUMENTS[number // len(KINDS) % len(INSTRUMENTS)]
+    instruments = WORST if number >= MILD_PARTS else INSTRUMENTS[number // len(KINDS) % len(INSTRUMENTS)]
     kind = KINDS[number % len(KINDS)]
     own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 

@@ -33,6 +33,7 @@ from domains.powerline.evaluation.fold_results import Fold, Folds, WindowScores
 from domains.powerline.recipes.line import (
     LINE_NORMALISATION,
     LineOptions,
+    between_rounds,
     calibrate_line,
     decisive,
     epochs_of_line,
@@ -172,7 +173,7 @@ def _fitted(
         network,
         train,
         validation,
-        search_among(train[len(train) // 2 :], spec),
+        search_among(between_rounds(train), spec),
         spec,
         LineOptions(
             seed=seed,

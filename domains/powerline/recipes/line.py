@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,9 +56,15 @@ LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
     kind="asinh", centre=(0.0,) * 6, scale=(0.2,) * 3 + (0.5,) * 3, phasors=True
 )
 
-# The first round learns from half of the lives; a search repeats those of the other half that the model gets most
-# wrong, and the second round learns from all.
-ROUNDS = (Round(1 / 3, 6e-3, 0.3, part=0.5), Round(2 / 3, 6e-3, 0.01))
+# The first round learns from the first parts of the training set. A search repeats those sequences of the next parts
+# that the model gets most wrong, and the second round learns from all of these. The last round adds the parts with the worst
+# instruments, and searches again.
+FIRST_PARTS, MIDDLE_PARTS = 0.42, 0.84
+ROUNDS = (
+    Round(0.25, 6e-3, 0.3, part=FIRST_PARTS),
+    Round(0.5, 6e-3, 0.01, part=MIDDLE_PARTS),
+    Round(0.25, 3e-3, 0.01),
+)
 # Rounds that start from a trained model: small steps preserve its training.
 WARM_ROUNDS = (Round(0.5, 1e-3, 0.3, part=0.5), Round(0.5, 1e-3, 0.01))
 # Share of the logit offset for the rarity of faults that is applied. It is not 1, since a missed fault costs more than
@@ -73,7 +80,7 @@ class LineOptions:
     """Options of ``faultline train --spec line``; an episode is a sequence of ``STEPS`` windows of one life."""
 
     seed: int = DEFAULT_SEED
-    epochs: int = 3
+    epochs: int = 4
     episodes: int = LINE_EPISODES
     test_lines: int = 30
     architecture: str = MEMORY_ARCHITECTURE
@@ -125,7 +132,7 @@ def train_line(options: LineOptions, feedback: Sequences | None = None, warm_sta
         # Every round learns from the first parts.
         simulated = sum(float(part.weights.sum()) for part in data.train)
         train.insert(0, weighted_feedback(parts.train, simulated, options.seed))
-    search = search_among(data.train[len(data.train) // 2 :], spec)
+    search = search_among(between_rounds(data.train), spec)
     fitted = fit_line(network, train, data.validation, search, spec, options, warm=warm_start is not None)
     done = calibrate_line(network, data.calibration, data.test, spec, seeds.rejection)
 
@@ -168,6 +175,11 @@ def train_line(options: LineOptions, feedback: Sequences | None = None, warm_sta
     if warm_start is not None:
         metrics["warm_start"] = warm_start.model_id
     return artefact(metrics)
+
+
+def between_rounds(train: Sequence[Sequences]) -> Sequence[Sequences]:
+    """Return the parts that are searched for hard sequences: those that the first round does not learn from."""
+    return train[math.ceil(FIRST_PARTS * len(train)) : math.ceil(MIDDLE_PARTS * len(train))]
 
 
 def new_network(architecture: str, spec: SignalSpec, seed: int) -> Any:

@@ -19,7 +19,7 @@ from training.memory_need import MemoryNeed
 
 __all__ = ["LEAST_EPISODES", "LINE_EPISODES", "line_memory"]
 
-LINE_EPISODES = 163_840
+LINE_EPISODES = 194_560
 """Number of episodes that the recipe simulates by default."""
 LEAST_EPISODES = 10_000
 """Smallest number of episodes of a usable training. Its 138,000 windows are less than a fortieth of those that the

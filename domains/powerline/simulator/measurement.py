@@ -58,6 +58,7 @@ class Faulty:
     stuck: float = 0.0  # one channel keeps a constant value
     reversed: float = 0.0  # all three CTs have reversed polarity
     turned: float = 0.0  # a single one of the six CTs and VTs has reversed polarity
+    turned_again: float = 0.0  # the same, of another one or the same; with both, two may be reversed
     swapped: float = 0.0  # two phases are exchanged, in currents and voltages alike
     crossed: float = 0.0  # the voltages are connected in another phase order than the currents
     gaps: float = 0.0  # all channels keep their last value for some samples
@@ -206,6 +207,7 @@ def draw_chains(n: int, rng: np.random.Generator, instruments: Instruments = USU
     order = np.where(crossed, ORDERS[latest.integers(0, len(ORDERS), n)], order)
     other = np.take_along_axis(order, ORDERS[latest.integers(1, len(ORDERS), n)], axis=1)
     (newest,) = latest.spawn(1)
+    gain[_one_channel(n, faulty.turned_again, newest.spawn(1)[0])] *= -1
     derived = newest.random(n)
     residual_error = _log_uniform(instruments.residual_error, n, newest)
     return Chain(
