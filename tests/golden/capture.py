@@ -34,6 +34,7 @@ from model.artefact import Artefact, shipped
 from model.engine import Engine
 from model.spec import SignalSpec, load_spec
 from stream.asyncapi import documents
+from stream.contract import Outgoing
 from stream.dead_letters.publish import dead_letter
 from stream.detection.classify import Classifier, with_rejection
 from stream.detection.decode import decode_batch
@@ -192,6 +193,7 @@ def classified_stream(records: Sequence[Any], classifier: Classifier, spec: Sign
     """
     settings = Settings(_env_file=None, window_classes=True)  # type: ignore[call-arg]
     tracker, batch = WindowTracker(settings, EpisodeTracker(spec)), TrackedBatch([], classifier.model_id, Counter())
+    written: list[Outgoing] = []
     slots, following = Slots(), Following(classifier, spec.none_index, len(spec.classes))
     states = {number: PartitionStates("faultline", spec=spec, slots=slots) for number in range(PARTITIONS)}
     for number, first in ((n, k) for k in range(0, len(records), FETCHED_RECORDS) for n in range(PARTITIONS)):
@@ -205,13 +207,11 @@ def classified_stream(records: Sequence[Any], classifier: Classifier, spec: Sign
         whole = FetchedBatch(Partition(settings.topic_windows, number), fetched)
         answers_of = followed.probabilities[0], followed.memories[0]
         tracker.process(batch, ClassifiedPart(whole, decoded, states[number], ordered, *answers_of))
+        unwritten = batch.states.pop(number)
+        written += state_records(unwritten, "faultline", settings.topic_line_states, number)
     answers = [one for one in batch.outgoing if one.topic == settings.topic_window_classes]
     told = [one for one in batch.outgoing if one.topic != settings.topic_window_classes]
-    last_states = {
-        (one.partition, one.key): one.value
-        for number, unwritten in batch.states.items()
-        for one in state_records(unwritten, "faultline", settings.topic_line_states, number)
-    }
+    last_states = {(one.partition, one.key): one.value for one in written}
     return {
         "events": [event.model_dump(mode="json") for event, _ in batch.events],
         "topics": [
@@ -228,7 +228,7 @@ def classified_stream(records: Sequence[Any], classifier: Classifier, spec: Sign
             {"key": _text(one.key), "headers": {name: _cause(_text(value)) for name, value in one.headers}}
             for one in (dead_letter(dead, settings.topic_dead_letters) for dead in batch.dead)
         ],
-        "states_written": len(batch.states),
+        "states_written": len(written),
         "states": {
             f"{partition} {_text(key)}": msgspec.msgpack.decode(value or b"")
             for (partition, key), value in sorted(last_states.items())

@@ -89,9 +89,13 @@ async def run(
     *,
     engine: Any = None,
     upto: int | None = None,
+    progress: bool = False,
     **options: Any,
 ) -> int:
-    """Run a worker on the records until ``upto`` of them have been submitted; return the offset it would commit."""
+    """Run a worker on the records until ``upto`` of them have been submitted; return the offset it would commit.
+
+    With ``progress``, the worker also lives until it has acknowledged a record.
+    """
     kept = len(broker.sent)
     async with rig(broker, engine or CountingClassifier(SPEC), window_classes=True, **options) as ours:
         ours.states._reader = topic
@@ -100,6 +104,8 @@ async def run(
             await ours.submit(record)
         if upto is None:
             await ours.pipeline.drain()
+        elif progress:
+            await until(lambda: ours.ledger.committable().get(ZERO, first) > first)
         else:
             await settle()
         position = ours.ledger.committable().get(ZERO, first)
@@ -113,10 +119,15 @@ async def test_kills_at_any_point_change_no_event_and_no_answer(seed: int) -> No
     records = recording(seed)
     undisturbed = PromptBroker()
     assert await run(records, Topic(), undisturbed) == len(records)
-    rng, broker, topic, position = random.Random(seed + 100), PromptBroker(), Topic(), 0
+    rng, broker, topic, position, kills = random.Random(seed + 100), PromptBroker(), Topic(), 0, 0
     while position < len(records):
-        upto = rng.randint(1, 30) if rng.random() < 0.9 else None
-        position = await run(records[position:], topic, broker, upto=upto, batch_windows=rng.choice([1, 5, 100]))
+        upto, batch_windows = rng.randint(1, 30), rng.choice([1, 5, 100])
+        progress = rng.random() < 0.7
+        position = await run(
+            records[position:], topic, broker, upto=upto, progress=progress, batch_windows=batch_windows
+        )
+        kills += 1
+    assert kills > 4
     assert events(broker) == events(undisturbed)
     assert answers(broker) == answers(undisturbed)
 
@@ -129,12 +140,16 @@ async def test_a_network_with_a_memory_answers_the_same_over_kills() -> None:
         value = encode_windows(block, SPEC, sequence=sequences[line], start_ns=start_ns, rate_hz=RATE_HZ)
         records.append(record(line.encode(), value, offset=offset))
         sequences[line] += len(block)
-    rng, topic, position = random.Random(3), Topic(), 0
+    rng, topic, position, kills = random.Random(3), Topic(), 0, 0
     undisturbed, broker = PromptBroker(), PromptBroker()
     with Engine(artefact_of(SPEC, architecture="gru-memory", phasors=True), buckets=(1, 16, 64)) as engine:
         await run(records, Topic(), undisturbed, engine=engine)
         while position < len(records):
-            position = await run(records[position:], topic, broker, engine=engine, upto=rng.choice([5, 20, None]))
+            position = await run(
+                records[position:], topic, broker, engine=engine, upto=rng.randint(2, 20), progress=True
+            )
+            kills += 1
+        assert kills > 3
     expected, found = answers(undisturbed), answers(broker)
     assert expected.keys() == found.keys()
     for key, row in expected.items():
