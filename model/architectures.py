@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from model.asinh import asinh
 from model.domain import domain_of
 from model.errors import ShapeArtefactError
 from model.memory import MEMORY_ARCHITECTURE, memory_units
@@ -34,7 +35,7 @@ class Condition(layers.Layer):  # type: ignore[misc]
         # Multiply by the reciprocal: dividing every sample costs more.
         gain = ops.convert_to_tensor([1.0 / scale for scale in self.normalisation.scale], dtype="float32")
         scaled = (windows - centre) * gain
-        return ops.arcsinh(scaled) if self.normalisation.kind == "asinh" else scaled
+        return asinh(scaled) if self.normalisation.kind == "asinh" else scaled
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the input's shape."""
@@ -203,13 +204,11 @@ def _with_memory(spec: SignalSpec, normalisation: Normalisation, seeds: _Seeds) 
     windows = layers.Input(shape=(None, *spec.window_shape), dtype="float32", name="windows")
     units = memory_units(MEMORY_ARCHITECTURE)
     memory = layers.Input(shape=(units,), dtype="float32", name="memory")
-    flow = Condition(normalisation, name="condition")(windows)
-    if normalisation.feature_layer is None:
-        flow = layers.Reshape((-1, spec.samples * len(spec.channels)), name="flat")(flow)
-    else:
-        new = min(spec.hop, spec.samples)
-        newest = layers.Cropping2D(((0, 0), (spec.samples - new, 0)), data_format="channels_last", name="new")(flow)
-        flow = layers.Reshape((-1, new * len(spec.channels)), name="flat")(newest)
+    new = spec.samples if normalisation.feature_layer is None else min(spec.hop, spec.samples)
+    newest = layers.Cropping2D(((0, 0), (spec.samples - new, 0)), data_format="channels_last", name="new")(windows)
+    flow = Condition(normalisation, name="condition")(newest)
+    flow = layers.Reshape((-1, new * len(spec.channels)), name="flat")(flow)
+    if normalisation.feature_layer is not None:
         measured = _feature_layer(normalisation.feature_layer, spec)(windows)
         flow = layers.Concatenate(name="both")([flow, measured])
     for number, width in enumerate(_WINDOW_UNITS, start=1):

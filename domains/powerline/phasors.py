@@ -16,6 +16,8 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
+from model.asinh import asinh
+
 __all__ = [
     "FEATURES",
     "KNEES",
@@ -46,6 +48,8 @@ _THIRD = 2 * np.pi / 3
 # Matrix from phases (rows) to positive, negative and zero sequence (columns).
 _ROTATIONS = np.exp(1j * np.array([[0, 0, 0], [_THIRD, -_THIRD, 0], [-_THIRD, _THIRD, 0]])) / 3
 
+# Number of columns of ``_basic``.
+_BASIC = 5
 # Columns of the phasors of a window, one per phase or per sequence component.
 _PHASORS = 18
 _CURRENTS, _CURRENT_SEQUENCES, _VOLTAGES, _VOLTAGE_SEQUENCES = range(3), range(3, 6), range(6, 9), range(9, 12)
@@ -133,10 +137,9 @@ class Phasors(layers.Layer):  # type: ignore[misc]
     def _of_rows(self, windows: Any) -> Any:
         # Work on whole rows: the compiler makes one more function for each small formula and each shape.
         samples = windows.shape[1]
-        flat = ops.reshape(windows, (-1, samples * 6))
-        # Two products: the second copies the phases unchanged, and the sequences are computed from rounded phasors.
-        each = ops.matmul(flat, _tensor(np.kron(_basic(samples), np.eye(6))))
-        linear = ops.matmul(each, _tensor(ROWS))
+        spectrum = ops.tensordot(windows, _tensor(_harmonics(samples)), axes=[[1], [0]])  # (n, channels, samples)
+        # The second product copies the phases unchanged, and computes the sequences from rounded phasors.
+        linear = ops.matmul(ops.reshape(spectrum[:, :, :_BASIC], (-1, len(ROWS))), _tensor(ROWS))
         re, im, constant = (linear[:, start:stop] for start, stop in ((0, 18), (18, 36), (36, 42)))
         power = ops.square(re) + ops.square(im) + LEAST_POWER
         common = ops.sqrt(ops.mean(power[:, : _CURRENTS.stop], axis=1, keepdims=True)) + LEAST_CURRENT
@@ -146,11 +149,11 @@ class Phasors(layers.Layer):  # type: ignore[misc]
             re * across + im * along,
             ops.sqrt(power),
             constant,
-            _deviations(flat, linear, samples),
+            _deviations(spectrum),
         ]
         relative = ops.where(ops.convert_to_tensor(RELATIVE), 1 / common, 1.0)
         selected = ops.matmul(ops.concatenate(measured, axis=1) * relative, _tensor(SELECTION))
-        return ops.where(ops.convert_to_tensor(np.isinf(KNEES)), selected, ops.arcsinh(selected))
+        return ops.where(ops.convert_to_tensor(np.isinf(KNEES)), selected, asinh(selected))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape of the features for a shape of windows."""
@@ -174,9 +177,21 @@ def _basic(samples: int) -> NDArray[np.float64]:
     return np.concatenate([mean, turns.real, turns.imag], axis=1)
 
 
+def _harmonics(samples: int) -> NDArray[np.float64]:
+    """Return the weights (samples, samples) of a channel's spectrum: first those of ``_basic``, then the remainder's.
+
+    The remainder has the real and imaginary part of every harmonic from the third on, ascending.
+    """
+    half = samples // 2
+    turns = 2 / samples * np.exp(-2j * np.pi * np.outer(np.arange(samples), np.arange(3, half + 1)) / samples)
+    parts = np.stack([turns.real, turns.imag], axis=2).reshape(samples, -1)
+    parts[:, -2] /= 2  # at half the sampling rate there is a real part alone
+    return np.concatenate([_basic(samples), parts[:, :-1]], axis=1)
+
+
 def _rows() -> NDArray[np.float64]:
-    """Return the map from the products of all channels (5 * 6) to 18 real parts, 18 imaginary parts and 6 means."""
-    mean, first, second, first_im, second_im = (np.kron(np.eye(5)[:, [k]], np.eye(6)) for k in range(5))
+    """Return the map from the basic products of all channels (6 * 5) to 18 real parts, 18 imaginary parts, 6 means."""
+    mean, first, second, first_im, second_im = (np.kron(np.eye(6), np.eye(_BASIC)[:, [k]]) for k in range(_BASIC))
     fundamental, double = first + 1j * first_im, second + 1j * second_im
     currents, voltages = fundamental[:, :3], fundamental[:, 3:]
     phasors = np.concatenate([currents, currents @ _ROTATIONS, voltages, voltages @ _ROTATIONS, double], axis=1)
@@ -188,49 +203,32 @@ ROWS = _rows()
 
 def waves(samples: int) -> NDArray[np.float64]:
     """Return the linear part as one matrix for flattened windows, (samples * 6, 42)."""
-    return np.kron(_basic(samples), np.eye(6)) @ ROWS
+    return np.einsum("sk,cd->scdk", _basic(samples), np.eye(6)).reshape(samples * 6, -1) @ ROWS
 
 
-def _explained(samples: int) -> NDArray[np.float64]:
-    """Return the map (42, samples * 6 + samples * 3) from the linear part to what ``_deviations`` subtracts.
-
-    These are the DC component, fundamental and second harmonic of every sample, and twice the DC component for the sums
-    of the two half cycles.
-    """
-    angles = 2 * np.pi * np.outer([1, 2], np.arange(samples)) / samples
-    one_phasor = np.zeros((2, _PHASORS, 6))  # columns of the fundamental and of the second harmonic of each channel
-    one_phasor[0, [*_CURRENTS, *_VOLTAGES], range(6)] = one_phasor[1, _SECOND, range(6)] = 1
-    waves_of = [np.einsum("hs,hpc->psc", wave, one_phasor) for wave in (np.cos(angles), -np.sin(angles))]
-    constant = np.repeat(np.eye(6)[:, None], samples, axis=1)
-    every_sample = np.concatenate([*waves_of, constant]).reshape(-1, samples * 6)
-    twice = np.concatenate([np.zeros((2 * _PHASORS, samples * 3)), 2 * constant[:, : samples // 2].reshape(6, -1)])
-    return np.concatenate([every_sample, twice], axis=1)
+def _mean_squares(samples: int) -> NDArray[np.float64]:
+    """Return the map (6 * samples, 7) from the squares of all channels' spectra to what ``_deviations`` returns."""
+    order = np.array([0, 1, 2, 1, 2, *np.repeat(np.arange(3, samples // 2 + 1), 2)[:-1]])  # of every column's harmonic
+    share = np.where(order == samples // 2, 1.0, 0.5)  # mean square of a wave of amplitude 1
+    remainder = np.kron(np.eye(6), (share * (order > 2))[:, None])
+    # The two half cycles cancel the odd harmonics and double the even ones.
+    inequality = np.kron(np.array([1, 1, 1, 0, 0, 0]) / 3, 4 * share * ((order > 0) & (order % 2 == 0)))
+    return np.concatenate([remainder, inequality[:, None]], axis=1)
 
 
-def _means_of_squares(samples: int) -> NDArray[np.float64]:
-    """Return the map (samples * 6 + samples * 3, 7) from squares to a mean per channel and one over the currents."""
-    per_channel = np.tile(np.eye(6), (samples, 1)) / samples
-    half = samples // 2
-    over_currents = np.tile([1, 1, 1, 0, 0, 0], half)[:, None] / (3 * half)
-    means = np.zeros((samples * 9, 7))
-    means[: samples * 6, :6], means[samples * 6 :, 6:] = per_channel, over_currents
-    return means
-
-
-def _deviations(flat: Any, linear: Any, samples: int) -> Any:
+def _deviations(spectrum: Any) -> Any:
     """Return the remainder of each channel and the inequality of the half cycles, (n, 7).
 
     The remainder is the RMS of the part that is neither DC, fundamental nor second harmonic. The inequality is the RMS
     of the sum of the currents' two half cycles, without their DC components. In a steady state of odd harmonics the
     second half cycle is the first one with its sign changed, so the sum is zero.
 
-    Both are computed from what is left of every sample. The difference of the mean squares would be a small difference
-    of large numbers, which depends on the order of the additions and hence on the size of the batch.
+    Both are sums over harmonics. The difference of mean squares would be a small difference of large numbers, which
+    depends on the order of the additions and hence on the size of the batch.
     """
-    half = samples * 3
-    given = ops.concatenate([flat, flat[:, :half] + flat[:, half:]], axis=1)
-    left = ops.square(given - ops.matmul(linear, _tensor(_explained(samples))))
-    means = ops.matmul(left, _tensor(_means_of_squares(samples)))
+    channels, samples = spectrum.shape[1:]
+    squares = ops.reshape(ops.square(spectrum), (-1, channels * samples))
+    means = ops.matmul(squares, _tensor(_mean_squares(samples)))
     return ops.sqrt(ops.maximum(means + _tensor(np.repeat([0, LEAST_POWER], [6, 1])), LEAST_POWER))
 
 
