@@ -8,7 +8,7 @@ of a forgotten line needs no cleaning.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -162,6 +162,20 @@ class Following:
         self._values = np.zeros((0, engine.memory_units), np.float32)
         self._sequences = np.zeros(0, np.int64)
         """Sequence of the last window that each memory has advanced by, (slots,)."""
+
+    @property
+    def has_memories(self) -> bool:
+        """Return True if the model has a memory and has followed windows."""
+        return self.engine.memory_units > 0 and len(self._sequences) > 0
+
+    def interrupt(self, slots: Iterable[int]) -> None:
+        """Let lines begin cold with their next windows, because the model has not followed all windows before them.
+
+        Args:
+            slots: numbers of the lines.
+        """
+        known = len(self._sequences)
+        self._sequences[[slot for slot in slots if slot < known]] = BEGINS
 
     def begin(self, batches: Sequence[DecodedBatch], ordered: Sequence[Ordered]) -> Call:
         """Return the call for ordered batches, which must follow those of the call before.

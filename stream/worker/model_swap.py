@@ -1,7 +1,9 @@
 """Choose the worker's model from the topic ``models`` before the first window, and swap it when a record arrives.
 
-A record is verified, built into an engine and tried on a separate thread; only after all three steps is it swapped in,
-between two micro-batches. A record that fails increases a counter and is logged, and has no other effect.
+A record is verified, built into an engine and tried on a separate thread. Then the engine follows the windows beside
+the one in use until it is warm, and takes over between two micro-batches, see ``stream.worker.succession``. A record
+that fails in one of these steps increases a counter and is logged, and has no other effect. A newer record ends the
+warm-up of an older one.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -36,6 +39,7 @@ from stream.registry.topic import ModelsReader
 from stream.worker.metrics import WorkerMetrics
 from stream.worker.pipeline import Pipeline
 from stream.worker.shadow import Shadow
+from stream.worker.succession import SwapEnd
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +51,18 @@ class Build(Protocol):
 
     def __call__(self, artefact: Artefact, like: ClosableClassifier | None, *, shadow: bool) -> ClosableClassifier:
         """Build an engine; ``like`` is the engine in use, whose compiled functions may be shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Swap:
+    """Record of a swap that has begun."""
+
+    record: ModelRecord
+    origin: str
+    began_s: float
+
+    def took_ms(self) -> float:
+        return round((time.perf_counter() - self.began_s) * 1000, 1)
 
 
 class ModelSwap:
@@ -80,6 +96,9 @@ class ModelSwap:
         self._build = build
         self._keys, self._max_bytes = keys, max_bytes
         self._engine: ClosableClassifier | None = None
+        self._successor: ClosableClassifier | None = None
+        """Engine that is not yet warm."""
+        self._closing: set[asyncio.Task[None]] = set()
         self._shadow_record: ModelRecord | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model-build")
 
@@ -141,28 +160,68 @@ class ModelSwap:
     async def _use_champion(self, record: ModelRecord, pipeline: Pipeline) -> None:
         began = time.perf_counter()
         artefact, origin = await self._verify_or_default(record)
-        old = self._engine
-        assert old is not None, "choose_initial comes first"
-        if artefact.model_id == old.model_id:
-            log.info("model-already-in-use", model_id=old.model_id, origin=origin)
+        in_use, successor = self._engine, self._successor
+        assert in_use is not None, "choose_initial comes first"
+        if successor is not None and artefact.model_id == successor.model_id:
+            log.info("model-already-warming", model_id=successor.model_id, origin=origin)
             return
-        self._engine = await self._build_and_try(artefact, shadow=False)
-        pipeline.swap(self._engine)
-        took_ms = round((time.perf_counter() - began) * 1000, 1)
-        self.metrics.model.remove(old.model_id, self._spec.name)
-        self.metrics.model.labels(self._engine.model_id, self._spec.name).set(1)
+        if artefact.model_id == in_use.model_id:
+            pipeline.keep()
+            log.info("model-already-in-use", model_id=in_use.model_id, origin=origin)
+            return
+        engine = await self._build_and_try(artefact, shadow=False)
+        swap = _Swap(record, origin, began)
+        self._successor = engine
+        if not pipeline.swap(engine, lambda end: self._end_swap(engine, end, swap, pipeline)):
+            log.info(
+                "model-warming",
+                model_id=engine.model_id,
+                in_use=pipeline.model_id,
+                origin=origin,
+                by=record.header(HEADER_BY),
+                reason=record.header(HEADER_REASON),
+                took_ms=swap.took_ms(),
+            )
+
+    def _end_swap(self, engine: ClosableClassifier, end: SwapEnd, swap: _Swap, pipeline: Pipeline) -> None:
+        """Note that a successor has taken over or was dropped, and close the engine that is no longer used."""
+        if self._successor is engine:
+            self._successor = None
+        if end.in_use:
+            old, self._engine = self._engine, engine
+            assert old is not None, "choose_initial comes first"
+            self._log_swap(old.model_id, engine.model_id, end, swap)
+        else:
+            old = engine
+            if end.error is None:
+                log.info("model-dropped", model_id=engine.model_id, then="a newer record of the topic counts")
+            else:
+                error = ModelRefusedError("failed", f"it failed while it followed the windows: {end.error!r}")
+                self._count_refusal(swap.record, error, then="the model in use stays")
+        closing = asyncio.create_task(self._close_idle(old, pipeline), name="model-close")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    def _log_swap(self, former: str, model_id: str, end: SwapEnd, swap: _Swap) -> None:
+        self.metrics.model.remove(former, self._spec.name)
+        self.metrics.model.labels(model_id, self._spec.name).set(1)
         self.metrics.model_swaps.inc()
         log.info(
             "model-swapped",
-            model_id=self._engine.model_id,
-            former=old.model_id,
-            origin=origin,
-            by=record.header(HEADER_BY),
-            reason=record.header(HEADER_REASON),
-            took_ms=took_ms,
+            model_id=model_id,
+            former=former,
+            origin=swap.origin,
+            by=swap.record.header(HEADER_BY),
+            reason=swap.record.header(HEADER_REASON),
+            took_ms=swap.took_ms(),
+            lines=end.lines,
+            cold_lines=end.cold_lines,
+            followed_from=end.followed_from,
         )
+
+    async def _close_idle(self, engine: ClosableClassifier, pipeline: Pipeline) -> None:
         await pipeline.engine_idle()
-        await self._on_thread(old.close)
+        await self._on_thread(engine.close)
 
     async def _use_shadow(self, record: ModelRecord, shadow: Shadow) -> None:
         if record.value is None:
@@ -220,23 +279,28 @@ class ModelSwap:
         try:
             yield
         except ModelRefusedError as error:
-            self.metrics.models_refused.labels(error.reason).inc()
-            log.warning(
-                "model-refused",
-                reason=error.reason,
-                message=str(error),
-                key=record.key[:200],
-                model_id=record.model_id,
-                offset=record.offset,
-                then=then,
-            )
+            self._count_refusal(record, error, then=then)
+
+    def _count_refusal(self, record: ModelRecord, error: ModelRefusedError, *, then: str) -> None:
+        self.metrics.models_refused.labels(error.reason).inc()
+        log.warning(
+            "model-refused",
+            reason=error.reason,
+            message=str(error),
+            key=record.key[:200],
+            model_id=record.model_id,
+            offset=record.offset,
+            then=then,
+        )
 
     def _on_thread(self, work: Callable[[], T]) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def close(self) -> None:
-        """Stop reading the topic and close the engine in use."""
+        """Stop reading the topic, and close the engine in use and a successor; call it after ``Pipeline.stop``."""
         await self._reader.close()
+        await asyncio.gather(*self._closing)
         self._thread.shutdown(wait=True, cancel_futures=True)
-        if self._engine is not None:
-            self._engine.close()
+        for engine in (self._engine, self._successor):
+            if engine is not None:
+                engine.close()

@@ -14,7 +14,8 @@ loses no event.
 
 The classify stage puts windows in order and advances the model's memories, while the batch before is still being
 tracked. Each classified batch therefore carries the memories after it, and the state written for a batch never contains
-those of a later one.
+those of a later one. A model that is to replace the one in use follows each batch after it has been classified, see
+``stream.worker.succession``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import structlog
 
 from stream.contract import Outgoing
@@ -35,7 +35,7 @@ from stream.dead_letters.publish import dead_letter
 from stream.detection.classify import Classifier
 from stream.detection.decode import DecodedBatch
 from stream.detection.episodes import EpisodeTracker
-from stream.detection.following import Followed, Following
+from stream.detection.following import Followed
 from stream.kafka.producing.publisher import Publisher
 from stream.settings import Settings
 from stream.telemetry.tracing import Tracing
@@ -54,6 +54,7 @@ from stream.worker.micro_batch import (
 from stream.worker.offsets import FetchedBatch
 from stream.worker.shadow import Shadow
 from stream.worker.state_store import LineStates, PartitionStates, UnwrittenStates, state_records
+from stream.worker.succession import OnSwapEnd, Succession, SwapEnd
 from stream.worker.tracking import WindowTracker
 
 log = structlog.get_logger(__name__)
@@ -69,6 +70,10 @@ ACKNOWLEDGE_FRACTION = 0.25
 """Fraction of the commit interval for which confirmed micro-batches are coalesced, if the model has no memory."""
 INLINE_WINDOWS = 64
 """Largest number of windows classified in the event loop: this takes 1 or 2 ms, less than two thread switches."""
+
+
+def _ignore(_: SwapEnd) -> None:
+    """Do nothing."""
 
 
 class Ledger(Protocol):
@@ -106,7 +111,7 @@ class Pipeline:
 
     Args:
         settings: batch sizes, topics and intervals.
-        engine: the model in use; ``swap`` replaces it between two micro-batches.
+        engine: the first model; ``swap`` replaces it between two micro-batches.
         tracker: turns classes into episodes.
         publishers: publishers of events, dead letters and line states.
         states: states of the lines of the assigned partitions.
@@ -130,11 +135,9 @@ class Pipeline:
         tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
-        self._none = tracker.spec.none_index
-        self._classes = len(tracker.spec.classes)
-        self._following = self._following_of(engine)
-        self._tracker = WindowTracker(settings, tracker)
         self._spec = tracker.spec
+        self._succession = Succession(engine, self._spec.none_index, len(self._spec.classes))
+        self._tracker = WindowTracker(settings, tracker)
         self._publishers = publishers
         self._states = states
         self._ledger = ledger
@@ -178,19 +181,34 @@ class Pipeline:
 
     async def stop(self) -> None:
         """Cancel the stages; call ``drain`` first to complete the batches in flight."""
+        self._succession.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def swap(self, engine: Classifier) -> None:
-        """Use another engine from the next micro-batch on; the old one may still be busy, see ``engine_idle``."""
-        self._following = self._following_of(engine)
+    def swap(self, engine: Classifier, on_end: OnSwapEnd = _ignore) -> bool:
+        """Let another engine take over between two micro-batches; return True if it does so at once.
 
-    def _following_of(self, engine: Classifier) -> Following:
-        return Following(engine, self._none, self._classes)
+        An engine with a memory follows the windows beside the one in use until it is warm, see ``Succession.swap``. An
+        engine that is replaced or dropped may still be busy, see ``engine_idle``.
+
+        Args:
+            engine: the successor of the engine in use; it replaces a successor that has not yet taken over.
+            on_end: called when the successor takes over or is dropped, possibly before this method returns.
+        """
+        return self._succession.swap(engine, on_end)
+
+    @property
+    def model_id(self) -> str:
+        """Return the id of the model in use."""
+        return self._succession.engine.model_id
+
+    def keep(self) -> None:
+        """Keep the engine in use, and drop a successor that has not yet taken over."""
+        self._succession.keep()
 
     async def engine_idle(self) -> None:
-        """Return when no engine is busy, so that an engine swapped out before can be closed."""
+        """Return when no engine is busy, so that an engine replaced or dropped before can be closed."""
         await self._engine_idle.wait()
 
     async def submit(self, batch: FetchedBatch) -> None:
@@ -239,14 +257,26 @@ class Pipeline:
     async def _classify_stage(self) -> None:
         while True:
             # No local variable, since it would keep the windows of a batch while the stage waits for the next one.
-            await self._classified.put(await self._classify(await self._batcher.take()))
+            await self._classify_and_hand_on(await self._batcher.take())
+
+    async def _classify_and_hand_on(self, batch: MicroBatch) -> None:
+        classified = await self._classify(batch)
+        # Its events need not wait until a successor has followed the batch.
+        await self._classified.put(classified)
+        began_s = time.monotonic()
+        self._engine_idle.clear()
+        try:
+            if await self._succession.end_batch(classified.parts):
+                self._batcher.record_call(began_s, time.monotonic())
+        finally:
+            self._engine_idle.set()
 
     async def _classify(self, batch: MicroBatch) -> ClassifiedBatch:
-        # One model for the whole micro-batch, even if another is swapped in meanwhile.
-        following = self._following
-        model_id = following.engine.model_id
         self._metrics.batch_windows.observe(batch.windows)
         ready = await self._restored(batch)
+        # One model for the whole micro-batch, even if another is swapped in meanwhile.
+        following = self._succession.begin_batch(self._states.assignment)
+        model_id = following.engine.model_id
         if not ready:
             return ClassifiedBatch(batch, model_id, [], Counter())
         ordered = [states.positions.order(decoded, states.lines) for _, decoded, states in ready]
@@ -264,14 +294,14 @@ class Pipeline:
             self._engine_idle.set()
         following.end(call)
         self._record_call(followed, model_id, began_s, windows)
-        if self._shadow is not None and self._shadow.model_id is not None and windows:
-            self._offer(self._shadow, [decoded for _, decoded, _ in ready], followed)
         parts = [
             ClassifiedPart(*one, order, probabilities, memories)
             for one, order, probabilities, memories in zip(
                 ready, ordered, followed.probabilities, followed.memories, strict=True
             )
         ]
+        if self._shadow is not None and windows:
+            self._shadow.offer(parts, behind=self._batcher.has_backlog)
         return ClassifiedBatch(batch, model_id, parts, followed.outcomes)
 
     async def _restored(self, batch: MicroBatch) -> list[tuple[FetchedBatch, DecodedBatch, PartitionStates]]:
@@ -299,10 +329,6 @@ class Pipeline:
                 model_id=model_id,
                 then="these windows count as no fault",
             )
-
-    def _offer(self, shadow: Shadow, decoded: list[DecodedBatch], followed: Followed) -> None:
-        windows = np.concatenate([part.windows for part in decoded])
-        shadow.offer(decoded, windows, np.concatenate(followed.probabilities), behind=self._batcher.has_backlog)
 
     # Stage 3: track and publish -----------------------------------------------------------------------------------
 
@@ -350,7 +376,7 @@ class Pipeline:
         while True:
             batches = [await self._confirmed.get()]
             # With a memory every active line is written, so once per commit is enough.
-            fraction = 1.0 if self._following.engine.memory_units else ACKNOWLEDGE_FRACTION
+            fraction = 1.0 if self._succession.engine.memory_units else ACKNOWLEDGE_FRACTION
             with suppress(TimeoutError):
                 async with asyncio.timeout(fraction * self._settings.commit_interval_s):
                     await self._flush.wait()

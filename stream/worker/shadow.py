@@ -3,6 +3,9 @@
 The shadow never delays the champion's answers and never publishes fault events. Its cost is bounded: it makes one call
 at a time on its own thread, and none while the worker has windows waiting; windows left out count as skipped. Its
 failures are counted and have no other effect.
+
+A candidate with a memory has its own memory of every line. It begins cold, and a line whose windows were left out
+begins cold again with its next window.
 """
 
 from __future__ import annotations
@@ -11,15 +14,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from model.spec import SignalSpec
 from stream.contract import Outgoing
-from stream.detection.classify import ClosableClassifier, classify_windows, window_classes
-from stream.detection.decode import DecodedBatch, LineWindows
+from stream.detection.classify import ClosableClassifier, window_classes
+from stream.detection.following import Call, Followed, Following
 from stream.worker.metrics import WorkerMetrics
+from stream.worker.micro_batch import ClassifiedPart
+from stream.worker.tracking import new_windows
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +50,9 @@ class Shadow:
         self._topic = topic
         self._publish = publish
         self._engine: ClosableClassifier | None = None
+        self._following: Following | None = None
+        self._interrupted: set[int] = set()
+        """Slots of the lines with windows that were left out since the last call."""
         self._busy: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="shadow")
 
@@ -58,6 +64,9 @@ class Shadow:
     def use(self, engine: ClosableClassifier | None) -> None:
         """Run another candidate, or none, from the next micro-batch on; close the old one after its last call."""
         old, self._engine = self._engine, engine
+        none_index, classes = self._spec.none_index, len(self._spec.classes)
+        self._following = None if engine is None else Following(engine, none_index, classes)
+        self._interrupted.clear()
         if old is not None:
             self._metrics.shadow.remove(old.model_id, self._spec.name)
         if engine is not None:
@@ -70,69 +79,53 @@ class Shadow:
         else:
             old.close()
 
-    def offer(
-        self,
-        decoded: Sequence[DecodedBatch],
-        windows: NDArray[np.float32],
-        probabilities: NDArray[np.float32],
-        *,
-        behind: bool,
-    ) -> None:
+    def offer(self, parts: Sequence[ClassifiedPart], *, behind: bool) -> None:
         """Let the candidate classify a micro-batch, unless it is still busy or the worker is ``behind``.
 
         Args:
-            decoded: the decoded batches of the micro-batch.
-            windows: float32 (n, samples, channels), all windows of the micro-batch.
-            probabilities: float32 (n, classes), the champion's answers.
+            parts: the parts of the micro-batch with the champion's answers.
             behind: True when windows wait for the champion.
         """
-        if self._engine is None:
+        following = self._following
+        if following is None:
             return
+        ordered = [part.ordered for part in parts]
         if behind or (self._busy is not None and not self._busy.done()):
-            self._metrics.shadow_windows.labels("skipped").inc(len(windows))
+            self._metrics.shadow_windows.labels("skipped").inc(sum(one.new for one in ordered))
+            self._interrupted.update(slot for one in ordered for slot in one.slots)
             return
-        records = [(part.records, len(part.windows)) for part in decoded]
-        self._busy = asyncio.create_task(self._compare(self._engine, records, windows, probabilities), name="shadow")
+        following.interrupt(self._interrupted)
+        self._interrupted.clear()
+        call = following.begin([part.decoded for part in parts], ordered)
+        self._busy = asyncio.create_task(self._compare(following, call, parts), name="shadow")
 
-    async def _compare(
-        self,
-        engine: ClosableClassifier,
-        records: Sequence[tuple[Sequence[LineWindows], int]],
-        windows: NDArray[np.float32],
-        champion: NDArray[np.float32],
-    ) -> None:
-        loop = asyncio.get_running_loop()
+    async def _compare(self, following: Following, call: Call, parts: Sequence[ClassifiedPart]) -> None:
+        model_id, windows = following.engine.model_id, sum(part.ordered.new for part in parts)
         try:
-            candidate, _ = await loop.run_in_executor(
-                self._thread, classify_windows, engine, windows, self._spec.none_index
-            )
-            differ = candidate.argmax(axis=1) != champion.argmax(axis=1)
+            followed = await asyncio.get_running_loop().run_in_executor(self._thread, call.compute)
+            following.end(call)
+            different = _different(parts, followed)
             if self._topic is not None:
-                await self._publish(self._classes(engine.model_id, records, candidate))
+                await self._publish(self._classes(model_id, parts, followed))
         except Exception as error:
-            # Any failure here is the candidate's and must not affect the champion's batch.
-            self._metrics.shadow_windows.labels("failed").inc(len(windows))
-            log.warning(
-                "shadow-failed", model_id=engine.model_id, error=repr(error), then="the model in use is not affected"
-            )
+            # Any failure here is the candidate's and must not affect the champion's batch. If the call has failed, the
+            # memories are those before the batch, and its lines begin cold with their next windows.
+            self._metrics.shadow_windows.labels("failed").inc(windows)
+            log.warning("shadow-failed", model_id=model_id, error=repr(error), then="the model in use is not affected")
             return
-        self._metrics.shadow_windows.labels("different").inc(int(differ.sum()))
-        self._metrics.shadow_windows.labels("same").inc(int((~differ).sum()))
+        self._metrics.shadow_windows.labels("different").inc(different)
+        self._metrics.shadow_windows.labels("same").inc(windows - different)
 
-    def _classes(
-        self, model_id: str, records: Sequence[tuple[Sequence[LineWindows], int]], probabilities: NDArray[np.float32]
-    ) -> list[Outgoing]:
+    def _classes(self, model_id: str, parts: Sequence[ClassifiedPart], followed: Followed) -> list[Outgoing]:
         assert self._topic is not None
-        classes = probabilities.argmax(axis=1)
         outgoing: list[Outgoing] = []
-        start = 0
-        for entries, count in records:
-            for entry in entries:
-                span = slice(start + entry.first, start + entry.first + entry.count)
+        for part, probabilities in zip(parts, followed.probabilities, strict=True):
+            classes = probabilities.argmax(axis=1)
+            for entry in new_windows(part.decoded.records, part.ordered, self._spec):
+                span = slice(entry.first, entry.first + entry.count)
                 outgoing += window_classes(
                     entry, self._spec, model_id, classes[span], probabilities[span], self._topic, shadow=True
                 )
-            start += count
         return outgoing
 
     async def close(self) -> None:
@@ -142,3 +135,9 @@ class Shadow:
             self._busy.cancel()
             await asyncio.wait([self._busy])
         self._thread.shutdown(wait=True)
+
+
+def _different(parts: Sequence[ClassifiedPart], followed: Followed) -> int:
+    """Return the number of windows on which the models differ; windows that are not new are no fault for both."""
+    pairs = zip(parts, followed.probabilities, strict=True)
+    return sum(int((part.probabilities.argmax(axis=1) != one.argmax(axis=1)).sum()) for part, one in pairs)

@@ -272,6 +272,11 @@ class LineStates:
         self._partitions: dict[Partition, PartitionStates] = {}
         self._assignment = 0
 
+    @property
+    def assignment(self) -> int:
+        """Return the number of the assignment; the slots of lines are valid within one assignment."""
+        return self._assignment
+
     def forget(self) -> None:
         """Forget all states on a new assignment: another worker may have changed them since."""
         self._partitions.clear()

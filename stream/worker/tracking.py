@@ -47,7 +47,7 @@ class WindowTracker:
             batch.events.append((event, entry.record.timestamp))
         if settings.window_classes:
             topic = settings.topic_window_classes
-            for entry in _new_windows(decoded.records, part.ordered, spec):
+            for entry in new_windows(decoded.records, part.ordered, spec):
                 span = slice(entry.first, entry.first + entry.count)
                 classes = tracked.classes[span]
                 answers = window_classes(entry, spec, batch.model_id, classes, probabilities[span], topic)
@@ -58,7 +58,7 @@ class WindowTracker:
         batch.states.setdefault(part.fetched.partition.partition, {}).update(changes)
 
 
-def _new_windows(records: Sequence[LineWindows], ordered: Ordered, spec: SignalSpec) -> Iterator[LineWindows]:
+def new_windows(records: Sequence[LineWindows], ordered: Ordered, spec: SignalSpec) -> Iterator[LineWindows]:
     """Yield the records without the windows whose classes were published before."""
     for entry, skip in zip(records, ordered.skips, strict=True):
         if skip == entry.count:

@@ -159,8 +159,7 @@ async def test_a_slow_candidate_is_not_waited_for_and_what_it_misses_is_counted(
 
 async def test_it_is_skipped_while_windows_wait() -> None:
     async with beside(Candidate()) as found:
-        windows = np.zeros((3, *SPEC.window_shape), np.float32)
-        found.shadow.offer([], windows, class_probabilities([0, 0, 0], SPEC), behind=True)
+        await found.offer(marked_record("l", ONSET, SPEC), behind=True)
         assert found.counted() == {"skipped": 3}
 
 
