@@ -12,7 +12,7 @@ import numpy as np
 
 from domains.powerline.data.classdata import Split, read_classdata, split_classdata
 from domains.powerline.recipes.instant import REFERENCE, fit_reference
-from model.architectures import ARCHITECTURES
+from model.architectures import ARCHITECTURES, memory_units
 from model.artefact import Artefact
 from model.engine import Engine
 from model.frozen import FrozenModel
@@ -22,6 +22,8 @@ from training.data.windows import Windows
 from training.fitting.fit import FitHistory, logits_of, stay_on_one_core
 from training.metrics import window_scores
 
+COMPARED = tuple(name for name in ARCHITECTURES if not memory_units(name))
+"""Architectures that classify single instants: a memory needs successive windows, which the file does not have."""
 # Number of single windows classified to time the engine; one delay does not shift the median of this many.
 TIMED_WINDOWS = 300
 
@@ -65,7 +67,7 @@ def compare(
     data: Path,
     seed: int,
     epochs: int = REFERENCE.epochs,
-    architectures: Sequence[str] = ARCHITECTURES,
+    architectures: Sequence[str] = COMPARED,
     on_epoch: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Train every architecture on both splits with the same options, scaled by the training part's statistics.

@@ -33,13 +33,13 @@ def compare(
     import os
 
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    from domains.powerline.recipes.architecture_comparison import COMPARED
     from domains.powerline.recipes.architecture_comparison import compare as run
-    from model.architectures import ARCHITECTURES
     from training.errors import TrainingError
 
     if out is not None and not out.parent.is_dir():
         raise TrainingError(f"{out}: the folder {out.parent} does not exist: create it first")
-    with progress_bar("reading", 2 * len(ARCHITECTURES) * epochs, quiet=quiet) as bar:
+    with progress_bar("reading", 2 * len(COMPARED) * epochs, quiet=quiet) as bar:
         found = run(data, seed, epochs, on_epoch=lambda name: bar.update(name, advance=1))
     print_table(_table(found))
     if out is not None:

@@ -11,11 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from domains.powerline.data.classdata import read_classdata, split_classdata
-from domains.powerline.recipes.architecture_comparison import Comparison, compare
+from domains.powerline.recipes.architecture_comparison import COMPARED, Comparison, compare
 from domains.powerline.recipes.instant import REFERENCE, fit_reference
 from faultline.cli import app
 from faultline.cli.commands import register
-from model.architectures import ARCHITECTURES
 from model.spec import load_spec
 from training.errors import DataSetError
 from training.fitting.fit import logits_of
@@ -61,7 +60,7 @@ def test_faultline_compare_prints_one_row_per_architecture_and_writes_json(rows:
     result = CliRunner().invoke(app, ["compare", "--data", str(rows), "--epochs", "2", "--out", str(out)])
     assert result.exit_code == 0, result.output
     found = Comparison.model_validate_json(out.read_text())
-    assert [row.architecture for row in found.outcomes] == list(ARCHITECTURES)
+    assert [row.architecture for row in found.outcomes] == list(COMPARED)
     for row in found.outcomes:
         line = next(line for line in result.output.splitlines() if f" {row.architecture} " in line)
         assert f" {row.parameters:,} " in line
