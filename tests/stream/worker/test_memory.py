@@ -14,6 +14,7 @@ from model.engine import Engine
 from model.spec import load_spec
 from stream.detection.decode import decode_batch
 from stream.detection.line_state import decode_state
+from stream.detection.warmth import WARM_WINDOWS
 from stream.windowing import encode_windows
 from tests.model.model_samples import artefact_of, windows_of
 from tests.stream.doubles import (
@@ -257,16 +258,22 @@ async def test_a_model_without_a_memory_replaces_the_records_of_one_with_a_memor
         ]
 
 
-async def test_another_model_begins_cold() -> None:
+async def test_another_model_begins_cold_and_takes_over_when_it_is_warm() -> None:
     async with rig(engine=CountingClassifier(SPEC)) as ours:
         await ours.submit(marked_record("l", [0] * 4, SPEC))
         await ours.pipeline.drain()
         ours.pipeline.swap(CountingClassifier(SPEC, "model-b"))
-        await ours.submit(marked_record("l", [0] * 2, SPEC, sequence=4, offset=1))
-        await ours.pipeline.drain()
-        state = decode_state(ours.broker.sent[-1].value or b"")
-        assert (state.memory_of, state.sequence) == ("model-b", 5)
-        assert state.memory == _memory_after(CountingClassifier(SPEC), marked_record("l", [0, 0], SPEC, sequence=4))
+        for offset, (sequence, count) in enumerate([(4, WARM_WINDOWS), (4 + WARM_WINDOWS, 2)], start=1):
+            await ours.submit(marked_record("l", [0] * count, SPEC, sequence=sequence, offset=offset))
+            await ours.pipeline.drain()
+        states = [decode_state(sent.value or b"") for sent in ours.broker.sent]
+        assert [(state.memory_of, state.sequence) for state in states] == [
+            ("model-a", 3),
+            ("model-a", 3 + WARM_WINDOWS),
+            ("model-b", 5 + WARM_WINDOWS),
+        ]
+        since_swap = marked_record("l", [0] * (WARM_WINDOWS + 2), SPEC, sequence=4)
+        assert states[-1].memory == _memory_after(CountingClassifier(SPEC), since_swap)
 
 
 # Bounds --------------------------------------------------------------------------------------------------------------

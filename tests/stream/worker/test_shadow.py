@@ -15,11 +15,17 @@ from numpy.typing import NDArray
 
 from faultline.testing import FakeClassifier, class_probabilities
 from stream.contract import Outgoing
+from stream.detection.decode import decode_batch
+from stream.detection.following import Following
+from stream.detection.order import Positions
 from stream.worker.metrics import WorkerMetrics
+from stream.worker.micro_batch import ClassifiedPart
+from stream.worker.offsets import FetchedBatch
 from stream.worker.shadow import Shadow
-from tests.stream.doubles import NumberlessClassifier, RaisingClassifier, marked_record, until
+from stream.worker.state_store import PartitionStates
+from tests.stream.doubles import CountingClassifier, NumberlessClassifier, RaisingClassifier, marked_record, until
 from tests.stream.model_samples import SPEC
-from tests.stream.worker.test_pipeline import ONE, ONSET, Rig, rig
+from tests.stream.worker.test_pipeline import ONE, ONSET, ZERO, Rig, rig
 
 AG, BG = SPEC.class_index("AG"), SPEC.class_index("BG")
 
@@ -51,6 +57,8 @@ class Beside:
         self.published: list[Outgoing] = []
         self.refuse = refuse
         self.shadow = Shadow(SPEC, self.metrics, topic=topic, publish=self._publish)
+        self.positions = Positions(SPEC)
+        self.champion = Following(CountingClassifier(SPEC), SPEC.none_index, len(SPEC.classes))
         self.rig: Rig
 
     async def _publish(self, records: Sequence[Outgoing]) -> None:
@@ -63,6 +71,17 @@ class Beside:
         outcomes = ("same", "different", "skipped", "failed")
         found = {name: read("faultline_shadow_windows_total", {"outcome": name}) for name in outcomes}
         return {name: count for name, count in found.items() if count}
+
+    async def offer(self, *records: Any, behind: bool = False) -> None:
+        """Offer a micro-batch of one partition as the pipeline does, and wait for the answer."""
+        batch = decode_batch(records, SPEC, max_bytes=1 << 20)
+        ordered = self.positions.order(batch, {})
+        followed = self.champion.follow(batch, ordered)
+        (probabilities,), (memories,) = followed.probabilities, followed.memories
+        fetched, states = FetchedBatch(ZERO, list(records)), PartitionStates("faultline", spec=SPEC)
+        part = ClassifiedPart(fetched, batch, states, ordered, probabilities, memories)
+        self.shadow.offer([part], behind=behind)
+        await until(lambda: self.shadow._busy is None or self.shadow._busy.done())
 
     def answers(self) -> list[dict[str, Any]]:
         return [msgspec.msgpack.decode(record.value or b"") for record in self.published]
@@ -187,3 +206,85 @@ async def test_another_candidate_takes_over_and_the_former_is_closed_after_its_a
         await found.rig.pipeline.drain()
         await until(lambda: len(found.answers()) == 2)
         assert [answer["model_id"] for answer in found.answers()] == ["former", "latter"]
+
+
+# Memory --------------------------------------------------------------------------------------------------------------
+
+
+class Remembering(CountingClassifier):
+    """A candidate with a memory, whose answers show every window that it has followed."""
+
+    def close(self) -> None: ...
+
+
+def since(*records: Any) -> list[bytes]:
+    """Return the probabilities of successive records of a model that begins with the first one."""
+    positions = Positions(SPEC)
+    following = Following(CountingClassifier(SPEC), SPEC.none_index, len(SPEC.classes))
+    batches = [decode_batch([one], SPEC, max_bytes=1 << 20) for one in records]
+    answers = [following.follow(batch, positions.order(batch, {})).probabilities[0] for batch in batches]
+    return [one.astype("<f4").tobytes() for one in answers]
+
+
+async def test_it_has_its_own_memory_which_is_cold_at_its_start() -> None:
+    records = [marked_record("l", [0] * 4, SPEC, sequence=4 * number, offset=number) for number in range(5)]
+    async with beside(None) as found:
+        await found.offer(*records[:2])
+        found.shadow.use(Remembering(SPEC, "candidate"))
+        for one in records[2:]:
+            await found.offer(one)
+        assert [answer["probabilities"] for answer in found.answers()] == since(*records[2:])
+
+
+async def test_lines_whose_windows_it_left_out_begin_cold_again_and_no_others() -> None:
+    one, other = (
+        [marked_record(line, [0] * 4, SPEC, sequence=4 * number, offset=number) for number in range(4)] for line in "lm"
+    )
+    async with beside(Remembering(SPEC, "candidate")) as found:
+        await found.offer(one[0], other[0])
+        await found.offer(one[1], behind=True)
+        await found.offer(one[2], other[1])
+        await found.offer(one[3], other[2])
+        answers = [answer["probabilities"] for answer in found.answers()]
+        assert answers[0::2] == [*since(one[0]), *since(*one[2:])]
+        assert answers[1::2] == since(*other[:3])
+        assert found.counted() == {"same": 24, "skipped": 4}
+
+
+async def test_a_memory_is_not_taken_for_that_of_another_window_of_the_same_number() -> None:
+    # While the candidate leaves windows out, the source restarts its count and reaches the same number again.
+    first, again = (marked_record("l", [0] * 4, SPEC, offset=offset) for offset in (0, 1))
+    follows = marked_record("l", [0] * 4, SPEC, sequence=4, offset=2)
+    async with beside(Remembering(SPEC, "candidate")) as found:
+        await found.offer(first)
+        found.positions.forget(["l"])
+        await found.offer(again, behind=True)
+        await found.offer(follows)
+        assert [answer["probabilities"] for answer in found.answers()] == [*since(first), *since(follows)]
+
+
+async def test_windows_that_are_repeated_are_neither_counted_nor_published_again() -> None:
+    first, overlap = marked_record("l", [0] * 4, SPEC), marked_record("l", [0] * 4, SPEC, sequence=2, offset=1)
+    async with beside(Remembering(SPEC, "candidate")) as found:
+        for one in (first, first, overlap):
+            await found.offer(one)
+        assert [(answer["sequence"], answer["count"]) for answer in found.answers()] == [(0, 4), (4, 2)]
+        assert found.counted() == {"same": 6}
+        both = since(first, marked_record("l", [0] * 2, SPEC, sequence=4))
+        assert [answer["probabilities"] for answer in found.answers()] == both
+
+
+async def test_after_a_failure_its_lines_begin_cold() -> None:
+    class FailingOnce(Remembering):
+        def follow(self, *arguments: Any) -> Any:
+            answer = super().follow(*arguments)
+            if len(self.calls) == 2:
+                raise MemoryError("no room for the batch")
+            return answer
+
+    records = [marked_record("l", [0] * 4, SPEC, sequence=4 * number, offset=number) for number in range(4)]
+    async with beside(FailingOnce(SPEC, "candidate")) as found:
+        for one in records:
+            await found.offer(one)
+        assert [answer["probabilities"] for answer in found.answers()] == [*since(records[0]), *since(*records[2:])]
+        assert found.counted() == {"same": 12, "failed": 4}
