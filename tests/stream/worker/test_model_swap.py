@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from numpy.typing import NDArray
 
 from faultline.testing import FakeClassifier
 from model.artefact import Artefact
 from model.artefact.signing import Ed25519PrivateKey
 from model.errors import ShapeArtefactError
+from stream.detection.warmth import WARM_WINDOWS
 from stream.errors import WorkerError
 from stream.registry.records import ModelRecord, archive_key, champion_key, shadow_key
 from stream.worker.model_swap import ModelSwap
 from stream.worker.shadow import Shadow
-from tests.stream.doubles import marked_record, until
+from tests.stream.doubles import CountingClassifier, marked_record, until
 from tests.stream.model_samples import MAX_BYTES, SPEC, model_record, small_artefact
 from tests.stream.worker.test_pipeline import ONSET, Rig, rig
 
@@ -59,29 +61,53 @@ class Network(FakeClassifier):
         self.closed = True
 
 
+class Remembering(CountingClassifier):
+    """An engine with a memory that can be closed, and must not be called afterwards."""
+
+    closed = False
+    failing = False
+
+    def follow(self, *arguments: Any) -> Any:
+        assert not self.closed
+        if self.failing:
+            raise MemoryError("no room for the batch")
+        return super().follow(*arguments)
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class Workshop:
     """Build engines and remember them."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Network] | type[Remembering] = Network) -> None:
+        self.kind = kind
         self.built: list[tuple[str, str | None, bool]] = []
-        self.engines: dict[str, Network] = {}
+        self.engines: dict[str, Any] = {}
 
-    def __call__(self, artefact: Artefact, like: Any, *, shadow: bool) -> Network:
+    def __call__(self, artefact: Artefact, like: Any, *, shadow: bool) -> Any:
         if artefact.model_id == UNBUILDABLE.model_id:
             raise ShapeArtefactError("needs tensor 'gru/kernel'")
         if artefact.model_id == RAISING.model_id:
             raise MemoryError("no room")
         self.built.append((artefact.model_id, None if like is None else like.model_id, shadow))
-        engine = self.engines[artefact.model_id] = Network(SPEC, artefact.model_id)
+        engine = self.engines[artefact.model_id] = self.kind(SPEC, artefact.model_id)
         return engine
 
 
 class Bench:
     """A model swap between a given topic and a real pipeline."""
 
-    def __init__(self, topic: Topic, *keys: Ed25519PrivateKey, default: Artefact | None = DEFAULT) -> None:
+    def __init__(
+        self,
+        topic: Topic,
+        *keys: Ed25519PrivateKey,
+        default: Artefact | None = DEFAULT,
+        kind: type[Network] | type[Remembering] = Network,
+    ) -> None:
         self.topic = topic
-        self.workshop = Workshop()
+        self.workshop = Workshop(kind)
+        self.sequence = 0
         self.swap = ModelSwap(
             topic,  # type: ignore[arg-type]
             SPEC,
@@ -108,6 +134,22 @@ class Bench:
         await self.rig.pipeline.drain()
         return str(next(event["model_id"] for event in reversed(self.rig.events()) if event["line"] == line))
 
+    async def send(self, windows: int = 4) -> None:
+        """Send quiet windows of one line, and wait until a successor has followed them."""
+        await self.rig.submit(marked_record("l", [0] * windows, SPEC, sequence=self.sequence, offset=self.sequence))
+        self.sequence += windows
+        await self.rig.pipeline.drain()
+        await self.rig.pipeline.engine_idle()
+
+    def in_use(self, artefact: Artefact) -> bool:
+        """Return True if the metrics, the pipeline and the engine say that a model is in use."""
+        info = self.counted("faultline_model_info", model_id=artefact.model_id, spec="line")
+        return (
+            info == 1
+            and self.rig.pipeline.model_id == artefact.model_id
+            and not self.workshop.engines[artefact.model_id].closed
+        )
+
     def counted(self, name: str, **labels: str) -> float:
         return self.swap.metrics.registry.get_sample_value(name, labels) or 0.0
 
@@ -121,9 +163,12 @@ async def _nobody(records: Any) -> None:
 
 @asynccontextmanager
 async def working(
-    *records: ModelRecord, keys: tuple[Ed25519PrivateKey, ...] = (), default: Artefact | None = DEFAULT
+    *records: ModelRecord,
+    keys: tuple[Ed25519PrivateKey, ...] = (),
+    default: Artefact | None = DEFAULT,
+    kind: type[Network] | type[Remembering] = Network,
 ) -> AsyncIterator[Bench]:
-    bench = Bench(Topic(*records), *keys, default=default)
+    bench = Bench(Topic(*records), *keys, default=default, kind=kind)
     engine = await bench.swap.choose_initial()
     async with rig(engine=engine) as bench.rig:
         following = asyncio.create_task(bench.swap.follow(bench.rig.pipeline, bench.shadow))
@@ -317,3 +362,116 @@ async def test_a_shadow_comes_and_goes_and_the_champion_stays() -> None:
         await until(lambda: bench.shadow.model_id is None)
         assert bench.counted("faultline_shadow_info", model_id=TWO.model_id, spec="line") == 0
         assert await bench.classified_by() == DEFAULT.model_id
+
+
+# Swaps with a memory -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Return what is logged, and let no warm-up end by its bound."""
+    monkeypatch.setattr("stream.worker.succession.WARMING_S", 3600.0)
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+def told(logs: list[Any]) -> list[tuple[str, str]]:
+    """Return the log lines about models, with the model."""
+    return [(line["event"], line["model_id"]) for line in logs if line["event"].startswith("model-")]
+
+
+async def test_a_new_champion_warms_and_is_counted_when_it_takes_over(logs: list[Any]) -> None:
+    async with working(kind=Remembering) as bench:
+        await bench.send()
+        await bench.put(model_record(CHAMPION, ONE))
+        await until(lambda: ("model-warming", ONE.model_id) in told(logs))
+        await bench.send(WARM_WINDOWS - 1)
+        assert bench.in_use(DEFAULT)
+        assert bench.counted("faultline_model_swaps_total") == 0
+        await bench.send(1)
+        assert bench.in_use(ONE)
+        assert bench.counted("faultline_model_swaps_total") == 1
+        await until(lambda: bench.workshop.engines[DEFAULT.model_id].closed)
+        await bench.send()
+        assert told(logs)[1:] == [("model-warming", ONE.model_id), ("model-swapped", ONE.model_id)]
+        (swapped,) = (line for line in logs if line["event"] == "model-swapped")
+        assert (swapped["former"], swapped["by"], swapped["reason"]) == (DEFAULT.model_id, "tester", "test")
+        assert (swapped["lines"], swapped["cold_lines"], swapped["followed_from"]) == (1, 0, {0: 4})
+
+
+async def test_of_two_champions_the_newer_takes_over_and_the_older_is_closed(logs: list[Any]) -> None:
+    async with working(kind=Remembering) as bench:
+        await bench.send()
+        await bench.put(model_record(CHAMPION, ONE))
+        await bench.send()
+        await bench.put(model_record(CHAMPION, ONE, offset=1), model_record(CHAMPION, TWO, offset=2))
+        await until(lambda: ("model-warming", TWO.model_id) in told(logs))
+        await until(lambda: bench.workshop.engines[ONE.model_id].closed)
+        await bench.send(WARM_WINDOWS)
+        assert bench.in_use(TWO)
+        assert bench.counted("faultline_model_swaps_total") == 1
+        assert bench.counted("faultline_model_info", model_id=ONE.model_id, spec="line") == 0
+        assert told(logs)[1:] == [
+            ("model-warming", ONE.model_id),
+            ("model-already-warming", ONE.model_id),
+            ("model-dropped", ONE.model_id),
+            ("model-warming", TWO.model_id),
+            ("model-swapped", TWO.model_id),
+        ]
+
+
+async def test_a_rollback_during_the_warm_up_keeps_the_model_in_use(logs: list[Any]) -> None:
+    async with working(model_record(CHAMPION, ONE), kind=Remembering) as bench:
+        await bench.send()
+        await bench.put(model_record(CHAMPION, TWO), model_record(CHAMPION, ONE, offset=1))
+        await until(lambda: ("model-already-in-use", ONE.model_id) in told(logs))
+        await until(lambda: bench.workshop.engines[TWO.model_id].closed)
+        await bench.send(2 * WARM_WINDOWS)
+        assert bench.in_use(ONE)
+        assert bench.counted("faultline_model_swaps_total") == 0
+
+
+async def test_a_bad_record_does_not_end_a_warm_up(logs: list[Any]) -> None:
+    async with working(kind=Remembering) as bench:
+        await bench.send()
+        await bench.put(model_record(CHAMPION, ONE), model_record(CHAMPION, UNBUILDABLE, offset=1))
+        await until(lambda: bench.refused("shape") == 1)
+        await bench.send(WARM_WINDOWS)
+        assert bench.in_use(ONE)
+
+
+async def test_a_champion_that_fails_while_it_warms_is_refused_and_may_come_again(logs: list[Any]) -> None:
+    async with working(kind=Remembering) as bench:
+        await bench.send()
+        await bench.put(model_record(CHAMPION, ONE))
+        await until(lambda: ("model-warming", ONE.model_id) in told(logs))
+        failed = bench.workshop.engines[ONE.model_id]
+        failed.failing = True
+        await bench.send(2 * WARM_WINDOWS)
+        assert bench.in_use(DEFAULT)
+        assert bench.refused("failed") == 1
+        assert told(logs)[-1] == ("model-refused", ONE.model_id)
+        await until(lambda: failed.closed)
+        await bench.put(model_record(CHAMPION, ONE, offset=1))
+        await until(lambda: told(logs).count(("model-warming", ONE.model_id)) == 2)
+        await bench.send(WARM_WINDOWS)
+        assert bench.in_use(ONE)
+
+
+async def test_the_default_artefact_warms_when_the_champion_is_taken_back(logs: list[Any]) -> None:
+    async with working(model_record(CHAMPION, ONE), kind=Remembering) as bench:
+        await bench.send()
+        await bench.put(model_record(CHAMPION, None))
+        await until(lambda: ("model-warming", DEFAULT.model_id) in told(logs))
+        assert bench.in_use(ONE)
+        await bench.send(WARM_WINDOWS)
+        assert bench.in_use(DEFAULT)
+
+
+async def test_a_warm_up_delays_neither_shadows_nor_the_end(logs: list[Any]) -> None:
+    async with working(kind=Remembering) as bench:
+        await bench.send()
+        await bench.put(model_record(CHAMPION, ONE), model_record(SHADOW, TWO))
+        await until(lambda: bench.shadow.model_id == TWO.model_id)
+        assert bench.in_use(DEFAULT)
+    assert [engine.closed for engine in bench.workshop.engines.values()] == [True] * 3

@@ -50,8 +50,11 @@ class Line:
         self.ours, self.name, self.partition = ours, name, partition
         self.sequence = 0
 
-    async def send(self, times: int = 1, classes: Sequence[int] = (0,) * BLOCK) -> None:
-        """Send records one after the other, each in a micro-batch of its own."""
+    async def send(self, times: int = 1, classes: Sequence[int] = (0,) * BLOCK, *, follow: bool = True) -> None:
+        """Send records one after the other, each in a micro-batch of its own, and wait for their answers.
+
+        Wait also until a successor has followed them, unless ``follow`` is False.
+        """
         for _ in range(times):
             sent = self.ours.sent.setdefault(self.partition, [])
             one = marked_record(
@@ -66,6 +69,8 @@ class Line:
             sent.append(one)
             await self.ours.submit(one, partition=self.partition)
             await self.ours.pipeline.drain()
+            if follow:
+                await self.ours.pipeline.engine_idle()
 
 
 class Ends(list[SwapEnd]):
@@ -173,7 +178,7 @@ async def test_events_do_not_wait_for_a_successor() -> None:
         line = Line(ours)
         await line.send()
         ours.pipeline.swap(Slow(SPEC, "model-b"))
-        await line.send(classes=ONSET)
+        await line.send(classes=ONSET, follow=False)
         # The micro-batch is acknowledged although the successor has not yet followed it.
         assert [event["state"] for event in ours.events()] == ["onset"]
         assert ours.ledger.committable() == {ZERO: 2}
@@ -247,7 +252,7 @@ async def test_the_bound_takes_effect_between_two_micro_batches(monkeypatch: pyt
         line = Line(ours)
         await line.send()
         ends.of(ours, Slow(SPEC, "model-b"))
-        await line.send()
+        await line.send(follow=False)
         await until(begun.is_set)
         await asyncio.sleep(0.05)
         assert (ours.pipeline.model_id, ends) == ("model-a", [])
@@ -375,7 +380,7 @@ async def test_a_pipeline_stops_during_a_warm_up(short_bound: None) -> None:
 
 @pytest.mark.usefixtures("no_bound")
 async def test_a_hundred_swaps_in_a_row_under_load_lose_repeat_and_mix_nothing() -> None:
-    lines, swaps = "abc", 100
+    lines, swaps = "ab", 100
     ends: list[tuple[str, SwapEnd]] = []
     async with rigged(batch_windows=2 * BLOCK) as ours:
         sent: list[Any] = []
