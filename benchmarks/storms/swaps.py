@@ -4,8 +4,10 @@
 
 Simulated lines are replayed without pause. Models are published one after another between two periods of steady state.
 Every answer is then computed again with the model that it names: an answer of another model, or of two models, counts
-as mixed. Latencies count from the timestamp of a window record to the time at which the broker appended its output. The
-last line is JSON. The exit status is 0 only if no answer is mixed, lost or repeated.
+as mixed. A model with a memory is followed again from the records at which its warm-up began, which the worker logs, so
+a window that was lost, repeated or out of order in a warm-up shows as a mixed answer, too. Latencies count from the
+timestamp of a window record to the time at which the broker appended its output. The last line is JSON. The exit status
+is 0 only if no answer is mixed, lost or repeated.
 """
 
 from __future__ import annotations
@@ -35,8 +37,10 @@ from numpy.typing import NDArray
 from benchmarks.kafka.server import KafkaServer
 from model.artefact import Artefact, shipped
 from model.engine import Engine
-from stream.detection.classify import classify_windows
-from stream.detection.decode import decode_batch
+from model.spec import SignalSpec
+from stream.detection.decode import DecodedBatch, decode_batch
+from stream.detection.following import Following
+from stream.detection.order import Positions
 from tests.delivery.processes.harness import REPOSITORY, Topics, WorkerProcess, read_all, wait_answered, wait_until
 from tests.stream.doubles import record as consumed
 
@@ -44,6 +48,8 @@ FAULTLINE = (sys.executable, "-m", "faultline")
 SETTLED_S = 3.0
 """Time before steady state begins: after the worker is ready, and after the last swap."""
 SWAPS = "faultline_model_swaps_total"
+RECORDS = 512
+"""Number of records that are computed again in one call."""
 SAME = 3e-5
 """Answers of one model differ by less than this: another division into batches changes them by less than 1e-5."""
 
@@ -103,6 +109,12 @@ class Storm:
     swaps: int = 0
     took_ms: list[float] = field(default_factory=list)
     """Times from reading a model's record to its use, from the worker's log."""
+    built_ms: list[float] = field(default_factory=list)
+    """Times from reading a model's record to the beginning of its warm-up."""
+    cold_lines: int = 0
+    """Number of lines that were not yet warm when a model took over, over all swaps."""
+    followed_from: dict[str, dict[int, int]] = field(default_factory=dict)
+    """Offset of the first record that a model followed, by model and partition."""
 
     def swapping(self, at_ms: float) -> bool:
         """Return True if a time lies between the first and the last swap."""
@@ -172,9 +184,22 @@ def storm(
         assert worker.terminate() == 0
     finally:
         worker.kill()
-    lines = (json.loads(line) for line in worker.log.read_text().splitlines() if "model-swapped" in line)
-    found.took_ms = [line["took_ms"] for line in lines]
+    read_log(found, worker.log)
     return found
+
+
+def read_log(found: Storm, log: Path) -> None:
+    """Add what a worker's log tells about the swaps."""
+    for text in log.read_text().splitlines():
+        if '"model-warming"' in text:
+            found.built_ms.append(json.loads(text)["took_ms"])
+        if '"model-swapped"' in text:
+            line = json.loads(text)
+            found.took_ms.append(line["took_ms"])
+            found.cold_lines += line["cold_lines"]
+            found.followed_from[line["model_id"]] = {
+                int(partition): offset for partition, offset in line["followed_from"].items()
+            }
 
 
 @dataclass
@@ -211,39 +236,70 @@ def gather(topics: Topics, artefact: Artefact) -> Answers:
     return found
 
 
-def mixed_answers(found: Answers, models: dict[str, Artefact]) -> tuple[int, float]:
+def mixed_answers(found: Answers, happened: Storm) -> tuple[int, float]:
     """Count the records whose answer is not that of the model it names, and the share where this would be detected.
 
     Every answer is computed again with its model and with the next one. A mixed answer is detectable only if the two
     differ.
     """
+    models = happened.models
     order = list(models)
-    by_model: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for place, named in found.models.items():
-        by_model[named[0]].append(place)
     mixed = seen = 0
     with Engine(models[order[0]]) as first:
-        for model_id, places in by_model.items():
-            windows = _windows(found, places, models[model_id])
-            spec = models[model_id].manifest.spec
-            other = models[order[(order.index(model_id) + 1) % len(order)]]
+        for number, model_id in enumerate(order):
+            places = [place for place, named in found.models.items() if named[0] == model_id]
             answers = []
-            for artefact in (models[model_id], other):
+            for artefact in (models[model_id], models[order[(number + 1) % len(order)]]):
                 with Engine(artefact, like=first) as engine:
-                    answers.append(classify_windows(engine, windows, spec.none_index)[0])
-            start = 0
+                    answers.append(recompute(found, places, happened.followed_from.get(model_id, {}), engine))
             for place in places:
-                span = slice(start, start + len(found.probabilities[place]))
-                mixed += bool(np.abs(answers[0][span] - found.probabilities[place]).max() > SAME)
-                seen += bool(np.abs(answers[0][span] - answers[1][span]).max() > SAME)
-                start = span.stop
+                own, other = (one[place] for one in answers)
+                mixed += _differ(own, found.probabilities[place])
+                seen += _differ(own, other)
     return mixed, seen / max(1, len(found.models))
 
 
-def _windows(found: Answers, places: list[tuple[int, int]], artefact: Artefact) -> NDArray[np.float32]:
+def _differ(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    return one.shape != other.shape or bool(np.abs(one - other).max() > SAME)
+
+
+def recompute(
+    found: Answers, places: Sequence[tuple[int, int]], followed_from: dict[int, int], engine: Engine
+) -> dict[tuple[int, int], NDArray[np.float32]]:
+    """Compute the answers of one model again, and those to the records that it followed before.
+
+    Args:
+        found: content of the topics.
+        places: partitions and offsets of the records that the model answered.
+        followed_from: offset of the first record that the model followed, by partition; it begins with its first answer
+            elsewhere.
+        engine: the model.
+
+    Returns:
+        Probabilities float32 (n, classes) by partition and offset.
+    """
+    spec = engine.spec
+    answers: dict[tuple[int, int], NDArray[np.float32]] = {}
+    for partition in {partition for partition, _ in places}:
+        offsets = [offset for one, offset in places if one == partition]
+        begin, end = min(followed_from.get(partition, offsets[0]), *offsets), max(offsets)
+        stretch = sorted(place for place in found.windows if place[0] == partition and begin <= place[1] <= end)
+        positions, following = Positions(spec), Following(engine, spec.none_index, len(spec.classes))
+        for first in range(0, len(stretch), RECORDS):
+            batch = _decoded(found, stretch[first : first + RECORDS], spec)
+            (probabilities,) = following.follow(batch, positions.order(batch, {})).probabilities
+            for entry in batch.records:
+                answers[partition, entry.record.offset] = probabilities[entry.first : entry.first + entry.count]
+    return answers
+
+
+def _decoded(found: Answers, places: Sequence[tuple[int, int]], spec: SignalSpec) -> DecodedBatch:
     messages = [found.windows[place] for place in places]
-    records = [consumed(message.key(), message.value(), headers=message.headers()) for message in messages]
-    return decode_batch(records, artefact.manifest.spec, max_bytes=1 << 30).windows
+    records = [
+        consumed(message.key(), message.value(), headers=message.headers(), partition=partition, offset=offset)
+        for message, (partition, offset) in zip(messages, places, strict=True)
+    ]
+    return decode_batch(records, spec, max_bytes=1 << 30)
 
 
 def out_of_order(found: Answers, models: dict[str, Artefact]) -> int:
@@ -265,7 +321,7 @@ def percentile(latencies: list[int], share: float) -> float | None:
 
 def result_of(found: Answers, happened: Storm) -> dict[str, Any]:
     """Return the figures of the test."""
-    mixed, told_apart = mixed_answers(found, happened.models)
+    mixed, told_apart = mixed_answers(found, happened)
     times = Counter(len(named) for named in found.models.values())
     event_ids = Counter(event["event_id"] for event, _ in found.events)
     result: dict[str, Any] = {
@@ -280,6 +336,8 @@ def result_of(found: Answers, happened: Storm) -> dict[str, Any]:
         "events": len(event_ids),
         "swap_ms_median": percentile(sorted(int(took) for took in happened.took_ms), 50),
         "swap_ms_max": max(happened.took_ms, default=None),
+        "build_ms_median": percentile(sorted(int(took) for took in happened.built_ms), 50),
+        "cold_lines": happened.cold_lines,
     }
     parts = {"swaps": happened.swapping, "steady": happened.steady}
     kinds = {

@@ -102,7 +102,7 @@ def promote(
     """Make a model the champion of all workers, after verifying its hashes, shapes, spec and size.
 
     The gate is not applied here: the trainer and `faultline report` apply it. The model is signed if
-    FAULTLINE_MODEL_PRIVATE_KEY is set. Workers swap it in between two micro-batches, within a second.
+    FAULTLINE_MODEL_PRIVATE_KEY is set. Workers swap it in between two micro-batches when it is warm, within seconds.
 
     Example: `faultline models promote line.safetensors --reason "trained on the labels of this autumn"`
     """
