@@ -24,8 +24,9 @@ from domains.powerline.simulator.events import BRISK, LineContext, PlannedEvent,
 from domains.powerline.simulator.fault_plans import SPREADS, draw_star
 from domains.powerline.simulator.faults import NONE
 from domains.powerline.simulator.measurement import draw_chains, measure
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, ParameterSweep, draw_networks
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 from domains.powerline.simulator.solver import Command, solve
+from domains.powerline.simulator.sweep import ParameterSweep, draw_networks
 from training.data.episodes import Episodes
 from training.evaluation.conditions.condition import Condition, Trial, Value
 

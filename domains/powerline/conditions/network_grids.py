@@ -7,7 +7,7 @@ from dataclasses import replace
 from domains.powerline.conditions.network import Resimulated
 from domains.powerline.conditions.records import USUAL_MIX, resimulated
 from domains.powerline.conditions.registry import CONDITIONS
-from domains.powerline.simulator.network import ParameterSweep
+from domains.powerline.simulator.sweep import ParameterSweep
 from training.data.episodes import Episodes
 from training.evaluation.conditions.condition import Value
 

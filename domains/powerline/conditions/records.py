@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from domains.powerline.simulator.episodes import ScenarioMix, simulate, simulate_lives
 from domains.powerline.simulator.events import cycles
 from domains.powerline.simulator.measurement import Faulty, Instruments
-from domains.powerline.simulator.network import ParameterSweep
+from domains.powerline.simulator.sweep import ParameterSweep
 from training.data.episodes import Episodes
 
 LENGTH_CYCLES = 24.0  # most faults are cleared, and most lines reclosed, before the record ends

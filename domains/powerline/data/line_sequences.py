@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from domains.powerline.simulator.episodes import HARDER_MIX, ScenarioMix, simulate_lives
 from domains.powerline.simulator.measurement import EXTENDED, USUAL, Instruments, draw_chains, measure, renamed
-from domains.powerline.simulator.network import LOWEST_KV, SAMPLES_PER_CYCLE, ParameterSweep
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
+from domains.powerline.simulator.sweep import LOWEST_KV, ParameterSweep
 from model.spec import SignalSpec
 from stream.windowing import cut_windows
 from training.data.classifier import Classifier

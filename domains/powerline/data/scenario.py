@@ -17,8 +17,9 @@ from domains.powerline.simulator.events import LIFELIKE, LineContext, PlannedEve
 from domains.powerline.simulator.fault_plans import FAULT_CLASSES, SPREADS, fault
 from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.measurement import Instruments, draw_chains, measure
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, draw_networks
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network
 from domains.powerline.simulator.solver import solve
+from domains.powerline.simulator.sweep import draw_networks
 from stream.detection.truth import injected_faults
 from training.data.episodes import Event, Scenario
 from training.errors import TrainingError

@@ -12,8 +12,9 @@ from domains.powerline.simulator.events import BRISK, Builder, LineContext, Plan
 from domains.powerline.simulator.fault_plans import FAULT_CLASSES, RESISTANCE_OHM, SPREADS, fault
 from domains.powerline.simulator.harder_faults import arcing, fault_in_swing, incipient
 from domains.powerline.simulator.measurement import USUAL, Instruments, draw_chains, measure, renamed
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, ParameterSweep, draw_networks
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network
 from domains.powerline.simulator.solver import Plan, solve
+from domains.powerline.simulator.sweep import ParameterSweep, draw_networks
 from domains.powerline.simulator.swings import HARDER_NON_FAULTS
 from training.data.episodes import Episodes
 

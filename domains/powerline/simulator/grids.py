@@ -6,15 +6,13 @@ Every function returns other networks and does not change its arguments.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from domains.powerline.simulator.matrices import ROTATION, Array, positive_and_zero, sequence_matrix
-
-if TYPE_CHECKING:
-    from domains.powerline.simulator.network import Network
+from domains.powerline.simulator.network import Network
 
 DETUNING = (-0.1, 0.15)  # relative deviation of a coil's current from that of the capacitance; mostly overcompensated
 COIL_DAMPING = (0.01, 0.04)  # resistance of a coil relative to its reactance

@@ -35,8 +35,8 @@ def zero_shot(
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from training.errors import TrainingError
-    from training.evaluation.zero_shot import zero_shot as run
     from training.recipe import TrainOptions, named_recipe
+    from training.zero_shot import zero_shot as run
 
     if json_out is not None and not json_out.parent.is_dir():
         raise TrainingError(f"{json_out}: the folder {json_out.parent} does not exist: create it first")

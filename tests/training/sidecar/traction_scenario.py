@@ -16,8 +16,9 @@ from domains.powerline.simulator.drive import Drive
 from domains.powerline.simulator.episodes import plan_of
 from domains.powerline.simulator.events import PlannedEvent
 from domains.powerline.simulator.measurement import Instruments, draw_chains, measure
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, draw_networks
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 from domains.powerline.simulator.solver import solve
+from domains.powerline.simulator.sweep import draw_networks
 from model.artefact import Artefact, build_model
 from model.spec import SignalSpec
 from stream.contract import NS_PER_S, FaultEvent, SourceRecord

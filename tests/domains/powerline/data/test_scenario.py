@@ -12,8 +12,9 @@ from domains.powerline.simulator.events import BRISK, LineContext
 from domains.powerline.simulator.fault_plans import FAULT_CLASSES, fault
 from domains.powerline.simulator.faults import CLASSES, classes_of, conductance, phases_of, star
 from domains.powerline.simulator.imperfections import saturate
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, draw_networks
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 from domains.powerline.simulator.solver import Plan, solve
+from domains.powerline.simulator.sweep import draw_networks
 from model.spec import load_spec
 from stream.detection.truth import injected_faults
 from training.errors import TrainingError

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from domains.powerline.simulator.faults import star
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, ParameterSweep, draw_networks
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network
 from domains.powerline.simulator.solver import solve
+from domains.powerline.simulator.sweep import ParameterSweep, draw_networks
 from tests.domains.powerline.simulator.test_physics import last_cycle_phasors, nodal_phasors, with_fault
 
 N = 8

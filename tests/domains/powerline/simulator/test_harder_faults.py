@@ -13,8 +13,9 @@ from domains.powerline.simulator.events import BRISK, LineContext
 from domains.powerline.simulator.faults import CLASSES
 from domains.powerline.simulator.harder_faults import arcing, fault_in_swing, incipient
 from domains.powerline.simulator.measurement import EXTENDED
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, ParameterSweep, draw_networks
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 from domains.powerline.simulator.solver import solve
+from domains.powerline.simulator.sweep import ParameterSweep, draw_networks
 from domains.powerline.simulator.swings import reactor
 
 N, START = 30, 64

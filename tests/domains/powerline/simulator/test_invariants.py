@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from domains.powerline.simulator.discretise import Switches, step_matrices
 from domains.powerline.simulator.drive import Sag
 from domains.powerline.simulator.faults import CLASSES, classes_of, star
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, ParameterSweep, draw_networks
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network
 from domains.powerline.simulator.solver import Command, Plan, Waveforms, solve
+from domains.powerline.simulator.sweep import ParameterSweep, draw_networks
 
 N = 3  # lines in each example
 INCEPTION, LENGTH = 40, 160

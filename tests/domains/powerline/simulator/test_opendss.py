@@ -13,8 +13,9 @@ import pytest
 from scipy.signal import butter, sosfreqz
 
 from domains.powerline.simulator.faults import CLASSES, star
-from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network, ParameterSweep, draw_networks
+from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network
 from domains.powerline.simulator.solver import FILTER_CORNER, Command, Plan, solve
+from domains.powerline.simulator.sweep import ParameterSweep, draw_networks
 
 dss: Any = pytest.importorskip("opendssdirect", reason="the oracle needs OpenDSSDirect.py (the dev extra)")
 

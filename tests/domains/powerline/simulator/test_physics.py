@@ -7,8 +7,9 @@ import pytest
 from scipy.signal import butter, sosfreqz
 
 from domains.powerline.simulator.faults import CLASSES, star
-from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network, ParameterSweep, draw_networks
+from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network
 from domains.powerline.simulator.solver import FILTER_CORNER, Command, Plan, solve
+from domains.powerline.simulator.sweep import ParameterSweep, draw_networks
 
 LAG = np.exp(-2j * np.pi / 3 * np.arange(3))
 SETTLED_CYCLES = 40

@@ -7,8 +7,9 @@ import pytest
 
 from domains.powerline.simulator.episodes import plan_of
 from domains.powerline.simulator.events import BRISK, LineContext, PlannedEvent
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network, draw_networks
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network
 from domains.powerline.simulator.solver import Plan, Waveforms, solve
+from domains.powerline.simulator.sweep import draw_networks
 from domains.powerline.simulator.swings import HARDER_NON_FAULTS, PoleSlip, Reactor, pole_slip, second_circuit
 
 N, START = 8, 64

@@ -12,7 +12,7 @@ from domains.powerline.simulator.disturbances import NON_FAULTS
 from domains.powerline.simulator.episodes import ScenarioMix, simulate
 from domains.powerline.simulator.events import LIFELIKE
 from domains.powerline.simulator.measurement import EXTENDED, HARSH, Faulty, draw_chains
-from domains.powerline.simulator.network import ParameterSweep
+from domains.powerline.simulator.sweep import ParameterSweep
 from training.data.episodes import Episodes
 
 ADDED = {"phase_to_phase", "aron", "residual"}

@@ -15,9 +15,9 @@ from training.data.windows import Windows
 from training.errors import TrainingError
 from training.evaluation.conditions.condition import Conditions
 from training.evaluation.conditions.generic import window_conditions
-from training.evaluation.zero_shot import zero_shot
 from training.recipe import EvaluationOptions, TrainOptions
 from training.window_recipe import WindowRecipe
+from training.zero_shot import zero_shot
 
 SPEC = load_spec("instant")
 
