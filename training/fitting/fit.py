@@ -19,8 +19,6 @@ import keras
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
@@ -32,6 +30,7 @@ from training.fitting.augmentation import Symmetries
 from training.fitting.checkpoint import Checkpoint, State
 from training.fitting.steps import Steps
 from training.metrics import window_scores
+from training.progress import progress_bar
 
 if TYPE_CHECKING:
     from training.fitting.sequence_steps import SequenceSteps
@@ -53,9 +52,9 @@ class FitOptions:
     ``final_rate`` times its peak.
 
     If ``optimiser`` is "muon", a weight matrix is updated equally in all its directions (Jordan et al., "Muon: an
-    optimizer for
-    hidden layers in neural networks", 2024). The last layer and the biases do not need that, so Adam fits them. With
-    the scaling of Liu et al., "Muon is scalable for LLM training" (2025), both use a learning rate of the same size.
+    optimizer for hidden layers in neural networks", 2024). The last layer and the biases do not need that, so Adam
+    fits them. With the scaling of Liu et al., "Muon is scalable for LLM training" (2025), both use a learning rate of
+    the same size.
     """
 
     epochs: int = 20
@@ -298,16 +297,7 @@ class _Display:
 
     def __init__(self, options: FitOptions, steps_per_epoch: int) -> None:
         self._epochs, self._wanted = options.epochs, options.show_progress
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            disable=not (options.show_progress and sys.stderr.isatty()),
-            transient=True,
-            console=Console(stderr=True),
-        )
+        self._bar = progress_bar(wanted=options.show_progress)
         self._task = self._bar.add_task("training", total=options.epochs * steps_per_epoch, state="")
 
     def __enter__(self) -> Self:

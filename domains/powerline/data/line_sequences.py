@@ -75,7 +75,32 @@ KINDS = (
 NATURAL = Kind(ScenarioMix(), ParameterSweep())
 
 
-def training_part(number: int, size: int, spec: SignalSpec, seed: int, folder: Path | None = None) -> Sequences:
+@dataclass(frozen=True)
+class Lives:
+    """Distribution of the lives of a training.
+
+    Attributes:
+        kinds: kinds of lives that the training set's parts take turns with.
+        instruments: instruments that the parts take turns with.
+        worst: instruments of the parts from ``MILD_PARTS`` on.
+        natural: kind of the lives for calibration and test, with events as often as they occur.
+        usual: instruments of the lives for calibration and test.
+    """
+
+    kinds: tuple[Kind, ...] = KINDS
+    instruments: tuple[Instruments, ...] = INSTRUMENTS
+    worst: Instruments = WORST
+    natural: Kind = NATURAL
+    usual: Instruments = USUAL
+
+
+LIVES = Lives()
+"""The lives from which the shipped model learns."""
+
+
+def training_part(
+    number: int, size: int, spec: SignalSpec, seed: int, folder: Path | None = None, lives: Lives = LIVES
+) -> Sequences:
     """Simulate a part of the training set.
 
     Args:
@@ -84,10 +109,12 @@ def training_part(number: int, size: int, spec: SignalSpec, seed: int, folder: P
         spec: spec of the windows.
         seed: seed of the training set; equal seeds give equal parts.
         folder: folder in which parts are kept, so that a resumed training does not simulate them again.
+        lives: distribution of the lives.
     """
     # Instruments change after every round of kinds, so that every kind meets all instruments.
-    instruments = WORST if number >= MILD_PARTS else INSTRUMENTS[number // len(KINDS) % len(INSTRUMENTS)]
-    kind = KINDS[number % len(KINDS)]
+    turn = number // len(lives.kinds) % len(lives.instruments)
+    instruments = lives.instruments[turn] if number < MILD_PARTS else lives.worst
+    kind = lives.kinds[number % len(lives.kinds)]
     own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
     def simulated() -> Sequences:
@@ -130,11 +157,11 @@ def life_sequences(
     return Sequences(samples, labels, weighted_by_interest(weights, shares), numbers)
 
 
-def natural_sequences(n: int, spec: SignalSpec, seed: int, *, steps: int = STEPS) -> Sequences:
-    """Simulate ``n`` sequences of usual lives with usual instruments; weight 1 marks windows fully in one state."""
+def natural_sequences(n: int, spec: SignalSpec, seed: int, *, steps: int = STEPS, lives: Lives = LIVES) -> Sequences:
+    """Simulate ``n`` sequences of natural lives with usual instruments; weight 1 marks windows fully in one state."""
     rng = np.random.default_rng(seed)
-    episodes, _, frequency = _lives(n, rng, spec, NATURAL, steps)
-    chain = draw_chains(n, rng, USUAL)
+    episodes, _, frequency = _lives(n, rng, spec, lives.natural, steps)
+    chain = draw_chains(n, rng, lives.usual)
     samples = measure(episodes.samples, chain, rng, frequency)
     labels, weights = label_windows(renamed(episodes.labels, chain), episodes.settled, spec)
     return Sequences(samples, labels, weights, np.arange(n))

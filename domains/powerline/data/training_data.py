@@ -17,8 +17,10 @@ from domains.powerline.data.hold_out import HELD_OUT, splits
 from domains.powerline.data.line_sequences import (
     INSTRUMENTS,
     KINDS,
+    LIVES,
     PART,
     STEPS,
+    Lives,
     hard_sequences,
     natural_sequences,
     training_part,
@@ -29,6 +31,7 @@ from training.data.episodes import Episodes
 from training.data.sequences import Sequences, samples_of
 from training.data.windows import label_windows, learned_weights
 from training.errors import DataSetError
+from training.progress import progress_bar
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +109,15 @@ def part_sizes(count: int, groups: int = 1) -> list[int]:
     return [size] * (count // size) + ([count % size] if count % size else [])
 
 
-def simulate_training_data(count: int, spec: SignalSpec, seeds: Seeds, folder: Path | None = None) -> TrainingData:
+def simulate_training_data(
+    count: int,
+    spec: SignalSpec,
+    seeds: Seeds,
+    folder: Path | None = None,
+    *,
+    lives: Lives = LIVES,
+    show_progress: bool = False,
+) -> TrainingData:
     """Simulate ``count`` sequences to learn from, and those of validation, calibration and test.
 
     Args:
@@ -114,23 +125,31 @@ def simulate_training_data(count: int, spec: SignalSpec, seeds: Seeds, folder: P
         spec: spec of the windows.
         seeds: seeds of the training.
         folder: folder in which sequences are kept, so that a resumed training does not simulate them again.
+        lives: distribution of the lives.
+        show_progress: True to show a progress bar if standard error is a terminal.
     """
     sizes = part_sizes(count)
     train = []
-    for number, size in enumerate(sizes):
-        train.append(training_part(number, size, spec, seeds.training, folder))
-        log.info("training-sequences-simulated", part=number + 1, of=len(sizes), sequences=sum(map(len, train)))
+    with progress_bar(wanted=show_progress) as bar:
+        task = bar.add_task("simulating", total=count, state="")
+        for number, size in enumerate(sizes):
+            train.append(training_part(number, size, spec, seeds.training, folder, lives))
+            bar.update(task, advance=size, state=f"{sum(map(len, train)):,} sequences")
+    log.info("training-sequences-simulated", sequences=count, parts=len(sizes))
     return TrainingData(
         train,
-        validation_sequences(sizes[0], spec, seeds, folder),
-        *(natural_sequences(EVALUATED_SEQUENCES, spec, seed) for seed in (seeds.calibration, seeds.test)),
+        validation_sequences(sizes[0], spec, seeds, folder, lives),
+        *(natural_sequences(EVALUATED_SEQUENCES, spec, seed, lives=lives) for seed in (seeds.calibration, seeds.test)),
     )
 
 
-def validation_sequences(size: int, spec: SignalSpec, seeds: Seeds, folder: Path | None = None) -> Sequences:
+def validation_sequences(
+    size: int, spec: SignalSpec, seeds: Seeds, folder: Path | None = None, lives: Lives = LIVES
+) -> Sequences:
     """Return sequences of all kinds of lives, a quarter as many as that many parts of ``size`` have."""
-    kinds = range(len(KINDS) * len(INSTRUMENTS))
-    return Sequences.joined([training_part(k, -(-size // 4), spec, seeds.validation, folder) for k in kinds])
+    kinds = range(len(lives.kinds) * len(lives.instruments))
+    own = [training_part(k, -(-size // 4), spec, seeds.validation, folder, lives) for k in kinds]
+    return Sequences.joined(own)
 
 
 def search_among(parts: Sequence[Sequences], spec: SignalSpec) -> Search:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.powerline.data.leave_out import lives_without
 from domains.powerline.data.line_sequences import INSTRUMENTS, KINDS, QUIET, STEPS
 from domains.powerline.data.ood import in_distribution_windows, line_rejection, ood_windows, score_rejection
 from domains.powerline.data.symmetries import LINE_SYMMETRIES
@@ -36,6 +37,7 @@ from training.data.classifier import Classifier, Search
 from training.data.feedback import feedback_scores, split_feedback, weighted_feedback
 from training.data.sequences import Sequences
 from training.data.windows import QUIET_WEIGHT
+from training.errors import TrainingError
 from training.fitting.calibration import Calibration, calibrate, prior_offset
 from training.fitting.defaults import DEFAULT_SEED
 from training.fitting.fit import FitHistory, FitOptions, make_repeatable, sequence_logits_of
@@ -89,6 +91,7 @@ class LineOptions:
     work_dir: Path | None = None  # folder of checkpoints and sequences, from which a killed training resumes
     show_progress: bool = True
     on_epoch: Callable[[FitHistory], None] | None = None  # called after every epoch with the epochs of the fit so far
+    without: tuple[str, ...] = ()  # conditions whose events and instruments no simulated sequence contains
 
     @property
     def command(self) -> str:
@@ -113,8 +116,12 @@ def train_line(options: LineOptions, feedback: Sequences | None = None, warm_sta
 
     Raises:
         DataSetError: the data set cannot be read, does not fit the spec or has too few episodes.
+        TrainingError: a condition of ``options.without`` cannot be left out.
     """
     spec = load_spec("line")
+    if options.data is not None and options.without:
+        raise TrainingError("conditions can be left out of a simulated training only, not of a data set")
+    lives = lives_without(options.without)
     make_repeatable(options.seed)
     if warm_start is None:
         network, normalisation = new_network(options.architecture, spec, options.seed), LINE_NORMALISATION
@@ -123,7 +130,9 @@ def train_line(options: LineOptions, feedback: Sequences | None = None, warm_sta
         options = replace(options, architecture=warm_start.manifest.architecture)
     seeds = Seeds(options.seed)
     if options.data is None:
-        data = simulate_training_data(options.episodes, spec, seeds, options.work_dir)
+        data = simulate_training_data(
+            options.episodes, spec, seeds, options.work_dir, lives=lives, show_progress=options.show_progress
+        )
     else:
         data = read_training_data(options.data, spec, options.seed)
     train = list(data.train)
@@ -174,6 +183,8 @@ def train_line(options: LineOptions, feedback: Sequences | None = None, warm_sta
             metrics["field"] = {"windows": int((parts.train.weights > 0).sum()), "hold_out": scores}
     if warm_start is not None:
         metrics["warm_start"] = warm_start.model_id
+    if options.without:
+        metrics["without"] = list(options.without)
     return artefact(metrics)
 
 

@@ -70,6 +70,7 @@ class LineRecipe(PowerLineRecipe):
     rule = "openxda"
     preparing = "simulating"
     steps = 128
+    leaves_out_conditions = True
 
     @property
     def conditions(self) -> Conditions:
@@ -91,7 +92,7 @@ class LineRecipe(PowerLineRecipe):
         """Train on simulated episodes, or on those of the data set ``options.data``.
 
         Raises:
-            TrainingError: both a data set and a number of episodes are given.
+            TrainingError: both a data set and a number of episodes are given, or a condition cannot be left out.
             DataSetError: the data set cannot be read, does not fit the spec or has too few episodes.
         """
         from domains.powerline.recipes.line import LineOptions, train_line
@@ -113,6 +114,7 @@ class LineRecipe(PowerLineRecipe):
             work_dir=options.work_dir,
             show_progress=options.show_progress,
             on_epoch=options.on_epoch,
+            without=options.without,
         )
         return train_line(asked, cast("Sequences | None", feedback), champion)
 

@@ -43,6 +43,7 @@ class ScenarioMix:
     swinging_share: float = 0.0  # share of faults during a wide swing or a pole slip
     incipient_share: float = 0.0  # share of faults that extinguish by themselves after some milliseconds
     arcing_share: float = 0.0  # share of faults whose arc strikes again in every half cycle
+    evolving_share: float = EVOLVING_SHARE  # share of faults that spread to another phase, if their class can
     plan_fault: FaultPlan | None = None  # plans every fault, in place of the usual plan and these shares
     builders: Mapping[str, Builder] = field(default_factory=dict, hash=False)  # kinds of non-faults beside the usual
 
@@ -72,7 +73,7 @@ def draw_events(
     harder = _harder_fault(line, rng, mix, start, name)
     if harder:
         return harder
-    evolving = name in SPREADS and bool(rng.random() < EVOLVING_SHARE)
+    evolving = name in SPREADS and bool(rng.random() < mix.evolving_share)
     if rng.random() >= mix.disturbed_share:
         return (fault(line, rng, start, name, evolving=evolving, resistance_ohm=mix.resistance_ohm),)
     earlier = max(earliest, start - int(rng.integers(0, 4 * SAMPLES_PER_CYCLE)))
