@@ -1,13 +1,17 @@
-"""Augment windows by symmetries: transformations that turn a labelled window into another correctly labelled one.
+"""Augment training data: by symmetries, and by channels that fail for a while.
 
-In every epoch, each window is transformed by a symmetry drawn at random.
+A symmetry turns a labelled window into another correctly labelled one. In every epoch, each window or sequence is
+transformed by a symmetry drawn at random, and some sequences get an outage.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Symmetries"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Outages", "Symmetries"]
 
 
 @dataclass(frozen=True)
@@ -26,3 +30,39 @@ class Symmetries:
 
     def __len__(self) -> int:
         return len(self.signs)
+
+
+@dataclass(frozen=True)
+class Outages:
+    """Channels that fail for a while, in some sequences.
+
+    Attributes:
+        groups: channels that read zero together.
+        zero_share: share of the sequences in which one of the groups reads zero for a while.
+        zero_samples: shortest and longest duration of that, drawn on a logarithmic scale.
+        held_share: share of the sequences in which all channels keep their value for a while.
+        held_samples: shortest and longest duration of that.
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+    zero_share: float
+    zero_samples: tuple[int, int]
+    held_share: float
+    held_samples: tuple[int, int]
+
+    def applied(self, data: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return a sequence (t, channels), with an outage if one is drawn."""
+        kind = rng.random()
+        zero = kind < self.zero_share
+        if not zero and kind >= self.zero_share + self.held_share:
+            return data
+        shortest, longest = np.log(self.zero_samples if zero else self.held_samples)
+        length = round(float(np.exp(rng.uniform(shortest, longest))))
+        start = int(rng.integers(1 - length, len(data)))
+        span = slice(max(1, start), start + length)
+        data = data.copy()
+        if zero:
+            data[span, list(self.groups[int(rng.integers(len(self.groups)))])] = 0
+        else:
+            data[span] = data[span.start - 1]
+        return data

@@ -26,7 +26,7 @@ from model.spec import SignalSpec
 from stream.windowing import cut_windows
 from training.data.sequences import Sequences
 from training.data.windows import Windows
-from training.fitting.augmentation import Symmetries
+from training.fitting.augmentation import Outages, Symmetries
 from training.fitting.checkpoint import Checkpoint, State
 from training.fitting.steps import Steps
 from training.metrics import window_scores
@@ -68,6 +68,7 @@ class FitOptions:
     select_by: Literal["loss", "accuracy"] = "loss"  # validation score that selects the best epoch
     patience: int | None = None  # training ends after this many epochs without improvement
     symmetries: Symmetries | None = None  # transformations for augmentation, drawn anew every epoch
+    outages: Outages | None = None  # failing channels for augmentation, for a network with a memory
     show_progress: bool = True
 
 
@@ -205,7 +206,8 @@ def fit(
         from training.fitting.sequence_steps import SequenceSteps
 
         sequences = cast("list[Sequences]", parts)
-        steps = SequenceSteps(network, optimiser, sequences, options.batch, options.seed, spec, options.symmetries)
+        augmentation = options.symmetries, options.outages
+        steps = SequenceSteps(network, optimiser, sequences, options.batch, options.seed, spec, *augmentation)
     else:
         steps = Steps(network, optimiser, cast("list[Windows]", parts), options.batch, options.seed, options.symmetries)
     history, best = FitHistory(), network.get_weights()
@@ -282,7 +284,8 @@ def _best_epoch(history: FitHistory, select_by: Literal["loss", "accuracy"]) -> 
 
 def _fingerprint(network: Any, parts: Sequence[Windows | Sequences], options: FitOptions) -> str:
     """Hash everything that determines the result: network, its initial weights, windows and options."""
-    decisive = {key: value for key, value in asdict(options).items() if key != "show_progress"}
+    unused = {"show_progress"} | ({"outages"} if options.outages is None else set())
+    decisive = {key: value for key, value in asdict(options).items() if key not in unused}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     digest.update(network.to_json().encode())
     first = [np.asarray(variable.value) for variable in network.variables]

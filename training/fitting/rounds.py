@@ -16,6 +16,7 @@ from scipy.special import softmax
 from model.spec import SignalSpec
 from training.data.classifier import Classifier, Search
 from training.data.sequences import Sequences
+from training.fitting.augmentation import Outages
 from training.fitting.fit import FitHistory, FitOptions, fit, has_memory, logits_of, sequence_logits_of
 
 
@@ -23,13 +24,15 @@ from training.fitting.fit import FitHistory, FitOptions, fit, has_memory, logits
 class Round:
     """A share of the epochs, with its peak learning rate and the final rate as a fraction of the peak.
 
-    ``part`` is the share of the parts of the training data, from the first on, that the round learns from.
+    ``part`` is the share of the parts of the training data, from the first on, that the round learns from. ``outages``
+    augment it.
     """
 
     share: float
     learning_rate: float
     final_rate: float
     part: float = 1.0
+    outages: Outages | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,13 @@ def fit_rounds(
     hard = train[0].take(np.array([], int))
     histories: list[FitHistory] = []
     for number, (part, epochs) in enumerate(zip(rounds, epochs_of(rounds, options.epochs), strict=True), start=1):
-        how = replace(options, epochs=epochs, learning_rate=part.learning_rate, final_rate=part.final_rate)
+        how = replace(
+            options,
+            epochs=epochs,
+            learning_rate=part.learning_rate,
+            final_rate=part.final_rate,
+            outages=part.outages,
+        )
         checkpoint = checkpoints / f"{spec.name}-round-{number}.npz" if checkpoints else None
         own = train[: max(1, math.ceil(part.part * len(train)))]
         histories.append(fit(network, own, validation, spec, how, checkpoint, on_epoch, beside=hard))

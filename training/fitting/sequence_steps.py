@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from model.spec import SignalSpec
 from training.data.sequences import Sequences
-from training.fitting.augmentation import Symmetries
+from training.fitting.augmentation import Outages, Symmetries
 from training.fitting.memory_gru import all_states
 
 __all__ = ["SequenceSteps", "cut", "sequence_logits"]
@@ -34,6 +34,7 @@ class SequenceSteps:
         seed: determines, together with an epoch's number, the order and the transformations of the sequences.
         spec: spec of the windows.
         symmetries: transformations for augmentation, of whole sequences; None leaves them unchanged.
+        outages: channels that fail for a while, drawn anew in every epoch; None lets none fail.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class SequenceSteps:
         seed: int,
         spec: SignalSpec,
         symmetries: Symmetries | None = None,
+        outages: Outages | None = None,
     ) -> None:
         optimiser.build(network.trainable_variables)
-        self._parts, self._batch, self._seed, self._symmetries = parts, batch, seed, symmetries
+        self._parts, self._batch, self._seed = parts, batch, seed
+        self._symmetries, self._outages = symmetries, outages
         self._starts = np.cumsum([0, *map(len, parts)])
         windows = sum(part.weights.size for part in parts)
         self._mean_weight = sum(float(part.weights.sum(dtype=np.float64)) for part in parts) / windows
@@ -80,14 +83,14 @@ class SequenceSteps:
         forms = rng.integers(0, len(self._symmetries or (0,)), len(order))
         for first in range(0, len(order), self._batch):
             span = slice(first, first + self._batch)
-            loss, gradients = self._gradient(*map(tf.constant, self._gathered(order[span], forms[span])))
+            loss, gradients = self._gradient(*map(tf.constant, self._gathered(order[span], forms[span], rng)))
             self._update(gradients)
             yield 1, float(loss)
 
     def _gathered(
-        self, chosen: NDArray[np.intp], forms: NDArray[np.intp]
+        self, chosen: NDArray[np.intp], forms: NDArray[np.intp], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
-        """Return data, labels and weights of a batch under the transformations ``forms`` (k,)."""
+        """Return data, labels and weights of a batch under the transformations ``forms`` (k,), with outages."""
         first = self._parts[0]
         data = np.zeros((self._batch, *first.data.shape[1:]), np.float32)
         labels = np.zeros((self._batch, first.steps), np.int32)
@@ -101,6 +104,8 @@ class SequenceSteps:
             if kinds is not None:
                 data[row] = data[row][:, list(kinds.channels[form])] * np.float32(kinds.signs[form])
                 labels[row] = np.asarray(kinds.classes[form], np.int32)[labels[row]]
+            if self._outages is not None:
+                data[row] = self._outages.applied(data[row], rng)
         return data, labels, weights
 
 

@@ -38,6 +38,7 @@ from training.data.feedback import feedback_scores, split_feedback, weighted_fee
 from training.data.sequences import Sequences
 from training.data.windows import QUIET_WEIGHT
 from training.errors import TrainingError
+from training.fitting.augmentation import Outages
 from training.fitting.calibration import Calibration, calibrate, prior_offset
 from training.fitting.defaults import DEFAULT_SEED
 from training.fitting.fit import FitHistory, FitOptions, make_repeatable, sequence_logits_of
@@ -59,13 +60,17 @@ LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
 )
 
 # The first round learns from the first parts of the training set. A search repeats those sequences of the next parts
-# that the model gets most wrong, and the second round learns from all of these. The last round adds the parts with the worst
-# instruments, and searches again.
+# that the model gets most wrong, and the second round learns from all of these. The last round adds the parts with the
+# worst instruments, and searches again.
 FIRST_PARTS, MIDDLE_PARTS = 0.42, 0.84
+# In the last round a phase is lost for one to twenty-four cycles, or all channels keep their value for some samples.
+OUTAGES = Outages(
+    groups=((0, 3), (1, 4), (2, 5)), zero_share=0.2, zero_samples=(32, 800), held_share=0.12, held_samples=(2, 80)
+)
 ROUNDS = (
     Round(0.25, 6e-3, 0.3, part=FIRST_PARTS),
     Round(0.5, 6e-3, 0.01, part=MIDDLE_PARTS),
-    Round(0.25, 3e-3, 0.01),
+    Round(0.25, 3e-3, 0.01, outages=OUTAGES),
 )
 # Rounds that start from a trained model: small steps preserve its training.
 WARM_ROUNDS = (Round(0.5, 1e-3, 0.3, part=0.5), Round(0.5, 1e-3, 0.01))
@@ -227,7 +232,7 @@ def fit_line(
         train,
         validation,
         spec,
-        WARM_ROUNDS if warm else ROUNDS,
+        _rounds(options, warm=warm),
         replace(
             LINE_FIT,
             epochs=options.epochs,
@@ -239,6 +244,11 @@ def fit_line(
         checkpoints=options.work_dir,
         on_epoch=options.on_epoch,
     )
+
+
+def _rounds(options: LineOptions, *, warm: bool) -> tuple[Round, ...]:
+    rounds = WARM_ROUNDS if warm else ROUNDS
+    return tuple(replace(one, outages=None) for one in rounds) if {"phase_loss", "gap"} & {*options.without} else rounds
 
 
 def epochs_of_line(epochs: int, *, warm: bool = False) -> int:
