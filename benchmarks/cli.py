@@ -247,8 +247,9 @@ def engine(
 ) -> None:
     """Compare the engine, without a broker, with keras, ONNX Runtime, OpenVINO and bare matrix products.
 
-    The comparison runs twice: with the whole model, and with its GRU alone, without the phasors. It ends with an error
-    if a runtime gives other probabilities than the engine.
+    The comparison runs twice: with the whole model, and with the same network without the phasors. A batch has one
+    window of each of as many lines. The command ends with an error if a runtime gives other probabilities than the
+    engine.
 
     Example: `python -m benchmarks engine --batches 64,1024 --out engine.json`
     """

@@ -1,7 +1,8 @@
 """The contenders of the engine table: our engine and other runtimes, each configured to be fast.
 
 Each contender has several arrangements of threads, calls and shapes, since the fastest one depends on the batch. The
-table uses each contender's fastest arrangement for a batch.
+table uses each contender's fastest arrangement for a batch. A batch has one window of each of as many lines, which
+begin cold.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TITLES = {
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "keras": "keras predict",
-    BOUND: "bound: recurrent matrix products",
+    BOUND: "bound: matrix products",
 }
 
 Array = NDArray[np.float32]
@@ -89,12 +90,15 @@ def _keras(artefact: Artefact) -> Iterator[Arrangement]:
 
     from model.artefact import build_model
 
-    network = build_model(artefact)
-    calibrated = layers.Lambda(lambda logits: ops.softmax(logits / artefact.manifest.temperature))(network.output)
-    model = keras.Model(network.input, calibrated)
+    network, units = build_model(artefact), artefact.manifest.memory_units
+    logits, _ = network.outputs
+    calibrated = layers.Lambda(lambda logits: ops.softmax(logits[:, 0] / artefact.manifest.temperature))(logits)
+    model = keras.Model(network.inputs, calibrated)
 
     def predict(size: int) -> Classify:
-        return lambda windows: model.predict(windows, batch_size=size, verbose=0)
+        return lambda windows: model.predict(
+            [windows[:, None], np.zeros((len(windows), units), np.float32)], batch_size=size, verbose=0
+        )
 
     for size in (32, 256, 1024):
         yield f"batch_size={size}", partial(_for_any_batch, predict(size))
@@ -105,13 +109,20 @@ def _onnxruntime(artefact: Artefact) -> Iterator[Arrangement]:
 
     from benchmarks.engine.onnx import onnx_model
 
-    serialised = onnx_model(artefact)
+    serialised, units = onnx_model(artefact), artefact.manifest.memory_units
 
     def session(threads: int) -> Classify:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         made = onnxruntime.InferenceSession(serialised, options, providers=["CPUExecutionProvider"])
-        return lambda windows: made.run(None, {"windows": windows})[0]
+
+        def call(windows: Array) -> Array:
+            found: Array = made.run(None, {"windows": windows, "memory": np.zeros((len(windows), units), np.float32)})[
+                0
+            ]
+            return found
+
+        return call
 
     cores = _cores()
     whole, single = session(cores), [session(1) for _ in range(cores)]
@@ -128,13 +139,13 @@ def _openvino(artefact: Artefact) -> Iterator[Arrangement]:
 
     from benchmarks.engine.onnx import onnx_model
 
-    core, serialised = openvino.Core(), onnx_model(artefact)
+    core, serialised, units = openvino.Core(), onnx_model(artefact), artefact.manifest.memory_units
     compiled: dict[tuple[int, str], Any] = {}
 
     def request(size: int, hint: str, streams: int, threads: int) -> Classify:
         if (size, hint) not in compiled:
             model = core.read_model(serialised, b"")
-            model.reshape([size, *artefact.manifest.spec.window_shape])
+            model.reshape({"windows": [size, *artefact.manifest.spec.window_shape], "memory": [size, units]})
             # Without f32, OpenVINO may use bfloat16 if the processor supports it.
             options = {
                 "INFERENCE_PRECISION_HINT": "f32",
@@ -143,10 +154,10 @@ def _openvino(artefact: Artefact) -> Iterator[Arrangement]:
                 "INFERENCE_NUM_THREADS": threads,
             }
             compiled[size, hint] = core.compile_model(model, "CPU", options)
-        made = compiled[size, hint].create_infer_request()
+        made, memory = compiled[size, hint].create_infer_request(), np.zeros((size, units), np.float32)
 
         def call(windows: Array) -> Array:
-            found: Array = made.infer([windows], share_inputs=True)[0]
+            found: Array = made.infer([windows, memory], share_inputs=True)[0]
             return found
 
         return call
@@ -162,42 +173,46 @@ def _openvino(artefact: Artefact) -> Iterator[Arrangement]:
 
 
 def _bound(artefact: Artefact) -> Iterator[Arrangement]:
-    """Compute only (n, 64) @ (64, 192) once per sample of the window, without inputs, gates and all other layers."""
+    """Compute only the network's products with its weights, without phasors, activations, gates and transfers."""
     from keras import ops
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+    from benchmarks.engine.onnx import GRU
     from model.engine.compile import compile_call, compute_in_callers
 
     compute_in_callers()
     threadpool_limits(1, "blas")
-    recurrent = artefact.weights["gru/gru_cell/recurrent_kernel"]
-    units, steps = recurrent.shape[0], artefact.manifest.spec.samples
+    names = ("window_1/kernel", "window_2/kernel", f"{GRU}/kernel", f"{GRU}/recurrent_kernel", "head/kernel")
+    kernels = [artefact.weights[name] for name in (*names, "logits/kernel")]
+    widths = [kernel.shape[0] for kernel in kernels]
 
     def numpy_products(_: int, size: int) -> Classify:
-        state, product = np.ones((size, units), np.float32), np.empty((size, recurrent.shape[1]), np.float32)
+        inputs = [np.ones((size, width), np.float32) for width in widths]
+        products = [np.empty((size, kernel.shape[1]), np.float32) for kernel in kernels]
 
         def call(windows: Array) -> Array:
-            for _ in range(steps):
-                np.dot(state, recurrent, out=product)
-            return product
+            for values, kernel, product in zip(inputs, kernels, products, strict=True):
+                np.dot(values, kernel, out=product)
+            return products[-1]
 
         return call
 
-    weights = ops.convert_to_tensor(recurrent.ravel())
+    weights = ops.convert_to_tensor(np.concatenate([kernel.ravel() for kernel in kernels]))
+    starts = np.cumsum([0, *(kernel.size for kernel in kernels)]).tolist()
 
     def xla_products(_: int, size: int) -> Classify:
         def products(windows: Any, parameters: Any) -> tuple[Any]:
-            matrix = ops.reshape(parameters, recurrent.shape)
-            start = ops.reshape(windows, (size, -1))[:, :units]
-            _, product = ops.while_loop(
-                lambda index, _: index < steps,
-                lambda index, state: (index + 1, ops.matmul(state, matrix)[:, :units]),
-                (ops.zeros((), "int32"), start),
-            )
-            return (product,)
+            flat = ops.reshape(windows, (size, -1))
+            total = 0.0
+            for start, kernel in zip(starts, kernels, strict=False):
+                matrix = ops.reshape(parameters[start : start + kernel.size], kernel.shape)
+                # The sums keep the compiler from leaving a product out.
+                total += ops.sum(ops.matmul(flat[:, : kernel.shape[0]], matrix), axis=1, keepdims=True)
+            return (total,)
 
-        compiled = compile_call(products, [(size, *artefact.manifest.spec.window_shape)], weights.shape)
-        return lambda windows: compiled(windows, weights)[0]
+        compiled = compile_call(products, [(size, max(widths))], weights.shape)
+        values = np.ones((size, max(widths)), np.float32)
+        return lambda windows: compiled(values, weights)[0]
 
     cores = _cores()
     for largest in (None, _PIECE):

@@ -1,6 +1,7 @@
 """Export the network as an ONNX graph in the form that is fastest in ONNX runtimes: their own GRU, whole batches.
 
-Keras' exporter converts a GRU to a loop of small operators. A fair comparison needs ONNX's own GRU operator.
+Keras' exporter converts a GRU to a loop of small operators. A fair comparison needs ONNX's own GRU operator. A memory
+is an input of the graph, since a runtime could leave out the products with a constant one.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from domains.powerline import phasors
+from model.architectures import MEMORY_ARCHITECTURE
 from model.artefact import Artefact
 from model.errors import EngineError
 
-__all__ = ["onnx_model"]
+__all__ = ["GRU", "onnx_model"]
 
+GRU = "memory_gru/gru_cell"
+"""Path of the recurrent weights in an artefact."""
 _OPSET = 17
 
 
@@ -49,30 +53,32 @@ class _Graph:
 
 
 def onnx_model(artefact: Artefact) -> bytes:
-    """Return a serialised ONNX model from "windows" float32 (n, samples, channels) to "probabilities" (n, classes).
+    """Return a serialised ONNX model of one window of each of n lines.
+
+    Its inputs are "windows" float32 (n, samples, channels) and "memory" (n, units); its output is "probabilities"
+    (n, classes).
 
     Raises:
-        EngineError: the architecture is not "gru" over the samples of a window.
+        EngineError: the architecture is not "gru-memory".
     """
     manifest = artefact.manifest
-    if manifest.architecture != "gru" or manifest.spec.sequence == "channels":
-        raise EngineError(
-            "the engine table supports only GRUs over the samples of a window: use e.g. the shipped model 'line'"
-        )
+    if manifest.architecture != MEMORY_ARCHITECTURE:
+        raise EngineError("the engine table supports only networks with a memory: use e.g. the shipped model 'line'")
     graph = _Graph()
-    flow = graph.dense(_gru(graph, artefact), _layer(artefact, "hidden"))
+    flow = _newest(graph, artefact)
     if manifest.normalisation.feature_layer == "phasors":
-        measured = _phasors(graph, manifest.spec.samples)
-        for name in sorted(name for name in artefact.weights if name.startswith("measured_") and "kernel" in name):
-            measured = graph.dense(measured, _layer(artefact, name.removesuffix("/kernel")))
-        flow = graph.dense(graph.add("Concat", flow, measured, axis=1), _layer(artefact, "merged"))
+        flow = graph.add("Concat", flow, _phasors(graph, manifest.spec.samples), axis=1)
+    for name in ("window_1", "window_2"):
+        flow = graph.dense(flow, _layer(artefact, name))
+    flow = graph.dense(graph.add("Concat", _gru(graph, artefact, flow), flow, axis=1), _layer(artefact, "head"))
     kernel, bias = _layer(artefact, "logits")
     # The temperature divides the logits, so divide the last layer's weights by it.
     logits = graph.dense(flow, (kernel / manifest.temperature, bias / manifest.temperature), relu=False)
     graph.nodes.append(helper.make_node("Softmax", [logits], ["probabilities"], axis=1))
     windows = helper.make_tensor_value_info("windows", TensorProto.FLOAT, ["n", *manifest.spec.window_shape])
     classes = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(manifest.spec.classes)])
-    made = helper.make_graph(graph.nodes, "line", [windows], [classes], graph.constants)
+    memory = helper.make_tensor_value_info("memory", TensorProto.FLOAT, ["n", manifest.memory_units])
+    made = helper.make_graph(graph.nodes, "line", [windows, memory], [classes], graph.constants)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
     onnx.checker.check_model(model)
     serialised: bytes = model.SerializeToString()
@@ -83,8 +89,9 @@ def _layer(artefact: Artefact, name: str) -> tuple[NDArray[np.float32], NDArray[
     return artefact.weights[f"{name}/kernel"], artefact.weights[f"{name}/bias"]
 
 
-def _gru(graph: _Graph, artefact: Artefact) -> str:
-    normalisation = artefact.manifest.normalisation
+def _newest(graph: _Graph, artefact: Artefact) -> str:
+    """Add the operators of the normalised samples that are new in each window, or of all without a feature layer."""
+    normalisation, spec = artefact.manifest.normalisation, artefact.manifest.spec
     gain = graph.constant(1 / np.asarray(normalisation.scale))
     centred = "windows"
     if any(normalisation.centre):
@@ -92,21 +99,28 @@ def _gru(graph: _Graph, artefact: Artefact) -> str:
     scaled = graph.add("Mul", centred, gain)
     if normalisation.kind == "asinh":
         scaled = graph.add("Asinh", scaled)
-    kernel, recurrent, bias = (
-        artefact.weights[f"gru/gru_cell/{name}"] for name in ("kernel", "recurrent_kernel", "bias")
-    )
+    new = spec.samples if normalisation.feature_layer is None else min(spec.hop, spec.samples)
+    newest = graph.columns(scaled, spec.samples - new, spec.samples)
+    return graph.add("Reshape", newest, graph.constant([-1, new * len(spec.channels)], np.int64))
+
+
+def _gru(graph: _Graph, artefact: Artefact, flow: str) -> str:
+    kernel, recurrent, bias = (artefact.weights[f"{GRU}/{name}"] for name in ("kernel", "recurrent_kernel", "bias"))
+    first = graph.constant([0], np.int64)
     # Keras and ONNX both order the gates z, r, h; ONNX stores the matrices transposed and both biases in one row.
     state = graph.add(
         "GRU",
-        graph.add("Transpose", scaled, perm=[1, 0, 2]),
+        graph.add("Unsqueeze", flow, first),
         graph.constant(kernel.T[None]),
         graph.constant(recurrent.T[None]),
         graph.constant(bias.reshape(1, -1)),
+        "",
+        graph.add("Unsqueeze", "memory", first),
         outputs=2,
         hidden_size=recurrent.shape[0],
         linear_before_reset=1,
     )
-    return graph.add("Squeeze", state, graph.constant([0], np.int64))
+    return graph.add("Squeeze", state, first)
 
 
 def _phasors(graph: _Graph, samples: int) -> str:
@@ -131,7 +145,16 @@ def _phasors(graph: _Graph, samples: int) -> str:
     common = add("Add", root(common), constant(phasors.LEAST_CURRENT))
 
     negative = constant(phasors.NEGATIVE_PART)
-    along, across = (add("Add", columns(part, 9, 10), add("Mul", columns(part, 10, 11), negative)) for part in (re, im))
+
+    def reference(part: str, positive: int) -> str:
+        return add(
+            "Add",
+            columns(part, positive, positive + 1),
+            add("Mul", columns(part, positive + 1, positive + 2), negative),
+        )
+
+    share = add("Div", constant(phasors.CURRENT_PART), common)
+    along, across = (add("Add", reference(part, 9), add("Mul", reference(part, 3), share)) for part in (re, im))
     size = root(add("Add", add("Add", square(along), square(across)), least))
     size = add("Add", size, constant(phasors.LEAST_VOLTAGE))
     along, across = add("Div", along, size), add("Neg", add("Div", across, size))

@@ -30,7 +30,7 @@ def run(
     seconds: float,
     say: Callable[[str], None],
 ) -> tuple[str, list[Table]]:
-    """Measure the model and its GRU without phasors.
+    """Measure the model, and the same network without phasors.
 
     Args:
         artefact: path of the model; the shipped one if None.
@@ -54,9 +54,9 @@ def run(
     spec = used.manifest.spec
     lifelike = sample_windows(spec).lifelike
     windows = np.resize(lifelike, (max(batches), *spec.window_shape))
-    models = {"GRU alone": without_phasors(used)}
+    models = {"network without phasors": without_phasors(used)}
     if used.manifest.normalisation.feature_layer == "phasors":
-        models["GRU and phasors"] = used
+        models["network with phasors"] = used
     before = machine()
     found = [
         measure(

@@ -1,8 +1,7 @@
-"""Compare our engine with keras, ONNX Runtime and OpenVINO, and with the lower bound of a GRU's computing time.
+"""Compare our engine with keras, ONNX Runtime and OpenVINO, and with the lower bound of the network's computing time.
 
-The bound is the time of the bare recurrent matrix products: float32 (batch, 64) @ (64, 192) once per sample of a
-window, by the faster of NumPy's BLAS and XLA, with one caller per core, in whole shares or in cache-sized blocks. It
-excludes the products with the inputs, the gates and every other layer.
+The bound is the time of the network's products with its weights, by the faster of NumPy's BLAS and XLA, with one caller
+per core, in whole shares or in cache-sized blocks. It excludes the phasors, the activations and the gates.
 """
 
 from __future__ import annotations
@@ -70,16 +69,16 @@ class Found:
 
 
 def without_phasors(artefact: Artefact, seed: int = 7) -> Artefact:
-    """Return the network without the phasors: the same trained GRU and hidden layer, then the logits.
+    """Return the network without the phasors: it gets whole windows instead, and keeps the trained GRU.
 
-    The output layer has random weights, since that of the artefact has more inputs. The cost of a window depends only
+    The first layer has random weights, since that of the artefact has other inputs. The cost of a window depends only
     on shapes.
     """
     manifest = artefact.manifest
     normalisation = manifest.normalisation.model_copy(update={"phasors": False})
     model = build(manifest.architecture, manifest.spec, normalisation, seed=seed)
     for weight in model.weights:
-        if not weight.path.startswith("logits/"):
+        if not weight.path.startswith("window_1/"):
             weight.assign(artefact.weights[weight.path])
     return Artefact.from_model(model, manifest.spec, architecture=manifest.architecture, normalisation=normalisation)
 
@@ -99,7 +98,7 @@ def measure(
 
     Args:
         model: name of the model in the table.
-        artefact: a GRU over the samples of a window.
+        artefact: a network with a memory.
         windows: float32 (n, samples, channels), at least as many as the largest batch.
         contenders: names of contenders; our engine and the bound always run.
         batches: numbers of windows per call.

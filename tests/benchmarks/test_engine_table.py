@@ -52,7 +52,7 @@ def test_every_arrangement_of_a_contender_answers_like_our_engine(
 def test_the_graph_is_also_the_network_of_another_centre_without_phasors(windows: np.ndarray) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    plain = artefact_of(shipped("line").manifest.spec)
+    plain = artefact_of(shipped("line").manifest.spec, architecture="gru-memory")
     _, prepare = next(iter(ARRANGEMENTS["onnxruntime"](plain)))
     with Engine(plain, buckets=(64,)) as engine:
         np.testing.assert_allclose(prepare(COUNT)(windows), engine.classify(windows), atol=AGREEMENT)
@@ -61,7 +61,7 @@ def test_the_graph_is_also_the_network_of_another_centre_without_phasors(windows
 def test_without_phasors_the_trained_gru_is_kept(artefact: Artefact) -> None:
     plain = without_phasors(artefact)
     assert plain.manifest.normalisation.feature_layer is None
-    for name in ("gru/gru_cell/kernel", "gru/gru_cell/recurrent_kernel", "hidden/kernel"):
+    for name in ("memory_gru/gru_cell/kernel", "memory_gru/gru_cell/recurrent_kernel", "head/kernel"):
         np.testing.assert_array_equal(plain.weights[name], artefact.weights[name])
 
 
@@ -93,7 +93,7 @@ def test_a_contender_that_cannot_serve_the_model_says_why(windows: np.ndarray) -
     lstm = artefact_of(shipped("line").manifest.spec, architecture="lstm")
     with (
         Contender("onnxruntime", lstm, windows) as contender,
-        pytest.raises(EngineError, match="GRUs over the samples"),
+        pytest.raises(EngineError, match="only networks with a memory"),
     ):
         contender.arrange(1)
 
