@@ -31,18 +31,14 @@ log = structlog.get_logger(__name__)
 
 # Batch sizes on a CPU. From 64 windows on, a core spends its time on arithmetic rather than on the call; more than 512
 # windows gain nothing.
-CPU_BUCKETS = (1, 8, 32, 64, 128, 256, 512)
+CPU_BUCKETS = (1, 8, 64, 256, 512)
 # Batch sizes on a GPU, which is fastest with few and large calls.
 ACCELERATOR_BUCKETS = (1, 32, 256, 1024, 4096)
 
-# Lines and steps of the blocks in which a memory advances: few shapes, since each must be compiled, and at most some
-# 1,000 windows, so that a block stays in a core's cache.
-CPU_BLOCKS = tuple(
-    (lines, steps) for lines in (1, 4, 8, 16, 24, 64, 256) for steps in (1, 4, 16, 64) if lines * steps <= 1024
-)
-ACCELERATOR_BLOCKS = tuple(
-    (lines, steps) for lines in (1, 32, 256, 4096) for steps in (1, 16, 128) if lines * steps <= 8192
-)
+# Lines and largest number of steps of the blocks in which a memory advances: few shapes, since each must be compiled. A
+# core needs nearly the same time for a step of one line, whether lines are computed together or one after the other.
+CPU_BLOCKS = ((1, 128), (8, 64), (64, 8))
+ACCELERATOR_BLOCKS = ((1, 128), (32, 128), (256, 16), (4096, 2))
 # Largest number of windows of records that are computed at once: it bounds the copies of overlapping windows.
 _RECORD_WINDOWS = 16_384
 

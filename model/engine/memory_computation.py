@@ -21,10 +21,11 @@ _MEMORY_LAYER = "memory_gru"
 
 
 class MemoryComputation(Computation):
-    """The computation of a model with a memory, in two parts.
+    """The computation of a model with a memory, in three parts.
 
-    The first part runs over any windows at once: everything up to the GRU's inputs. The second part runs over blocks of
-    lines and steps: the GRU in order, and everything after it. ``one_step`` is both parts for one window per line.
+    The first part runs over any windows at once: everything up to the GRU's inputs. The second is the GRU, in order,
+    for blocks of lines and steps. The third runs over any windows again: everything after the GRU. ``one_step`` is all
+    parts in one function, for one window per line.
 
     Args:
         artefact: any model of the architecture, spec and normalisation.
@@ -46,7 +47,7 @@ class MemoryComputation(Computation):
 
     @property
     def width(self) -> int:
-        """Number of values that the first part computes for a window."""
+        """Number of values that the first part computes for a window, beside the GRU's inputs."""
         return int(self._width)
 
     def one_step(self, count: int) -> Call:
@@ -59,56 +60,65 @@ class MemoryComputation(Computation):
         return self._compiled(("one step", count), self._one_step, shapes)
 
     def first_part(self, count: int) -> Call:
-        """Return the function of ``count`` windows: (windows, parameters) → values (count, ``width``)."""
-        return self._compiled(("first", count), self._values_of_windows, [(count, *self._window_shape)])
+        """Return the function of ``count`` windows.
+
+        It maps windows and the parameters to values (count, ``width``) and the GRU's inputs (count, 3 * units).
+        """
+        return self._compiled(("first", count), self._values_and_inputs, [(count, *self._window_shape)])
 
     def second_part(self, lines: int, steps: int) -> Call:
-        """Return the function of ``lines`` lines with ``steps`` windows each.
+        """Return the function of ``lines`` lines with up to ``steps`` windows each.
 
-        It maps the windows' values (steps * lines, width), in the order of the steps, memories (lines, units), use
-        (steps, lines) and the parameters to the probabilities (steps * lines, classes) and the memories after the last
-        window. A line keeps its memory in a step whose ``use`` is 0.
+        It maps the GRU's inputs (steps, lines, 3 * units), memories (lines, units), use (steps, lines), the number of
+        steps to compute (1,) and the parameters to the memories after every computed step (steps, lines, units). A line
+        keeps its memory in a step whose ``use`` is 0.
         """
-        shapes = [(steps * lines, self.width), (lines, self._units), (steps, lines)]
-        return self._compiled((lines, steps), self._in_order, shapes)
+        shapes = [(steps, lines, 3 * self._units), (lines, self._units), (steps, lines), (1,)]
+        return self._compiled(("second", lines, steps), self._in_order, shapes)
+
+    def third_part(self, count: int) -> Call:
+        """Return the function of ``count`` windows.
+
+        It maps the memories after the windows (count, units), the windows' values and the parameters to the
+        probabilities.
+        """
+        shapes = [(count, self._units), (count, self.width)]
+        return self._compiled(("third", count), self._answers, shapes)
 
     def _prepared(self, name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
         own = name in {variable.path for variable in self._gru.cell.trainable_variables}
         return np.asarray(ops.convert_to_numpy(scaled(weight, self._units))) if own else weight
 
     def _one_step(self, windows: Any, memory: Any, parameters: Any) -> tuple[Any, Any]:
-        (values,) = self._values_of_windows(windows, parameters)
-        kernel, recurrent, outer, inner = self._gru_weights(parameters)
-        memory = next_state(ops.matmul(values, kernel) + outer, memory, recurrent, inner)
-        return self._answers(memory, values, parameters), memory
+        values, given = self._values_and_inputs(windows, parameters)
+        _, recurrent, _, inner = self._gru_weights(parameters)
+        memory = next_state(given, memory, recurrent, inner)
+        return *self._answers(memory, values, parameters), memory
 
-    def _values_of_windows(self, windows: Any, parameters: Any) -> tuple[Any]:
+    def _values_and_inputs(self, windows: Any, parameters: Any) -> tuple[Any, Any]:
         values, _ = self._before.stateless_call(*self._values(self._before, parameters), windows[None], training=False)
-        return (values[0],)
+        kernel, _, outer, _ = self._gru_weights(parameters)
+        return values[0], ops.matmul(values[0], kernel) + outer
 
     def _gru_weights(self, parameters: Any) -> tuple[Any, Any, Any, Any]:
         kernel, recurrent, bias = (self._value(one, parameters) for one in self._gru.cell.trainable_variables)
         return kernel, recurrent, *biases(bias)
 
-    def _answers(self, memories: Any, values: Any, parameters: Any) -> Any:
+    def _answers(self, memories: Any, values: Any, parameters: Any) -> tuple[Any]:
         """Return the probabilities (n, classes) for the memories after n windows and for the windows' values."""
         weights = self._values(self._after, parameters)
         logits, _ = self._after.stateless_call(*weights, [memories[None], values[None]], training=False)
-        return ops.softmax(logits[0] / parameters[0])
+        return (ops.softmax(logits[0] / parameters[0]),)
 
-    def _in_order(self, values: Any, memory: Any, use: Any, parameters: Any) -> tuple[Any, Any]:
-        kernel, recurrent, outer, inner = self._gru_weights(parameters)
-        steps, lines = use.shape
-        given = ops.reshape(ops.matmul(values, kernel) + outer, (steps, lines, -1))
+    def _in_order(self, given: Any, memory: Any, use: Any, end: Any, parameters: Any) -> tuple[Any]:
+        _, recurrent, _, inner = self._gru_weights(parameters)
+        last = ops.cast(end[0], "int32")
 
         def step(index: Any, memory: Any, memories: Any) -> tuple[Any, Any, Any]:
             after = next_state(given[index], memory, recurrent, inner)
             memory = ops.where(use[index][:, None] > 0, after, memory)
             return index + 1, memory, ops.slice_update(memories, (index, 0, 0), memory[None])
 
-        start = (ops.zeros((), "int32"), memory, ops.zeros((steps, lines, self._units), "float32"))
-        if steps == 1:
-            _, memory, memories = step(0, *start[1:])
-        else:
-            _, memory, memories = ops.while_loop(lambda index, *_: index < steps, step, start, maximum_iterations=steps)
-        return self._answers(ops.reshape(memories, (steps * lines, -1)), values, parameters), memory
+        start = (ops.zeros((), "int32"), memory, ops.zeros((*use.shape, self._units), "float32"))
+        _, _, memories = ops.while_loop(lambda index, *_: index < last, step, start)
+        return (memories,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,41 +13,49 @@ __all__ = ["Block", "Plan", "cut", "plan"]
 
 # Fixed cost of a call, in windows: it takes about 0.1 ms, and a window takes 0.012 ms.
 _CALL_COST = 8
-# Fixed cost of a step within a call, in windows: a step of a few lines reads all recurrent weights.
-_STEP_COST = 4
+# The same for a call that computes the recurrent steps of lines, in steps of one line, which take 0.004 ms.
+_BLOCK_COST = 24
 # Largest factor by which a core's share is padded before it is cut into smaller calls.
 _PADDING = 1.25
 # Smallest share of a batch, in windows, that is worth passing to another core.
 _SMALLEST_SHARE = 64
-# Smallest number of lines that is worth passing to another core: below it a step takes as long for half of the lines.
-_FEWEST_LINES = 16
+# Smallest number of lines that is worth passing to another core.
+_FEWEST_LINES = 64
 
 
 @dataclass(frozen=True)
 class Block:
-    """One call: ``steps`` steps of ``size`` lines, of which the first ``lines`` are used.
+    """One call: ``steps`` of at most ``room`` steps, for ``lines`` of at most ``size`` lines.
 
-    ``first`` is the number of windows that the block's lines have before it.
+    The lines are consecutive in their plan, from ``begin`` on, and have ``first`` windows before the block.
     """
 
     size: int
-    steps: int
+    room: int
+    begin: int
     lines: int
     first: int
+    steps: int
 
 
 @dataclass(frozen=True)
 class Plan:
     """Blocks of consecutive steps of the lines ``lines`` (indices), to be computed one after the other.
 
-    A block covers the first of ``lines``, which are sorted by their number of windows, the largest first.
+    The lines are sorted by their number of windows, the largest first.
     """
 
     lines: NDArray[np.intp]
     blocks: tuple[Block, ...]
 
 
-def cut(count: int, threads: int, buckets: tuple[int, ...], smallest: int = _SMALLEST_SHARE) -> list[int]:
+def cut(
+    count: int,
+    threads: int,
+    buckets: tuple[int, ...],
+    smallest: int = _SMALLEST_SHARE,
+    call_cost: int = _CALL_COST,
+) -> list[int]:
     """Return buckets that together hold ``count`` rows, the largest first; only the last is padded.
 
     Args:
@@ -55,6 +63,7 @@ def cut(count: int, threads: int, buckets: tuple[int, ...], smallest: int = _SMA
         threads: number of cores to spread them over.
         buckets: available sizes, ascending.
         smallest: smallest number of rows that is worth passing to another core.
+        call_cost: fixed cost of a call, in rows.
 
     Example:
         >>> cut(600, 2, (1, 8, 64, 256))
@@ -63,11 +72,11 @@ def cut(count: int, threads: int, buckets: tuple[int, ...], smallest: int = _SMA
     share = max(count / threads * _PADDING, smallest)
     largest = max((bucket for bucket in buckets if bucket <= share), default=buckets[0])
     whole, rest = divmod(count, largest)
-    return [largest] * whole + list(_cover(rest, buckets)[1])
+    return [largest] * whole + list(_cover(rest, buckets, call_cost)[1])
 
 
 @lru_cache(maxsize=4096)
-def _cover(count: int, buckets: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+def _cover(count: int, buckets: tuple[int, ...], call_cost: int) -> tuple[int, tuple[int, ...]]:
     """Return cost and buckets of the cheapest cover: pad to the next bucket, or fill a smaller one and continue."""
     if count == 0:
         return 0, ()
@@ -75,10 +84,10 @@ def _cover(count: int, buckets: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     below = max((bucket for bucket in buckets if bucket < count), default=None)
     choices: list[tuple[int, tuple[int, ...]]] = []
     if above is not None:
-        choices.append((above + _CALL_COST, (above,)))
+        choices.append((above + call_cost, (above,)))
     if below is not None:
-        cost, rest = _cover(count - below, buckets)
-        choices.append((below + _CALL_COST + cost, (below, *rest)))
+        cost, rest = _cover(count - below, buckets, call_cost)
+        choices.append((below + call_cost + cost, (below, *rest)))
     return min(choices)
 
 
@@ -90,30 +99,40 @@ def plan(counts: NDArray[np.intp], threads: int, shapes: Sequence[tuple[int, int
     Args:
         counts: number of windows of every line (lines,); it may be 0.
         threads: number of cores to spread the lines over.
-        shapes: available numbers of lines and steps of a block; for every number of lines there is one of one step.
+        shapes: available blocks: every number of lines once, with its largest number of steps.
     """
     sorted_lines = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    sizes = tuple(sorted({size for size, _ in shapes}))
+    rooms = dict(sorted(shapes))
     plans = []
     start = 0
-    for size in cut(len(sorted_lines), threads, sizes, _FEWEST_LINES):
+    for size in _sizes(counts[sorted_lines], threads, tuple(rooms)):
         lines = sorted_lines[start : start + size]
-        plans.append(Plan(lines, _blocks(counts[lines], shapes)))
+        plans.append(Plan(lines, tuple(_blocks(counts[lines], rooms))))
         start += size
     return plans
 
 
-def _blocks(counts: NDArray[np.intp], shapes: Sequence[tuple[int, int]]) -> tuple[Block, ...]:
-    """Return the blocks of lines whose numbers of windows, all positive, are sorted from the largest."""
-    blocks = []
-    first = 0
-    while first < counts[0]:
-        left = counts[: np.count_nonzero(counts > first)] - first
-        size = min(size for size, _ in shapes if size >= len(left))
-        steps = min(
-            (steps for lines, steps in shapes if lines == size),
-            key=lambda steps: (_CALL_COST + steps * (_STEP_COST + size)) / np.minimum(left, steps).sum(),
-        )
-        blocks.append(Block(size, steps, len(left), first))
-        first += steps
-    return tuple(blocks)
+def _sizes(left: NDArray[np.intp], threads: int, sizes: tuple[int, ...]) -> list[int]:
+    """Return the sizes of the blocks for lines that have ``left`` windows, sorted from the largest."""
+    if not len(left):
+        return []
+    typical = int(left[len(left) // 2])
+    return cut(len(left), threads, sizes, _FEWEST_LINES, max(1, _BLOCK_COST // typical))
+
+
+def _blocks(counts: NDArray[np.intp], rooms: dict[int, int]) -> Iterator[Block]:
+    """Yield the blocks of lines whose numbers of windows, all positive, are sorted from the largest.
+
+    A block ends when half of its lines have no more windows, so that no call computes mainly for nothing.
+    """
+    pending = [(0, len(counts), 0)]
+    while pending:
+        begin, end, first = pending.pop()
+        left = counts[begin:end] - first
+        left = left[: np.count_nonzero(left > 0)]
+        for size in _sizes(left, 1, tuple(rooms)):
+            own = left[:size]
+            steps = min(rooms[size], int(own[len(own) // 2]))
+            yield Block(size, rooms[size], begin, len(own), first, steps)
+            pending.append((begin, begin + len(own), first + steps))
+            begin, left = begin + len(own), left[size:]

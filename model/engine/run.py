@@ -60,12 +60,12 @@ class Runner:
             (found,) = call(_padded(windows[rows], bucket), self._parameters)
             answer[rows] = found[: rows.stop - rows.start]
 
-        self._each(run, self._pieces(len(windows)))
+        self._each(run, self._pieces(len(windows), self._buckets))
         return answer, memory.copy()
 
-    def _pieces(self, count: int) -> list[tuple[slice, int]]:
+    def _pieces(self, count: int, buckets: tuple[int, ...]) -> list[tuple[slice, int]]:
         pieces, start = [], 0
-        for bucket in cut(count, self._threads, self._buckets):
+        for bucket in cut(count, self._threads, buckets):
             pieces.append((slice(start, min(start + bucket, count)), bucket))
             start += bucket
         return pieces
@@ -94,14 +94,19 @@ class MemoryRunner(Runner):
     def __init__(self, computation: MemoryComputation, *others: Any, blocks: Sequence[tuple[int, int]]) -> None:
         super().__init__(computation, *others)
         self._blocks = blocks
+        # Few sizes for batches with several windows of a line: padding costs them little.
+        self._several = self._buckets[1::2] or self._buckets
 
     def compilations(self) -> Iterator[Callable[[], object]]:
         """Yield functions that compile one shape each, the slowest first."""
         for bucket in reversed(self._buckets):
             yield partial(self._computation.one_step, bucket)
+        for bucket in reversed(self._several):
             yield partial(self._computation.first_part, bucket)
         for lines, steps in self._blocks:
             yield partial(self._computation.second_part, lines, steps)
+        for bucket in reversed(self._several):
+            yield partial(self._computation.third_part, bucket)
 
     def follow(self, windows: Array, line: NDArray[np.intp], memory: Array) -> tuple[Array, Array]:
         """Return probabilities (n, classes) and memories (lines, units): see ``Engine.follow``."""
@@ -123,7 +128,7 @@ class MemoryRunner(Runner):
             found, new = call(_padded(windows[rows], bucket), _padded(memory[line[rows]], bucket), self._parameters)
             answer[rows], after[rows] = found[:count], new[:count]
 
-        self._each(run, self._pieces(len(windows)))
+        self._each(run, self._pieces(len(windows), self._buckets))
         usable = _finite_rows(windows) & _finite_rows(after)
         answer[~usable] = np.nan
         memory[line[usable]] = after[usable]
@@ -133,51 +138,54 @@ class MemoryRunner(Runner):
         self, windows: Array, line: NDArray[np.intp], memory: Array, counts: NDArray[np.intp]
     ) -> tuple[Array, Array]:
         """Do the same for any numbers of windows (lines,), and overwrite ``memory``."""
-        answer = np.empty((len(windows), self._classes), np.float32)
-        values = np.empty((len(windows), self._computation.width), np.float32)
+        count, units = len(windows), memory.shape[1]
+        values = np.empty((count, self._computation.width), np.float32)
+        given = np.empty((count, 3 * units), np.float32)
+        memories = np.empty((count, units), np.float32)
+        answer = np.empty((count, self._classes), np.float32)
 
-        def compute(rows: slice, bucket: int) -> None:
-            (found,) = self._computation.first_part(bucket)(_padded(windows[rows], bucket), self._parameters)
-            values[rows] = found[: rows.stop - rows.start]
+        def begin(rows: slice, bucket: int) -> None:
+            found, inputs = self._computation.first_part(bucket)(_padded(windows[rows], bucket), self._parameters)
+            values[rows], given[rows] = found[: rows.stop - rows.start], inputs[: rows.stop - rows.start]
 
-        self._each(compute, self._pieces(len(windows)))
+        def finish(rows: slice, bucket: int) -> None:
+            given = _padded(memories[rows], bucket), _padded(values[rows], bucket)
+            (found,) = self._computation.third_part(bucket)(*given, self._parameters)
+            answer[rows] = found[: rows.stop - rows.start]
+
+        pieces = self._pieces(count, self._several)
+        self._each(begin, pieces)
         usable = _finite_rows(windows) & _small_rows(values)
-        values[~usable] = 0
         order = np.argsort(line, kind="stable")
         ends = np.cumsum(counts)
         starts = ends - counts
 
         def advance(one: Plan) -> None:
             for block in one.blocks:
-                own = one.lines[: block.lines]
-                self._block(block, own, order, (starts[own] + block.first, ends[own]), (values, usable, memory, answer))
+                own = one.lines[block.begin : block.begin + block.lines]
+                at = starts[own] + block.first + np.arange(block.steps)[:, None]
+                there = at < ends[own]
+                rows = order[np.minimum(at, ends[own] - 1)]  # (steps, lines); a line without more repeats its last
+                after = self._block(block, given[rows], memory[own], there & usable[rows])
+                memory[own] = after[-1]
+                memories[rows[there]] = after[there]
 
         self._each(advance, [(one,) for one in plan(counts, self._threads, self._blocks)])
+        self._each(finish, pieces)
         answer[~usable] = np.nan
         return answer, memory
 
-    def _block(
-        self,
-        block: Block,
-        own: NDArray[np.intp],
-        order: NDArray[np.intp],
-        bounds: tuple[NDArray[np.intp], NDArray[np.intp]],
-        arrays: tuple[Array, NDArray[np.bool_], Array, Array],
-    ) -> None:
-        """Compute a block for the lines ``own``, whose windows are ``order[bounds[0] : bounds[1]]``."""
-        values, usable, memory, answer = arrays
-        at = bounds[0] + np.arange(block.steps)[:, None]
-        there = at < bounds[1]
-        rows = order[np.minimum(at, bounds[1] - 1)]  # (steps, lines); a line without more windows repeats its last
-        given = np.zeros((block.steps, block.size, values.shape[1]), np.float32)
-        given[:, : len(own)] = values[rows]
-        used = np.zeros((block.steps, block.size), np.float32)
-        used[:, : len(own)] = there & usable[rows]
-        call = self._computation.second_part(block.size, block.steps)
-        flat = given.reshape(-1, values.shape[1])
-        found, after = call(flat, _padded(memory[own], block.size), used, self._parameters)
-        memory[own] = after[: len(own)]
-        answer[rows[there]] = found.reshape(*used.shape, -1)[:, : len(own)][there]
+    def _block(self, block: Block, given: Array, memory: Array, use: NDArray[np.bool_]) -> Array:
+        """Return the memories (steps, lines, units) after every step, for inputs (steps, lines, 3 * units)."""
+        steps, lines = use.shape
+        inputs = np.zeros((block.room, block.size, given.shape[2]), np.float32)
+        inputs[:steps, :lines] = given
+        used = np.zeros((block.room, block.size), np.float32)
+        used[:steps, :lines] = use
+        call = self._computation.second_part(block.size, block.room)
+        end = np.array([steps], np.float32)
+        (memories,) = call(inputs, _padded(memory, block.size), used, end, self._parameters)
+        return memories[:steps, :lines]
 
 
 def _padded(array: Array, count: int) -> Array:
