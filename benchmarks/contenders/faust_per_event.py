@@ -12,7 +12,6 @@ import faust
 import numpy as np
 
 from benchmarks.contenders.faust_app import new_app, run_app
-from benchmarks.contenders.keras_predict import KerasPredict
 from benchmarks.contenders.settings import ContenderSettings, settings_of_process
 from benchmarks.contenders.task import Output, Task
 from stream.detection.decode import DecodedBatch, LineWindows
@@ -29,19 +28,20 @@ class Window(faust.Record, serializer="json"):  # type: ignore[misc, call-arg]
     data: list[Any]
 
 
-def outputs_of(event: Any, task: Task, predict: KerasPredict) -> list[Output]:
+def outputs_of(event: Any, task: Task) -> list[Output]:
     """Return the outputs for one event."""
     body = event.value
     windows = np.asarray(body.data, np.float32)
     entry = LineWindows(
         event.message, event.key.decode(), body.sequence, body.start_ns, body.rate_hz, 0, body.count, None
     )
-    return task.outputs(DecodedBatch(windows, [entry], []), predict(windows))
+    decoded = DecodedBatch(windows, [entry], [])
+    return task.outputs(decoded, task.classify(decoded))
 
 
 def run(settings: ContenderSettings) -> None:
     """Consume until SIGTERM."""
-    task, predict = Task(settings), KerasPredict(settings)
+    task = Task(settings).with_keras()
     app = new_app(settings)
     windows = app.topic(settings.input_topic, key_serializer="raw", value_type=Window)
     results = app.topic(settings.output_topic, key_serializer="raw", value_serializer="raw")
@@ -49,7 +49,7 @@ def run(settings: ContenderSettings) -> None:
     @app.agent(windows)  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
         async for event in stream.events():
-            for output in outputs_of(event, task, predict):
+            for output in outputs_of(event, task):
                 await results.send(key=output.key, value=output.value, headers=list(output.headers))
 
     run_app(app)

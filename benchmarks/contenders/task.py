@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -56,6 +56,22 @@ def open_artefact(settings: ContenderSettings) -> Artefact:
     return shipped("line") if settings.artefact is None else Artefact.load(Path(settings.artefact))
 
 
+class Model(Protocol):
+    """Part of ``model.engine.Engine`` that the job needs."""
+
+    @property
+    def memory_units(self) -> int:
+        """Return the number of values of a line's memory; 0 for a model without a memory."""
+
+    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return probabilities float32 (n, classes) for windows float32 (n, samples, channels)."""
+
+    def follow(
+        self, windows: NDArray[np.float32], line: NDArray[np.intp], memory: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probabilities float32 (n, classes), and the memories after the windows, float32 (lines, units)."""
+
+
 class Task:
     """The job on batches of records.
 
@@ -65,19 +81,26 @@ class Task:
     """
 
     def __init__(self, settings: ContenderSettings) -> None:
-        """Load the model; see ``with_engine`` for the engine."""
+        """Load the model; ``with_engine`` or ``with_keras`` makes it ready."""
         # Like `faultline worker`: this avoids two lines of TensorFlow that no log level hides.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         self.settings = settings
         self._artefact = open_artefact(settings)
         self.spec: SignalSpec = self._artefact.manifest.spec
-        self._engine: Engine | None = None
+        self._model: Model | None = None
         self._memories: dict[str, NDArray[np.float32]] = {}
         """Memory of every line after its last window, (units,)."""
 
     def with_engine(self) -> Task:
-        """Compile and warm our engine; contenders that use Keras do not need it."""
-        self._engine = Engine(self._artefact, threads=self.settings.engine_threads).warm()
+        """Compile and warm our engine."""
+        self._model = Engine(self._artefact, threads=self.settings.engine_threads).warm()
+        return self
+
+    def with_keras(self) -> Task:
+        """Build the Keras model, for ``predict``."""
+        from benchmarks.contenders.keras_predict import KerasPredict
+
+        self._model = KerasPredict(self._artefact, self.settings)
         return self
 
     def decode(self, records: Sequence[IncomingRecord]) -> DecodedBatch:
@@ -92,20 +115,21 @@ class Task:
         return decoded
 
     def classify(self, decoded: DecodedBatch) -> NDArray[np.float32]:
-        """Return the probabilities float32 (n, classes) by our engine; do not call it on an event loop.
+        """Return the probabilities float32 (n, classes) by the model; do not call it on an event loop.
 
         A model with a memory follows every line through successive batches. The load has neither gaps nor repeated
         windows, so none are looked for.
         """
-        assert self._engine is not None, "call with_engine() first"
-        if not self._engine.memory_units:
-            return self._engine.classify(decoded.windows)
+        model = self._model
+        assert model is not None, "call with_engine() or with_keras() first"
+        if not model.memory_units:
+            return model.classify(decoded.windows)
         lines: dict[str, int] = {}
         rows = [lines.setdefault(entry.line, len(lines)) for entry in decoded.records]
-        cold = np.zeros(self._engine.memory_units, np.float32)
+        cold = np.zeros(model.memory_units, np.float32)
         before = np.stack([self._memories.get(line, cold) for line in lines])
         of_window = np.repeat(np.asarray(rows, np.intp), [entry.count for entry in decoded.records])
-        probabilities, after = self._engine.follow(decoded.windows, of_window, before)
+        probabilities, after = model.follow(decoded.windows, of_window, before)
         self._memories.update(zip(lines, after, strict=True))
         return probabilities
 

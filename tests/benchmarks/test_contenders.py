@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from functools import cache
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.contenders import BY_NAME, CONTENDERS, Contender
 from benchmarks.contenders.quix_engine import FOLDER
 from benchmarks.contenders.settings import ContenderSettings
-from benchmarks.contenders.task import Record, open_artefact
+from benchmarks.contenders.task import Record, Task
 from benchmarks.harness.environment import Environment
 from benchmarks.harness.processes import Measured
-from model.engine import Engine
-from model.spec import load_spec
-from stream.detection.decode import decode_record
 from tests.conftest import Kafka
 
 PARTITIONS = 2
 MESSAGES = 60
 WINDOWS_PER_MESSAGE = 2
 DEADLINE_S = 90.0
-MAX_BYTES = 1_000_000
 
 Place = tuple[int, int]
 """Partition and offset."""
@@ -53,22 +47,20 @@ def loaded(environment: Environment, json_windows: bool) -> str:
     return topic
 
 
-@cache
-def engine() -> Engine:
-    return Engine(open_artefact(ContenderSettings(bootstrap="", group="", input_topic="", output_topic=""))).warm()
-
-
 def expected_classes(environment: Environment, topic: str) -> dict[Place, bytes]:
-    """Return the engine's classes of every message of a topic, one byte per window."""
-    spec, places, blocks = load_spec("line"), [], []
-    for message in environment.broker.read([topic]):
-        place = message.partition(), message.offset()
-        record = Record(topic, *place, 0, message.key(), message.value(), message.headers() or ())
-        blocks.append(decode_record(record, spec, MAX_BYTES)[2])
-        places.append(place)
-    windows: NDArray[np.float32] = np.frombuffer(b"".join(blocks), "<f4").reshape(-1, *spec.window_shape)
-    classes = engine().classify(windows).argmax(axis=1).astype(np.uint8).reshape(len(places), -1)
-    return {place: row.tobytes() for place, row in zip(places, classes, strict=True)}
+    """Return the classes of every message of a topic by our engine, all at once, one byte per window."""
+    settings = ContenderSettings(bootstrap="", group="", input_topic="", output_topic="")
+    messages = sorted(environment.broker.read([topic]), key=lambda one: (one.partition(), one.offset()))
+    records = [
+        Record(topic, one.partition(), one.offset(), 0, one.key(), one.value(), one.headers() or ()) for one in messages
+    ]
+    task = Task(settings).with_engine()
+    decoded = task.decode(records)
+    classes = task.classify(decoded).argmax(axis=1).astype(np.uint8).tobytes()
+    return {
+        (entry.record.partition, entry.record.offset): classes[entry.first : entry.first + entry.count]
+        for entry in decoded.records
+    }
 
 
 def wait_committed(environment: Environment, child: Measured, settings: ContenderSettings, records: int) -> None:

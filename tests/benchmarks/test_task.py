@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from benchmarks.contenders import task as contenders_task
+from benchmarks.contenders.keras_predict import KerasPredict
 from benchmarks.contenders.settings import ContenderSettings
-from benchmarks.contenders.task import Task
+from benchmarks.contenders.task import Task, open_artefact
+from model.engine import Engine
 from model.spec import load_spec
 from tests.stream.doubles import CountingClassifier, marked_record
 
 SPEC = load_spec("line")
+SETTINGS = ContenderSettings(bootstrap="", group="", input_topic="", output_topic="")
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [2, 3], [1, 2, 3, 4, 5]])
@@ -25,12 +28,24 @@ def test_answers_do_not_depend_on_the_cut_into_batches(monkeypatch: pytest.Monke
     records = [marked_record(line, [1, 4], SPEC, sequence=2 * n) for n in range(3) for line in ("a", "b")]
 
     def answers(cuts: list[int]) -> Any:
-        settings = ContenderSettings(bootstrap="", group="", input_topic="", output_topic="")
-        task = Task(settings).with_engine()
-        task._engine = CountingClassifier(SPEC)  # type: ignore[assignment]
+        task = Task(SETTINGS).with_engine()
+        task._model = CountingClassifier(SPEC)
         parts = [records[first:last] for first, last in zip([0, *cuts], [*cuts, len(records)], strict=True)]
         return np.concatenate([task.classify(task.decode(part)) for part in parts])
 
     whole = answers([])
     np.testing.assert_array_equal(answers(cuts), whole)
     assert len(np.unique(whole.max(axis=1))) == 6, "each of a line's six windows has another memory"
+
+
+def test_keras_follows_lines_of_unequal_length_as_our_engine_does() -> None:
+    artefact = open_artefact(SETTINGS)
+    engine, keras = Engine(artefact).warm(), KerasPredict(artefact, SETTINGS)
+    chance = np.random.default_rng(3)
+    windows = chance.normal(0, 0.3, (9, *SPEC.window_shape)).astype(np.float32)
+    line = np.array([1, 0, 1, 2, 1, 0, 1, 1, 2])
+    memory = chance.normal(0, 0.3, (3, engine.memory_units)).astype(np.float32)
+    expected, given = engine.follow(windows, line, memory), keras.follow(windows, line, memory)
+    for one, other in zip(expected, given, strict=True):
+        np.testing.assert_allclose(other, one, atol=2e-5)
+    assert np.abs(given[0] - keras.follow(windows, line, 0 * memory)[0]).max() > 1e-3, "the memory matters"
