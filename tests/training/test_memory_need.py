@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from domains.powerline.data.line_data import WHOLLY_KEPT, Batches
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from domains.powerline.data.line_data import WHOLLY_KEPT, Batches
 from domains.powerline.recipes.memory import LEAST_EPISODES, LINE_EPISODES, line_memory
 
 NEED = line_memory(30)

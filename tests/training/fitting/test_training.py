@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from domains.powerline.data.line_data import Batches, hard_windows, training_windows
+
 from domains.powerline.data.scenario import scenario
 from domains.powerline.evaluation.events import evaluate_silence
 from domains.powerline.recipes.line import LineOptions, train_line

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from domains.powerline.data.line_data import DOUBTFUL, Batches, training_windows
 
 from domains.powerline.data import line_data
 from domains.powerline.data.datasets import METADATA, DataSetRecipe, open_dataset, write_dataset
 from domains.powerline.data.hold_out import HELD_OUT, held_out
-from domains.powerline.data.line_data import DOUBTFUL, Batches, training_windows
 from domains.powerline.data.training_data import Seeds, TrainingData, read_training_data, simulate_training_data
 from domains.powerline.recipes.line import LineOptions, train_line
 from domains.powerline.simulator.episodes import simulate

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from domains.powerline.data.line_data import training_windows
+from training.evaluation.fold_groups import forget_groups, kept_group
 from typer.testing import CliRunner
 
-from domains.powerline.data.line_data import training_windows
 from domains.powerline.evaluation.events import score_disturbances, score_faults
 from domains.powerline.evaluation.fold_results import Fold, Folds
 from domains.powerline.recipes.cross_validation import FoldOptions, _group, cross_validate, epochs_per_fold, run_fold
@@ -21,7 +22,6 @@ from model.spec import load_spec
 from stream.detection.classify import with_rejection
 from training.data.windows import Windows
 from training.errors import TrainingError
-from training.evaluation.fold_groups import forget_groups, kept_group
 
 SPEC = load_spec("line")
 TINY = FoldOptions(folds=2, seed=3, epochs=3, episodes=160, architecture="fnn", lines=2, usual_episodes=8)
