@@ -8,7 +8,7 @@ time step.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from model.artefact import Artefact
 from model.engine.compile import compute_in_callers, has_accelerator
 from model.engine.computation import Computation
+from model.engine.host import HostParts
 from model.engine.memory_computation import MemoryComputation
 from model.engine.run import MemoryRunner, Runner
 from model.errors import EngineError
@@ -88,7 +89,7 @@ class Engine:
         self._computation = shared if shared and shared.serves(artefact) else _computation_of(artefact)
         self._closed = False
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="engine")
-        self._runner = self._runner_of(ACCELERATOR_BLOCKS if accelerated else CPU_BLOCKS)
+        self._runner = self._runner_of(accelerated)
 
     @property
     def model_id(self) -> str:
@@ -207,12 +208,15 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _runner_of(self, blocks: Sequence[tuple[int, int]]) -> Runner:
-        parameters = self._computation.parameters(self._artefact)
-        given = (parameters, self._pool, self._threads, self._buckets, len(self.spec.classes))
-        if isinstance(self._computation, MemoryComputation):
-            return MemoryRunner(self._computation, *given, blocks=blocks)
-        return Runner(self._computation, *given)
+    def _runner_of(self, accelerated: bool) -> Runner:
+        computation = self._computation
+        parameters = computation.parameters(self._artefact)
+        given = (computation, parameters, self._pool, self._threads, self._buckets, len(self.spec.classes))
+        if not isinstance(computation, MemoryComputation):
+            return Runner(*given)
+        if accelerated:
+            return MemoryRunner(computation, *given, blocks=ACCELERATOR_BLOCKS)
+        return MemoryRunner(HostParts(computation, self._artefact), *given, blocks=CPU_BLOCKS)
 
     def _check(self, windows: NDArray[np.float32], before: str = "n") -> None:
         if self._closed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -44,6 +46,8 @@ class MemoryComputation(Computation):
         self._before = keras.Model(windows, inputs)
         self._after = keras.Model([memories, inputs], logits)
         self._width = inputs.shape[-1]
+        self._window = [layer for layer in self._model.layers if layer.name.startswith("window_")]
+        self._features = keras.Model(windows, self._window[0].input)
 
     @property
     def width(self) -> int:
@@ -58,6 +62,10 @@ class MemoryComputation(Computation):
         """
         shapes = [(count, *self._window_shape), (count, self._units)]
         return self._compiled(("one step", count), self._one_step, shapes)
+
+    def features(self, count: int) -> Call:
+        """Return the function of ``count`` windows: (windows, parameters) → inputs of the first dense layer."""
+        return self._compiled(("features", count), self._features_of_windows, [(count, *self._window_shape)])
 
     def first_part(self, count: int) -> Call:
         """Return the function of ``count`` windows.
@@ -84,6 +92,29 @@ class MemoryComputation(Computation):
         """
         shapes = [(count, self._units), (count, self.width)]
         return self._compiled(("third", count), self._answers, shapes)
+
+    def dense_weights(self, artefact: Artefact) -> tuple[Any, Any, Any]:
+        """Return the weights of an artefact's window layers, of its GRU (gates halved) and of its head layers."""
+        head = [self._model.get_layer(name) for name in ("head", "logits")]
+        window, (gru,), after = (
+            [[self._prepared(one.path, artefact.weights[one.path]) for one in layer.weights] for layer in layers]
+            for layers in (self._window, [self._gru.cell], head)
+        )
+        return window, gru, after
+
+    def compilations(self, buckets: Sequence[int], blocks: Sequence[tuple[int, int]]) -> Iterator[Callable[[], object]]:
+        """Yield functions that compile one shape each, the slowest first."""
+        for bucket in reversed(buckets):
+            yield partial(self.one_step, bucket)
+            yield partial(self.first_part, bucket)
+            yield partial(self.third_part, bucket)
+        for lines, steps in blocks:
+            yield partial(self.second_part, lines, steps)
+
+    def _features_of_windows(self, windows: Any, parameters: Any) -> tuple[Any]:
+        weights = self._values(self._features, parameters)
+        features, _ = self._features.stateless_call(*weights, windows[None], training=False)
+        return (features[0],)
 
     def _prepared(self, name: str, weight: NDArray[np.float32]) -> NDArray[np.float32]:
         own = name in {variable.path for variable in self._gru.cell.trainable_variables}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.engine.computation import Computation
+from model.engine.host import HostParts
 from model.engine.memory_computation import MemoryComputation
 from model.engine.plan import Block, Plan, cut, plan
 
@@ -84,29 +85,20 @@ class MemoryRunner(Runner):
     """Compute batches of a model with a memory.
 
     Args:
-        computation: the compiled functions.
-        blocks: numbers of lines and of steps to compile for.
-        others: the other arguments of ``Runner``.
+        parts: the parts of the computation, on an accelerator those of ``MemoryComputation``, on a CPU ``HostParts``.
+        blocks: numbers of lines, and the largest number of steps for each.
+        others: the other arguments of ``Runner``, from ``computation`` on.
     """
 
     _computation: MemoryComputation
 
-    def __init__(self, computation: MemoryComputation, *others: Any, blocks: Sequence[tuple[int, int]]) -> None:
-        super().__init__(computation, *others)
-        self._blocks = blocks
-        # Few sizes for batches with several windows of a line: padding costs them little.
-        self._several = self._buckets[1::2] or self._buckets
+    def __init__(self, parts: MemoryComputation | HostParts, *others: Any, blocks: Sequence[tuple[int, int]]) -> None:
+        super().__init__(*others)
+        self._parts, self._blocks = parts, blocks
 
     def compilations(self) -> Iterator[Callable[[], object]]:
         """Yield functions that compile one shape each, the slowest first."""
-        for bucket in reversed(self._buckets):
-            yield partial(self._computation.one_step, bucket)
-        for bucket in reversed(self._several):
-            yield partial(self._computation.first_part, bucket)
-        for lines, steps in self._blocks:
-            yield partial(self._computation.second_part, lines, steps)
-        for bucket in reversed(self._several):
-            yield partial(self._computation.third_part, bucket)
+        return self._parts.compilations(self._buckets, self._blocks)
 
     def follow(self, windows: Array, line: NDArray[np.intp], memory: Array) -> tuple[Array, Array]:
         """Return probabilities (n, classes) and memories (lines, units): see ``Engine.follow``."""
@@ -123,7 +115,7 @@ class MemoryRunner(Runner):
         after = np.empty((len(windows), memory.shape[1]), np.float32)
 
         def run(rows: slice, bucket: int) -> None:
-            call = self._computation.one_step(bucket)
+            call = self._parts.one_step(bucket)
             count = rows.stop - rows.start
             found, new = call(_padded(windows[rows], bucket), _padded(memory[line[rows]], bucket), self._parameters)
             answer[rows], after[rows] = found[:count], new[:count]
@@ -145,15 +137,15 @@ class MemoryRunner(Runner):
         answer = np.empty((count, self._classes), np.float32)
 
         def begin(rows: slice, bucket: int) -> None:
-            found, inputs = self._computation.first_part(bucket)(_padded(windows[rows], bucket), self._parameters)
+            found, inputs = self._parts.first_part(bucket)(_padded(windows[rows], bucket), self._parameters)
             values[rows], given[rows] = found[: rows.stop - rows.start], inputs[: rows.stop - rows.start]
 
         def finish(rows: slice, bucket: int) -> None:
             given = _padded(memories[rows], bucket), _padded(values[rows], bucket)
-            (found,) = self._computation.third_part(bucket)(*given, self._parameters)
+            (found,) = self._parts.third_part(bucket)(*given, self._parameters)
             answer[rows] = found[: rows.stop - rows.start]
 
-        pieces = self._pieces(count, self._several)
+        pieces = self._pieces(count, self._buckets)
         self._each(begin, pieces)
         usable = _finite_rows(windows) & _small_rows(values)
         order = np.argsort(line, kind="stable")
@@ -182,7 +174,7 @@ class MemoryRunner(Runner):
         inputs[:steps, :lines] = given
         used = np.zeros((block.room, block.size), np.float32)
         used[:steps, :lines] = use
-        call = self._computation.second_part(block.size, block.room)
+        call = self._parts.second_part(block.size, block.room)
         end = np.array([steps], np.float32)
         (memories,) = call(inputs, _padded(memory, block.size), used, end, self._parameters)
         return memories[:steps, :lines]
