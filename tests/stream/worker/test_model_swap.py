@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -262,14 +262,14 @@ async def test_the_former_engine_is_closed_only_after_its_last_answer() -> None:
         former = bench.workshop.engines[DEFAULT.model_id]
         begun, go = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
-        answer = former.classify
+        answer: Callable[[NDArray[np.float32]], NDArray[np.float32]] = former.classify
 
         def slow(windows: NDArray[np.float32]) -> NDArray[np.float32]:
             loop.call_soon_threadsafe(begun.set)
             asyncio.run_coroutine_threadsafe(go.wait(), loop).result(10)
             return answer(windows)
 
-        former.classify = slow  # type: ignore[method-assign]
+        former.classify = slow
         # This number of windows is too large to be classified in the event loop.
         await bench.rig.submit(marked_record("a", ONSET * 30, SPEC))
         await begun.wait()

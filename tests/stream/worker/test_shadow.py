@@ -109,7 +109,11 @@ async def test_its_classes_are_marked_and_differences_are_counted() -> None:
         assert (first["shadow"], first["model_id"]) == (True, "candidate")
         assert list(first["classes"]) == [BG, BG, BG, SPEC.none_index]
         assert list(second["classes"]) == [BG]
-        own = [msgspec.msgpack.decode(sent.value) for sent in found.rig.broker.sent if sent.topic == "window-classes"]
+        own = [
+            msgspec.msgpack.decode(sent.value or b"")
+            for sent in found.rig.broker.sent
+            if sent.topic == "window-classes"
+        ]
         assert [(answer["shadow"], answer["model_id"]) for answer in own] == [(False, "model-a")] * 2
         assert list(own[0]["classes"]) == [AG, AG, AG, SPEC.none_index]
 

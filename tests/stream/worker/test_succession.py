@@ -44,11 +44,12 @@ BLOCKS = WARM_WINDOWS // BLOCK
 
 
 class Line:
-    """A line that sends a record of ``BLOCK`` windows whenever it is asked to."""
+    """A line with a partition of its own that sends a record of ``BLOCK`` windows whenever it is asked to."""
 
     def __init__(self, ours: Rig, name: str = "l", partition: Any = ZERO) -> None:
         self.ours, self.name, self.partition = ours, name, partition
         self.sequence = 0
+        self.sent: list[Any] = []
 
     async def send(self, times: int = 1, classes: Sequence[int] = (0,) * BLOCK, *, follow: bool = True) -> None:
         """Send records one after the other, each in a micro-batch of its own, and wait for their answers.
@@ -56,17 +57,16 @@ class Line:
         Wait also until a successor has followed them, unless ``follow`` is False.
         """
         for _ in range(times):
-            sent = self.ours.sent.setdefault(self.partition, [])
             one = marked_record(
                 self.name,
                 classes,
                 SPEC,
                 sequence=self.sequence,
-                offset=len(sent),
+                offset=len(self.sent),
                 partition=self.partition.partition,
             )
             self.sequence += len(classes)
-            sent.append(one)
+            self.sent.append(one)
             await self.ours.submit(one, partition=self.partition)
             await self.ours.pipeline.drain()
             if follow:
@@ -106,11 +106,6 @@ def rigged(engine: Any = None, **options: Any) -> Any:
     return rig(engine=CountingClassifier(SPEC) if engine is None else engine, window_classes=True, **options)
 
 
-@pytest.fixture(autouse=True)
-def _sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Rig, "sent", {}, raising=False)
-
-
 @pytest.fixture
 def no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no warm-up end by its bound."""
@@ -144,9 +139,9 @@ async def test_a_successor_takes_over_when_every_line_is_warm_and_with_a_memory_
         found = answers(ours.broker)
         assert [found[0, offset][0] for offset in range(9)] == ["model-a"] * 7 + ["model-b"] * 2
         assert [found[1, offset][0] for offset in range(6)] == ["model-a"] * 4 + ["model-b"] * 2
-        for partition, tp in enumerate((ZERO, ONE)):
+        for partition, line in enumerate((fast, slow)):
             first = ends[0].followed_from[partition]
-            expected = dict(followed(Rig.sent[tp][first:], CountingClassifier(SPEC)))
+            expected = dict(followed(line.sent[first:], CountingClassifier(SPEC)))
             found_b = {
                 offset: row for (part, offset), (_, row) in answers(ours.broker, "model-b").items() if part == partition
             }
@@ -212,7 +207,7 @@ async def test_a_line_without_windows_during_the_warm_up_begins_cold() -> None:
         await line.send(BLOCKS)
         await rare.send(2)
         (_, cold), (_, warm) = (answers(ours.broker)[1, offset] for offset in (3, 4))
-        expected = [row for _, row in followed(Rig.sent[ONE][3:], CountingClassifier(SPEC))]
+        expected = [row for _, row in followed(rare.sent[3:], CountingClassifier(SPEC))]
         assert [cold, warm] == expected
         assert answers(ours.broker)[1, 3][0] == "model-b"
 
@@ -261,7 +256,7 @@ async def test_the_bound_takes_effect_between_two_micro_batches(monkeypatch: pyt
         assert ends == [SwapEnd(in_use=True, lines=1, cold_lines=1, followed_from={0: 1})]
         await line.send()
         found = answers(ours.broker, "model-b")[0, 2][1]
-        assert found == dict(followed(Rig.sent[ZERO][1:], CountingClassifier(SPEC)))[2]
+        assert found == dict(followed(line.sent[1:], CountingClassifier(SPEC)))[2]
 
 
 @pytest.mark.parametrize(
@@ -318,7 +313,7 @@ async def test_a_successor_that_is_not_wanted_any_more_is_dropped() -> None:
         ours.pipeline.keep()
         await line.send(2 * BLOCKS)
         assert [end.in_use for end in ends] == [False]
-        assert dict(followed(Rig.sent[ZERO], CountingClassifier(SPEC))) == {
+        assert dict(followed(line.sent, CountingClassifier(SPEC))) == {
             offset: row for (_, offset), (_, row) in answers(ours.broker, "model-a").items()
         }
 
@@ -362,7 +357,7 @@ async def test_revoked_lines_keep_no_successor_waiting_and_leave_no_memory() -> 
         assert ends == [SwapEnd(in_use=True, lines=1, followed_from={1: 0})]
         await line.send()
         found = answers(ours.broker, "model-b")[1, BLOCKS][1]
-        assert found == dict(followed(Rig.sent[ONE], CountingClassifier(SPEC)))[BLOCKS]
+        assert found == dict(followed(line.sent, CountingClassifier(SPEC)))[BLOCKS]
 
 
 async def test_a_pipeline_stops_during_a_warm_up(short_bound: None) -> None:
