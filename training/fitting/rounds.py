@@ -24,14 +24,16 @@ from training.fitting.fit import FitHistory, FitOptions, fit, has_memory, logits
 class Round:
     """A share of the epochs, with its peak learning rate and the final rate as a fraction of the peak.
 
-    ``part`` is the share of the parts of the training data, from the first on, that the round learns from. ``outages``
-    augment it.
+    The round learns from the parts of the training data between the shares ``begin`` and ``part``, and if ``hard`` is
+    true also from the hard sequences of the searches before it. ``outages`` augment them.
     """
 
     share: float
     learning_rate: float
     final_rate: float
+    begin: float = 0.0
     part: float = 1.0
+    hard: bool = True
     outages: Outages | None = None
 
 
@@ -69,7 +71,7 @@ def fit_rounds(
         spec: spec of the windows.
         rounds: shares of the epochs, with their learning rates.
         options: options of the fit; ``epochs`` is the total of all rounds, and the rounds set the learning rates.
-        search: finds hard sequences after every round but the last.
+        search: finds hard sequences after every round whose successor learns from them.
         checkpoints: folder with one file per round; if the files exist, fitting resumes from them.
         on_epoch: called after every epoch with the history of its round so far.
 
@@ -90,10 +92,12 @@ def fit_rounds(
             outages=part.outages,
         )
         checkpoint = checkpoints / f"{spec.name}-round-{number}.npz" if checkpoints else None
-        own = train[: max(1, math.ceil(part.part * len(train)))]
-        histories.append(fit(network, own, validation, spec, how, checkpoint, on_epoch, beside=hard))
+        begin = min(math.ceil(part.begin * len(train)), len(train) - 1)
+        own = train[begin : max(begin + 1, math.ceil(part.part * len(train)))]
+        beside = hard if part.hard else None
+        histories.append(fit(network, own, validation, spec, how, checkpoint, on_epoch, beside=beside))
         gc.collect()  # compiled steps are in reference cycles
-        if number < len(rounds):
+        if number < len(rounds) and rounds[number].hard:
             hard = Sequences.joined([hard, search(number, len(rounds), classifier_of(network))])
     return Fitted(tuple(histories), hard)
 

@@ -60,8 +60,8 @@ LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
 )
 
 # The first round learns from the first parts of the training set. A search repeats those sequences of the next parts
-# that the model gets most wrong, and the second round learns from all of these. The last round adds the parts with the
-# worst instruments, and searches again.
+# that the model gets most wrong, and the second round learns from all of these. The last round learns from the searched
+# parts and from those with the worst instruments.
 FIRST_PARTS, MIDDLE_PARTS = 0.42, 0.84
 # In the last round a phase is lost for one to twenty-four cycles, or all channels keep their value for some samples.
 OUTAGES = Outages(
@@ -70,7 +70,7 @@ OUTAGES = Outages(
 ROUNDS = (
     Round(0.25, 6e-3, 0.3, part=FIRST_PARTS),
     Round(0.5, 6e-3, 0.01, part=MIDDLE_PARTS),
-    Round(0.25, 3e-3, 0.01, outages=OUTAGES),
+    Round(0.25, 3e-3, 0.01, begin=FIRST_PARTS, hard=False, outages=OUTAGES),
 )
 # Rounds that start from a trained model: small steps preserve its training.
 WARM_ROUNDS = (Round(0.5, 1e-3, 0.3, part=0.5), Round(0.5, 1e-3, 0.01))
