@@ -115,7 +115,7 @@ def noisy(samples: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.
     """Add noise below the RMS value of every channel of a block."""
     rms = np.sqrt(np.square(samples).mean(axis=1, keepdims=True))
     noise = rng.standard_normal(samples.shape, np.float32) * (rms * 10 ** (-NOISE_DB / 20)).astype(np.float32)
-    return samples.astype(np.float32) + noise
+    return np.asarray(samples.astype(np.float32) + noise)
 
 
 def judge(

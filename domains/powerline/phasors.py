@@ -203,7 +203,7 @@ ROWS = _rows()
 
 def waves(samples: int) -> NDArray[np.float64]:
     """Return the linear part as one matrix for flattened windows, (samples * 6, 42)."""
-    return np.einsum("sk,cd->scdk", _basic(samples), np.eye(6)).reshape(samples * 6, -1) @ ROWS
+    return np.asarray(np.einsum("sk,cd->scdk", _basic(samples), np.eye(6)).reshape(samples * 6, -1) @ ROWS)
 
 
 def _mean_squares(samples: int) -> NDArray[np.float64]:

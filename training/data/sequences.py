@@ -46,7 +46,7 @@ class Sequences:
     @property
     def steps(self) -> int:
         """Return the number of windows of a sequence."""
-        return self.labels.shape[1]
+        return int(self.labels.shape[1])
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
         """Return the sequences at ``index`` (positions or a mask)."""

@@ -11,7 +11,8 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import bilinear, lfilter
 
 from domains.powerline.simulator.imperfections import HARMONICS, PHASE_LAG, Samples
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Array
+from domains.powerline.simulator.matrices import Array
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 
 SILENT_RMS = 0.01  # per unit: lowest level that noise refers to, since noise does not vanish with the signal
 CVT_DECAY_CYCLES = 1.0

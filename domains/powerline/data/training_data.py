@@ -136,11 +136,10 @@ def simulate_training_data(
             train.append(training_part(number, size, spec, seeds.training, folder, lives))
             bar.update(task, advance=size, state=f"{sum(map(len, train)):,} sequences")
     log.info("training-sequences-simulated", sequences=count, parts=len(sizes))
-    return TrainingData(
-        train,
-        validation_sequences(sizes[0], spec, seeds, folder, lives),
-        *(natural_sequences(EVALUATED_SEQUENCES, spec, seed, lives=lives) for seed in (seeds.calibration, seeds.test)),
+    calibration, test = (
+        natural_sequences(EVALUATED_SEQUENCES, spec, seed, lives=lives) for seed in (seeds.calibration, seeds.test)
     )
+    return TrainingData(train, validation_sequences(sizes[0], spec, seeds, folder, lives), calibration, test)
 
 
 def validation_sequences(

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from domains.powerline.simulator.faults import conductance
-from domains.powerline.simulator.network import Array, Network
+from domains.powerline.simulator.matrices import Array
+from domains.powerline.simulator.network import Network
 
 STATES, INPUTS, OUTPUTS = 9, 9, 3
 

@@ -12,7 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from domains.powerline.simulator.network import Array, Network
+from domains.powerline.simulator.matrices import Array
+from domains.powerline.simulator.network import Network
 
 PHASE_LAG = np.array([0.0, -2 * np.pi / 3, 2 * np.pi / 3])
 

@@ -6,7 +6,7 @@ Every function returns other networks and does not change its arguments.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,8 @@ def with_neutral(
     """
     n = len(network)
     omega = 2 * np.pi * network.nominal_hz
-    capacitive = np.exp(rng.uniform(*np.log(earth_current), n)) / 3  # current of one phase's capacitance, per unit
+    least, most = (float(bound) for bound in np.log(earth_current))
+    capacitive = np.exp(rng.uniform(least, most, n)) / 3  # current of one phase's capacitance, per unit
     detuning, damping = rng.uniform(*DETUNING, n), rng.uniform(*COIL_DAMPING, n)
     x_earth = 1 / capacitive
     positive, _ = positive_and_zero(network.c_line)
@@ -123,10 +124,10 @@ def _with_zero_sequence(matrix: Array, zero: Array) -> Array:
     return np.asarray(matrix + ((zero - present) / 3)[:, None, None])
 
 
-def _replaced(network: Network, lines: NDArray[np.bool_], changed: dict[str, NDArray[np.generic]]) -> Network:
+def _replaced(network: Network, lines: NDArray[np.bool_], changed: dict[str, NDArray[Any]]) -> Network:
     """Return the networks with the arrays ``changed`` on ``lines``."""
 
-    def chosen(name: str, value: NDArray[np.generic]) -> NDArray[np.generic]:
+    def chosen(name: str, value: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(np.where(lines.reshape(-1, *[1] * (value.ndim - 1)), value, getattr(network, name)))
 
     return replace(network, **{name: chosen(name, value) for name, value in changed.items()})

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Array
+from domains.powerline.simulator.matrices import Array
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 
 Samples = NDArray[np.float32]
 Channels = NDArray[np.bool_]

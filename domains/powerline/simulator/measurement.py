@@ -29,7 +29,7 @@ from domains.powerline.simulator.imperfections import (
     with_gaps,
     with_harmonics,
 )
-from domains.powerline.simulator.network import Array
+from domains.powerline.simulator.matrices import Array
 
 __all__ = [
     "EXTENDED",
@@ -149,7 +149,8 @@ class Chain:
 
         derived = {"phase_to_phase": self.phase_to_phase, "aron": self.aron, "residual": self.residual}
         names = " ".join(name for name, marked in derived.items() if marked[record])
-        return ({"derived": names} if names else {}) | {
+        return {
+            **({"derived": names} if names else {}),
             "current_base": float(self.current_base[record]),
             "noise_db": float(-20 * np.log10(self.noise[record, 0])),
             "knee_cycles": float(self.knee_cycles[record]),

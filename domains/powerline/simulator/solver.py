@@ -13,7 +13,8 @@ from scipy.signal import butter, sosfilt, sosfilt_zi
 from domains.powerline.simulator.discretise import INPUTS, OUTPUTS, STATES, Switches, steady_state, step_matrices
 from domains.powerline.simulator.drive import Modulation, Sources
 from domains.powerline.simulator.faults import NONE, classes_of
-from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Array, Network
+from domains.powerline.simulator.matrices import Array
+from domains.powerline.simulator.network import OVERSAMPLING, SAMPLES_PER_CYCLE, Network
 
 BLOCK_SAMPLES = 128  # number of output samples for which inputs are evaluated and outputs filtered at a time
 CHOPPED = 2e-3  # per unit: no arc burns below this current, so a pole opens without waiting for a current zero

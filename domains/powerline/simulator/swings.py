@@ -12,7 +12,8 @@ import numpy as np
 from domains.powerline.simulator.disturbances import switched_bank
 from domains.powerline.simulator.drive import AngleStep, Drive, MotorStart, Swing, during
 from domains.powerline.simulator.events import Builder, LineContext, PlannedEvent, cycles
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Array
+from domains.powerline.simulator.matrices import Array
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 
 # Load angles that a wide swing reaches. Above about 105° one cycle of it looks like a distant three-phase fault.
 WIDE_SWING_RAD = (np.radians(105), np.radians(175))
@@ -91,7 +92,8 @@ class Reactor:
         """Return the current (k, 3) at the times ``t`` (k,) while all poles are closed."""
         since = np.clip(t - self.start_s, 0.0, None)[:, None]
         start = drive.theta[0] + drive.omega * (self.start_s - drive.t[0])
-        return self.current * (np.sin(start + drive.omega * since) - np.sin(start) * np.exp(-since / self.offset_s))
+        current = self.current * (np.sin(start + drive.omega * since) - np.sin(start) * np.exp(-since / self.offset_s))
+        return np.asarray(current)
 
 
 def wide_swing(
