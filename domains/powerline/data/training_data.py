@@ -105,7 +105,7 @@ def part_sizes(count: int, groups: int = 1) -> list[int]:
         groups: number of groups that the parts are dealt to, each of which needs all kinds of lives.
     """
     fewest = len(KINDS) * len(INSTRUMENTS) * groups
-    size = min(PART, -(-count // fewest))
+    size = min(PART, max(1, count // fewest))
     return [size] * (count // size) + ([count % size] if count % size else [])
 
 

@@ -12,17 +12,17 @@ from domains.powerline.data import training_data
 from training.sidecar.job import main as job_main
 
 
-def shuffling(windows: Any) -> Any:
-    """Return the windows of ``windows`` with their labels in another order."""
+def shuffling(part: Any) -> Any:
+    """Return the sequences of ``part`` with the labels of all windows in another order."""
 
-    def shuffled(*arguments: Any) -> Any:
-        given = windows(*arguments)
-        return replace(given, labels=np.random.default_rng(1).permutation(given.labels))
+    def shuffled(*arguments: Any, **options: Any) -> Any:
+        given = part(*arguments, **options)
+        labels = np.random.default_rng(1).permutation(given.labels.reshape(-1))
+        return replace(given, labels=labels.reshape(given.labels.shape))
 
     return shuffled
 
 
 if __name__ == "__main__":
-    training_data.training_windows = shuffling(training_data.training_windows)
-    training_data.hard_windows = shuffling(training_data.hard_windows)
+    training_data.training_part = shuffling(training_data.training_part)
     sys.exit(job_main.main(sys.argv[1:]))

@@ -65,7 +65,7 @@ def test_a_training_killed_after_an_epoch_resumes_to_the_weights_of_an_undisturb
 
 @pytest.mark.slow
 def test_a_line_training_killed_between_rounds_goes_on_with_the_next(tmp_path: Path) -> None:
-    options = LineOptions(seed=5, epochs=3, episodes=100, test_lines=1, architecture="fnn", show_progress=False)
+    options = LineOptions(seed=5, epochs=3, episodes=96, test_lines=1, show_progress=False)
     options = replace(options, work_dir=tmp_path)
     expected = train_line(options)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"line-round-{k}.npz" for k in (1, 2, 3)]
@@ -76,7 +76,6 @@ def test_a_line_training_killed_between_rounds_goes_on_with_the_next(tmp_path: P
         np.testing.assert_array_equal(resumed.weights[name], tensor, err_msg=name)
     assert all(path.stat().st_mtime_ns == written for path, written in finished.items()), "trained again"
     assert expected.manifest.provenance["command"] == options.command
-    assert "--architecture fnn" in options.command
 
 
 def tiny_windows(seed: int) -> Windows:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from domains.powerline.data.line_data import Batches, hard_windows, training_windows
 
 from domains.powerline.data.scenario import scenario
 from domains.powerline.evaluation.events import evaluate_silence
@@ -46,37 +45,6 @@ def test_the_same_command_gives_the_same_weights() -> None:
         np.testing.assert_array_equal(tensor, again.weights[name])
 
 
-def test_training_windows_of_different_episodes_have_different_numbers() -> None:
-    batches = Batches(mixed=20, brief=30, mined=10)
-    spec = shipped("line").manifest.spec
-    windows = training_windows(batches, spec, seed=1)
-    assert windows.episode.max() == 49
-    doubt = np.zeros(len(spec.classes), np.float32)
-    hard = hard_windows(8, spec, 2, lambda data: np.tile(doubt, (len(data), 1)), first_episode=50)
-    assert set(hard.episode.tolist()) == set(range(50, 58))
-
-
-def test_of_many_episodes_as_many_windows_are_kept_as_of_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = shipped("line").manifest.spec
-    whole = training_windows(Batches(mixed=40, brief=60, mined=4), spec, seed=3)
-    monkeypatch.setattr("domains.powerline.data.line_data.WHOLLY_KEPT", 50)
-    half = training_windows(Batches(mixed=40, brief=60, mined=4), spec, seed=3)
-    assert len(half) / len(whole) == pytest.approx(0.5, abs=0.06)
-    # The thinned windows come from nearly all episodes, and from no others.
-    assert set(half.episode.tolist()) <= set(whole.episode.tolist())
-    assert len(np.unique(half.episode)) > 85
-
-
-def test_a_part_of_a_training_set_is_thinned_as_the_whole_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = shipped("line").manifest.spec
-    batches = Batches(mixed=40, brief=60, mined=4)
-    monkeypatch.setattr("domains.powerline.data.line_data.WHOLLY_KEPT", 200)
-    whole = training_windows(batches, spec, seed=3, parts=2)
-    third = training_windows(batches, spec, seed=3, parts=6)
-    assert len(third) / len(whole) == pytest.approx(1 / 3, abs=0.06)
-    np.testing.assert_array_equal(whole.data, training_windows(batches, spec, seed=3).data)
-
-
 @pytest.mark.slow
 def test_faultline_train_fits_class_data_and_prints_the_scores_of_both_splits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -107,7 +75,7 @@ def engine() -> Engine:
 
 def test_the_shipped_model_finds_and_names_the_faults_of_unseen_lines(engine: Engine) -> None:
     record = scenario(12, 13, seed=20_250_101)
-    probabilities = classify_record(engine.classify, record.samples, engine.spec)
+    probabilities = classify_record(engine.follow_records, record.samples, engine.spec)
     detected = detect_episodes(probabilities, record.samples, engine.spec)
     events = score_events(injected_faults(record.labels), detected, engine.spec)
     assert events.injected >= 20
@@ -122,7 +90,7 @@ def test_the_shipped_model_finds_and_names_the_faults_of_unseen_lines(engine: En
 
 def test_the_shipped_model_finds_faults_at_sixty_hertz_too(engine: Engine) -> None:
     record = scenario(6, 10, seed=20_250_102, hz=60)
-    probabilities = classify_record(engine.classify, record.samples, engine.spec)
+    probabilities = classify_record(engine.follow_records, record.samples, engine.spec)
     detected = detect_episodes(probabilities, record.samples, engine.spec)
     events = score_events(injected_faults(record.labels), detected, engine.spec)
     assert events.injected >= 8
@@ -130,7 +98,7 @@ def test_the_shipped_model_finds_faults_at_sixty_hertz_too(engine: Engine) -> No
 
 
 def test_the_shipped_model_is_silent_on_what_is_no_fault(engine: Engine) -> None:
-    found = evaluate_silence(engine.classify, engine.spec, seed=20_250_103, lines=4)
+    found = evaluate_silence(engine.follow_records, engine.spec, seed=20_250_103, lines=4)
     assert found["disturbances"] >= 70
     assert found["false_alarms"] <= 1, found["by_kind"]
 

@@ -14,7 +14,7 @@ from domains.powerline.data.line_sequences import KINDS, LIVES, STEPS, Lives, tr
 from domains.powerline.recipes.line import LineOptions, train_line
 from domains.powerline.simulator.episodes import ScenarioMix, simulate
 from domains.powerline.simulator.measurement import draw_chains
-from domains.powerline.simulator.network import ParameterSweep
+from domains.powerline.simulator.sweep import ParameterSweep
 from model.spec import load_spec
 from training.errors import TrainingError
 

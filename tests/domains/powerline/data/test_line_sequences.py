@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ from domains.powerline.data.line_sequences import (
 )
 from domains.powerline.simulator.episodes import HARDER_MIX, ScenarioMix, simulate_lives
 from domains.powerline.simulator.measurement import USUAL, draw_chains
-from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, ParameterSweep
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
+from domains.powerline.simulator.sweep import ParameterSweep
 from model.spec import load_spec
 from training.data.sequences import Sequences, samples_of
 from training.data.windows import QUIET_SHARE, QUIET_WEIGHT
@@ -192,7 +192,7 @@ def test_half_of_the_instruments_are_usual_ones_and_as_much_is_broken_in_them() 
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count simulations of parts."""
     simulated: list[int] = []
     original = line_sequences.life_sequences
@@ -202,7 +202,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return original(*asked, **how)
 
     monkeypatch.setattr(line_sequences, "life_sequences", counting)
-    yield simulated
+    return simulated
 
 
 def test_a_part_is_simulated_once_and_again_if_anything_decisive_differs(

@@ -2,71 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
-from domains.powerline.data.line_data import training_windows
-from training.evaluation.fold_groups import forget_groups, kept_group
 from typer.testing import CliRunner
 
 from domains.powerline.evaluation.events import score_disturbances, score_faults
 from domains.powerline.evaluation.fold_results import Fold, Folds
-from domains.powerline.recipes.cross_validation import FoldOptions, _group, cross_validate, epochs_per_fold, run_fold
+from domains.powerline.recipes.cross_validation import FoldOptions, _parts, cross_validate, epochs_per_fold, run_fold
 from domains.powerline.rejection import PowerLineRejection
 from domains.powerline.simulator.disturbances import NON_FAULTS
 from faultline.cli import app
 from faultline.cli.commands import register
 from model.spec import load_spec
 from stream.detection.classify import with_rejection
-from training.data.windows import Windows
 from training.errors import TrainingError
 
 SPEC = load_spec("line")
-TINY = FoldOptions(folds=2, seed=3, epochs=3, episodes=160, architecture="fnn", lines=2, usual_episodes=8)
+TINY = FoldOptions(folds=2, seed=3, epochs=3, episodes=160, lines=2, usual_episodes=8)
 
 
 def always(name: str) -> object:
     row = np.zeros(len(SPEC.classes), np.float32)
     row[SPEC.class_names.index(name)] = 1
-    return lambda data: np.tile(row, (len(data), 1))
+    return lambda windows: np.tile(row, (*windows.shape[:2], 1))
 
 
-def test_groups_share_no_episode(tmp_path: Path) -> None:
-    first, second = (_group(TINY, number, SPEC, tmp_path) for number in (1, 2))
-    assert not set(first.episode.tolist()) & set(second.episode.tolist())
-    assert first.data.shape != second.data.shape or not np.array_equal(first.data, second.data)
-
-
-def same(one: Windows, other: Windows) -> bool:
-    return all(np.array_equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(Windows))
-
-
-def test_a_group_is_simulated_once_and_again_where_its_file_is_broken_or_another_recipes(tmp_path: Path) -> None:
-    path, first = tmp_path / "work" / "group-1.npz", training_windows(TINY.batches, SPEC, seed=5)
-
-    def never() -> Windows:
-        raise AssertionError("simulated again")
-
-    assert same(kept_group(path, "a", lambda: first), first)
-    assert same(kept_group(path, "a", never), first)
-    with pytest.raises(AssertionError, match="simulated again"):
-        kept_group(path, "b", never)
-    for broken in (b"", b"PK\x03\x04", path.read_bytes()[:-1000]):
-        path.write_bytes(broken)
-        assert same(kept_group(path, "a", lambda: first), first)
-        assert same(kept_group(path, "a", never), first)
-    assert [left.name for left in path.parent.iterdir()] == ["group-1.npz"]
-    path.with_name(f".{path.name}.1.partial").write_bytes(b"left by a process that was killed")
-    forget_groups(path.parent)
-    assert not list(path.parent.iterdir())
-
-
-def test_a_group_that_cannot_be_kept_is_used_all_the_same(tmp_path: Path) -> None:
-    (tmp_path / "work").write_text("a file where a folder should be")
-    first = training_windows(TINY.batches, SPEC, seed=5)
-    assert same(kept_group(tmp_path / "work" / "group-1.npz", "a", lambda: first), first)
+def test_a_fold_learns_from_all_parts_but_those_of_its_group(tmp_path: Path) -> None:
+    own, others = (_parts(TINY, 1, SPEC, tmp_path, inside=inside) for inside in (True, False))
+    left_out, learned = ({int(number) for part in parts for number in part.episode} for parts in (own, others))
+    assert not left_out & learned
+    assert len(left_out) + len(learned) == TINY.episodes
+    of_the_other, _ = (_parts(TINY, 2, SPEC, tmp_path, inside=inside) for inside in (True, False))
+    assert {int(number) for part in of_the_other for number in part.episode} == learned
 
 
 @pytest.mark.long
@@ -138,6 +107,6 @@ def test_a_silent_classifier_misses_all_faults_and_has_no_delay() -> None:
 
 def test_out_of_distribution_windows_are_answered_with_no_fault() -> None:
     bounds = PowerLineRejection.for_spec(SPEC, most_current=10, most_voltage=10, least_change=0, most_roughness=None)
-    windows = np.stack([np.full(SPEC.window_shape, level, np.float32) for level in (1, 100)])
+    windows = np.stack([np.full(SPEC.window_shape, level, np.float32) for level in (1, 100)])[None]
     said = with_rejection(always("AG"), bounds, SPEC)(windows)  # type: ignore[arg-type]
-    assert said.argmax(axis=1).tolist() == [SPEC.class_index("AG"), SPEC.none_index]
+    assert said[0].argmax(axis=1).tolist() == [SPEC.class_index("AG"), SPEC.none_index]
