@@ -167,3 +167,23 @@ def test_episodes_of_swapped_phases_carry_the_class_that_their_channels_show() -
     changed = (swapped.labels != straight.labels).any(axis=1)
     # AG stays AG if B and C are swapped; three-phase faults always stay.
     assert 0.3 < changed[(straight.labels != 0).any(axis=1)].mean() < 0.8
+
+
+@pytest.mark.parametrize("name", ["aron", "residual", "phase_to_phase"])
+def test_a_derived_channel_follows_from_the_measured_ones(name: str) -> None:
+    instruments = replace(
+        USUAL, noise_db=(80.0, 80.0), saturable=0.0, current_base=(1.0, 1.0), faulty=replace(Faulty(), **{name: 1.0})
+    )
+    rng = np.random.default_rng(4)
+    true = sines(8)
+    true[:, :, [1, 4]] *= 1.5  # so that there is a zero sequence
+    chain = draw_chains(8, rng, instruments)
+    seen = measure(true, chain, rng)
+    if name == "phase_to_phase":
+        assert np.abs(seen[:, :, 3:].sum(axis=2)).max() < 1e-5
+    elif name == "aron":
+        assert np.abs(seen[:, :, :3].sum(axis=2)).max() < 1e-5
+    else:
+        expected = true[:, :, :3].sum(axis=2) * chain.residual_gain[:, None]
+        np.testing.assert_allclose(seen[:, :, :3].sum(axis=2), expected, atol=0.01)
+    assert {chain.describe(k)["derived"] for k in range(8)} == {name}

@@ -35,7 +35,7 @@ def amplitudes(samples: np.ndarray) -> np.ndarray:
     whole = samples.shape[1] // SAMPLES_PER_CYCLE * SAMPLES_PER_CYCLE
     cycles = samples[:, :whole].reshape(len(samples), -1, SAMPLES_PER_CYCLE, 6).astype(float)
     turn = np.exp(-2j * np.pi * np.arange(SAMPLES_PER_CYCLE) / SAMPLES_PER_CYCLE)
-    return np.abs(np.einsum("nktc,t->nkc", cycles, turn)) * 2 / SAMPLES_PER_CYCLE
+    return np.asarray(np.abs(np.einsum("nktc,t->nkc", cycles, turn)) * 2 / SAMPLES_PER_CYCLE)
 
 
 @pytest.mark.parametrize("kind", sorted(set(HARDER_NON_FAULTS) - {"second_circuit"}))
