@@ -232,7 +232,8 @@ async def test_without_traffic_and_with_rare_lines_the_bound_ends_the_warm_up() 
         assert not ours.pipeline.failure.done()
 
 
-async def test_the_bound_takes_effect_between_two_micro_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("no_bound")
+async def test_the_bound_takes_effect_between_two_micro_batches() -> None:
     begun, go = threading.Event(), threading.Event()
 
     class Slow(CountingClassifier):
@@ -242,14 +243,15 @@ async def test_the_bound_takes_effect_between_two_micro_batches(monkeypatch: pyt
             return super().follow(*arguments)
 
     ends = Ends()
-    monkeypatch.setattr("stream.worker.succession.WARMING_S", 0.02)
     async with rigged() as ours:
         line = Line(ours)
         await line.send()
         ends.of(ours, Slow(SPEC, "model-b"))
         await line.send(follow=False)
         await until(begun.is_set)
-        await asyncio.sleep(0.05)
+        # The timer's function, called at this very moment.
+        ours.pipeline._succession._end_warming()
+        await settle()
         assert (ours.pipeline.model_id, ends) == ("model-a", [])
         go.set()
         await until(lambda: ends)
