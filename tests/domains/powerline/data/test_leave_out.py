@@ -19,7 +19,7 @@ from model.spec import load_spec
 from training.errors import TrainingError
 
 SPEC = load_spec("line")
-INHERENT = {"quantisation", "window_position"}
+INHERENT = {"quantisation", "dc_offset", "window_position"}
 
 
 def changed(one: Any, other: Any) -> set[str]:
