@@ -121,12 +121,19 @@ class ClassReader:
     """A classifier of `instant` windows that reads the class from the first value of the window."""
 
     model_id = "instant-reader"
+    memory_units = 0
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probability .94 for the class that is read, and .01 for each other one."""
         answer = np.full((len(windows), len(INSTANT.classes)), 0.01, np.float32)
         answer[np.arange(len(windows)), windows[:, 0, 0].astype(int)] = 0.94
         return answer
+
+    def follow(
+        self, windows: NDArray[np.float32], line: NDArray[np.intp], memory: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the probabilities, and the memory of no values as it is."""
+        return self.classify(windows), memory
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return that windows with a large last value are out of distribution."""
@@ -230,7 +237,7 @@ def classified_stream(records: Sequence[Any], classifier: Classifier, spec: Sign
         ],
         "states_written": len(written),
         "states": {
-            f"{partition} {_text(key)}": msgspec.msgpack.decode(value or b"")
+            f"{partition} {_text(key)}": _state(value)
             for (partition, key), value in sorted(last_states.items())
         },
         "outcomes": dict(sorted(batch.outcomes.items())),
@@ -364,7 +371,7 @@ def _scores_of(name: str) -> dict[str, Any]:
     found = classified_stream(_line_records(), engine(name), SPEC)["events"]
     events = [PowerLineFaultEvent.model_validate(event) for event in found]
     known = models()[name].manifest.rejection
-    probabilities = classify_record(with_rejection(engine(name).classify, known, SPEC), what.samples, SPEC)
+    probabilities = classify_record(with_rejection(engine(name).follow_records, known, SPEC), what.samples, SPEC)
     injected, detected = (
         injected_faults(what.labels, SPEC.none_index),
         detect_episodes(probabilities, what.samples, SPEC),
@@ -416,7 +423,7 @@ def _plain_score(score: EventScore, events: Sequence[PowerLineFaultEvent]) -> di
 def robustness_of(name: str) -> RobustnessResult:
     """Score a model under three conditions, on few records."""
     artefact = models()[name]
-    classify = with_rejection(engine(name).classify, artefact.manifest.rejection, SPEC)
+    classify = with_rejection(engine(name).follow_records, artefact.manifest.rejection, SPEC)
     recipe = recipe_of(SPEC)
     conditions = recipe.conditions.chosen(CONDITIONS)
     return evaluate(classify, recipe, conditions, episodes=RECORDS, model_id=artefact.model_id)
@@ -572,6 +579,12 @@ def _bodies(outgoing: Sequence[Any]) -> set[str]:
 
 def _answer(value: bytes | None) -> dict[str, Any]:
     return cast("dict[str, Any]", msgspec.msgpack.decode(value or b""))
+
+
+def _state(value: bytes | None) -> list[Any]:
+    """Return the fields of a line state; of its memory, whose values depend on the processor, only the size."""
+    fields = msgspec.msgpack.decode(value or b"")
+    return [f"{len(one)} bytes" if isinstance(one, bytes) else one for one in fields]
 
 
 def _text(value: bytes | None) -> str | None:
