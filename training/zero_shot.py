@@ -51,11 +51,14 @@ def zero_shot(
     if not recipe.leaves_out_conditions:
         raise TrainingError(f"the recipe for spec {recipe.spec.name!r} cannot leave a condition out of its training")
     report = progress or (lambda name, level: None)
-    results = []
+    results: list[RobustnessResult] = []
+    like: Engine | None = None
     for condition in conditions:
         report(condition.name, 0)
         artefact = recipe.train(replace(options, without=(condition.name,)))
-        results.append(_scored(artefact, recipe, condition, options, seed, episodes, lives, report))
+        with Engine(artefact, like=like) as engine:
+            results.append(_scored(engine, artefact, recipe, condition, options, seed, episodes, lives, report))
+        like = engine  # models of one recipe share their compiled functions
     cells = tuple(cell for result in results for cell in result.cells)
     return results[0].model_copy(
         update={
@@ -72,6 +75,7 @@ def zero_shot(
 
 
 def _scored(
+    engine: Engine,
     artefact: Artefact,
     recipe: Recipe,
     condition: Condition,
@@ -87,15 +91,14 @@ def _scored(
         if level:
             report(name, level)
 
-    with Engine(artefact) as engine:
-        return evaluate(
-            with_rejection(engine.follow_records, artefact.manifest.rejection, artefact.manifest.spec),
-            recipe.reference(asked, artefact),
-            [condition],
-            seed,
-            episodes,
-            lives=lives,
-            model_id=artefact.model_id,
-            without=(condition.name,),
-            progress=show,
-        )
+    return evaluate(
+        with_rejection(engine.follow_records, artefact.manifest.rejection, artefact.manifest.spec),
+        recipe.reference(asked, artefact),
+        [condition],
+        seed,
+        episodes,
+        lives=lives,
+        model_id=artefact.model_id,
+        without=(condition.name,),
+        progress=show,
+    )

@@ -13,6 +13,7 @@ from typing import Any
 from model.architectures import ARCHITECTURES, build
 from model.artefact import Artefact, build_model
 from model.errors import ShapeArtefactError
+from model.memory import memory_units
 from training.report.data import Alternative, History, Identity, Layer, Network, Training
 from training.versions import tensorflow_distribution, version_of
 
@@ -71,6 +72,8 @@ def _named(layer: Any) -> str:
 def _alternatives(artefact: Artefact) -> list[Alternative]:
     manifest, found = artefact.manifest, []
     for name in ARCHITECTURES:
+        if memory_units(name) and not manifest.memory_units:
+            continue  # needs successive windows of a line
         try:
             parameters = int(build(name, manifest.spec, manifest.normalisation).count_params())
         except ShapeArtefactError:  # needs a longer sequence than the spec has

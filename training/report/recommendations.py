@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from model.memory import memory_units
 from model.spec import SignalSpec
 from training.evaluation.conditions.results import ConditionCell, RobustnessResult
 from training.evaluation.documents import DataSummary, Elsewhere, Events, Slice
@@ -14,6 +15,8 @@ from training.report.model_card import chains, parameters
 
 # A larger gap between training and validation accuracy is reported as overfitting.
 GAP = 0.03
+# Types of layers that pass on values of the window and compute none.
+REARRANGING = ("Cropping2D", "Flatten", "Reshape")
 # A class, a slice or a condition that is further below the overall score gets a recommendation.
 NOTABLE = 0.01
 # If the temperature increases the calibration error by more than this, the increase is not due to chance.
@@ -22,10 +25,14 @@ NOTABLE_ECE = 0.002
 
 def architecture_notes(network: Network, latency: Sequence[Latency], cores: int) -> tuple[str, ...]:
     """Return sentences on the distribution of parameters, the other architectures, and the time per window."""
-    notes = [
-        f"A window is read in {network.steps} steps of {network.values_per_step}"
-        f" {'value' if network.values_per_step == 1 else 'values'}; the network has {network.parameters:,} parameters."
-    ]
+    units = memory_units(network.architecture)
+    reading_order = (
+        f"A window is one step of the network, whose memory of {units} values goes on to the line's next window"
+        if units
+        else f"A window is read in {network.steps} steps of {network.values_per_step}"
+        f" {'value' if network.values_per_step == 1 else 'values'}"
+    )
+    notes = [f"{reading_order}; the network has {network.parameters:,} parameters."]
     largest = max(network.layers, key=lambda layer: layer.parameters)
     share = largest.parameters / network.parameters
     notes.append(
@@ -35,7 +42,7 @@ def architecture_notes(network: Network, latency: Sequence[Latency], cores: int)
     if joining:
         counts = ", ".join(f"{part[0].name} to {part[-1].name} {parameters(part):,}" for part in (*reading, *joining))
         notes.append(f"{len(reading)} branches read the window. Parameters by branch, then joined: {counts}.")
-        measured = [chain[0] for chain in reading if chain[0].parameters == 0]
+        measured = [chain[0] for chain in reading if chain[0].parameters == 0 and chain[0].type not in REARRANGING]
         notes.extend(
             f"{layer.type} '{layer.name}' computes {layer.output_shape.strip('()').split(', ')[-1]} features of the"
             f" window with 0 parameters."

@@ -194,7 +194,7 @@ def test_the_command_prints_whole_figures_and_writes_its_cells(tmp_path: Path) -
     register(app)
     out = tmp_path / "cells.json"
     told = CliRunner().invoke(
-        app, ["robustness", "line", "--quick", "--quiet", "--conditions", "gap", "--json", str(out)]
+        app, ["robustness", "line", "--quick", "--quiet", "--conditions", "gap", "--lives", "8", "--json", str(out)]
     )
     assert told.exit_code == 0, told.output
     assert "mean corruption error against openxda" in told.output
@@ -202,3 +202,4 @@ def test_the_command_prints_whole_figures_and_writes_its_cells(tmp_path: Path) -
     cells = RobustnessResult.model_validate(json.loads(out.read_text()))
     assert f"{cells.worst.merged_macro_f1:.3f}" in told.output
     assert cells.worst.condition == "gap"
+    assert [cell.episodes for cell in cells.lives] == [8] * 5

@@ -64,9 +64,12 @@ def test_the_shipped_networks_layers_add_up_and_lead_from_the_window_to_the_clas
     names = [part.name for part in network.layers]
     for place, part in enumerate(network.layers):
         assert set(part.connected_to) <= set(names[:place])
-    assert network.layers[-1].output_shape == f"(None, {len(load_spec('line').classes)})"
+    assert network.layers[-1].output_shape == f"(None, None, {len(load_spec('line').classes)})"
     read = {name for part in network.layers for name in part.connected_to}
     assert set(names) - read == {network.layers[-1].name}, "every other layer is read by one"
+    notes = architecture_notes(network, (), 2)
+    assert notes[0].startswith("A window is one step of the network, whose memory of 96 values goes on")
+    assert not any("Cropping2D" in note and "computes" in note for note in notes)
 
 
 def test_a_row_of_the_heat_map_tells_its_levels_and_every_baseline() -> None:
