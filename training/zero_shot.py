@@ -37,7 +37,7 @@ def zero_shot(
         options: options of the trainings, usually of a small one; ``without`` is set here.
         seed: seed of the records.
         episodes: records per cell.
-        lives: lives per cell, half as many as records by default; 0 for none.
+        lives: lives per cell, an eighth of the number of records by default; 0 for none.
         progress: called with a condition's name before its training (level 0) and before each of its cells.
 
     Returns:

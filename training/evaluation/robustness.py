@@ -37,6 +37,8 @@ __all__ = ["EPISODES", "QUICK_EPISODES", "SEED", "evaluate", "mean_corruption_er
 
 SEED = 31_000_000  # fixed; no recipe simulates training data from it
 EPISODES, QUICK_EPISODES = 440, 110
+# Records for every life: a life is seven times as long, so lives take about as long as the records.
+LIVES_PER_RECORDS = 8
 DIGITS = 4
 # Smallest error that is used in a ratio: smaller ones are a few windows, and a ratio of two such errors means nothing.
 LEAST_ERROR = 1e-3
@@ -156,7 +158,7 @@ def evaluate(
         conditions: conditions as returned by ``recipe.conditions.chosen``.
         seed: the same seed gives the same records; only results on equal seeds are comparable.
         episodes: records per cell; each holds one event, and about two thirds of the events are faults.
-        lives: lives per cell, half as many as records by default; 0 for none.
+        lives: lives per cell, an eighth of the number of records by default; 0 for none.
         model_id: model id to store in the result.
         without: conditions that the model's training left out, to store in the result.
         progress: called with a condition's name and level before each cell; level 0 is the clean reference. Cells of
@@ -170,7 +172,7 @@ def evaluate(
     report = progress or (lambda name, level: None)
     run = _Run(classifier, recipe, seed)
     clean, cells = run.cells(recipe.clean_records(episodes, seed), conditions, report)
-    several = episodes // 2 if lives is None else lives
+    several = episodes // LIVES_PER_RECORDS if lives is None else lives
     long = recipe.clean_lives(several, seed) if several else None
     clean_life, on_lives = (None, ()) if long is None else replace(run, kind=LIFE).cells(long, conditions, report)
     return RobustnessResult(

@@ -37,7 +37,9 @@ def robustness(
     ] = "",
     lives: Annotated[
         int | None,
-        typer.Option(min=0, help="Lives per cell: long records with several events [default: half the records]."),
+        typer.Option(
+            min=0, help="Lives per cell: long records with several events [default: an eighth of the records]."
+        ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="classData.csv, for an instant model.")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Also write the results to this JSON file.")] = None,

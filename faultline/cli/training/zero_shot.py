@@ -19,7 +19,7 @@ def zero_shot(
     spec: Annotated[str, typer.Option(help="Spec of the recipe.")] = "line",
     episodes: Annotated[int, typer.Option(min=2, help="Episodes of each training.")] = 20_000,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 3,
-    records: Annotated[int, typer.Option(min=2, help="Records per cell; half as many lives.")] = 110,
+    records: Annotated[int, typer.Option(min=2, help="Records per cell; an eighth as many lives.")] = 110,
     seed: Annotated[int | None, typer.Option(help="Seed of the trainings [default: the recipe's].")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Also write the results to this JSON file.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
