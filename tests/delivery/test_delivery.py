@@ -17,6 +17,7 @@ from confluent_kafka.admin import AclOperation, ResourcePatternType, ResourceTyp
 from benchmarks.kafka.properties import Security
 from tests.conftest import Kafka
 from tests.delivery.processes.harness import Load, Topics, WorkerProcess, wait_answered, wait_until
+from tests.delivery.processes.marked import share
 from tests.kafka_acls import grant
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -71,7 +72,15 @@ def check_nothing_lost(topics: Topics, load: Load, deadline_s: float = 60.0) -> 
     assert not found.foreign
     assert found.steps() == load.expected_steps()
     assert found.same_step_has_same_id()
+    for event in found.events:
+        if event["state"] == "onset":
+            assert event["confidence"] == pytest.approx(confidence_of(event["sequence"]), abs=2e-6), event
     return found.summary()
+
+
+def confidence_of(sequence: int) -> float:
+    """Return the confidence of an onset whose line has been followed from its first window, without a break."""
+    return sum(share(before) for before in range(sequence - 2, sequence + 1)) / 3
 
 
 def test_ten_kills_under_load_lose_nothing_and_repeats_keep_their_ids(

@@ -237,8 +237,7 @@ def classified_stream(records: Sequence[Any], classifier: Classifier, spec: Sign
         ],
         "states_written": len(written),
         "states": {
-            f"{partition} {_text(key)}": _state(value)
-            for (partition, key), value in sorted(last_states.items())
+            f"{partition} {_text(key)}": _state(value) for (partition, key), value in sorted(last_states.items())
         },
         "outcomes": dict(sorted(batch.outcomes.items())),
     }

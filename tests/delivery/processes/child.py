@@ -1,6 +1,7 @@
 """A worker process for delivery tests: the real worker around ``MarkedClassifier``, with a point at which to crash.
 
-``FAULTLINE_TEST_DIE`` gives the point and the number of batches before it, e.g. ``before-acknowledge:5``.
+With ``FAULTLINE_TEST_ENGINE=shipped`` it has the real engine and the shipped model instead. ``FAULTLINE_TEST_DIE`` gives
+the point and the number of batches before it, e.g. ``before-acknowledge:5``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import signal
 import sys
 from typing import Any
 
+from model.artefact import shipped
+from model.engine import Engine
+from stream.detection.classify import Classifier
 from stream.settings import Settings, load_settings
 from stream.telemetry.logs import configure_logs
 from stream.worker.app import Worker
@@ -58,13 +62,19 @@ def arm(worker: Worker, order: str) -> None:
         raise ValueError(f"no such place: {place}")
 
 
-async def run(settings: Settings) -> int:
-    """Run the worker with the settings of the test's environment."""
-    engine = MarkedClassifier(
+def classifier() -> Classifier:
+    """Return the model that the test's environment asks for."""
+    if os.environ.get("FAULTLINE_TEST_ENGINE") == "shipped":
+        return Engine(shipped("line"), threads=1).warm()
+    return MarkedClassifier(
         raise_at=int(os.environ.get("FAULTLINE_TEST_RAISE_AT", "0")),
         delay_s=float(os.environ.get("FAULTLINE_TEST_DELAY_S", "0")),
     )
-    worker = Worker(settings, SPEC, engine)
+
+
+async def run(settings: Settings) -> int:
+    """Run the worker with the settings of the test's environment."""
+    worker = Worker(settings, SPEC, classifier())
     if order := os.environ.get("FAULTLINE_TEST_DIE"):
         arm(worker, order)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, explain)

@@ -28,6 +28,8 @@ from tests.delivery.processes.marked import class_of, marked_message
 FAULT_TYPES = ("lg", "ll", "llg", "lll", "lllg")
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEADLINE_S = 180.0
+SHARES = 1e-4
+"""Tolerance of probabilities: an answer changes by rounding with the batch that its window came in."""
 
 
 def free_port() -> int:
@@ -122,6 +124,17 @@ class Topics:
 
         wait_until(all_have_leaders, "leaders of the topics")
         return self
+
+
+@dataclass
+class SecondGroup(Topics):
+    """Topics of a second group that answers the same windows, with outputs and line states of its own."""
+
+    of: Topics = field(kw_only=True)
+
+    @property
+    def windows(self) -> str:
+        return self.of.windows
 
 
 def wait_until(holds: Any, what: str, deadline_s: float = DEADLINE_S, pause_s: float = 0.1) -> None:
@@ -292,6 +305,18 @@ class Account:
             ids.setdefault((event["line"], event["state"], event["sequence"]), set()).add(event["event_id"])
         return all(len(found) == 1 for found in ids.values())
 
+    def differs_from(self, other: Account) -> list[str]:
+        """Return the ids of events that only one account has, or that have another content in the other.
+
+        Probabilities may differ by ``SHARES``. All copies of a repeated event count.
+        """
+        own, expected = (contents(one.events) for one in (self, other))
+        return sorted(
+            one
+            for one in own.keys() | expected.keys()
+            if not (own.get(one) and expected.get(one)) or any(not alike(expected[one][0], body) for body in own[one])
+        )
+
     def summary(self) -> str:
         """Return the figures in one line."""
         return (
@@ -299,6 +324,25 @@ class Account:
             f"lost {len(self.lost)}, repeated answers {self.repeated}, events {len(self.events)}, "
             f"repeated events {self.repeated_events}"
         )
+
+
+def contents(events: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return all copies of every event by its id."""
+    copies: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        copies.setdefault(event["event_id"], []).append(event)
+    return copies
+
+
+def alike(event: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return True if two events have the same content, except for the rounding of probabilities."""
+    one, two = ({**body, **body["probabilities"], "probabilities": None} for body in (event, other))
+    return one.keys() == two.keys() and all(
+        abs(value - two[name]) <= SHARES
+        if isinstance(value, float) and isinstance(two[name], float)
+        else value == two[name]
+        for name, value in one.items()
+    )
 
 
 def account(topics: Topics) -> Account:

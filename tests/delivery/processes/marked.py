@@ -24,12 +24,16 @@ HOP_NS = round(SPEC.hop * 1e9 / RATE_HZ)
 class MarkedClassifier:
     """Read the class that ``marked_windows`` wrote into the first sample.
 
+    Its memory of a line is the number of the line's windows, which shows in the probability of every answer, see
+    ``share``. A worker that loses, repeats or restarts a memory therefore publishes other confidences.
+
     Args:
         raise_at: number of the call that raises (1 is the first); 0 for none.
         delay_s: duration of every call, so that batches are in flight.
     """
 
     model_id = "marked"
+    memory_units = 1
 
     def __init__(self, raise_at: int = 0, delay_s: float = 0.0) -> None:
         self._raise_at = raise_at
@@ -37,19 +41,34 @@ class MarkedClassifier:
         self._calls = 0
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return probability .9 for the marked class, with the rest shared among the others."""
+        """Return the answers to windows that are each the first of its line."""
+        return self.follow(windows, np.arange(len(windows)), np.zeros((len(windows), 1), np.float32))[0]
+
+    def follow(
+        self, windows: NDArray[np.float32], line: NDArray[np.intp], memory: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the marked class with the probability ``share``, with the rest shared among the others."""
         self._calls += 1
         if self._calls == self._raise_at:
             raise RuntimeError("the engine raises, as the test asked")
         time.sleep(self._delay_s)
-        classes = len(SPEC.classes)
-        answer = np.full((len(windows), classes), 0.1 / (classes - 1), np.float32)
-        answer[np.arange(len(windows)), windows[:, 0, 0].astype(int)] = 0.9
-        return answer
+        memory, classes = memory.copy(), len(SPEC.classes)
+        answer = np.empty((len(windows), classes), np.float32)
+        for index, (row, marked) in enumerate(zip(line.tolist(), windows[:, 0, 0].astype(int).tolist(), strict=True)):
+            mark = share(int(memory[row, 0]))
+            answer[index] = (1 - mark) / (classes - 1)
+            answer[index, marked] = mark
+            memory[row] += 1
+        return answer, memory
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return False for every window: all are marked, so none is out of distribution."""
         return np.zeros(len(windows), bool)
+
+
+def share(followed: int) -> float:
+    """Return the probability of the marked class after a number of earlier windows of the line."""
+    return 0.9 - 0.001 * (followed % 89)
 
 
 def marked_windows(classes: list[int]) -> NDArray[np.float32]:
