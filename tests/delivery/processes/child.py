@@ -1,7 +1,7 @@
 """A worker process for delivery tests: the real worker around ``MarkedClassifier``, with a point at which to crash.
 
-With ``FAULTLINE_TEST_ENGINE=shipped`` it has the real engine and the shipped model instead. ``FAULTLINE_TEST_DIE`` gives
-the point and the number of batches before it, e.g. ``before-acknowledge:5``.
+With ``FAULTLINE_TEST_ENGINE=shipped`` it has the real engine and the shipped model instead. ``FAULTLINE_TEST_DIE``
+gives the point and the number of batches before it, e.g. ``before-acknowledge:5``.
 """
 
 from __future__ import annotations
