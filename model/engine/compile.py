@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 __all__ = ["Call", "compile_call", "compute_in_callers", "has_accelerator", "stage", "wants_stages"]
 
@@ -129,11 +130,13 @@ def compute_in_callers() -> bool:
 
     XLA splits every operation into as many parts as TensorFlow has threads, and in a GRU the parts wait for one another
     in every time step: with two threads for two callers, one window of a GRU took 12.5 µs of a core; with one thread,
-    9.1 µs. The setting must precede the backend's first computation and applies to the whole process.
+    9.1 µs. The setting must precede the backend's first computation and applies to the whole process, and so does that of
+    NumPy's matrix products, which always takes effect.
 
     Returns:
-        True if the setting is in force. If it is not, the results are the same and throughput is lower.
+        True if the backend's setting is in force. If it is not, the results are the same and throughput is lower.
     """
+    threadpool_limits(1, "blas")
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf

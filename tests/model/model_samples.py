@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 
 from domains.powerline.normalisation import PowerLineNormalisation
@@ -37,3 +38,11 @@ def artefact_of(
 
 def windows_of(spec: SignalSpec, count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, *spec.window_shape)).astype(np.float32)
+
+
+def logits_of(model: keras.Model, windows: np.ndarray) -> np.ndarray:
+    """Return the logits (n, classes) of single windows, each the first of its line, as Keras computes them."""
+    if len(model.inputs) == 1:
+        return np.asarray(model(windows))
+    memory = np.zeros((len(windows), model.inputs[1].shape[-1]), np.float32)
+    return np.asarray(model([windows[:, None], memory])[0])[:, 0]

@@ -15,7 +15,7 @@ from model.artefact import Artefact, build_model
 from model.engine import Engine
 from model.errors import EngineError, ShapeArtefactError
 from model.spec import load_spec
-from tests.model.model_samples import artefact_of, windows_of
+from tests.model.model_samples import artefact_of, logits_of, windows_of
 
 BUCKETS = (1, 4, 16, 64)
 ALL = 300
@@ -45,7 +45,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def test_probabilities_are_the_softmax_of_the_keras_models_calibrated_logits(artefact: Artefact) -> None:
     windows = windows_of(artefact.manifest.spec, 37)
-    logits = np.asarray(build_model(artefact)(windows), np.float64)
+    logits = logits_of(build_model(artefact), windows).astype(np.float64)
     with Engine(artefact, buckets=(8, 32)) as engine:
         found = engine.classify(windows)
     assert found.dtype == np.float32
@@ -195,7 +195,7 @@ def test_an_artefact_that_does_not_fit_makes_no_engine_beside_one_that_does(
 def test_a_network_with_two_branches_computed_in_stages_gives_keras_probabilities(architecture: str) -> None:
     artefact = artefact_of(load_spec("line"), architecture=architecture, phasors=True)
     windows = windows_of(artefact.manifest.spec, 40)
-    logits = np.asarray(build_model(artefact)(windows), np.float64)
+    logits = logits_of(build_model(artefact), windows).astype(np.float64)
     with Engine(artefact, buckets=(8, 32)) as engine:
         found = engine.classify(windows)
     np.testing.assert_allclose(found, softmax(logits / artefact.manifest.temperature), atol=1e-5)

@@ -10,7 +10,7 @@ from model.engine.engine import ACCELERATOR_BLOCKS, CPU_BLOCKS
 from model.engine.plan import plan
 
 SHAPES = st.sampled_from(
-    [CPU_BLOCKS, ACCELERATOR_BLOCKS, ((1, 1),), ((4, 1), (4, 3), (7, 1)), ((2, 1), (1, 1), (1, 5))]
+    [CPU_BLOCKS, ACCELERATOR_BLOCKS, ((1, 1),), ((7, 1), (4, 3)), ((2, 1), (1, 5))]
 )
 
 
@@ -30,7 +30,7 @@ def test_the_default_buckets_pad_little(count: int, threads: int) -> None:
 
 def test_a_batch_is_spread_over_the_cores() -> None:
     assert cut(1024, 2, CPU_BUCKETS) == [512, 512]
-    assert cut(512, 4, CPU_BUCKETS) == [128] * 4
+    assert cut(512, 4, CPU_BUCKETS) == [64] * 8
     assert cut(40, 4, CPU_BUCKETS) in ([64], [32, 8])
 
 
@@ -42,9 +42,10 @@ def test_every_window_is_in_one_block_and_a_lines_blocks_are_in_order(
     done = np.zeros(len(counts), np.intp)
     for one in plan(counts, threads, shapes):
         for block in one.blocks:
-            assert (block.size, block.steps) in shapes
+            assert (block.size, block.room) in shapes
             assert 0 < block.lines <= block.size
-            lines = one.lines[: block.lines]
+            assert 0 < block.steps <= block.room
+            lines = one.lines[block.begin : block.begin + block.lines]
             assert (done[lines] == block.first).all(), "the windows before the block are done, and none is repeated"
             assert (counts[lines] > block.first).all(), "every line of the block has a window in it"
             done[lines] = np.minimum(counts[lines], block.first + block.steps)
@@ -56,7 +57,9 @@ def test_every_window_is_in_one_block_and_a_lines_blocks_are_in_order(
     [
         pytest.param([171] * 16 + [170] * 8, 0.1, id="4,096 windows of 24 lines"),
         pytest.param([1000], 0.05, id="one line"),
-        pytest.param([40] * 100, 0.35, id="100 lines"),
+        pytest.param([40] * 100, 0.05, id="100 lines"),
+        pytest.param([100] * 10 + [1] * 54, 0.15, id="a backlog of few lines beside many lines"),
+        pytest.param([1000, *[2] * 63], 0.05, id="a backlog of one line beside many lines"),
     ],
 )
 def test_typical_loads_are_padded_little(counts: list[int], padding: float) -> None:
