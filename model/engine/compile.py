@@ -130,8 +130,8 @@ def compute_in_callers() -> bool:
 
     XLA splits every operation into as many parts as TensorFlow has threads, and in a GRU the parts wait for one another
     in every time step: with two threads for two callers, one window of a GRU took 12.5 µs of a core; with one thread,
-    9.1 µs. The setting must precede the backend's first computation and applies to the whole process, and so does that of
-    NumPy's matrix products, which always takes effect.
+    9.1 µs. The setting must precede the backend's first computation and applies to the whole process. NumPy's matrix
+    products are set likewise, at any time.
 
     Returns:
         True if the backend's setting is in force. If it is not, the results are the same and throughput is lower.
