@@ -9,9 +9,7 @@ from model.engine import CPU_BUCKETS, cut
 from model.engine.engine import ACCELERATOR_BLOCKS, CPU_BLOCKS
 from model.engine.plan import plan
 
-SHAPES = st.sampled_from(
-    [CPU_BLOCKS, ACCELERATOR_BLOCKS, ((1, 1),), ((7, 1), (4, 3)), ((2, 1), (1, 5))]
-)
+SHAPES = st.sampled_from([CPU_BLOCKS, ACCELERATOR_BLOCKS, ((1, 1),), ((7, 1), (4, 3)), ((2, 1), (1, 5))])
 
 
 @given(st.integers(0, 20_000), st.integers(1, 64), st.sets(st.integers(1, 4096), min_size=1, max_size=8))
