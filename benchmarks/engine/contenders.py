@@ -175,7 +175,7 @@ def _openvino(artefact: Artefact) -> Iterator[Arrangement]:
 def _bound(artefact: Artefact) -> Iterator[Arrangement]:
     """Compute only the network's products with its weights, without phasors, activations, gates and transfers."""
     from keras import ops
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     from benchmarks.engine.onnx import GRU
     from model.engine.compile import compile_call, compute_in_callers
