@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AclOperation, ResourcePatternType, ResourceType
 
 from benchmarks.kafka.properties import Security
@@ -176,6 +177,14 @@ def test_a_worker_whose_loop_stands_still_loses_its_partitions(
     assert hung.alive
 
 
+def state_is_written(topics: Topics) -> bool:
+    consumer = Consumer({"bootstrap.servers": topics.bootstrap, "group.id": "watermarks"})
+    try:
+        return any(consumer.get_watermark_offsets(TopicPartition(topics.states, 0), timeout=10))
+    finally:
+        consumer.close()
+
+
 def test_an_episode_open_at_a_kill_is_cleared_by_the_next_worker_under_its_own_id(
     topics: Topics, start: Callable[..., WorkerProcess]
 ) -> None:
@@ -183,6 +192,7 @@ def test_an_episode_open_at_a_kill_is_cleared_by_the_next_worker_under_its_own_i
     first = start().wait_ready()
     load.send(6)  # the fault begins with the first window and lasts ten
     wait_until(lambda: sum(wait_answered(topics).steps().values()) == 1, "the onset")
+    wait_until(lambda: state_is_written(topics), "the state of the line, which is written once per commit")
     first.kill()
     load.send(20)
     start().wait_ready()

@@ -55,8 +55,9 @@ def test_states_and_gradients_are_those_of_keras(count: int, steps: int, compile
     assert states.shape == (count, steps, UNITS)
     np.testing.assert_allclose(states, expected, rtol=0, atol=2e-6)
     for gradient, reference in zip(found, wanted, strict=True):
-        assert np.abs(reference).max() > 0
-        np.testing.assert_allclose(gradient, reference, rtol=0, atol=2e-5 * np.abs(reference).max())
+        # The recurrent kernel has no part in the first step, since the state before it is zero.
+        assert steps == 1 or np.abs(reference).max() > 0
+        np.testing.assert_allclose(gradient, reference, rtol=0, atol=2e-5 * np.abs(reference).max() + 1e-7)
 
 
 def test_the_gradient_agrees_with_differences_of_a_loss() -> None:
