@@ -51,7 +51,7 @@ def line_of(counts: Sequence[int]) -> RecordLine:
 def answers_of_a_worker(line: RecordLine) -> NDArray[np.float32]:
     """Return the probabilities of a worker that gets the line's messages one by one."""
     positions, following = Positions(SPEC), Following(CountingClassifier(SPEC), SPEC.none_index, len(SPEC.classes))
-    answers = []
+    answers: list[NDArray[np.float32]] = []
     for offset, message in enumerate(messages_of(line, SPEC, windows_per_message=7)):
         record = WindowRecord("sensor-windows", 0, offset, 0, line.name.encode(), message.value)
         batch = decode_batch([record], SPEC, max_bytes=1 << 20)
