@@ -89,7 +89,7 @@ def models() -> dict[str, Artefact]:
     rng = np.random.default_rng(11)
     disturbed = {
         # Rounded, because the sum behind a deviation differs by processor, and the model's id with it.
-        name: (tensor + round(0.3 * float(tensor.std()), 4) * rng.standard_normal(tensor.shape)).astype(np.float32)
+        name: (tensor + round(0.5 * float(tensor.std()), 4) * rng.standard_normal(tensor.shape)).astype(np.float32)
         for name, tensor in known.weights.items()
     }
     manifest = known.manifest
