@@ -37,10 +37,12 @@ class OtherEyes(MarkedClassifier):
         self._sees = sees
         self._unlike = unlike
 
-    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def follow(
+        self, windows: NDArray[np.float32], line: NDArray[np.intp], memory: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         seen = windows.copy()
         seen[:, 0, 0] = self._sees(windows[:, 0, 0].astype(int))
-        return super().classify(seen)
+        return super().follow(seen, line, memory)
 
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         return np.asarray(windows[:, 0, 0] == self._unlike)
