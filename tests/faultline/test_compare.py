@@ -87,7 +87,7 @@ def test_an_episode_of_one_model_only_is_explained_by_the_other_s_windows(tmp_pa
     assert missed.second is None
     (why,) = missed.differences
     assert why.startswith("the second model has no episode: its ")
-    assert "none; highest fault probability 10%" in why
+    assert "none; highest fault probability 13%" in why
     assert [(line.line, line.differ) for line in found.lines] == [("a", 12)]
     assert found.lines[0].first_ns == START_NS + 20 * HOP_NS
 
