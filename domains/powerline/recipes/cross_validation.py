@@ -60,6 +60,7 @@ log = structlog.get_logger(__name__)
 
 FOLD_SEED = 10_000  # distance between the seeds of two folds
 GROUPS = "groups"  # folder of the training set's parts, which all folds share
+LEAST_PER_FOLD = 6  # episodes: one of every kind of life with every kind of instruments
 MOST_HELD_OUT = 6  # parts of the group left out that are scored
 Epoch = Callable[[int, FitHistory], None]
 
@@ -83,7 +84,7 @@ class FoldOptions:
     def __post_init__(self) -> None:
         if self.folds < 2:
             raise TrainingError("cross-validation needs at least two folds")
-        if len(part_sizes(self.episodes, self.folds)) < 2 * self.folds:
+        if self.episodes < LEAST_PER_FOLD * self.folds:
             raise TrainingError(f"{self.episodes} episodes are too few for {self.folds} folds; use more --episodes")
 
     @property

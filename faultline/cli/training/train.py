@@ -15,12 +15,12 @@ class Architecture(StrEnum):
     """Names of the networks that ``model.architectures`` can build."""
 
     gru = "gru"
-    gru_memory = "gru-memory"
     lstm = "lstm"
     cnn = "cnn"
     cnn_advanced = "cnn-advanced"
     fnn = "fnn"
     fnn_improved = "fnn-improved"
+    gru_memory = "gru-memory"
 
 
 class Split(StrEnum):

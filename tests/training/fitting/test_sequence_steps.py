@@ -131,7 +131,7 @@ def test_symmetries_change_whole_sequences_and_their_labels_alike() -> None:
     sequences = drawn(30)
     steps = SequenceSteps(new_network(), keras.optimizers.Adam(), [sequences], 30, 7, SPEC, LINE_SYMMETRIES)
     forms = np.arange(30) % len(LINE_SYMMETRIES)
-    data, labels, weights = steps._gathered(np.arange(30), forms)
+    data, labels, weights = steps._gathered(np.arange(30), forms, np.random.default_rng(1))
     for row, form in enumerate(forms):
         channels, sign = list(LINE_SYMMETRIES.channels[form]), np.float32(LINE_SYMMETRIES.signs[form])
         np.testing.assert_array_equal(data[row], sequences.data[row][:, channels] * sign)
@@ -146,9 +146,9 @@ def test_every_epoch_takes_every_sequence_once_in_another_order_and_other_forms(
     taken: list[tuple[list[int], list[int]]] = []
     gathered = steps._gathered
 
-    def seen(chosen: np.ndarray, forms: np.ndarray) -> Any:
+    def seen(chosen: np.ndarray, forms: np.ndarray, rng: np.random.Generator) -> Any:
         taken.append((chosen.tolist(), forms.tolist()))
-        return gathered(chosen, forms)
+        return gathered(chosen, forms, rng)
 
     monkeypatch.setattr(steps, "_gathered", seen)
 
