@@ -97,7 +97,7 @@ def test_a_job_that_does_not_fit_is_made_smaller_and_says_so(tmp_path: Path) -> 
     assert smaller.episodes == need.episodes_within(4_000, LINE_EPISODES)
     assert need.needed_mb(smaller.episodes) <= 4_000
     assert note == (
-        f"smaller than configured: {smaller.episodes:,} of 400,000 episodes, since 4,000 MiB of memory are available "
+        f"smaller than configured: {smaller.episodes:,} of 194,560 episodes, since 4,000 MiB of memory are available "
         f"and all episodes need {need.needed_mb(LINE_EPISODES):,} MiB"
     )
     assert sized_job(job(memory_mb=4_000), tmp_path) == (smaller, note), "a resumed retraining goes on"
@@ -129,7 +129,7 @@ def test_a_job_whose_smallest_sensible_size_does_not_fit_is_refused_with_what_it
     said = str(raised.value)
     assert f"needs {need.needed_mb(LEAST_EPISODES):,} MiB of memory for {LEAST_EPISODES:,} episodes" in said
     assert "may use 1,000 MiB" in said
-    assert f"{need.needed_mb(LINE_EPISODES):,} MiB for all 400,000 episodes" in said
+    assert f"{need.needed_mb(LINE_EPISODES):,} MiB for all 194,560 episodes" in said
     # A size that a person requested is not refused for being small.
     with pytest.raises(TrainingError, match="for 400 episodes"):
         sized_job(job(memory_mb=1_000, episodes=400), tmp_path)
