@@ -26,7 +26,7 @@ from domains.powerline.evaluation.events import evaluate_line
 from domains.powerline.normalisation import PowerLineNormalisation
 from domains.powerline.recipes.memory import LINE_EPISODES
 from domains.powerline.rejection import PowerLineRejection
-from model.architectures import MEMORY_ARCHITECTURE, build
+from model.architectures import MEMORY_ARCHITECTURE, build, memory_units
 from model.artefact import Artefact, build_model
 from model.engine import Engine
 from model.normalisation import Normalisation
@@ -199,7 +199,16 @@ def between_rounds(train: Sequence[Sequences]) -> Sequence[Sequences]:
 
 
 def new_network(architecture: str, spec: SignalSpec, seed: int) -> Any:
-    """Build an untrained network of this recipe."""
+    """Build an untrained network of this recipe.
+
+    Raises:
+        TrainingError: the architecture has no memory, and so cannot learn from sequences.
+    """
+    if not memory_units(architecture):
+        raise TrainingError(
+            f"spec {spec.name!r} learns from sequences of windows, and architecture {architecture!r} has no memory:"
+            f" leave --architecture out, or give {MEMORY_ARCHITECTURE}"
+        )
     return build(architecture, spec, LINE_NORMALISATION, seed)
 
 

@@ -44,9 +44,11 @@ def train(
         Path | None, typer.Option(help="File to write the artefact to [default: SPEC.safetensors].", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same model on the same machine.")] = 2024,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the windows [default: the recipe's].")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training data [default: the recipe's].")
+    ] = None,
     episodes: Annotated[
-        int | None, typer.Option(min=100, help="line: episodes to simulate [default: the recipe's].")
+        int | None, typer.Option(min=100, help="line: sequences of 128 windows to simulate [default: the recipe's].")
     ] = None,
     data: Annotated[
         Path | None,
@@ -70,8 +72,8 @@ def train(
 ) -> None:
     """Train a model and write its artefact: weights, and a manifest with scores, seed, versions and this command.
 
-    The line model is trained on simulated episodes and scored on newly simulated ones. This takes less than an hour on
-    one core, and 9 GB of memory. A quick trial: `faultline train --epochs 2 --episodes 400`
+    The line model is trained on sequences of simulated lives and scored on new ones. This takes some seventy minutes on
+    one core, and 8 GB of memory. A quick trial: `faultline train --epochs 2 --episodes 400`
 
     With a data set, faults of 20 ohm and more, faults near the line's ends and faults with the weakest sources are left
     out of the training; the model is scored on them.

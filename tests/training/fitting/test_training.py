@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from model.engine import Engine
 from stream.detection.scoring import detect_episodes, score_events
 from stream.detection.truth import injected_faults
 from training.data.windows import label_windows
+from training.errors import TrainingError
 from training.evaluation.classifier import classify_record
 from training.metrics import window_scores
 
@@ -35,6 +37,11 @@ def test_a_tiny_training_run_gives_a_verified_artefact(tmp_path: Path) -> None:
     assert manifest.rejection is not None
     assert manifest.rejection.is_ood(np.zeros((1, 32, 6), np.float32)).all()
     assert 0.2 <= manifest.temperature <= 5
+
+
+def test_an_architecture_without_a_memory_is_refused_before_anything_is_simulated() -> None:
+    with pytest.raises(TrainingError, match="architecture 'fnn' has no memory: leave --architecture out"):
+        train_line(replace(QUICK, architecture="fnn"))
 
 
 @pytest.mark.long
