@@ -66,13 +66,13 @@ def window_ends(length: int, spec: SignalSpec) -> NDArray[np.intp]:
 
 
 def label_windows(
-    labels: NDArray[np.int8], settled: NDArray[np.bool_], spec: SignalSpec
+    labels: NDArray[np.int8], settled: NDArray[np.bool_], spec: SignalSpec, *, early: float = 1.0
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the class and the weight of every window, both (n, windows), of labelled records (n, t).
 
     The class is that of the last sample, and a window that lies fully in one state has weight 1. A window in which a
-    fault has just begun is weighted by the share that the fault covers, because right after inception the class cannot
-    be known. A window in which a fault has just ended, is half interrupted or has just become another fault has no
+    fault has just begun is weighted by the share that the fault covers, raised to the power of ``early``, because right
+    after inception the class cannot be known. A window in which a fault has just ended, is half interrupted or has just become another fault has no
     correct class, but other faults are still incorrect: its weight is at most ``FADING_WEIGHT``, and its class is the
     state that fills most of it.
     """
@@ -84,7 +84,7 @@ def label_windows(
     mostly_other = other > 0.5
     earlier = np.where(last == none, np.where(truth == none, -1, truth).max(axis=2), truth[:, :, 0])
     fading = ~calm | mostly_other | ((last == none) & (other > 0))
-    weight = np.where(last == none, 1.0, own)
+    weight = np.where(last == none, 1.0, own**early)
     weight = np.where(fading, FADING_WEIGHT * np.maximum(np.abs(own - other), 0.1), weight)
     return np.where(mostly_other, earlier, last).astype(np.int32), weight.astype(np.float32)
 

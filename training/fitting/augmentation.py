@@ -42,6 +42,7 @@ class Outages:
         zero_samples: shortest and longest duration of that, drawn on a logarithmic scale.
         held_share: share of the sequences in which all channels keep their value for a while.
         held_samples: shortest and longest duration of that.
+        at_inception: share of these outages that overlap the beginning of a fault, if the sequence has any.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -49,9 +50,18 @@ class Outages:
     zero_samples: tuple[int, int]
     held_share: float
     held_samples: tuple[int, int]
+    at_inception: float = 0.5
 
-    def applied(self, data: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return a sequence (t, channels), with an outage if one is drawn."""
+    def applied(
+        self, data: NDArray[np.float32], inceptions: NDArray[np.intp], rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Return a sequence, with an outage if one is drawn.
+
+        Args:
+            data: the sequence, (t, channels).
+            inceptions: samples at which faults begin, (k,).
+            rng: source of randomness.
+        """
         kind = rng.random()
         zero = kind < self.zero_share
         if not zero and kind >= self.zero_share + self.held_share:
@@ -59,6 +69,8 @@ class Outages:
         shortest, longest = np.log(self.zero_samples if zero else self.held_samples)
         length = round(float(np.exp(rng.uniform(shortest, longest))))
         start = int(rng.integers(1 - length, len(data)))
+        if rng.random() < self.at_inception and len(inceptions):
+            start = int(rng.choice(inceptions)) - int(rng.integers(length))
         span = slice(max(1, start), start + length)
         data = data.copy()
         if zero:

@@ -50,7 +50,7 @@ class SequenceSteps:
     ) -> None:
         optimiser.build(network.trainable_variables)
         self._parts, self._batch, self._seed = parts, batch, seed
-        self._symmetries, self._outages = symmetries, outages
+        self._symmetries, self._outages, self._spec = symmetries, outages, spec
         self._starts = np.cumsum([0, *map(len, parts)])
         windows = sum(part.weights.size for part in parts)
         self._mean_weight = sum(float(part.weights.sum(dtype=np.float64)) for part in parts) / windows
@@ -105,8 +105,14 @@ class SequenceSteps:
                 data[row] = data[row][:, list(kinds.channels[form])] * np.float32(kinds.signs[form])
                 labels[row] = np.asarray(kinds.classes[form], np.int32)[labels[row]]
             if self._outages is not None:
-                data[row] = self._outages.applied(data[row], rng)
+                data[row] = self._outages.applied(data[row], self._inceptions(labels[row]), rng)
         return data, labels, weights
+
+    def _inceptions(self, labels: NDArray[np.int32]) -> NDArray[np.intp]:
+        """Return the last sample of each window of a sequence, by its labels (steps,), in which a fault has begun."""
+        none = self._spec.none_index
+        began = np.flatnonzero((labels[1:] != none) & (labels[:-1] == none)) + 1
+        return began * self._spec.hop + self._spec.samples - 1
 
 
 def cut(data: Any, spec: SignalSpec) -> Any:

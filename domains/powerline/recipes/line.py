@@ -63,14 +63,14 @@ LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
 # that the model gets most wrong, and the second round learns from all of these. The last round learns from the searched
 # parts and from those with the worst instruments.
 FIRST_PARTS, MIDDLE_PARTS = 0.42, 0.84
-# In the last round a phase is lost for one to twenty-four cycles, or all channels keep their value for some samples.
+# After the first round, a phase is lost for one to twenty-four cycles, or all channels keep their value for some samples.
 OUTAGES = Outages(
-    groups=((0, 3), (1, 4), (2, 5)), zero_share=0.2, zero_samples=(32, 800), held_share=0.12, held_samples=(2, 80)
+    groups=((0, 3), (1, 4), (2, 5)), zero_share=0.2, zero_samples=(28, 800), held_share=0.12, held_samples=(2, 80)
 )
 ROUNDS = (
-    Round(0.25, 6e-3, 0.3, part=FIRST_PARTS),
-    Round(0.5, 6e-3, 0.01, part=MIDDLE_PARTS),
-    Round(0.25, 3e-3, 0.01, begin=FIRST_PARTS, hard=False, outages=OUTAGES),
+    Round(0.29, 6e-3, 0.3, part=FIRST_PARTS),
+    Round(0.42, 6e-3, 0.01, part=MIDDLE_PARTS, outages=OUTAGES),
+    Round(0.29, 3e-3, 0.01, begin=FIRST_PARTS, hard=False, outages=OUTAGES),
 )
 # Rounds that start from a trained model: small steps preserve its training.
 WARM_ROUNDS = (Round(0.5, 1e-3, 0.3, part=0.5), Round(0.5, 1e-3, 0.01))
@@ -87,7 +87,7 @@ class LineOptions:
     """Options of ``faultline train --spec line``; an episode is a sequence of ``STEPS`` windows of one life."""
 
     seed: int = DEFAULT_SEED
-    epochs: int = 4
+    epochs: int = 7
     episodes: int = LINE_EPISODES
     test_lines: int = 30
     architecture: str = MEMORY_ARCHITECTURE

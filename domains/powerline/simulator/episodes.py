@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from domains.powerline.simulator.disturbances import NON_FAULTS
 from domains.powerline.simulator.events import BRISK, Builder, LineContext, PlannedEvent, Timing, cycles
-from domains.powerline.simulator.fault_plans import FAULT_CLASSES, RESISTANCE_OHM, SPREADS, fault
+from domains.powerline.simulator.fault_plans import FAULT_CLASSES, RESISTANCE_OHM, SPREADS, TRIP_CYCLES, fault
 from domains.powerline.simulator.harder_faults import arcing, fault_in_swing, incipient
 from domains.powerline.simulator.measurement import USUAL, Instruments, draw_chains, measure, renamed
 from domains.powerline.simulator.network import SAMPLES_PER_CYCLE, Network
@@ -22,6 +23,7 @@ CHUNK = 1024  # number of lines solved together: enough to amortise a step's ove
 _BUILDERS = NON_FAULTS | HARDER_NON_FAULTS
 EVOLVING_SHARE = 0.15
 QUIET_CYCLES, MEAN_QUIET_CYCLES = (2.0, 40.0), 10.0  # between two events of a line; the mean is above the minimum
+LONG_CYCLES = (6.0, 100.0)  # time to the clearing of a long fault, distributed log-uniformly
 SWITCHED_OUT_SHARE = 0.02  # share of de-energised lines among the episodes without a fault
 
 
@@ -44,6 +46,7 @@ class ScenarioMix:
     incipient_share: float = 0.0  # share of faults that extinguish by themselves after some milliseconds
     arcing_share: float = 0.0  # share of faults whose arc strikes again in every half cycle
     evolving_share: float = EVOLVING_SHARE  # share of faults that spread to another phase, if their class can
+    long_share: float = 0.0  # share of faults, other than these, that are cleared late, as by time-graded protection
     plan_fault: FaultPlan | None = None  # plans every fault, in place of the usual plan and these shares
     builders: Mapping[str, Builder] = field(default_factory=dict, hash=False)  # kinds of non-faults beside the usual
 
@@ -74,15 +77,20 @@ def draw_events(
     if harder:
         return harder
     evolving = name in SPREADS and bool(rng.random() < mix.evolving_share)
+    trip_cycles = TRIP_CYCLES
+    if mix.long_share and rng.random() < mix.long_share:
+        late = float(np.exp(rng.uniform(*np.log(LONG_CYCLES))))
+        trip_cycles = (late, late)
+    planned = partial(fault, resistance_ohm=mix.resistance_ohm, trip_cycles=trip_cycles)
     if rng.random() >= mix.disturbed_share:
-        return (fault(line, rng, start, name, evolving=evolving, resistance_ohm=mix.resistance_ohm),)
+        return (planned(line, rng, start, name, evolving=evolving),)
     earlier = max(earliest, start - int(rng.integers(0, 4 * SAMPLES_PER_CYCLE)))
     kind = str(rng.choice(["load_step", "swing", "motor_start"]))
     # A simulated load draws its current under all conditions, so a trip must not disconnect it.
     clearing = None if kind == "swing" else "arc"
     return (
         NON_FAULTS[kind](line, rng, earlier),
-        fault(line, rng, start, name, evolving=evolving, clearing=clearing, resistance_ohm=mix.resistance_ohm),
+        planned(line, rng, start, name, evolving=evolving, clearing=clearing),
     )
 
 

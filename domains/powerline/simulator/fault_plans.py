@@ -12,6 +12,8 @@ from domains.powerline.simulator.solver import Command
 FAULT_CLASSES = CLASSES[1:]
 RESISTANCE_OHM = (0.01, 10.0)
 RESISTIVE_SHARE = 0.4
+TRIP_CYCLES = (2.2, 6.0)
+"""Bounds of the time from a fault's inception to its clearing, in cycles: protection without an intended delay."""
 # Highest resistance of an arc by the number of phases, per unit of the line's nominal impedance. An arc between phases
 # is short whatever the earth resistance; on a line of low voltage, ten ohms in each phase would be a load, not a fault.
 # By Warrington's formula (28,700 V/m · length / current^1.4), arcs of a few metres at some kiloamperes have about 0.01.
@@ -61,6 +63,7 @@ def fault(
     evolving: bool = False,
     clearing: str | None = None,
     resistance_ohm: tuple[float, float] = RESISTANCE_OHM,
+    trip_cycles: tuple[float, float] = TRIP_CYCLES,
 ) -> PlannedEvent:
     """Plan a fault of class ``name`` at ``start``.
 
@@ -73,6 +76,7 @@ def fault(
         clearing: "arc" (the arc extinguishes by itself), or a trip with reclosing: "single_pole" (only for a fault of
             one phase to ground) or "three_pole"; drawn if None.
         resistance_ohm: bounds of the resistance; arcs between phases have less on a line of low voltage.
+        trip_cycles: bounds of the time from the inception, or from the spread, to the clearing.
     """
     ohms, resistance = draw_star(line, rng, name, resistance_ohm)
     commands = [Command(start, "fault", tuple(ohms))]
@@ -83,7 +87,7 @@ def fault(
         wider, _ = draw_star(line, rng, name, resistance_ohm)
         commands.append(Command(spread, "fault", tuple(np.minimum(wider, ohms))))
         classes.append((spread, name))
-    clearing, cleared, stop = cleared_from(line, rng, classes[-1][0], name, clearing)
+    clearing, cleared, stop = cleared_from(line, rng, classes[-1][0], name, clearing, trip_cycles)
     parameters: dict[str, float | str] = {"resistance_ohm": resistance, "clearing": clearing}
     return PlannedEvent(
         "fault", start, stop, commands=(*commands, *cleared), stages=tuple(classes), parameters=parameters
@@ -91,14 +95,19 @@ def fault(
 
 
 def cleared_from(
-    line: LineContext, rng: np.random.Generator, sample: int, name: str, clearing: str | None
+    line: LineContext,
+    rng: np.random.Generator,
+    sample: int,
+    name: str,
+    clearing: str | None,
+    trip_cycles: tuple[float, float] = TRIP_CYCLES,
 ) -> tuple[str, list[Command], int]:
-    """Clear a fault of class ``name`` 2.2 to 6 cycles after ``sample``; return the manner, the commands and the end."""
+    """Clear a fault of class ``name`` some cycles after ``sample``; return the manner, the commands and the end."""
     if clearing is None:
         clearing = str(rng.choice(["arc", "single_pole", "three_pole"], p=[0.25, 0.45, 0.3]))
     if clearing == "single_pole" and phases_of(name).sum() > 1:
         clearing = "three_pole"
-    trip = sample + cycles(rng.uniform(2.2, 6.0))
+    trip = sample + cycles(rng.uniform(*trip_cycles))
     if clearing == "arc":
         return clearing, [Command(trip, "extinguish")], trip + cycles(1)
     poles = tuple(phases_of(name).astype(float)) if clearing == "single_pole" else ALL
