@@ -72,9 +72,9 @@ def label_windows(
 
     The class is that of the last sample, and a window that lies fully in one state has weight 1. A window in which a
     fault has just begun is weighted by the share that the fault covers, raised to the power of ``early``, because right
-    after inception the class cannot be known. A window in which a fault has just ended, is half interrupted or has just become another fault has no
-    correct class, but other faults are still incorrect: its weight is at most ``FADING_WEIGHT``, and its class is the
-    state that fills most of it.
+    after inception the class cannot be known. A window in which a fault has just ended, is half interrupted or has just
+    become another fault has no correct class, but other faults are still incorrect: its weight is at most
+    ``FADING_WEIGHT``, and its class is the state that fills most of it.
     """
     truth = np.lib.stride_tricks.sliding_window_view(labels, spec.samples, axis=1)[:, :: spec.hop]
     calm = np.lib.stride_tricks.sliding_window_view(settled, spec.samples, axis=1)[:, :: spec.hop].all(axis=2)

@@ -101,9 +101,7 @@ def _resistive(value: Value) -> ScenarioMix:
     return replace(USUAL_MIX, resistance_ohm=(float(value), float(value) * 1.001))
 
 
-@_condition(
-    "fault_position", "%", (4, 3, 2, 1, 0.5), "Distance of the fault from either end; at least 5 % in training."
-)
+@_condition("fault_position", "%", (4, 3, 2, 1, 0.5), "Distance of the fault from either end.")
 def _fault_position(n: int, seed: int, value: Value) -> Episodes:
     near = float(value) / 100
     parts = zip(_halves(n), (seed, seed + 1), ((near, near), (1 - near, 1 - near)), strict=True)

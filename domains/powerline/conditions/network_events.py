@@ -1,4 +1,4 @@
-"""Define conditions of events that are harder to recognise: swings, large equipment, arcs and self-clearing faults."""
+"""Define conditions of events that are harder to recognise: swings, large equipment, arcing, short and long faults."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 
 from domains.powerline.conditions.network import Resimulated
-from domains.powerline.conditions.records import USUAL_MIX, resimulated
+from domains.powerline.conditions.records import LENGTH_CYCLES, USUAL_MIX, resimulated
 from domains.powerline.conditions.registry import CONDITIONS
 from domains.powerline.simulator.episodes import FaultPlan, ScenarioMix
 from domains.powerline.simulator.events import Builder, LineContext, PlannedEvent
+from domains.powerline.simulator.fault_plans import fault
 from domains.powerline.simulator.harder_faults import arcing, fault_in_swing, incipient
 from domains.powerline.simulator.swings import large_capacitor, large_motor, pole_slip, reactor, wide_swing
 from training.data.episodes import Episodes
@@ -74,6 +75,23 @@ _of_faults(
     (80, 40, 20, 10, 2),
     "Faults that extinguish by themselves after about this time.",
     lambda value: _single(partial(incipient, duration_s=_exactly(value, 1e-3))),
+)
+
+
+def _long_faults(n: int, seed: int, value: Value) -> Episodes:
+    plan = _single(partial(fault, trip_cycles=_exactly(value)))
+    # The record contains the quiet time before the fault, the fault and its clearing.
+    return resimulated(n, seed, mix=replace(USUAL_MIX, plan_fault=plan), length_cycles=LENGTH_CYCLES + float(value))
+
+
+CONDITIONS.register(
+    Resimulated(
+        "long_fault",
+        "cycles",
+        (10, 20, 40, 80, 160),
+        "Faults that are cleared only after this time; usually within 6 cycles.",
+        _long_faults,
+    )
 )
 _of_faults(
     "fault_in_swing",

@@ -72,6 +72,7 @@ def resimulated(
     sweep: ParameterSweep | None = None,
     nominal_hz: float | None = None,
     instruments: Instruments = GOOD,
+    length_cycles: float = LENGTH_CYCLES,
 ) -> Episodes:
     """Simulate ``n`` records, or lives within ``simulating(LIVES)``; equal seeds draw equal lines in all conditions.
 
@@ -82,12 +83,13 @@ def resimulated(
         sweep: bounds of the lines' parameters; those of ``ParameterSweep`` by default.
         nominal_hz: 50 or 60; both by default.
         instruments: distribution of the instruments, by default good ones.
+        length_cycles: length of a record in nominal cycles; a life has the same length in all conditions.
     """
     if not simulating_lives():
         return simulate(
             n,
             seed,
-            length_cycles=LENGTH_CYCLES,
+            length_cycles=length_cycles,
             mix=mix,
             sweep=sweep,
             nominal_hz=nominal_hz,

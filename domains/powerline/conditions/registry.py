@@ -20,15 +20,15 @@ BASE = (
 SEEN = (
     *("noise", "ct_saturation", "harmonics", "jitter", "quantisation", "gain_error", "current_rating", "dc_offset"),
     *("lost_channel", "stuck_channel", "phase_loss", "swapped_phases", "reversed_ct", "gap", "window_position"),
-    *("fault_resistance", "high_impedance", "unbalanced_load", "evolving", "non_faults"),
+    *("fault_resistance", "high_impedance", "fault_position", "unbalanced_load", "evolving", "non_faults"),
     *("voltages_missing", "phase_to_phase", "aron", "residual_ct"),
-    *("arcing", "incipient", "fault_in_swing", "stable_swing", "pole_slip"),
+    *("arcing", "incipient", "long_fault", "fault_in_swing", "stable_swing", "pole_slip"),
     *("large_motor", "reactor", "large_capacitor"),
 )
 # Conditions of which training contains no severity but, at most, one that alters nothing.
 UNSEEN = (
     *("cvt_subsidence", "rate", "frequency", "sixty_hz"),
-    *("fault_position", "source_strength", "load_angle", "untransposed"),
+    *("source_strength", "load_angle", "untransposed"),
     *("isolated_neutral", "resonant_neutral", "inverter"),
     *("swapped_later", "clock_drift", "interleaved", "loss_bursts", "frequency_ramp", "ratio_step"),
 )

@@ -11,6 +11,7 @@ import numpy as np
 from domains.powerline.conditions import CONDITIONS
 from domains.powerline.data.line_sequences import LIVES, Kind, Lives
 from domains.powerline.simulator.measurement import Instruments
+from domains.powerline.simulator.sweep import ParameterSweep
 from domains.powerline.simulator.swings import HARDER_NON_FAULTS
 from training.errors import TrainingError
 
@@ -87,10 +88,12 @@ KINDS_WITHOUT: Mapping[str, Callable[[Kind], Kind]] = {
     "unbalanced_load": _lines(unbalanced_share=0.0),
     "fault_resistance": _lines(kilovolt=HIGH_VOLTAGE_KV, scale=(1.0, 1.0)),
     "high_impedance": _lines(kilovolt=HIGH_VOLTAGE_KV, scale=(1.0, 1.0)),
+    "fault_position": _lines(position=ParameterSweep().position),
     "evolving": _events(evolving_share=0.0),
     "non_faults": _no_usual_disturbance,
     "arcing": _events(arcing_share=0.0),
     "incipient": _events(incipient_share=0.0),
+    "long_fault": _events(long_share=0.0),
     "fault_in_swing": _events(swinging_share=0.0),
     "stable_swing": _no_swing("wide_swing"),
     "pole_slip": _no_swing("pole_slip"),

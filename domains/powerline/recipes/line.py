@@ -63,7 +63,7 @@ LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
 # that the model gets most wrong, and the second round learns from all of these. The last round learns from the searched
 # parts and from those with the worst instruments.
 FIRST_PARTS, MIDDLE_PARTS = 0.42, 0.84
-# After the first round, a phase is lost for one to twenty-four cycles, or all channels keep their value for some samples.
+# From the second round on, a phase is lost for up to 25 cycles, or all channels keep their value for some samples.
 OUTAGES = Outages(
     groups=((0, 3), (1, 4), (2, 5)), zero_share=0.2, zero_samples=(28, 800), held_share=0.12, held_samples=(2, 80)
 )

@@ -7,6 +7,7 @@ import pytest
 
 from domains.powerline.conditions import CONDITIONS
 from domains.powerline.conditions.records import resimulated
+from domains.powerline.simulator.network import SAMPLES_PER_CYCLE
 from training.data.episodes import Episodes
 from training.evaluation.conditions.condition import LEVELS
 
@@ -33,7 +34,7 @@ def trial(name: str, clean: Episodes, level: int) -> Episodes:
 
 
 def test_the_added_conditions_are_registered_outside_the_base_group() -> None:
-    added = {*PARTIAL, *GRIDS, *FAULTS, *NON_FAULTS}
+    added = {*PARTIAL, *GRIDS, *FAULTS, *NON_FAULTS, "long_fault"}
     assert added <= set(CONDITIONS)
     assert not added & {condition.name for condition in CONDITIONS.chosen("base")}
     for name in added:
@@ -77,3 +78,15 @@ def test_swings_reach_the_load_angle_of_the_severity(clean: Episodes) -> None:
         for event in events:
             peak = np.degrees(float(event.parameters["amplitude"])) + float(line["load_angle_deg"])
             assert abs(peak) == pytest.approx(175)
+
+
+@pytest.mark.parametrize("level", [1, 3, 5])
+def test_a_long_fault_lasts_as_long_as_its_severity_and_its_clearing_is_recorded(level: int, clean: Episodes) -> None:
+    condition = CONDITIONS["long_fault"]
+    wanted = float(condition.value(level))
+    found = trial("long_fault", clean, level)
+    faulty = (found.labels > 0).sum(axis=1)[(found.labels > 0).any(axis=1)] / SAMPLES_PER_CYCLE
+    assert len(faulty) > 2
+    # The current of an opened pole is interrupted at its next zero.
+    assert ((faulty > wanted - 1.1) & (faulty < wanted + 4)).all()
+    assert (found.labels[:, -1] == 0).all()

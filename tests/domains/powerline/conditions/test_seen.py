@@ -26,7 +26,12 @@ FAULTY = {
     "aron": "aron",
     "residual_ct": "residual",
 }
-SHARE_OF_FAULTS = {"arcing": "arcing_share", "incipient": "incipient_share", "fault_in_swing": "swinging_share"}
+SHARE_OF_FAULTS = {
+    "arcing": "arcing_share",
+    "incipient": "incipient_share",
+    "fault_in_swing": "swinging_share",
+    "long_fault": "long_share",
+}
 NON_FAULTS = {
     "stable_swing": "wide_swing",
     "pole_slip": "pole_slip",

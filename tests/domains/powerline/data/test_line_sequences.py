@@ -117,6 +117,17 @@ def test_a_steady_state_extends_the_simulated_line_exactly(kind: Kind) -> None:
     np.testing.assert_allclose(extended[:, settled], record.samples[:, settled], rtol=0, atol=2e-4)
 
 
+def test_nothing_happens_where_the_steady_state_joins_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_sequences, "QUIET", (40, 40))
+    monkeypatch.setattr(line_sequences, "measure", lambda samples, *_: samples)
+    found = life_sequences(12, 3, SPEC, ALWAYS_FAULTS, USUAL)
+    # The first event begins a cycle after the join at the earliest.
+    joined = slice(40 * SPEC.hop - SAMPLES_PER_CYCLE, 40 * SPEC.hop + SAMPLES_PER_CYCLE)
+    changes = np.abs(np.diff(found.data[:, joined], n=3, axis=1)).max(axis=1)
+    before = np.abs(np.diff(found.data[:, : joined.start], n=3, axis=1)).max(axis=1)
+    np.testing.assert_allclose(changes, before, rtol=0.05, atol=2e-4)
+
+
 def test_no_steady_state_is_needed_without_quiet() -> None:
     assert steady_state(np.zeros((3, SAMPLES_PER_CYCLE, 6), np.float32), 0, np.ones(3)).shape == (3, 0, 6)
 
