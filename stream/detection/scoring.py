@@ -92,14 +92,24 @@ def detect_episodes(
         samples: float32 (records, t, channels), from which the windows were cut.
         spec: signal spec of the windows; its episode policy applies.
     """
-    tracker = EpisodeTracker(spec)
     found: list[Episode] = []
-    for number, (record, answers) in enumerate(zip(samples, probabilities, strict=True)):
-        lines: dict[str, LineState] = {}
-        batch = DecodedBatch(cut_windows(record, spec), list(_entries(len(answers), spec)), [])
-        steps = (step for _, step in track_batch(tracker, lines, batch, answers, all_new(batch)).steps)
+    for number, steps in enumerate(episode_steps(probabilities, samples, spec)):
         found += [Episode(number, decisions) for decisions in _decisions(steps, spec)]
     return found
+
+
+def episode_steps(
+    probabilities: NDArray[np.float32], samples: NDArray[np.float32], spec: SignalSpec
+) -> Iterator[list[EpisodeStep]]:
+    """Yield for each record the steps of all episodes that the worker's tracker finds in it.
+
+    Times are those of samples of 1 µs. The arguments are those of ``detect_episodes``.
+    """
+    tracker = EpisodeTracker(spec)
+    for record, answers in zip(samples, probabilities, strict=True):
+        lines: dict[str, LineState] = {}
+        batch = DecodedBatch(cut_windows(record, spec), list(_entries(len(answers), spec)), [])
+        yield [step for _, step in track_batch(tracker, lines, batch, answers, all_new(batch)).steps]
 
 
 def _entries(count: int, spec: SignalSpec) -> Iterator[LineWindows]:
