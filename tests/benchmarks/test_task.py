@@ -11,9 +11,10 @@ import pytest
 from benchmarks.contenders import task as contenders_task
 from benchmarks.contenders.keras_predict import KerasPredict
 from benchmarks.contenders.settings import ContenderSettings
-from benchmarks.contenders.task import Task, open_artefact
+from benchmarks.contenders.task import Task
 from model.engine import Engine
 from model.spec import load_spec
+from tests.model.model_samples import artefact_of, windows_of
 from tests.stream.doubles import CountingClassifier, marked_record
 
 SPEC = load_spec("line")
@@ -39,13 +40,14 @@ def test_answers_do_not_depend_on_the_cut_into_batches(monkeypatch: pytest.Monke
 
 
 def test_keras_follows_lines_of_unequal_length_as_our_engine_does() -> None:
-    artefact = open_artefact(SETTINGS)
-    engine, keras = Engine(artefact).warm(), KerasPredict(artefact, SETTINGS)
-    chance = np.random.default_rng(3)
-    windows = chance.normal(0, 0.3, (9, *SPEC.window_shape)).astype(np.float32)
+    artefact = artefact_of(SPEC, architecture="gru-memory", phasors=True)
+    keras = KerasPredict(artefact, SETTINGS)
     line = np.array([1, 0, 1, 2, 1, 0, 1, 1, 2])
-    memory = chance.normal(0, 0.3, (3, engine.memory_units)).astype(np.float32)
-    expected, given = engine.follow(windows, line, memory), keras.follow(windows, line, memory)
+    windows = windows_of(SPEC, len(line), seed=3)
+    memory = np.random.default_rng(4).normal(0, 0.3, (3, keras.memory_units)).astype(np.float32)
+    with Engine(artefact, threads=1, buckets=(1, 16)) as engine:
+        expected = engine.follow(windows, line, memory)
+    given = keras.follow(windows, line, memory)
     for one, other in zip(expected, given, strict=True):
         np.testing.assert_allclose(other, one, atol=2e-5)
     assert np.abs(given[0] - keras.follow(windows, line, 0 * memory)[0]).max() > 1e-3, "the memory matters"

@@ -93,10 +93,11 @@ def test_bad_artefacts_put_on_the_topic_are_refused_and_the_worker_goes_on(
     topics: TimedTopics, recording: Path, producer: Producer, start: Callable[..., WorkerProcess], tmp_path: Path
 ) -> None:
     good, better = variants(2)
-    put(topics, producer, "line", good.to_bytes())
-    worker = start(FAULTLINE_MODEL_MAX_BYTES="500000").wait_ready()
-    assert in_use(worker, good), "it read the topic to its end before it took windows"
     data = better.to_bytes()
+    largest = max(len(data), len(good.to_bytes()))
+    put(topics, producer, "line", good.to_bytes())
+    worker = start(FAULTLINE_MODEL_MAX_BYTES=str(largest)).wait_ready()
+    assert in_use(worker, good), "it read the topic to its end before it took windows"
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 1
     bad = {
@@ -104,7 +105,7 @@ def test_bad_artefacts_put_on_the_topic_are_refused_and_the_worker_goes_on(
         "corrupt": bytes(flipped),
         "spec": small_artefact(spec=load_spec("instant")).to_bytes(),
         "shape": small_artefact().to_bytes(),
-        "oversize": np.random.default_rng(0).bytes(600_000),
+        "oversize": np.random.default_rng(0).bytes(largest + 1),
     }
     with replaying(topics, recording, tmp_path / "replay.log"):
         for number, (reason, value) in enumerate(bad.items(), start=1):

@@ -121,7 +121,7 @@ def test_failures_show_the_surest_wrong_windows_in_seconds_where_a_spec_has_no_p
     from training.recipe import EvaluationOptions
 
     evaluation = RECIPE.evaluation(EvaluationOptions(seed=3, lines=1), lambda _: None)
-    found = evaluation(lambda windows: np.tile(NONE, (len(windows), 1)), model)
+    found = evaluation(lambda windows: np.tile(NONE, (*windows.shape[:2], 1)), model)
     assert {failure.said for failure in found.failures} == {"none"}
     assert len({failure.truth for failure in found.failures}) == len(found.failures) == 6
     assert axes(BARE) == {
@@ -140,7 +140,7 @@ def test_a_failures_figure_parts_channels_by_the_quantities_of_the_spec(model: A
     from training.recipe import EvaluationOptions
 
     evaluation = RECIPE.evaluation(EvaluationOptions(seed=3, lines=1), lambda _: None)
-    failure = evaluation(lambda windows: np.tile(NONE, (len(windows), 1)), model).failures[0]
+    failure = evaluation(lambda windows: np.tile(NONE, (*windows.shape[:2], 1)), model).failures[0]
     assert "quantities" not in failure.model_dump()
     assert {name for name in ("current", "voltage", "signal") if f">{name}<" in waveform(failure)} == {
         "current",
