@@ -271,6 +271,9 @@ class Account:
     dead: Counter[tuple[int, int]] = field(default_factory=Counter)
     dead_reasons: Counter[str] = field(default_factory=Counter)
     events: list[dict[str, Any]] = field(default_factory=list)
+    """Events of all topics; an update from one fault type to another stands in the topics of both."""
+    published: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Copies of every event, by topic and id."""
     shadowed: set[str] = field(default_factory=set)
     """Models that answered as shadow; such answers do not count."""
 
@@ -291,7 +294,8 @@ class Account:
 
     @property
     def repeated_events(self) -> int:
-        return len(self.events) - len({event["event_id"] for event in self.events})
+        """Copies of events beyond the first in a topic."""
+        return sum(self.published.values()) - len(self.published)
 
     def steps(self) -> Counter[tuple[str, str]]:
         """Return the number of different events by (line, state)."""
@@ -361,7 +365,9 @@ def account(topics: Topics) -> Account:
         place = tuple(int(headers[f"{HEADER_PREFIX}error.{name}"]) for name in ("partition", "offset"))
         found.dead[place[0], place[1]] += 1
         found.dead_reasons[headers[f"{HEADER_PREFIX}error.reason"].decode()] += 1
-    found.events = [json.loads(message.value()) for message in read_all(topics.bootstrap, topics.faults)]
+    for message in read_all(topics.bootstrap, topics.faults):
+        found.events.append(json.loads(message.value()))
+        found.published[message.topic(), found.events[-1]["event_id"]] += 1
     return found
 
 
