@@ -10,9 +10,12 @@ BIN := .venv/bin
 PROCESSES ?= 2
 READY := .venv/.ready
 DATA ?= classData.csv
+# The Python of `make gpu`: the first one that has Keras. It needs neither .venv nor TensorFlow.
+GPU_PYTHON ?= $(shell for p in python3 $(BIN)/python; do \
+	$$p -c 'import importlib.util as u, sys; sys.exit(u.find_spec("keras") is None)' 2>/dev/null && echo $$p && break; done)
 
 .PHONY: help setup demo test test-quick test-long lint types format docs docs-serve hooks \
-	storm swaps loop retraining-storm recording bench bench-training sizing quix fuzz large-records smoke smoke-secure clean
+	storm swaps loop retraining-storm recording bench bench-training gpu sizing quix fuzz large-records smoke smoke-secure clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +95,9 @@ bench: $(READY) ## compare records/s of our transport with bare aiokafka, on Apa
 
 bench-training: $(READY) ## compare seconds of training with plain keras.fit; DATA=path of classData.csv
 	@$(BIN)/python -m benchmarks.checks.training --data $(DATA)
+
+gpu: ## test and measure the engine on a GPU, with JAX, PyTorch or TensorFlow; GPU_PYTHON=its Python
+	@$(or $(GPU_PYTHON),python3) -m benchmarks.engine.gpu
 
 sizing: $(READY) ## measure unit costs on Apache Kafka and write what follows into docs/sizing.md
 	@$(BIN)/python -m benchmarks --only faultline_worker --no-answers --no-latency --out .bench-units.json

@@ -14,10 +14,22 @@ from keras import ops
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Call", "compile_call", "compute_in_callers", "has_accelerator", "stage", "wants_stages"]
+__all__ = [
+    "Call",
+    "DeviceCall",
+    "compile_call",
+    "compile_on_device",
+    "compute_in_callers",
+    "has_accelerator",
+    "stage",
+    "use_full_precision",
+    "wants_stages",
+]
 
 Call = Callable[..., tuple[NDArray[np.float32], ...]]
 """Function of float32 arrays and, last, of the parameters; it returns float32 arrays."""
+DeviceCall = Callable[..., tuple[Any, ...]]
+"""Function from tensors of the backend to tensors of the backend."""
 
 # XLA's flag for the vector width. By default XLA fills half of an AVX-512 register, and a GRU's gates take a fifth
 # longer.
@@ -107,6 +119,60 @@ def _for_torch(function: Callable[..., tuple[Any, ...]]) -> Call:
             return tuple(ops.convert_to_numpy(result) for result in results)
 
     return call
+
+
+def compile_on_device(function: DeviceCall, arguments: Sequence[tuple[tuple[int, ...], str]]) -> DeviceCall:
+    """Compile ``function`` for tensors of exactly these shapes and types; nothing is copied from or to the device.
+
+    Args:
+        function: as for ``compile_call``.
+        arguments: shape and type of every argument.
+
+    Returns:
+        A thread-safe function from tensors of the backend to tensors of the backend. On a GPU it may return before the
+        results are computed; converting one of them to an array waits for it.
+    """
+    backend = keras.backend.backend()
+    call: DeviceCall
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec(shape, dtype) for shape, dtype in arguments]
+        with _tracing:
+            traced = tf.function(function, input_signature=signature, jit_compile=True, autograph=False)
+            call = traced.get_concrete_function()
+    elif backend == "jax":
+        import jax
+
+        call = jax.jit(function)
+    else:
+        import torch
+
+        call = torch.inference_mode()(function)
+    call(*(ops.zeros(shape, dtype) for shape, dtype in arguments))
+    return call
+
+
+def use_full_precision() -> None:
+    """Make the backend multiply float32 matrices in float32, in the whole process.
+
+    By default NVIDIA GPUs since Ampere round the factors to 11 binary digits (TensorFloat-32), and TPUs to 8
+    (bfloat16). The answers of the engine would then differ from those of a CPU, and with the way a batch is cut, by far
+    more than the rounding that ``Engine`` promises.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    elif backend == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "float32")
+    else:
+        import torch
+
+        torch.set_float32_matmul_precision("highest")
 
 
 def has_accelerator() -> bool:

@@ -17,8 +17,9 @@ import structlog
 from numpy.typing import NDArray
 
 from model.artefact import Artefact
-from model.engine.compile import compute_in_callers, has_accelerator
+from model.engine.compile import compute_in_callers, has_accelerator, use_full_precision
 from model.engine.computation import Computation
+from model.engine.device import DeviceComputation, DeviceMemories
 from model.engine.host import HostParts
 from model.engine.memory_computation import MemoryComputation
 from model.engine.run import MemoryRunner, Runner
@@ -77,6 +78,8 @@ class Engine:
         like: Engine | None = None,
     ) -> None:
         accelerated = has_accelerator()
+        if accelerated:
+            use_full_precision()
         self._threads = _default_threads(accelerated) if threads is None else threads
         if not accelerated and not compute_in_callers():
             log.debug("engine-not-in-its-callers", reason="the backend was in use before the engine was made")
@@ -190,6 +193,24 @@ class Engine:
                 answer[rows, step : step + some_steps] = found.reshape(*part.shape[:2], -1)
         return answer
 
+    def device_memories(self, lines: int) -> DeviceMemories:
+        """Return memories of lines that stay on the device between calls, for callers that read them rarely.
+
+        ``follow`` takes and returns memories as arrays, which are copied to and from an accelerator in every call.
+
+        Args:
+            lines: number of lines; all of them begin cold.
+
+        Raises:
+            EngineError: the model has no memory, or ``lines`` is less than 1.
+        """
+        computation = self._computation
+        if not isinstance(computation, DeviceComputation):
+            raise EngineError(f"model {self.model_id} has no memory that could stay on the device")
+        parameters = computation.parameters(self._artefact)
+        blocks = ACCELERATOR_BLOCKS if has_accelerator() else CPU_BLOCKS
+        return DeviceMemories(computation, parameters, lines, buckets=self._buckets, blocks=blocks, check=self._check)
+
     def is_ood(self, windows: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return a mask (n,) of the windows that are out of distribution, for which the output means nothing.
 
@@ -244,7 +265,7 @@ class Engine:
 
 
 def _computation_of(artefact: Artefact) -> Computation:
-    return MemoryComputation(artefact) if artefact.manifest.memory_units else Computation(artefact)
+    return DeviceComputation(artefact) if artefact.manifest.memory_units else Computation(artefact)
 
 
 def _default_threads(accelerated: bool) -> int:
