@@ -37,6 +37,7 @@ class Network(Document):
     structure: str = Field(description="Layers with their sizes, in the order of the computation.")
     steps: int
     values_per_step: int
+    hop: int | None = Field(None, description="Samples of a window that the window before does not have.")
     layers: tuple[Layer, ...]
     distribution: dict[str, int]
     parameters: int

@@ -38,12 +38,14 @@ def describe_network(artefact: Artefact) -> Network:
         for layer in seen
     )
     trainable = sum(int(weight.value.shape.num_elements()) for weight in model.trainable_weights)
-    steps, values = spec.window_shape if spec.sequence == "time" else spec.window_shape[::-1]
+    in_time = spec.sequence == "time" or artefact.manifest.memory_units > 0
+    steps, values = spec.window_shape if in_time else spec.window_shape[::-1]
     return Network(
         architecture=artefact.manifest.architecture,
         structure=structure(layers),
         steps=steps,
         values_per_step=values,
+        hop=spec.hop,
         layers=layers,
         distribution=dict(Counter(type(layer).__name__ for layer in seen)),
         parameters=int(model.count_params()),

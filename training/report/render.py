@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from model.errors import SpecError
+from model.memory import memory_units
 from model.spec import load_spec
 from training.evaluation.conditions.results import ConditionCell, RobustnessResult
 from training.gate.gate import CELL
@@ -109,6 +110,7 @@ def _render(template: str, data: ReportData, plots: Mapping[str, str], *, autoes
     return environment.get_template(template).render(
         d=data,
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704 (drawn by ``figures``)
+        reads=what_it_reads(data.network),
         layer_table=layer_table(data.network),
         branched=is_branched(data.network.layers),
         cell_names=cell_names,
@@ -169,6 +171,16 @@ def heat_map(conditions: RobustnessResult | None) -> list[tuple[str, list[Condit
         rows.setdefault(cell.condition, {})[cell.level] = cell
     ordered = sorted(rows.items(), key=lambda item: min(cell.merged_macro_f1 for cell in item[1].values()))
     return [(name, [cells.get(level) for level in LEVELS]) for name, cells in ordered]
+
+
+def what_it_reads(network: Network) -> str:
+    """Return the input of the network: the steps of a window, or windows and the memory of their line."""
+    units = memory_units(network.architecture)
+    if not units:
+        return f"{network.steps} steps of {network.values_per_step}"
+    hop = "" if network.hop is None else f", hop {network.hop}"
+    samples = f"{network.steps} samples of {network.values_per_step} channels"
+    return f"windows of {samples}{hop}, and a memory of {units} values"
 
 
 def layer_table(network: Network) -> str:

@@ -9,7 +9,7 @@ from training.report.data import Layer, Network
 from training.report.figures import _log_ticks
 from training.report.model_card import chains, describe_network, is_branched, structure
 from training.report.recommendations import architecture_notes
-from training.report.render import beside, heat_map, layer_table, span
+from training.report.render import beside, heat_map, layer_table, span, what_it_reads
 
 
 def layer(name: str, parameters: int, *connected_to: str) -> Layer:
@@ -84,3 +84,12 @@ def test_a_narrow_logarithmic_axis_has_ticks_too_and_a_wide_one_not_many() -> No
     for low, high in ((0.19, 0.45), (0.31, 0.33), (0.01, 4.0), (1e-4, 1e-1)):
         inside = [tick for tick in _log_ticks(low, high) if low / 1.3 < tick < high * 1.3]
         assert 2 <= len(inside) <= 8, (low, high, inside)
+
+
+def test_a_network_with_a_memory_reads_windows_and_a_memory() -> None:
+    plain = network(FORK)
+    assert what_it_reads(plain) == f"{plain.steps} steps of {plain.values_per_step}"
+    lasting = plain.model_copy(update={"architecture": "gru-memory", "steps": 32, "values_per_step": 6, "hop": 8})
+    assert what_it_reads(lasting) == "windows of 32 samples of 6 channels, hop 8, and a memory of 96 values"
+    older = lasting.model_copy(update={"hop": None})
+    assert what_it_reads(older) == "windows of 32 samples of 6 channels, and a memory of 96 values"
