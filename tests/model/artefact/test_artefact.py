@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from model.architectures import Normalisation
 from model.artefact import Artefact, build_model, container, shipped
 from model.artefact import artefact as artefact_module
+from model.engine import Engine
 from model.errors import (
     ArtefactError,
     CorruptArtefactError,
@@ -23,7 +25,7 @@ from model.errors import (
     TruncatedArtefactError,
 )
 from model.spec import load_spec
-from tests.model.model_samples import windows_of
+from tests.model.model_samples import artefact_of, windows_of
 
 SMALL = Artefact.create(
     {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(3, np.float32)},
@@ -167,6 +169,23 @@ def test_an_intact_artefact_whose_tensors_do_not_fit_its_architecture_is_of_wron
     intact = Artefact.from_bytes(wrong.to_bytes())
     with pytest.raises(ShapeArtefactError, match=r"needs tensor 'hidden/bias' of shape \(32,\).*has \(31,\)"):
         build_model(intact)
+
+
+def test_a_line_model_of_an_earlier_version_is_refused_with_what_to_do() -> None:
+    """Faultline 0.2.0 trained the architecture ``gru`` on 41 measured values."""
+    old = artefact_of(load_spec("line"), architecture="gru", phasors=True)
+    weights = dict(old.weights)
+    weights["measured_1/kernel"] = weights["measured_1/kernel"][:41].copy()
+    manifest = old.manifest
+    old = Artefact.create(
+        weights, spec=manifest.spec, architecture=manifest.architecture, normalisation=manifest.normalisation
+    )
+    sentence = (
+        "'gru' for spec 'line' needs tensor 'measured_1/kernel' of shape (51, 256), the artefact has (41, 256): another"
+        " version of Faultline trained it; train it again with `faultline train`, or use the shipped model"
+    )
+    with pytest.raises(ShapeArtefactError, match=re.escape(sentence)):
+        Engine(Artefact.from_bytes(old.to_bytes()))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
