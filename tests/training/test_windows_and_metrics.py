@@ -13,6 +13,7 @@ from training.data.windows import (
     QUIET_WEIGHT,
     interest,
     label_windows,
+    learned_weights,
     select,
     split_by_episode,
     window_ends,
@@ -73,22 +74,25 @@ def test_a_half_interrupted_fault_weighs_little() -> None:
     assert weight[0, ends.tolist().index(55)] == 1.0
 
 
-def test_of_quiet_windows_few_are_kept_and_weigh_more_and_all_others_as_they_are() -> None:
+def test_windows_count_by_their_interest_and_quiet_ones_for_those_like_them() -> None:
     episodes = simulate(60, seed=1)
     labels, plain = label_windows(episodes.labels, episodes.settled, SPEC)
-    quiet = interest(episodes, SPEC) == np.float32(QUIET_SHARE)
+    share = interest(episodes, SPEC)
+    quiet = share == np.float32(QUIET_SHARE)
     assert quiet.any()
     assert (labels[quiet] == SPEC.none_index).all()
-    assert len(select(episodes, SPEC)) == (plain > 0).sum()
-    assert select(episodes, SPEC).weights.max() == 1.0
-    kept = select(episodes, SPEC, seed=1)
-    weighing = kept.weights > 1
-    assert 0 < weighing.sum() < 0.1 * quiet.sum()
-    assert set(kept.weights[weighing]) == {np.float32(QUIET_WEIGHT)}
-    assert set(kept.labels[weighing]) == {SPEC.none_index}
-    # Eventful windows are kept by the same draw, and have the same weight as without one.
-    drawn = np.random.default_rng(1).random(quiet.shape) < interest(episodes, SPEC)
-    np.testing.assert_array_equal(kept.weights[~weighing], plain[drawn & (plain > 0) & ~quiet])
+    learned = learned_weights(plain, episodes, SPEC)
+    assert set(learned[quiet]) == {np.float32(QUIET_SHARE) * np.float32(QUIET_WEIGHT)}
+    np.testing.assert_array_equal(learned[~quiet], (plain * share)[~quiet])
+
+
+def test_all_windows_with_a_weight_are_selected() -> None:
+    episodes = simulate(60, seed=1)
+    labels, plain = label_windows(episodes.labels, episodes.settled, SPEC)
+    selected = select(episodes, SPEC)
+    np.testing.assert_array_equal(selected.labels, labels[plain > 0])
+    np.testing.assert_array_equal(selected.weights, plain[plain > 0])
+    assert selected.weights.max() == 1.0
 
 
 def test_a_split_never_parts_an_episode() -> None:

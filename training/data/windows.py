@@ -110,8 +110,6 @@ def interest(episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:
 def learned_weights(weights: NDArray[np.float32], episodes: Episodes, spec: SignalSpec) -> NDArray[np.float32]:
     """Return the weights (n, windows) from which a network learns, if it sees all windows of its records.
 
-    Windows are weighted as often as ``select`` keeps them.
-
     Args:
         weights: weights of ``label_windows``, (n, windows).
         episodes: the records.
@@ -126,28 +124,18 @@ def weighted_by_interest(weights: NDArray[np.float32], share: NDArray[np.float32
     return np.asarray(weights * share * quiet, np.float32)
 
 
-def select(
-    episodes: Episodes, spec: SignalSpec, *, first_episode: int = 0, seed: int | None = None, part: float = 1.0
-) -> Windows:
-    """Cut episodes into windows.
+def select(episodes: Episodes, spec: SignalSpec) -> Windows:
+    """Cut episodes into windows, except those that have no weight.
 
     Args:
-        episodes: the episodes to cut.
+        episodes: the episodes to cut, numbered from 0 on.
         spec: defines window length and hop.
-        first_episode: number of the first episode.
-        seed: if given, windows are kept at random with the probability of ``interest``, and the weight of the quiet
-            ones is multiplied by ``QUIET_WEIGHT``; otherwise all are kept, and no weight exceeds 1.
-        part: factor on the probability of keeping a window.
     """
     labels, weights = label_windows(episodes.labels, episodes.settled, spec)
     keep = weights > 0
-    if seed is not None:
-        share = interest(episodes, spec)
-        keep &= np.random.default_rng(seed).random(keep.shape) < part * share
-        weights[share == np.float32(QUIET_SHARE)] *= QUIET_WEIGHT
     row, _ = np.nonzero(keep)
     data = np.ascontiguousarray(cut_windows(episodes.samples, spec)[keep])
-    return Windows(data, labels[keep], weights[keep], row.astype(np.int64) + first_episode)
+    return Windows(data, labels[keep], weights[keep], row.astype(np.int64))
 
 
 def split_by_episode(windows: Windows, shares: Sequence[float], seed: int) -> list[Windows]:
