@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from model.architectures import ARCHITECTURES
 from model.artefact import Artefact, build_model
 from model.engine import Engine
+from model.engine.compile import has_accelerator
 from model.errors import EngineError, ShapeArtefactError
 from model.spec import load_spec
 from tests.model.model_samples import artefact_of, logits_of, windows_of
@@ -204,6 +206,8 @@ def test_a_network_with_two_branches_computed_in_stages_gives_keras_probabilitie
 @pytest.mark.slow
 def test_a_call_is_computed_in_the_thread_that_makes_it() -> None:
     """Run in a process of its own, since the backend's threads are fixed at its first computation."""
+    if keras.backend.backend() != "tensorflow" or has_accelerator():
+        pytest.skip("only TensorFlow on a CPU computes in its callers' threads")
     measured = """
 import time
 import numpy as np
