@@ -6,7 +6,7 @@ transformed by a symmetry drawn at random, and some sequences get an outage.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,10 @@ class Outages:
     held_share: float
     held_samples: tuple[int, int]
     at_inception: float = 0.5
+
+    def rarer(self, factor: float) -> Outages:
+        """Return the same outages in a share of the sequences that is smaller by ``factor``."""
+        return replace(self, zero_share=factor * self.zero_share, held_share=factor * self.held_share)
 
     def applied(
         self, data: NDArray[np.float32], inceptions: NDArray[np.intp], rng: np.random.Generator

@@ -19,6 +19,8 @@ from training.data.sequences import Sequences
 from training.fitting.augmentation import Outages
 from training.fitting.fit import FitHistory, FitOptions, fit, has_memory, logits_of, sequence_logits_of
 
+LEAST_EPOCHS = 0.25
+
 
 @dataclass(frozen=True)
 class Round:
@@ -46,8 +48,12 @@ class Fitted:
 
 
 def epochs_of(rounds: Sequence[Round], epochs: int) -> tuple[int, ...]:
-    """Return the number of epochs of every round, at least one each."""
-    return tuple(max(1, round(part.share * epochs)) for part in rounds)
+    """Return the number of epochs of every round.
+
+    A round of less than a quarter of an epoch is left out, unless it is the first; any other has at least one epoch.
+    """
+    shares = [part.share * epochs for part in rounds]
+    return tuple(0 if number and own < LEAST_EPOCHS else max(1, round(own)) for number, own in enumerate(shares))
 
 
 def fit_rounds(
@@ -59,10 +65,14 @@ def fit_rounds(
     options: FitOptions,
     *,
     search: Search,
+    averaged: int = 1,
     checkpoints: Path | None = None,
     on_epoch: Callable[[FitHistory], None] | None = None,
 ) -> Fitted:
-    """Fit ``network`` in place and leave it with the best weights of the last round.
+    """Fit ``network`` in place and leave it with the mean of the best weights of the last rounds.
+
+    Rounds that start from each other's weights end near each other, and the mean of their weights generalises better
+    than each of them (Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018).
 
     Args:
         network: a Keras model with a memory.
@@ -72,6 +82,8 @@ def fit_rounds(
         rounds: shares of the epochs, with their learning rates.
         options: options of the fit; ``epochs`` is the total of all rounds, and the rounds set the learning rates.
         search: finds hard sequences after every round whose successor learns from them.
+        averaged: number of last rounds over whose weights the mean is taken, if no round is left out; 1 leaves the
+            weights of the last round.
         checkpoints: folder with one file per round; if the files exist, fitting resumes from them.
         on_epoch: called after every epoch with the history of its round so far.
 
@@ -83,7 +95,12 @@ def fit_rounds(
     """
     hard = train[0].take(np.array([], int))
     histories: list[FitHistory] = []
-    for number, (part, epochs) in enumerate(zip(rounds, epochs_of(rounds, options.epochs), strict=True), start=1):
+    ends: list[list[NDArray[np.float32]]] = []
+    lengths = epochs_of(rounds, options.epochs)
+    if not all(lengths):
+        averaged = 1
+    kept = [(part, epochs) for part, epochs in zip(rounds, lengths, strict=True) if epochs]
+    for number, (part, epochs) in enumerate(kept, start=1):
         how = replace(
             options,
             epochs=epochs,
@@ -96,9 +113,12 @@ def fit_rounds(
         own = train[begin : max(begin + 1, math.ceil(part.part * len(train)))]
         beside = hard if part.hard else None
         histories.append(fit(network, own, validation, spec, how, checkpoint, on_epoch, beside=beside))
+        if number > len(kept) - averaged:
+            ends.append(network.get_weights())
         gc.collect()  # compiled steps are in reference cycles
-        if number < len(rounds) and rounds[number].hard:
-            hard = Sequences.joined([hard, search(number, len(rounds), classifier_of(network))])
+        if number < len(kept) and kept[number][0].hard:
+            hard = Sequences.joined([hard, search(number, len(kept), classifier_of(network))])
+    network.set_weights([np.mean(values, axis=0) for values in zip(*ends, strict=True)])
     return Fitted(tuple(histories), hard)
 
 

@@ -60,17 +60,21 @@ LINE_NORMALISATION: Normalisation = PowerLineNormalisation(
 )
 
 # The first round learns from the first parts of the training set. A search repeats those sequences of the next parts
-# that the model gets most wrong, and the second round learns from all of these. The last round learns from the searched
-# parts and from those with the worst instruments.
-FIRST_PARTS, MIDDLE_PARTS = 0.42, 0.84
+# that the model gets most wrong, and the second round learns from all of these. The third learns from the searched
+# parts and those with the worst instruments, the fourth from parts with milder instruments, and the last from both. The
+# mean of the weights of the last three is the network.
+FIRST_PARTS, MIDDLE_PARTS, MILD_SHARE, LAST_PARTS = 0.42, 0.84, 0.715, 0.21
+AVERAGED_ROUNDS = 3
 # From the second round on, a phase is lost for up to 25 cycles, or all channels keep their value for some samples.
 OUTAGES = Outages(
     groups=((0, 3), (1, 4), (2, 5)), zero_share=0.2, zero_samples=(28, 800), held_share=0.12, held_samples=(2, 80)
 )
 ROUNDS = (
-    Round(0.29, 6e-3, 0.3, part=FIRST_PARTS),
-    Round(0.42, 6e-3, 0.01, part=MIDDLE_PARTS, outages=OUTAGES),
-    Round(0.29, 3e-3, 0.01, begin=FIRST_PARTS, hard=False, outages=OUTAGES),
+    Round(0.22, 6e-3, 0.3, part=FIRST_PARTS),
+    Round(0.33, 6e-3, 0.01, part=MIDDLE_PARTS, outages=OUTAGES),
+    Round(0.22, 3e-3, 0.01, begin=FIRST_PARTS, hard=False, outages=OUTAGES),
+    Round(0.11, 2.5e-3, 0.01, part=MILD_SHARE, hard=False, outages=OUTAGES.rarer(0.5)),
+    Round(0.11, 3e-3, 0.01, begin=LAST_PARTS, hard=False, outages=OUTAGES.rarer(0.8)),
 )
 # Rounds that start from a trained model: small steps preserve its training.
 WARM_ROUNDS = (Round(0.5, 1e-3, 0.3, part=0.5), Round(0.5, 1e-3, 0.01))
@@ -87,7 +91,7 @@ class LineOptions:
     """Options of ``faultline train --spec line``; an episode is a sequence of ``STEPS`` windows of one life."""
 
     seed: int = DEFAULT_SEED
-    epochs: int = 7
+    epochs: int = 9
     episodes: int = LINE_EPISODES
     test_lines: int = 30
     architecture: str = MEMORY_ARCHITECTURE
@@ -250,6 +254,7 @@ def fit_line(
             show_progress=options.show_progress,
         ),
         search=search,
+        averaged=1 if warm else AVERAGED_ROUNDS,
         checkpoints=options.work_dir,
         on_epoch=options.on_epoch,
     )
@@ -314,7 +319,7 @@ def shift_logit(network: Any, offset: float, class_index: int) -> None:
 def decisive() -> tuple[object, ...]:
     """Return the constants that determine the result of a training, besides its options."""
     lives = (STEPS, QUIET, KINDS, INSTRUMENTS, QUIET_WEIGHT, HARD_SHARE)
-    return (*lives, LINE_NORMALISATION, ROUNDS, LINE_FIT, PRIOR_PART)
+    return (*lives, LINE_NORMALISATION, ROUNDS, AVERAGED_ROUNDS, LINE_FIT, PRIOR_PART)
 
 
 def _by_part(
