@@ -8,6 +8,7 @@ value that ``line_memory`` computes before ``MemoryNeed`` multiplies it by ``ROO
 | 2,000 episodes, while fitting | 1,119 MiB | 1,124 MiB |
 | 6,144 episodes, while fitting | 1,258 MiB | 1,258 MiB |
 | 163,840 episodes and 16,400 hard ones, while fitting | 6,295 MiB | 6,340 MiB |
+| 194,560 episodes and 16,400 hard ones, while fitting | 7,127 MiB | 7,330 MiB |
 | evaluation on 1 line | 1,473 MiB | 1,480 MiB |
 | evaluation on 30 lines, its conditions at most 1,648 MiB | 2,621 MiB | 2,640 MiB |
 """
