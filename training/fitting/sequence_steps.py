@@ -62,7 +62,9 @@ class SequenceSteps:
                 loss = tf.reduce_mean(losses * weights)
             return loss, tape.gradient(loss, network.trainable_variables)
 
-        self._gradient = tf.function(gradient, jit_compile=True, autograph=False)
+        # Compiling takes seconds, so all rounds of a network use one function.
+        compiled = tf.function(gradient, jit_compile=True, autograph=False)
+        self._gradient = network.__dict__.setdefault("_faultline_gradient", compiled)
         self._update = tf.function(
             lambda gradients: optimiser.apply(gradients, network.trainable_variables), autograph=False
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from stream.detection.truth import injected_faults
 from stream.windowing import cut_windows
 from training.data.classifier import Classifier
 from training.data.episodes import Event, Scenario
+from training.data.sequences import Sequences
 from training.data.windows import window_ends
 from training.document import delays
 from training.evaluation.documents import DataSummary, Events, LeakageCheck, Slice
@@ -117,8 +119,7 @@ def _leakage(artefact: Artefact, mixed: ClassifiedScenario, seed: int) -> tuple[
     spec = artefact.manifest.spec
     source: Any = artefact.manifest.provenance.get("data")
     if source is None:
-        # The first part of the training set, simulated again.
-        training = _flat(cut_windows(training_part(0, PART, spec, trained).data, spec))
+        training = _flat(cut_windows(_first_part(spec, trained).data, spec))
     else:
         recipe = DataSetRecipe.model_validate(source["recipe"])
         used.add(recipe.seed)
@@ -132,6 +133,12 @@ def _leakage(artefact: Artefact, mixed: ClassifiedScenario, seed: int) -> tuple[
         ),
         repeated_windows(windows, training),
     )
+
+
+@lru_cache(maxsize=1)  # a candidate and its champion mostly have the same seed
+def _first_part(spec: SignalSpec, seed: int) -> Sequences:
+    """Simulate the first part of a training set again."""
+    return training_part(0, PART, spec, seed)
 
 
 def _flat(windows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -41,11 +42,19 @@ def new_network(seed: int = 1) -> Any:
     return build(MEMORY_ARCHITECTURE, SPEC, LINE_NORMALISATION, seed)
 
 
+@cache
+def compiled_network() -> tuple[Any, list[np.ndarray]]:
+    """Return a network whose gradient is compiled once for all tests, and its initial weights."""
+    network = new_network()
+    return network, network.get_weights()
+
+
 def learned(
     parts: Sequence[Sequences], *, epochs: int = 1, batch: int = BATCH, symmetries: Symmetries | None = None
 ) -> tuple[list[float], list[np.ndarray]]:
     """Return the losses of all steps and the weights after them."""
-    network = new_network()
+    network, initial = compiled_network()
+    network.set_weights(initial)
     steps = SequenceSteps(network, keras.optimizers.Adam(1e-3), parts, batch, 7, SPEC, symmetries)
     losses = [loss for epoch in range(epochs) for taken, loss in steps.epoch(epoch) for _ in range(taken)]
     assert len(losses) == epochs * steps.per_epoch

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from domains.powerline.data import training_data
 from domains.powerline.data.scenario import scenario
 from domains.powerline.evaluation.events import evaluate_silence
 from domains.powerline.recipes.line import LineOptions, train_line
@@ -26,7 +27,8 @@ QUICK = LineOptions(seed=5, epochs=3, episodes=100, test_lines=1, show_progress=
 
 
 @pytest.mark.slow
-def test_a_tiny_training_run_gives_a_verified_artefact(tmp_path: Path) -> None:
+def test_a_tiny_training_run_gives_a_verified_artefact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_data, "EVALUATED_SEQUENCES", 60)
     artefact = train_line(QUICK)
     artefact.save(tmp_path / "line.safetensors")
     manifest = Artefact.load(tmp_path / "line.safetensors").manifest
