@@ -2,10 +2,10 @@
 
 Faultline's networks compute a step in less time than Keras needs to fetch and dispatch a batch. Windows therefore stay
 in memory, one call takes the indices of many batches, and gather, gradient and update run inside one TensorFlow graph.
-XLA compiles the steps of networks that have a GRU of many time steps: with a gradient written by hand
-(``training.fitting.recurrent``) a step takes a third of the time, and compiling takes no longer. For other networks
-XLA's loops were no faster, for convolutions much slower, and compiling takes seconds
-(``benchmarks/checks/training.py``).
+XLA compiles the steps of networks that have a GRU of many time steps, the default of a domain's window recipe for a
+spec that is read in time: with a gradient written by hand (``training.fitting.recurrent``) a step takes a third of the
+time, and compiling takes no longer. For other networks XLA's loops were no faster, for convolutions much slower, and
+compiling takes seconds (``benchmarks/checks/training.py``).
 """
 
 from __future__ import annotations
