@@ -12,8 +12,6 @@ import signal
 import sys
 from typing import Any
 
-from model.artefact import shipped
-from model.engine import Engine
 from stream.detection.classify import Classifier
 from stream.settings import Settings, load_settings
 from stream.telemetry.logs import configure_logs
@@ -65,6 +63,10 @@ def arm(worker: Worker, order: str) -> None:
 def classifier() -> Classifier:
     """Return the model that the test's environment asks for."""
     if os.environ.get("FAULTLINE_TEST_ENGINE") == "shipped":
+        # Imported here: TensorFlow costs five times as much as all the rest of a worker's start.
+        from model.artefact import shipped
+        from model.engine import Engine
+
         return Engine(shipped("line"), threads=1).warm()
     return MarkedClassifier(
         raise_at=int(os.environ.get("FAULTLINE_TEST_RAISE_AT", "0")),
