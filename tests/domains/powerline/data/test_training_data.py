@@ -177,5 +177,5 @@ def test_a_model_of_a_data_set_says_so_and_is_scored_on_every_held_out_band(path
 
 def test_the_command_of_a_simulated_training_names_no_data_and_no_patience() -> None:
     assert LineOptions().command == (
-        "faultline train --spec line --out line.safetensors --seed 2024 --epochs 4 --episodes 194560"
+        "faultline train --spec line --out line.safetensors --seed 2024 --epochs 9 --episodes 194560"
     )
