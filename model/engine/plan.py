@@ -72,23 +72,29 @@ def cut(
     share = max(count / threads * _PADDING, smallest)
     largest = max((bucket for bucket in buckets if bucket <= share), default=buckets[0])
     whole, rest = divmod(count, largest)
-    return [largest] * whole + list(_cover(rest, buckets, call_cost)[1])
+    return [largest] * whole + _cover(rest, buckets, call_cost)
 
 
 @lru_cache(maxsize=4096)
-def _cover(count: int, buckets: tuple[int, ...], call_cost: int) -> tuple[int, tuple[int, ...]]:
-    """Return cost and buckets of the cheapest cover: pad to the next bucket, or fill a smaller one and continue."""
-    if count == 0:
-        return 0, ()
-    above = min((bucket for bucket in buckets if bucket >= count), default=None)
-    below = max((bucket for bucket in buckets if bucket < count), default=None)
-    choices: list[tuple[int, tuple[int, ...]]] = []
-    if above is not None:
-        choices.append((above + call_cost, (above,)))
-    if below is not None:
-        cost, rest = _cover(count - below, buckets, call_cost)
-        choices.append((below + call_cost + cost, (below, *rest)))
-    return min(choices)
+def _cover(count: int, buckets: tuple[int, ...], call_cost: int) -> list[int]:
+    """Return the buckets of the cheapest cover: fill the largest ones, and pad the last at the cheapest point."""
+    filled: list[int] = []
+    choices: list[tuple[int, int, int]] = []  # cost, number of filled buckets, and the padded one
+    spent = 0
+    while count:
+        above = min((bucket for bucket in buckets if bucket >= count), default=None)
+        if above is not None:
+            choices.append((spent + above + call_cost, len(filled), above))
+        below = max((bucket for bucket in buckets if bucket < count), default=None)
+        if below is None:
+            break
+        filled.append(below)
+        spent += below + call_cost
+        count -= below
+    if not choices:
+        return filled
+    _, number, padded = min(choices)
+    return [*filled[:number], padded]
 
 
 def plan(counts: NDArray[np.intp], threads: int, shapes: Sequence[tuple[int, int]]) -> list[Plan]:
