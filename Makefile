@@ -14,7 +14,7 @@ DATA ?= classData.csv
 GPU_PYTHON ?= $(shell for p in python3 $(BIN)/python; do \
 	$$p -c 'import importlib.util as u, sys; sys.exit(u.find_spec("keras") is None)' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help setup demo test test-quick test-long lint types format docs docs-serve hooks \
+.PHONY: help setup demo test test-quick test-long coverage lint types format docs docs-serve hooks \
 	storm swaps loop retraining-storm recording bench bench-training gpu sizing quix fuzz large-records smoke smoke-secure clean
 
 help: ## list these targets
@@ -41,8 +41,12 @@ test-quick: $(READY) ## run the tests that need no broker and no training
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) -m 'not broker and not training and not slow and not long'
 
 # xdist gives each file to one process, in collection order: tests/delivery, which takes longest, comes first.
-test: $(READY) lint types ## run lint, types and all tests with coverage (on Apache Kafka where Java and Maven are)
-	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --cov --cov-report=
+ALL_TESTS = $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+test: $(READY) lint types ## run lint, types and all tests (on Apache Kafka where Java and Maven are)
+	@$(ALL_TESTS)
+
+coverage: $(READY) ## run all tests with coverage, which takes half as long again, and print the least covered files
+	@$(ALL_TESTS) --cov --cov-report=
 	@echo "coverage by this process's own code, the ten least covered files and the total:"
 	@$(BIN)/coverage report --sort=cover --skip-empty | sed -n '1,12p;/^TOTAL/p'
 
