@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -236,15 +236,22 @@ def gather(topics: Topics, artefact: Artefact) -> Answers:
     return found
 
 
-def mixed_answers(found: Answers, happened: Storm) -> tuple[int, float]:
-    """Count the records whose answer is not that of the model it names, and the share where this would be detected.
+class Mixed(NamedTuple):
+    """Records whose answer is not that of the model it names."""
 
-    Every answer is computed again with its model and with the next one. A mixed answer is detectable only if the two
-    differ.
-    """
+    count: int
+    largest: float
+    """Largest difference of a probability from that of the named model, over all records."""
+    told_apart: float
+    """Share of the records where the next model's answer differs, so that a mixed answer would be detected."""
+
+
+def mixed_answers(found: Answers, happened: Storm) -> Mixed:
+    """Compute every answer again, with the model that it names and with the next one, and compare."""
     models = happened.models
     order = list(models)
     mixed = seen = 0
+    largest = 0.0
     with Engine(models[order[0]]) as first:
         for number, model_id in enumerate(order):
             places = [place for place, named in found.models.items() if named[0] == model_id]
@@ -254,13 +261,17 @@ def mixed_answers(found: Answers, happened: Storm) -> tuple[int, float]:
                     answers.append(recompute(found, places, happened.followed_from.get(model_id, {}), engine))
             for place in places:
                 own, other = (one[place] for one in answers)
-                mixed += _differ(own, found.probabilities[place])
-                seen += _differ(own, other)
-    return mixed, seen / max(1, len(found.models))
+                difference = _difference(own, found.probabilities[place])
+                largest = max(largest, difference)
+                if difference > SAME:
+                    mixed += 1
+                    say(f"record {place} of model {number}: {found.probabilities[place]}, not {own}; next {other}")
+                seen += _difference(own, other) > SAME
+    return Mixed(mixed, largest, seen / max(1, len(found.models)))
 
 
-def _differ(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
-    return one.shape != other.shape or bool(np.abs(one - other).max() > SAME)
+def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    return float(np.abs(one - other).max()) if one.shape == other.shape else 1.0
 
 
 def recompute(
@@ -321,7 +332,7 @@ def percentile(latencies: list[int], share: float) -> float | None:
 
 def result_of(found: Answers, happened: Storm) -> dict[str, Any]:
     """Return the figures of the test."""
-    mixed, told_apart = mixed_answers(found, happened)
+    mixed = mixed_answers(found, happened)
     times = Counter(len(named) for named in found.models.values())
     event_ids = Counter(event["event_id"] for event, _ in found.events)
     result: dict[str, Any] = {
@@ -330,8 +341,9 @@ def result_of(found: Answers, happened: Storm) -> dict[str, Any]:
         "records": len(found.sent_ms),
         "lost": len(set(found.sent_ms) - set(found.models)),
         "answered_twice": sum(times.values()) - times[1],
-        "mixed": mixed,
-        "mixed_would_be_seen": round(told_apart, 4),
+        "mixed": mixed.count,
+        "mixed_largest": mixed.largest,
+        "mixed_would_be_seen": round(mixed.told_apart, 4),
         "out_of_order": out_of_order(found, happened.models),
         "events": len(event_ids),
         "swap_ms_median": percentile(sorted(int(took) for took in happened.took_ms), 50),

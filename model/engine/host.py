@@ -1,8 +1,10 @@
 """Compute the dense layers of a network with a memory by NumPy, whose BLAS uses all vector instructions of the CPU.
 
 XLA multiplies matrices on a CPU by code that was compiled for old processors: a third of the speed of BLAS. It still
-computes the features, and the GRU over several windows of a line: in one call, since a NumPy loop over the steps would
-wait for Python's other threads in every step.
+computes the features, the gates of the GRU, and the GRU over several windows of a line: in one call, since a NumPy loop
+over the steps would wait for Python's other threads in every step. The gates are compiled for a single window, too,
+since NumPy's tanh differs from theirs in the last digits. A GRU adds such differences up over many steps: probabilities
+then differed by up to 8e-4 between a line's windows computed one by one and several in one call.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class HostParts:
         self._window, (kernel, recurrent, bias), (head, logits) = computation.dense_weights(artefact)
         self._units = units = recurrent.shape[0]
         outer = bias[0] + np.concatenate([bias[1, : 2 * units], np.zeros(units, np.float32)])
-        self._inputs, self._recurrent, self._inner = (kernel, outer), recurrent, bias[1, 2 * units :]
+        self._inputs, self._recurrent = (kernel, outer), recurrent
         self._of_memory, self._of_values = np.split(head[0], [units])
         self._head_bias, self._logits = head[1], logits
         self._temperature = np.float32(artefact.manifest.temperature)
@@ -45,17 +47,20 @@ class HostParts:
         """Yield functions that compile one shape each, the slowest first."""
         for bucket in reversed(buckets):
             yield partial(self._computation.features, bucket)
+            yield partial(self._computation.gates, bucket)
         for lines, steps in blocks:
             yield partial(self._computation.second_part, lines, steps)
 
     def one_step(self, count: int) -> Call:
         """Return the function (windows, memories, parameters) → (probabilities, memories)."""
-        features = self._computation.features(count)
+        features, gates = self._computation.features(count), self._computation.gates(count)
 
         def call(windows: Array, memory: Array, parameters: Any) -> tuple[Array, ...]:
             values, given = self._values_and_inputs(features(windows, parameters)[0])
-            memory = self._step(given, memory)
-            return self._answers(memory, values), memory
+            with np.errstate(over="ignore", invalid="ignore"):
+                recalled = memory @ self._recurrent
+            (after,) = gates(given, recalled, memory, parameters)
+            return self._answers(after, values), after
 
         return call
 
@@ -79,26 +84,6 @@ class HostParts:
                 values = _dense(values, *weights)
                 np.maximum(values, 0, out=values)
             return values, _dense(values, *self._inputs)
-
-    def _step(self, given: Array, memory: Array) -> Array:
-        """Return the memories after one window; the gates' weights are halved, as ``recurrent.scaled`` does it."""
-        units = self._units
-        with np.errstate(over="ignore", invalid="ignore"):
-            recalled = memory @ self._recurrent
-            gates = recalled[:, : 2 * units]
-            gates += given[:, : 2 * units]
-            np.tanh(gates, out=gates)
-            gates *= 0.5
-            gates += 0.5
-            fresh = recalled[:, 2 * units :]
-            fresh += self._inner
-            fresh *= gates[:, units:]
-            fresh += given[:, 2 * units :]
-            np.tanh(fresh, out=fresh)
-            after = memory - fresh
-            after *= gates[:, :units]
-            after += fresh
-            return np.asarray(after)
 
     def _answers(self, memories: Array, values: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):

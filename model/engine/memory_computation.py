@@ -15,7 +15,7 @@ from model.architectures import memory_units
 from model.artefact import Artefact
 from model.engine.compile import Call
 from model.engine.computation import Computation
-from model.engine.recurrent import biases, next_state, scaled
+from model.engine.recurrent import biases, next_state, scaled, state_of_products
 
 __all__ = ["MemoryComputation"]
 
@@ -66,6 +66,15 @@ class MemoryComputation(Computation):
     def features(self, count: int) -> Call:
         """Return the function of ``count`` windows: (windows, parameters) → inputs of the first dense layer."""
         return self._compiled(("features", count), self._features_of_windows, [(count, *self._window_shape)])
+
+    def gates(self, count: int) -> Call:
+        """Return the function of ``count`` lines with one window each, after the products of the GRU's matrices.
+
+        It maps the GRU's inputs (count, 3 * units), the memories multiplied by the recurrent kernel (count, 3 * units),
+        the memories (count, units) and the parameters to the memories after the windows.
+        """
+        shapes = [(count, 3 * self._units), (count, 3 * self._units), (count, self._units)]
+        return self._compiled(("gates", count), self._advanced, shapes)
 
     def first_part(self, count: int) -> Call:
         """Return the function of ``count`` windows.
@@ -125,6 +134,9 @@ class MemoryComputation(Computation):
         _, recurrent, _, inner = self._gru_weights(parameters)
         memory = next_state(given, memory, recurrent, inner)
         return *self._answers(memory, values, parameters), memory
+
+    def _advanced(self, given: Any, recalled: Any, memory: Any, parameters: Any) -> tuple[Any]:
+        return (state_of_products(given, recalled, memory, self._gru_weights(parameters)[3]),)
 
     def _values_and_inputs(self, windows: Any, parameters: Any) -> tuple[Any, Any]:
         values, _ = self._before.stateless_call(*self._values(self._before, parameters), windows[None], training=False)

@@ -8,7 +8,16 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-__all__ = ["CompiledGRU", "biases", "for_inference", "is_plain", "next_state", "scaled", "tanh_parts"]
+__all__ = [
+    "CompiledGRU",
+    "biases",
+    "for_inference",
+    "is_plain",
+    "next_state",
+    "scaled",
+    "state_of_products",
+    "tanh_parts",
+]
 
 # tanh x = x P(x²) / Q(x²) for |x| up to _LARGEST, beyond which tanh is 1 in float32. The coefficients minimise the
 # largest relative error, by weighted least squares (C. L. Lawson, "Contributions to the theory of linear least maximum
@@ -39,17 +48,28 @@ def biases(bias: Any) -> tuple[Any, Any]:
 def next_state(given: Any, state: Any, recurrent: Any, inner: Any) -> Any:
     """Return the state (n, units) of a GRU after one step.
 
-    It computes the logistic function as (1 + tanh(x/2)) / 2. Divisions cost the most here, so there are two: one for
-    the candidate and the update gate together, and one for the reset gate.
-
     Args:
         given: the step's inputs multiplied by the ``scaled`` kernel, plus the inputs' bias, (n, 3 * units).
         state: the state before, (n, units).
         recurrent: the ``scaled`` recurrent kernel, (units, 3 * units).
         inner: the bias that the reset gate multiplies, (units,).
     """
+    return state_of_products(given, ops.matmul(state, recurrent), state, inner)
+
+
+def state_of_products(given: Any, recalled: Any, state: Any, inner: Any) -> Any:
+    """Return the state (n, units) of a GRU after one step, from its matrix products.
+
+    It computes the logistic function as (1 + tanh(x/2)) / 2. Divisions cost the most here, so there are two: one for
+    the candidate and the update gate together, and one for the reset gate.
+
+    Args:
+        given: as for ``next_state``.
+        recalled: the state before, multiplied by the ``scaled`` recurrent kernel, (n, 3 * units).
+        state: the state before, (n, units).
+        inner: as for ``next_state``.
+    """
     units = state.shape[1]
-    recalled = ops.matmul(state, recurrent)
     update, update_of = tanh_parts(given[:, :units] + recalled[:, :units])
     reset, reset_of = tanh_parts(given[:, units : 2 * units] + recalled[:, units : 2 * units])
     opened = 0.5 + 0.5 * (reset / reset_of)
