@@ -239,7 +239,7 @@ def gather(topics: Topics, artefact: Artefact) -> Answers:
 class Mixed(NamedTuple):
     """Records whose answer is not that of the model it names."""
 
-    count: int
+    records: int
     largest: float
     """Largest difference of a probability from that of the named model, over all records."""
     told_apart: float
@@ -341,7 +341,7 @@ def result_of(found: Answers, happened: Storm) -> dict[str, Any]:
         "records": len(found.sent_ms),
         "lost": len(set(found.sent_ms) - set(found.models)),
         "answered_twice": sum(times.values()) - times[1],
-        "mixed": mixed.count,
+        "mixed": mixed.records,
         "mixed_largest": mixed.largest,
         "mixed_would_be_seen": round(mixed.told_apart, 4),
         "out_of_order": out_of_order(found, happened.models),
