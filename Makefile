@@ -45,7 +45,7 @@ ALL_TESTS = $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile 
 test: $(READY) lint types ## run lint, types and all tests (on Apache Kafka where Java and Maven are)
 	@$(ALL_TESTS)
 
-coverage: $(READY) ## run all tests with coverage, which takes half as long again, and print the least covered files
+coverage: $(READY) ## run all tests with coverage, which slows them down, and print the least covered files
 	@$(ALL_TESTS) --cov --cov-report=
 	@echo "coverage by this process's own code, the ten least covered files and the total:"
 	@$(BIN)/coverage report --sort=cover --skip-empty | sed -n '1,12p;/^TOTAL/p'

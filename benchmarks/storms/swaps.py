@@ -50,6 +50,8 @@ SETTLED_S = 3.0
 SWAPS = "faultline_model_swaps_total"
 RECORDS = 512
 """Number of records that are computed again in one call."""
+SHOWN = 5
+"""Number of mixed answers that are printed."""
 SAME = 3e-5
 """Answers of one model differ by less than this: another division into batches changes them by less than 1e-5."""
 
@@ -265,7 +267,8 @@ def mixed_answers(found: Answers, happened: Storm) -> Mixed:
                 largest = max(largest, difference)
                 if difference > SAME:
                     mixed += 1
-                    say(f"record {place} of model {number}: {found.probabilities[place]}, not {own}; next {other}")
+                    if mixed <= SHOWN:
+                        say(f"record {place} of model {number}: {found.probabilities[place]}, not {own}; next {other}")
                 seen += _difference(own, other) > SAME
     return Mixed(mixed, largest, seen / max(1, len(found.models)))
 

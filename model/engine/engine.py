@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 # Batch sizes on a CPU. From 64 windows on, a core spends its time on arithmetic rather than on the call; more than 512
 # windows gain nothing.
-CPU_BUCKETS = (1, 8, 64, 256, 512)
+CPU_BUCKETS = (1, 8, 32, 64, 256, 512)
 # Batch sizes on a GPU, which is fastest with few and large calls.
 ACCELERATOR_BUCKETS = (1, 32, 256, 1024, 4096)
 

@@ -72,11 +72,11 @@ def cut(
     share = max(count / threads * _PADDING, smallest)
     largest = max((bucket for bucket in buckets if bucket <= share), default=buckets[0])
     whole, rest = divmod(count, largest)
-    return [largest] * whole + _cover(rest, buckets, call_cost)
+    return [*[largest] * whole, *_cover(rest, buckets, call_cost)]
 
 
 @lru_cache(maxsize=4096)
-def _cover(count: int, buckets: tuple[int, ...], call_cost: int) -> list[int]:
+def _cover(count: int, buckets: tuple[int, ...], call_cost: int) -> tuple[int, ...]:
     """Return the buckets of the cheapest cover: fill the largest ones, and pad the last at the cheapest point."""
     filled: list[int] = []
     choices: list[tuple[int, int, int]] = []  # cost, number of filled buckets, and the padded one
@@ -92,9 +92,9 @@ def _cover(count: int, buckets: tuple[int, ...], call_cost: int) -> list[int]:
         spent += below + call_cost
         count -= below
     if not choices:
-        return filled
+        return tuple(filled)
     _, number, padded = min(choices)
-    return [*filled[:number], padded]
+    return (*filled[:number], padded)
 
 
 def plan(counts: NDArray[np.intp], threads: int, shapes: Sequence[tuple[int, int]]) -> list[Plan]:

@@ -156,6 +156,7 @@ def test_a_retrained_model_shares_what_is_compiled(engine: Engine, records: np.n
     np.testing.assert_array_equal(engine.follow_records(records[:2, :3]), first)
 
 
+@pytest.mark.slow
 def test_a_long_record_is_answered_alike_window_by_window_and_at_once() -> None:
     # Another tanh in the last digits is enough to fail: a GRU adds such differences up over many windows.
     lines, steps = 4, 1500
